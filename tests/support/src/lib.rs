@@ -1,1 +1,41 @@
-//! Skeleton.
+//! What tests, examples, benchmarks and `xtask` need from outside: a nats-server of their own,
+//! pinned Python packages, child processes that never outlive the test.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), micro_testkit::Error> {
+//! use std::time::Duration;
+//! use micro_testkit::{within, NatsServer};
+//!
+//! let mut server = NatsServer::start().await?; // a free port, killed on drop
+//! let secured = NatsServer::builder()
+//!     .config(r#"authorization { user: "ada", password: "secret" }"#)
+//!     .start()
+//!     .await?;
+//! println!("{} {}", server.url(), secured.url_as("ada", "secret"));
+//!
+//! server.kill()?; // SIGKILL
+//! within(Duration::from_secs(5), server.restart()).await?; // the same port
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Nothing here skips: what is missing is an error that says what to do.
+
+mod binary;
+mod child;
+mod deadline;
+mod error;
+mod install;
+mod process;
+mod python;
+mod server;
+mod setup;
+mod wheel;
+
+pub use crate::binary::{fetch_nats_server, nats_server};
+pub use crate::deadline::within;
+pub use crate::error::Error;
+pub use crate::install::workspace_root;
+pub use crate::process::Process;
+pub use crate::python::{python, python_packages};
+pub use crate::server::{NatsServer, NatsServerBuilder};

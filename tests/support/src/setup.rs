@@ -1,0 +1,221 @@
+//! How a nats-server is launched: its folder, its configuration, its port, the report if it fails.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::binary::nats_server;
+use crate::child::{Guarded, POLL, Signal};
+use crate::error::Error;
+
+/// Plenty: a start takes about 30 ms, but a test machine may be busy.
+const START_LIMIT: Duration = Duration::from_secs(20);
+/// After SIGTERM; a server that closes its JetStream files may need a moment.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+
+/// What a test may choose.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Options {
+    pub(crate) config: String,
+    pub(crate) args: Vec<String>,
+    pub(crate) port: Option<u16>,
+    pub(crate) max_payload: Option<usize>,
+    pub(crate) jetstream: bool,
+}
+
+/// What stays the same over restarts: the folder with configuration, log and JetStream files.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    binary: PathBuf,
+    options: Options,
+    folder: TempDir,
+}
+
+impl Setup {
+    pub(crate) fn write(options: Options) -> Result<Self, Error> {
+        let cannot = |source| Error::io("cannot prepare a folder for nats-server", source);
+        let binary = nats_server()?;
+        let folder = tempfile::Builder::new()
+            .prefix("micro-nats-")
+            .tempdir()
+            .map_err(cannot)?;
+        let setup = Self {
+            binary,
+            options,
+            folder,
+        };
+        fs::create_dir(setup.ports_folder()).map_err(cannot)?;
+        fs::write(setup.path("nats.conf"), setup.config()).map_err(cannot)?;
+        Ok(setup)
+    }
+
+    /// Launches the server; its port is the chosen one or a free one.
+    pub(crate) fn start(&self) -> Result<(Guarded, u16), Error> {
+        let mut running = self.spawn(self.options.port)?;
+        let port = self.wait_for_port(&mut running, Instant::now() + START_LIMIT)?;
+        Ok((running, port))
+    }
+
+    /// Tries until the deadline: the port was free to everybody while the server was down, so it
+    /// can be taken for a moment by another process's outgoing connection.
+    pub(crate) fn restart(&self, old: Option<Guarded>, port: u16) -> Result<Guarded, Error> {
+        if let Some(old) = old {
+            stop(old)?;
+        }
+        let deadline = Instant::now() + START_LIMIT;
+        loop {
+            let mut running = self.spawn(Some(port))?;
+            match self.wait_for_port(&mut running, deadline) {
+                Ok(_) => return Ok(running),
+                Err(error) if Instant::now() >= deadline => return Err(error),
+                // sleep: nobody tells when another process gives a port back.
+                Err(_) => thread::sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn ports_folder(&self) -> PathBuf {
+        self.path("ports")
+    }
+
+    fn config(&self) -> String {
+        let mut config = String::new();
+        if let Some(bytes) = self.options.max_payload {
+            let _ = writeln!(config, "max_payload: {bytes}");
+        }
+        if self.options.jetstream {
+            let _ = writeln!(
+                config,
+                "jetstream {{ store_dir: {:?} }}",
+                self.path("jetstream")
+            );
+        }
+        config + &self.options.config
+    }
+
+    pub(crate) fn log(&self) -> String {
+        let bytes = fs::read(self.path("nats.log")).unwrap_or_default();
+        // The server quotes a stray NUL as it is, which turns a test's output into a binary file.
+        String::from_utf8_lossy(&bytes).replace('\0', "\\0")
+    }
+
+    fn spawn(&self, port: Option<u16>) -> Result<Guarded, Error> {
+        let cannot = |source| Error::io("cannot prepare the log of nats-server", source);
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.path("nats.log"));
+        let log = log.map_err(cannot)?;
+        let mut command = Command::new(&self.binary);
+        command
+            .args(["--addr", "127.0.0.1", "--port"])
+            .arg(port.map_or_else(|| "-1".to_owned(), |port| port.to_string()))
+            .arg("--config")
+            .arg(self.path("nats.conf"))
+            .arg("--ports_file_dir")
+            .arg(self.ports_folder())
+            .args(&self.options.args)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().map_err(cannot)?)
+            .stderr(log);
+        Guarded::spawn(&mut command, Some(self.folder.path()))
+    }
+
+    /// The server writes its ports file once it listens.
+    fn wait_for_port(&self, running: &mut Guarded, deadline: Instant) -> Result<u16, Error> {
+        loop {
+            if let Some(port) = port_in(&self.ports_folder(), running.pid()) {
+                return Ok(port);
+            }
+            let complaint = match running.exit()? {
+                Some(exit) => format!("nats-server did not start and ended with {exit}"),
+                None if Instant::now() >= deadline => "nats-server is not ready in time".to_owned(),
+                None => {
+                    // sleep: the ports file appears, and nothing says so.
+                    thread::sleep(POLL);
+                    continue;
+                }
+            };
+            return Err(self.failure(&complaint));
+        }
+    }
+
+    fn failure(&self, complaint: &str) -> Error {
+        Error::new(format!(
+            "{complaint}\nbinary: {}\nconfiguration:\n{}log:\n{}",
+            self.binary.display(),
+            indent(&self.config()),
+            indent(&self.log())
+        ))
+    }
+}
+
+/// Ends a server in order; one that does not end is killed when `running` is dropped.
+pub(crate) fn stop(mut running: Guarded) -> Result<(), Error> {
+    running.signal(Signal::Continue)?;
+    running.signal(Signal::Terminate)?;
+    match running.wait(STOP_LIMIT)? {
+        Some(_) => Ok(()),
+        None => Err(Error::new(format!(
+            "nats-server did not stop within {STOP_LIMIT:?}"
+        ))),
+    }
+}
+
+/// Reads `{"nats":["nats://127.0.0.1:4222"],…}` from the file of this very process, since a server
+/// that was killed leaves its own behind. Half a file is no file yet.
+fn port_in(folder: &Path, pid: u32) -> Option<u16> {
+    let ending = format!("_{pid}.ports");
+    let file = fs::read_dir(folder).ok()?.flatten().find_map(|entry| {
+        entry
+            .file_name()
+            .to_string_lossy()
+            .ends_with(&ending)
+            .then(|| entry.path())
+    })?;
+    client_port(&fs::read_to_string(file).ok()?)
+}
+
+fn client_port(json: &str) -> Option<u16> {
+    let clients = json
+        .trim_end()
+        .strip_suffix('}')?
+        .split_once(r#""nats":[""#)?
+        .1;
+    let (url, _) = clients.split_once('"')?;
+    url.rsplit_once(':')?.1.parse().ok()
+}
+
+fn indent(text: &str) -> String {
+    text.lines().map(|line| format!("    {line}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_comes_from_a_whole_ports_file() {
+        let check = |json: &str, port: Option<u16>| assert_eq!(client_port(json), port, "{json}");
+        check(r#"{"nats":["nats://127.0.0.1:37251"]}"#, Some(37251));
+        check(
+            r#"{"nats":["nats://127.0.0.1:1"],"monitoring":["http://127.0.0.1:2"]}"#,
+            Some(1),
+        );
+        check(
+            r#"{"monitoring":["http://127.0.0.1:2"],"nats":["nats://127.0.0.1:1"]}"#,
+            Some(1),
+        );
+        check(r#"{"nats":["nats://127.0.0.1:372"#, None);
+        check("", None);
+    }
+}

@@ -1,0 +1,157 @@
+//! The kit's child processes: what they print, how they end, that they end with their owner.
+#![cfg(unix)]
+
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use micro_testkit::{NatsServer, Process};
+
+const LIMIT: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_millis(100);
+const OWNER: &str = "MICRO_TESTKIT_OWNER";
+
+fn shell(script: &str) -> Process {
+    let mut command = Command::new("sh");
+    command.args(["-c", script]);
+    Process::spawn(command).expect("there is a shell")
+}
+
+/// A process that nobody has waited for yet is dead all the same.
+fn is_alive(pid: u32) -> bool {
+    let state = if cfg!(target_os = "linux") {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ")
+            .map(|(_, rest)| rest.to_owned())
+            .unwrap_or_default()
+    } else {
+        let pid = pid.to_string();
+        let ps = Command::new("ps")
+            .args(["-o", "stat=", "-p", &pid])
+            .output()
+            .expect("there is ps");
+        String::from_utf8_lossy(&ps.stdout).trim().to_owned()
+    };
+    !state.is_empty() && !state.starts_with('Z')
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::yield_now();
+    }
+}
+
+#[tokio::test]
+async fn lines_are_waited_for_on_both_streams() {
+    let mut process = shell("echo out; echo error >&2; echo 'listening on 4222'; cat /dev/zero");
+    let line = process.wait_for_line("listening", LIMIT).await.unwrap();
+    assert_eq!(line, "listening on 4222");
+    process.wait_for_line("error", LIMIT).await.unwrap();
+    assert_eq!(process.stdout().lines().next(), Some("out"));
+    assert!(!process.stdout().contains("error") && process.output().contains("error"));
+    process.kill().unwrap();
+}
+
+#[tokio::test]
+async fn a_line_that_does_not_come_is_an_error_with_what_came() {
+    let running = shell("echo hello; exec sleep 600");
+    running.wait_for_line("hello", LIMIT).await.unwrap();
+    let error = running
+        .wait_for_line("goodbye", SOON)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        error,
+        "sh ran 100ms without a line with \"goodbye\"; it printed:\n    hello"
+    );
+
+    let ended = shell("echo oh no >&2; exit 3");
+    let error = ended
+        .wait_for_line_blocking("goodbye", LIMIT)
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        error,
+        "sh ended without a line with \"goodbye\"; it printed:\n    oh no"
+    );
+}
+
+#[tokio::test]
+async fn signals_reach_it_and_its_end_is_reported() {
+    let script = "trap 'echo drained; exit 7' TERM INT; echo up; while :; do sleep 0.01; done";
+    let mut process = shell(script);
+    process.wait_for_line("up", LIMIT).await.unwrap();
+    assert!(
+        process
+            .wait(SOON)
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("still runs after 100ms")
+    );
+    process.terminate().unwrap();
+    assert_eq!(process.wait(LIMIT).await.unwrap().code(), Some(7));
+    assert_eq!(process.stdout(), "up\ndrained\n");
+
+    let mut process = shell(script);
+    process.wait_for_line_blocking("up", LIMIT).unwrap();
+    process.interrupt().unwrap();
+    assert_eq!(process.wait_blocking(LIMIT).unwrap().code(), Some(7));
+}
+
+#[test]
+fn it_is_killed_on_drop() {
+    let process = shell("echo up; exec sleep 600");
+    process.wait_for_line_blocking("up", LIMIT).unwrap();
+    let pid = process.pid();
+    assert!(is_alive(pid));
+    drop(process);
+    wait_until("the child is dead", || !is_alive(pid));
+}
+
+#[test]
+fn a_program_that_is_not_there_is_named() {
+    let error = Process::spawn(Command::new("/no/such/program"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("cannot start /no/such/program: "),
+        "{error}"
+    );
+}
+
+/// Runs this very test binary as the owner, which is then killed hard: no destructor runs.
+#[test]
+fn children_and_their_folders_go_with_an_owner_that_is_killed() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "owner", "--nocapture"]);
+    command.env(OWNER, "1").env("TMPDIR", scratch.path());
+    let mut owner = Process::spawn(command).unwrap();
+    let line = owner.wait_for_line_blocking("children: ", LIMIT).unwrap();
+    let (_, pids) = line.split_once("children: ").unwrap();
+    let pids: Vec<u32> = pids.split(' ').map(|pid| pid.parse().unwrap()).collect();
+    let is_tidy = || fs::read_dir(scratch.path()).unwrap().next().is_none();
+    assert!(pids.iter().all(|pid| is_alive(*pid)) && !is_tidy());
+    owner.kill().unwrap();
+    wait_until("the children are dead", || {
+        !pids.iter().any(|pid| is_alive(*pid))
+    });
+    wait_until("the folder of the server is removed", is_tidy);
+}
+
+/// The owner's part of the test above; a test of nothing when it runs without the variable.
+#[test]
+fn owner() {
+    if std::env::var_os(OWNER).is_some() {
+        let child = shell("exec sleep 600");
+        let server = NatsServer::start_blocking().unwrap();
+        println!("children: {} {}", child.pid(), server.pid().unwrap());
+        loop {
+            std::thread::park();
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! One function per chore.
+
+use crate::Result;
+use crate::cargo::{cargo, run};
+
+pub(crate) fn nats() -> Result<()> {
+    println!("{}", micro_testkit::fetch_nats_server()?.display());
+    Ok(())
+}
+
+pub(crate) fn test(args: &[String]) -> Result<()> {
+    let server = micro_testkit::fetch_nats_server()?;
+    micro_testkit::python_packages()?;
+    let mut command = cargo(&["test", "--locked"]);
+    if !chooses_packages(args) {
+        command.arg("--workspace");
+    }
+    command.args(args).env("NATS_SERVER", server);
+    run(command)
+}
+
+/// Runs every check, so that one run shows all there is to mend.
+pub(crate) fn lint() -> Result<()> {
+    let mut docs = cargo(&[
+        "doc",
+        "--workspace",
+        "--no-deps",
+        "--all-features",
+        "--locked",
+    ]);
+    docs.env("RUSTDOCFLAGS", "-Dwarnings");
+    let checks = [
+        cargo(&["fmt", "--all", "--check"]),
+        cargo(&["lint"]),
+        docs,
+        cargo(&[
+            "check",
+            "--package",
+            "micro-runtime",
+            "--no-default-features",
+            "--locked",
+        ]),
+    ];
+    let failures: Vec<String> = checks
+        .into_iter()
+        .filter_map(|check| run(check).err())
+        .map(|e| e.to_string())
+        .collect();
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(failures.join("\nerror: ").into())
+    }
+}
+
+pub(crate) fn proto_dir() -> Result<()> {
+    let folder = micro_testkit::workspace_root()
+        .join("micro-build")
+        .join("proto");
+    if !folder.is_dir() {
+        return Err(format!("{} is not there", folder.display()).into());
+    }
+    println!("{}", folder.display());
+    Ok(())
+}
+
+/// `--workspace` would win over `--package`, so it is only the default.
+fn chooses_packages(args: &[String]) -> bool {
+    let for_cargo = args.iter().take_while(|arg| *arg != "--");
+    for_cargo.into_iter().any(|arg| {
+        arg == "-p"
+            || arg.starts_with("--package")
+            || (arg.starts_with("-p") && !arg.starts_with("--"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_workspace_is_the_default_only() {
+        let check = |line: &str, chooses: bool| {
+            let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            assert_eq!(chooses_packages(&args), chooses, "{line}");
+        };
+        check("", false);
+        check("naming", false);
+        check("--no-fail-fast", false);
+        check("-p micro-build", true);
+        check("-pmicro-build", true);
+        check("--package=micro-build", true);
+        check("naming -- -p", false);
+    }
+}
