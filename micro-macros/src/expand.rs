@@ -1,0 +1,104 @@
+//! From an annotated impl to what rustc compiles, in two steps with the companion table between them.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, quote};
+use syn::parse::{Parse, ParseStream};
+use syn::{Error, Ident, Result, braced};
+
+use crate::args::ServiceArgs;
+use crate::check::check;
+use crate::errors::Errors;
+use crate::fallback::fallback;
+use crate::model::{Member, ServiceImpl};
+use crate::options::options;
+use crate::shared::expand_handler;
+use crate::table::Table;
+use crate::target::service_path;
+
+/// `#[service]`: hands the impl to the table that stands beside the trait, under the trait's path.
+pub(crate) fn service(args: TokenStream, item: &TokenStream) -> TokenStream {
+    let mut errors = Errors::default();
+    let args = ServiceArgs::from_tokens(args, &mut errors);
+    let path = errors.keep(service_path(item));
+    let errors = errors.into_tokens();
+    match path {
+        Some(path) => {
+            let args = args.runtime.map(|runtime| quote! { crate = #runtime });
+            quote! { #errors #path! { user { #args } { #item } } }
+        }
+        None => quote! { #errors #item },
+    }
+}
+
+/// `service_impl!`: holds the impl against the table.
+pub(crate) fn service_impl(input: TokenStream) -> TokenStream {
+    let Input { table, item } = match syn::parse2(input) {
+        Ok(input) => input,
+        Err(error) => return other_version(&error).into_compile_error(),
+    };
+    let mut errors = Errors::default();
+    let Ok(service) = ServiceImpl::from_tokens(item.clone(), &mut errors) else {
+        // What does not parse is rustc's to tell.
+        return item;
+    };
+    check(&service, &table, &mut errors);
+    if errors.is_empty() {
+        return implementation(&service, &table);
+    }
+    let errors = errors.into_tokens();
+    let repaired = fallback(service, &table);
+    quote! { #errors #repaired }
+}
+
+/// `#[rpc]`: is only ever expanded where `#[service]` has not taken it away.
+pub(crate) fn rpc(item: &TokenStream) -> TokenStream {
+    let message = "`#[rpc]` has no effect here: it belongs on a method of a `#[service]` impl";
+    let error = Error::new(Span::call_site(), message).into_compile_error();
+    quote! { #error #item }
+}
+
+/// The impl as it was written, with the options that stood in `#[rpc(…)]`.
+fn implementation(service: &ServiceImpl, table: &Table) -> TokenStream {
+    let options = options(service, table);
+    let members = service.members.iter().map(|member| match member {
+        Member::Handler(handler) => expand_handler(handler, table),
+        other => other.to_token_stream(),
+    });
+    service.with(&quote! { #options #(#members)* })
+}
+
+/// What a companion table hands over.
+struct Input {
+    table: Table,
+    item: TokenStream,
+}
+
+impl Parse for Input {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let mut table: Table = input.parse()?;
+        let word: Ident = input.parse()?;
+        if word != "user" {
+            return Err(Error::new_spanned(&word, format!("unknown part `{word}`")));
+        }
+        let (args, item);
+        braced!(args in input);
+        braced!(item in input);
+        let args = ServiceArgs::from_tokens(args.parse()?, &mut Errors::default());
+        table.runtime = args.runtime.unwrap_or(table.runtime);
+        Ok(Self {
+            table,
+            item: item.parse()?,
+        })
+    }
+}
+
+fn other_version(error: &Error) -> Error {
+    Error::new(
+        error.span(),
+        format!(
+            "the code for this service was written by a micro-build that this micro-runtime {} does not understand \
+         ({error}); use micro-build and micro-runtime of the same version",
+            env!("CARGO_PKG_VERSION")
+        ),
+    )
+}

@@ -1,0 +1,59 @@
+//! Repairs an impl with mistakes into one that compiles, so that each mistake is told once: without it
+//! rustc would add what follows from the mistake, here and where the handler is used.
+//!
+//! A body stays where the repair cannot break it, so that editors go on helping inside of it.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{ToTokens, quote};
+
+use crate::model::{Member, ServiceImpl};
+use crate::recognize::is_async_trait;
+use crate::repair::{Repair, stub};
+use crate::roles::{meant, missing};
+use crate::shared::expand_handler;
+use crate::table::Table;
+
+/// The repaired impl.
+pub(crate) fn fallback(mut service: ServiceImpl, table: &Table) -> TokenStream {
+    service
+        .header
+        .attrs
+        .retain(|attribute| !is_async_trait(attribute));
+    let (mut members, mut helpers) = (TokenStream::new(), TokenStream::new());
+    let mut served: Vec<&Ident> = Vec::new();
+    for member in &service.members {
+        match member {
+            Member::Const(_, tokens) => tokens.to_tokens(&mut helpers),
+            Member::Type(..) => {}
+            Member::MacroCall(_, tokens) | Member::Verbatim(tokens) => {
+                tokens.to_tokens(&mut members);
+            }
+            Member::Handler(handler) => match meant(handler, &service, table) {
+                None => handler.to_tokens(&mut helpers),
+                Some(rpc) if rpc.method != *handler.name() && served.contains(&&rpc.method) => {}
+                Some(rpc) => {
+                    served.push(&rpc.method);
+                    let repair = Repair {
+                        handler,
+                        rpc,
+                        table,
+                    };
+                    members.extend(expand_handler(&repair.repaired(), table));
+                }
+            },
+        }
+    }
+    let missing = missing(&service, table).into_iter();
+    let stubs = missing.filter(|_| table.names_messages);
+    members.extend(stubs.map(|rpc| stub(rpc, table)));
+    let service_impl = service.with(&members);
+    let helpers = (!helpers.is_empty()).then(|| inherent(&service, &helpers));
+    quote! { #service_impl #helpers }
+}
+
+/// What is not an RPC keeps its callers if it moves to where it belongs.
+fn inherent(service: &ServiceImpl, helpers: &TokenStream) -> TokenStream {
+    let (generics, ty) = (&service.header.generics, &service.header.self_ty);
+    let where_clause = &generics.where_clause;
+    quote! { #[allow(dead_code)] impl #generics #ty #where_clause { #helpers } }
+}

@@ -1,0 +1,216 @@
+//! Says what a type that the user wrote surely is. Only single words that stand in the contract are
+//! known: a path, an alias or a renamed import is nobody's business but rustc's.
+
+use syn::{
+    Attribute, FnArg, GenericArgument, GenericParam, Ident, PathArguments, PathSegment, Receiver,
+    Signature, Type, TypeParamBound,
+};
+
+use crate::model::Handler;
+use crate::table::{Message, Rpc};
+
+/// Words that the runtime has given a meaning; a message of that name is not told apart.
+const RESERVED: [&str; 5] = ["Context", "Streaming", "Result", "Status", "ReplyStream"];
+
+pub(crate) fn is_context(ty: &Type, rpc: &Rpc) -> bool {
+    rpc.request.name() != "Context" && word(ty).is_some_and(|word| word == "Context")
+}
+
+pub(crate) fn is_message(ty: &Type, message: &Message) -> bool {
+    let name = message.name();
+    !RESERVED.contains(&name) && word(ty).is_some_and(|word| word == name)
+}
+
+/// The `M` of `Streaming<M>`.
+pub(crate) fn streaming(ty: &Type) -> Option<&Type> {
+    argument(ty, "Streaming")
+}
+
+/// The `T` of `Result<T, …>`.
+pub(crate) fn result(ty: &Type) -> Option<&Type> {
+    argument(ty, "Result")
+}
+
+/// Whether the type is `impl ReplyStream<…>` or `impl Stream<…>`.
+pub(crate) fn is_impl_stream(ty: &Type) -> bool {
+    let Type::ImplTrait(ty) = peel(ty) else {
+        return false;
+    };
+    ty.bounds.iter().any(|bound| match bound {
+        TypeParamBound::Trait(bound) => bound
+            .path
+            .segments
+            .last()
+            .is_some_and(|last| last.ident == "ReplyStream" || last.ident == "Stream"),
+        _ => false,
+    })
+}
+
+pub(crate) fn is_unit(ty: &Type) -> bool {
+    matches!(peel(ty), Type::Tuple(tuple) if tuple.elems.is_empty())
+}
+
+/// `&mut self`
+pub(crate) fn is_exclusive(receiver: &Receiver) -> bool {
+    match &*receiver.ty {
+        Type::Reference(reference) => reference.mutability.is_some(),
+        _ => false,
+    }
+}
+
+/// `self`, and the pointers that have one owner or stay on one thread.
+pub(crate) fn is_by_value(receiver: &Receiver) -> bool {
+    let Type::Path(ty) = &*receiver.ty else {
+        return false;
+    };
+    ty.path
+        .segments
+        .last()
+        .is_some_and(|last| match last.ident.to_string().as_str() {
+            "Self" => true,
+            "Box" | "Rc" | "Pin" => matches!(last.arguments, PathArguments::AngleBracketed(_)),
+            _ => false,
+        })
+}
+
+/// `self: Arc<Self>`
+pub(crate) fn is_arc(receiver: &Receiver) -> bool {
+    let Type::Path(ty) = &*receiver.ty else {
+        return false;
+    };
+    receiver.colon_token.is_some()
+        && ty
+            .path
+            .segments
+            .last()
+            .is_some_and(|last| last.ident == "Arc")
+}
+
+pub(crate) fn is_async_trait(attribute: &Attribute) -> bool {
+    attribute
+        .path()
+        .segments
+        .last()
+        .is_some_and(|last| last.ident == "async_trait")
+}
+
+/// Whether `#[async_trait]`, standing above `#[service]`, has been at work.
+pub(crate) fn is_rewritten(handler: &Handler) -> bool {
+    handler
+        .signature
+        .generics
+        .params
+        .iter()
+        .any(|param| match param {
+            GenericParam::Lifetime(lifetime) => lifetime.lifetime.ident == "async_trait",
+            _ => false,
+        })
+}
+
+/// The message itself or a stream of it: which of the two is a matter of its own.
+pub(crate) fn is_request(ty: &Type, rpc: &Rpc) -> bool {
+    is_message(streaming(ty).unwrap_or(ty), &rpc.request)
+}
+
+/// A stream for a single request, or a single request for a stream.
+pub(crate) fn is_wrong_request(ty: &Type, rpc: &Rpc) -> bool {
+    match rpc.kind.streams_requests() {
+        true => is_message(ty, &rpc.request),
+        false => streaming(ty).is_some_and(|ty| is_message(ty, &rpc.request)),
+    }
+}
+
+/// A reply without the `Result` around it, or no reply at all.
+pub(crate) fn is_bare(output: &Type, rpc: &Rpc) -> bool {
+    is_unit(output)
+        || is_impl_stream(output)
+        || is_message(streaming(output).unwrap_or(output), &rpc.reply)
+}
+
+/// The stream in a `Result`, where the .proto declares a single reply.
+pub(crate) fn needless_stream<'a>(output: &'a Type, rpc: &Rpc) -> Option<&'a Type> {
+    let is_stream = |ty: &&Type| {
+        is_impl_stream(ty) || streaming(ty).is_some_and(|ty| is_message(ty, &rpc.reply))
+    };
+    result(output)
+        .filter(is_stream)
+        .filter(|_| !rpc.kind.streams_replies())
+}
+
+pub(crate) fn is_wrong_output(output: &Type, rpc: &Rpc) -> bool {
+    is_bare(output, rpc) || needless_stream(output, rpc).is_some()
+}
+
+/// Whether a function returns its reply, and not a future of it.
+pub(crate) fn is_reply(output: Option<&Type>, rpc: &Rpc) -> bool {
+    output.is_none_or(|output| is_bare(output, rpc) || result(output).is_some())
+}
+
+/// Whether the function has parameters for types, or arguments of `impl` types.
+pub(crate) fn is_generic(signature: &Signature) -> bool {
+    let is_type = |param: &GenericParam| !matches!(param, GenericParam::Lifetime(_));
+    signature.generics.params.iter().any(is_type) || signature.inputs.iter().any(is_impl_argument)
+}
+
+fn is_impl_argument(input: &FnArg) -> bool {
+    matches!(input, FnArg::Typed(argument) if matches!(*argument.ty, Type::ImplTrait(_)))
+}
+
+/// The `T` of `Pin<Box<dyn Future<Output = T>>>`.
+pub(crate) fn future_output(ty: &Type) -> Option<&Type> {
+    match peel(ty) {
+        Type::Path(ty) => ty.path.segments.last().and_then(output_argument),
+        Type::TraitObject(ty) => ty.bounds.iter().find_map(|bound| match bound {
+            TypeParamBound::Trait(bound) => bound.path.segments.last().and_then(output_argument),
+            _ => None,
+        }),
+        _ => None,
+    }
+}
+
+fn output_argument(segment: &PathSegment) -> Option<&Type> {
+    let PathArguments::AngleBracketed(arguments) = &segment.arguments else {
+        return None;
+    };
+    arguments.args.iter().find_map(|argument| match argument {
+        GenericArgument::AssocType(binding) if binding.ident == "Output" => Some(&binding.ty),
+        GenericArgument::Type(ty) => future_output(ty),
+        _ => None,
+    })
+}
+
+fn word(ty: &Type) -> Option<&Ident> {
+    segment(ty)
+        .filter(|segment| segment.arguments.is_none())
+        .map(|segment| &segment.ident)
+}
+
+fn argument<'a>(ty: &'a Type, word: &str) -> Option<&'a Type> {
+    let segment = segment(ty).filter(|segment| segment.ident == word)?;
+    let PathArguments::AngleBracketed(arguments) = &segment.arguments else {
+        return None;
+    };
+    match arguments.args.first() {
+        Some(GenericArgument::Type(ty)) => Some(ty),
+        _ => None,
+    }
+}
+
+/// The only segment of a path.
+fn segment(ty: &Type) -> Option<&PathSegment> {
+    let Type::Path(ty) = peel(ty) else {
+        return None;
+    };
+    let is_single =
+        ty.qself.is_none() && ty.path.leading_colon.is_none() && ty.path.segments.len() == 1;
+    ty.path.segments.first().filter(|_| is_single)
+}
+
+/// Macros by example put invisible brackets around a type.
+fn peel(ty: &Type) -> &Type {
+    match ty {
+        Type::Group(group) => peel(&group.elem),
+        Type::Paren(paren) => peel(&paren.elem),
+        ty => ty,
+    }
+}

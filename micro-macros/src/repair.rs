@@ -1,0 +1,138 @@
+//! Gives one handler the signature that its method asks for, and changes nothing that is right already.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::quote;
+use syn::{FnArg, Generics, PatType, ReturnType, Signature, parse_quote};
+
+use crate::model::Handler;
+use crate::recognize::{
+    future_output, is_by_value, is_context, is_exclusive, is_generic, is_impl_stream, is_reply,
+    is_request, is_rewritten, is_wrong_output, is_wrong_request, result,
+};
+use crate::table::{Rpc, Table};
+
+/// A handler, the method that it is meant for, and the service.
+pub(crate) struct Repair<'a> {
+    pub(crate) handler: &'a Handler,
+    pub(crate) rpc: &'a Rpc,
+    pub(crate) table: &'a Table,
+}
+
+impl Repair<'_> {
+    /// The handler with the right signature, and with its body where that still fits.
+    pub(crate) fn repaired(&self) -> Handler {
+        let mut repaired = self.handler.clone();
+        repaired.signature.ident = self.name();
+        let fits = [
+            self.repair_words(&mut repaired.signature),
+            self.repair_receiver(&mut repaired.signature),
+            self.repair_arguments(&mut repaired.signature),
+            self.repair_output(&mut repaired.signature),
+        ];
+        if fits.contains(&false) {
+            repaired.attributes = parse_quote! { #[allow(unreachable_code, unused_variables)] };
+            repaired.body = unreachable(&repaired.signature, self.table);
+        }
+        repaired
+    }
+
+    fn name(&self) -> Ident {
+        let mut name = self.rpc.method.clone();
+        name.set_span(self.handler.name().span());
+        name
+    }
+
+    /// `async` and what stands around it, and the generics. Like the other repairs, it says whether
+    /// the body still fits.
+    fn repair_words(&self, signature: &mut Signature) -> bool {
+        let is_safe = signature.unsafety.is_none();
+        (signature.constness, signature.unsafety, signature.abi) = (None, None, None);
+        let is_rewritten = is_rewritten(self.handler);
+        if is_rewritten || is_reply(self.handler.output(), self.rpc) {
+            signature.asyncness.get_or_insert_with(Default::default);
+        }
+        let is_generic = is_generic(signature);
+        if is_rewritten || is_generic {
+            signature.generics = Generics::default();
+        }
+        is_safe && !is_rewritten && !is_generic
+    }
+
+    fn repair_receiver(&self, signature: &mut Signature) -> bool {
+        let receiver = signature.receiver();
+        let is_wrong =
+            receiver.is_some_and(|receiver| is_exclusive(receiver) || is_by_value(receiver));
+        if is_wrong || receiver.is_none() || is_rewritten(self.handler) {
+            let others = signature
+                .inputs
+                .iter()
+                .filter(|input| matches!(input, FnArg::Typed(_)));
+            signature.inputs = parse_quote! { &self, #(#others),* };
+        }
+        !is_wrong
+    }
+
+    fn repair_arguments(&self, signature: &mut Signature) -> bool {
+        let receiver = signature.receiver().cloned().map(FnArg::Receiver);
+        let arguments: Vec<PatType> = self.handler.arguments().into_iter().cloned().collect();
+        let (context, request) = match arguments.as_slice() {
+            [first, second] if !is_request(&first.ty, self.rpc) => (Some(first), Some(second)),
+            _ => (
+                arguments
+                    .iter()
+                    .find(|argument| is_context(&argument.ty, self.rpc)),
+                arguments
+                    .iter()
+                    .find(|argument| is_request(&argument.ty, self.rpc)),
+            ),
+        };
+        let runtime = &self.table.runtime;
+        let context = context
+            .cloned()
+            .unwrap_or_else(|| parse_quote! { _: #runtime::Context });
+        let right = self.table.request(self.rpc);
+        let is_wrong = request.is_some_and(|request| is_wrong_request(&request.ty, self.rpc));
+        let mut request = request
+            .cloned()
+            .unwrap_or_else(|| parse_quote! { _: #right });
+        if is_wrong {
+            *request.ty = right;
+        }
+        signature.inputs = parse_quote! { #receiver, #context, #request };
+        !is_wrong && arguments.len() <= 2
+    }
+
+    fn repair_output(&self, signature: &mut Signature) -> bool {
+        let right = match self.handler.output() {
+            Some(output) if is_rewritten(self.handler) => future_output(output).cloned(),
+            Some(output) if !is_wrong_output(output, self.rpc) => return true,
+            _ => None,
+        };
+        let right = right.unwrap_or_else(|| self.table.output(self.rpc));
+        signature.output = parse_quote! { -> #right };
+        false
+    }
+}
+
+/// A method that nobody wrote.
+pub(crate) fn stub(rpc: &Rpc, table: &Table) -> TokenStream {
+    let (method, runtime) = (&rpc.method, &table.runtime);
+    let (request, output) = (table.request(rpc), table.output(rpc));
+    quote! {
+        async fn #method(&self, _: #runtime::Context, _: #request) -> #output {
+            ::core::unreachable!()
+        }
+    }
+}
+
+/// A block that nobody enters. A hidden stream is named, since nothing else would tell its type.
+fn unreachable(signature: &Signature, table: &Table) -> TokenStream {
+    let runtime = &table.runtime;
+    match &signature.output {
+        ReturnType::Type(_, output) if result(output).is_some_and(is_impl_stream) => quote! {{
+            let reply: ::core::result::Result<#runtime::Streaming<_>, _> = ::core::unreachable!();
+            reply
+        }},
+        _ => quote! {{ ::core::unreachable!() }},
+    }
+}

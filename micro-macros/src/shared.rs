@@ -1,0 +1,44 @@
+//! Handlers that take `self: Arc<Self>`. The trait's method borrows the handler; beside it the trait has
+//! a hidden one that is handed an `Arc`. The server calls the hidden one, which by default borrows.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, format_ident, quote};
+
+use crate::model::Handler;
+use crate::recognize::is_arc;
+use crate::table::{Rpc, Table};
+
+/// The handler as it was written, or as the hidden method if it takes an `Arc`.
+pub(crate) fn expand_handler(handler: &Handler, table: &Table) -> TokenStream {
+    let takes_arc = handler.signature.receiver().is_some_and(is_arc);
+    match table.rpc(handler.name()).filter(|_| takes_arc) {
+        Some(rpc) => {
+            let (hidden, required) = (hidden(handler, rpc), required(handler, rpc, table));
+            quote! { #hidden #required }
+        }
+        None => handler.to_token_stream(),
+    }
+}
+
+fn hidden(handler: &Handler, rpc: &Rpc) -> TokenStream {
+    let mut hidden = handler.clone();
+    hidden.signature.ident = format_ident!("__shared_{}", rpc.method, span = handler.name().span());
+    hidden.to_token_stream()
+}
+
+/// The trait asks for it, and only code that has no `Arc` calls it.
+fn required(handler: &Handler, rpc: &Rpc, table: &Table) -> TokenStream {
+    let (method, runtime) = (&rpc.method, &table.runtime);
+    let (request, output) = (table.request(rpc), table.output(rpc));
+    let conditions = handler.conditions();
+    let why = format!(
+        "`{method}` takes `self: Arc<Self>`, so it is called through `{}Server`, also in tests",
+        table.service
+    );
+    quote! {
+        #(#conditions)*
+        async fn #method(&self, _: #runtime::Context, _: #request) -> #output {
+            ::core::result::Result::Err(#runtime::Status::unimplemented(#why))
+        }
+    }
+}

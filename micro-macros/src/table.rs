@@ -1,0 +1,223 @@
+//! Reads the companion table that micro-build writes beside a service's trait: what the .proto says.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::format_ident;
+use syn::ext::IdentExt;
+use syn::parse::{Parse, ParseBuffer, ParseStream};
+use syn::{LitStr, Path, Result, Type, bracketed, parenthesized, parse_quote};
+
+/// A service as its .proto declares it.
+pub(crate) struct Table {
+    pub(crate) runtime: Path,
+    /// The trait as micro-build names it; the user may have renamed it.
+    pub(crate) service: Ident,
+    /// Where the service stands, as `greeter.proto:5`.
+    pub(crate) place: String,
+    /// Whether the trait has a hidden supertrait that names the messages of each method, so that an
+    /// impl can write `Self::__say_hello_request` without importing them.
+    pub(crate) names_messages: bool,
+    pub(crate) rpcs: Vec<Rpc>,
+}
+
+/// A method as its .proto declares it.
+pub(crate) struct Rpc {
+    /// The trait's method: `say_hello`.
+    pub(crate) method: Ident,
+    /// The protobuf name: `SayHello`.
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    pub(crate) place: String,
+    pub(crate) request: Message,
+    pub(crate) reply: Message,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Unary,
+    ServerStreaming,
+    ClientStreaming,
+    Bidirectional,
+}
+
+/// A message type, by its path from the package's module.
+pub(crate) struct Message {
+    path: String,
+}
+
+impl Table {
+    pub(crate) fn rpc(&self, method: &Ident) -> Option<&Rpc> {
+        self.rpcs
+            .iter()
+            .find(|rpc| rpc.method.unraw() == method.unraw())
+    }
+
+    pub(crate) fn named(&self, method: &str) -> Option<&Rpc> {
+        self.rpcs.iter().find(|rpc| rpc.method.unraw() == method)
+    }
+
+    /// The type of a method's request argument, for a repaired signature.
+    pub(crate) fn request(&self, rpc: &Rpc) -> Type {
+        let (runtime, message) = (&self.runtime, self.message(rpc, &rpc.request, "request"));
+        match rpc.kind.streams_requests() {
+            true => parse_quote! { #runtime::Streaming<#message> },
+            false => message,
+        }
+    }
+
+    /// The return type of a method, for a repaired signature.
+    pub(crate) fn output(&self, rpc: &Rpc) -> Type {
+        let (runtime, message) = (&self.runtime, self.message(rpc, &rpc.reply, "reply"));
+        let reply: Type = match rpc.kind.streams_replies() {
+            true => parse_quote! { #runtime::Streaming<#message> },
+            false => message,
+        };
+        parse_quote! { ::core::result::Result<#reply, #runtime::Status> }
+    }
+
+    fn message(&self, rpc: &Rpc, message: &Message, role: &str) -> Type {
+        if self.names_messages {
+            let name = format_ident!("__{}_{role}", rpc.method);
+            return parse_quote! { Self::#name };
+        }
+        syn::parse_str(message.shown()).unwrap_or_else(|_| parse_quote! { () })
+    }
+}
+
+impl Rpc {
+    /// `ctx: Context, request: HelloRequest`
+    pub(crate) fn arguments(&self) -> String {
+        format!("ctx: Context, {}", self.request_argument())
+    }
+
+    /// `request: HelloRequest`, or `requests: Streaming<HelloRequest>`
+    pub(crate) fn request_argument(&self) -> String {
+        match self.kind.streams_requests() {
+            true => format!("requests: Streaming<{}>", self.request.shown()),
+            false => format!("request: {}", self.request.shown()),
+        }
+    }
+
+    /// `Result<HelloReply, Status>`, or `Result<impl ReplyStream<HelloReply>, Status>`
+    pub(crate) fn output(&self) -> String {
+        match self.kind.streams_replies() {
+            true => format!("Result<impl ReplyStream<{}>, Status>", self.reply.shown()),
+            false => format!("Result<{}, Status>", self.reply.shown()),
+        }
+    }
+
+    /// The whole signature, to paste.
+    pub(crate) fn signature(&self) -> String {
+        format!(
+            "async fn {}(&self, {}) -> {}",
+            self.method,
+            self.arguments(),
+            self.output()
+        )
+    }
+}
+
+impl Kind {
+    pub(crate) fn streams_requests(self) -> bool {
+        matches!(self, Self::ClientStreaming | Self::Bidirectional)
+    }
+
+    pub(crate) fn streams_replies(self) -> bool {
+        matches!(self, Self::ServerStreaming | Self::Bidirectional)
+    }
+}
+
+impl Message {
+    /// The name under which a user is likely to import the message.
+    pub(crate) fn name(&self) -> &str {
+        self.path.rsplit("::").next().unwrap_or_default()
+    }
+
+    /// The type as it can be written in any module: what leads out of the package is dropped.
+    pub(crate) fn shown(&self) -> &str {
+        let mut path = self.path.as_str();
+        while let Some(rest) = path.strip_prefix("super::") {
+            path = rest;
+        }
+        path
+    }
+}
+
+impl Parse for Table {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let runtime = section(input, "runtime")?.call(Path::parse_mod_style)?;
+        let service = section(input, "service")?;
+        let name = service.call(Ident::parse_any)?;
+        let _full_name: LitStr = service.parse()?;
+        let place = service.parse::<LitStr>()?.value();
+        let names_messages = peek_word(input, "messages");
+        if names_messages {
+            input.parse::<Ident>()?;
+        }
+        let mut rpcs = Vec::new();
+        while peek_word(input, "rpc") {
+            rpcs.push(section(input, "rpc")?.parse()?);
+        }
+        Ok(Self {
+            runtime,
+            service: name,
+            place,
+            names_messages,
+            rpcs,
+        })
+    }
+}
+
+impl Parse for Rpc {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        Ok(Self {
+            method: input.call(Ident::parse_any)?,
+            name: input.parse::<LitStr>()?.value(),
+            kind: input.parse()?,
+            place: input.parse::<LitStr>()?.value(),
+            request: input.parse()?,
+            reply: input.parse()?,
+        })
+    }
+}
+
+impl Parse for Kind {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let kind: Ident = input.parse()?;
+        match kind.to_string().as_str() {
+            "unary" => Ok(Self::Unary),
+            "server_streaming" => Ok(Self::ServerStreaming),
+            "client_streaming" => Ok(Self::ClientStreaming),
+            "bidirectional" => Ok(Self::Bidirectional),
+            other => Err(input.error(format!("unknown kind `{other}`"))),
+        }
+    }
+}
+
+impl Parse for Message {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let content;
+        bracketed!(content in input);
+        let path = content.parse::<TokenStream>()?.to_string();
+        Ok(Self {
+            path: path.replace(' ', ""),
+        })
+    }
+}
+
+/// The content of `word(…)`.
+fn section<'a>(input: ParseStream<'a>, word: &str) -> Result<ParseBuffer<'a>> {
+    if !peek_word(input, word) {
+        return Err(input.error(format!("expected `{word}(…)`")));
+    }
+    input.call(Ident::parse_any)?;
+    let content;
+    parenthesized!(content in input);
+    Ok(content)
+}
+
+fn peek_word(input: ParseStream<'_>, word: &str) -> bool {
+    input
+        .fork()
+        .call(Ident::parse_any)
+        .is_ok_and(|found| found == word)
+}

@@ -1,0 +1,133 @@
+//! What `#[service]` stands on: the impl of a service trait, or something that it does not belong on.
+
+use proc_macro2::{Delimiter, Group, Ident, TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::{Error, ItemImpl, Path, PathArguments, Result};
+
+/// The path of the service's trait, which is also the path of its companion table.
+pub(crate) fn service_path(item: &TokenStream) -> Result<Path> {
+    let keyword = keyword(item);
+    match keyword.as_ref().map(ToString::to_string).as_deref() {
+        Some("impl") => {
+            let header = header(item)?;
+            let service = has_trait(&header)?;
+            is_not_subscriber(&service)?;
+            Ok(without_generics(service))
+        }
+        Some("trait") => Err(is_not_the_trait(item)),
+        _ => Err(is_an_impl(item, keyword.as_ref())),
+    }
+}
+
+fn is_an_impl(item: &TokenStream, keyword: Option<&Ident>) -> Error {
+    let name = keyword.and_then(|keyword| name_after(item, keyword));
+    let name = name
+        .as_ref()
+        .map_or("Handler".to_owned(), ToString::to_string);
+    let message = match keyword.map(ToString::to_string).as_deref() {
+        Some(kind @ ("struct" | "enum" | "union")) => {
+            let article = if kind == "struct" { "a" } else { "an" };
+            let article = if kind == "union" { "a" } else { article };
+            format!("not on {article} {kind}; write `#[service] impl Greeter for {name} {{ … }}`")
+        }
+        Some("fn") => {
+            format!(
+                "not on a function; put `{name}` into `#[service] impl Greeter for English {{ … }}`"
+            )
+        }
+        Some("mod") => {
+            format!(
+                "not on a module; put it on each `impl Greeter for English {{ … }}` inside of `{name}`"
+            )
+        }
+        _ => "as in `#[service] impl Greeter for English { … }`".to_owned(),
+    };
+    let message = format!("`#[service]` goes on the impl of a service trait, {message}");
+    Error::new_spanned(
+        keyword.map_or_else(|| item.clone(), ToTokens::to_token_stream),
+        message,
+    )
+}
+
+fn is_not_the_trait(item: &TokenStream) -> Error {
+    let keyword = keyword(item);
+    let name = keyword
+        .as_ref()
+        .and_then(|keyword| name_after(item, keyword));
+    let name = name.map_or("Greeter".to_owned(), |name| name.to_string());
+    let message = format!(
+        "`#[service]` goes on the impl for your handler, not on the trait: micro-build writes the trait from \
+         the .proto, and you write `#[service] impl {name} for English {{ … }}`"
+    );
+    Error::new_spanned(keyword, message)
+}
+
+fn has_trait(header: &ItemImpl) -> Result<Path> {
+    match &header.trait_ {
+        Some((_, path, _)) => Ok(path.clone()),
+        None => {
+            let ty = header.self_ty.to_token_stream();
+            let message =
+                format!("`#[service]` needs the service trait here, as in `impl Greeter for {ty}`");
+            Err(Error::new_spanned(ty, message))
+        }
+    }
+}
+
+/// Events have no table yet, so there is nothing to hold such an impl against.
+fn is_not_subscriber(service: &Path) -> Result<()> {
+    match service.segments.last() {
+        Some(last) if last.ident == "Subscriber" && !last.arguments.is_none() => {
+            Err(Error::new_spanned(
+                service,
+                "`#[service]` knows no events yet: leave it out, a plain `impl Subscriber<…>` works",
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn header(item: &TokenStream) -> Result<ItemImpl> {
+    let mut tokens: Vec<TokenTree> = item.clone().into_iter().collect();
+    tokens.pop();
+    tokens.push(Group::new(Delimiter::Brace, TokenStream::new()).into());
+    syn::parse2(tokens.into_iter().collect())
+}
+
+fn without_generics(mut path: Path) -> Path {
+    for segment in &mut path.segments {
+        segment.arguments = PathArguments::None;
+    }
+    path
+}
+
+/// The word that says what an item is.
+fn keyword(item: &TokenStream) -> Option<Ident> {
+    const KINDS: [&str; 11] = [
+        "impl",
+        "struct",
+        "enum",
+        "union",
+        "trait",
+        "mod",
+        "fn",
+        "type",
+        "static",
+        "use",
+        "macro_rules",
+    ];
+    item.clone().into_iter().find_map(|token| match token {
+        TokenTree::Ident(word) if KINDS.contains(&word.to_string().as_str()) => Some(word),
+        _ => None,
+    })
+}
+
+fn name_after(item: &TokenStream, keyword: &Ident) -> Option<Ident> {
+    let tokens = item.clone().into_iter();
+    let mut rest =
+        tokens.skip_while(|token| !matches!(token, TokenTree::Ident(word) if word == keyword));
+    match rest.nth(1) {
+        Some(TokenTree::Ident(name)) => Some(name),
+        _ => None,
+    }
+}
