@@ -1,0 +1,102 @@
+//! Names of packages, services and methods.
+
+use std::collections::HashMap;
+
+use crate::error::{Location, Problem};
+use crate::model::{Package, Service};
+use crate::naming;
+
+pub(super) fn check(packages: &[Package], problems: &mut Vec<Problem>) {
+    modules_are_distinct(packages, problems);
+    tables_are_distinct(packages, problems);
+    for service in packages.iter().flat_map(|package| &package.services) {
+        names_are_not_reserved(service, problems);
+        methods_are_distinct(service, problems);
+    }
+}
+
+fn modules_are_distinct(packages: &[Package], problems: &mut Vec<Problem>) {
+    let mut seen = HashMap::new();
+    for package in packages {
+        let module: Vec<String> = package.name.split('.').map(naming::module).collect();
+        if let Some(first) = seen.insert(module.clone(), &package.name) {
+            problems.push(Problem::anywhere(format!(
+                "packages `{first}` and `{}` both become the module `{}` in Rust; rename one",
+                package.name,
+                module.join("::")
+            )));
+        }
+    }
+}
+
+/// Exported macros share one name space, whatever module they stand in.
+fn tables_are_distinct(packages: &[Package], problems: &mut Vec<Problem>) {
+    let mut seen = HashMap::new();
+    for service in packages.iter().flat_map(|package| &package.services) {
+        let table = naming::table(&service.package, &service.rust_name);
+        let Some(first) = seen.insert(table.clone(), service) else {
+            continue;
+        };
+        // Inside of one package it is the trait that clashes, which is told elsewhere.
+        if first.package != service.package {
+            let message = format!(
+                "services `{}` ({}) and `{}` both need a macro `{table}`; {}",
+                first.full_name,
+                first.at,
+                service.full_name,
+                rename(&service.full_name)
+            );
+            problems.push(Problem::at(&service.at, message));
+        }
+    }
+}
+
+/// Tokens that begin with an underscore belong to the runtime (`_i`, `_schema`, `_health`).
+fn names_are_not_reserved(service: &Service, problems: &mut Vec<Problem>) {
+    let mut refuse = |what: &str, name: &str, at: &Location| {
+        if name.starts_with('_') {
+            let message =
+                format!("{what} begins with `_`, which is reserved in subjects; rename it");
+            problems.push(Problem::at(at, message));
+        }
+    };
+    for part in service.package.split('.') {
+        refuse(&format!("package part `{part}`"), part, &service.at);
+    }
+    refuse(
+        &format!("service `{}`", service.name),
+        &service.name,
+        &service.at,
+    );
+    for method in &service.methods {
+        let what = format!(
+            "method `{}` of service `{}`",
+            method.name, service.full_name
+        );
+        refuse(&what, &method.name, &method.at);
+    }
+}
+
+fn methods_are_distinct(service: &Service, problems: &mut Vec<Problem>) {
+    let mut seen = HashMap::new();
+    for method in &service.methods {
+        let Some(first) = seen.insert(&method.rust_name, method) else {
+            continue;
+        };
+        let message = format!(
+            "methods `{}` ({}) and `{}` of service `{}` both become `fn {}` in Rust; {}",
+            first.name,
+            first.at,
+            method.name,
+            service.full_name,
+            method.rust_name,
+            rename(&method.full_name)
+        );
+        problems.push(Problem::at(&method.at, message));
+    }
+}
+
+/// How to give a service or method another Rust name.
+pub(super) fn rename(full_name: &str) -> String {
+    format!("give one another name, as with `Config::rename(\".{full_name}\", \"…\")`")
+}

@@ -1,0 +1,215 @@
+//! The compiled `.proto` files of one run: which there are, which need code, what their lines say.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use prost::encoding;
+use prost_reflect::{DescriptorPool, FileDescriptor, Kind, MessageDescriptor};
+use prost_types::source_code_info::Location as Span;
+
+use crate::error::Location;
+
+/// Our own options; a file that every user may import and none wants code for.
+pub(crate) const OPTIONS_FILE: &str = "micro/v1/options.proto";
+
+/// Every file of one run, in the order of their names whatever the order of input.
+#[derive(Debug)]
+pub(crate) struct FileSet {
+    pub(crate) pool: DescriptorPool,
+    files: BTreeMap<String, SourceFile>,
+}
+
+#[derive(Debug)]
+pub(crate) struct SourceFile {
+    pub(crate) descriptor: FileDescriptor,
+    /// The `FileDescriptorProto` as the compiler wrote it, custom options and unknown fields included.
+    pub(crate) raw: Bytes,
+    /// Where it was read from, unless it came from memory.
+    pub(crate) path: Option<PathBuf>,
+    /// Asked for by the user, and not merely imported.
+    pub(crate) named: bool,
+}
+
+/// Comments and lines of one file, by path in its descriptor.
+#[derive(Debug)]
+pub(crate) struct Lines<'a> {
+    file: &'a str,
+    spans: HashMap<&'a [i32], &'a Span>,
+}
+
+impl FileSet {
+    pub(crate) fn new(pool: DescriptorPool, files: impl IntoIterator<Item = SourceFile>) -> Self {
+        let files = files
+            .into_iter()
+            .map(|file| (file.descriptor.name().to_owned(), file))
+            .collect();
+        Self { pool, files }
+    }
+
+    /// Notes where the files lie that came without a path.
+    pub(crate) fn locate(&mut self, find: impl Fn(&str) -> Option<PathBuf>) {
+        for (name, file) in &mut self.files {
+            file.path = file.path.take().or_else(|| find(name));
+        }
+    }
+
+    pub(crate) fn files(&self) -> impl Iterator<Item = &SourceFile> {
+        self.files.values()
+    }
+
+    /// The files that need code: those asked for, and those whose types they use. What is imported
+    /// only for its options, such as `google/api/annotations.proto`, needs none.
+    pub(crate) fn generated(&self) -> Vec<&SourceFile> {
+        let mut wanted = BTreeSet::new();
+        let mut queue: Vec<FileDescriptor> = self
+            .files()
+            .filter(|file| file.named && file.descriptor.name() != OPTIONS_FILE)
+            .map(|file| file.descriptor.clone())
+            .collect();
+        while let Some(file) = queue.pop() {
+            if wanted.insert(file.name().to_owned()) {
+                queue.extend(used_files(&file).into_values());
+            }
+        }
+        self.files()
+            .filter(|file| wanted.contains(file.descriptor.name()))
+            .collect()
+    }
+
+    /// A serialized `FileDescriptorSet` of the files with services in `package` and all that they
+    /// import, each after what it imports, byte for byte as the compiler wrote them.
+    pub(crate) fn embedded(&self, package: &str) -> Vec<u8> {
+        self.encode_with_imports(|file| file.package_name() == package && file.services().len() > 0)
+    }
+
+    /// A serialized `FileDescriptorSet` of every file of the run, each after what it imports.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        self.encode_with_imports(|_| true)
+    }
+
+    /// A chain of files of which each imports the next, and the last is the first.
+    pub(crate) fn import_cycle(&self) -> Option<Vec<String>> {
+        let mut order = ImportOrder::default();
+        self.files()
+            .find_map(|file| order.push(&file.descriptor).err())
+    }
+
+    fn encode_with_imports(&self, wanted: impl Fn(&FileDescriptor) -> bool) -> Vec<u8> {
+        let mut order = ImportOrder::default();
+        for file in self.files().filter(|file| wanted(&file.descriptor)) {
+            // Whoever made this set has refused cycles.
+            let _ = order.push(&file.descriptor);
+        }
+        let mut set = Vec::new();
+        for file in order.done.iter().filter_map(|name| self.files.get(name)) {
+            encoding::bytes::encode(1, &file.raw, &mut set);
+        }
+        set
+    }
+}
+
+/// Files in an order in which each comes after what it imports.
+#[derive(Default)]
+struct ImportOrder {
+    done: Vec<String>,
+    known: HashSet<String>,
+    open: Vec<String>,
+}
+
+impl ImportOrder {
+    /// Adds `file` after its imports, or tells the cycle that makes this impossible.
+    fn push(&mut self, file: &FileDescriptor) -> Result<(), Vec<String>> {
+        let name = file.name();
+        if self.known.contains(name) {
+            return Ok(());
+        }
+        if let Some(start) = self.open.iter().position(|open| open == name) {
+            let mut cycle = self.open.split_off(start);
+            cycle.push(name.to_owned());
+            return Err(cycle);
+        }
+        self.open.push(name.to_owned());
+        file.dependencies()
+            .try_for_each(|import| self.push(&import))?;
+        self.open.pop();
+        self.known.insert(name.to_owned());
+        self.done.push(name.to_owned());
+        Ok(())
+    }
+}
+
+impl<'a> Lines<'a> {
+    pub(crate) fn of(file: &'a FileDescriptor) -> Self {
+        let info = file.file_descriptor_proto().source_code_info.as_ref();
+        let spans = info
+            .map(|info| {
+                info.location
+                    .iter()
+                    .map(|span| (span.path.as_slice(), span))
+                    .collect()
+            })
+            .unwrap_or_default();
+        Self {
+            file: file.name(),
+            spans,
+        }
+    }
+
+    /// Where the element at `path` stands; the nearest enclosing element if it has no place of its own.
+    pub(crate) fn at(&self, path: &[i32]) -> Location {
+        let line = (1..=path.len())
+            .rev()
+            .find_map(|len| self.spans.get(&path[..len]))
+            .and_then(|span| span.span.first())
+            .and_then(|line| u32::try_from(*line).ok())
+            .map(|line| line.saturating_add(1));
+        Location {
+            file: self.file.to_owned(),
+            line,
+        }
+    }
+
+    /// The lines of the comment before the element at `path`, then those of the comment after it.
+    pub(crate) fn comment(&self, path: &[i32]) -> Vec<String> {
+        let Some(span) = self.spans.get(path) else {
+            return Vec::new();
+        };
+        let mut lines = comment_lines(span.leading_comments());
+        let trailing = comment_lines(span.trailing_comments());
+        if !lines.is_empty() && !trailing.is_empty() {
+            lines.push(String::new());
+        }
+        lines.extend(trailing);
+        lines
+    }
+}
+
+fn comment_lines(comment: &str) -> Vec<String> {
+    comment.lines().map(str::to_owned).collect()
+}
+
+/// The files that define the types which fields and methods of `file` use.
+fn used_files(file: &FileDescriptor) -> BTreeMap<String, FileDescriptor> {
+    let mut used = BTreeMap::new();
+    let mut add = |file: FileDescriptor| drop(used.insert(file.name().to_owned(), file));
+    for method in file
+        .services()
+        .flat_map(|service| service.methods().collect::<Vec<_>>())
+    {
+        add(method.input().parent_file());
+        add(method.output().parent_file());
+    }
+    let mut messages: Vec<MessageDescriptor> = file.messages().collect();
+    while let Some(message) = messages.pop() {
+        messages.extend(message.child_messages());
+        for field in message.fields() {
+            match field.kind() {
+                Kind::Message(message) => add(message.parent_file()),
+                Kind::Enum(enumeration) => add(enumeration.parent_file()),
+                _ => {}
+            }
+        }
+    }
+    used
+}

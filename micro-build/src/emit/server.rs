@@ -1,0 +1,156 @@
+//! The server: turns a handler into one endpoint for each method.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use super::{Scope, ScopedMethod, allow};
+use crate::model::Kind;
+
+pub(super) fn emit(scope: &Scope<'_>) -> TokenStream {
+    let [item, constructors, derived, service] = [
+        item(scope),
+        constructors(scope),
+        derived(scope),
+        service(scope),
+    ];
+    quote!(#item #constructors #derived #service)
+}
+
+fn item(scope: &Scope<'_>) -> TokenStream {
+    let Scope {
+        trait_,
+        server,
+        handler,
+        ..
+    } = scope;
+    let (allow, docs, deprecated) = (allow(), scope.service_docs(), scope.deprecated());
+    let attributes = scope
+        .settings
+        .server_attributes
+        .of(&scope.service.full_name);
+    let summary = format!(" Serves a handler that implements [`{trait_}`].");
+    quote! {
+        #[doc = #summary]
+        #[doc = ""]
+        #docs
+        #deprecated
+        #allow
+        #(#attributes)*
+        pub struct #server<#handler> {
+            handler: ::std::sync::Arc<#handler>,
+        }
+    }
+}
+
+fn constructors(scope: &Scope<'_>) -> TokenStream {
+    let Scope {
+        trait_,
+        server,
+        handler,
+        ..
+    } = scope;
+    let allow = allow();
+    quote! {
+        #allow
+        impl<#handler: #trait_> #server<#handler> {
+            /// Serves `handler`.
+            #[must_use]
+            pub fn new(handler: #handler) -> Self {
+                Self::from_arc(::std::sync::Arc::new(handler))
+            }
+
+            /// Serves `handler`, which may be shared with others.
+            #[must_use]
+            pub fn from_arc(handler: ::std::sync::Arc<#handler>) -> Self {
+                Self { handler }
+            }
+        }
+    }
+}
+
+/// Written out, since a derive would ask the handler for the same traits.
+fn derived(scope: &Scope<'_>) -> TokenStream {
+    let Scope {
+        server, handler, ..
+    } = scope;
+    let (allow, name) = (allow(), server.to_string());
+    quote! {
+        #allow
+        impl<#handler> ::core::clone::Clone for #server<#handler> {
+            fn clone(&self) -> Self {
+                Self { handler: ::std::sync::Arc::clone(&self.handler) }
+            }
+        }
+
+        #allow
+        impl<#handler> ::core::fmt::Debug for #server<#handler> {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                f.debug_struct(#name).finish_non_exhaustive()
+            }
+        }
+    }
+}
+
+fn service(scope: &Scope<'_>) -> TokenStream {
+    let Scope {
+        rt,
+        trait_,
+        server,
+        handler,
+        descriptor,
+        ..
+    } = scope;
+    let allow = allow();
+    let endpoints = scope.methods.iter().map(|method| endpoint(method, scope));
+    quote! {
+        #allow
+        impl<#handler: #trait_> #rt::codegen::Service for #server<#handler> {
+            const SERVICE: &'static #rt::ServiceDescriptor = &#descriptor;
+
+            fn endpoints(self) -> ::std::vec::Vec<#rt::codegen::Endpoint> {
+                ::std::vec::Vec::from([#(#endpoints),*])
+            }
+        }
+    }
+}
+
+fn endpoint(method: &ScopedMethod<'_>, scope: &Scope<'_>) -> TokenStream {
+    let Scope {
+        rt,
+        trait_,
+        handler,
+        descriptors,
+        ..
+    } = scope;
+    let ScopedMethod {
+        name, index, reply, ..
+    } = method;
+    let kind = method.kind();
+    let argument = match method.method.kind {
+        Kind::Unary | Kind::ServerStreaming => quote!(request),
+        Kind::ClientStreaming | Kind::Bidirectional => quote!(requests),
+    };
+    // What a handler returns names the borrow of the handler in its type, although it is `'static`;
+    // boxing it where the borrow still lives takes the name away.
+    let boxed = match method.method.kind {
+        Kind::Unary | Kind::ClientStreaming => None,
+        Kind::ServerStreaming | Kind::Bidirectional => Some(quote! {
+            .map(|replies| -> ::core::pin::Pin<::std::boxed::Box<dyn #rt::ReplyStream<#reply>>> {
+                ::std::boxed::Box::pin(replies)
+            })
+        }),
+    };
+    quote! {
+        {
+            let handler = ::std::sync::Arc::clone(&self.handler);
+            #rt::codegen::Endpoint::#kind(
+                &#descriptors[#index],
+                #handler::__MICRO_RPC,
+                move |ctx, #argument| {
+                    let handler = ::std::sync::Arc::clone(&handler);
+                    async move { <#handler as #trait_>::#name(&handler, ctx, #argument).await #boxed }
+                },
+            )
+        }
+    }
+}

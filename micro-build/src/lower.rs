@@ -1,0 +1,102 @@
+//! Turns descriptors into the model: every service with its names, options, comments and places.
+
+use std::collections::BTreeMap;
+
+use prost_reflect::{MethodDescriptor, ServiceDescriptor};
+use prost_types::method_options::IdempotencyLevel;
+use prost_types::{MethodOptions, ServiceOptions};
+
+use crate::descriptors::{Lines, SourceFile};
+use crate::error::Problem;
+use crate::model::{Idempotency, Kind, Method, Package, Service};
+use crate::naming;
+use crate::options::Options;
+use crate::settings::Settings;
+
+/// The packages of `files`, in the order of their names, and what is wrong with their options.
+pub(crate) fn lower(
+    files: &[&SourceFile],
+    options: &Options,
+    settings: &Settings,
+) -> (Vec<Package>, Vec<Problem>) {
+    let mut packages = BTreeMap::new();
+    let mut problems = Vec::new();
+    for file in files {
+        let name = file.descriptor.package_name().to_owned();
+        let package = packages.entry(name).or_insert_with_key(|name| Package {
+            name: name.clone(),
+            services: Vec::new(),
+            is_named: false,
+        });
+        package.is_named |= file.named;
+        if file.descriptor.services().len() == 0 {
+            continue;
+        }
+        let lines = Lines::of(&file.descriptor);
+        let lowering = Lowering {
+            lines: &lines,
+            options,
+            settings,
+        };
+        let here = |service: &ServiceDescriptor| !settings.is_elsewhere(service.full_name());
+        for service in file.descriptor.services().filter(here) {
+            package
+                .services
+                .push(lowering.service(&service, &mut problems));
+        }
+    }
+    (packages.into_values().collect(), problems)
+}
+
+/// What the elements of one file are looked up in.
+struct Lowering<'a> {
+    lines: &'a Lines<'a>,
+    options: &'a Options,
+    settings: &'a Settings,
+}
+
+impl Lowering<'_> {
+    fn service(&self, service: &ServiceDescriptor, problems: &mut Vec<Problem>) -> Service {
+        let proto = service.service_descriptor_proto();
+        let renamed = self.settings.renamed(service.full_name());
+        Service {
+            name: service.name().to_owned(),
+            rust_name: renamed.unwrap_or_else(|| naming::service(service.name())),
+            full_name: service.full_name().to_owned(),
+            package: service.package_name().to_owned(),
+            comment: self.lines.comment(service.path()),
+            at: self.lines.at(service.path()),
+            deprecated: proto
+                .options
+                .as_ref()
+                .is_some_and(ServiceOptions::deprecated),
+            options: self.options.service(service, self.lines, problems),
+            methods: service
+                .methods()
+                .map(|method| self.method(&method, problems))
+                .collect(),
+        }
+    }
+
+    fn method(&self, method: &MethodDescriptor, problems: &mut Vec<Problem>) -> Method {
+        let standard = method.method_descriptor_proto().options.as_ref();
+        let renamed = self.settings.renamed(method.full_name());
+        Method {
+            name: method.name().to_owned(),
+            rust_name: renamed.unwrap_or_else(|| naming::method(method.name())),
+            full_name: method.full_name().to_owned(),
+            kind: Kind::of(method.is_client_streaming(), method.is_server_streaming()),
+            request: method.input().full_name().to_owned(),
+            reply: method.output().full_name().to_owned(),
+            comment: self.lines.comment(method.path()),
+            at: self.lines.at(method.path()),
+            deprecated: standard.is_some_and(MethodOptions::deprecated),
+            idempotency: match standard.map(MethodOptions::idempotency_level) {
+                Some(IdempotencyLevel::NoSideEffects) => Idempotency::NoSideEffects,
+                Some(IdempotencyLevel::Idempotent) => Idempotency::Idempotent,
+                Some(IdempotencyLevel::IdempotencyUnknown) | None => Idempotency::Unknown,
+            },
+            options: self.options.method(method, self.lines, problems),
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Reads the custom options of `micro/v1/options.proto`, which prost drops, from the descriptors.
+
+use prost_reflect::{
+    DynamicMessage, ExtensionDescriptor, MessageDescriptor, MethodDescriptor, ReflectMessage,
+    ServiceDescriptor,
+};
+
+use crate::descriptors::{FileSet, Lines};
+use crate::error::{Location, Problem};
+use crate::model::{MethodOptions, ServiceOptions};
+
+/// The number that all extensions of `micro/v1/options.proto` share.
+const NUMBER: u32 = 1_632_020;
+const NUMBER_IN_PATH: i32 = 1_632_020;
+/// Field numbers of `options` in the descriptors of a service, a method and a message.
+const SERVICE_OPTIONS: i32 = 3;
+const METHOD_OPTIONS: i32 = 4;
+const MESSAGE_OPTIONS: i32 = 7;
+
+/// The extensions as this run's files declare them; none of them unless a file imports ours.
+#[derive(Debug)]
+pub(crate) struct Options {
+    service: Option<ExtensionDescriptor>,
+    method: Option<ExtensionDescriptor>,
+    event: Option<ExtensionDescriptor>,
+}
+
+impl Options {
+    pub(crate) fn of(files: &FileSet) -> Self {
+        let extension = |extendee: &str| {
+            files
+                .pool
+                .get_message_by_name(extendee)
+                .and_then(|message| message.get_extension(NUMBER))
+        };
+        Self {
+            service: extension("google.protobuf.ServiceOptions"),
+            method: extension("google.protobuf.MethodOptions"),
+            event: extension("google.protobuf.MessageOptions"),
+        }
+    }
+
+    /// Whether any file of the run can declare an event.
+    pub(crate) fn knows_events(&self) -> bool {
+        self.event.is_some()
+    }
+
+    pub(crate) fn service(
+        &self,
+        service: &ServiceDescriptor,
+        lines: &Lines<'_>,
+        problems: &mut Vec<Problem>,
+    ) -> ServiceOptions {
+        let Some(said) = Said::read(self.service.as_ref(), || service.options()) else {
+            return ServiceOptions::default();
+        };
+        let at = |field| said.at(lines, service.path(), SERVICE_OPTIONS, field);
+        let version = said.text("version");
+        if let Some(version) = version.as_deref().filter(|version| !is_semver(version)) {
+            let message = format!("`{version}` is not a SemVer version; write one such as `1.2.3`");
+            problems.push(Problem::at(&at("version"), message));
+        }
+        let queue_group = said.text("queue_group");
+        if let Some(group) = queue_group
+            .as_deref()
+            .filter(|group| !is_queue_group(group))
+        {
+            let message = format!(
+                "`{group}` is not a queue group; write printable ASCII without spaces, `*` and `>`, \
+                 or `-` for none"
+            );
+            problems.push(Problem::at(&at("queue_group"), message));
+        }
+        ServiceOptions {
+            version,
+            queue_group,
+            description: said.text("description"),
+        }
+    }
+
+    pub(crate) fn method(
+        &self,
+        method: &MethodDescriptor,
+        lines: &Lines<'_>,
+        problems: &mut Vec<Problem>,
+    ) -> MethodOptions {
+        let Some(said) = Said::read(self.method.as_ref(), || method.options()) else {
+            return MethodOptions::default();
+        };
+        let timeout_ms = said.timeout_ms().unwrap_or_else(|message| {
+            let at = said.at(lines, method.path(), METHOD_OPTIONS, "timeout");
+            problems.push(Problem::at(
+                &at,
+                format!("timeout of `{}`: {message}", method.full_name()),
+            ));
+            None
+        });
+        MethodOptions {
+            timeout_ms,
+            max_concurrent: said.count("max_concurrent"),
+        }
+    }
+
+    /// The subject template of an event, and where it is written.
+    pub(crate) fn event(
+        &self,
+        message: &MessageDescriptor,
+        lines: &Lines<'_>,
+    ) -> Option<(String, Location)> {
+        let said = Said::read(self.event.as_ref(), || message.options())?;
+        let at = said.at(lines, message.path(), MESSAGE_OPTIONS, "subject");
+        Some((said.text("subject").unwrap_or_default(), at))
+    }
+}
+
+/// One of our options, as written on one service, method or message.
+struct Said(DynamicMessage);
+
+impl Said {
+    /// `options` are decoded only if any file of the run knows the extension.
+    fn read(
+        extension: Option<&ExtensionDescriptor>,
+        options: impl FnOnce() -> DynamicMessage,
+    ) -> Option<Self> {
+        let extension = extension?;
+        let options = options();
+        if !options.has_extension(extension) {
+            return None;
+        }
+        options
+            .get_extension(extension)
+            .as_message()
+            .cloned()
+            .map(Self)
+    }
+
+    fn at(&self, lines: &Lines<'_>, element: &[i32], options: i32, field: &str) -> Location {
+        let mut path = element.to_vec();
+        path.extend([options, NUMBER_IN_PATH]);
+        let field = self.0.descriptor().get_field_by_name(field);
+        path.extend(field.and_then(|field| i32::try_from(field.number()).ok()));
+        lines.at(&path)
+    }
+
+    fn text(&self, field: &str) -> Option<String> {
+        let value = self.0.get_field_by_name(field)?;
+        value
+            .as_str()
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+    }
+
+    fn count(&self, field: &str) -> Option<u32> {
+        self.0
+            .get_field_by_name(field)?
+            .as_u32()
+            .filter(|count| *count > 0)
+    }
+
+    fn timeout_ms(&self) -> Result<Option<u64>, String> {
+        if !self.0.has_field_by_name("timeout") {
+            return Ok(None);
+        }
+        let value = self.0.get_field_by_name("timeout");
+        let Some(timeout) = value.as_ref().and_then(|value| value.as_message()) else {
+            return Ok(None);
+        };
+        let part = |name: &str| timeout.get_field_by_name(name);
+        let seconds = part("seconds")
+            .and_then(|value| value.as_i64())
+            .unwrap_or_default();
+        let nanos = part("nanos")
+            .and_then(|value| value.as_i32())
+            .unwrap_or_default();
+        milliseconds(seconds, nanos).map(Some)
+    }
+}
+
+/// Whole milliseconds, since that is what travels in `Micro-Timeout`.
+fn milliseconds(seconds: i64, nanos: i32) -> Result<u64, String> {
+    let said = format!("{{ seconds: {seconds} nanos: {nanos} }}");
+    let (Ok(seconds), Ok(nanos)) = (u64::try_from(seconds), u32::try_from(nanos)) else {
+        return Err(format!(
+            "{said} is negative; write at least one millisecond"
+        ));
+    };
+    if nanos > 999_999_999 || seconds > 315_576_000_000 {
+        return Err(format!("{said} is not a `google.protobuf.Duration`"));
+    }
+    if nanos % 1_000_000 != 0 {
+        return Err(format!("{said} is not a whole number of milliseconds"));
+    }
+    match seconds * 1000 + u64::from(nanos / 1_000_000) {
+        0 => Err("it is zero; write at least one millisecond, or leave it out".to_owned()),
+        milliseconds => Ok(milliseconds),
+    }
+}
+
+fn is_queue_group(group: &str) -> bool {
+    group
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && byte != b'*' && byte != b'>')
+}
+
+/// Whether `version` follows <https://semver.org>, which discovery asks for.
+fn is_semver(version: &str) -> bool {
+    let (version, build) = version
+        .split_once('+')
+        .map_or((version, None), |(v, b)| (v, Some(b)));
+    let (core, pre) = version
+        .split_once('-')
+        .map_or((version, None), |(v, p)| (v, Some(p)));
+    let word = |part: &str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let number = |part: &str| digits(part) && (part == "0" || !part.starts_with('0'));
+    core.split('.').count() == 3
+        && core.split('.').all(number)
+        && pre.is_none_or(|pre| {
+            pre.split('.')
+                .all(|part| word(part) && (!digits(part) || number(part)))
+        })
+        && build.is_none_or(|build| build.split('.').all(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_semver, milliseconds};
+
+    #[test]
+    fn versions_are_semver() {
+        for version in ["0.0.0", "1.2.3", "1.2.3-rc.1", "1.2.3-0a+b.1", "1.2.3+001"] {
+            assert!(is_semver(version), "{version}");
+        }
+        for version in [
+            "", "1", "1.2", "v1.2.3", "1.2.03", "1.2.3-", "1.2.3-01", "1.2.3+", "1.2.3 ",
+        ] {
+            assert!(!is_semver(version), "{version}");
+        }
+    }
+
+    #[test]
+    fn timeouts_are_whole_positive_milliseconds() {
+        assert_eq!(milliseconds(1, 500_000_000), Ok(1500));
+        for (seconds, nanos) in [
+            (0, 0),
+            (-1, 0),
+            (0, 1),
+            (0, -1),
+            (1, 1_000_000_000),
+            (i64::MAX, 0),
+        ] {
+            assert!(milliseconds(seconds, nanos).is_err(), "{seconds} {nanos}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Writes what was generated, and tells cargo when to do it again.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::descriptors::FileSet;
+use crate::error::{Error, ErrorKind};
+
+/// Everything that one run writes, by the name of the file.
+pub(crate) type Output = BTreeMap<String, Vec<u8>>;
+
+/// The folder that generated files go to.
+pub(crate) struct OutDir {
+    path: PathBuf,
+    /// Whether it is cargo's, which only cargo knows the path of.
+    pub(crate) is_cargos: bool,
+}
+
+impl OutDir {
+    /// `chosen`, or cargo's.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is neither.
+    pub(crate) fn find(chosen: Option<PathBuf>) -> Result<Self, Error> {
+        if let Some(path) = chosen {
+            return Ok(Self {
+                path,
+                is_cargos: false,
+            });
+        }
+        let path = env::var_os("OUT_DIR").map(PathBuf::from).ok_or_else(|| {
+            let message =
+                "`OUT_DIR` is not set; call this from a build.rs, or set `Config::out_dir`";
+            Error::new(ErrorKind::Config, message)
+        })?;
+        Ok(Self {
+            path,
+            is_cargos: true,
+        })
+    }
+
+    pub(crate) fn write(&self, output: &Output) -> Result<(), Error> {
+        output
+            .iter()
+            .try_for_each(|(name, content)| self.write_file(Path::new(name), content))
+    }
+
+    pub(crate) fn write_file(&self, name: &Path, content: &[u8]) -> Result<(), Error> {
+        write(&self.path.join(name), content)
+    }
+}
+
+/// Leaves a file alone that is already right, so that cargo does not rebuild what includes it.
+pub(crate) fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
+    if fs::read(path).is_ok_and(|found| found == content) {
+        return Ok(());
+    }
+    fs::write(path, content).map_err(|error| {
+        let message = format!("cannot write {}: {error}", path.display());
+        Error::new(ErrorKind::Io, message).with_source(error)
+    })
+}
+
+/// Names every file really used, and never a folder, which would rebuild a workspace for nothing.
+#[expect(
+    clippy::print_stdout,
+    reason = "this is how a build script talks to cargo"
+)]
+pub(crate) fn tell_cargo(files: &FileSet) {
+    if ["OUT_DIR", "HOST", "TARGET"]
+        .iter()
+        .any(|name| env::var_os(name).is_none())
+    {
+        return;
+    }
+    println!("cargo:rerun-if-env-changed=PROTOC_INCLUDE");
+    for path in files.files().filter_map(|file| file.path.as_deref()) {
+        println!("cargo:rerun-if-changed={}", path.display());
+    }
+}

@@ -1,0 +1,56 @@
+//! Changes in the items that prost wrote: lints they are spared, comments made safe.
+
+use syn::{Attribute, ImplItem, Item};
+
+use crate::comments::make_safe;
+use crate::emit::allow;
+
+/// Polishes an item of the package's module.
+pub(crate) fn item(item: &mut Item) {
+    comments(item);
+    if let Some(attributes) = attributes_of(item) {
+        attributes.push(allow());
+    }
+}
+
+fn comments(item: &mut Item) {
+    if let Some(attributes) = attributes_of(item) {
+        make_safe(attributes);
+    }
+    match item {
+        Item::Struct(item) => {
+            item.fields
+                .iter_mut()
+                .for_each(|field| make_safe(&mut field.attrs));
+        }
+        Item::Enum(item) => {
+            item.variants
+                .iter_mut()
+                .for_each(|variant| make_safe(&mut variant.attrs));
+        }
+        Item::Mod(item) => {
+            item.content
+                .iter_mut()
+                .flat_map(|(_, items)| items)
+                .for_each(comments);
+        }
+        Item::Impl(item) => {
+            for item in &mut item.items {
+                if let ImplItem::Fn(item) = item {
+                    make_safe(&mut item.attrs);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn attributes_of(item: &mut Item) -> Option<&mut Vec<Attribute>> {
+    match item {
+        Item::Struct(item) => Some(&mut item.attrs),
+        Item::Enum(item) => Some(&mut item.attrs),
+        Item::Mod(item) => Some(&mut item.attrs),
+        Item::Impl(item) => Some(&mut item.attrs),
+        _ => None,
+    }
+}

@@ -1,0 +1,357 @@
+//! Files that are not what they should be: a clear error each, and never a panic.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
+mod support;
+
+use expect_test::{Expect, expect};
+use micro_build::Config;
+use support::Project;
+
+/// Compiles `test.proto`, which is among `files`, and compares the error.
+fn check(files: &[(&str, &str)], expected: &Expect) {
+    let project = Project::new(files);
+    let error = project
+        .compile(&["test.proto"], Config::new())
+        .expect_err("an error");
+    expected.assert_eq(&project.text(&error));
+}
+
+#[test]
+fn broken_syntax() {
+    check(
+        &[("test.proto", "syntax = \"proto3\";\nmessage {\n")],
+        &expect!["test.proto:2: expected an identifier, but found '{'"],
+    );
+}
+
+#[test]
+fn a_missing_import() {
+    check(
+        &[("test.proto", "syntax = \"proto3\";\nimport \"no.proto\";\n")],
+        &expect!["test.proto:2: import 'no.proto' not found"],
+    );
+}
+
+#[test]
+fn an_import_of_a_missing_import() {
+    let inner = "syntax = \"proto3\";\nimport \"no.proto\";\n";
+    check(
+        &[
+            ("test.proto", "syntax = \"proto3\";\nimport \"a.proto\";\n"),
+            ("a.proto", inner),
+        ],
+        &expect!["a.proto:2: import 'no.proto' not found"],
+    );
+}
+
+#[test]
+fn an_import_cycle() {
+    check(
+        &[
+            ("test.proto", "syntax = \"proto3\";\nimport \"a.proto\";\n"),
+            ("a.proto", "syntax = \"proto3\";\nimport \"test.proto\";\n"),
+        ],
+        &expect!["test.proto: import cycle detected: test.proto -> a.proto -> test.proto"],
+    );
+}
+
+#[test]
+fn an_unknown_type() {
+    let source = "syntax = \"proto3\";\npackage a;\nmessage M {\n  Foo foo = 1;\n}\n";
+    check(
+        &[("test.proto", source)],
+        &expect!["test.proto:4: name 'Foo' is not defined"],
+    );
+}
+
+#[test]
+fn a_type_that_is_not_imported() {
+    let source = "syntax = \"proto3\";\nservice S {\n  rpc M(google.protobuf.Empty) returns (google.protobuf.Empty);\n}\n";
+    check(
+        &[("test.proto", source)],
+        &expect![[r#"
+            test.proto:3: name 'google.protobuf.Empty' is not defined
+              help: add `import "google/protobuf/empty.proto";`"#]],
+    );
+}
+
+#[test]
+fn a_number_twice() {
+    let source = "syntax = \"proto3\";\nmessage M {\n  int32 a = 1;\n  int32 b = 1;\n}\n";
+    check(
+        &[("test.proto", source)],
+        &expect!["test.proto:3: field number '1' is already used"],
+    );
+}
+
+#[test]
+fn an_edition() {
+    check(
+        &[(
+            "test.proto",
+            "// A comment.\nedition = \"2023\";\nmessage M {}\n",
+        )],
+        &expect![[r#"
+            test.proto:2: expected 'enum', 'extend', 'import', 'message', 'option', 'service', 'package' or ';', but found 'edition'
+              help: the built-in compiler does not read files with `edition`; set `Config::protoc` to compile with protoc"#]],
+    );
+}
+
+#[test]
+fn an_unknown_option_of_ours() {
+    let source = "syntax = \"proto3\";\nimport \"micro/v1/options.proto\";\nservice S {\n  option (micro.v1.service).versoin = \"1\";\n}\n";
+    check(
+        &[("test.proto", source)],
+        &expect![[r#"
+            test.proto:4: option field '(micro.v1.service).versoin' is not defined
+              help: `micro.v1.ServiceOptions` has the fields `version`, `description`, `queue_group`"#]],
+    );
+}
+
+#[test]
+fn an_unknown_field_in_an_option_of_ours() {
+    let source = "syntax = \"proto3\";\nimport \"micro/v1/options.proto\";\nservice S {\n  option (micro.v1.service) = {\n    version: \"1.0.0\"\n    queue: \"q\"\n  };\n}\n";
+    check(
+        &[("test.proto", source)],
+        &expect![[r#"
+            test.proto:4: invalid value of type 'micro.v1.ServiceOptions' for option '(micro.v1.service)': field 'queue' not found for message 'micro.v1.ServiceOptions'
+              help: `micro.v1.ServiceOptions` has the fields `version`, `description`, `queue_group`"#]],
+    );
+}
+
+#[test]
+fn an_option_of_ours_that_is_not_imported() {
+    let source =
+        "syntax = \"proto3\";\nservice S {\n  option (micro.v1.service).version = \"1\";\n}\n";
+    check(
+        &[("test.proto", source)],
+        &expect![[r#"
+            test.proto:3: name 'micro.v1.service' is not defined
+              help: add `import "micro/v1/options.proto";`"#]],
+    );
+}
+
+#[test]
+fn an_option_of_the_wrong_type() {
+    let source = "syntax = \"proto3\";\nimport \"micro/v1/options.proto\";\nservice S {\n  option (micro.v1.service).version = 1;\n}\n";
+    check(
+        &[("test.proto", source)],
+        &expect![[r#"
+        test.proto:4: expected a value of type 'string' for option '(micro.v1.service).version', but found '1'
+          help: `micro.v1.ServiceOptions` has the fields `version`, `description`, `queue_group`"#]],
+    );
+}
+#[test]
+fn a_timeout_as_text() {
+    let source = "syntax = \"proto3\";\nimport \"micro/v1/options.proto\";\nmessage M {}\nservice S {\n  rpc A(M) returns (M) { option (micro.v1.method) = { timeout: \"5s\" }; }\n}\n";
+    check(
+        &[("test.proto", source)],
+        &expect![[r#"
+            test.proto:5: invalid value of type 'micro.v1.MethodOptions' for option '(micro.v1.method)': expected '{' or '<', but found '"5s"'
+              help: `micro.v1.MethodOptions` has the fields `timeout`, `max_concurrent`"#]],
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there() {
+    check(
+        &[],
+        &expect![[r#"
+            file '$DIR/proto/test.proto' is not in any include path
+              help: there is no folder $DIR/proto"#]],
+    );
+}
+
+#[test]
+fn a_file_outside_of_the_includes() {
+    let project = Project::new(&[
+        ("in/a.proto", "syntax = \"proto3\";\n"),
+        ("out/b.proto", "syntax = \"proto3\";\n"),
+    ]);
+    let error = Config::new()
+        .out_dir(project.path("out"))
+        .compile(
+            &[project.path("proto/out/b.proto")],
+            &[project.path("proto/in")],
+        )
+        .expect_err("an error");
+    expect![[r#"
+        file '$DIR/proto/out/b.proto' is not in any include path
+          help: it has to be below one of: $DIR/proto/in"#]]
+    .assert_eq(&project.text(&error));
+}
+
+#[test]
+fn a_folder_for_a_file() {
+    let project = Project::new(&[("a/b.proto", "")]);
+    let error = project
+        .compile(&["a"], Config::new())
+        .expect_err("an error");
+    expect!["a: error opening file '$DIR/proto/a': Is a directory (os error 21)"]
+        .assert_eq(&project.text(&error));
+}
+
+#[test]
+fn no_file_at_all() {
+    let project = Project::new(&[]);
+    let error = project.compile(&[], Config::new()).expect_err("an error");
+    expect!["there is no .proto file to compile"].assert_eq(&project.text(&error));
+}
+
+#[test]
+fn an_include_that_is_not_there() {
+    let error = micro_build::compile(&["a.proto"], &["no/such/folder"]).expect_err("an error");
+    expect![[r#"
+        file 'a.proto' is not in any include path
+          help: there is no folder no/such/folder"#]]
+    .assert_eq(&error.to_string());
+}
+
+#[test]
+fn not_utf8() {
+    let project = Project::new(&[("test.proto", "")]);
+    std::fs::write(
+        project.path("proto/test.proto"),
+        b"syntax = \"proto3\"; // \xff\xfe",
+    )
+    .unwrap();
+    let error = project
+        .compile(&["test.proto"], Config::new())
+        .expect_err("an error");
+    expect!["test.proto: file 'test.proto' is not valid utf-8"].assert_eq(&project.text(&error));
+}
+
+#[cfg(unix)]
+#[test]
+fn unreadable() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let project = Project::new(&[("test.proto", "syntax = \"proto3\";\n")]);
+    let path = project.path("proto/test.proto");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
+    if std::fs::read(&path).is_ok() {
+        // Root reads everything; a file behind a file is unreadable for everybody.
+        let error = project
+            .compile(&["test.proto/x.proto"], Config::new())
+            .expect_err("an error");
+        assert!(error.to_string().contains("test.proto/x.proto"), "{error}");
+        return;
+    }
+    let error = project
+        .compile(&["test.proto"], Config::new())
+        .expect_err("an error");
+    assert!(error.to_string().contains("test.proto"), "{error}");
+}
+
+#[test]
+fn ten_megabytes() {
+    let mut source = String::from("syntax = \"proto3\";\npackage test;\nmessage M {}\n");
+    while source.len() < 10 << 20 {
+        source.push_str("// A comment that says nothing, and that over and over again.\n");
+    }
+    let project = Project::new(&[("test.proto", &source)]);
+    project.compile(&["test.proto"], Config::new()).unwrap();
+    assert!(project.output("test.rs").contains("pub struct M"));
+}
+
+#[test]
+fn an_empty_file() {
+    let project = Project::new(&[("test.proto", "")]);
+    project.compile(&["test.proto"], Config::new()).unwrap();
+    assert!(
+        project
+            .output("_.rs")
+            .starts_with("// @generated by micro-build")
+    );
+}
+
+#[test]
+fn an_output_folder_that_is_not_there() {
+    let project = Project::new(&[("test.proto", "syntax = \"proto3\";\n")]);
+    let error = Config::new()
+        .out_dir(project.path("no/such/folder"))
+        .compile(
+            &[project.path("proto/test.proto")],
+            &[project.path("proto")],
+        )
+        .expect_err("an error");
+    expect!["cannot write $DIR/no/such/folder/_.rs: No such file or directory (os error 2)"]
+        .assert_eq(&project.text(&error));
+}
+
+#[test]
+fn outside_of_a_build_script() {
+    let project = Project::new(&[("test.proto", "syntax = \"proto3\";\n")]);
+    let error = micro_build::compile(
+        &[project.path("proto/test.proto")],
+        &[project.path("proto")],
+    )
+    .expect_err("an error");
+    expect!["`OUT_DIR` is not set; call this from a build.rs, or set `Config::out_dir`"]
+        .assert_eq(&project.text(&error));
+}
+
+fn check_set(set: &[u8], expected: &Expect) {
+    let project = Project::new(&[]);
+    let error = Config::new()
+        .out_dir(project.path("out"))
+        .compile_descriptor_set(set)
+        .expect_err("an error");
+    expected.assert_eq(&error.to_string());
+}
+
+fn a_set() -> Vec<u8> {
+    let source =
+        "syntax = \"proto3\";\nimport \"b.proto\";\npackage test;\nmessage M { B b = 1; }\n";
+    let project = Project::new(&[
+        ("a.proto", source),
+        ("b.proto", "syntax = \"proto3\"; package test; message B {}"),
+    ]);
+    let config = Config::new().file_descriptor_set_path(project.path("set.bin"));
+    project.compile(&["a.proto"], config).unwrap();
+    std::fs::read(project.path("set.bin")).unwrap()
+}
+
+#[test]
+fn a_truncated_set() {
+    let set = a_set();
+    check_set(
+        &set[..set.len() - 3],
+        &expect![
+            "this is not a complete `FileDescriptorSet`: failed to decode Protobuf message: buffer underflow"
+        ],
+    );
+}
+
+#[test]
+fn a_set_that_is_none() {
+    check_set(
+        b"syntax = \"proto3\";",
+        &expect![
+            "this is not a complete `FileDescriptorSet`: failed to decode Protobuf message: invalid wire type value: 7"
+        ],
+    );
+}
+
+#[test]
+fn a_set_without_its_imports() {
+    let set = a_set();
+    // The first file is what the second imports: tag, one byte of length, the file.
+    let first = usize::from(set[1]) + 2;
+    check_set(
+        &set[first..],
+        &expect!["a.proto:2: imported file 'b.proto' has not been added"],
+    );
+}
+
+#[test]
+fn every_cut_of_a_set_is_survived() {
+    let set = a_set();
+    let project = Project::new(&[]);
+    for end in 0..set.len() {
+        let config = Config::new().out_dir(project.path("out"));
+        // A cut between two files leaves a set that is complete.
+        let _ = config.compile_descriptor_set(&set[..end]);
+    }
+}

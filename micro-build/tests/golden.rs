@@ -1,0 +1,43 @@
+//! The code for the main shapes, as reviewed. `UPDATE_EXPECT=1 cargo test -p micro-build --test golden`
+//! rewrites the files; nothing else does.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
+use std::fs;
+use std::path::Path;
+
+use expect_test::expect_file;
+
+/// Compiles `golden/<name>.proto` and compares the code of its package with `golden/<name>.rs`.
+fn check(name: &str) {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let out_dir = tempfile::tempdir().expect("a temporary folder");
+    let proto = golden.join(format!("{name}.proto"));
+    micro_build::Config::new()
+        .out_dir(out_dir.path())
+        .compile(&[proto], &[&golden])
+        .unwrap_or_else(|error| panic!("{error}"));
+    let code = fs::read_to_string(out_dir.path().join(format!("golden.{name}.v1.rs"))).unwrap();
+    expect_file![golden.join(format!("{name}.rs"))].assert_eq(&code);
+    let descriptors = fs::read(out_dir.path().join(format!("golden.{name}.v1.fds.bin"))).unwrap();
+    let golden = golden.join(format!("golden.{name}.v1.fds.bin"));
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        fs::write(&golden, &descriptors).unwrap();
+    }
+    assert_eq!(
+        fs::read(&golden).unwrap(),
+        descriptors,
+        "{}",
+        golden.display()
+    );
+}
+
+#[test]
+fn unary() {
+    check("unary");
+}
+
+#[test]
+fn streaming() {
+    check("streaming");
+}
