@@ -1,0 +1,37 @@
+//! Run with `cargo run -p hello --bin hello-server`: serves until Ctrl-C or SIGTERM.
+#![expect(clippy::print_stdout, reason = "an example talks")]
+
+use std::error::Error;
+
+use clap::Parser;
+use hello::English;
+use hello::greeter::GreeterServer;
+use micro_runtime::{Bus, Server};
+
+/// Serves greeter.v1.Greeter on a nats-server until Ctrl-C or SIGTERM, then drains.
+///
+/// The connection is set by NATS_URL (default nats://127.0.0.1:4222), NATS_CREDS, NATS_USER and the
+/// other variables of the `nats` tool. RUST_LOG=debug shows more.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let Arguments {} = Arguments::parse();
+    hello::log();
+    let bus = Bus::from_env().await?;
+    let mut server = Server::new(&bus)
+        .add(GreeterServer::new(English))
+        .start()
+        .await?;
+    println!("greeter.v1.Greeter is served; Ctrl-C stops");
+    tokio::select! {
+        asked = hello::asked_to_end() => asked?,
+        stopped = server.stopped() => return Ok(stopped?),
+    }
+    println!("draining");
+    server.shutdown().await?;
+    println!("stopped");
+    Ok(())
+}

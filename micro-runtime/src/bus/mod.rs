@@ -1,0 +1,374 @@
+//! `Bus`: where calls and events travel, over NATS or inside one process.
+
+mod env;
+mod in_process;
+mod nats;
+mod subscription;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions, HeaderMap, Subject};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use tokio::sync::broadcast;
+use tokio::task::AbortHandle;
+
+use crate::bus::in_process::InProcess;
+use crate::bus::nats::Events;
+use crate::error::{Error, ErrorKind};
+use crate::mux::Mux;
+use crate::subject;
+
+pub(crate) use nats::{is_about, is_about_inbox};
+pub(crate) use subscription::Subscription;
+
+/// How long NATS may take to confirm a barrier.
+const BARRIER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The bus that calls and events travel on. Cheap to clone; the last clone closes it.
+///
+/// # Examples
+///
+/// ```
+/// use micro_runtime::Bus;
+///
+/// let bus = Bus::in_process().with_prefix("staging")?;
+/// assert_eq!(bus.prefix(), Some("staging"));
+/// # Ok::<(), micro_runtime::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Bus {
+    connection: Arc<Connection>,
+    prefix: Option<Arc<str>>,
+}
+
+/// One connection with its inbox; shared by the buses, clients and servers made from it.
+pub(crate) struct Connection {
+    carrier: Carrier,
+    mux: Arc<Mux>,
+}
+
+enum Carrier {
+    Nats(Nats),
+    InProcess(Arc<InProcess>),
+}
+
+struct Nats {
+    client: Client,
+    /// Absent where somebody else connected: then NATS's refusals cannot be seen.
+    events: Option<Arc<Events>>,
+    inbox_task: AbortHandle,
+}
+
+/// A message to be published.
+pub(crate) struct Outgoing {
+    pub(crate) subject: Subject,
+    pub(crate) reply: Option<Subject>,
+    pub(crate) headers: Option<HeaderMap>,
+    pub(crate) payload: Bytes,
+}
+
+/// Why a message did not leave.
+pub(crate) enum PublishError {
+    /// It is larger than the server takes; `max` bytes are allowed, headers included.
+    TooLarge { max: usize },
+    /// The connection is closed for good, or the subject is none.
+    Failed(async_nats::PublishError),
+}
+
+impl Bus {
+    /// Connects to NATS, and subscribes to the inbox that replies arrive in.
+    ///
+    /// Pings every 15 s, reconnects for ever with jitter. `url` may hold user, password or token,
+    /// and several servers, separated by commas.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Connect`] when no server can be reached or none lets us in.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), micro_runtime::Error> {
+    /// let bus = micro_runtime::Bus::connect("nats://127.0.0.1:4222").await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn connect(url: impl AsRef<str>) -> Result<Self, Error> {
+        Self::connect_with(ConnectOptions::new(), url).await
+    }
+
+    /// Connects with options: credentials, TLS, a name, an inbox prefix.
+    ///
+    /// Ping interval, reconnect delay and event callback of the options are replaced: the bus
+    /// learns through the callback what NATS refuses and when the connection is lost.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Connect`] when no server can be reached or none lets us in.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use micro_runtime::{Bus, ConnectOptions};
+    ///
+    /// # async fn run() -> Result<(), micro_runtime::Error> {
+    /// let options = ConnectOptions::new().name("billing").token("s3cret".into());
+    /// let bus = Bus::connect_with(options, "tls://nats.example.com").await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn connect_with(
+        options: ConnectOptions,
+        url: impl AsRef<str>,
+    ) -> Result<Self, Error> {
+        let url = url.as_ref();
+        let events = Arc::new(Events::new());
+        let client = nats::connect(options, url, Arc::clone(&events))
+            .await
+            .map_err(|error| {
+                let message = format!(
+                    "cannot connect to NATS at {}; is a nats-server running there?",
+                    without_secrets(url)
+                );
+                Error::new(ErrorKind::Connect, message).with_source(error)
+            })?;
+        Self::over(client, Some(events)).await
+    }
+
+    /// Shares a connection that exists already.
+    ///
+    /// What NATS tells through the callback of that connection stays unseen: a subject that a
+    /// server may not subscribe to is not an error at its start, and calls in flight when the
+    /// connection is lost end at their deadline. Prefer [`Bus::connect_with`].
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Connect`] when the connection is closed.
+    pub async fn from_nats(client: Client) -> Result<Self, Error> {
+        Self::over(client, None).await
+    }
+
+    /// Makes a bus inside this process: no server, the same behavior. For tests and examples.
+    #[must_use]
+    pub fn in_process() -> Self {
+        let mux = Arc::new(Mux::new(&format!("_INBOX.{}", nuid::next())));
+        let carrier = Carrier::InProcess(Arc::new(InProcess::new(Arc::clone(&mux))));
+        Self {
+            connection: Arc::new(Connection { carrier, mux }),
+            prefix: None,
+        }
+    }
+
+    /// Puts tokens before every call and event subject of this bus.
+    ///
+    /// Buses with different prefixes do not see each other, on one NATS account.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`] for a prefix that is no literal subject.
+    pub fn with_prefix(self, prefix: &str) -> Result<Self, Error> {
+        if let Some(flaw) = subject::literal_flaw(prefix) {
+            let message = format!("`{prefix}` cannot be a subject prefix: {flaw}");
+            return Err(Error::new(ErrorKind::Configuration, message));
+        }
+        Ok(Self {
+            prefix: Some(prefix.into()),
+            ..self
+        })
+    }
+
+    /// The tokens before every call and event subject.
+    #[must_use]
+    pub fn prefix(&self) -> Option<&str> {
+        self.prefix.as_deref()
+    }
+
+    /// Says whether this bus lives inside this process, without NATS.
+    #[must_use]
+    pub fn is_in_process(&self) -> bool {
+        matches!(self.connection.carrier, Carrier::InProcess(_))
+    }
+
+    /// The NATS connection; `None` inside one process.
+    #[must_use]
+    pub fn nats(&self) -> Option<&Client> {
+        match &self.connection.carrier {
+            Carrier::Nats(nats) => Some(&nats.client),
+            Carrier::InProcess(_) => None,
+        }
+    }
+
+    pub(crate) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    /// A full name with the bus's prefix before it.
+    pub(crate) fn subject(&self, name: &str) -> Subject {
+        match &self.prefix {
+            Some(prefix) => Subject::from(format!("{prefix}.{name}")),
+            None => Subject::from(name),
+        }
+    }
+
+    async fn over(client: Client, events: Option<Arc<Events>>) -> Result<Self, Error> {
+        let inbox = client.new_inbox();
+        let mux = Arc::new(Mux::new(&inbox));
+        let mut replies = client
+            .subscribe(format!("{inbox}.*"))
+            .await
+            .map_err(closed)?;
+        if let Some(events) = &events {
+            events.watch_over(&mux);
+        }
+        let inbox_task = tokio::spawn({
+            let mux = Arc::clone(&mux);
+            async move {
+                while let Some(message) = replies.next().await {
+                    mux.deliver(message);
+                }
+            }
+        })
+        .abort_handle();
+        let carrier = Carrier::Nats(Nats {
+            client,
+            events,
+            inbox_task,
+        });
+        Ok(Self {
+            connection: Arc::new(Connection { carrier, mux }),
+            prefix: None,
+        })
+    }
+}
+
+impl Connection {
+    pub(crate) fn mux(&self) -> &Arc<Mux> {
+        &self.mux
+    }
+
+    /// Hands a message to the carrier. Nothing is sent if the future is dropped while it waits.
+    pub(crate) async fn publish(&self, outgoing: Outgoing) -> Result<(), PublishError> {
+        match &self.carrier {
+            Carrier::Nats(nats) => nats::publish(&nats.client, outgoing).await,
+            Carrier::InProcess(carrier) => carrier.publish(outgoing),
+        }
+    }
+
+    pub(crate) async fn subscribe(
+        &self,
+        subject: Subject,
+        queue: Option<&str>,
+    ) -> Result<Subscription, Error> {
+        match &self.carrier {
+            Carrier::Nats(nats) => match queue {
+                Some(queue) => nats.client.queue_subscribe(subject, queue.to_owned()).await,
+                None => nats.client.subscribe(subject).await,
+            }
+            .map(Subscription::Nats)
+            .map_err(closed),
+            Carrier::InProcess(carrier) => Ok(Subscription::InProcess(
+                carrier.subscribe(subject, queue.map(Subject::from)),
+            )),
+        }
+    }
+
+    /// The permission violations from now on; `None` where they cannot be seen or cannot happen.
+    pub(crate) fn violations(&self) -> Option<broadcast::Receiver<String>> {
+        match &self.carrier {
+            Carrier::Nats(nats) => nats.events.as_ref().map(|events| events.violations()),
+            Carrier::InProcess(_) => None,
+        }
+    }
+
+    /// Returns when everything that was sent on this connection before has been seen by the server,
+    /// and everything that the server had sent before that has arrived here.
+    ///
+    /// A message to the own inbox proves it; `flush` would prove nothing.
+    pub(crate) async fn barrier(&self) -> Result<(), Error> {
+        let (mut waiting, subject) = self.mux.open();
+        let outgoing = Outgoing {
+            subject,
+            reply: None,
+            headers: None,
+            payload: Bytes::new(),
+        };
+        if let Err(PublishError::Failed(error)) = self.publish(outgoing).await {
+            return Err(closed(error));
+        }
+        let reply = std::future::poll_fn(|cx| waiting.poll(cx));
+        match tokio::time::timeout(BARRIER_TIMEOUT, reply).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(status)) => {
+                let message = "the connection to NATS was lost";
+                Err(Error::new(ErrorKind::Connect, message).with_source(status))
+            }
+            Err(_) => Err(Error::new(
+                ErrorKind::Timeout,
+                format!(
+                    "NATS did not return a message to our own inbox within {BARRIER_TIMEOUT:?}; may this user publish to `{}.>`?",
+                    self.mux.inbox()
+                ),
+            )),
+        }
+    }
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        self.inbox_task.abort();
+    }
+}
+
+impl fmt::Debug for Bus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let carrier = match self.connection.carrier {
+            Carrier::Nats(_) => "NATS",
+            Carrier::InProcess(_) => "in process",
+        };
+        f.debug_struct("Bus")
+            .field("carrier", &carrier)
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+fn closed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(ErrorKind::Connect, "the connection to NATS is closed").with_source(error)
+}
+
+/// A server's address without user, password and token, for messages.
+fn without_secrets(url: &str) -> String {
+    url.split(',')
+        .map(|server| match server.rsplit_once('@') {
+            Some((before, address)) => match before.split_once("://") {
+                Some((scheme, _)) => format!("{scheme}://{address}"),
+                None => address.to_owned(),
+            },
+            None => server.to_owned(),
+        })
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_servers_without_their_secrets() {
+        let check = |url: &str, expected: &str| assert_eq!(without_secrets(url), expected);
+        check("nats://127.0.0.1:4222", "nats://127.0.0.1:4222");
+        check("nats://ada:s3cret@host:4222", "nats://host:4222");
+        check("token@host", "host");
+        check("nats://a@x,tls://b:c@y:1", "nats://x,tls://y:1");
+    }
+
+    #[test]
+    fn a_prefix_that_breaks_routing_is_refused() {
+        for prefix in ["", "a b", "a.*", ">", "a..b", "_x", "$SRV"] {
+            let error = Bus::in_process().with_prefix(prefix).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Configuration, "{prefix}");
+        }
+    }
+}

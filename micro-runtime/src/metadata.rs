@@ -1,0 +1,209 @@
+//! `Metadata`: the headers that callers and handlers add to a call. Checked here, written by `wire`.
+
+use bytes::Bytes;
+
+use crate::status::{Code, Reason, Status};
+
+/// All names and values of one direction of a call may take this many bytes.
+pub(crate) const LIMIT: usize = 8 * 1024;
+
+/// Names that the protocol or W3C give a meaning; no metadata may use them.
+const RESERVED: [&str; 4] = ["content-type", "traceparent", "tracestate", "baggage"];
+const RESERVED_PREFIXES: [&str; 2] = ["micro-", "nats-"];
+
+/// Headers of a call, in order, repeats kept.
+///
+/// A name is made of `a-z 0-9 - _ .`. A value is printable ASCII, or any bytes where the name ends
+/// in `-bin`. All together may take 8 KiB.
+///
+/// # Examples
+///
+/// ```
+/// use micro_runtime::Metadata;
+///
+/// let mut metadata = Metadata::new();
+/// metadata.append("tenant", "acme")?;
+/// metadata.append("cursor-bin", [0, 255])?;
+/// assert_eq!(metadata.get("tenant"), Some("acme"));
+/// assert_eq!(metadata.get_bytes("cursor-bin"), Some(&[0, 255][..]));
+/// # Ok::<(), micro_runtime::Status>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metadata {
+    entries: Vec<(Box<str>, Bytes)>,
+}
+
+impl Metadata {
+    /// Makes empty metadata; allocates nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            entries: Vec::new(),
+        }
+    }
+
+    /// Adds a header after those that are there.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` for a name that is reserved or badly spelt and for a value that is not
+    /// printable ASCII; `RESOURCE_EXHAUSTED` above 8 KiB in all.
+    pub fn append(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), Status> {
+        let value = value.as_ref();
+        check_name(name)?;
+        if !is_binary(name) {
+            check_text(name, value)?;
+        }
+        if self.size() + name.len() + value.len() > LIMIT {
+            return Err(Status::from_runtime(
+                Code::ResourceExhausted,
+                Reason::BadHeader,
+                format!("header `{name}` takes the metadata above {LIMIT} bytes"),
+            ));
+        }
+        self.entries
+            .push((name.into(), Bytes::copy_from_slice(value)));
+        Ok(())
+    }
+
+    /// The first text value of `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let value = self.get_bytes(name).filter(|_| !is_binary(name))?;
+        std::str::from_utf8(value).ok()
+    }
+
+    /// Every text value of `name`, in order.
+    pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.iter()
+            .filter(move |(key, _)| *key == name && !is_binary(name))
+            .filter_map(|(_, value)| std::str::from_utf8(value).ok())
+    }
+
+    /// The first value of `name` as bytes; for a name that ends in `-bin`, the bytes that were sent.
+    #[must_use]
+    pub fn get_bytes(&self, name: &str) -> Option<&[u8]> {
+        self.iter()
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value)
+    }
+
+    /// Every header, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.entries.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// Says whether there is no header.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// How many headers there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn size(&self) -> usize {
+        self.iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum()
+    }
+}
+
+/// Says whether values of `name` are bytes, written in base64.
+pub(crate) fn is_binary(name: &str) -> bool {
+    name.ends_with("-bin")
+}
+
+/// Says whether a header that a peer sent is metadata, and not one of the protocol's own.
+pub(crate) fn is_metadata(name: &str) -> bool {
+    check_name(name).is_ok()
+}
+
+fn check_name(name: &str) -> Result<(), Status> {
+    let lower = name.to_ascii_lowercase();
+    if RESERVED.contains(&lower.as_str()) || RESERVED_PREFIXES.iter().any(|p| lower.starts_with(p))
+    {
+        return Err(bad_header(format!(
+            "header `{name}` is reserved: names that begin with `micro-` or `nats-`, and {}, belong to the protocol",
+            RESERVED.map(|name| format!("`{name}`")).join(", "),
+        )));
+    }
+    let is_legal = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b"-_.".contains(&c);
+    if name.is_empty() || !name.bytes().all(is_legal) {
+        return Err(bad_header(format!(
+            "header name `{}` must be made of `a-z 0-9 - _ .`",
+            name.escape_debug()
+        )));
+    }
+    Ok(())
+}
+
+fn check_text(name: &str, value: &[u8]) -> Result<(), Status> {
+    if value.iter().all(|byte| (0x20..0x7f).contains(byte)) {
+        return Ok(());
+    }
+    Err(bad_header(format!(
+        "the value of header `{name}` must be printable ASCII; for other bytes use a name that ends in `-bin`"
+    )))
+}
+
+fn bad_header(message: String) -> Status {
+    Status::from_runtime(Code::InvalidArgument, Reason::BadHeader, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_values_follow_the_protocol() {
+        let check = |name: &str, value: &[u8], expected: Result<(), &str>| {
+            let found = Metadata::new().append(name, value);
+            match expected {
+                Ok(()) => assert!(found.is_ok(), "{name}: {found:?}"),
+                Err(part) => {
+                    let status = found.expect_err(name);
+                    assert!(status.message().contains(part), "{name}: {status}");
+                }
+            }
+        };
+        check("tenant", b"acme", Ok(()));
+        check("a.b_c-9", b"", Ok(()));
+        check("blob-bin", b"\x00\xff\r\n", Ok(()));
+        check("", b"", Err("must be made of"));
+        check("Tenant", b"", Err("must be made of"));
+        check("a b", b"", Err("must be made of"));
+        check("a:b", b"", Err("must be made of"));
+        check("caf\u{e9}", b"", Err("must be made of"));
+        check("a\r\nb", b"", Err("must be made of"));
+        check("tenant", b"a\r\nb", Err("printable ASCII"));
+        check("tenant", "caf\u{e9}".as_bytes(), Err("printable ASCII"));
+        check("micro-timeout", b"1", Err("reserved"));
+        check("Micro-Timeout", b"1", Err("reserved"));
+        check("NATS-Msg-Id", b"1", Err("reserved"));
+        check("content-type", b"1", Err("reserved"));
+        check("Traceparent", b"1", Err("reserved"));
+        check("baggage", b"1", Err("reserved"));
+    }
+
+    #[test]
+    fn the_limit_counts_names_and_values_together() {
+        let mut metadata = Metadata::new();
+        metadata.append("a", vec![b'x'; LIMIT - 1]).unwrap();
+        let status = metadata.append("b", "").unwrap_err();
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert_eq!(metadata.len(), 1);
+    }
+
+    #[test]
+    fn repeats_keep_their_order() {
+        let mut metadata = Metadata::new();
+        for value in ["1", "2", "3"] {
+            metadata.append("k", value).unwrap();
+        }
+        assert_eq!(metadata.get_all("k").collect::<Vec<_>>(), ["1", "2", "3"]);
+    }
+}

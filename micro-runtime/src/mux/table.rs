@@ -1,0 +1,223 @@
+//! Reply slots: who waits for which reply subject. Pure: values and wakers in, values and wakers out.
+//!
+//! A slot's subject is used again after exactly one reply, since nats-server caches the subjects
+//! that it sees often. A slot that is given up before its reply gets a new generation and so a new
+//! subject: what arrives late finds nobody.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::task::{Poll, Waker};
+
+use async_nats::Subject;
+
+/// As many free slots rest before one is used again, so that a second reply from a responder that
+/// misbehaves arrives at a slot at rest, and is seen there.
+const RESTING: usize = 32;
+/// Above so many free slots, a slot that is freed gives its subject back.
+const KEPT: usize = 1024;
+
+/// The slots of one connection. `T` is what a waiting call is woken with.
+#[derive(Debug)]
+pub(crate) struct Table<T> {
+    inbox: String,
+    slots: Vec<Slot<T>>,
+    free: VecDeque<u32>,
+    retired: Vec<u32>,
+}
+
+/// One use of one slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    slot: u32,
+    generation: u32,
+}
+
+/// What became of a message.
+#[derive(Debug)]
+pub(crate) enum Delivery {
+    /// The call has it; wake it.
+    Woken(Option<Waker>),
+    /// Nobody waits for it any more.
+    Late,
+    /// The slot had its one reply already; its subject has been changed.
+    Repeated,
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    generation: u32,
+    subject: Option<Subject>,
+    state: State<T>,
+}
+
+#[derive(Debug)]
+enum State<T> {
+    Free,
+    Waiting(Option<Waker>),
+    Ready(T),
+}
+
+impl Key {
+    /// Reads the last token of a reply subject.
+    pub(crate) fn parse(token: &str) -> Option<Self> {
+        let (slot, generation) = token.split_once('-')?;
+        Some(Self {
+            slot: u32::from_str_radix(slot, 16).ok()?,
+            generation: u32::from_str_radix(generation, 16).ok()?,
+        })
+    }
+}
+
+impl<T> Table<T> {
+    /// Makes a table whose subjects are `<inbox>.<slot>-<generation>`.
+    pub(crate) fn new(inbox: impl Into<String>) -> Self {
+        Self {
+            inbox: inbox.into(),
+            slots: Vec::new(),
+            free: VecDeque::new(),
+            retired: Vec::new(),
+        }
+    }
+
+    /// Takes a slot, and names the subject that its reply is to go to.
+    pub(crate) fn open(&mut self) -> (Key, Subject) {
+        let index = self.take_free();
+        let inbox = &self.inbox;
+        let slot = &mut self.slots[index as usize];
+        slot.state = State::Waiting(None);
+        let generation = slot.generation;
+        let subject = slot
+            .subject
+            .get_or_insert_with(|| subject(inbox, index, generation))
+            .clone();
+        let key = Key {
+            slot: index,
+            generation,
+        };
+        (key, subject)
+    }
+
+    /// Hands a reply to whoever waits for it.
+    pub(crate) fn deliver(&mut self, key: Key, value: T) -> Delivery {
+        let Some(slot) = self.current(key) else {
+            return Delivery::Late;
+        };
+        match &mut slot.state {
+            State::Waiting(waker) => {
+                let waker = waker.take();
+                slot.state = State::Ready(value);
+                Delivery::Woken(waker)
+            }
+            State::Ready(_) => Delivery::Late,
+            State::Free => {
+                slot.renew();
+                Delivery::Repeated
+            }
+        }
+    }
+
+    /// Takes the reply out, which frees the slot; or remembers whom to wake.
+    pub(crate) fn poll(&mut self, key: Key, waker: &Waker) -> Poll<T> {
+        let Some(slot) = self.current(key) else {
+            return Poll::Pending;
+        };
+        match std::mem::replace(&mut slot.state, State::Free) {
+            State::Ready(value) => {
+                self.release(key.slot);
+                Poll::Ready(value)
+            }
+            State::Waiting(known) => {
+                let known = match known {
+                    Some(known) if known.will_wake(waker) => known,
+                    _ => waker.clone(),
+                };
+                slot.state = State::Waiting(Some(known));
+                Poll::Pending
+            }
+            State::Free => Poll::Pending,
+        }
+    }
+
+    /// Gives a slot up: whatever still comes for it is late.
+    pub(crate) fn close(&mut self, key: Key) {
+        let Some(slot) = self.current(key) else {
+            return;
+        };
+        if !matches!(slot.state, State::Free) {
+            slot.renew();
+            self.release(key.slot);
+        }
+    }
+
+    /// Ends every wait with a value, and names whom to wake.
+    pub(crate) fn fail_all(&mut self, mut value: impl FnMut() -> T) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        for slot in &mut self.slots {
+            if let State::Waiting(waker) = &mut slot.state {
+                wakers.extend(waker.take());
+                slot.state = State::Ready(value());
+                // The reply may still come once the connection is back.
+                slot.subject = None;
+            }
+        }
+        wakers
+    }
+
+    fn current(&mut self, key: Key) -> Option<&mut Slot<T>> {
+        self.slots
+            .get_mut(key.slot as usize)
+            .filter(|slot| slot.generation == key.generation)
+    }
+
+    fn take_free(&mut self) -> u32 {
+        if self.free.len() > RESTING
+            && let Some(index) = self.free.pop_front()
+        {
+            return index;
+        }
+        if let Some(index) = self.retired.pop() {
+            return index;
+        }
+        let index = self.slots.len();
+        self.slots.push(Slot {
+            generation: 0,
+            subject: None,
+            state: State::Free,
+        });
+        u32::try_from(index).unwrap_or(u32::MAX)
+    }
+
+    fn release(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        slot.state = State::Free;
+        if slot.subject.is_none() {
+            // `fail_all` took the subject: its reply may be under way.
+            slot.generation = slot.generation.wrapping_add(1);
+        }
+        if self.free.len() < KEPT {
+            self.free.push_back(index);
+        } else {
+            slot.renew();
+            self.retired.push(index);
+        }
+    }
+}
+
+impl<T> Slot<T> {
+    fn renew(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
+        self.subject = None;
+        self.state = State::Free;
+    }
+}
+
+fn subject(inbox: &str, slot: u32, generation: u32) -> Subject {
+    let mut text = String::with_capacity(inbox.len() + 18);
+    text.push_str(inbox);
+    let _ = write!(text, ".{slot:x}-{generation:x}");
+    Subject::from(text)
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

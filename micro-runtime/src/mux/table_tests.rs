@@ -1,0 +1,180 @@
+//! The table against a model: whatever happens in whatever order, a reply reaches its own call.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::task::Wake;
+
+use proptest::prelude::*;
+
+use super::*;
+
+struct Ignore;
+
+impl Wake for Ignore {
+    fn wake(self: Arc<Self>) {}
+}
+
+fn waker() -> Waker {
+    Waker::from(Arc::new(Ignore))
+}
+
+fn key_of(subject: &Subject) -> Key {
+    Key::parse(subject.rsplit('.').next().unwrap()).unwrap()
+}
+
+#[test]
+fn a_subject_is_used_again_only_after_its_one_reply() {
+    let mut table = Table::new("_INBOX.x");
+    let (key, first) = table.open();
+    assert_eq!(first.as_str(), "_INBOX.x.0-0");
+    assert!(matches!(table.deliver(key, 1), Delivery::Woken(None)));
+    assert_eq!(table.poll(key, &waker()), Poll::Ready(1));
+    // The slot rests, and comes back with the same subject once enough others rest too.
+    let mut seen = Vec::new();
+    for _ in 0..=2 * RESTING {
+        let (key, subject) = table.open();
+        seen.push(subject.to_string());
+        table.deliver(key, 1);
+        let _ = table.poll(key, &waker());
+    }
+    assert!(!seen[..RESTING].contains(&first.to_string()));
+    assert!(seen.contains(&first.to_string()));
+    assert_eq!(table.slots.len(), RESTING + 1);
+}
+
+#[test]
+fn what_comes_after_a_close_is_late() {
+    let mut table = Table::new("i");
+    let (key, subject) = table.open();
+    table.close(key);
+    assert!(matches!(table.deliver(key_of(&subject), 1), Delivery::Late));
+}
+
+#[test]
+fn a_second_reply_changes_the_subject() {
+    let mut table = Table::new("i");
+    let (key, _) = table.open();
+    table.deliver(key, 1);
+    assert!(matches!(table.deliver(key, 2), Delivery::Late));
+    assert_eq!(table.poll(key, &waker()), Poll::Ready(1));
+    assert!(matches!(table.deliver(key, 3), Delivery::Repeated));
+    assert!(matches!(table.deliver(key, 4), Delivery::Late));
+}
+
+#[test]
+fn a_failed_wait_leaves_no_subject_behind() {
+    let mut table = Table::new("i");
+    let (key, subject) = table.open();
+    assert!(table.poll(key, &waker()).is_pending());
+    assert_eq!(table.fail_all(|| 9).len(), 1);
+    assert_eq!(table.poll(key, &waker()), Poll::Ready(9));
+    assert!(matches!(table.deliver(key_of(&subject), 1), Delivery::Late));
+}
+
+#[test]
+fn a_burst_gives_its_subjects_back() {
+    let mut table = Table::new("i");
+    let keys = (0..10 * KEPT).map(|_| table.open().0).collect::<Vec<_>>();
+    for key in keys {
+        table.deliver(key, 1);
+        let _ = table.poll(key, &waker());
+    }
+    let kept = table.slots.iter().filter(|slot| slot.subject.is_some());
+    assert_eq!(kept.count(), KEPT);
+    assert_eq!(table.free.len(), KEPT);
+}
+
+#[test]
+fn tokens_that_are_no_keys_are_refused() {
+    for token in ["", "-", "0", "0-", "x-0", "0-0-0", "100000000-0", "-0"] {
+        assert_eq!(Key::parse(token), None, "{token}");
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Open,
+    Deliver(usize),
+    DeliverOld(usize),
+    Poll(usize),
+    Close(usize),
+    FailAll,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => Just(Step::Open),
+        3 => any::<usize>().prop_map(Step::Deliver),
+        2 => any::<usize>().prop_map(Step::DeliverOld),
+        3 => any::<usize>().prop_map(Step::Poll),
+        2 => any::<usize>().prop_map(Step::Close),
+        1 => Just(Step::FailAll),
+    ];
+    proptest::collection::vec(step, 0..400)
+}
+
+const FAILED: u64 = u64::MAX;
+
+proptest! {
+    /// Each call is numbered; a reply carries the number of the call that its subject was made
+    /// for. A call must never see another number than its own, unless a peer replied twice, which
+    /// `DeliverOld` does only with subjects whose slot is not in use again.
+    #[test]
+    fn a_reply_reaches_its_own_call_or_nobody(steps in steps()) {
+        let mut table = Table::new("i");
+        let mut open: Vec<(Key, Subject, u64)> = Vec::new();
+        let mut old: Vec<Subject> = Vec::new();
+        let mut delivered: HashMap<u64, u64> = HashMap::new();
+        let mut next = 0;
+        for step in steps {
+            match step {
+                Step::Open => {
+                    let (key, subject) = table.open();
+                    prop_assert!(open.iter().all(|(_, other, _)| *other != subject));
+                    open.push((key, subject, next));
+                    next += 1;
+                }
+                Step::Deliver(at) if !open.is_empty() => {
+                    let (_, subject, call) = &open[at % open.len()];
+                    if let Delivery::Woken(_) = table.deliver(key_of(subject), *call) {
+                        prop_assert!(delivered.insert(*call, *call).is_none());
+                    }
+                }
+                Step::DeliverOld(at) if !old.is_empty() => {
+                    let subject = &old[at % old.len()];
+                    if open.iter().all(|(_, used, _)| used != subject) {
+                        let delivery = table.deliver(key_of(subject), FAILED - 1);
+                        prop_assert!(!matches!(delivery, Delivery::Woken(_)));
+                    }
+                }
+                Step::Poll(at) if !open.is_empty() => {
+                    let at = at % open.len();
+                    let (key, _, call) = open[at].clone();
+                    match (table.poll(key, &waker()), delivered.get(&call)) {
+                        (Poll::Ready(value), Some(expected)) => {
+                            prop_assert_eq!(value, *expected);
+                            old.push(open.swap_remove(at).1);
+                        }
+                        (Poll::Pending, None) => {}
+                        (polled, expected) => {
+                            prop_assert!(false, "{polled:?} where {expected:?} was expected");
+                        }
+                    }
+                }
+                Step::Close(at) if !open.is_empty() => {
+                    let (key, subject, _) = open.swap_remove(at % open.len());
+                    table.close(key);
+                    old.push(subject);
+                }
+                Step::FailAll => {
+                    table.fail_all(|| FAILED);
+                    for (_, _, call) in &open {
+                        delivered.entry(*call).or_insert(FAILED);
+                    }
+                }
+                _ => {}
+            }
+        }
+        prop_assert!(table.slots.len() <= next as usize);
+    }
+}

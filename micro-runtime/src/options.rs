@@ -1,0 +1,176 @@
+//! Settings of services and methods, and who wins where several say something.
+
+use std::time::Duration;
+
+use crate::descriptor::MethodDescriptor;
+use crate::wire;
+
+/// What `#[rpc(…)]` says about one method. Made by `#[service]`.
+#[derive(Clone, Copy, Debug)]
+#[doc(hidden)]
+pub struct RpcOptions {
+    method: &'static str,
+    timeout: Option<Duration>,
+    max_concurrent: Option<u32>,
+    queue: Option<&'static str>,
+    is_blocking: bool,
+    is_detached: bool,
+}
+
+/// How one service is served; see [`Server::add_with`](crate::Server::add_with).
+///
+/// What is set here wins over `#[rpc(…)]`, which wins over the .proto, which wins over the
+/// server's defaults.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use micro_runtime::ServiceOptions;
+///
+/// let options = ServiceOptions::new().timeout(Duration::from_secs(1)).queue_group("canary");
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct ServiceOptions {
+    pub(crate) instance: Option<String>,
+    timeout: Option<Duration>,
+    max_concurrent: Option<u32>,
+    queue_group: Option<String>,
+}
+
+/// The queue group that means none.
+const NO_QUEUE_GROUP: &str = "-";
+
+/// How one method is served, once everybody has been heard.
+#[derive(Clone, Debug)]
+pub(crate) struct MethodOptions {
+    pub(crate) timeout: Duration,
+    pub(crate) max_concurrent: Option<u32>,
+    pub(crate) queue_group: Option<String>,
+    pub(crate) is_blocking: bool,
+    pub(crate) is_detached: bool,
+}
+
+impl RpcOptions {
+    /// Starts with nothing said about the method that the .proto calls so.
+    #[must_use]
+    pub const fn new(method: &'static str) -> Self {
+        Self {
+            method,
+            timeout: None,
+            max_concurrent: None,
+            queue: None,
+            is_blocking: false,
+            is_detached: false,
+        }
+    }
+
+    /// The deadline of calls that bring none.
+    #[must_use]
+    pub const fn timeout_ms(mut self, milliseconds: u64) -> Self {
+        self.timeout = Some(Duration::from_millis(milliseconds));
+        self
+    }
+
+    /// How many calls one instance runs at a time.
+    #[must_use]
+    pub const fn max_concurrent(mut self, calls: u32) -> Self {
+        self.max_concurrent = Some(calls);
+        self
+    }
+
+    /// The queue group; `-` for none.
+    #[must_use]
+    pub const fn queue(mut self, group: &'static str) -> Self {
+        self.queue = Some(group);
+        self
+    }
+
+    /// The handler blocks its thread.
+    #[must_use]
+    pub const fn blocking(mut self) -> Self {
+        self.is_blocking = true;
+        self
+    }
+
+    /// The handler goes on after its deadline.
+    #[must_use]
+    pub const fn detached(mut self) -> Self {
+        self.is_detached = true;
+        self
+    }
+
+    /// The entry for a method among those of its handler.
+    pub(crate) fn of(method: &'static str, all: &[Self]) -> Self {
+        all.iter()
+            .find(|options| options.method == method)
+            .copied()
+            .unwrap_or(Self::new(method))
+    }
+}
+
+impl ServiceOptions {
+    /// Starts with nothing set.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Names this instance; by default it gets a name that nobody else has.
+    #[must_use]
+    pub fn instance(mut self, id: impl Into<String>) -> Self {
+        self.instance = Some(id.into());
+        self
+    }
+
+    /// The deadline of calls that bring none.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// How many calls of each method this instance runs at a time.
+    #[must_use]
+    pub fn max_concurrent(mut self, calls: u32) -> Self {
+        self.max_concurrent = Some(calls);
+        self
+    }
+
+    /// The queue group whose members share the calls; `-` for none: every instance answers.
+    #[must_use]
+    pub fn queue_group(mut self, group: impl Into<String>) -> Self {
+        self.queue_group = Some(group.into());
+        self
+    }
+}
+
+impl MethodOptions {
+    pub(crate) fn resolve(
+        service: &ServiceOptions,
+        rpc: &RpcOptions,
+        method: &MethodDescriptor,
+        service_queue_group: &str,
+    ) -> Self {
+        let queue_group = service
+            .queue_group
+            .as_deref()
+            .or(rpc.queue)
+            .unwrap_or(service_queue_group);
+        Self {
+            timeout: service
+                .timeout
+                .or(rpc.timeout)
+                .or(method.timeout)
+                .unwrap_or(wire::DEFAULT_TIMEOUT),
+            max_concurrent: service
+                .max_concurrent
+                .or(rpc.max_concurrent)
+                .or(method.max_concurrent)
+                .filter(|calls| *calls > 0),
+            queue_group: (queue_group != NO_QUEUE_GROUP).then(|| queue_group.to_owned()),
+            is_blocking: rpc.is_blocking,
+            is_detached: rpc.is_detached,
+        }
+    }
+}

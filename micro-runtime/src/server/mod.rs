@@ -1,0 +1,155 @@
+//! `Server`: subscribes the endpoints of services, and stops without losing a call.
+
+mod running;
+mod start;
+
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use crate::bus::Bus;
+use crate::descriptor::ServiceDescriptor;
+use crate::endpoint::Endpoint;
+use crate::endpoint::Service;
+use crate::error::Error;
+use crate::options::ServiceOptions;
+
+pub use running::RunningServer;
+
+/// Where requests of peers outside of Rust and across accounts want their replies.
+const REPLY_PREFIXES: [&str; 2] = ["_INBOX.", "_R_."];
+const MAX_IN_FLIGHT: usize = 16 * 1024;
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Services to be served on a bus.
+///
+/// # Examples
+///
+/// ```ignore
+/// let server = Server::new(&bus).add(GreeterServer::new(English)).start().await?;
+/// // …
+/// server.shutdown().await?;
+/// ```
+#[must_use = "a server serves once it is started"]
+pub struct Server {
+    bus: Bus,
+    services: Vec<Registration>,
+    settings: Settings,
+}
+
+struct Registration {
+    service: &'static ServiceDescriptor,
+    endpoints: Vec<Endpoint>,
+    options: ServiceOptions,
+}
+
+struct Settings {
+    max_in_flight: usize,
+    grace: Duration,
+    reply_prefixes: Vec<String>,
+}
+
+impl Server {
+    /// Starts an empty list of services for this bus.
+    pub fn new(bus: &Bus) -> Self {
+        Self {
+            bus: bus.clone(),
+            services: Vec::new(),
+            settings: Settings {
+                max_in_flight: MAX_IN_FLIGHT,
+                grace: GRACE,
+                reply_prefixes: REPLY_PREFIXES.map(str::to_owned).into(),
+            },
+        }
+    }
+
+    /// Adds a service, as in `GreeterServer::new(handler)`.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "`Server::new(&bus).add(service)` is the field's word; nobody adds servers"
+    )]
+    pub fn add<S: Service>(self, service: S) -> Self {
+        self.add_with(service, ServiceOptions::new())
+    }
+
+    /// Adds a service with options that win over what `#[rpc(…)]` and the .proto say.
+    pub fn add_with<S: Service>(mut self, service: S, options: ServiceOptions) -> Self {
+        self.services.push(Registration {
+            service: S::SERVICE,
+            endpoints: service.endpoints(),
+            options,
+        });
+        self
+    }
+
+    /// How many calls run at a time in all; what comes above is answered `RESOURCE_EXHAUSTED` at
+    /// once. 16,384 by default.
+    pub fn max_in_flight(mut self, calls: usize) -> Self {
+        self.settings.max_in_flight = calls;
+        self
+    }
+
+    /// How long running calls may take once the server stops; those that are left then are answered
+    /// `UNAVAILABLE`. 30 s by default.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.settings.grace = grace;
+        self
+    }
+
+    /// Allows replies to subjects that begin so, besides `_INBOX.` and `_R_.`: the inbox prefix of
+    /// callers who set their own.
+    pub fn allow_replies_to(mut self, prefix: impl Into<String>) -> Self {
+        let mut prefix = prefix.into();
+        if !prefix.ends_with('.') {
+            prefix.push('.');
+        }
+        self.settings.reply_prefixes.push(prefix);
+        self
+    }
+
+    /// Starts to serve. When this returns, every method can be reached.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Service`](crate::ErrorKind::Service) when two endpoints share a subject or a
+    /// name breaks routing, [`ErrorKind::Permission`](crate::ErrorKind::Permission) with the
+    /// subject that NATS refuses, [`ErrorKind::Connect`](crate::ErrorKind::Connect) or
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) when NATS does not answer.
+    pub async fn start(self) -> Result<RunningServer, Error> {
+        start::start(self).await
+    }
+
+    /// Starts to serve, and stops as [`RunningServer::shutdown`] does once `signal` is ready.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start) and [`RunningServer::shutdown`].
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn run(bus: micro_runtime::Bus) -> Result<(), micro_runtime::Error> {
+    /// use micro_runtime::Server;
+    ///
+    /// let interrupted = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
+    /// Server::new(&bus).serve_until(interrupted).await
+    /// # }
+    /// ```
+    pub async fn serve_until(self, signal: impl Future<Output = ()>) -> Result<(), Error> {
+        let mut server = self.start().await?;
+        tokio::select! {
+            () = signal => server.shutdown().await,
+            stopped = server.stopped() => stopped,
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let services = self.services.iter().map(|added| added.service.full_name);
+        f.debug_struct("Server")
+            .field("bus", &self.bus)
+            .field("services", &services.collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,176 @@
+//! `RunningServer`: a server that can be reached, and how it stops.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::Subscription;
+use crate::error::{Error, ErrorKind};
+use crate::serve;
+use crate::serve::{Phase, Shared, Target};
+use crate::server::start::Watched;
+
+/// How long calls may take to answer `UNAVAILABLE` once the grace period is over.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// A server that can be reached.
+///
+/// Dropping it stops it at once, and loses what is in flight; [`shutdown`](Self::shutdown) loses
+/// nothing.
+#[must_use = "a server that is dropped stops at once"]
+pub struct RunningServer {
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), Error>>,
+    instances: Vec<String>,
+}
+
+/// The loops of a running server, and the way to end them.
+pub(super) struct Stopper {
+    shared: Arc<Shared>,
+    loops: JoinSet<()>,
+    phase: watch::Sender<Phase>,
+    stopped: mpsc::UnboundedReceiver<()>,
+    grace: Duration,
+}
+
+impl RunningServer {
+    pub(super) fn new(
+        stopper: Stopper,
+        violations: Option<broadcast::Receiver<String>>,
+        watched: Watched,
+        instances: Vec<String>,
+    ) -> Self {
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(watch_over(stopper, violations, watched, stop.clone()));
+        Self {
+            stop,
+            task,
+            instances,
+        }
+    }
+
+    /// The names of the instances, one per service in the order in which they were added; a client
+    /// with [`ClientOptions::instance`](crate::ClientOptions::instance) calls that very one.
+    #[must_use]
+    pub fn instances(&self) -> &[String] {
+        &self.instances
+    }
+
+    /// Stops without losing a call: takes nothing new, finishes what was accepted, and returns when
+    /// the last reply has reached NATS.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Connect`] or [`ErrorKind::Timeout`] when NATS could not confirm that, and the
+    /// error of a server that had stopped by itself.
+    pub async fn shutdown(mut self) -> Result<(), Error> {
+        self.stop.cancel();
+        self.stopped().await
+    }
+
+    /// Waits until the server stops by itself, which it does when NATS no longer allows one of its
+    /// subjects.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Permission`] with the subject.
+    pub async fn stopped(&mut self) -> Result<(), Error> {
+        match (&mut self.task).await {
+            Ok(result) => result,
+            Err(error) => {
+                Err(Error::new(ErrorKind::Connect, "the server was ended").with_source(error))
+            }
+        }
+    }
+}
+
+impl Drop for RunningServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl fmt::Debug for RunningServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunningServer")
+            .field("instances", &self.instances)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn watch_over(
+    stopper: Stopper,
+    violations: Option<broadcast::Receiver<String>>,
+    watched: Watched,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let refused = async {
+        match violations {
+            Some(mut violations) => watched.violation(&mut violations).await,
+            None => std::future::pending().await,
+        }
+    };
+    let error = tokio::select! {
+        () = stop.cancelled() => None,
+        error = refused => Some(error),
+    };
+    if let Some(error) = &error {
+        tracing::error!(%error, "the server stops");
+    }
+    let stopped = stopper.stop().await;
+    error.map_or(stopped, Err)
+}
+
+impl Stopper {
+    pub(super) fn spawn(
+        shared: Arc<Shared>,
+        loops: Vec<(Subscription, Target)>,
+        grace: Duration,
+    ) -> Self {
+        let (phase, receiver) = watch::channel(Phase::Serving);
+        let (sender, stopped) = mpsc::unbounded_channel();
+        let mut tasks = JoinSet::new();
+        for (subscription, target) in loops {
+            tasks.spawn(serve::run(
+                subscription,
+                target,
+                receiver.clone(),
+                sender.clone(),
+            ));
+        }
+        Self {
+            shared,
+            loops: tasks,
+            phase,
+            stopped,
+            grace,
+        }
+    }
+
+    /// Ends the subscriptions at the server, reads what was under way, finishes it, and lets the
+    /// replies reach NATS. The order is what makes it lossless.
+    async fn stop(mut self) -> Result<(), Error> {
+        let _ = self.phase.send(Phase::Stopping);
+        for _ in 0..self.loops.len() {
+            if self.stopped.recv().await.is_none() {
+                break;
+            }
+        }
+        let arrived = self.shared.connection.barrier().await;
+        let _ = self.phase.send(Phase::Closing);
+        while self.loops.join_next().await.is_some() {}
+        self.shared.tasks.close();
+        let finished = tokio::time::timeout(self.grace, self.shared.tasks.wait()).await;
+        if finished.is_err() {
+            tracing::warn!(grace = ?self.grace, "the grace period is over; the rest is answered UNAVAILABLE");
+            self.shared.end.cancel();
+            let _ = tokio::time::timeout(LAST_WORDS, self.shared.tasks.wait()).await;
+        }
+        arrived?;
+        self.shared.connection.barrier().await
+    }
+}

@@ -1,0 +1,235 @@
+//! From services to subscriptions: checks, subscribes, and proves that the server is reachable.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::Subject;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::bus::{Bus, Connection, Subscription};
+use crate::bus::{is_about, is_about_inbox};
+use crate::error::{Error, ErrorKind};
+use crate::options::MethodOptions;
+use crate::pace::Pace;
+use crate::serve::{Endpoint, Gate, Instance, Shared, Target};
+use crate::server::running::{RunningServer, Stopper};
+use crate::server::{Registration, Server};
+use crate::subject;
+
+/// nats-server says what it refuses up to a millisecond after the barrier.
+const REFUSAL: Duration = Duration::from_millis(25);
+
+/// One subscription to be made, and what its requests are for.
+struct Plan {
+    subject: Subject,
+    queue: Option<String>,
+    target: Target,
+}
+
+pub(super) async fn start(server: Server) -> Result<RunningServer, Error> {
+    let Server {
+        bus,
+        services,
+        settings,
+    } = server;
+    let connection = Arc::clone(bus.connection());
+    let shared = Arc::new(Shared {
+        connection: Arc::clone(&connection),
+        tasks: TaskTracker::new(),
+        end: CancellationToken::new(),
+        in_flight: Gate::new(settings.max_in_flight),
+        reply_prefixes: settings.reply_prefixes,
+    });
+    let mut plans = Vec::new();
+    let mut instances = Vec::new();
+    for service in services {
+        instances.push(plan(&bus, &shared, service, &mut plans)?);
+    }
+    check_subjects(&plans)?;
+
+    let mut violations = connection.violations();
+    let subjects = plans.iter().map(|plan| plan.subject.clone());
+    let watched = Watched {
+        subjects: subjects.collect(),
+        inbox: connection.mux().inbox().clone(),
+    };
+    let mut loops = Vec::new();
+    for plan in plans {
+        let subscription = connection
+            .subscribe(plan.subject, plan.queue.as_deref())
+            .await?;
+        loops.push((subscription, plan.target));
+    }
+    confirm(&connection, violations.as_mut(), &watched).await?;
+    Ok(run(
+        shared,
+        loops,
+        violations,
+        watched,
+        settings.grace,
+        instances,
+    ))
+}
+
+fn run(
+    shared: Arc<Shared>,
+    loops: Vec<(Subscription, Target)>,
+    violations: Option<broadcast::Receiver<String>>,
+    watched: Watched,
+    grace: Duration,
+    instances: Vec<String>,
+) -> RunningServer {
+    let stopper = Stopper::spawn(shared, loops, grace);
+    RunningServer::new(stopper, violations, watched, instances)
+}
+
+/// The subscriptions of one service: one per method, and one for the instance.
+fn plan(
+    bus: &Bus,
+    shared: &Arc<Shared>,
+    registration: Registration,
+    plans: &mut Vec<Plan>,
+) -> Result<String, Error> {
+    let Registration {
+        service,
+        endpoints,
+        options,
+    } = registration;
+    let instance = options
+        .instance
+        .clone()
+        .unwrap_or_else(|| nuid::next().to_string());
+    check_token("instance", &instance)?;
+    let mut served = Vec::new();
+    for endpoint in endpoints {
+        let resolved = MethodOptions::resolve(
+            &options,
+            &endpoint.rpc,
+            endpoint.method,
+            service.queue_group,
+        );
+        if let Some(queue) = &resolved.queue_group {
+            check_token("queue group", queue)?;
+        }
+        let limit = resolved.max_concurrent.map_or(usize::MAX, |n| n as usize);
+        let subject = bus.subject(endpoint.method.full_name);
+        let queue = resolved.queue_group.clone();
+        let endpoint = Arc::new(Endpoint {
+            shared: Arc::clone(shared),
+            method: endpoint.method,
+            options: resolved,
+            handler: endpoint.handler,
+            in_flight: Gate::new(limit),
+            pace: Pace::new(),
+        });
+        served.push(Arc::clone(&endpoint));
+        plans.push(Plan {
+            subject,
+            queue,
+            target: Target::Endpoint(endpoint),
+        });
+    }
+    let base = format!("{}._i.{instance}.", bus.subject(service.full_name));
+    plans.push(Plan {
+        subject: Subject::from(format!("{base}>")),
+        queue: None,
+        target: Target::Instance(Instance {
+            service,
+            shared: Arc::clone(shared),
+            base,
+            endpoints: served,
+        }),
+    });
+    Ok(instance)
+}
+
+fn check_token(what: &str, token: &str) -> Result<(), Error> {
+    let flaw = subject::literal_flaw(token)
+        .or_else(|| token.contains('.').then_some("it has more than one token"));
+    match flaw {
+        None => Ok(()),
+        Some(flaw) => Err(Error::new(
+            ErrorKind::Service,
+            format!("`{token}` cannot be the name of a {what}: {flaw}"),
+        )),
+    }
+}
+
+fn check_subjects(plans: &[Plan]) -> Result<(), Error> {
+    let mut seen = HashSet::new();
+    for plan in plans {
+        if !seen.insert(plan.subject.as_str()) {
+            return Err(Error::new(
+                ErrorKind::Service,
+                format!(
+                    "`{}` is served twice by one server; add each service once",
+                    plan.subject
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What a running server needs to be allowed to.
+pub(super) struct Watched {
+    subjects: Vec<Subject>,
+    inbox: Subject,
+}
+
+impl Watched {
+    /// Turns NATS's words into an error, if they are about this server.
+    pub(super) fn error(&self, violation: &str) -> Option<Error> {
+        if let Some(subject) = self.subjects.iter().find(|s| is_about(violation, s)) {
+            let message =
+                format!("NATS does not let this user subscribe to `{subject}`: {violation}");
+            return Some(Error::new(ErrorKind::Permission, message));
+        }
+        let inbox = &self.inbox;
+        is_about_inbox(violation, inbox).then(|| {
+            let message =
+                format!("NATS does not let this user use its own inbox `{inbox}.>`: {violation}");
+            Error::new(ErrorKind::Permission, message)
+        })
+    }
+
+    /// Waits for the first violation that is about this server.
+    pub(super) async fn violation(&self, violations: &mut broadcast::Receiver<String>) -> Error {
+        loop {
+            match violations.recv().await {
+                Ok(text) => {
+                    if let Some(error) = self.error(&text) {
+                        return error;
+                    }
+                }
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+            }
+        }
+    }
+}
+
+/// Returns once NATS has seen every subscription and had its time to refuse one.
+async fn confirm(
+    connection: &Connection,
+    violations: Option<&mut broadcast::Receiver<String>>,
+    watched: &Watched,
+) -> Result<(), Error> {
+    let Some(violations) = violations else {
+        return connection.barrier().await;
+    };
+    let refused = watched.violation(violations);
+    let confirmed = async {
+        connection.barrier().await?;
+        tokio::time::sleep(REFUSAL).await;
+        Ok(())
+    };
+    tokio::select! {
+        biased;
+        error = refused => Err(error),
+        confirmed = confirmed => confirmed,
+    }
+}
