@@ -1,1 +1,25 @@
-//! Skeleton.
+//! The crates seen from outside: generated services, and a handler that does what tests ask for.
+
+mod behaving;
+
+pub use behaving::Behaving;
+
+/// The service of the README and of `examples/hello`.
+pub mod greeter {
+    micro_runtime::include_proto!("greeter.v1");
+}
+
+/// A service that does on demand whatever a service may do.
+pub mod behavior {
+    micro_runtime::include_proto!("behavior.v1");
+}
+
+/// One method of each kind.
+pub mod shapes {
+    micro_runtime::include_proto!("shapes.v1");
+}
+
+/// The code of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

@@ -1,0 +1,209 @@
+//! What one call does, on both carriers alike.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use micro_runtime::{Code, Context, Reason};
+use micro_tests::Behaving;
+use micro_tests::behavior::{Behavior, BehaviorClient, Blob, Empty, Failure};
+
+use crate::behavior::{blob, nap};
+use crate::carriers::{World, on_both_carriers};
+
+on_both_carriers! {
+    a_message_comes_back
+    an_empty_message_comes_back
+    a_failure_keeps_code_text_and_headers
+    every_code_and_hostile_text_survives
+    metadata_goes_both_ways
+    bad_metadata_is_the_error_of_the_call
+    nobody_serves
+    nobody_serves_but_somebody_listens_to_everything
+    a_server_that_starts_late_is_found_by_the_second_try
+    a_panic_is_answered_and_the_service_goes_on
+    many_calls_at_once_find_their_own_replies
+    a_call_that_is_dropped_leaves_nothing
+    calls_can_be_spawned
+    streaming_methods_say_that_they_do_not_run_yet
+}
+
+async fn a_message_comes_back(world: World) {
+    let stage = world.serve().await;
+    let reply = stage.client.echo(blob(b"hello")).await.unwrap();
+    assert_eq!(reply, blob(b"hello"));
+}
+
+async fn an_empty_message_comes_back(world: World) {
+    let stage = world.serve().await;
+    assert_eq!(stage.client.nothing(Empty {}).await.unwrap(), Empty {});
+    assert_eq!(stage.client.echo(blob(b"")).await.unwrap(), blob(b""));
+}
+
+async fn a_failure_keeps_code_text_and_headers(world: World) {
+    let stage = world.serve().await;
+    let failure = Failure {
+        code: 9,
+        text: "not now".into(),
+    };
+    let status = stage.client.fail(failure).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    assert_eq!(status.message(), "not now");
+    assert_eq!(status.reason(), None, "a handler said it");
+}
+
+async fn every_code_and_hostile_text_survives(world: World) {
+    let stage = world.serve().await;
+    let text =
+        "\t\ntest with whitespace\r\nand Unicode BMP \u{263a} and non-BMP \u{1f608}\t\n 100 %";
+    for code in 1..=16 {
+        let failure = Failure {
+            code,
+            text: text.into(),
+        };
+        let status = stage.client.fail(failure).await.unwrap_err();
+        assert_eq!(Some(status.code()), Code::from_number(code));
+        assert_eq!(status.message(), text);
+    }
+}
+
+async fn metadata_goes_both_ways(world: World) {
+    let stage = world.serve().await;
+    let answer = stage
+        .client
+        .describe(blob(b""))
+        .header("trail", "one")
+        .header("trail", "two")
+        .header("id-bin", [0, 1, 254, 255])
+        .answer()
+        .await
+        .unwrap();
+    assert_eq!(answer.message.method, "behavior.v1.Behavior.Describe");
+    let mut seen = answer.message.metadata;
+    seen.sort();
+    assert_eq!(
+        seen,
+        ["id-bin=\\x00\\x01\\xfe\\xff", "trail=one", "trail=two"]
+    );
+    assert_eq!(answer.metadata.get("served-by"), Some("behaving"));
+    assert_eq!(answer.metadata.get_bytes("blob-bin"), Some(&[0, 255][..]));
+}
+
+async fn bad_metadata_is_the_error_of_the_call(world: World) {
+    let stage = world.serve().await;
+    for (name, value) in [("Micro-Timeout", "1"), ("a b", "x"), ("a", "x\r\ny")] {
+        let status = stage
+            .client
+            .echo(blob(b""))
+            .header(name, value)
+            .await
+            .unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{name}");
+        assert_eq!(status.reason(), Some(Reason::BadHeader));
+    }
+}
+
+async fn nobody_serves(world: World) {
+    let client: BehaviorClient = world.bus.client();
+    let started = Instant::now();
+    let status = client.echo(blob(b"")).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(status.reason(), Some(Reason::NoResponders));
+    assert_eq!(
+        status.message(),
+        "no instance serves behavior.v1.Behavior.Echo"
+    );
+    let elapsed = started.elapsed();
+    assert!(
+        elapsed >= Duration::from_millis(50),
+        "{elapsed:?}: no retry"
+    );
+    assert!(elapsed < Duration::from_millis(200), "{elapsed:?}");
+}
+
+async fn nobody_serves_but_somebody_listens_to_everything(world: World) {
+    let Some(nats) = world.bus.nats() else {
+        return;
+    };
+    let _listener = nats.subscribe(">").await.unwrap();
+    let client: BehaviorClient = world.bus.client();
+    let status = client
+        .echo(blob(b""))
+        .timeout(Duration::from_millis(300))
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+}
+
+async fn a_server_that_starts_late_is_found_by_the_second_try(world: World) {
+    let client: BehaviorClient = world.bus.client();
+    // The first try is refused when this future is polled first; the server is there for the next.
+    let call = tokio::spawn(async move { client.echo(blob(b"late")).await });
+    let stage = world.serve().await;
+    match call.await.unwrap() {
+        Ok(reply) => assert_eq!(reply, blob(b"late")),
+        // Starting took longer than the rest between the tries.
+        Err(status) => assert_eq!(status.reason(), Some(Reason::NoResponders)),
+    }
+    drop(stage);
+}
+
+async fn a_panic_is_answered_and_the_service_goes_on(world: World) {
+    let stage = world.serve().await;
+    for _ in 0..20 {
+        let status = stage.client.panic(blob(b"secret")).await.unwrap_err();
+        assert_eq!(status.code(), Code::Internal);
+        assert_eq!(status.reason(), Some(Reason::Panicked));
+        assert!(!status.message().contains("secret"), "{status}");
+        stage.client.echo(blob(b"")).await.unwrap();
+    }
+}
+
+async fn many_calls_at_once_find_their_own_replies(world: World) {
+    let stage = world.serve().await;
+    let calls = (0..5_000u32).map(|number| {
+        let call = stage.client.echo(Blob {
+            data: number.to_be_bytes().to_vec(),
+        });
+        async move {
+            let reply = call.await.unwrap();
+            assert_eq!(reply.data, number.to_be_bytes());
+        }
+    });
+    join_all(calls).await;
+}
+
+async fn a_call_that_is_dropped_leaves_nothing(world: World) {
+    let stage = world.serve().await;
+    for _ in 0..100 {
+        let call = async { stage.client.rest(nap(50)).await };
+        let given_up = tokio::time::timeout(Duration::from_millis(1), call).await;
+        assert!(given_up.is_err());
+        // The late reply of the call above must not be taken for this one's.
+        assert_eq!(stage.client.echo(blob(b"own")).await.unwrap(), blob(b"own"));
+    }
+}
+
+async fn calls_can_be_spawned(world: World) {
+    // Generic over the handler: the compiler must see that its future is `Send`.
+    async fn echo<T: Behavior>(handler: T) {
+        let echo = handler.echo(Context::for_test(), Blob::default());
+        echo.await.unwrap();
+    }
+    let stage = world.serve().await;
+    let client = stage.client.clone();
+    tokio::spawn(async move { client.echo(blob(b"")).await.unwrap() })
+        .await
+        .unwrap();
+    let client = stage.client.clone();
+    tokio::spawn(async move { client.echo(blob(b"")).answer().await.unwrap() })
+        .await
+        .unwrap();
+    tokio::spawn(echo(Behaving::default())).await.unwrap();
+}
+
+async fn streaming_methods_say_that_they_do_not_run_yet(world: World) {
+    use micro_tests::shapes::{Ping, ShapesClient};
+    let shapes: ShapesClient = world.bus.client();
+    let status = shapes.server_streaming(Ping::default()).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unimplemented);
+}

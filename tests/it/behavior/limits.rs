@@ -1,0 +1,184 @@
+//! Deadlines, permits and sizes, on both carriers alike.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use micro_runtime::{ClientOptions, Code, Context, Metadata, Reason};
+use micro_tests::behavior::{BehaviorClient, Blob, Failure, Size};
+
+use crate::behavior::{blob, nap, until};
+use crate::carriers::{World, on_both_carriers};
+
+on_both_carriers! {
+    a_call_ends_at_its_deadline
+    a_default_deadline_is_5_s_and_a_method_may_set_its_own
+    a_timeout_of_zero_is_never_sent
+    a_handler_is_dropped_at_its_deadline
+    a_nested_call_ends_with_its_parent
+    a_limit_is_answered_at_once
+    a_method_limit_is_answered_at_once
+    a_reply_that_is_too_large_is_answered
+    a_request_that_is_too_large_is_refused
+    long_handlers_do_not_hold_up_short_ones
+}
+
+async fn a_call_ends_at_its_deadline(world: World) {
+    let stage = world.serve().await;
+    let started = Instant::now();
+    let status = stage
+        .client
+        .rest(nap(10_000))
+        .timeout(Duration::from_millis(100))
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    assert_eq!(status.reason(), Some(Reason::Deadline));
+    assert!(started.elapsed() < Duration::from_secs(2));
+}
+
+async fn a_default_deadline_is_5_s_and_a_method_may_set_its_own(world: World) {
+    let stage = world.serve().await;
+    let seen = stage.client.describe(blob(b"")).await.unwrap();
+    assert!((4_000..=5_000).contains(&seen.remaining_ms), "{seen:?}");
+    let seen = stage
+        .client
+        .describe(blob(b""))
+        .timeout(Duration::from_secs(60))
+        .await
+        .unwrap();
+    assert!((59_000..=60_000).contains(&seen.remaining_ms), "{seen:?}");
+    let hasty: BehaviorClient = world
+        .bus
+        .client_with(ClientOptions::new().timeout(Duration::from_secs(2)));
+    let seen = hasty.describe(blob(b"")).await.unwrap();
+    assert!((1_000..=2_000).contains(&seen.remaining_ms), "{seen:?}");
+
+    let started = Instant::now();
+    let status = stage.client.hurry(nap(10_000)).await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    assert!(started.elapsed() < Duration::from_secs(2));
+}
+
+async fn a_timeout_of_zero_is_never_sent(world: World) {
+    let stage = world.serve().await;
+    let status = stage
+        .client
+        .rest(nap(0))
+        .timeout(Duration::ZERO)
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    assert_eq!(stage.handler.started(), 0);
+    stage
+        .client
+        .rest(nap(0))
+        .timeout(Duration::MAX)
+        .await
+        .unwrap();
+}
+
+async fn a_handler_is_dropped_at_its_deadline(world: World) {
+    let stage = world.serve().await;
+    let call = stage.client.rest(nap(60_000));
+    call.timeout(Duration::from_millis(100)).await.unwrap_err();
+    until(|| stage.handler.dropped() == 1).await;
+}
+
+async fn a_nested_call_ends_with_its_parent(world: World) {
+    let stage = world.serve().await;
+    let status = stage
+        .client
+        .relay(nap(60_000))
+        .timeout(Duration::from_millis(200))
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    // The nested call was given a minute; its handler goes with the parent's deadline all the same.
+    until(|| stage.handler.dropped() == 1).await;
+
+    let expired = Context::for_test_with(Metadata::new(), Some(Duration::ZERO));
+    let status = stage.client.echo(blob(b"")).within(&expired).await;
+    assert_eq!(status.unwrap_err().code(), Code::DeadlineExceeded);
+}
+
+async fn a_limit_is_answered_at_once(world: World) {
+    let stage = world.serve_with(|server| server.max_in_flight(2)).await;
+    let running = join_all((0..2).map(|_| {
+        let call = stage.client.rest(nap(60_000));
+        async { call.timeout(Duration::from_secs(3)).await }
+    }));
+    let refused = async {
+        until(|| stage.handler.started() == 2).await;
+        let started = Instant::now();
+        let status = stage.client.echo(blob(b"")).await.unwrap_err();
+        (status, started.elapsed())
+    };
+    let (_, (status, elapsed)) = tokio::join!(running, refused);
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert_eq!(status.reason(), Some(Reason::Overloaded));
+    assert!(elapsed < Duration::from_secs(1), "{elapsed:?}");
+    until(|| stage.handler.dropped() == 2).await;
+    // The places are free once both answers are out, which nobody here is told.
+    while stage.client.echo(blob(b"")).await.is_err() {}
+}
+
+async fn a_method_limit_is_answered_at_once(world: World) {
+    let stage = world.serve().await;
+    let running = tokio::spawn({
+        let call = stage.client.solo(nap(60_000));
+        async { call.timeout(Duration::from_secs(3)).await }
+    });
+    until(|| stage.handler.started() == 1).await;
+    let status = stage.client.solo(nap(0)).await.unwrap_err();
+    assert_eq!(status.reason(), Some(Reason::Overloaded));
+    assert!(status.message().contains("behavior.v1.Behavior.Solo"));
+    stage.client.rest(nap(0)).await.unwrap();
+    running.abort();
+}
+
+async fn a_reply_that_is_too_large_is_answered(world: World) {
+    let stage = world.serve().await;
+    let bytes = 1024 * 1024 - 64;
+    let reply = stage.client.fill(Size { bytes }).await.unwrap();
+    assert_eq!(reply.data.len(), bytes as usize);
+    let status = stage
+        .client
+        .fill(Size { bytes: 2 << 20 })
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert_eq!(status.reason(), Some(Reason::TooLarge));
+    assert!(status.message().contains("1048576"), "{status}");
+
+    let text = "x".repeat(900 * 1024);
+    let failure = Failure { code: 5, text };
+    let status = stage.client.fail(failure).await.unwrap_err();
+    assert_eq!(status.code(), Code::NotFound);
+}
+
+async fn a_request_that_is_too_large_is_refused(world: World) {
+    let stage = world.serve().await;
+    let data = Bytes::from(vec![b'x'; 2 << 20]);
+    let status = stage
+        .client
+        .echo(Blob { data: data.into() })
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert_eq!(status.reason(), Some(Reason::TooLarge));
+    stage.client.echo(blob(b"still here")).await.unwrap();
+}
+
+async fn long_handlers_do_not_hold_up_short_ones(world: World) {
+    let stage = world.serve().await;
+    // One thread burns, the other is free: with a loop that waited for its handler, it would not be.
+    let burning = async { stage.client.burn(nap(300)).await.unwrap() };
+    let quick = async {
+        let started = Instant::now();
+        stage.client.burn(nap(0)).await.unwrap();
+        started.elapsed()
+    };
+    let (_, quick) = tokio::join!(burning, quick);
+    assert!(quick < Duration::from_millis(290), "{quick:?}");
+}

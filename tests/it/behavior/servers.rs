@@ -1,0 +1,170 @@
+//! What starting, sharing and stopping servers means, on both carriers alike.
+
+use std::time::Duration;
+
+use micro_runtime::{ClientOptions, Code, ErrorKind, Reason, Server, ServiceOptions};
+use micro_tests::Behaving;
+use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob};
+
+use crate::behavior::{blob, nap, until};
+use crate::carriers::{World, on_both_carriers};
+
+on_both_carriers! {
+    two_services_share_the_calls
+    one_instance_can_be_called
+    an_unknown_method_of_an_instance_is_answered
+    every_instance_answers_without_a_queue_group
+    a_service_is_added_once
+    names_that_break_routing_are_refused
+    shutdown_finishes_what_was_accepted
+    after_the_grace_period_the_rest_is_answered
+    a_dropped_server_is_gone
+}
+
+async fn two_services_share_the_calls(world: World) {
+    let first = world.serve().await;
+    let bus = world.another_bus().await;
+    let second = Behaving::on(&bus);
+    let _server = Server::new(&bus)
+        .add(BehaviorServer::new(second.clone()))
+        .start()
+        .await
+        .unwrap();
+    for _ in 0..200 {
+        first.client.rest(nap(0)).await.unwrap();
+    }
+    assert_eq!(first.handler.started() + second.started(), 200);
+    assert!(first.handler.started() > 20, "{}", first.handler.started());
+    assert!(second.started() > 20, "{}", second.started());
+}
+
+async fn one_instance_can_be_called(world: World) {
+    let first = world.serve().await;
+    let second = world.serve().await;
+    let id = &second.server.instances()[0];
+    let client: BehaviorClient = world.bus.client_with(ClientOptions::new().instance(id));
+    for _ in 0..20 {
+        client.rest(nap(0)).await.unwrap();
+    }
+    assert_eq!(first.handler.started(), 0);
+    assert_eq!(second.handler.started(), 20);
+    let nobody: BehaviorClient = world.bus.client_with(ClientOptions::new().instance("gone"));
+    let status = nobody.rest(nap(0)).await.unwrap_err();
+    assert_eq!(status.reason(), Some(Reason::NoResponders));
+}
+
+async fn an_unknown_method_of_an_instance_is_answered(world: World) {
+    let stage = world.serve().await;
+    let Some(nats) = world.bus.nats() else {
+        return;
+    };
+    let id = &stage.server.instances()[0];
+    for method in ["Nope", "_up.1", "Echo.more"] {
+        let subject = format!("behavior.v1.Behavior._i.{id}.{method}");
+        let reply = nats.request(subject, "".into()).await.unwrap();
+        let headers = reply.headers.unwrap();
+        assert_eq!(headers.get("Micro-Status").unwrap().as_str(), "12");
+    }
+}
+
+async fn every_instance_answers_without_a_queue_group(world: World) {
+    let options = || ServiceOptions::new().queue_group("-");
+    let mut handlers = Vec::new();
+    let mut servers = Vec::new();
+    for _ in 0..3 {
+        let handler = Behaving::default();
+        let service = BehaviorServer::new(handler.clone());
+        let server = Server::new(&world.bus).add_with(service, options());
+        servers.push(server.start().await.unwrap());
+        handlers.push(handler);
+    }
+    let client: BehaviorClient = world.bus.client();
+    for round in 1..=100 {
+        let text = format!("round {round}");
+        client.rest(nap(0)).await.unwrap();
+        let reply = client
+            .echo(Blob {
+                data: text.clone().into(),
+            })
+            .await;
+        assert_eq!(
+            reply.unwrap().data,
+            text.as_bytes(),
+            "a second reply of an old call"
+        );
+    }
+    for handler in handlers {
+        until(|| handler.started() == 100).await;
+    }
+}
+
+async fn a_service_is_added_once(world: World) {
+    let error = Server::new(&world.bus)
+        .add(BehaviorServer::new(Behaving::default()))
+        .add(BehaviorServer::new(Behaving::default()))
+        .start()
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Service);
+    assert!(
+        error.to_string().contains("behavior.v1.Behavior.Echo"),
+        "{error}"
+    );
+}
+
+async fn names_that_break_routing_are_refused(world: World) {
+    for options in [
+        ServiceOptions::new().instance("a b"),
+        ServiceOptions::new().instance("a.b"),
+        ServiceOptions::new().instance("*"),
+        ServiceOptions::new().queue_group(""),
+        ServiceOptions::new().queue_group("a b"),
+    ] {
+        let server = Server::new(&world.bus)
+            .add_with(BehaviorServer::new(Behaving::default()), options.clone());
+        let error = server.start().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Service, "{options:?}");
+    }
+}
+
+async fn shutdown_finishes_what_was_accepted(world: World) {
+    let stage = world.serve().await;
+    let running = tokio::spawn({
+        let call = stage.client.rest(nap(300));
+        async { call.await }
+    });
+    until(|| stage.handler.started() == 1).await;
+    stage.server.shutdown().await.unwrap();
+    running.await.unwrap().unwrap();
+    let status = stage.client.echo(blob(b"")).await.unwrap_err();
+    assert_eq!(status.reason(), Some(Reason::NoResponders));
+}
+
+async fn after_the_grace_period_the_rest_is_answered(world: World) {
+    let stage = world
+        .serve_with(|server| server.grace(Duration::from_millis(100)))
+        .await;
+    let running = tokio::spawn({
+        let call = stage.client.rest(nap(60_000));
+        async { call.timeout(Duration::from_secs(30)).await }
+    });
+    until(|| stage.handler.started() == 1).await;
+    stage.server.shutdown().await.unwrap();
+    let status = running.await.unwrap().unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(status.reason(), Some(Reason::ShuttingDown));
+    assert_eq!(stage.handler.dropped(), 1);
+}
+
+async fn a_dropped_server_is_gone(world: World) {
+    let stage = world.serve().await;
+    stage.client.echo(blob(b"")).await.unwrap();
+    drop(stage.server);
+    loop {
+        let call = stage.client.echo(blob(b""));
+        match call.timeout(Duration::from_millis(500)).await {
+            Err(status) if status.reason() == Some(Reason::NoResponders) => break,
+            _ => tokio::task::yield_now().await,
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The crates at work: over a private nats-server, and inside the process.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod behavior;
+mod by_hand;
+mod carriers;
+mod crash;
+mod permissions;
+mod prefix;
+mod python;
+mod shutdown;

@@ -1,0 +1,88 @@
+//! The permission table of docs/PROTOCOL.md: enough as it stands, and each line is needed.
+
+use std::time::Duration;
+
+use micro_runtime::{Bus, ConnectOptions, ErrorKind, RunningServer, Server};
+use micro_testkit::{NatsServer, within};
+use micro_tests::Behaving;
+use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob};
+
+/// What a service may subscribe to, each with a part of the subject that an error must name.
+const SUBSCRIBE: [(&str, &str); 3] = [
+    ("behavior.v1.Behavior.* q", "behavior.v1.Behavior.Echo"),
+    ("behavior.v1.Behavior._i.*.>", "behavior.v1.Behavior._i."),
+    ("_INBOX.service.>", "_INBOX.service."),
+];
+const PUBLISH: [&str; 3] = ["_INBOX.>", "_R_.>", "_INBOX.service.>"];
+
+fn config(subscribe: &[&str], publish: &[&str]) -> String {
+    let list = |subjects: &[&str]| {
+        let quoted = subjects.iter().map(|subject| format!("\"{subject}\""));
+        quoted.collect::<Vec<_>>().join(", ")
+    };
+    format!(
+        r#"authorization {{ users = [
+          {{ user: service, password: s, permissions: {{
+              subscribe: {{ allow: [{}] }}, publish: {{ allow: [{}] }} }} }}
+          {{ user: client, password: c, permissions: {{
+              subscribe: {{ allow: ["_INBOX.client.>"] }},
+              publish: {{ allow: ["behavior.v1.Behavior.>"] }} }} }}
+        ] }}
+"#,
+        list(subscribe),
+        list(publish)
+    )
+}
+
+async fn bus(nats: &NatsServer, user: &str, password: &str) -> Bus {
+    let options = ConnectOptions::new()
+        .user_and_password(user.into(), password.into())
+        .custom_inbox_prefix(format!("_INBOX.{user}"));
+    Bus::connect_with(options, nats.url()).await.unwrap()
+}
+
+async fn start(bus: &Bus) -> Result<RunningServer, micro_runtime::Error> {
+    let server = Server::new(bus).add(BehaviorServer::new(Behaving::default()));
+    within(Duration::from_secs(10), server.start()).await
+}
+
+#[tokio::test]
+async fn the_table_is_enough() {
+    let subscribe = SUBSCRIBE.map(|(subject, _)| subject);
+    let nats = NatsServer::builder()
+        .config(&config(&subscribe, &PUBLISH))
+        .start()
+        .await
+        .unwrap();
+    let service_bus = bus(&nats, "service", "s").await;
+    let server = start(&service_bus).await.unwrap();
+    let client: BehaviorClient = bus(&nats, "client", "c").await.client();
+    client.echo(Blob::default()).await.unwrap();
+    server.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_missing_line_is_an_error_that_names_the_subject() {
+    for (missing, (_, named)) in SUBSCRIBE.iter().enumerate() {
+        let mut subscribe = SUBSCRIBE.map(|(subject, _)| subject).to_vec();
+        subscribe.remove(missing);
+        check_refused(&subscribe, &PUBLISH, named).await;
+    }
+    // Without its own inbox the server cannot make sure that it is reachable.
+    let subscribe = SUBSCRIBE.map(|(subject, _)| subject);
+    check_refused(&subscribe, &["_R_.>", "_INBOX.client.>"], "_INBOX.service.").await;
+}
+
+async fn check_refused(subscribe: &[&str], publish: &[&str], named: &str) {
+    let nats = NatsServer::builder()
+        .config(&config(subscribe, publish))
+        .start()
+        .await
+        .unwrap();
+    let error = start(&bus(&nats, "service", "s").await).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Permission, "{error}");
+    assert!(
+        error.to_string().contains(named),
+        "{error} does not name {named}"
+    );
+}

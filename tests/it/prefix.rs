@@ -1,0 +1,29 @@
+//! Buses with prefixes live beside each other on one server.
+
+use micro_runtime::{Reason, Server};
+use micro_tests::Behaving;
+use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob};
+
+use crate::carriers::{World, on_both_carriers};
+
+on_both_carriers! {
+    a_prefix_separates
+}
+
+async fn a_prefix_separates(world: World) {
+    let staging = world.bus.clone().with_prefix("eu.staging").unwrap();
+    let _server = Server::new(&staging)
+        .add(BehaviorServer::new(Behaving::default()))
+        .start()
+        .await
+        .unwrap();
+    let inside: BehaviorClient = staging.client();
+    inside.echo(Blob::default()).await.unwrap();
+    let outside: BehaviorClient = world.bus.client();
+    let status = outside.echo(Blob::default()).await.unwrap_err();
+    assert_eq!(status.reason(), Some(Reason::NoResponders));
+    if let Some(nats) = world.bus.nats() {
+        let subject = "eu.staging.behavior.v1.Behavior.Echo";
+        nats.request(subject, "".into()).await.unwrap();
+    }
+}

@@ -1,0 +1,140 @@
+//! The handler behind `behavior.v1.Behavior`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use micro_runtime::{Bus, Code, Context, Status, service};
+
+use crate::behavior::{Behavior, BehaviorClient, Blob, Empty, Failure, Nap, Seen, Size};
+
+/// Does what its requests say, and counts.
+#[derive(Clone, Debug, Default)]
+pub struct Behaving {
+    bus: Option<Bus>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    started: AtomicUsize,
+    dropped: AtomicUsize,
+}
+
+/// Counts a handler that is dropped before it ends.
+struct Guard<'a>(&'a Counts);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        self.0.dropped.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Behaving {
+    /// Makes a handler whose `Relay` calls over this bus.
+    #[must_use]
+    pub fn on(bus: &Bus) -> Self {
+        Self {
+            bus: Some(bus.clone()),
+            counts: Arc::default(),
+        }
+    }
+
+    /// How many naps have begun.
+    #[must_use]
+    pub fn started(&self) -> usize {
+        self.counts.started.load(Ordering::SeqCst)
+    }
+
+    /// How many naps were ended by somebody else.
+    #[must_use]
+    pub fn dropped(&self) -> usize {
+        self.counts.dropped.load(Ordering::SeqCst)
+    }
+
+    async fn nap(&self, nap: Nap) -> Blob {
+        self.counts.started.fetch_add(1, Ordering::SeqCst);
+        let guard = Guard(&self.counts);
+        // sleep: the caller asks for it.
+        tokio::time::sleep(Duration::from_millis(nap.milliseconds.into())).await;
+        std::mem::forget(guard);
+        Blob::default()
+    }
+}
+
+#[service]
+impl Behavior for Behaving {
+    async fn echo(&self, _ctx: Context, request: Blob) -> Result<Blob, Status> {
+        Ok(request)
+    }
+
+    async fn fail(&self, ctx: Context, request: Failure) -> Result<Blob, Status> {
+        ctx.set_header("failed-by", "behaving")?;
+        let code = Code::from_number(request.code)
+            .ok_or_else(|| Status::invalid_argument("this is no code"))?;
+        Err(Status::new(code, request.text))
+    }
+
+    async fn rest(&self, _ctx: Context, request: Nap) -> Result<Blob, Status> {
+        Ok(self.nap(request).await)
+    }
+
+    async fn burn(&self, _ctx: Context, request: Nap) -> Result<Blob, Status> {
+        let end = Instant::now() + Duration::from_millis(request.milliseconds.into());
+        while Instant::now() < end {
+            std::hint::spin_loop();
+        }
+        Ok(Blob::default())
+    }
+
+    async fn panic(&self, _ctx: Context, request: Blob) -> Result<Blob, Status> {
+        panic!("{}", String::from_utf8_lossy(&request.data));
+    }
+
+    async fn describe(&self, ctx: Context, _request: Blob) -> Result<Seen, Status> {
+        let metadata = ctx
+            .metadata()
+            .iter()
+            .map(|(name, value)| format!("{name}={}", value.escape_ascii()))
+            .collect();
+        ctx.set_header("served-by", "behaving")?;
+        ctx.set_header("blob-bin", [0, 255])?;
+        let remaining = ctx.remaining().unwrap_or_default();
+        Ok(Seen {
+            remaining_ms: u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX),
+            metadata,
+            method: ctx.method().map_or("", |method| method.full_name).into(),
+        })
+    }
+
+    async fn fill(&self, _ctx: Context, request: Size) -> Result<Blob, Status> {
+        Ok(Blob {
+            data: vec![b'x'; request.bytes as usize],
+        })
+    }
+
+    async fn hurry(&self, _ctx: Context, request: Nap) -> Result<Blob, Status> {
+        Ok(self.nap(request).await)
+    }
+
+    async fn solo(&self, _ctx: Context, request: Nap) -> Result<Blob, Status> {
+        Ok(self.nap(request).await)
+    }
+
+    async fn relay(&self, ctx: Context, request: Nap) -> Result<Blob, Status> {
+        let bus = self
+            .bus
+            .as_ref()
+            .ok_or_else(|| Status::failed_precondition("this handler has no bus"))?;
+        let behavior: BehaviorClient = bus.client();
+        behavior
+            .rest(request)
+            .timeout(Duration::from_secs(60))
+            .within(&ctx)
+            .await
+    }
+
+    async fn nothing(&self, _ctx: Context, _request: Empty) -> Result<Empty, Status> {
+        Ok(Empty {})
+    }
+}

@@ -1,0 +1,23 @@
+//! The behaving service in a process of its own, for tests that end processes.
+#![expect(clippy::print_stdout, reason = "the test waits for the line")]
+
+use std::error::Error;
+
+use micro_runtime::{Bus, Server};
+use micro_tests::Behaving;
+use micro_tests::behavior::BehaviorServer;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let bus = Bus::from_env().await?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    let server = Server::new(&bus)
+        .add(BehaviorServer::new(Behaving::on(&bus)))
+        .start()
+        .await?;
+    println!("ready");
+    terminated.recv().await;
+    server.shutdown().await?;
+    Ok(())
+}

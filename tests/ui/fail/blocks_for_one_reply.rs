@@ -1,0 +1,34 @@
+//! A streamed reply from a blocking thread.
+
+use micro_runtime::{Context, Status, Streaming, service};
+use micro_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
+
+struct Echo;
+
+#[service]
+impl Shapes for Echo {
+    async fn unary(&self, _: Context, ping: Ping) -> Result<Pong, Status> {
+        Ok(Pong { text: ping.text })
+    }
+
+    #[rpc(blocking)]
+    async fn server_streaming(&self, _: Context, _: Ping) -> Result<Streaming<Pong>, Status> {
+        Ok(Streaming::from_iter([Pong::default()]))
+    }
+
+    async fn client_streaming(&self, _: Context, _: Streaming<Ping>) -> Result<Pong, Status> {
+        Ok(Pong::default())
+    }
+
+    async fn bidirectional(
+        &self,
+        _: Context,
+        _: Streaming<Ping>,
+    ) -> Result<Streaming<Pong>, Status> {
+        Ok(Streaming::from_iter([Pong::default()]))
+    }
+}
+
+fn main() {
+    let _ = ShapesServer::new(Echo);
+}

@@ -1,0 +1,18 @@
+//! `?` on an error that does not become a `Status`. The words are rustc's.
+
+use micro_runtime::{Context, Status, service};
+use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+
+struct English;
+
+#[service]
+impl Greeter for English {
+    async fn say_hello(&self, _: Context, request: HelloRequest) -> Result<HelloReply, Status> {
+        let number: u32 = request.name.parse()?;
+        Ok(HelloReply { message: number.to_string() })
+    }
+}
+
+fn main() {
+    let _ = GreeterServer::new(English);
+}

@@ -1,0 +1,18 @@
+//! A value for an option that takes none.
+
+use micro_runtime::{Context, Status, service};
+use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+
+struct English;
+
+#[service]
+impl Greeter for English {
+    #[rpc(blocking = true)]
+    async fn say_hello(&self, _: Context, request: HelloRequest) -> Result<HelloReply, Status> {
+        Ok(HelloReply { message: request.name })
+    }
+}
+
+fn main() {
+    let _ = GreeterServer::new(English);
+}

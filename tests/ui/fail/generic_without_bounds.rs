@@ -1,0 +1,17 @@
+//! A generic handler without bounds. The words are rustc's.
+
+use micro_runtime::{Context, Status, service};
+use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+
+struct With<T>(T);
+
+#[service]
+impl<T> Greeter for With<T> {
+    async fn say_hello(&self, _: Context, request: HelloRequest) -> Result<HelloReply, Status> {
+        Ok(HelloReply { message: request.name })
+    }
+}
+
+fn main() {
+    let _ = GreeterServer::new(With(1));
+}

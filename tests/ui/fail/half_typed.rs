@@ -1,0 +1,17 @@
+//! A body that is still being written. The words are rustc's.
+
+use micro_runtime::{Context, Status, service};
+use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+
+struct English;
+
+#[service]
+impl Greeter for English {
+    async fn say_hello(&self, _: Context, request: HelloRequest) -> Result<HelloReply, Status> {
+        let name = request.
+    }
+}
+
+fn main() {
+    let _ = GreeterServer::new(English);
+}

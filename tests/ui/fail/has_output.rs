@@ -1,0 +1,17 @@
+//! A handler without a return type.
+
+use micro_runtime::{Context, Status, service};
+use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+
+struct English;
+
+#[service]
+impl Greeter for English {
+    async fn say_hello(&self, _: Context, request: HelloRequest) {
+        Ok(HelloReply { message: request.name })
+    }
+}
+
+fn main() {
+    let _ = GreeterServer::new(English);
+}

@@ -1,0 +1,13 @@
+//! A missing method.
+
+use micro_runtime::service;
+use micro_tests::greeter::{Greeter, GreeterServer};
+
+struct English;
+
+#[service]
+impl Greeter for English {}
+
+fn main() {
+    let _ = GreeterServer::new(English);
+}

@@ -1,0 +1,17 @@
+//! Missing methods of every kind.
+
+use micro_runtime::{Context, Status, service};
+use micro_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
+
+struct Echo;
+
+#[service]
+impl Shapes for Echo {
+    async fn unary(&self, _: Context, ping: Ping) -> Result<Pong, Status> {
+        Ok(Pong { text: ping.text })
+    }
+}
+
+fn main() {
+    let _ = ShapesServer::new(Echo);
+}

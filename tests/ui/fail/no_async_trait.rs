@@ -1,0 +1,19 @@
+//! `#[async_trait]` below `#[service]`.
+
+use async_trait::async_trait;
+use micro_runtime::{Context, Status, service};
+use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+
+struct English;
+
+#[service]
+#[async_trait]
+impl Greeter for English {
+    async fn say_hello(&self, _: Context, request: HelloRequest) -> Result<HelloReply, Status> {
+        Ok(HelloReply { message: request.name })
+    }
+}
+
+fn main() {
+    let _ = GreeterServer::new(English);
+}

@@ -1,0 +1,41 @@
+//! A reply stream that stays on its thread. The words are rustc's.
+
+use std::rc::Rc;
+
+use futures_util::{StreamExt, stream};
+use micro_runtime::{Context, ReplyStream, Status, Streaming, service};
+use micro_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
+
+struct Echo;
+
+#[service]
+impl Shapes for Echo {
+    async fn unary(&self, _: Context, ping: Ping) -> Result<Pong, Status> {
+        Ok(Pong { text: ping.text })
+    }
+
+    async fn server_streaming(
+        &self,
+        _: Context,
+        _: Ping,
+    ) -> Result<impl ReplyStream<Pong>, Status> {
+        let text = Rc::new(String::new());
+        Ok(stream::iter([1, 2]).map(move |_| Ok(Pong { text: text.to_string() })))
+    }
+
+    async fn client_streaming(&self, _: Context, _: Streaming<Ping>) -> Result<Pong, Status> {
+        Ok(Pong::default())
+    }
+
+    async fn bidirectional(
+        &self,
+        _: Context,
+        _: Streaming<Ping>,
+    ) -> Result<Streaming<Pong>, Status> {
+        Ok(Streaming::from_iter([Pong::default()]))
+    }
+}
+
+fn main() {
+    let _ = ShapesServer::new(Echo);
+}

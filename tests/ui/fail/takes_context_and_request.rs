@@ -1,0 +1,17 @@
+//! A handler without a context.
+
+use micro_runtime::{Context, Status, service};
+use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+
+struct English;
+
+#[service]
+impl Greeter for English {
+    async fn say_hello(&self, request: HelloRequest) -> Result<HelloReply, Status> {
+        Ok(HelloReply { message: request.name })
+    }
+}
+
+fn main() {
+    let _ = GreeterServer::new(English);
+}

@@ -1,0 +1,17 @@
+//! A handler without a request.
+
+use micro_runtime::{Context, Status, service};
+use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+
+struct English;
+
+#[service]
+impl Greeter for English {
+    async fn say_hello(&self, _: Context) -> Result<HelloReply, Status> {
+        Ok(HelloReply { message: String::new() })
+    }
+}
+
+fn main() {
+    let _ = GreeterServer::new(English);
+}

@@ -1,0 +1,18 @@
+//! A timeout that always has passed.
+
+use micro_runtime::{Context, Status, service};
+use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+
+struct English;
+
+#[service]
+impl Greeter for English {
+    #[rpc(timeout = "0ms")]
+    async fn say_hello(&self, _: Context, request: HelloRequest) -> Result<HelloReply, Status> {
+        Ok(HelloReply { message: request.name })
+    }
+}
+
+fn main() {
+    let _ = GreeterServer::new(English);
+}

@@ -1,0 +1,17 @@
+//! Two mistakes, two errors: helper and missing.
+
+use micro_runtime::service;
+use micro_tests::greeter::{Greeter, GreeterServer};
+
+struct English;
+
+#[service]
+impl Greeter for English {
+    fn greeting(&self) -> &'static str {
+        "Hello"
+    }
+}
+
+fn main() {
+    let _ = GreeterServer::new(English);
+}

@@ -1,0 +1,17 @@
+//! Two mistakes, two errors: swapped and no result.
+
+use micro_runtime::{Context, Status, service};
+use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+
+struct English;
+
+#[service]
+impl Greeter for English {
+    async fn say_hello(&self, request: HelloRequest, _: Context) -> HelloReply {
+        HelloReply { message: request.name }
+    }
+}
+
+fn main() {
+    let _ = GreeterServer::new(English);
+}

@@ -1,0 +1,19 @@
+//! An alias of `Result` called so.
+
+use micro_runtime::{Context, Status, service};
+use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+
+struct English;
+
+type Result<T> = std::result::Result<T, Status>;
+
+#[service]
+impl Greeter for English {
+    async fn say_hello(&self, _: Context, request: HelloRequest) -> Result<HelloReply> {
+        Ok(HelloReply { message: request.name })
+    }
+}
+
+fn main() {
+    let _ = GreeterServer::new(English);
+}

@@ -1,0 +1,19 @@
+//! Messages behind a generic alias.
+
+use micro_runtime::{Context, Status, service};
+use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+
+struct English;
+
+type Of<T> = T;
+
+#[service]
+impl Greeter for English {
+    async fn say_hello(&self, _: Context, request: Of<HelloRequest>) -> Result<Of<HelloReply>, Status> {
+        Ok(HelloReply { message: request.name })
+    }
+}
+
+fn main() {
+    let _ = GreeterServer::new(English);
+}

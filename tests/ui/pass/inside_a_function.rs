@@ -1,0 +1,17 @@
+//! A handler inside of a function.
+
+use micro_runtime::{Context, Status, service};
+use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+
+fn main() {
+    struct English;
+
+    #[service]
+    impl Greeter for English {
+        async fn say_hello(&self, _: Context, request: HelloRequest) -> Result<HelloReply, Status> {
+            Ok(HelloReply { message: request.name })
+        }
+    }
+
+    let _ = GreeterServer::new(English);
+}

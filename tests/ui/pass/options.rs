@@ -1,0 +1,36 @@
+//! Every option.
+
+use micro_runtime::{Context, Status, Streaming, service};
+use micro_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
+
+struct Echo;
+
+#[service]
+impl Shapes for Echo {
+    #[rpc(timeout = "250ms", max_concurrent = 64, queue = "workers", blocking, detached)]
+    async fn unary(&self, _: Context, ping: Ping) -> Result<Pong, Status> {
+        Ok(Pong { text: ping.text })
+    }
+
+    async fn server_streaming(&self, _: Context, _: Ping) -> Result<Streaming<Pong>, Status> {
+        Ok(Streaming::from_iter([Pong::default()]))
+    }
+
+    async fn client_streaming(&self, _: Context, _: Streaming<Ping>) -> Result<Pong, Status> {
+        Ok(Pong::default())
+    }
+
+    #[rpc(timeout = "1h", queue = "-")]
+    #[micro_runtime::rpc(max_concurrent = 1)]
+    async fn bidirectional(
+        &self,
+        _: Context,
+        _: Streaming<Ping>,
+    ) -> Result<Streaming<Pong>, Status> {
+        Ok(Streaming::from_iter([Pong::default()]))
+    }
+}
+
+fn main() {
+    let _ = ShapesServer::new(Echo);
+}
