@@ -29,9 +29,11 @@ const CRATES: Crates = &[
         &["expand"],
     ]),
     ("micro-runtime", &[
-        &["descriptor", "error", "pace", "status", "subject", "sync"],
-        &["metadata", "mux", "streaming"],
+        &["descriptor", "error", "pace", "subject", "sync"],
+        &["status"],
+        &["metadata", "mux", "observe", "retry", "streaming"],
         &["bus", "context", "wire"],
+        &["middleware"],
         &["client", "options"],
         &["exchange", "streaming_call"],
         &["call", "endpoint"],

@@ -4,16 +4,21 @@ use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::Message;
+use bytes::Bytes;
 use pin_project_lite::pin_project;
 
 use crate::client::Client;
 use crate::context::Context;
-use crate::exchange::{Exchange, Request};
+use crate::descriptor::MethodDescriptor;
+use crate::exchange::{Body, Exchange, Request, Typed};
 use crate::metadata::Metadata;
+use crate::middleware;
+use crate::middleware::{End, Response, ResponseFuture};
 use crate::status::Status;
 use crate::wire;
 
@@ -30,7 +35,7 @@ use crate::wire;
 /// ```
 #[must_use = "a call is made when it is awaited"]
 pub struct UnaryCall<Req, Rep> {
-    request: Request<Req>,
+    request: Request<Typed<Req>>,
     reply: PhantomData<fn() -> Rep>,
 }
 
@@ -49,7 +54,7 @@ pin_project! {
     #[must_use = "a call is made when it is awaited"]
     pub struct UnaryFuture<Req, Rep> {
         #[pin]
-        exchange: Exchange<Req>,
+        calling: Calling<Req>,
         reply: PhantomData<fn() -> Rep>,
     }
 }
@@ -59,7 +64,7 @@ pin_project! {
     #[must_use = "a call is made when it is awaited"]
     pub struct AnswerFuture<Req, Rep> {
         #[pin]
-        exchange: Exchange<Req>,
+        calling: Calling<Req>,
         reply: PhantomData<fn() -> Rep>,
     }
 }
@@ -71,9 +76,10 @@ pub fn unary<Req, Rep>(client: &Client, method: usize, message: Req) -> UnaryCal
         request: Request {
             client: client.clone(),
             method,
-            message,
+            body: Typed(message),
             timeout: None,
             parent: None,
+            may_retry: true,
             metadata: Ok(Metadata::new()),
         },
         reply: PhantomData,
@@ -105,13 +111,20 @@ impl<Req, Rep> UnaryCall<Req, Rep> {
         self
     }
 
+    /// Sends the request once: not again when nobody was there, nor when the .proto says that a
+    /// second time does no harm.
+    pub fn no_retry(mut self) -> Self {
+        self.request.may_retry = false;
+        self
+    }
+
     /// Asks for the headers of the reply too.
     pub fn answer(self) -> AnswerFuture<Req, Rep>
     where
         Req: prost::Message,
     {
         AnswerFuture {
-            exchange: Exchange::new(self.request),
+            calling: Calling::new(self.request),
             reply: PhantomData,
         }
     }
@@ -127,7 +140,7 @@ where
 
     fn into_future(self) -> Self::IntoFuture {
         UnaryFuture {
-            exchange: Exchange::new(self.request),
+            calling: Calling::new(self.request),
             reply: PhantomData,
         }
     }
@@ -141,9 +154,10 @@ where
     type Output = Result<Rep, Status>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let mut exchange = self.project().exchange;
-        let reply = ready!(exchange.as_mut().poll(cx))?;
-        Poll::Ready(decode(reply, exchange.output_name()))
+        let mut calling = self.project().calling;
+        let reply = ready!(calling.as_mut().poll(cx))?;
+        let payload = reply.into_payload();
+        Poll::Ready(wire::decode_reply(payload, calling.descriptor().output))
     }
 }
 
@@ -155,24 +169,132 @@ where
     type Output = Result<Answer<Rep>, Status>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let mut exchange = self.project().exchange;
-        let reply = ready!(exchange.as_mut().poll(cx))?;
-        let metadata = match &reply.headers {
-            Some(headers) => wire::decode_metadata(headers)?,
-            None => Metadata::new(),
-        };
-        let message = decode(reply, exchange.output_name())?;
+        let mut calling = self.project().calling;
+        let reply = ready!(calling.as_mut().poll(cx))?;
+        let metadata = reply.metadata()?;
+        let payload = reply.into_payload();
+        let message = wire::decode_reply(payload, calling.descriptor().output)?;
         Poll::Ready(Ok(Answer { message, metadata }))
     }
 }
 
-fn decode<Rep: prost::Message + Default>(reply: Message, name: &str) -> Result<Rep, Status> {
-    if let Some(headers) = &reply.headers
-        && let Some(status) = wire::decode_status(headers, &reply.payload)
-    {
-        return Err(status);
+pin_project! {
+    /// A call on its way: straight to the wire, or through the client's middleware.
+    #[project = CallingProjection]
+    enum Calling<Req> {
+        Plain {
+            #[pin]
+            exchange: Exchange<Typed<Req>>,
+        },
+        Layered {
+            future: ResponseFuture,
+            method: &'static MethodDescriptor,
+        },
     }
-    wire::decode_reply(reply.payload, name)
+}
+
+/// What came back.
+enum Reply {
+    Message(Message),
+    Response(Response),
+}
+
+/// The wire behind the client's middleware.
+struct Wire {
+    client: Client,
+    method: usize,
+    parent: Option<Context>,
+    may_retry: bool,
+}
+
+impl<Req: prost::Message> Calling<Req> {
+    fn new(request: Request<Typed<Req>>) -> Self {
+        match request.client.stacks(request.method) {
+            None => Self::Plain {
+                exchange: Exchange::new(request),
+            },
+            Some(stacks) => Self::Layered {
+                method: request.descriptor(),
+                future: layered(request, stacks),
+            },
+        }
+    }
+
+    fn descriptor(&self) -> &'static MethodDescriptor {
+        match self {
+            Self::Plain { exchange } => exchange.descriptor(),
+            Self::Layered { method, .. } => method,
+        }
+    }
+}
+
+impl<Req: prost::Message> Future for Calling<Req> {
+    type Output = Result<Reply, Status>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            CallingProjection::Plain { exchange } => exchange.poll(cx).map_ok(Reply::Message),
+            CallingProjection::Layered { future, .. } => {
+                future.as_mut().poll(cx).map_ok(Reply::Response)
+            }
+        }
+    }
+}
+
+fn layered<B: Body>(request: Request<B>, stacks: [middleware::Next; 2]) -> ResponseFuture {
+    let deadline = request.deadline(Instant::now());
+    let method = request.descriptor();
+    let payload = request.body.encode();
+    let metadata = match request.metadata {
+        Ok(metadata) => metadata,
+        Err(status) => return Box::pin(std::future::ready(Err(status))),
+    };
+    let end = Arc::new(Wire {
+        client: request.client,
+        method: request.method,
+        parent: request.parent,
+        may_retry: request.may_retry,
+    });
+    let stacks = stacks.into_iter();
+    middleware::Request::new(method, metadata, Some(deadline), payload, stacks, end).proceed()
+}
+
+impl End for Wire {
+    fn call(&self, request: middleware::Request) -> ResponseFuture {
+        let request = Request::<Bytes> {
+            client: self.client.clone(),
+            method: self.method,
+            body: request.payload().clone(),
+            timeout: request.remaining(),
+            parent: self.parent.clone(),
+            may_retry: self.may_retry,
+            metadata: Ok(request.metadata().clone()),
+        };
+        Box::pin(async move {
+            let reply = Reply::Message(Exchange::new(request).await?);
+            let metadata = reply.metadata()?;
+            Ok(Response::new(reply.into_payload(), metadata))
+        })
+    }
+}
+
+impl Reply {
+    fn metadata(&self) -> Result<Metadata, Status> {
+        match self {
+            Self::Message(message) => match &message.headers {
+                Some(headers) => wire::decode_metadata(headers),
+                None => Ok(Metadata::new()),
+            },
+            Self::Response(response) => Ok(response.metadata().clone()),
+        }
+    }
+
+    fn into_payload(self) -> Bytes {
+        match self {
+            Self::Message(message) => message.payload,
+            Self::Response(response) => response.into_parts().0,
+        }
+    }
 }
 
 macro_rules! debug {

@@ -1,10 +1,12 @@
 //! `Context`: what a handler knows of its call besides the message.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use async_nats::HeaderMap;
+use tokio_util::sync::CancellationToken;
 
 use crate::descriptor::MethodDescriptor;
 use crate::metadata::Metadata;
@@ -35,6 +37,11 @@ struct Inner {
     deadline: Option<Instant>,
     trace: Option<HeaderMap>,
     answer: Mutex<Metadata>,
+    has_ended: AtomicBool,
+    /// Made for the first who asks when the call ends; most calls have nobody who does.
+    ended: OnceLock<CancellationToken>,
+    /// Behind middleware that changed the metadata: the context that the call began with.
+    outer: Option<Context>,
 }
 
 impl Context {
@@ -44,13 +51,37 @@ impl Context {
         deadline: Option<Instant>,
         trace: Option<HeaderMap>,
     ) -> Self {
+        Self::with(Some(method), metadata, deadline, trace, None)
+    }
+
+    fn with(
+        method: Option<&'static MethodDescriptor>,
+        metadata: Metadata,
+        deadline: Option<Instant>,
+        trace: Option<HeaderMap>,
+        outer: Option<Self>,
+    ) -> Self {
         Self(Arc::new(Inner {
-            method: Some(method),
+            method,
             metadata,
             deadline,
             trace,
             answer: Mutex::default(),
+            has_ended: AtomicBool::new(false),
+            ended: OnceLock::new(),
+            outer,
         }))
+    }
+
+    /// The same call with other metadata.
+    pub(crate) fn with_metadata(&self, metadata: Metadata) -> Self {
+        let trace = self.0.trace.clone();
+        let outer = Some(self.outermost().clone());
+        Self::with(self.0.method, metadata, self.0.deadline, trace, outer)
+    }
+
+    fn outermost(&self) -> &Self {
+        self.0.outer.as_ref().unwrap_or(self)
     }
 
     /// Makes a context without method, metadata and deadline, to call a handler from a unit test.
@@ -62,13 +93,8 @@ impl Context {
     /// Makes a context with metadata and a time limit, to call a handler from a unit test.
     #[must_use]
     pub fn for_test_with(metadata: Metadata, timeout: Option<Duration>) -> Self {
-        Self(Arc::new(Inner {
-            method: None,
-            metadata,
-            deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
-            trace: None,
-            answer: Mutex::default(),
-        }))
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        Self::with(None, metadata, deadline, None, None)
     }
 
     /// The method that is called; `None` in a unit test.
@@ -108,17 +134,48 @@ impl Context {
     ///
     /// As [`Metadata::append`]: a reserved name, a bad value, too much in all.
     pub fn set_header(&self, name: &str, value: impl AsRef<[u8]>) -> Result<(), Status> {
-        lock(&self.0.answer).append(name, value)
+        lock(&self.outermost().0.answer).append(name, value)
     }
 
     /// What [`set_header`](Self::set_header) has gathered so far.
     #[must_use]
     pub fn answer_metadata(&self) -> Metadata {
-        lock(&self.0.answer).clone()
+        lock(&self.outermost().0.answer).clone()
     }
 
     pub(crate) fn take_answer_metadata(&self) -> Metadata {
-        std::mem::take(&mut *lock(&self.0.answer))
+        std::mem::take(&mut *lock(&self.outermost().0.answer))
+    }
+
+    /// Waits until this call has ended: answered, given up at its deadline, or ended with its
+    /// server. For tasks that a handler leaves behind.
+    pub async fn canceled(&self) {
+        self.ended().cancelled().await;
+    }
+
+    /// Says whether this call has ended.
+    #[must_use]
+    pub fn is_canceled(&self) -> bool {
+        self.outermost().0.has_ended.load(Ordering::SeqCst)
+    }
+
+    /// What ends together with this call.
+    pub(crate) fn ended(&self) -> &CancellationToken {
+        let inner = &self.outermost().0;
+        let ended = inner.ended.get_or_init(CancellationToken::new);
+        // The call may have ended before anybody asked.
+        if inner.has_ended.load(Ordering::SeqCst) {
+            ended.cancel();
+        }
+        ended
+    }
+
+    pub(crate) fn end(&self) {
+        let inner = &self.outermost().0;
+        inner.has_ended.store(true, Ordering::SeqCst);
+        if let Some(ended) = inner.ended.get() {
+            ended.cancel();
+        }
     }
 
     pub(crate) fn trace(&self) -> Option<&HeaderMap> {

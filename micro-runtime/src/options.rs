@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use tower::Layer;
+
 use crate::descriptor::MethodDescriptor;
+use crate::middleware::{Layered, Layers, Next};
 use crate::wire;
 
 /// What `#[rpc(…)]` says about one method. Made by `#[service]`.
@@ -33,9 +36,19 @@ pub struct RpcOptions {
 #[derive(Clone, Debug, Default)]
 pub struct ServiceOptions {
     pub(crate) instance: Option<String>,
+    pub(crate) max_concurrent: Option<u32>,
+    pub(crate) layers: Layers,
     timeout: Option<Duration>,
-    max_concurrent: Option<u32>,
+    method_limits: Vec<(String, u32)>,
     queue_group: Option<String>,
+}
+
+/// What a server makes of the time that callers bring.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeouts {
+    pub(crate) default: Duration,
+    pub(crate) min: Duration,
+    pub(crate) max: Duration,
 }
 
 /// The queue group that means none.
@@ -130,11 +143,54 @@ impl ServiceOptions {
         self
     }
 
-    /// How many calls of each method this instance runs at a time.
+    /// How many calls of the service this instance runs at a time, all methods together.
     #[must_use]
     pub fn max_concurrent(mut self, calls: u32) -> Self {
         self.max_concurrent = Some(calls);
         self
+    }
+
+    /// How many calls of one method this instance runs at a time; 0 lifts a limit of the .proto.
+    /// The name is the .proto's, as in `SayHello`.
+    #[must_use]
+    pub fn method_max_concurrent(mut self, method: impl Into<String>, calls: u32) -> Self {
+        self.method_limits.push((method.into(), calls));
+        self
+    }
+
+    /// Puts middleware around every call of the service, inside of the server's; the first that is
+    /// added is the outermost. See [`middleware`](crate::middleware).
+    #[must_use]
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<Next> + Send + Sync + 'static,
+        L::Service: Layered,
+    {
+        self.layers.add(layer);
+        self
+    }
+
+    /// Puts middleware around the calls of one method, inside of the service's. The name is the
+    /// .proto's, as in `SayHello`.
+    #[must_use]
+    pub fn method_layer<L>(mut self, method: impl Into<String>, layer: L) -> Self
+    where
+        L: Layer<Next> + Send + Sync + 'static,
+        L::Service: Layered,
+    {
+        self.layers.add_for(method, layer);
+        self
+    }
+
+    /// The methods that something was said about.
+    pub(crate) fn named_methods(&self) -> impl Iterator<Item = &str> {
+        let limited = self.method_limits.iter().map(|(name, _)| name.as_str());
+        limited.chain(self.layers.methods())
+    }
+
+    fn method_limit(&self, method: &str) -> Option<u32> {
+        let limit = self.method_limits.iter().rfind(|(name, _)| name == method);
+        limit.map(|(_, calls)| *calls)
     }
 
     /// The queue group whose members share the calls; `-` for none: every instance answers.
@@ -145,12 +201,23 @@ impl ServiceOptions {
     }
 }
 
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            default: wire::DEFAULT_TIMEOUT,
+            min: Duration::ZERO,
+            max: Duration::MAX,
+        }
+    }
+}
+
 impl MethodOptions {
     pub(crate) fn resolve(
         service: &ServiceOptions,
         rpc: &RpcOptions,
         method: &MethodDescriptor,
         service_queue_group: &str,
+        default_timeout: Duration,
     ) -> Self {
         let queue_group = service
             .queue_group
@@ -162,9 +229,9 @@ impl MethodOptions {
                 .timeout
                 .or(rpc.timeout)
                 .or(method.timeout)
-                .unwrap_or(wire::DEFAULT_TIMEOUT),
+                .unwrap_or(default_timeout),
             max_concurrent: service
-                .max_concurrent
+                .method_limit(method.name)
                 .or(rpc.max_concurrent)
                 .or(method.max_concurrent)
                 .filter(|calls| *calls > 0),

@@ -6,11 +6,12 @@ use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use prost::Message as _;
+use prost::{Message as _, Name as _};
 use prost_types::Any;
 
 use crate::metadata;
 use crate::metadata::Metadata;
+use crate::status::details::ErrorInfo;
 use crate::status::{Code, Reason, Status};
 
 /// What a unary caller waits who says nothing; a constant of wire version 1.
@@ -32,7 +33,6 @@ const ERROR_TEXT_LIMIT: usize = 512;
 /// The service error code of a reply that does not fit into a NATS message.
 const TOO_LARGE: u16 = 413;
 /// Marks a detail as the runtime's own.
-const ERROR_INFO: &str = "type.googleapis.com/google.rpc.ErrorInfo";
 const DOMAIN: &str = "micro.v1";
 
 /// `google.rpc.Status`.
@@ -44,15 +44,6 @@ struct RpcStatus {
     message: String,
     #[prost(message, repeated, tag = "3")]
     details: Vec<Any>,
-}
-
-/// `google.rpc.ErrorInfo`, without its map.
-#[derive(Clone, PartialEq, prost::Message)]
-struct ErrorInfo {
-    #[prost(string, tag = "1")]
-    reason: String,
-    #[prost(string, tag = "2")]
-    domain: String,
 }
 
 /// Writes a message; an empty one allocates nothing.
@@ -297,21 +288,19 @@ fn append(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 }
 
 fn error_info(reason: Reason) -> Any {
+    let info = ErrorInfo {
+        reason: reason.name().to_owned(),
+        domain: DOMAIN.to_owned(),
+        ..ErrorInfo::default()
+    };
     Any {
-        type_url: ERROR_INFO.to_owned(),
-        value: ErrorInfo {
-            reason: reason.name().to_owned(),
-            domain: DOMAIN.to_owned(),
-        }
-        .encode_to_vec(),
+        type_url: ErrorInfo::type_url(),
+        value: info.encode_to_vec(),
     }
 }
 
 fn reason_of(detail: &Any) -> Option<Reason> {
-    if detail.type_url != ERROR_INFO {
-        return None;
-    }
-    let info = ErrorInfo::decode(detail.value.as_slice()).ok()?;
+    let info = detail.to_msg::<ErrorInfo>().ok()?;
     (info.domain == DOMAIN).then_some(())?;
     Reason::from_name(&info.reason)
 }

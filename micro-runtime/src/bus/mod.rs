@@ -286,7 +286,7 @@ impl Connection {
     ///
     /// A message to the own inbox proves it; `flush` would prove nothing.
     pub(crate) async fn barrier(&self) -> Result<(), Error> {
-        let (mut waiting, subject) = self.mux.open();
+        let (mut waiting, subject) = self.mux.open(false);
         let outgoing = Outgoing {
             subject,
             reply: None,

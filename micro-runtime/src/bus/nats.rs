@@ -1,5 +1,6 @@
 //! The carrier over a NATS connection, and what NATS says of it outside of messages.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::sync::broadcast;
 
 use crate::bus::{Outgoing, PublishError};
 use crate::mux::Mux;
+use crate::observe;
 use crate::status::{Code, Reason, Status};
 
 const PING_INTERVAL: Duration = Duration::from_secs(15);
@@ -17,6 +19,7 @@ const LAST_RECONNECT: Duration = Duration::from_secs(4);
 /// What NATS tells only through a callback that is fixed before connecting.
 pub(crate) struct Events {
     mux: OnceLock<Weak<Mux>>,
+    was_connected: AtomicBool,
     violations: broadcast::Sender<String>,
 }
 
@@ -24,6 +27,7 @@ impl Events {
     pub(crate) fn new() -> Self {
         Self {
             mux: OnceLock::new(),
+            was_connected: AtomicBool::new(false),
             violations: broadcast::channel(64).0,
         }
     }
@@ -54,7 +58,15 @@ impl Events {
                     ));
                 }
             }
-            Event::Connected => tracing::debug!("connected to NATS"),
+            Event::Connected => {
+                if self.was_connected.swap(true, Ordering::Relaxed) {
+                    tracing::info!("the connection to NATS is back");
+                    observe::reconnected();
+                }
+            }
+            Event::SlowConsumer(id) => {
+                tracing::warn!(subscription = id, "a slow consumer lost a message");
+            }
             event => tracing::warn!("NATS: {event}"),
         }
     }

@@ -39,9 +39,10 @@ impl Mux {
         &self.inbox
     }
 
-    /// Takes a slot, and names the subject that the reply is to go to.
-    pub(crate) fn open(self: &Arc<Self>) -> (Waiting, Subject) {
-        let (key, subject) = lock(&self.table).open();
+    /// Takes a slot, and names the subject that the reply is to go to; a unique one is never used
+    /// again.
+    pub(crate) fn open(self: &Arc<Self>, is_unique: bool) -> (Waiting, Subject) {
+        let (key, subject) = lock(&self.table).open(is_unique);
         let waiting = Waiting {
             mux: Arc::clone(self),
             key: Some(key),

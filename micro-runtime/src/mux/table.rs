@@ -47,6 +47,7 @@ pub(crate) enum Delivery {
 struct Slot<T> {
     generation: u32,
     subject: Option<Subject>,
+    is_unique: bool,
     state: State<T>,
 }
 
@@ -79,12 +80,14 @@ impl<T> Table<T> {
         }
     }
 
-    /// Takes a slot, and names the subject that its reply is to go to.
-    pub(crate) fn open(&mut self) -> (Key, Subject) {
+    /// Takes a slot, and names the subject that its reply is to go to; a unique one is never used
+    /// again.
+    pub(crate) fn open(&mut self, is_unique: bool) -> (Key, Subject) {
         let index = self.take_free();
         let inbox = &self.inbox;
         let slot = &mut self.slots[index as usize];
         slot.state = State::Waiting(None);
+        slot.is_unique = is_unique;
         let generation = slot.generation;
         let subject = slot
             .subject
@@ -123,6 +126,9 @@ impl<T> Table<T> {
         };
         match std::mem::replace(&mut slot.state, State::Free) {
             State::Ready(value) => {
+                if slot.is_unique {
+                    slot.renew();
+                }
                 self.release(key.slot);
                 Poll::Ready(value)
             }
@@ -182,6 +188,7 @@ impl<T> Table<T> {
         self.slots.push(Slot {
             generation: 0,
             subject: None,
+            is_unique: false,
             state: State::Free,
         });
         u32::try_from(index).unwrap_or(u32::MAX)

@@ -25,14 +25,14 @@ fn key_of(subject: &Subject) -> Key {
 #[test]
 fn a_subject_is_used_again_only_after_its_one_reply() {
     let mut table = Table::new("_INBOX.x");
-    let (key, first) = table.open();
+    let (key, first) = table.open(false);
     assert_eq!(first.as_str(), "_INBOX.x.0-0");
     assert!(matches!(table.deliver(key, 1), Delivery::Woken(None)));
     assert_eq!(table.poll(key, &waker()), Poll::Ready(1));
     // The slot rests, and comes back with the same subject once enough others rest too.
     let mut seen = Vec::new();
     for _ in 0..=2 * RESTING {
-        let (key, subject) = table.open();
+        let (key, subject) = table.open(false);
         seen.push(subject.to_string());
         table.deliver(key, 1);
         let _ = table.poll(key, &waker());
@@ -45,7 +45,7 @@ fn a_subject_is_used_again_only_after_its_one_reply() {
 #[test]
 fn what_comes_after_a_close_is_late() {
     let mut table = Table::new("i");
-    let (key, subject) = table.open();
+    let (key, subject) = table.open(false);
     table.close(key);
     assert!(matches!(table.deliver(key_of(&subject), 1), Delivery::Late));
 }
@@ -53,7 +53,7 @@ fn what_comes_after_a_close_is_late() {
 #[test]
 fn a_second_reply_changes_the_subject() {
     let mut table = Table::new("i");
-    let (key, _) = table.open();
+    let (key, _) = table.open(false);
     table.deliver(key, 1);
     assert!(matches!(table.deliver(key, 2), Delivery::Late));
     assert_eq!(table.poll(key, &waker()), Poll::Ready(1));
@@ -62,9 +62,23 @@ fn a_second_reply_changes_the_subject() {
 }
 
 #[test]
+fn a_unique_subject_is_never_used_again() {
+    let mut table = Table::new("i");
+    let mut seen = std::collections::HashSet::new();
+    for _ in 0..1000 {
+        let (key, subject) = table.open(true);
+        assert!(seen.insert(subject.to_string()));
+        table.deliver(key, 1);
+        assert_eq!(table.poll(key, &waker()), Poll::Ready(1));
+        assert!(matches!(table.deliver(key, 2), Delivery::Late));
+    }
+    assert!(table.slots.len() <= RESTING + 1);
+}
+
+#[test]
 fn a_failed_wait_leaves_no_subject_behind() {
     let mut table = Table::new("i");
-    let (key, subject) = table.open();
+    let (key, subject) = table.open(false);
     assert!(table.poll(key, &waker()).is_pending());
     assert_eq!(table.fail_all(|| 9).len(), 1);
     assert_eq!(table.poll(key, &waker()), Poll::Ready(9));
@@ -74,7 +88,9 @@ fn a_failed_wait_leaves_no_subject_behind() {
 #[test]
 fn a_burst_gives_its_subjects_back() {
     let mut table = Table::new("i");
-    let keys = (0..10 * KEPT).map(|_| table.open().0).collect::<Vec<_>>();
+    let keys = (0..10 * KEPT)
+        .map(|_| table.open(false).0)
+        .collect::<Vec<_>>();
     for key in keys {
         table.deliver(key, 1);
         let _ = table.poll(key, &waker());
@@ -93,7 +109,7 @@ fn tokens_that_are_no_keys_are_refused() {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Open,
+    Open(bool),
     Deliver(usize),
     DeliverOld(usize),
     Poll(usize),
@@ -103,7 +119,7 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        4 => Just(Step::Open),
+        4 => any::<bool>().prop_map(Step::Open),
         3 => any::<usize>().prop_map(Step::Deliver),
         2 => any::<usize>().prop_map(Step::DeliverOld),
         3 => any::<usize>().prop_map(Step::Poll),
@@ -128,8 +144,8 @@ proptest! {
         let mut next = 0;
         for step in steps {
             match step {
-                Step::Open => {
-                    let (key, subject) = table.open();
+                Step::Open(is_unique) => {
+                    let (key, subject) = table.open(is_unique);
                     prop_assert!(open.iter().all(|(_, other, _)| *other != subject));
                     open.push((key, subject, next));
                     next += 1;

@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 
 use crate::context::Context;
 use crate::endpoint::HandlerFuture;
+use crate::observe::ServerCall;
 use crate::serve::{Endpoint, Permit};
 use crate::status::{Code, Reason, Status};
 
@@ -20,8 +21,8 @@ use crate::status::{Code, Reason, Status};
 pub(super) struct Call {
     permit: Permit,
     ctx: Context,
-    deadline: Option<Instant>,
     running: Running,
+    seen: ServerCall,
 }
 
 /// A handler's future, kept from doing harm.
@@ -41,21 +42,22 @@ impl Call {
     pub(super) fn new(
         permit: Permit,
         ctx: Context,
-        deadline: Option<Instant>,
         future: HandlerFuture,
+        received: Instant,
     ) -> Self {
         let future = match permit.0.options.is_blocking {
             true => on_a_blocking_thread(future),
             false => future,
         };
+        let seen = ServerCall::begin(permit.0.method, received);
         Self {
             permit,
             ctx,
-            deadline,
             running: Running {
                 future,
                 is_fresh: true,
             },
+            seen,
         }
     }
 
@@ -64,7 +66,7 @@ impl Call {
     pub(super) async fn start(mut self, reply: Option<Subject>) {
         let endpoint = Arc::clone(&self.permit.0);
         if endpoint.pace.is_short() {
-            let polled = poll_fn(|cx| Poll::Ready(self.running.poll(&endpoint, cx))).await;
+            let polled = poll_fn(|cx| Poll::Ready(self.poll(&endpoint, cx))).await;
             if let Poll::Ready(result) = polled {
                 return self.answer(reply, result).await;
             }
@@ -74,10 +76,10 @@ impl Call {
 
     async fn run(mut self, reply: Option<Subject>) {
         let endpoint = Arc::clone(&self.permit.0);
-        let deadline = self.deadline;
+        let deadline = self.ctx.deadline();
         let end = tokio::select! {
             biased;
-            result = poll_fn(|cx| self.running.poll(&endpoint, cx)) => End::Returned(result),
+            result = poll_fn(|cx| self.poll(&endpoint, cx)) => End::Returned(result),
             () = passed(deadline) => End::DeadlinePassed,
             () = endpoint.shared.end.cancelled() => End::ServerStopped,
         };
@@ -96,31 +98,44 @@ impl Call {
             )),
         };
         if endpoint.options.is_detached && matches!(end, End::DeadlinePassed) {
-            respond(&endpoint, &self.ctx, reply, result).await;
-            let _ = poll_fn(|cx| self.running.poll(&endpoint, cx)).await;
+            self.respond(reply, result).await;
+            let _ = poll_fn(|cx| self.poll(&endpoint, cx)).await;
         } else {
             self.running.drop_now(&endpoint);
             self.answer(reply, result).await;
         }
     }
 
-    async fn answer(self, reply: Option<Subject>, result: Result<Bytes, Status>) {
-        respond(&self.permit.0, &self.ctx, reply, result).await;
+    fn poll(
+        &mut self,
+        endpoint: &Endpoint,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Result<Bytes, Status>> {
+        let _entered = self.seen.span().enter();
+        self.running.poll(endpoint, cx)
+    }
+
+    async fn answer(mut self, reply: Option<Subject>, result: Result<Bytes, Status>) {
+        self.respond(reply, result).await;
+    }
+
+    async fn respond(&mut self, reply: Option<Subject>, result: Result<Bytes, Status>) {
+        let endpoint = &self.permit.0;
+        if let Err(status) = &result {
+            tracing::debug!(method = endpoint.method.full_name, %status, "a call failed");
+        }
+        self.seen.end(result.as_ref().err().map(Status::code));
+        if let Some(reply) = reply {
+            let metadata = self.ctx.take_answer_metadata();
+            endpoint.shared.answer(reply, result, metadata).await;
+        }
     }
 }
 
-async fn respond(
-    endpoint: &Endpoint,
-    ctx: &Context,
-    reply: Option<Subject>,
-    result: Result<Bytes, Status>,
-) {
-    if let Err(status) = &result {
-        tracing::debug!(method = endpoint.method.full_name, %status, "a call failed");
-    }
-    if let Some(reply) = reply {
-        let metadata = ctx.take_answer_metadata();
-        endpoint.shared.answer(reply, result, metadata).await;
+/// What was made within this call ends with it.
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.ctx.end();
     }
 }
 

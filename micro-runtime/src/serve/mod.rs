@@ -1,11 +1,12 @@
 //! Dispatch: takes requests off subscriptions, runs handlers, and answers every request once.
 
 mod call;
+mod layered;
 mod reply;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_nats::{Message, Subject};
 use tokio::sync::{mpsc, watch};
@@ -17,9 +18,11 @@ use crate::context::Context;
 use crate::descriptor::{MethodDescriptor, ServiceDescriptor};
 use crate::endpoint::Handler;
 use crate::metadata::Metadata;
-use crate::options::MethodOptions;
+use crate::observe;
+use crate::options::{MethodOptions, Timeouts};
 use crate::pace::Pace;
 use crate::serve::call::Call;
+use crate::status::details::RetryInfo;
 use crate::status::{Code, Reason, Status};
 use crate::wire;
 
@@ -32,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) end: CancellationToken,
     pub(crate) in_flight: Gate,
     pub(crate) reply_prefixes: Vec<String>,
+    pub(crate) timeouts: Timeouts,
 }
 
 /// One method that is served.
@@ -40,6 +44,7 @@ pub(crate) struct Endpoint {
     pub(crate) method: &'static MethodDescriptor,
     pub(crate) options: MethodOptions,
     pub(crate) handler: Arc<dyn Handler>,
+    pub(crate) service_in_flight: Arc<Gate>,
     pub(crate) in_flight: Gate,
     pub(crate) pace: Pace,
 }
@@ -58,6 +63,11 @@ pub(crate) enum Target {
     Endpoint(Arc<Endpoint>),
     Instance(Instance),
 }
+
+pub(crate) use layered::layered;
+
+/// When a caller may try again whom a limit turned away.
+const RETRY_AFTER_MS: i32 = 100;
 
 /// How far a server has come with stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,20 +194,31 @@ impl Endpoint {
             metadata = wire::decode_metadata(headers)?;
             trace = wire::trace_headers(headers);
         }
+        let timeouts = self.shared.timeouts;
+        if timeout < timeouts.min {
+            return Err(too_short(self.method.full_name, timeout));
+        }
         let permit = self.permit()?;
-        let deadline = received.checked_add(timeout);
+        let deadline = received.checked_add(timeout.min(timeouts.max));
         let ctx = Context::new(self.method, metadata, deadline, trace);
         let future = self.handler.call(ctx.clone(), message.payload);
-        Ok(Call::new(permit, ctx, deadline, future))
+        Ok(Call::new(permit, ctx, future, received))
     }
 
     fn permit(self: &Arc<Self>) -> Result<Permit, Status> {
-        if !self.shared.in_flight.enter() {
-            return Err(overloaded("the server", self.shared.in_flight.limit));
-        }
-        if !self.in_flight.enter() {
-            self.shared.in_flight.leave();
-            return Err(overloaded(self.method.full_name, self.in_flight.limit));
+        let name = self.method.full_name;
+        let service = || name.strip_suffix(self.method.name).unwrap_or(name);
+        let gates = [
+            (&self.shared.in_flight, "the server"),
+            (&*self.service_in_flight, service().trim_end_matches('.')),
+            (&self.in_flight, name),
+        ];
+        for (index, (gate, who)) in gates.iter().enumerate() {
+            if !gate.enter() {
+                gates[..index].iter().for_each(|(gate, _)| gate.leave());
+                observe::shed(self.method);
+                return Err(overloaded(who, gate.limit));
+            }
         }
         Ok(Permit(Arc::clone(self)))
     }
@@ -250,6 +271,7 @@ impl Gate {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.0.in_flight.leave();
+        self.0.service_in_flight.leave();
         self.0.shared.in_flight.leave();
     }
 }
@@ -259,6 +281,20 @@ fn overloaded(who: &str, limit: usize) -> Status {
         Code::ResourceExhausted,
         Reason::Overloaded,
         format!("{who} runs {limit} calls already, its limit"),
+    )
+    .with_detail(&RetryInfo {
+        retry_delay: Some(prost_types::Duration {
+            seconds: 0,
+            nanos: RETRY_AFTER_MS * 1_000_000,
+        }),
+    })
+}
+
+fn too_short(name: &str, timeout: Duration) -> Status {
+    Status::from_runtime(
+        Code::DeadlineExceeded,
+        Reason::Deadline,
+        format!("{timeout:?} is less than this server takes calls of {name} for"),
     )
 }
 

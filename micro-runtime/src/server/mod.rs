@@ -7,12 +7,15 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
+use tower::Layer;
+
 use crate::bus::Bus;
 use crate::descriptor::ServiceDescriptor;
 use crate::endpoint::Endpoint;
 use crate::endpoint::Service;
 use crate::error::Error;
-use crate::options::ServiceOptions;
+use crate::middleware::{Layered, Layers, Next};
+use crate::options::{ServiceOptions, Timeouts};
 
 pub use running::RunningServer;
 
@@ -47,6 +50,8 @@ struct Settings {
     max_in_flight: usize,
     grace: Duration,
     reply_prefixes: Vec<String>,
+    timeouts: Timeouts,
+    layers: Layers,
 }
 
 impl Server {
@@ -59,6 +64,8 @@ impl Server {
                 max_in_flight: MAX_IN_FLIGHT,
                 grace: GRACE,
                 reply_prefixes: REPLY_PREFIXES.map(str::to_owned).into(),
+                timeouts: Timeouts::default(),
+                layers: Layers::default(),
             },
         }
     }
@@ -86,6 +93,37 @@ impl Server {
     /// once. 16,384 by default.
     pub fn max_in_flight(mut self, calls: usize) -> Self {
         self.settings.max_in_flight = calls;
+        self
+    }
+
+    /// The deadline of calls that bring none, where neither the service nor the method says
+    /// otherwise. 5 s by default.
+    pub fn default_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.timeouts.default = timeout;
+        self
+    }
+
+    /// The longest that any call may take, whatever its caller says. Unlimited by default.
+    pub fn max_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.timeouts.max = timeout;
+        self
+    }
+
+    /// Answers `DEADLINE_EXCEEDED` at once to calls that bring less time than this: what they ask
+    /// for would come too late. Zero by default.
+    pub fn min_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.timeouts.min = timeout;
+        self
+    }
+
+    /// Puts middleware around every call of this server; the first that is added is the outermost.
+    /// See [`middleware`](crate::middleware).
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<Next> + Send + Sync + 'static,
+        L::Service: Layered,
+    {
+        self.settings.layers.add(layer);
         self
     }
 

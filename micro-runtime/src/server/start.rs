@@ -11,10 +11,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::bus::{Bus, Connection, Subscription};
 use crate::bus::{is_about, is_about_inbox};
+use crate::descriptor::ServiceDescriptor;
 use crate::error::{Error, ErrorKind};
-use crate::options::MethodOptions;
+use crate::middleware::Next;
+use crate::options::{MethodOptions, ServiceOptions};
 use crate::pace::Pace;
-use crate::serve::{Endpoint, Gate, Instance, Shared, Target};
+use crate::serve::{Endpoint, Gate, Instance, Shared, Target, layered};
 use crate::server::running::{RunningServer, Stopper};
 use crate::server::{Registration, Server};
 use crate::subject;
@@ -42,11 +44,13 @@ pub(super) async fn start(server: Server) -> Result<RunningServer, Error> {
         end: CancellationToken::new(),
         in_flight: Gate::new(settings.max_in_flight),
         reply_prefixes: settings.reply_prefixes,
+        timeouts: settings.timeouts,
     });
+    let around = settings.layers.stack();
     let mut plans = Vec::new();
     let mut instances = Vec::new();
     for service in services {
-        instances.push(plan(&bus, &shared, service, &mut plans)?);
+        instances.push(plan(&bus, &shared, &around, service, &mut plans)?);
     }
     check_subjects(&plans)?;
 
@@ -90,6 +94,7 @@ fn run(
 fn plan(
     bus: &Bus,
     shared: &Arc<Shared>,
+    around: &Next,
     registration: Registration,
     plans: &mut Vec<Plan>,
 ) -> Result<String, Error> {
@@ -103,6 +108,10 @@ fn plan(
         .clone()
         .unwrap_or_else(|| nuid::next().to_string());
     check_token("instance", &instance)?;
+    check_methods(service, &options)?;
+    let limit = options.max_concurrent.map_or(usize::MAX, |n| n as usize);
+    let service_in_flight = Arc::new(Gate::new(limit));
+    let around_service = options.layers.stack();
     let mut served = Vec::new();
     for endpoint in endpoints {
         let resolved = MethodOptions::resolve(
@@ -110,6 +119,7 @@ fn plan(
             &endpoint.rpc,
             endpoint.method,
             service.queue_group,
+            shared.timeouts.default,
         );
         if let Some(queue) = &resolved.queue_group {
             check_token("queue group", queue)?;
@@ -117,11 +127,14 @@ fn plan(
         let limit = resolved.max_concurrent.map_or(usize::MAX, |n| n as usize);
         let subject = bus.subject(endpoint.method.full_name);
         let queue = resolved.queue_group.clone();
+        let around_method = options.layers.stack_for(endpoint.method.name);
+        let stacks = [around.clone(), around_service.clone(), around_method];
         let endpoint = Arc::new(Endpoint {
             shared: Arc::clone(shared),
             method: endpoint.method,
             options: resolved,
-            handler: endpoint.handler,
+            handler: layered(endpoint.handler, endpoint.method, stacks),
+            service_in_flight: Arc::clone(&service_in_flight),
             in_flight: Gate::new(limit),
             pace: Pace::new(),
         });
@@ -144,6 +157,25 @@ fn plan(
         }),
     });
     Ok(instance)
+}
+
+/// Settings for a method that does not exist would do nothing, in silence.
+fn check_methods(service: &ServiceDescriptor, options: &ServiceOptions) -> Result<(), Error> {
+    let names = || service.methods.iter().map(|method| method.name);
+    match options
+        .named_methods()
+        .find(|name| names().all(|known| known != *name))
+    {
+        None => Ok(()),
+        Some(unknown) => Err(Error::new(
+            ErrorKind::Service,
+            format!(
+                "options name the method `{unknown}`, which {} does not have; it has {}",
+                service.full_name,
+                names().collect::<Vec<_>>().join(", ")
+            ),
+        )),
+    }
 }
 
 fn check_token(what: &str, token: &str) -> Result<(), Error> {

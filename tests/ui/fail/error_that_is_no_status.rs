@@ -8,8 +8,8 @@ struct English;
 #[service]
 impl Greeter for English {
     async fn say_hello(&self, _: Context, request: HelloRequest) -> Result<HelloReply, Status> {
-        let number: u32 = request.name.parse()?;
-        Ok(HelloReply { message: number.to_string() })
+        let greeting = std::env::var("GREETING")?;
+        Ok(HelloReply { message: format!("{greeting}, {}!", request.name) })
     }
 }
 

@@ -1,5 +1,8 @@
 //! `Status` and `Code`: how a call fails, on both sides of the wire.
 
+pub mod details;
+mod from;
+
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
@@ -103,6 +106,8 @@ pub enum Reason {
     Panicked,
     /// Something else than a service answered.
     NotAService,
+    /// The call that this one was made within has ended.
+    ParentEnded,
 }
 
 impl Status {
@@ -143,6 +148,11 @@ impl Status {
     #[must_use]
     pub fn with_source(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
         self.0.source = Some(Arc::new(source));
+        self
+    }
+
+    fn with_boxed_source(mut self, source: Box<dyn StdError + Send + Sync>) -> Self {
+        self.0.source = Some(source.into());
         self
     }
 
@@ -273,7 +283,7 @@ impl Code {
 }
 
 /// Every reason with its name in `google.rpc.ErrorInfo`.
-const REASONS: [(Reason, &str); 12] = [
+const REASONS: [(Reason, &str); 13] = [
     (Reason::NoResponders, "NO_RESPONDERS"),
     (Reason::Deadline, "DEADLINE"),
     (Reason::Overloaded, "OVERLOADED"),
@@ -286,6 +296,7 @@ const REASONS: [(Reason, &str); 12] = [
     (Reason::NoSuchMethod, "NO_SUCH_METHOD"),
     (Reason::Panicked, "PANICKED"),
     (Reason::NotAService, "NOT_A_SERVICE"),
+    (Reason::ParentEnded, "PARENT_ENDED"),
 ];
 
 impl Reason {
