@@ -12,6 +12,7 @@ use crate::bus::Connection;
 use crate::descriptor::{MethodDescriptor, ServiceDescriptor};
 use crate::middleware::{Layered, Layers, Next};
 use crate::mux::Waiting;
+use crate::observe::{Meters, Side};
 use crate::retry;
 use crate::retry::Budget;
 use crate::wire;
@@ -27,6 +28,7 @@ struct Inner {
     subjects: Box<[Subject]>,
     options: ClientOptions,
     budget: Budget,
+    meters: Box<[Arc<Meters>]>,
     /// The layers around all calls, and around those of each method; absent if there are none.
     stacks: Option<(Next, Box<[Next]>)>,
 }
@@ -141,12 +143,17 @@ impl Bus {
             })
             .collect();
         let stacks = stacks(&options.layers, service);
+        let meters = service
+            .methods
+            .iter()
+            .map(|method| Arc::new(Meters::new(Side::Client, method)));
         C::from_client(Client(Arc::new(Inner {
             connection: Arc::clone(self.connection()),
             service,
             subjects,
             options,
             budget: Budget::new(),
+            meters: meters.collect(),
             stacks,
         })))
     }
@@ -176,6 +183,10 @@ impl Client {
     /// The retries that the calls of this client may still make.
     pub(crate) fn budget(&self) -> &Budget {
         &self.0.budget
+    }
+
+    pub(crate) fn meters(&self, index: usize) -> &Arc<Meters> {
+        &self.0.meters[index]
     }
 
     /// Counts a call of a method that may be sent again.

@@ -223,8 +223,9 @@ impl<B: Body> Exchange<B> {
         let clock = *this.clock.get_or_insert_with(|| this.request.clock(now));
         if is_first {
             let method = this.request.descriptor();
-            this.call.begin(method);
-            this.request.client.count(method);
+            let client = &this.request.client;
+            this.call.begin(method, client.meters(this.request.method));
+            client.count(method);
             *this.parent_end = this
                 .request
                 .parent

@@ -53,9 +53,9 @@ impl Attempts {
         method: &MethodDescriptor,
         budget: &Budget,
     ) -> Option<Duration> {
-        if status.reason() == Some(Reason::NoResponders) && !self.has_rested {
-            self.has_rested = true;
-            return Some(Duration::from_millis(fastrand::u64(NO_RESPONDERS_REST_MS)));
+        if status.reason() == Some(Reason::NoResponders) {
+            let rest = Duration::from_millis(fastrand::u64(NO_RESPONDERS_REST_MS));
+            return (!std::mem::replace(&mut self.has_rested, true)).then_some(rest);
         }
         if !is_safe(method) || !may_help(status) {
             return None;
@@ -128,6 +128,10 @@ mod tests {
         let rest = attempts.rest(&nobody(), &CAREFUL, &budget).unwrap();
         assert!((50..=100).contains(&rest.as_millis()), "{rest:?}");
         assert_eq!(attempts.rest(&nobody(), &CAREFUL, &budget), None);
+        // The caller must know within 200 ms, whatever the method.
+        let mut attempts = Attempts::default();
+        assert!(attempts.rest(&nobody(), &SAFE, &budget).is_some());
+        assert_eq!(attempts.rest(&nobody(), &SAFE, &budget), None);
     }
 
     #[test]

@@ -8,4 +8,5 @@ mod crash;
 mod permissions;
 mod prefix;
 mod python;
+mod resilience;
 mod shutdown;

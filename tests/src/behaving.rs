@@ -1,12 +1,15 @@
 //! The handler behind `behavior.v1.Behavior`.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use micro_runtime::{Bus, Code, Context, Status, service};
 
-use crate::behavior::{Behavior, BehaviorClient, Blob, Empty, Failure, Nap, Seen, Size};
+use crate::behavior::{
+    Behavior, BehaviorClient, Blob, Empty, Failure, Flake, Nap, Pair, Seen, Size,
+};
 
 /// Does what its requests say, and counts.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +22,8 @@ pub struct Behaving {
 struct Counts {
     started: AtomicUsize,
     dropped: AtomicUsize,
+    flakes: Mutex<HashMap<String, u32>>,
+    abandoned: Mutex<Vec<Status>>,
 }
 
 /// Counts a handler that is dropped before it ends.
@@ -50,6 +55,41 @@ impl Behaving {
     #[must_use]
     pub fn dropped(&self) -> usize {
         self.counts.dropped.load(Ordering::SeqCst)
+    }
+
+    /// How the calls ended that were left behind.
+    #[must_use]
+    pub fn abandoned(&self) -> Vec<Status> {
+        let abandoned = self.counts.abandoned.lock();
+        abandoned.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How often `Flaky` or `Careful` was called with this key.
+    #[must_use]
+    pub fn flakes(&self, key: &str) -> u32 {
+        let flakes = self.counts.flakes.lock();
+        let flakes = flakes.unwrap_or_else(PoisonError::into_inner);
+        flakes.get(key).copied().unwrap_or_default()
+    }
+
+    fn flake(&self, request: &Flake) -> Result<Blob, Status> {
+        let flakes = self.counts.flakes.lock();
+        let mut flakes = flakes.unwrap_or_else(PoisonError::into_inner);
+        let calls = flakes.entry(request.key.clone()).or_default();
+        *calls += 1;
+        if *calls <= request.failures {
+            let code = Code::from_number(request.code).unwrap_or(Code::Unknown);
+            return Err(Status::new(code, "not yet"));
+        }
+        Ok(Blob {
+            data: calls.to_string().into(),
+        })
+    }
+
+    fn client(&self) -> Result<BehaviorClient, Status> {
+        let bus = self.bus.as_ref();
+        bus.map(Bus::client)
+            .ok_or_else(|| Status::failed_precondition("this handler has no bus"))
     }
 
     async fn nap(&self, nap: Nap) -> Blob {
@@ -122,16 +162,46 @@ impl Behavior for Behaving {
     }
 
     async fn relay(&self, ctx: Context, request: Nap) -> Result<Blob, Status> {
-        let bus = self
-            .bus
-            .as_ref()
-            .ok_or_else(|| Status::failed_precondition("this handler has no bus"))?;
-        let behavior: BehaviorClient = bus.client();
-        behavior
+        self.client()?
             .rest(request)
             .timeout(Duration::from_secs(60))
             .within(&ctx)
             .await
+    }
+
+    async fn flaky(&self, _ctx: Context, request: Flake) -> Result<Blob, Status> {
+        self.flake(&request)
+    }
+
+    async fn careful(&self, _ctx: Context, request: Flake) -> Result<Blob, Status> {
+        self.flake(&request)
+    }
+
+    async fn abandon(&self, ctx: Context, request: Nap) -> Result<Blob, Status> {
+        let call = self.client()?.rest(request);
+        let call = call.timeout(Duration::from_secs(60)).within(&ctx);
+        let counts = Arc::clone(&self.counts);
+        tokio::spawn(async move {
+            if let Err(status) = call.await {
+                let abandoned = counts.abandoned.lock();
+                abandoned
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(status);
+            }
+        });
+        Ok(Blob::default())
+    }
+
+    async fn swap(&self, _ctx: Context, request: Pair) -> Result<Pair, Status> {
+        Ok(Pair {
+            left: request.right,
+            right: request.left,
+        })
+    }
+
+    async fn yield_and_swap(&self, ctx: Context, request: Pair) -> Result<Pair, Status> {
+        tokio::task::yield_now().await;
+        self.swap(ctx, request).await
     }
 
     async fn nothing(&self, _ctx: Context, _request: Empty) -> Result<Empty, Status> {

@@ -1,67 +1,87 @@
 //! Counts calls with the `metrics` crate, for whatever recorder the program has installed.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use metrics::{counter, gauge, histogram};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::descriptor::MethodDescriptor;
 use crate::observe::Side;
 use crate::status::Code;
 
+/// The handles of one method's metrics. They are made once, when the server starts or the client is
+/// made, so that a call allocates nothing for them; the recorder must be installed by then.
+pub(crate) struct Meters {
+    side: Side,
+    method: &'static str,
+    requests: Counter,
+    duration: Histogram,
+    in_flight: Gauge,
+    shed: Counter,
+    retries: Counter,
+}
+
 /// One call that is counted: in flight until it ends, with its code and its time.
 #[derive(Debug)]
 pub(crate) struct Meter {
-    side: Side,
-    method: &'static MethodDescriptor,
+    meters: Arc<Meters>,
     started: Instant,
     has_ended: bool,
 }
 
-/// The names of one side's metrics.
-struct Names {
-    requests: &'static str,
-    errors: &'static str,
-    duration: &'static str,
-    in_flight: &'static str,
-}
-
-const CLIENT: Names = Names {
-    requests: "rpc.client.requests",
-    errors: "rpc.client.errors",
-    duration: "rpc.client.duration",
-    in_flight: "rpc.client.in_flight",
-};
-const SERVER: Names = Names {
-    requests: "rpc.server.requests",
-    errors: "rpc.server.errors",
-    duration: "rpc.server.duration",
-    in_flight: "rpc.server.in_flight",
-};
-
-impl Meter {
-    pub(crate) fn begin(side: Side, method: &'static MethodDescriptor) -> Self {
-        Self::begin_at(side, method, Instant::now())
+impl Meters {
+    pub(crate) fn new(side: Side, method: &'static MethodDescriptor) -> Self {
+        let method = method.full_name;
+        match side {
+            Side::Client => Self {
+                side,
+                method,
+                requests: counter!("rpc.client.requests", "method" => method),
+                duration: histogram!("rpc.client.duration", "method" => method),
+                in_flight: gauge!("rpc.client.in_flight", "method" => method),
+                shed: Counter::noop(),
+                retries: counter!("rpc.client.retries", "method" => method),
+            },
+            Side::Server => Self {
+                side,
+                method,
+                requests: counter!("rpc.server.requests", "method" => method),
+                duration: histogram!("rpc.server.duration", "method" => method),
+                in_flight: gauge!("rpc.server.in_flight", "method" => method),
+                shed: counter!("rpc.server.shed", "method" => method),
+                retries: Counter::noop(),
+            },
+        }
     }
 
-    pub(crate) fn begin_at(
-        side: Side,
-        method: &'static MethodDescriptor,
-        started: Instant,
-    ) -> Self {
-        let meter = Self {
-            side,
-            method,
-            started,
-            has_ended: false,
+    /// A request was refused since a limit is reached.
+    pub(crate) fn shed(&self) {
+        self.shed.increment(1);
+    }
+
+    fn failed(&self, code: Code) {
+        let errors = match self.side {
+            Side::Client => "rpc.client.errors",
+            Side::Server => "rpc.server.errors",
         };
-        let names = meter.names();
-        counter!(names.requests, "method" => method.full_name).increment(1);
-        gauge!(names.in_flight, "method" => method.full_name).increment(1);
-        meter
+        counter!(errors, "method" => self.method, "code" => code.name()).increment(1);
+    }
+}
+
+impl Meter {
+    /// Counts a call that began at `started`, or now.
+    pub(crate) fn begin(meters: &Arc<Meters>, started: Option<Instant>) -> Self {
+        meters.requests.increment(1);
+        meters.in_flight.increment(1);
+        Self {
+            meters: Arc::clone(meters),
+            started: started.unwrap_or_else(Instant::now),
+            has_ended: false,
+        }
     }
 
     pub(crate) fn retried(&self) {
-        counter!("rpc.client.retries", "method" => self.method.full_name).increment(1);
+        self.meters.retries.increment(1);
     }
 
     /// The call has ended, with a failure if there is a code. Only the first end counts.
@@ -69,19 +89,10 @@ impl Meter {
         if std::mem::replace(&mut self.has_ended, true) {
             return;
         }
-        let names = self.names();
-        let method = self.method.full_name;
-        gauge!(names.in_flight, "method" => method).decrement(1);
-        histogram!(names.duration, "method" => method).record(self.started.elapsed());
+        self.meters.in_flight.decrement(1);
+        self.meters.duration.record(self.started.elapsed());
         if let Some(code) = failure {
-            counter!(names.errors, "method" => method, "code" => code.name()).increment(1);
-        }
-    }
-
-    fn names(&self) -> &'static Names {
-        match self.side {
-            Side::Client => &CLIENT,
-            Side::Server => &SERVER,
+            self.meters.failed(code);
         }
     }
 }
@@ -93,12 +104,15 @@ impl Drop for Meter {
     }
 }
 
-/// A request was refused since a limit is reached.
-pub(crate) fn shed(method: &'static MethodDescriptor) {
-    counter!("rpc.server.shed", "method" => method.full_name).increment(1);
-}
-
 /// The connection to NATS is back.
 pub(crate) fn reconnected() {
     counter!("nats.client.reconnects").increment(1);
+}
+
+impl std::fmt::Debug for Meters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Meters")
+            .field("method", &self.method)
+            .finish_non_exhaustive()
+    }
 }

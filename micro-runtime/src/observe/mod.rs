@@ -5,6 +5,7 @@
 #[cfg_attr(not(feature = "metrics"), path = "no_meter.rs")]
 mod meter;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use tracing::Span;
@@ -14,7 +15,7 @@ use crate::descriptor::MethodDescriptor;
 use crate::status::Code;
 
 use meter::Meter;
-pub(crate) use meter::{reconnected, shed};
+pub(crate) use meter::{Meters, reconnected};
 
 /// `rpc.system`: who carries the call.
 const SYSTEM: &str = "micro";
@@ -42,7 +43,7 @@ pub(crate) enum Side {
 
 impl ClientCall {
     /// The call is made now.
-    pub(crate) fn begin(&mut self, method: &'static MethodDescriptor) {
+    pub(crate) fn begin(&mut self, method: &'static MethodDescriptor, meters: &Arc<Meters>) {
         let (service, name) = parts(method);
         self.span = Some(tracing::info_span!(
             "rpc",
@@ -54,7 +55,7 @@ impl ClientCall {
             rpc.attempt = Empty,
             rpc.status = Empty,
         ));
-        self.meter = Some(Meter::begin(Side::Client, method));
+        self.meter = Some(Meter::begin(meters, None));
     }
 
     /// The request goes out for this time, from 1.
@@ -88,7 +89,11 @@ impl ClientCall {
 
 impl ServerCall {
     /// The call was admitted; `received` is when its request came in.
-    pub(crate) fn begin(method: &'static MethodDescriptor, received: Instant) -> Self {
+    pub(crate) fn begin(
+        method: &'static MethodDescriptor,
+        meters: &Arc<Meters>,
+        received: Instant,
+    ) -> Self {
         let (service, name) = parts(method);
         let span = tracing::info_span!(
             "rpc",
@@ -101,7 +106,7 @@ impl ServerCall {
         );
         Self {
             span,
-            meter: Meter::begin_at(Side::Server, method, received),
+            meter: Meter::begin(meters, Some(received)),
         }
     }
 

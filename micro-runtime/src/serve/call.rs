@@ -22,6 +22,7 @@ pub(super) struct Call {
     permit: Permit,
     ctx: Context,
     running: Running,
+    received: Instant,
     seen: ServerCall,
 }
 
@@ -49,7 +50,7 @@ impl Call {
             true => on_a_blocking_thread(future),
             false => future,
         };
-        let seen = ServerCall::begin(permit.0.method, received);
+        let seen = ServerCall::begin(permit.0.method, &permit.0.meters, received);
         Self {
             permit,
             ctx,
@@ -57,6 +58,7 @@ impl Call {
                 future,
                 is_fresh: true,
             },
+            received,
             seen,
         }
     }
@@ -129,6 +131,12 @@ impl Call {
             let metadata = self.ctx.take_answer_metadata();
             endpoint.shared.answer(reply, result, metadata).await;
         }
+        let micros = || self.received.elapsed().as_micros();
+        tracing::trace!(
+            method = endpoint.method.full_name,
+            micros = micros(),
+            "answered"
+        );
     }
 }
 

@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::descriptor::{MethodDescriptor, ServiceDescriptor};
 use crate::endpoint::Handler;
 use crate::metadata::Metadata;
-use crate::observe;
+use crate::observe::Meters;
 use crate::options::{MethodOptions, Timeouts};
 use crate::pace::Pace;
 use crate::serve::call::Call;
@@ -47,6 +47,7 @@ pub(crate) struct Endpoint {
     pub(crate) service_in_flight: Arc<Gate>,
     pub(crate) in_flight: Gate,
     pub(crate) pace: Pace,
+    pub(crate) meters: Arc<Meters>,
 }
 
 /// The methods of one instance, by name.
@@ -177,6 +178,12 @@ impl Endpoint {
                         .answer(reply, Err(status), Metadata::new())
                         .await;
                 }
+                let micros = || received.elapsed().as_micros();
+                tracing::trace!(
+                    method = self.method.full_name,
+                    micros = micros(),
+                    "answered"
+                );
             }
         }
     }
@@ -216,7 +223,7 @@ impl Endpoint {
         for (index, (gate, who)) in gates.iter().enumerate() {
             if !gate.enter() {
                 gates[..index].iter().for_each(|(gate, _)| gate.leave());
-                observe::shed(self.method);
+                self.meters.shed();
                 return Err(overloaded(who, gate.limit));
             }
         }

@@ -14,6 +14,7 @@ use crate::bus::{is_about, is_about_inbox};
 use crate::descriptor::ServiceDescriptor;
 use crate::error::{Error, ErrorKind};
 use crate::middleware::Next;
+use crate::observe::{Meters, Side};
 use crate::options::{MethodOptions, ServiceOptions};
 use crate::pace::Pace;
 use crate::serve::{Endpoint, Gate, Instance, Shared, Target, layered};
@@ -137,6 +138,7 @@ fn plan(
             service_in_flight: Arc::clone(&service_in_flight),
             in_flight: Gate::new(limit),
             pace: Pace::new(),
+            meters: Arc::new(Meters::new(Side::Server, endpoint.method)),
         });
         served.push(Arc::clone(&endpoint));
         plans.push(Plan {

@@ -1,0 +1,108 @@
+//! Retries: only where they do no harm.
+
+use std::time::{Duration, Instant};
+
+use micro_runtime::{Code, Reason};
+use micro_tests::behavior::{BehaviorClient, Flake};
+
+use crate::carriers::{World, on_both_carriers};
+use crate::resilience::blob;
+
+on_both_carriers! {
+    an_idempotent_method_is_tried_three_times
+    a_method_that_may_do_harm_is_called_once
+    other_codes_are_not_tried_again
+    a_call_may_forbid_retries
+    retries_never_pass_the_deadline
+    retries_are_few_when_everything_fails
+}
+
+const UNAVAILABLE: i32 = 14;
+
+fn flake(key: &str, failures: u32, code: i32) -> Flake {
+    Flake {
+        key: key.into(),
+        failures,
+        code,
+    }
+}
+
+async fn an_idempotent_method_is_tried_three_times(world: World) {
+    let stage = world.serve().await;
+    let reply = stage
+        .client
+        .flaky(flake("a", 2, UNAVAILABLE))
+        .await
+        .unwrap();
+    assert_eq!(reply.data, b"3");
+    let reply = stage.client.flaky(flake("b", 1, 8)).await.unwrap();
+    assert_eq!(reply.data, b"2");
+    let status = stage
+        .client
+        .flaky(flake("c", 9, UNAVAILABLE))
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(stage.handler.flakes("c"), 3);
+}
+
+async fn a_method_that_may_do_harm_is_called_once(world: World) {
+    let stage = world.serve().await;
+    let status = stage
+        .client
+        .careful(flake("a", 1, UNAVAILABLE))
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(stage.handler.flakes("a"), 1);
+}
+
+async fn other_codes_are_not_tried_again(world: World) {
+    let stage = world.serve().await;
+    for code in (1..=16).filter(|code| ![8, UNAVAILABLE].contains(code)) {
+        let key = code.to_string();
+        stage.client.flaky(flake(&key, 1, code)).await.unwrap_err();
+        assert_eq!(stage.handler.flakes(&key), 1, "{code}");
+    }
+}
+
+async fn a_call_may_forbid_retries(world: World) {
+    let stage = world.serve().await;
+    let call = stage.client.flaky(flake("a", 1, UNAVAILABLE)).no_retry();
+    call.await.unwrap_err();
+    assert_eq!(stage.handler.flakes("a"), 1);
+    stage.server.shutdown().await.unwrap();
+    let client: BehaviorClient = world.bus.client();
+    let started = Instant::now();
+    let status = client.echo(blob(b"")).no_retry().await.unwrap_err();
+    assert_eq!(status.reason(), Some(Reason::NoResponders));
+    assert!(started.elapsed() < Duration::from_millis(50), "it rested");
+}
+
+async fn retries_never_pass_the_deadline(world: World) {
+    let stage = world.serve().await;
+    for number in 0..20 {
+        let started = Instant::now();
+        let call = stage
+            .client
+            .flaky(flake(&number.to_string(), 9, UNAVAILABLE));
+        let status = call.timeout(Duration::from_millis(20)).await.unwrap_err();
+        let is_expected = matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded);
+        assert!(is_expected, "{status}");
+        assert!(started.elapsed() < Duration::from_secs(1));
+    }
+}
+
+async fn retries_are_few_when_everything_fails(world: World) {
+    let stage = world.serve().await;
+    for _ in 0..300 {
+        stage
+            .client
+            .flaky(flake("a", u32::MAX, UNAVAILABLE))
+            .await
+            .unwrap_err();
+    }
+    let calls = stage.handler.flakes("a");
+    // Savings for ten retries, and one for every ten calls.
+    assert!((300 + 30..=300 + 30 + 11).contains(&calls), "{calls}");
+}
