@@ -1,8 +1,22 @@
-//! What a user's build script looks like.
+//! What a user's build script looks like, and two versions of one package beside each other.
 
-fn main() -> Result<(), micro_build::Error> {
+use std::env;
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+
+fn main() -> Result<(), Box<dyn Error>> {
     micro_build::compile(
         &["greeter.proto", "behavior.proto", "shapes.proto"],
         &["../examples/hello/proto", "proto"],
-    )
+    )?;
+    let out = env::var("OUT_DIR")?;
+    for version in ["old", "new"] {
+        let folder = Path::new(&out).join("rolling").join(version);
+        fs::create_dir_all(&folder)?;
+        micro_build::Config::new()
+            .out_dir(folder)
+            .compile(&["rolling.proto"], &[format!("proto/rolling/{version}")])?;
+    }
+    Ok(())
 }

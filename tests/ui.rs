@@ -21,7 +21,10 @@ fn two_mistakes_are_two_errors() {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if name.starts_with("two_mistakes_") && name.ends_with(".stderr") {
             let text = fs::read_to_string(&path).unwrap();
-            let errors = text.lines().filter(|line| line.starts_with("error")).count();
+            let errors = text
+                .lines()
+                .filter(|line| line.starts_with("error"))
+                .count();
             assert_eq!(errors, 2, "{name}\n{text}");
             cases += 1;
         }
