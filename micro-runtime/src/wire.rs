@@ -1,11 +1,12 @@
 //! Messages, metadata, time and `Status` as NATS payloads and headers, and back. Pure.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use prost::{Message as _, Name as _};
 use prost_types::Any;
 
@@ -46,10 +47,26 @@ struct RpcStatus {
     details: Vec<Any>,
 }
 
-/// Writes a message; an empty one allocates nothing.
+/// Messages up to this size share a buffer; a larger one gets its own, so that whoever keeps a slice
+/// of a message keeps little else alive.
+const SHARED_UP_TO: usize = 1024;
+const SHARED_BUFFER: usize = 16 * 1024;
+
+thread_local! {
+    /// Where this thread writes small messages, one behind the other. A slice of it costs no
+    /// allocation, neither here nor in the connection's task, which clones it.
+    static BUFFER: RefCell<BytesMut> = RefCell::new(BytesMut::with_capacity(SHARED_BUFFER));
+}
+
+/// Writes a message.
 pub(crate) fn encode(message: &impl prost::Message) -> Bytes {
     match message.encoded_len() {
         0 => Bytes::new(),
+        length if length <= SHARED_UP_TO => BUFFER.with_borrow_mut(|buffer| {
+            buffer.reserve(length);
+            message.encode_raw(buffer);
+            buffer.split().freeze()
+        }),
         length => {
             let mut buffer = Vec::with_capacity(length);
             message.encode_raw(&mut buffer);

@@ -1,4 +1,4 @@
-//! A global allocator that counts what is live.
+//! A global allocator that counts what is live, and how often something is allocated.
 #![expect(
     unsafe_code,
     reason = "an allocator cannot be written without; it only adds counters to the system's"
@@ -8,6 +8,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
 struct Counting;
 
@@ -18,6 +19,7 @@ static ALLOCATOR: Counting = Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LIVE.fetch_add(layout.size(), Ordering::Relaxed);
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
         unsafe { System.alloc(layout) }
     }
 
@@ -28,6 +30,13 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 /// How many bytes are live now.
+#[allow(dead_code, reason = "each test binary uses what it is about")]
 pub(crate) fn live_bytes() -> usize {
     LIVE.load(Ordering::Relaxed)
+}
+
+/// How often something has been allocated so far; growing in place counts, as it may move.
+#[allow(dead_code, reason = "each test binary uses what it is about")]
+pub(crate) fn allocations() -> usize {
+    ALLOCATIONS.load(Ordering::Relaxed)
 }
