@@ -16,7 +16,7 @@ fn rest(client: &BehaviorClient, milliseconds: u32) -> micro_runtime::UnaryCall<
 }
 
 /// Calls until one succeeds: the connections are back.
-async fn recovered(client: &BehaviorClient) {
+pub(crate) async fn recovered(client: &BehaviorClient) {
     let succeeds = async {
         while client
             .echo(Blob::default())
