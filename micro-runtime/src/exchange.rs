@@ -11,6 +11,7 @@ use bytes::Bytes;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 use tokio_util::sync::WaitForCancellationFutureOwned;
+use tracing::Span;
 
 use crate::bus::{Outgoing, PublishError};
 use crate::client::Client;
@@ -156,7 +157,12 @@ impl<B> Request<B> {
 }
 
 impl<B: Body> Request<B> {
-    fn outgoing(&self, reply: Subject, left: Option<Duration>) -> Result<Outgoing, Status> {
+    fn outgoing(
+        &self,
+        reply: Subject,
+        left: Option<Duration>,
+        span: &Span,
+    ) -> Result<Outgoing, Status> {
         let mut headers = None;
         match &self.metadata {
             Ok(metadata) => wire::encode_metadata(&mut headers, metadata),
@@ -165,6 +171,8 @@ impl<B: Body> Request<B> {
         if let Some(parent) = &self.parent {
             wire::forward_trace(&mut headers, parent.trace());
         }
+        // A trace of our own goes on from this call, and so stands in for the parent's.
+        observe::inject(span, &mut headers);
         if let Some(left) = left {
             wire::encode_timeout(&mut headers, left);
         }
@@ -238,15 +246,16 @@ impl<B: Body> Exchange<B> {
         }
         let left = (!is_first || !clock.is_default).then_some(left);
         this.call.attempt(this.attempts.next());
+        let span = this.call.span();
         let connection = this.request.client.connection();
         let (waiting, reply) = this.request.client.open();
-        let outgoing = this.request.outgoing(reply.clone(), left)?;
+        let outgoing = this.request.outgoing(reply.clone(), left, &span)?;
         match pin!(connection.publish(outgoing)).poll(cx) {
             Poll::Ready(Ok(())) => return Ok(State::Waiting(waiting)),
             Poll::Ready(Err(error)) => return Err(this.request.not_sent(error)),
             Poll::Pending => {}
         }
-        let outgoing = this.request.outgoing(reply, left)?;
+        let outgoing = this.request.outgoing(reply, left, &span)?;
         let connection = Arc::clone(connection);
         let sending = Box::pin(async move { connection.publish(outgoing).await });
         Ok(State::Sending(sending, waiting))

@@ -4,6 +4,8 @@
 
 #[cfg_attr(not(feature = "metrics"), path = "no_meter.rs")]
 mod meter;
+#[cfg_attr(not(feature = "opentelemetry"), path = "no_trace.rs")]
+mod trace;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,6 +18,7 @@ use crate::status::Code;
 
 use meter::Meter;
 pub(crate) use meter::{Meters, reconnected};
+pub(crate) use trace::{extract, inject};
 
 /// `rpc.system`: who carries the call.
 const SYSTEM: &str = "micro";

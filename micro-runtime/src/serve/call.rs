@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 
 use crate::context::Context;
 use crate::endpoint::HandlerFuture;
+use crate::observe;
 use crate::observe::ServerCall;
 use crate::serve::{Endpoint, Permit};
 use crate::status::{Code, Reason, Status};
@@ -51,6 +52,7 @@ impl Call {
             false => future,
         };
         let seen = ServerCall::begin(permit.0.method, &permit.0.meters, received);
+        observe::extract(seen.span(), ctx.trace());
         Self {
             permit,
             ctx,

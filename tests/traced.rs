@@ -1,0 +1,61 @@
+//! A trace that OpenTelemetry records: one call within another, over a real server.
+//!
+//! The subscriber belongs to the process, so this is a test binary of its own.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::time::Duration;
+
+use micro_runtime::{Bus, Server};
+use micro_testkit::{NatsServer, within};
+use micro_tests::Behaving;
+use micro_tests::behavior::{BehaviorClient, BehaviorServer, Nap};
+use opentelemetry::trace::{SpanKind, TracerProvider as _};
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
+use tracing_subscriber::layer::SubscriberExt as _;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nested_calls_are_one_trace() {
+    let exporter = InMemorySpanExporter::default();
+    let provider = SdkTracerProvider::builder()
+        .with_simple_exporter(exporter.clone())
+        .build();
+    let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+    let only_ours = tracing_subscriber::filter::Targets::new()
+        .with_target("micro_runtime", tracing::Level::INFO);
+    let subscriber = tracing_subscriber::registry()
+        .with(tracing_subscriber::Layer::with_filter(layer, only_ours));
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+
+    let spans = within(Duration::from_secs(30), async {
+        let nats = NatsServer::start().await.unwrap();
+        let bus = Bus::connect(nats.url()).await.unwrap();
+        let server = Server::new(&bus).add(BehaviorServer::new(Behaving::on(&bus)));
+        let server = server.start().await.unwrap();
+        let client: BehaviorClient = bus.client();
+        client.relay(Nap::default()).await.unwrap();
+        server.shutdown().await.unwrap();
+        exporter.get_finished_spans().unwrap()
+    })
+    .await;
+
+    let find = |name: &str, kind: SpanKind| -> &SpanData {
+        let is_it = |span: &&SpanData| span.name == name && span.span_kind == kind;
+        spans
+            .iter()
+            .find(is_it)
+            .unwrap_or_else(|| panic!("no {name} {kind:?} in {spans:?}"))
+    };
+    let chain = [
+        find("behavior.v1.Behavior.Relay", SpanKind::Client),
+        find("behavior.v1.Behavior.Relay", SpanKind::Server),
+        find("behavior.v1.Behavior.Rest", SpanKind::Client),
+        find("behavior.v1.Behavior.Rest", SpanKind::Server),
+    ];
+    for pair in chain.windows(2) {
+        assert_eq!(
+            pair[0].span_context.trace_id(),
+            pair[1].span_context.trace_id()
+        );
+        assert_eq!(pair[1].parent_span_id, pair[0].span_context.span_id());
+    }
+}
