@@ -141,6 +141,8 @@ async fn garbage_of_many_kinds_is_answered() {
     check(&[("Micro-Timeout", "0")], b"", "3").await;
     check(&[("Micro-Timeout", "-5")], b"", "3").await;
     check(&[("id-bin", "***")], b"", "3").await;
+    let long = "x".repeat(9 * 1024);
+    check(&[("long", long.as_str())], b"", "8").await;
     let reply = bench
         .request(
             "Echo",

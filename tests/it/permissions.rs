@@ -73,6 +73,32 @@ async fn a_missing_line_is_an_error_that_names_the_subject() {
     check_refused(&subscribe, &["_R_.>", "_INBOX.client.>"], "_INBOX.service.").await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_that_goes_missing_later_stops_the_server() {
+    let allowed = SUBSCRIBE.map(|(subject, _)| subject);
+    let nats = NatsServer::builder().config(&config(&allowed, &PUBLISH));
+    let mut nats = nats.start().await.unwrap();
+    let port = nats.port();
+    let bus = bus(&nats, "service", "s").await;
+    let mut server = start(&bus).await.unwrap();
+    nats.kill().unwrap();
+    drop(nats);
+    // The same server comes back, and somebody has taken a line away meanwhile.
+    let _nats = NatsServer::builder()
+        .config(&config(&allowed[1..], &PUBLISH))
+        .port(port)
+        .start()
+        .await
+        .unwrap();
+    let stopped = within(Duration::from_secs(30), server.stopped()).await;
+    let error = stopped.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Permission, "{error}");
+    assert!(
+        error.to_string().contains("behavior.v1.Behavior."),
+        "{error}"
+    );
+}
+
 async fn check_refused(subscribe: &[&str], publish: &[&str], named: &str) {
     let nats = NatsServer::builder()
         .config(&config(subscribe, publish))

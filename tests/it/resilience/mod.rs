@@ -4,6 +4,7 @@ mod deadlines;
 mod middleware;
 mod overload;
 mod retries;
+mod rpc;
 
 use std::time::Duration;
 
