@@ -1,7 +1,6 @@
 //! A trace that OpenTelemetry records: one call within another, over a real server.
 //!
 //! The subscriber belongs to the process, so this is a test binary of its own.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::time::Duration;
 

@@ -51,7 +51,7 @@ async fn stops_after_a_reconnect_lose_nothing() {
             nats.kill().unwrap();
             nats.restart().await.unwrap();
             recovered(&bus.client()).await;
-            let load = Load::start(bus.client(), echo);
+            let load = Load::start(&bus.client(), echo);
             load.runs(200).await;
             let next = server_process(&nats).await;
             stop(std::mem::replace(&mut serving, next)).await;
@@ -102,7 +102,7 @@ async fn stops_lose_nothing(somebody_listens: bool, options: ClientOptions, call
         let listener = listen(&nats, somebody_listens).await;
         let mut serving = server_process(&nats).await;
         let bus = Bus::connect(nats.url()).await.unwrap();
-        let load = Load::start(bus.client_with(options), call);
+        let load = Load::start(&bus.client_with(options), call);
         for _ in 0..STOPS {
             let next = server_process(&nats).await;
             load.runs(200).await;
@@ -139,7 +139,7 @@ struct Load {
 }
 
 impl Load {
-    fn start(client: BehaviorClient, call: Call) -> Self {
+    fn start(client: &BehaviorClient, call: Call) -> Self {
         let done = Arc::new(AtomicUsize::new(0));
         let is_over = Arc::new(AtomicBool::new(false));
         let worker = |number: u64| {

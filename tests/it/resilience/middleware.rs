@@ -45,7 +45,7 @@ impl Noting {
         Self { name, notes }
     }
 
-    fn note(&self, text: String) {
+    fn note(&self, text: &str) {
         self.notes
             .lock()
             .unwrap()
@@ -76,7 +76,7 @@ impl Service<Request> for NotingService {
     fn call(&mut self, request: Request) -> ResponseFuture {
         let layer = self.layer.clone();
         let has_time = request.remaining().is_some_and(|left| !left.is_zero());
-        layer.note(format!(
+        layer.note(&format!(
             "in {} {} bytes {:?} {has_time}",
             request.method().name,
             request.payload().len(),
@@ -85,7 +85,7 @@ impl Service<Request> for NotingService {
         let response = self.next.call(request);
         Box::pin(async move {
             let result = response.await;
-            layer.note(match &result {
+            layer.note(&match &result {
                 Ok(response) => format!("out {} bytes", response.payload().len()),
                 Err(status) => format!("out {}", status.code()),
             });
