@@ -10,6 +10,7 @@ use prost_reflect::{DescriptorError, DescriptorPool};
 use crate::descriptors::{FileSet, SourceFile};
 use crate::editions::without_edition;
 use crate::error::{Error, ErrorKind, Location, Problem};
+use crate::naming;
 
 /// Reads `set`; `is_named` tells which files were asked for, and not merely imported.
 ///
@@ -50,6 +51,7 @@ pub(crate) fn read(set: Bytes, is_named: impl Fn(&str) -> bool) -> Result<FileSe
         })
         .collect();
     let set = FileSet::new(pool, files);
+    packages_are_names(&set)?;
     no_cycle(&set)?;
     Ok(set)
 }
@@ -114,6 +116,23 @@ fn refused(error: DescriptorError) -> Error {
         None => Problem::anywhere(error.to_string()),
     };
     Error::one(ErrorKind::Compile, problem).with_source(error)
+}
+
+/// Packages name files; one that no compiler has seen could be a path to anywhere.
+fn packages_are_names(set: &FileSet) -> Result<(), Error> {
+    let mut problems = Vec::new();
+    for file in set.files().map(|file| &file.descriptor) {
+        let package = file.package_name();
+        if !package.is_empty() && !package.split('.').all(naming::is_protobuf) {
+            let at = Location {
+                file: file.name().to_owned(),
+                line: None,
+            };
+            let message = format!("package `{package}` is not a name");
+            problems.push(Problem::at(&at, message));
+        }
+    }
+    Error::all(ErrorKind::Compile, problems)
 }
 
 /// A compiler never writes one, but nothing keeps a file from holding it.

@@ -47,6 +47,10 @@ impl FileSet {
         Self { pool, files }
     }
 
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.files.contains_key(name)
+    }
+
     /// Notes where the files lie that came without a path.
     pub(crate) fn locate(&mut self, find: impl Fn(&str) -> Option<PathBuf>) {
         for (name, file) in &mut self.files {

@@ -1,5 +1,5 @@
-//! Compiles `.proto` files to typed services on NATS: traits for handlers, clients, servers,
-//! messages. No protoc is needed.
+//! Compiles `.proto` files to typed services on NATS: a trait for handlers, a client, a server, and
+//! the messages. No protoc is needed.
 //!
 //! ```no_run
 //! // build.rs
@@ -7,6 +7,23 @@
 //!     micro_build::compile(&["proto/greeter.proto"], &["proto"])
 //! }
 //! ```
+//!
+//! For `service Greeter` of package `greeter.v1`, `micro_runtime::include_proto!("greeter.v1")` then
+//! brings, flat in the module around it:
+//!
+//! | item | what it is |
+//! |---|---|
+//! | `HelloRequest`, … | the messages and enums, as prost writes them |
+//! | `trait Greeter` | what a handler implements, under `#[micro_runtime::service]` |
+//! | `GreeterServer<T>` | a handler, ready for `Server::add` |
+//! | `GreeterClient` | one method per method, made by `bus.client()` |
+//!
+//! [`Config`] has the options. A `.proto` can say more with `import "micro/v1/options.proto";`, which
+//! is always found: versions, queue groups, timeouts, limits, and the subjects of events. The
+//! services embed their descriptors, from which `micro` answers `_schema`.
+//!
+//! What becomes no Rust, or no subject, is refused here and not by the compiler of the generated
+//! code: every problem at once, each with its file and line, as an [`Error`].
 
 mod check;
 mod comments;

@@ -1,11 +1,11 @@
 //! Lets prost write the messages, and notes which Rust types the methods use.
 
-use std::collections::{BTreeMap, HashMap};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prost_build::{Module, ServiceGenerator};
-use prost_types::FileDescriptorProto;
+use prost_types::source_code_info::Location;
+use prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorProto};
 
 use crate::comments::printable;
 use crate::descriptors::SourceFile;
@@ -40,7 +40,7 @@ impl Types {
 ///
 /// # Errors
 ///
-/// Fails if prost refuses its configuration, or panics, which it does on some enums.
+/// Fails if prost refuses its configuration.
 pub(crate) fn generate(
     files: &[&SourceFile],
     mut prost: prost_build::Config,
@@ -55,15 +55,14 @@ pub(crate) fn generate(
         // prost takes a package that is there but empty for a name.
         proto.package = proto.package.filter(|package| !package.is_empty());
         clean_comments(&mut proto);
+        complete_locations(&mut proto);
         let module = Module::from_protobuf_package_name(proto.package());
         packages.insert(module.clone(), proto.package().to_owned());
         requests.push((module, proto));
     }
-    let code = catch_unwind(AssertUnwindSafe(|| prost.generate(requests)))
-        .map_err(|panic| Error::new(ErrorKind::Internal, format!("prost: {}", text_of(&*panic))))?
-        .map_err(|error| {
-            Error::new(ErrorKind::Config, format!("prost: {error}")).with_source(error)
-        })?;
+    let code = prost.generate(requests).map_err(|error| {
+        Error::new(ErrorKind::Config, format!("prost: {error}")).with_source(error)
+    })?;
 
     let mut messages = Messages {
         code: BTreeMap::new(),
@@ -96,10 +95,55 @@ fn clean_comments(file: &mut FileDescriptorProto) {
     }
 }
 
-fn text_of(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("panicked")
+/// prost takes it for granted that source information, if there is any, covers everything.
+fn complete_locations(file: &mut FileDescriptorProto) {
+    let Some(mut info) = file.source_code_info.take() else {
+        return;
+    };
+    let mut missing = BTreeSet::new();
+    for (index, message) in (0..).zip(&file.message_type) {
+        add_message_paths(message, &[4, index], &mut missing);
+    }
+    for (index, enumeration) in (0..).zip(&file.enum_type) {
+        add_enum_paths(enumeration, &[5, index], &mut missing);
+    }
+    for (index, service) in (0..).zip(&file.service) {
+        missing.insert(vec![6, index]);
+        let methods = (0..).zip(&service.method);
+        missing.extend(methods.map(|(method, _)| vec![6, index, 2, method]));
+    }
+    for location in &info.location {
+        missing.remove(&location.path);
+    }
+    info.location
+        .extend(missing.into_iter().map(|path| Location {
+            path,
+            ..Location::default()
+        }));
+    file.source_code_info = Some(info);
+}
+
+fn add_message_paths(message: &DescriptorProto, path: &[i32], paths: &mut BTreeSet<Vec<i32>>) {
+    let of = |list: i32, index: i32| [path, &[list, index]].concat();
+    paths.insert(path.to_vec());
+    paths.extend((0..).zip(&message.field).map(|(index, _)| of(2, index)));
+    paths.extend(
+        (0..)
+            .zip(&message.oneof_decl)
+            .map(|(index, _)| of(8, index)),
+    );
+    for (index, nested) in (0..).zip(&message.nested_type) {
+        add_message_paths(nested, &of(3, index), paths);
+    }
+    for (index, enumeration) in (0..).zip(&message.enum_type) {
+        add_enum_paths(enumeration, &of(4, index), paths);
+    }
+}
+
+fn add_enum_paths(enumeration: &EnumDescriptorProto, path: &[i32], paths: &mut BTreeSet<Vec<i32>>) {
+    paths.insert(path.to_vec());
+    let values = (0..).zip(&enumeration.value);
+    paths.extend(values.map(|(index, _)| [path, &[2, index]].concat()));
 }
 
 /// Writes no code: only prost knows what `extern_path` and nesting make of a type's name.

@@ -55,6 +55,26 @@ pub(crate) fn method(proto: &str) -> String {
     }
 }
 
+/// The hidden method that takes the handler in an `Arc`; the server calls it.
+pub(crate) fn shared(method: &str) -> String {
+    format!("__shared_{}", method.trim_start_matches("r#"))
+}
+
+/// The hidden supertrait that names the messages of a service's methods.
+pub(crate) fn messages(service: &str) -> String {
+    format!("__{service}Messages")
+}
+
+/// What the hidden supertrait calls a method's request.
+pub(crate) fn request(method: &str) -> String {
+    format!("__{}_request", method.trim_start_matches("r#"))
+}
+
+/// What the hidden supertrait calls a method's reply.
+pub(crate) fn reply(method: &str) -> String {
+    format!("__{}_reply", method.trim_start_matches("r#"))
+}
+
 /// The Rust name of a field, and of a module for a part of a package or the inside of a message.
 pub(crate) fn module(proto: &str) -> String {
     escape(&proto.to_snake_case())
@@ -85,6 +105,16 @@ pub(crate) fn table(package: &str, service: &str) -> String {
 /// The file for a package, without its ending.
 pub(crate) fn file_stem(package: &str) -> &str {
     if package.is_empty() { "_" } else { package }
+}
+
+/// Whether a `.proto` could hold `name`. Descriptors that no compiler has seen hold any text.
+pub(crate) fn is_protobuf(name: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+    name.bytes().next().is_some_and(is_letter)
+        && name
+            .bytes()
+            .all(|byte| is_letter(byte) || byte.is_ascii_digit())
+        && name.bytes().any(|byte| byte != b'_')
 }
 
 /// Makes a word usable as an identifier, in every edition.

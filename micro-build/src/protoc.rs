@@ -37,6 +37,11 @@ impl Protoc {
             .filter_map(|proto| imported_as(proto.as_ref(), includes))
             .collect();
         let mut files = descriptor_set::read(set, |name| named.iter().any(|named| named == name))?;
+        if let Some(name) = named.iter().find(|name| !files.has(name)) {
+            let message =
+                format!("protoc compiled no `{name}`; name files by their path below an include");
+            return Err(Error::new(ErrorKind::Compile, message));
+        }
         files.locate(|name| {
             includes
                 .iter()

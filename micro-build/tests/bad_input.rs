@@ -81,7 +81,9 @@ fn a_number_twice() {
     let source = "syntax = \"proto3\";\nmessage M {\n  int32 a = 1;\n  int32 b = 1;\n}\n";
     check(
         &[("test.proto", source)],
-        &expect!["test.proto:3: field number '1' is already used"],
+        &expect![[r#"
+            test.proto:4: field number '1' is already used
+              note: first defined here at test.proto:3"#]],
     );
 }
 
@@ -354,4 +356,69 @@ fn every_cut_of_a_set_is_survived() {
         // A cut between two files leaves a set that is complete.
         let _ = config.compile_descriptor_set(&set[..end]);
     }
+}
+
+/// A set of one file with a package and a service, which no compiler would write like this.
+fn a_set_by_hand(package: &str, service: &str) -> Vec<u8> {
+    let file = prost_types::FileDescriptorProto {
+        name: Some("a.proto".to_owned()),
+        package: Some(package.to_owned()),
+        service: vec![prost_types::ServiceDescriptorProto {
+            name: Some(service.to_owned()),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    prost::Message::encode_to_vec(&prost_types::FileDescriptorSet { file: vec![file] })
+}
+
+#[test]
+fn a_package_that_is_a_path() {
+    check_set(
+        &a_set_by_hand("../../x", "S"),
+        &expect!["a.proto: package `../../x` is not a name"],
+    );
+}
+
+#[test]
+fn a_service_that_is_no_name() {
+    check_set(
+        &a_set_by_hand("x", "S \"}"),
+        &expect![[r#"a.proto: service `S "}` becomes no name in Rust"#]],
+    );
+}
+
+#[test]
+fn a_set_with_a_cycle() {
+    let file = |name: &str, import: &str| prost_types::FileDescriptorProto {
+        name: Some(name.to_owned()),
+        dependency: vec![import.to_owned()],
+        ..Default::default()
+    };
+    let file = vec![file("a.proto", "b.proto"), file("b.proto", "a.proto")];
+    let set = prost_types::FileDescriptorSet { file };
+    check_set(
+        &prost::Message::encode_to_vec(&set),
+        &expect!["import cycle: a.proto -> b.proto -> a.proto"],
+    );
+}
+
+#[test]
+fn a_set_with_source_information_for_nothing() {
+    let file = prost_types::FileDescriptorProto {
+        name: Some("a.proto".to_owned()),
+        message_type: vec![prost_types::DescriptorProto {
+            name: Some("M".to_owned()),
+            ..Default::default()
+        }],
+        source_code_info: Some(prost_types::SourceCodeInfo::default()),
+        ..Default::default()
+    };
+    let set = prost_types::FileDescriptorSet { file: vec![file] };
+    let project = Project::new(&[]);
+    let config = Config::new().out_dir(project.path("out"));
+    config
+        .compile_descriptor_set(&prost::Message::encode_to_vec(&set))
+        .unwrap();
+    assert!(project.output("_.rs").contains("pub struct M"));
 }

@@ -41,3 +41,13 @@ fn unary() {
 fn streaming() {
     check("streaming");
 }
+
+#[test]
+fn options() {
+    check("options");
+}
+
+#[test]
+fn types() {
+    check("types");
+}

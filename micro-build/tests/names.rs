@@ -43,11 +43,9 @@ fn a_message_named_as_something_of_a_service() {
         message Greeter {}
         message GreeterClient {}
         enum GreeterServer { A = 0; }",
-        &expect![[r#"
-            3 problems
-              test.proto:3: message `Greeter` (test.proto:4) and service `greeter` both become `Greeter` in Rust; give one another name, as with `Config::rename(".test.greeter", "…")`
-              test.proto:3: enum `GreeterServer` (test.proto:6) and the server of service `greeter` both become `GreeterServer` in Rust; give one another name, as with `Config::rename(".test.greeter", "…")`
-              test.proto:3: message `GreeterClient` (test.proto:5) and the client of service `greeter` both become `GreeterClient` in Rust; give one another name, as with `Config::rename(".test.greeter", "…")`"#]],
+        &expect![[
+            r#"test.proto:3: message `Greeter` (test.proto:4) and service `greeter` both become `Greeter` in Rust; give one another name, as with `Config::rename(".test.greeter", "…")`"#
+        ]],
     );
     let source = "service greeter {}\nmessage Greeter {}\nmessage GreeterClient {}";
     code_of(source, Config::new().rename("test.greeter", "Greeting"));
@@ -94,10 +92,8 @@ fn two_services_of_one_name() {
     check(
         "service FooBar {}\nservice Foo_Bar {}\nservice FooBarClient {}",
         &expect![[r#"
-            4 problems
+            2 problems
               test.proto:4: service `FooBar` (test.proto:3) and service `Foo_Bar` both become `FooBar` in Rust; give one another name, as with `Config::rename(".test.Foo_Bar", "…")`
-              test.proto:4: the server of service `FooBar` (test.proto:3) and the server of service `Foo_Bar` both become `FooBarServer` in Rust; give one another name, as with `Config::rename(".test.Foo_Bar", "…")`
-              test.proto:4: the client of service `FooBar` (test.proto:3) and the client of service `Foo_Bar` both become `FooBarClient` in Rust; give one another name, as with `Config::rename(".test.Foo_Bar", "…")`
               test.proto:5: the client of service `FooBar` (test.proto:3) and service `FooBarClient` both become `FooBarClient` in Rust; give one another name, as with `Config::rename(".test.FooBarClient", "…")`"#]],
     );
 }

@@ -155,15 +155,21 @@ fn disable_comments() {
 #[test]
 fn prost() {
     adds(
-        Config::new().prost(|prost| drop(prost.retain_enum_prefix())),
+        Config::new().prost(|prost| {
+            prost.retain_enum_prefix();
+        }),
         "ColorRed",
     );
     adds(
-        Config::new().prost(|prost| drop(prost.enable_type_names())),
+        Config::new().prost(|prost| {
+            prost.enable_type_names();
+        }),
         "const NAME:",
     );
     adds(
-        Config::new().prost(|prost| drop(prost.type_attribute(".", "#[rare]"))),
+        Config::new().prost(|prost| {
+            prost.type_attribute(".", "#[rare]");
+        }),
         "#[rare]",
     );
 }

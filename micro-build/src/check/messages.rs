@@ -57,10 +57,23 @@ struct Taken {
 
 impl Names {
     /// Takes `rust` for `taken`; complains, with `advice`, if something else has it.
-    fn take(&mut self, rust: String, taken: Taken, advice: &str, problems: &mut Vec<Problem>) {
+    /// Tells whether it was free.
+    fn take(
+        &mut self,
+        rust: String,
+        taken: Taken,
+        advice: &str,
+        problems: &mut Vec<Problem>,
+    ) -> bool {
+        if !taken.name.split('.').all(naming::is_protobuf) {
+            let message = format!("{} `{}` becomes no name in Rust", taken.what, taken.name);
+            let at = taken.at.as_ref();
+            problems.push(at.map_or(Problem::anywhere(&message), |at| Problem::at(at, &message)));
+            return false;
+        }
         let Some(first) = self.0.get(&rust) else {
             self.0.insert(rust, taken);
-            return;
+            return true;
         };
         let at = first
             .at
@@ -75,6 +88,7 @@ impl Names {
             Some(at) => Problem::at(at, message),
             None => Problem::anywhere(message),
         });
+        false
     }
 }
 
@@ -93,10 +107,13 @@ fn add_services(
                 name: service.name.clone(),
                 at,
             };
-            names.take(rust, taken, &advice, problems);
+            names.take(rust, taken, &advice, problems)
         };
+        // Two services of one name are told once.
+        if settings.server && !take("service", naming::trait_(&service.rust_name)) {
+            continue;
+        }
         if settings.server {
-            take("service", naming::trait_(&service.rust_name));
             take("the server of service", naming::server(&service.rust_name));
         }
         if settings.client {

@@ -58,9 +58,15 @@ fn names_are_not_reserved(service: &Service, problems: &mut Vec<Problem>) {
             let message =
                 format!("{what} begins with `_`, which is reserved in subjects; rename it");
             problems.push(Problem::at(at, message));
+        } else if !naming::is_protobuf(name) {
+            problems.push(Problem::at(at, format!("{what} becomes no name in Rust")));
         }
     };
-    for part in service.package.split('.') {
+    for part in service
+        .package
+        .split('.')
+        .filter(|_| !service.package.is_empty())
+    {
         refuse(&format!("package part `{part}`"), part, &service.at);
     }
     refuse(

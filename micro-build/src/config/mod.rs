@@ -5,6 +5,7 @@ mod messages;
 mod services;
 
 use std::ffi::OsString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -129,18 +130,21 @@ impl Config {
                 "there is no .proto file to compile",
             ));
         }
-        let files = match &self.protoc {
-            Some(executable) => {
-                let arguments = self.protoc_arguments.clone();
-                Protoc {
-                    executable: executable.clone(),
-                    arguments,
+        guarded(|| {
+            let files = match &self.protoc {
+                Some(executable) => {
+                    let (executable, arguments) =
+                        (executable.clone(), self.protoc_arguments.clone());
+                    Protoc {
+                        executable,
+                        arguments,
+                    }
+                    .compile(protos, includes)?
                 }
-                .compile(protos, includes)?
-            }
-            None => compiler::compile(protos, includes)?,
-        };
-        self.generate(&files)
+                None => compiler::compile(protos, includes)?,
+            };
+            self.generate(&files)
+        })
     }
 
     /// Generates code for every file of a serialized `google.protobuf.FileDescriptorSet`, such as
@@ -164,8 +168,10 @@ impl Config {
     /// # }
     /// ```
     pub fn compile_descriptor_set(self, set: &[u8]) -> Result<(), Error> {
-        let files = descriptor_set::read(Bytes::copy_from_slice(set), |_| true)?;
-        self.generate(&files)
+        guarded(|| {
+            let files = descriptor_set::read(Bytes::copy_from_slice(set), |_| true)?;
+            self.generate(&files)
+        })
     }
 
     fn generate(self, files: &FileSet) -> Result<(), Error> {
@@ -191,4 +197,17 @@ impl Config {
         });
         pattern
     }
+}
+
+/// Makes an error of a panic: prost asserts what a set of descriptors by hand need not keep.
+fn guarded(work: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        let message = format!(
+            "the generator panicked: {}",
+            text.unwrap_or("for no reason given")
+        );
+        Err(Error::new(ErrorKind::Internal, message))
+    })
 }

@@ -3,6 +3,7 @@
 mod client;
 mod descriptor;
 pub(crate) mod include;
+mod messages;
 mod server;
 mod table;
 mod trait_;
@@ -43,6 +44,7 @@ pub(crate) fn service(
     };
     if settings.server {
         code.items.extend(trait_::emit(&scope));
+        code.items.extend(messages::emit(&scope));
         code.table = table::emit(&scope);
     }
     if settings.client {
@@ -74,6 +76,7 @@ struct Scope<'a> {
     settings: &'a Settings,
     rt: &'a syn::Path,
     trait_: Ident,
+    messages: Ident,
     client: Ident,
     server: Ident,
     /// The type parameter of the server.
@@ -86,6 +89,9 @@ struct Scope<'a> {
 struct ScopedMethod<'a> {
     method: &'a Method,
     name: Ident,
+    shared: Ident,
+    request_name: Ident,
+    reply_name: Ident,
     index: proc_macro2::Literal,
     request: syn::Type,
     reply: syn::Type,
@@ -113,6 +119,9 @@ impl<'a> Scope<'a> {
                     Ok(ScopedMethod {
                         method,
                         name: parse(&method.rust_name)?,
+                        shared: parse(&naming::shared(&method.rust_name))?,
+                        request_name: parse(&naming::request(&method.rust_name))?,
+                        reply_name: parse(&naming::reply(&method.rust_name))?,
                         index: proc_macro2::Literal::usize_unsuffixed(index),
                         request: parse(&types.request)?,
                         reply: parse(&types.reply)?,
@@ -124,6 +133,7 @@ impl<'a> Scope<'a> {
             settings,
             rt: &settings.runtime,
             trait_: parse(&naming::trait_(&service.rust_name))?,
+            messages: parse(&naming::messages(&service.rust_name))?,
             client: parse(&naming::client(&service.rust_name))?,
             server: parse(&naming::server(&service.rust_name))?,
             handler: parse(handler)?,

@@ -4,7 +4,6 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::{Scope, ScopedMethod, allow};
-use crate::model::Kind;
 
 pub(super) fn emit(scope: &Scope<'_>) -> TokenStream {
     let [item, constructors, derived, service] = [
@@ -122,33 +121,16 @@ fn endpoint(method: &ScopedMethod<'_>, scope: &Scope<'_>) -> TokenStream {
         descriptors,
         ..
     } = scope;
-    let ScopedMethod {
-        name, index, reply, ..
-    } = method;
+    let ScopedMethod { shared, index, .. } = method;
     let kind = method.kind();
-    let argument = match method.method.kind {
-        Kind::Unary | Kind::ServerStreaming => quote!(request),
-        Kind::ClientStreaming | Kind::Bidirectional => quote!(requests),
-    };
-    // What a handler returns names the borrow of the handler in its type, although it is `'static`;
-    // boxing it where the borrow still lives takes the name away.
-    let boxed = match method.method.kind {
-        Kind::Unary | Kind::ClientStreaming => None,
-        Kind::ServerStreaming | Kind::Bidirectional => Some(quote! {
-            .map(|replies| -> ::core::pin::Pin<::std::boxed::Box<dyn #rt::ReplyStream<#reply>>> {
-                ::std::boxed::Box::pin(replies)
-            })
-        }),
-    };
     quote! {
         {
             let handler = ::std::sync::Arc::clone(&self.handler);
             #rt::codegen::Endpoint::#kind(
                 &#descriptors[#index],
                 #handler::__MICRO_RPC,
-                move |ctx, #argument| {
-                    let handler = ::std::sync::Arc::clone(&handler);
-                    async move { <#handler as #trait_>::#name(&handler, ctx, #argument).await #boxed }
+                move |ctx, argument| {
+                    <#handler as #trait_>::#shared(::std::sync::Arc::clone(&handler), ctx, argument)
                 },
             )
         }

@@ -28,6 +28,7 @@ macro_rules! {table} {{
         {runtime}::codegen::service_impl! {{
             runtime({runtime})
             service({trait_} {full_name:?} {at:?})
+            messages
 {rows}            $($input)*
         }}
     }};

@@ -15,7 +15,7 @@ pub struct Number {
     label = "missing `#[service] impl Numbers for {Self}`",
     note = "the contract is `service Numbers` in streaming.proto:8"
 )]
-pub trait Numbers: ::core::marker::Send + ::core::marker::Sync + 'static {
+pub trait Numbers: __NumbersMessages + ::core::marker::Send + ::core::marker::Sync + 'static {
     /// One request, one reply.
     fn double(
         &self,
@@ -62,9 +62,108 @@ pub trait Numbers: ::core::marker::Send + ::core::marker::Sync + 'static {
     ) -> impl ::core::future::Future<
         Output = ::core::result::Result<(), ::micro_runtime::Status>,
     > + ::core::marker::Send;
+    #[doc(hidden)]
+    fn __shared_double(
+        self: ::std::sync::Arc<Self>,
+        ctx: ::micro_runtime::Context,
+        request: Number,
+    ) -> impl ::core::future::Future<
+        Output = ::core::result::Result<Number, ::micro_runtime::Status>,
+    > + ::core::marker::Send {
+        async move { Self::double(&self, ctx, request).await }
+    }
+    #[doc(hidden)]
+    fn __shared_count(
+        self: ::std::sync::Arc<Self>,
+        ctx: ::micro_runtime::Context,
+        request: Number,
+    ) -> impl ::core::future::Future<
+        Output = ::core::result::Result<
+            impl ::micro_runtime::ReplyStream<Number>,
+            ::micro_runtime::Status,
+        >,
+    > + ::core::marker::Send {
+        async move {
+            Self::count(&self, ctx, request)
+                .await
+                .map(|
+                    replies,
+                | -> ::core::pin::Pin<
+                    ::std::boxed::Box<dyn ::micro_runtime::ReplyStream<Number>>,
+                > { ::std::boxed::Box::pin(replies) })
+        }
+    }
+    #[doc(hidden)]
+    fn __shared_sum(
+        self: ::std::sync::Arc<Self>,
+        ctx: ::micro_runtime::Context,
+        requests: ::micro_runtime::Streaming<Number>,
+    ) -> impl ::core::future::Future<
+        Output = ::core::result::Result<Number, ::micro_runtime::Status>,
+    > + ::core::marker::Send {
+        async move { Self::sum(&self, ctx, requests).await }
+    }
+    #[doc(hidden)]
+    fn __shared_square(
+        self: ::std::sync::Arc<Self>,
+        ctx: ::micro_runtime::Context,
+        requests: ::micro_runtime::Streaming<Number>,
+    ) -> impl ::core::future::Future<
+        Output = ::core::result::Result<
+            impl ::micro_runtime::ReplyStream<Number>,
+            ::micro_runtime::Status,
+        >,
+    > + ::core::marker::Send {
+        async move {
+            Self::square(&self, ctx, requests)
+                .await
+                .map(|
+                    replies,
+                | -> ::core::pin::Pin<
+                    ::std::boxed::Box<dyn ::micro_runtime::ReplyStream<Number>>,
+                > { ::std::boxed::Box::pin(replies) })
+        }
+    }
+    #[doc(hidden)]
+    fn __shared_ping(
+        self: ::std::sync::Arc<Self>,
+        ctx: ::micro_runtime::Context,
+        request: (),
+    ) -> impl ::core::future::Future<
+        Output = ::core::result::Result<(), ::micro_runtime::Status>,
+    > + ::core::marker::Send {
+        async move { Self::ping(&self, ctx, request).await }
+    }
     /// Options that `#[service]` reads from `#[rpc(…)]`.
     #[doc(hidden)]
     const __MICRO_RPC: &'static [::micro_runtime::codegen::RpcOptions] = &[];
+}
+#[doc(hidden)]
+#[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+pub trait __NumbersMessages {
+    type __double_request;
+    type __double_reply;
+    type __count_request;
+    type __count_reply;
+    type __sum_request;
+    type __sum_reply;
+    type __square_request;
+    type __square_reply;
+    type __ping_request;
+    type __ping_reply;
+}
+#[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+impl<__Handler: ?::core::marker::Sized> __NumbersMessages for __Handler {
+    type __double_request = Number;
+    type __double_reply = Number;
+    type __count_request = Number;
+    type __count_reply = Number;
+    type __sum_request = Number;
+    type __sum_reply = Number;
+    type __square_request = Number;
+    type __square_reply = Number;
+    type __ping_request = ();
+    type __ping_reply = ();
 }
 /// Calls `Numbers` over the bus.
 ///
@@ -153,11 +252,12 @@ impl<T: Numbers> ::micro_runtime::codegen::Service for NumbersServer<T> {
                 ::micro_runtime::codegen::Endpoint::unary(
                     &__MICRO_METHODS_Numbers[0],
                     T::__MICRO_RPC,
-                    move |ctx, request| {
-                        let handler = ::std::sync::Arc::clone(&handler);
-                        async move {
-                            <T as Numbers>::double(&handler, ctx, request).await
-                        }
+                    move |ctx, argument| {
+                        <T as Numbers>::__shared_double(
+                            ::std::sync::Arc::clone(&handler),
+                            ctx,
+                            argument,
+                        )
                     },
                 )
             },
@@ -166,17 +266,12 @@ impl<T: Numbers> ::micro_runtime::codegen::Service for NumbersServer<T> {
                 ::micro_runtime::codegen::Endpoint::server_streaming(
                     &__MICRO_METHODS_Numbers[1],
                     T::__MICRO_RPC,
-                    move |ctx, request| {
-                        let handler = ::std::sync::Arc::clone(&handler);
-                        async move {
-                            <T as Numbers>::count(&handler, ctx, request)
-                                .await
-                                .map(|
-                                    replies,
-                                | -> ::core::pin::Pin<
-                                    ::std::boxed::Box<dyn ::micro_runtime::ReplyStream<Number>>,
-                                > { ::std::boxed::Box::pin(replies) })
-                        }
+                    move |ctx, argument| {
+                        <T as Numbers>::__shared_count(
+                            ::std::sync::Arc::clone(&handler),
+                            ctx,
+                            argument,
+                        )
                     },
                 )
             },
@@ -185,9 +280,12 @@ impl<T: Numbers> ::micro_runtime::codegen::Service for NumbersServer<T> {
                 ::micro_runtime::codegen::Endpoint::client_streaming(
                     &__MICRO_METHODS_Numbers[2],
                     T::__MICRO_RPC,
-                    move |ctx, requests| {
-                        let handler = ::std::sync::Arc::clone(&handler);
-                        async move { <T as Numbers>::sum(&handler, ctx, requests).await }
+                    move |ctx, argument| {
+                        <T as Numbers>::__shared_sum(
+                            ::std::sync::Arc::clone(&handler),
+                            ctx,
+                            argument,
+                        )
                     },
                 )
             },
@@ -196,17 +294,12 @@ impl<T: Numbers> ::micro_runtime::codegen::Service for NumbersServer<T> {
                 ::micro_runtime::codegen::Endpoint::bidirectional(
                     &__MICRO_METHODS_Numbers[3],
                     T::__MICRO_RPC,
-                    move |ctx, requests| {
-                        let handler = ::std::sync::Arc::clone(&handler);
-                        async move {
-                            <T as Numbers>::square(&handler, ctx, requests)
-                                .await
-                                .map(|
-                                    replies,
-                                | -> ::core::pin::Pin<
-                                    ::std::boxed::Box<dyn ::micro_runtime::ReplyStream<Number>>,
-                                > { ::std::boxed::Box::pin(replies) })
-                        }
+                    move |ctx, argument| {
+                        <T as Numbers>::__shared_square(
+                            ::std::sync::Arc::clone(&handler),
+                            ctx,
+                            argument,
+                        )
                     },
                 )
             },
@@ -215,9 +308,12 @@ impl<T: Numbers> ::micro_runtime::codegen::Service for NumbersServer<T> {
                 ::micro_runtime::codegen::Endpoint::unary(
                     &__MICRO_METHODS_Numbers[4],
                     T::__MICRO_RPC,
-                    move |ctx, request| {
-                        let handler = ::std::sync::Arc::clone(&handler);
-                        async move { <T as Numbers>::ping(&handler, ctx, request).await }
+                    move |ctx, argument| {
+                        <T as Numbers>::__shared_ping(
+                            ::std::sync::Arc::clone(&handler),
+                            ctx,
+                            argument,
+                        )
                     },
                 )
             },
@@ -280,6 +376,7 @@ macro_rules! __micro_golden_streaming_v1_Numbers {
         ::micro_runtime::codegen::service_impl! {
             runtime(::micro_runtime)
             service(Numbers "golden.streaming.v1.Numbers" "streaming.proto:8")
+            messages
             rpc(double "Double" unary "streaming.proto:10" [Number] [Number])
             rpc(count "Count" server_streaming "streaming.proto:12" [Number] [Number])
             rpc(sum "Sum" client_streaming "streaming.proto:14" [Number] [Number])

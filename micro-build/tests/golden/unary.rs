@@ -22,7 +22,7 @@ pub struct HelloReply {
     label = "missing `#[service] impl Greeter for {Self}`",
     note = "the contract is `service Greeter` in unary.proto:6"
 )]
-pub trait Greeter: ::core::marker::Send + ::core::marker::Sync + 'static {
+pub trait Greeter: __GreeterMessages + ::core::marker::Send + ::core::marker::Sync + 'static {
     /// Greets one person.
     fn say_hello(
         &self,
@@ -31,9 +31,30 @@ pub trait Greeter: ::core::marker::Send + ::core::marker::Sync + 'static {
     ) -> impl ::core::future::Future<
         Output = ::core::result::Result<HelloReply, ::micro_runtime::Status>,
     > + ::core::marker::Send;
+    #[doc(hidden)]
+    fn __shared_say_hello(
+        self: ::std::sync::Arc<Self>,
+        ctx: ::micro_runtime::Context,
+        request: HelloRequest,
+    ) -> impl ::core::future::Future<
+        Output = ::core::result::Result<HelloReply, ::micro_runtime::Status>,
+    > + ::core::marker::Send {
+        async move { Self::say_hello(&self, ctx, request).await }
+    }
     /// Options that `#[service]` reads from `#[rpc(…)]`.
     #[doc(hidden)]
     const __MICRO_RPC: &'static [::micro_runtime::codegen::RpcOptions] = &[];
+}
+#[doc(hidden)]
+#[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+pub trait __GreeterMessages {
+    type __say_hello_request;
+    type __say_hello_reply;
+}
+#[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+impl<__Handler: ?::core::marker::Sized> __GreeterMessages for __Handler {
+    type __say_hello_request = HelloRequest;
+    type __say_hello_reply = HelloReply;
 }
 /// Calls `Greeter` over the bus.
 ///
@@ -106,11 +127,12 @@ impl<T: Greeter> ::micro_runtime::codegen::Service for GreeterServer<T> {
                 ::micro_runtime::codegen::Endpoint::unary(
                     &__MICRO_METHODS_Greeter[0],
                     T::__MICRO_RPC,
-                    move |ctx, request| {
-                        let handler = ::std::sync::Arc::clone(&handler);
-                        async move {
-                            <T as Greeter>::say_hello(&handler, ctx, request).await
-                        }
+                    move |ctx, argument| {
+                        <T as Greeter>::__shared_say_hello(
+                            ::std::sync::Arc::clone(&handler),
+                            ctx,
+                            argument,
+                        )
                     },
                 )
             },
@@ -145,6 +167,7 @@ macro_rules! __micro_golden_unary_v1_Greeter {
         ::micro_runtime::codegen::service_impl! {
             runtime(::micro_runtime)
             service(Greeter "golden.unary.v1.Greeter" "unary.proto:6")
+            messages
             rpc(say_hello "SayHello" unary "unary.proto:8" [HelloRequest] [HelloReply])
             $($input)*
         }

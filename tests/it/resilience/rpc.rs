@@ -19,6 +19,7 @@ on_both_carriers! {
     a_blocking_handler_leaves_the_threads_free
     a_blocking_handler_that_panics_is_answered
     a_detached_handler_goes_on
+    a_handler_may_share_itself
 }
 
 /// Counts what its handlers do; each handler naps for as many milliseconds as the name says.
@@ -173,4 +174,38 @@ async fn a_detached_handler_goes_on(world: World) {
     let status = greeter.say_hello(nap(400)).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     until(|| detached.0.ended() == 1).await;
+}
+
+/// A handler that needs itself in a task that goes on.
+#[derive(Default)]
+struct Sharing {
+    ended: AtomicUsize,
+}
+
+#[service]
+impl Greeter for Sharing {
+    async fn say_hello(
+        self: Arc<Self>,
+        ctx: Context,
+        request: HelloRequest,
+    ) -> Result<HelloReply, Status> {
+        let this = Arc::clone(&self);
+        tokio::spawn(async move {
+            ctx.canceled().await;
+            this.ended.fetch_add(1, Ordering::SeqCst);
+        });
+        Ok(HelloReply {
+            message: request.name,
+        })
+    }
+}
+
+async fn a_handler_may_share_itself(world: World) {
+    let sharing = Arc::new(Sharing::default());
+    let server = Server::new(&world.bus).add(GreeterServer::from_arc(Arc::clone(&sharing)));
+    let _server = server.start().await.unwrap();
+    let greeter: GreeterClient = world.bus.client();
+    let reply = greeter.say_hello(nap(7)).await.unwrap();
+    assert_eq!(reply.message, "7");
+    until(|| sharing.ended.load(Ordering::SeqCst) == 1).await;
 }
