@@ -1,5 +1,43 @@
-//! Typed RPC and events over NATS: the `.proto` file is the contract, NATS is transport, broker and
-//! registry.
+//! Typed RPC over NATS: the `.proto` file is the contract, NATS is transport, load balancer and
+//! registry, and nothing else has to run.
+//!
+//! ```ignore
+//! use micro_runtime::{Bus, Context, Server, Status, service};
+//!
+//! mod greeter { micro_runtime::include_proto!("greeter.v1"); }   // written by micro-build
+//! use greeter::{Greeter, GreeterClient, GreeterServer, HelloReply, HelloRequest};
+//!
+//! struct English;
+//!
+//! #[service]
+//! impl Greeter for English {
+//!     async fn say_hello(&self, ctx: Context, request: HelloRequest) -> Result<HelloReply, Status> {
+//!         Ok(HelloReply { message: format!("Hello, {}!", request.name) })
+//!     }
+//! }
+//!
+//! let bus = Bus::connect("nats://127.0.0.1:4222").await?;        // or Bus::in_process()
+//! let server = Server::new(&bus).add(GreeterServer::new(English)).start().await?;
+//!
+//! let greeter: GreeterClient = bus.client();
+//! let reply = greeter.say_hello(HelloRequest { name: "Ada".into() }).await?;
+//!
+//! server.shutdown().await?;                                      // nothing accepted is lost
+//! ```
+//!
+//! | to | there is |
+//! |---|---|
+//! | connect | [`Bus`], over NATS or inside one process |
+//! | serve | [`Server`], [`ServiceOptions`], `#[service]` on the handler |
+//! | know about the call at hand | [`Context`], [`Metadata`] |
+//! | call | [`Bus::client`], [`ClientOptions`], [`UnaryCall`] |
+//! | fail, and see why something failed | [`Status`], [`Code`], [`Reason`], [`details`] |
+//! | put something around calls | [`middleware`] |
+//!
+//! | feature | brings |
+//! |---|---|
+//! | `metrics` | counts of calls, errors, time, calls in flight, retries, through the `metrics` crate |
+//! | `opentelemetry` | `traceparent` for sampled spans, and the caller's span as parent |
 
 mod bus;
 mod call;
