@@ -20,10 +20,10 @@ const CRATES: Crates = &[
         &["config"],
     ]),
     ("micro-macros", &[
-        &["errors", "nearest", "table", "target"],
+        &["errors", "nearest", "table"],
         &["args", "include"],
         &["model"],
-        &["options", "recognize", "roles"],
+        &["options", "recognize", "roles", "target"],
         &["check", "repair", "shared"],
         &["fallback"],
         &["expand"],

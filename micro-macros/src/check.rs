@@ -43,7 +43,7 @@ pub(crate) fn check(service: &ServiceImpl, table: &Table, errors: &mut Errors) {
     for member in &service.members {
         match member {
             Member::Handler(handler) => check_handler(handler, service, table, errors),
-            _ => errors.check(members::only_methods(member, service, table)),
+            _ => errors.check(members::only_methods(member, service)),
         }
     }
     errors.check(members::is_complete(service, table));

@@ -1,6 +1,7 @@
 //! Collects mistakes, so that one compile shows all of them.
 
 use proc_macro2::TokenStream;
+use quote::ToTokens;
 use syn::{Error, Result};
 
 /// The mistakes found so far.
@@ -35,5 +36,35 @@ impl Errors {
     pub(crate) fn into_tokens(self) -> TokenStream {
         self.0
             .map_or_else(TokenStream::new, Error::into_compile_error)
+    }
+}
+
+/// Tokens as a person would write them.
+pub(crate) fn shown(tokens: &impl ToTokens) -> String {
+    let mut text = tokens.to_token_stream().to_string();
+    for (spaced, tight) in [
+        (" :: ", "::"),
+        (" < ", "<"),
+        (" >", ">"),
+        (" ,", ","),
+        ("& ", "&"),
+        (" : ", ": "),
+    ] {
+        text = text.replace(spaced, tight);
+    }
+    text.replace("< ", "<")
+}
+
+#[cfg(test)]
+mod tests {
+    use quote::quote;
+
+    use super::shown;
+
+    #[test]
+    fn tokens_are_shown_as_written() {
+        assert_eq!(shown(&quote!(my::With<T, U>)), "my::With<T, U>");
+        assert_eq!(shown(&quote!(<T: Clone>)), "<T: Clone>");
+        assert_eq!(shown(&quote!(English)), "English");
     }
 }

@@ -64,7 +64,7 @@ fn implementation(service: &ServiceImpl, table: &Table) -> TokenStream {
         Member::Handler(handler) => expand_handler(handler, table),
         other => other.to_token_stream(),
     });
-    service.with(&quote! { #options #(#members)* })
+    service.with(quote! { #options #(#members)* })
 }
 
 /// What a companion table hands over.

@@ -43,10 +43,9 @@ pub(crate) fn fallback(mut service: ServiceImpl, table: &Table) -> TokenStream {
             },
         }
     }
-    let missing = missing(&service, table).into_iter();
-    let stubs = missing.filter(|_| table.names_messages);
+    let stubs = missing(&service, table).into_iter();
     members.extend(stubs.map(|rpc| stub(rpc, table)));
-    let service_impl = service.with(&members);
+    let service_impl = service.with(members);
     let helpers = (!helpers.is_empty()).then(|| inherent(&service, &helpers));
     quote! { #service_impl #helpers }
 }

@@ -2,6 +2,8 @@
 //! use the runtime.
 
 mod args;
+#[cfg(test)]
+mod args_tests;
 mod check;
 mod errors;
 mod expand;
@@ -15,9 +17,13 @@ mod options;
 mod recognize;
 mod repair;
 mod roles;
+#[cfg(test)]
+mod rules_tests;
 mod shared;
 mod table;
 mod target;
+#[cfg(test)]
+mod tests;
 
 use proc_macro::TokenStream;
 

@@ -1,7 +1,7 @@
 //! The annotated impl as the other stages see it: signatures are parsed, bodies stay raw tokens, so that
 //! a half-typed body still expands.
 
-use proc_macro2::{Delimiter, Group, Ident, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
 use syn::parse::discouraged::Speculative;
@@ -20,6 +20,8 @@ pub(crate) struct ServiceImpl {
     pub(crate) header: ItemImpl,
     pub(crate) service: Path,
     pub(crate) members: Vec<Member>,
+    /// Where the block stands, so that rustc's own errors point at the impl.
+    block: Span,
 }
 
 /// One item of the impl.
@@ -48,19 +50,14 @@ pub(crate) struct Handler {
 impl ServiceImpl {
     /// Reads an impl of a trait. Mistakes in `#[rpc(…)]` go to `errors` and are left out.
     pub(crate) fn from_tokens(item: TokenStream, errors: &mut Errors) -> Result<Self> {
-        let (mut header, body) = split(item)?;
-        header.extend([TokenTree::from(Group::new(
-            Delimiter::Brace,
-            TokenStream::new(),
-        ))]);
-        let mut header: ItemImpl = syn::parse2(header)?;
+        let (mut header, body) = header(item)?;
         let Some((None, service, _)) = header.trait_.clone() else {
             return Err(Error::new_spanned(
                 &header.self_ty,
                 "expected the impl of a trait",
             ));
         };
-        let (inner, mut members) = members.parse2(body)?;
+        let (inner, mut members) = members.parse2(body.stream())?;
         header.attrs.extend(inner);
         for member in &mut members {
             if let Member::Handler(handler) = member {
@@ -71,7 +68,14 @@ impl ServiceImpl {
             header,
             service,
             members,
+            block: body.span(),
         })
+    }
+
+    /// The service as the user calls it.
+    pub(crate) fn name(&self) -> String {
+        let last = self.service.segments.last();
+        last.map_or_else(String::new, |last| last.ident.to_string())
     }
 
     pub(crate) fn handlers(&self) -> impl Iterator<Item = &Handler> {
@@ -82,7 +86,9 @@ impl ServiceImpl {
     }
 
     /// The impl with `members` in its block.
-    pub(crate) fn with(&self, members: &TokenStream) -> TokenStream {
+    pub(crate) fn with(&self, members: TokenStream) -> TokenStream {
+        let mut block = Group::new(Delimiter::Brace, members);
+        block.set_span(self.block);
         let ItemImpl {
             attrs,
             unsafety,
@@ -94,7 +100,7 @@ impl ServiceImpl {
         let (service, where_clause) = (&self.service, &generics.where_clause);
         quote! {
             #[allow(refining_impl_trait, reason = "a handler may say more of its reply than the trait does")]
-            #(#attrs)* #unsafety #impl_token #generics #service for #self_ty #where_clause { #members }
+            #(#attrs)* #unsafety #impl_token #generics #service for #self_ty #where_clause #block
         }
     }
 
@@ -146,15 +152,15 @@ impl Handler {
     }
 }
 
-/// Splits `impl … { … }` before its block, so that the header is parsed even where the block cannot be.
-pub(crate) fn split(item: TokenStream) -> Result<(TokenStream, TokenStream)> {
+/// Takes `impl … { … }` apart, so that the header is parsed even where the block cannot be.
+pub(crate) fn header(item: TokenStream) -> Result<(ItemImpl, Group)> {
     let mut tokens: Vec<TokenTree> = item.into_iter().collect();
-    match tokens.pop() {
-        Some(TokenTree::Group(body)) if body.delimiter() == Delimiter::Brace => {
-            Ok((tokens.into_iter().collect(), body.stream()))
-        }
-        last => Err(Error::new_spanned(last, "expected a block")),
-    }
+    let body = match tokens.pop() {
+        Some(TokenTree::Group(body)) if body.delimiter() == Delimiter::Brace => body,
+        last => return Err(Error::new_spanned(last, "expected a block")),
+    };
+    tokens.push(Group::new(Delimiter::Brace, TokenStream::new()).into());
+    Ok((syn::parse2(tokens.into_iter().collect())?, body))
 }
 
 /// `#[rpc(…)]`, or the same with the runtime's name before it.

@@ -1,5 +1,7 @@
 //! Finds the name that somebody meant.
 
+use std::fmt::Display;
+
 /// The candidate that differs least from `name`, if it is near enough to be a slip.
 pub(crate) fn nearest<'a>(
     name: &str,
@@ -22,7 +24,7 @@ pub(crate) fn suggestion(name: &str, candidates: &[&str]) -> String {
 }
 
 /// `` `a`, `b`, `c` ``
-pub(crate) fn list(names: &[&str]) -> String {
+pub(crate) fn list(names: &[impl Display]) -> String {
     let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
     quoted.join(", ")
 }

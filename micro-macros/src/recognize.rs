@@ -2,8 +2,8 @@
 //! known: a path, an alias or a renamed import is nobody's business but rustc's.
 
 use syn::{
-    Attribute, FnArg, GenericArgument, GenericParam, Ident, PathArguments, PathSegment, Receiver,
-    Signature, Type, TypeParamBound,
+    Attribute, FnArg, GenericArgument, GenericParam, Ident, PatType, PathArguments, PathSegment,
+    Receiver, Signature, Type, TypeParamBound,
 };
 
 use crate::model::Handler;
@@ -112,8 +112,12 @@ pub(crate) fn is_request(ty: &Type, rpc: &Rpc) -> bool {
     is_message(streaming(ty).unwrap_or(ty), &rpc.request)
 }
 
+pub(crate) fn are_swapped(first: &PatType, second: &PatType, rpc: &Rpc) -> bool {
+    is_request(&first.ty, rpc) && is_context(&second.ty, rpc)
+}
+
 /// A stream for a single request, or a single request for a stream.
-pub(crate) fn is_wrong_request(ty: &Type, rpc: &Rpc) -> bool {
+pub(crate) fn is_miscounted(ty: &Type, rpc: &Rpc) -> bool {
     match rpc.kind.streams_requests() {
         true => is_message(ty, &rpc.request),
         false => streaming(ty).is_some_and(|ty| is_message(ty, &rpc.request)),
@@ -153,7 +157,11 @@ pub(crate) fn is_generic(signature: &Signature) -> bool {
 }
 
 fn is_impl_argument(input: &FnArg) -> bool {
-    matches!(input, FnArg::Typed(argument) if matches!(*argument.ty, Type::ImplTrait(_)))
+    matches!(input, FnArg::Typed(argument) if is_impl(&argument.ty))
+}
+
+pub(crate) fn is_impl(ty: &Type) -> bool {
+    matches!(peel(ty), Type::ImplTrait(_))
 }
 
 /// The `T` of `Pin<Box<dyn Future<Output = T>>>`.

@@ -6,8 +6,8 @@ use syn::{FnArg, Generics, PatType, ReturnType, Signature, parse_quote};
 
 use crate::model::Handler;
 use crate::recognize::{
-    future_output, is_by_value, is_context, is_exclusive, is_generic, is_impl_stream, is_reply,
-    is_request, is_rewritten, is_wrong_output, is_wrong_request, result,
+    are_swapped, future_output, is_by_value, is_context, is_exclusive, is_generic, is_impl,
+    is_impl_stream, is_miscounted, is_reply, is_request, is_rewritten, is_wrong_output, result,
 };
 use crate::table::{Rpc, Table};
 
@@ -30,7 +30,10 @@ impl Repair<'_> {
             self.repair_output(&mut repaired.signature),
         ];
         if fits.contains(&false) {
-            repaired.attributes = parse_quote! { #[allow(unreachable_code, unused_variables)] };
+            let conditions = self.handler.conditions();
+            repaired.attributes = parse_quote! {
+                #(#conditions)* #[allow(unreachable_code, unused_variables)]
+            };
             repaired.body = unreachable(&repaired.signature, self.table);
         }
         repaired
@@ -74,25 +77,27 @@ impl Repair<'_> {
 
     fn repair_arguments(&self, signature: &mut Signature) -> bool {
         let receiver = signature.receiver().cloned().map(FnArg::Receiver);
-        let arguments: Vec<PatType> = self.handler.arguments().into_iter().cloned().collect();
+        let arguments = self.handler.arguments();
+        let context = arguments
+            .iter()
+            .find(|argument| is_context(&argument.ty, self.rpc));
+        let request = arguments
+            .iter()
+            .find(|argument| is_request(&argument.ty, self.rpc));
         let (context, request) = match arguments.as_slice() {
-            [first, second] if !is_request(&first.ty, self.rpc) => (Some(first), Some(second)),
-            _ => (
-                arguments
-                    .iter()
-                    .find(|argument| is_context(&argument.ty, self.rpc)),
-                arguments
-                    .iter()
-                    .find(|argument| is_request(&argument.ty, self.rpc)),
-            ),
+            [first, second] if !are_swapped(first, second, self.rpc) => (Some(first), Some(second)),
+            _ => (context, request),
         };
         let runtime = &self.table.runtime;
-        let context = context
+        let context: PatType = context
+            .copied()
             .cloned()
             .unwrap_or_else(|| parse_quote! { _: #runtime::Context });
         let right = self.table.request(self.rpc);
-        let is_wrong = request.is_some_and(|request| is_wrong_request(&request.ty, self.rpc));
-        let mut request = request
+        let is_wrong = request
+            .is_some_and(|request| is_miscounted(&request.ty, self.rpc) || is_impl(&request.ty));
+        let mut request: PatType = request
+            .copied()
             .cloned()
             .unwrap_or_else(|| parse_quote! { _: #right });
         if is_wrong {

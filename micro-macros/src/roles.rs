@@ -1,38 +1,51 @@
 //! Which method of the .proto each handler serves.
 
+use syn::ext::IdentExt;
+
 use crate::model::{Handler, ServiceImpl};
 use crate::nearest::nearest;
 use crate::table::{Rpc, Table};
 
-/// The RPC that a handler serves: the one of its name, or the missing one whose name is nearest.
+/// The RPC that a handler serves: the one of its name, or the free one whose name is nearest.
 pub(crate) fn meant<'t>(
     handler: &Handler,
     service: &ServiceImpl,
     table: &'t Table,
 ) -> Option<&'t Rpc> {
     table.rpc(handler.name()).or_else(|| {
-        let is_free = |rpc: &&Rpc| {
-            service.handlers().all(|other| {
-                table
-                    .rpc(other.name())
-                    .is_none_or(|taken| taken.method != rpc.method)
-            })
-        };
-        let free = table.rpcs.iter().filter(is_free);
-        let names: Vec<String> = free.map(|rpc| rpc.method.to_string()).collect();
-        let name = handler.name().to_string();
-        nearest(&name, names.iter().map(String::as_str)).and_then(|name| table.named(name))
+        let free: Vec<_> = table
+            .rpcs
+            .iter()
+            .filter(|rpc| !has_handler(rpc, service))
+            .collect();
+        let names: Vec<_> = free
+            .iter()
+            .map(|rpc| rpc.method.unraw().to_string())
+            .collect();
+        let name = handler.name().unraw().to_string();
+        let nearest = nearest(&name, names.iter().map(String::as_str))?;
+        free.into_iter().find(|rpc| rpc.method.unraw() == nearest)
     })
 }
 
-/// The RPCs that no handler serves.
+/// The RPCs that no handler serves, not even under a misspelt name.
 pub(crate) fn missing<'t>(service: &ServiceImpl, table: &'t Table) -> Vec<&'t Rpc> {
-    let served: Vec<_> = service
+    if service.is_partly_hidden() {
+        return vec![];
+    }
+    let served = service
         .handlers()
-        .filter_map(|handler| meant(handler, service, table))
-        .collect();
-    let is_missing = |rpc: &&Rpc| {
-        !service.is_partly_hidden() && served.iter().all(|served| served.method != rpc.method)
-    };
-    table.rpcs.iter().filter(is_missing).collect()
+        .filter_map(|handler| meant(handler, service, table));
+    let served: Vec<_> = served.map(|rpc| &rpc.method).collect();
+    table
+        .rpcs
+        .iter()
+        .filter(|rpc| !served.contains(&&rpc.method))
+        .collect()
+}
+
+fn has_handler(rpc: &Rpc, service: &ServiceImpl) -> bool {
+    service
+        .handlers()
+        .any(|handler| handler.name().unraw() == rpc.method.unraw())
 }

@@ -13,9 +13,6 @@ pub(crate) struct Table {
     pub(crate) service: Ident,
     /// Where the service stands, as `greeter.proto:5`.
     pub(crate) place: String,
-    /// Whether the trait has a hidden supertrait that names the messages of each method, so that an
-    /// impl can write `Self::__say_hello_request` without importing them.
-    pub(crate) names_messages: bool,
     pub(crate) rpcs: Vec<Rpc>,
 }
 
@@ -51,13 +48,9 @@ impl Table {
             .find(|rpc| rpc.method.unraw() == method.unraw())
     }
 
-    pub(crate) fn named(&self, method: &str) -> Option<&Rpc> {
-        self.rpcs.iter().find(|rpc| rpc.method.unraw() == method)
-    }
-
     /// The type of a method's request argument, for a repaired signature.
     pub(crate) fn request(&self, rpc: &Rpc) -> Type {
-        let (runtime, message) = (&self.runtime, self.message(rpc, &rpc.request, "request"));
+        let (runtime, message) = (&self.runtime, message(rpc, "request"));
         match rpc.kind.streams_requests() {
             true => parse_quote! { #runtime::Streaming<#message> },
             false => message,
@@ -66,21 +59,20 @@ impl Table {
 
     /// The return type of a method, for a repaired signature.
     pub(crate) fn output(&self, rpc: &Rpc) -> Type {
-        let (runtime, message) = (&self.runtime, self.message(rpc, &rpc.reply, "reply"));
+        let (runtime, message) = (&self.runtime, message(rpc, "reply"));
         let reply: Type = match rpc.kind.streams_replies() {
             true => parse_quote! { #runtime::Streaming<#message> },
             false => message,
         };
         parse_quote! { ::core::result::Result<#reply, #runtime::Status> }
     }
+}
 
-    fn message(&self, rpc: &Rpc, message: &Message, role: &str) -> Type {
-        if self.names_messages {
-            let name = format_ident!("__{}_{role}", rpc.method);
-            return parse_quote! { Self::#name };
-        }
-        syn::parse_str(message.shown()).unwrap_or_else(|_| parse_quote! { () })
-    }
+/// The trait has a hidden supertrait that names the messages, so that an impl can name them without
+/// importing them.
+fn message(rpc: &Rpc, role: &str) -> Type {
+    let name = format_ident!("__{}_{role}", rpc.method);
+    parse_quote! { Self::#name }
 }
 
 impl Rpc {
@@ -149,10 +141,7 @@ impl Parse for Table {
         let name = service.call(Ident::parse_any)?;
         let _full_name: LitStr = service.parse()?;
         let place = service.parse::<LitStr>()?.value();
-        let names_messages = peek_word(input, "messages");
-        if names_messages {
-            input.parse::<Ident>()?;
-        }
+        word(input, "messages")?;
         let mut rpcs = Vec::new();
         while peek_word(input, "rpc") {
             rpcs.push(section(input, "rpc")?.parse()?);
@@ -161,7 +150,6 @@ impl Parse for Table {
             runtime,
             service: name,
             place,
-            names_messages,
             rpcs,
         })
     }
@@ -204,15 +192,19 @@ impl Parse for Message {
     }
 }
 
-/// The content of `word(…)`.
-fn section<'a>(input: ParseStream<'a>, word: &str) -> Result<ParseBuffer<'a>> {
-    if !peek_word(input, word) {
-        return Err(input.error(format!("expected `{word}(…)`")));
-    }
-    input.call(Ident::parse_any)?;
+/// The content of `name(…)`.
+fn section<'a>(input: ParseStream<'a>, name: &str) -> Result<ParseBuffer<'a>> {
+    word(input, name)?;
     let content;
     parenthesized!(content in input);
     Ok(content)
+}
+
+fn word(input: ParseStream<'_>, expected: &str) -> Result<()> {
+    match peek_word(input, expected) {
+        true => input.call(Ident::parse_any).map(|_| ()),
+        false => Err(input.error(format!("expected `{expected}`"))),
+    }
 }
 
 fn peek_word(input: ParseStream<'_>, word: &str) -> bool {

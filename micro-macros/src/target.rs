@@ -1,15 +1,18 @@
 //! What `#[service]` stands on: the impl of a service trait, or something that it does not belong on.
 
-use proc_macro2::{Delimiter, Group, Ident, TokenStream, TokenTree};
+use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{Error, ItemImpl, Path, PathArguments, Result};
+
+use crate::errors::shown;
+use crate::model::header;
 
 /// The path of the service's trait, which is also the path of its companion table.
 pub(crate) fn service_path(item: &TokenStream) -> Result<Path> {
     let keyword = keyword(item);
     match keyword.as_ref().map(ToString::to_string).as_deref() {
         Some("impl") => {
-            let header = header(item)?;
+            let (header, _) = header(item.clone())?;
             let service = has_trait(&header)?;
             is_not_subscriber(&service)?;
             Ok(without_generics(service))
@@ -66,10 +69,10 @@ fn has_trait(header: &ItemImpl) -> Result<Path> {
     match &header.trait_ {
         Some((_, path, _)) => Ok(path.clone()),
         None => {
-            let ty = header.self_ty.to_token_stream();
+            let ty = shown(&header.self_ty);
             let message =
                 format!("`#[service]` needs the service trait here, as in `impl Greeter for {ty}`");
-            Err(Error::new_spanned(ty, message))
+            Err(Error::new_spanned(&header.self_ty, message))
         }
     }
 }
@@ -85,13 +88,6 @@ fn is_not_subscriber(service: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-fn header(item: &TokenStream) -> Result<ItemImpl> {
-    let mut tokens: Vec<TokenTree> = item.clone().into_iter().collect();
-    tokens.pop();
-    tokens.push(Group::new(Delimiter::Brace, TokenStream::new()).into());
-    syn::parse2(tokens.into_iter().collect())
 }
 
 fn without_generics(mut path: Path) -> Path {

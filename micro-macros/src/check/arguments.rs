@@ -5,7 +5,7 @@ use quote::ToTokens;
 use syn::{Error, Result};
 
 use crate::model::Handler;
-use crate::recognize::{is_context, is_request, is_wrong_request};
+use crate::recognize::{are_swapped, is_context, is_miscounted, is_request};
 use crate::table::Rpc;
 
 pub(super) fn takes_context_and_request(handler: &Handler, rpc: &Rpc) -> Result<()> {
@@ -31,7 +31,7 @@ pub(super) fn takes_context_and_request(handler: &Handler, rpc: &Rpc) -> Result<
 
 pub(super) fn in_order(handler: &Handler, rpc: &Rpc) -> Result<()> {
     match handler.arguments().as_slice() {
-        [first, second] if is_request(&first.ty, rpc) && is_context(&second.ty, rpc) => {
+        [first, second] if are_swapped(first, second, rpc) => {
             let inputs = &handler.signature.inputs;
             let arguments = inputs
                 .pairs()
@@ -48,7 +48,7 @@ pub(super) fn in_order(handler: &Handler, rpc: &Rpc) -> Result<()> {
 
 pub(super) fn takes_one_message(handler: &Handler, rpc: &Rpc) -> Result<()> {
     match handler.arguments().as_slice() {
-        [_, request] if !rpc.kind.streams_requests() && is_wrong_request(&request.ty, rpc) => {
+        [_, request] if !rpc.kind.streams_requests() && is_miscounted(&request.ty, rpc) => {
             Err(Error::new_spanned(
                 &request.ty,
                 format!(
@@ -65,7 +65,7 @@ pub(super) fn takes_one_message(handler: &Handler, rpc: &Rpc) -> Result<()> {
 
 pub(super) fn takes_a_stream(handler: &Handler, rpc: &Rpc) -> Result<()> {
     match handler.arguments().as_slice() {
-        [_, request] if rpc.kind.streams_requests() && is_wrong_request(&request.ty, rpc) => {
+        [_, request] if rpc.kind.streams_requests() && is_miscounted(&request.ty, rpc) => {
             Err(Error::new_spanned(
                 &request.ty,
                 format!(

@@ -1,9 +1,11 @@
 //! What stands in the impl: every method of the .proto, and nothing else.
 
-use quote::ToTokens;
+use proc_macro2::Ident;
 use syn::{Error, Result};
 
+use crate::errors::shown;
 use crate::model::{Handler, Member, ServiceImpl};
+use crate::nearest::list;
 use crate::recognize::{is_async_trait, is_context, is_rewritten};
 use crate::roles::{meant, missing};
 use crate::table::Table;
@@ -24,54 +26,41 @@ pub(super) fn no_async_trait(service: &ServiceImpl) -> Result<()> {
     }
 }
 
-pub(super) fn only_methods(member: &Member, service: &ServiceImpl, table: &Table) -> Result<()> {
-    let ty = service.header.self_ty.to_token_stream();
+pub(super) fn only_methods(member: &Member, service: &ServiceImpl) -> Result<()> {
     let message = match member {
         Member::Handler(_) | Member::Verbatim(_) => return Ok(()),
-        Member::Const(name, _) => {
+        Member::Const(name, _) => is_no_rpc(name, service),
+        Member::Type(name, _) => {
             format!(
-                "`{name}` is not an RPC of `{}`; move it to `impl {ty} {{ … }}`",
-                table.service
+                "`{name}` is not an RPC of `{}`; move it out of the impl",
+                service.name()
             )
         }
-        Member::Type(name, _) => format!(
-            "`{name}` is not an RPC of `{}`; move it out of the impl",
-            table.service
-        ),
         Member::MacroCall(path, _) => format!(
             "`#[service]` cannot see the methods that `{}!` writes; write them here, or leave out `#[service]`",
-            path.to_token_stream().to_string().replace(' ', "")
+            shown(path)
         ),
     };
     Err(Error::new_spanned(member, message))
 }
 
 pub(super) fn is_known(handler: &Handler, service: &ServiceImpl, table: &Table) -> Result<()> {
-    let (name, trait_name) = (handler.name(), &table.service);
+    let name = handler.name();
     if table.rpc(name).is_some() {
         return Ok(());
     }
+    let unknown = format!("`{}` has no RPC `{name}`", service.name());
     let message = match meant(handler, service, table) {
-        Some(rpc) => format!(
-            "`{trait_name}` has no RPC `{name}`; did you mean `{}` ({})?",
-            rpc.method, rpc.place
-        ),
-        None if is_rpc_like(handler, table) => {
-            let names = table
+        Some(rpc) => format!("{unknown}; did you mean `{}` ({})?", rpc.method, rpc.place),
+        None if takes_context(handler, table) => {
+            let names: Vec<_> = table
                 .rpcs
                 .iter()
-                .map(|rpc| format!("`{}`", rpc.method))
-                .collect::<Vec<_>>()
-                .join(", ");
-            format!(
-                "`{trait_name}` has no RPC `{name}` ({}); it has {names}",
-                table.place
-            )
+                .map(|rpc| rpc.method.to_string())
+                .collect();
+            format!("{unknown} ({}); it has {}", table.place, list(&names))
         }
-        None => {
-            let ty = service.header.self_ty.to_token_stream();
-            format!("`{name}` is not an RPC of `{trait_name}`; move it to `impl {ty} {{ … }}`")
-        }
+        None => is_no_rpc(name, service),
     };
     Err(Error::new_spanned(name, message))
 }
@@ -81,21 +70,31 @@ pub(super) fn is_complete(service: &ServiceImpl, table: &Table) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let names = missing
-        .iter()
-        .map(|rpc| format!("`{}` ({})", rpc.method, rpc.place))
-        .collect::<Vec<_>>()
-        .join(", ");
     let what = if missing.len() == 1 { "an RPC" } else { "RPCs" };
-    let mut message = format!("`{}` lacks {what}: {names}; add", table.service);
+    let places = missing
+        .iter()
+        .map(|rpc| format!("`{}` ({})", rpc.method, rpc.place));
+    let places = places.collect::<Vec<_>>().join(", ");
+    let mut message = format!("`{}` lacks {what}: {places}; add", service.name());
     for rpc in missing {
         message += &format!("\n\n    {} {{\n        todo!()\n    }}", rpc.signature());
     }
     Err(Error::new_spanned(&service.service, message))
 }
 
+fn is_no_rpc(name: &Ident, service: &ServiceImpl) -> String {
+    let (generics, ty) = (
+        shown(&service.header.generics),
+        shown(&service.header.self_ty),
+    );
+    format!(
+        "`{name}` is not an RPC of `{}`; move it to `impl{generics} {ty} {{ … }}`",
+        service.name()
+    )
+}
+
 /// Whether a function of an unknown name was written to be called by clients.
-fn is_rpc_like(handler: &Handler, table: &Table) -> bool {
+fn takes_context(handler: &Handler, table: &Table) -> bool {
     let is_context = |ty| table.rpcs.iter().all(|rpc| is_context(ty, rpc));
     handler
         .arguments()

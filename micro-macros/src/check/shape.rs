@@ -1,10 +1,10 @@
 //! What every handler is, whatever its method: an `async fn` that borrows itself.
 
 use quote::ToTokens;
-use syn::{Error, Result, Type};
+use syn::{Error, Result};
 
 use crate::model::Handler;
-use crate::recognize::{is_by_value, is_exclusive, is_generic, is_reply};
+use crate::recognize::{is_by_value, is_exclusive, is_generic, is_impl, is_reply};
 use crate::table::Rpc;
 
 /// A plain `fn` that returns a future is fine; one that returns the reply itself is not.
@@ -57,7 +57,7 @@ pub(super) fn is_not_generic(handler: &Handler, _: &Rpc) -> Result<()> {
         return Ok(());
     }
     let mut arguments = handler.arguments().into_iter();
-    let place = match arguments.find(|argument| matches!(*argument.ty, Type::ImplTrait(_))) {
+    let place = match arguments.find(|argument| is_impl(&argument.ty)) {
         Some(argument) => argument.ty.to_token_stream(),
         None => handler.signature.generics.to_token_stream(),
     };

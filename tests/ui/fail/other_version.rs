@@ -9,6 +9,7 @@ macro_rules! Greeter {
         micro_runtime::codegen::service_impl! {
             runtime(micro_runtime)
             service(Greeter "greeter.v1.Greeter" "greeter.proto:6")
+            messages
             events(on_trade "Trade")
             $($input)*
         }

@@ -12,6 +12,7 @@ pub struct Echo;
 
 #[service]
 impl Shapes for Echo {
+    #[rpc(timeout = "1s")]
     async fn unary(&self, _: Context, ping: Ping) -> Result<Pong, Status> {
         Ok(Pong { text: ping.text })
     }
