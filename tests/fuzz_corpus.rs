@@ -1,5 +1,5 @@
 //! Replays what fuzzing has found for the table of reply slots; `fuzz/README.md` says how it was
-//! found.
+//! found. The table's own tests come along with the table.
 
 #[path = "../fuzz/fuzz_targets/slots/steps.rs"]
 mod steps;

@@ -22,10 +22,16 @@ fn main() -> Result<(), Box<dyn Error>> {
             let name = entry.file_stem().unwrap_or_default().to_string_lossy();
             if include {
                 let case = compile(&entry, &folder, &out.join(&*name))?;
-                writeln!(modules, "/// `{name}`.\npub mod {name} {{ include!({case:?}); }}")?;
+                writeln!(
+                    modules,
+                    "/// `{name}`.\npub mod {name} {{ include!({case:?}); }}"
+                )?;
             } else if entry.extension().is_some_and(|ending| ending == "rs") {
                 let golden = entry.canonicalize()?;
-                writeln!(modules, "/// `{name}`.\npub mod golden_{name} {{ include!({golden:?}); }}")?;
+                writeln!(
+                    modules,
+                    "/// `{name}`.\npub mod golden_{name} {{ include!({golden:?}); }}"
+                )?;
             }
         }
     }

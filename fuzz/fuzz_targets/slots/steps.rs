@@ -1,0 +1,338 @@
+//! Reads bytes as steps on the table of reply slots and holds it against a model: a reply reaches
+//! its own call or nobody. The fuzz target and `tests/fuzz_corpus.rs` share it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Poll, Wake, Waker};
+
+/// The table is private to micro-runtime and depends on nothing there, so it is compiled in.
+#[path = "../../../micro-runtime/src/mux/table.rs"]
+mod table;
+
+use table::{Delivery, Key, Table};
+
+/// What a wait ends with when all waits fail. Calls are numbered from 0 and never come this far.
+const FAILED: u64 = u64::MAX;
+/// What a message carries that is no reply to a call that waits.
+const STRAY: u64 = u64::MAX - 1;
+/// As many free slots rest before one is used again, as the table documents it.
+const RESTING: usize = 32;
+/// How many calls a small burst makes at most: enough that slots which rested are used again.
+const SMALL_BURST: u8 = 48;
+/// How many calls a large burst makes: it leaves more free slots than the table keeps.
+const LARGE_BURST: usize = 1100;
+/// How many of them a run makes; they take long.
+const LARGE_BURSTS: u32 = 3;
+
+/// What a run came to, as in "late".
+pub(crate) type Reached = BTreeSet<&'static str>;
+
+/// The table, and what is known of every call that was made on it.
+struct Model {
+    table: Table<u64>,
+    open: Vec<Call>,
+    /// Those of the open calls.
+    in_use: BTreeSet<Name>,
+    /// Those of calls that have ended.
+    old: Vec<Name>,
+    /// Every one so far.
+    used: BTreeSet<Name>,
+    /// What must not be used again, since a reply may still come for it.
+    spent: BTreeSet<Name>,
+    most_open: usize,
+    large_bursts: u32,
+    next: u64,
+    reached: Reached,
+}
+
+/// The slot and the generation that a subject ends in: one name for one subject.
+type Name = (u32, u32);
+
+/// A call that has not ended.
+struct Call {
+    number: u64,
+    key: Key,
+    name: Name,
+    is_unique: bool,
+    wakes: Arc<Wakes>,
+    is_watched: bool,
+    /// What the table holds for it.
+    value: Option<u64>,
+}
+
+/// Counts how often a call was woken.
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+/// Bytes that are read one by one; there is a 0 after the end.
+struct Input<'a>(&'a [u8]);
+
+/// Runs the steps that `bytes` stand for.
+///
+/// # Panics
+///
+/// When the table does what the model does not allow.
+pub(crate) fn run(bytes: &[u8]) -> Reached {
+    let mut input = Input(bytes);
+    let mut model = Model::new();
+    while !input.0.is_empty() {
+        model.step(&mut input);
+    }
+    model.finish();
+    model.reached
+}
+
+impl Model {
+    fn new() -> Self {
+        Self {
+            table: Table::new("i"),
+            open: Vec::new(),
+            in_use: BTreeSet::new(),
+            old: Vec::new(),
+            used: BTreeSet::new(),
+            spent: BTreeSet::new(),
+            most_open: 0,
+            large_bursts: 0,
+            next: 0,
+            reached: Reached::new(),
+        }
+    }
+
+    fn step(&mut self, input: &mut Input<'_>) {
+        match input.byte() % 16 {
+            0..=3 => self.open(false),
+            4 => self.open(true),
+            5..=7 => self.on_open(input, Self::deliver),
+            8 => self.deliver_old(input.position()),
+            9..=11 => self.on_open(input, Self::poll),
+            12 => self.on_open(input, Self::close),
+            13 => self.stray(input),
+            14 => self.fail_all(),
+            _ => self.burst(input.byte()),
+        }
+    }
+
+    /// Every call gets its answer in the end.
+    fn finish(&mut self) {
+        while let Some(at) = self.open.len().checked_sub(1) {
+            self.deliver(at);
+            self.poll(at);
+        }
+        let late = self.table.fail_all(|| STRAY);
+        assert!(late.is_empty(), "nobody waits any more");
+    }
+
+    fn open(&mut self, is_unique: bool) {
+        let (key, subject) = self.table.open(is_unique);
+        let name = subject.strip_prefix("i.").and_then(name_of);
+        let name = name.unwrap_or_else(|| panic!("{subject} is no subject of the table"));
+        assert_eq!(key_of(name), key, "{subject} names its own slot");
+        assert!(self.in_use.insert(name), "{subject} is in use");
+        assert!(
+            !self.spent.contains(&name),
+            "{subject} must not be used again"
+        );
+        let is_new = self.used.insert(name);
+        self.reach(if is_new { "opened" } else { "used again" });
+        self.open.push(Call {
+            number: self.next,
+            key,
+            name,
+            is_unique,
+            wakes: Arc::default(),
+            is_watched: false,
+            value: None,
+        });
+        self.next += 1;
+        self.most_open = self.most_open.max(self.open.len());
+        // A table whose slots are never used again would grow with every call.
+        assert!(
+            (name.0 as usize) < self.most_open + RESTING,
+            "{subject} where at most {} calls were open",
+            self.most_open
+        );
+    }
+
+    /// The one reply of a call, or one more.
+    fn deliver(&mut self, at: usize) {
+        let call = &mut self.open[at];
+        let delivery = self.table.deliver(call.key, call.number);
+        match (delivery, call.value) {
+            (Delivery::Woken(waker), None) => {
+                call.value = Some(call.number);
+                call.check_waker(waker);
+                self.reach("woken");
+            }
+            (Delivery::Late, Some(_)) => self.reach("late"),
+            (delivery, value) => panic!("{delivery:?} for a call that has {value:?}"),
+        }
+    }
+
+    /// A reply to a call that has ended. One to a subject that is in use again is not told from
+    /// the reply to its new call; whoever fears that asks for unique subjects.
+    fn deliver_old(&mut self, at: usize) {
+        if self.old.is_empty() {
+            return;
+        }
+        let name = self.old[at % self.old.len()];
+        if self.in_use.contains(&name) {
+            return;
+        }
+        match self.table.deliver(key_of(name), STRAY) {
+            Delivery::Woken(_) => panic!("{name:?} is no open call's"),
+            Delivery::Late => self.reach("late"),
+            Delivery::Repeated => {
+                self.reach("repeated");
+                assert!(self.spent.insert(name), "its subject has been changed");
+            }
+        }
+    }
+
+    fn poll(&mut self, at: usize) {
+        let call = &mut self.open[at];
+        let waker = Waker::from(Arc::clone(&call.wakes));
+        match (self.table.poll(call.key, &waker), call.value) {
+            (Poll::Ready(value), Some(expected)) => {
+                assert_eq!(value, expected, "call {} has its own reply", call.number);
+                let has_failed = value == FAILED;
+                let is_spent = has_failed || call.is_unique;
+                self.reach(if has_failed { "failed" } else { "replied" });
+                self.end(at, is_spent);
+            }
+            (Poll::Pending, None) => call.is_watched = true,
+            (polled, expected) => panic!("{polled:?} where {expected:?} was expected"),
+        }
+    }
+
+    fn close(&mut self, at: usize) {
+        self.table.close(self.open[at].key);
+        self.reach("closed");
+        self.end(at, true);
+    }
+
+    fn end(&mut self, at: usize, is_spent: bool) {
+        let call = self.open.swap_remove(at);
+        self.in_use.remove(&call.name);
+        if is_spent {
+            self.spent.insert(call.name);
+        }
+        self.old.push(call.name);
+    }
+
+    /// A message to a subject that somebody made up.
+    fn stray(&mut self, input: &mut Input<'_>) {
+        let token = input.text();
+        let name = name_of(&token);
+        assert_eq!(Key::parse(&token), name.map(key_of), "{token:?}");
+        let Some(name) = name else { return };
+        if let Some(at) = self.open.iter().position(|call| call.name == name) {
+            return self.deliver(at);
+        }
+        self.reach("stray");
+        match self.table.deliver(key_of(name), STRAY) {
+            Delivery::Woken(_) => panic!("{token} is no open call's"),
+            Delivery::Late => {}
+            Delivery::Repeated => assert!(self.spent.insert(name), "{token} has been changed"),
+        }
+    }
+
+    fn fail_all(&mut self) {
+        let waiting = self.open.iter().filter(|call| call.value.is_none());
+        let watched = waiting.filter(|call| call.is_watched).count();
+        let wakers = self.table.fail_all(|| FAILED);
+        assert_eq!(wakers.len(), watched, "whoever waits is woken");
+        wakers.into_iter().for_each(Waker::wake);
+        for call in &mut self.open {
+            if call.value.is_none() {
+                call.value = Some(FAILED);
+                call.check_wakes();
+            }
+        }
+    }
+
+    /// Many calls at once, each of which ends at once.
+    fn burst(&mut self, size: u8) {
+        let before = self.open.len();
+        let size = match size {
+            u8::MAX if self.large_bursts < LARGE_BURSTS => {
+                self.large_bursts += 1;
+                LARGE_BURST
+            }
+            size => usize::from(size % SMALL_BURST),
+        };
+        for _ in 0..size {
+            self.open(false);
+        }
+        while self.open.len() > before {
+            let at = self.open.len() - 1;
+            self.deliver(at);
+            self.poll(at);
+        }
+    }
+
+    fn on_open(&mut self, input: &mut Input<'_>, step: fn(&mut Self, usize)) {
+        let at = input.position();
+        if !self.open.is_empty() {
+            step(self, at % self.open.len());
+        }
+    }
+
+    fn reach(&mut self, what: &'static str) {
+        self.reached.insert(what);
+    }
+}
+
+impl Call {
+    fn check_waker(&self, waker: Option<Waker>) {
+        assert_eq!(waker.is_some(), self.is_watched, "call {}", self.number);
+        waker.into_iter().for_each(Waker::wake);
+        self.check_wakes();
+    }
+
+    /// It ends once, so it is woken once; and by its own reply.
+    fn check_wakes(&self) {
+        let wakes = self.wakes.0.load(Ordering::Relaxed);
+        assert_eq!(wakes, usize::from(self.is_watched), "call {}", self.number);
+    }
+}
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Reads the last token of a subject.
+fn name_of(token: &str) -> Option<Name> {
+    let (slot, generation) = token.split_once('-')?;
+    let number = |digits| u32::from_str_radix(digits, 16).ok();
+    Some((number(slot)?, number(generation)?))
+}
+
+fn key_of((slot, generation): Name) -> Key {
+    let key = Key::parse(&format!("{slot:x}-{generation:x}"));
+    key.expect("two numbers in hex are a key")
+}
+
+impl Input<'_> {
+    fn byte(&mut self) -> u8 {
+        let Some((first, rest)) = self.0.split_first() else {
+            return 0;
+        };
+        self.0 = rest;
+        *first
+    }
+
+    /// Which of many.
+    fn position(&mut self) -> usize {
+        usize::from(self.byte())
+    }
+
+    /// A text of at most 15 bytes, any characters.
+    fn text(&mut self) -> String {
+        let length = self.byte() % 16;
+        let letters = (0..length).map(|_| char::from(self.byte()));
+        letters.collect()
+    }
+}

@@ -1,0 +1,138 @@
+//! Descriptor sets that are cut, empty, made by hand or no descriptor sets: an error each, no panic.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
+mod support;
+
+use expect_test::{Expect, expect};
+use micro_build::Config;
+use support::Project;
+
+fn check_set(set: &[u8], expected: &Expect) {
+    let project = Project::new(&[]);
+    let error = Config::new()
+        .out_dir(project.path("out"))
+        .compile_descriptor_set(set)
+        .expect_err("an error");
+    expected.assert_eq(&error.to_string());
+}
+
+fn a_set() -> Vec<u8> {
+    let source =
+        "syntax = \"proto3\";\nimport \"b.proto\";\npackage test;\nmessage M { B b = 1; }\n";
+    let project = Project::new(&[
+        ("a.proto", source),
+        ("b.proto", "syntax = \"proto3\"; package test; message B {}"),
+    ]);
+    let config = Config::new().file_descriptor_set_path(project.path("set.bin"));
+    project.compile(&["a.proto"], config).unwrap();
+    std::fs::read(project.path("set.bin")).unwrap()
+}
+
+#[test]
+fn a_truncated_set() {
+    let set = a_set();
+    check_set(
+        &set[..set.len() - 3],
+        &expect![
+            "this is not a complete `FileDescriptorSet`: failed to decode Protobuf message: buffer underflow"
+        ],
+    );
+}
+
+#[test]
+fn a_set_that_is_none() {
+    check_set(
+        b"syntax = \"proto3\";",
+        &expect![
+            "this is not a complete `FileDescriptorSet`: failed to decode Protobuf message: invalid wire type value: 7"
+        ],
+    );
+}
+
+#[test]
+fn a_set_without_its_imports() {
+    let set = a_set();
+    // The first file is what the second imports: tag, one byte of length, the file.
+    let first = usize::from(set[1]) + 2;
+    check_set(
+        &set[first..],
+        &expect!["a.proto:2: imported file 'b.proto' has not been added"],
+    );
+}
+
+#[test]
+fn every_cut_of_a_set_is_survived() {
+    let set = a_set();
+    let project = Project::new(&[]);
+    for end in 0..set.len() {
+        let config = Config::new().out_dir(project.path("out"));
+        // A cut between two files leaves a set that is complete.
+        let _ = config.compile_descriptor_set(&set[..end]);
+    }
+}
+
+/// A set of one file with a package and a service, which no compiler would write like this.
+fn a_set_by_hand(package: &str, service: &str) -> Vec<u8> {
+    let file = prost_types::FileDescriptorProto {
+        name: Some("a.proto".to_owned()),
+        package: Some(package.to_owned()),
+        service: vec![prost_types::ServiceDescriptorProto {
+            name: Some(service.to_owned()),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    prost::Message::encode_to_vec(&prost_types::FileDescriptorSet { file: vec![file] })
+}
+
+#[test]
+fn a_package_that_is_a_path() {
+    check_set(
+        &a_set_by_hand("../../x", "S"),
+        &expect!["a.proto: package `../../x` is not a name"],
+    );
+}
+
+#[test]
+fn a_service_that_is_no_name() {
+    check_set(
+        &a_set_by_hand("x", "S \"}"),
+        &expect![[r#"a.proto: service `S "}` becomes no name in Rust"#]],
+    );
+}
+
+#[test]
+fn a_set_with_a_cycle() {
+    let file = |name: &str, import: &str| prost_types::FileDescriptorProto {
+        name: Some(name.to_owned()),
+        dependency: vec![import.to_owned()],
+        ..Default::default()
+    };
+    let file = vec![file("a.proto", "b.proto"), file("b.proto", "a.proto")];
+    let set = prost_types::FileDescriptorSet { file };
+    check_set(
+        &prost::Message::encode_to_vec(&set),
+        &expect!["import cycle: a.proto -> b.proto -> a.proto"],
+    );
+}
+
+#[test]
+fn a_set_with_source_information_for_nothing() {
+    let file = prost_types::FileDescriptorProto {
+        name: Some("a.proto".to_owned()),
+        message_type: vec![prost_types::DescriptorProto {
+            name: Some("M".to_owned()),
+            ..Default::default()
+        }],
+        source_code_info: Some(prost_types::SourceCodeInfo::default()),
+        ..Default::default()
+    };
+    let set = prost_types::FileDescriptorSet { file: vec![file] };
+    let project = Project::new(&[]);
+    let config = Config::new().out_dir(project.path("out"));
+    config
+        .compile_descriptor_set(&prost::Message::encode_to_vec(&set))
+        .unwrap();
+    assert!(project.output("_.rs").contains("pub struct M"));
+}
