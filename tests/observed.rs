@@ -125,6 +125,7 @@ async fn calls_are_counted(scene: &Scene) {
     let data = b"counted".into();
     scene.client.panic(Blob { data }).await.unwrap_err();
     overload(scene).await;
+    reply_elsewhere(scene).await;
     let snapshot = scene.snapshotter.snapshot().into_vec();
     let value = |name: &str, label: &str| {
         snapshot.iter().find_map(|(key, _, _, value)| {
@@ -147,6 +148,20 @@ async fn calls_are_counted(scene: &Scene) {
         assert!(in_flight.contains("0.0"), "{in_flight}");
     }
     assert_eq!(value("rpc.server.shed", rest), counter(1));
+    assert_eq!(value("rpc.server.dropped", echo), counter(1));
+}
+
+/// A request whose reply would go where no reply may go.
+async fn reply_elsewhere(scene: &Scene) {
+    scene.log.clear();
+    let nats = scene.bus.nats().unwrap();
+    let subject = "behavior.v1.Behavior.Echo";
+    let published = nats.publish_with_reply(subject, "admin.delete", "".into());
+    published.await.unwrap();
+    let text = "dropped a request: its reply subject is outside the allowed prefixes";
+    while scene.log.events(text).is_empty() {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// One call more than the server's limit.

@@ -21,12 +21,15 @@ pub(super) fn emit(scope: &Scope<'_>) -> TokenStream {
         .map(|method| method_descriptor(method, scope));
     let count = proc_macro2::Literal::usize_unsuffixed(scope.methods.len());
     let service = service_descriptor(scope);
+    let version = env!("CARGO_PKG_VERSION");
     quote! {
         #allow
         static #descriptors: [#rt::MethodDescriptor; #count] = [#(#methods),*];
 
         #allow
         static #descriptor: #rt::ServiceDescriptor = #service;
+
+        const _: () = #rt::codegen::written_by(#version);
     }
 }
 

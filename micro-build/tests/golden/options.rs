@@ -264,6 +264,7 @@ static __MICRO_Orders: ::micro_runtime::ServiceDescriptor = ::micro_runtime::Ser
     .queue_group("workers")
     .description("Keeps orders.")
     .file_descriptor_set(::core::include_bytes!("golden.options.v1.fds.bin"));
+const _: () = ::micro_runtime::codegen::written_by("0.1.0");
 /// Is no longer run.
 ///
 /// From `service Archive` in `options.proto`.
@@ -359,6 +360,7 @@ static __MICRO_Archive: ::micro_runtime::ServiceDescriptor = ::micro_runtime::Se
     .queue_group("-")
     .description("Is no longer run.")
     .file_descriptor_set(::core::include_bytes!("golden.options.v1.fds.bin"));
+const _: () = ::micro_runtime::codegen::written_by("0.1.0");
 #[doc(hidden)]
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 #[macro_export]

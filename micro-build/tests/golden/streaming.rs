@@ -368,6 +368,7 @@ static __MICRO_Numbers: ::micro_runtime::ServiceDescriptor = ::micro_runtime::Se
     .version(::core::env!("CARGO_PKG_VERSION"))
     .description("Every kind of method.")
     .file_descriptor_set(::core::include_bytes!("golden.streaming.v1.fds.bin"));
+const _: () = ::micro_runtime::codegen::written_by("0.1.0");
 #[doc(hidden)]
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 #[macro_export]

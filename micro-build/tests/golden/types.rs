@@ -305,6 +305,7 @@ static __MICRO_Types: ::micro_runtime::ServiceDescriptor = ::micro_runtime::Serv
     .version(::core::env!("CARGO_PKG_VERSION"))
     .description("Types from everywhere, and names that are Rust's own.")
     .file_descriptor_set(::core::include_bytes!("golden.types.v1.fds.bin"));
+const _: () = ::micro_runtime::codegen::written_by("0.1.0");
 #[doc(hidden)]
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 #[macro_export]

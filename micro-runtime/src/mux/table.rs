@@ -86,6 +86,10 @@ impl<T> Table<T> {
         let index = self.take_free();
         let inbox = &self.inbox;
         let slot = &mut self.slots[index as usize];
+        if is_unique && slot.subject.is_some() {
+            // Whoever answered an earlier call knows this subject.
+            slot.renew();
+        }
         slot.state = State::Waiting(None);
         slot.is_unique = is_unique;
         let generation = slot.generation;

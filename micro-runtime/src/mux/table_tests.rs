@@ -65,7 +65,12 @@ fn a_second_reply_changes_the_subject() {
 fn a_unique_subject_is_never_used_again() {
     let mut table = Table::new("i");
     let mut seen = std::collections::HashSet::new();
-    for _ in 0..1000 {
+    for number in 0..1000 {
+        // Ordinary calls of the same connection in between: their subjects are used again.
+        let (key, subject) = table.open(false);
+        seen.insert(subject.to_string());
+        table.deliver(key, number);
+        assert_eq!(table.poll(key, &waker()), Poll::Ready(number));
         let (key, subject) = table.open(true);
         assert!(seen.insert(subject.to_string()));
         table.deliver(key, 1);

@@ -104,6 +104,11 @@ impl Drop for Meter {
     }
 }
 
+/// A request was dropped, since its reply would go where no reply may go.
+pub(crate) fn dropped(name: &'static str) {
+    counter!("rpc.server.dropped", "name" => name).increment(1);
+}
+
 /// The connection to NATS is back.
 pub(crate) fn reconnected() {
     counter!("nats.client.reconnects").increment(1);

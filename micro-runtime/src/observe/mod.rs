@@ -17,7 +17,7 @@ use crate::descriptor::MethodDescriptor;
 use crate::status::Code;
 
 use meter::Meter;
-pub(crate) use meter::{Meters, reconnected};
+pub(crate) use meter::{Meters, dropped, reconnected};
 pub(crate) use trace::{extract, inject};
 
 /// `rpc.system`: who carries the call.

@@ -35,4 +35,6 @@ impl Meter {
     pub(crate) fn end(&mut self, _: Option<Code>) {}
 }
 
+pub(crate) fn dropped(_: &'static str) {}
+
 pub(crate) fn reconnected() {}

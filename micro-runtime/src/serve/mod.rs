@@ -18,6 +18,7 @@ use crate::context::Context;
 use crate::descriptor::{MethodDescriptor, ServiceDescriptor};
 use crate::endpoint::Handler;
 use crate::metadata::Metadata;
+use crate::observe;
 use crate::observe::Meters;
 use crate::options::{MethodOptions, Timeouts};
 use crate::pace::Pace;
@@ -80,6 +81,10 @@ pub(crate) enum Phase {
     Closing,
 }
 
+/// Says once that a loop has stopped, at its end at the latest: who waits for all loops must not
+/// wait for one that ended with its connection.
+struct Stopped(Option<mpsc::UnboundedSender<()>>);
+
 /// Counts what runs, and says no above the limit. Never waits.
 pub(crate) struct Gate {
     limit: usize,
@@ -96,6 +101,7 @@ pub(crate) async fn run(
     mut phase: watch::Receiver<Phase>,
     stopped: mpsc::UnboundedSender<()>,
 ) {
+    let mut stopped = Stopped(Some(stopped));
     let mut current = Phase::Serving;
     loop {
         // Looked at before every message: a loop that is never idle does not come to `changed`.
@@ -106,7 +112,7 @@ pub(crate) async fn run(
                 Phase::Serving => {}
                 Phase::Stopping => {
                     subscription.stop().await;
-                    let _ = stopped.send(());
+                    stopped.say();
                 }
                 Phase::Closing => subscription.close().await,
             }
@@ -121,6 +127,20 @@ pub(crate) async fn run(
                 return;
             },
         }
+    }
+}
+
+impl Stopped {
+    fn say(&mut self) {
+        if let Some(sender) = self.0.take() {
+            let _ = sender.send(());
+        }
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        self.say();
     }
 }
 
@@ -235,13 +255,14 @@ impl Shared {
     /// Where the answer goes; `None`, with a word in the log, if no answer may be sent there.
     ///
     /// Publishing wherever a caller says would lend him the rights of this service.
-    fn reply_subject(&self, message: &Message, name: &str) -> Option<Subject> {
+    fn reply_subject(&self, message: &Message, name: &'static str) -> Option<Subject> {
         let reply = message.reply.as_ref()?;
         let is_allowed = self
             .reply_prefixes
             .iter()
             .any(|prefix| reply.starts_with(prefix.as_str()));
         if !is_allowed {
+            observe::dropped(name);
             tracing::warn!(
                 method = name,
                 %reply,

@@ -19,6 +19,7 @@ on_both_carriers! {
     shutdown_finishes_what_was_accepted
     after_the_grace_period_the_rest_is_answered
     a_dropped_server_is_gone
+    a_server_serves_until_a_signal
 }
 
 async fn two_services_share_the_calls(world: World) {
@@ -167,4 +168,23 @@ async fn a_dropped_server_is_gone(world: World) {
             _ => tokio::task::yield_now().await,
         }
     }
+}
+
+async fn a_server_serves_until_a_signal(world: World) {
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let handler = Behaving::default();
+    let server = Server::new(&world.bus).add(BehaviorServer::new(handler.clone()));
+    let serving = tokio::spawn(server.serve_until(async {
+        let _ = stopped.await;
+    }));
+    let client: BehaviorClient = world.bus.client();
+    while client.echo(blob(b"")).await.is_err() {}
+    let last = tokio::spawn({
+        let call = client.rest(nap(200));
+        async { call.await }
+    });
+    until(|| handler.started() == 1).await;
+    stop.send(()).unwrap();
+    serving.await.unwrap().unwrap();
+    last.await.unwrap().unwrap();
 }

@@ -1,0 +1,6 @@
+//! Code that a micro-build of another version wrote.
+
+/// The last line of a generated service.
+const _: () = micro_runtime::codegen::written_by("0.0.1");
+
+fn main() {}
