@@ -31,8 +31,7 @@ fn options_become_descriptors() {
         }
         service T {
           option (micro.v1.service).description = "What \"it\"\nsays.";
-        }
-        message M {}"#;
+        } message M {}"#;
     let code = code_of(source, Config::new());
     let start = code.find("static __MICRO_METHODS_S").expect("a descriptor");
     let end = code[start..].find("pub trait T").expect("a second service");
@@ -69,6 +68,7 @@ fn options_become_descriptors() {
             .queue_group("-")
             .description("The comment.")
             .file_descriptor_set(::core::include_bytes!("test.fds.bin"));
+        const _: () = ::micro_runtime::codegen::written_by("0.1.0");
         /// From `service T` in `test.proto`.
         #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
         #[diagnostic::on_unimplemented(
