@@ -9,16 +9,16 @@ use std::time::Duration;
 use micro_runtime::{Bus, Context, RunningServer, Server, Status};
 use micro_tests::behavior::{BehaviorClient, Blob, Nap};
 
-fn blob(data: &'static [u8]) -> Blob {
+pub(crate) fn blob(data: &'static [u8]) -> Blob {
     Blob { data: data.into() }
 }
 
-fn nap(milliseconds: u32) -> Nap {
+pub(crate) fn nap(milliseconds: u32) -> Nap {
     Nap { milliseconds }
 }
 
 /// Waits for something to become true.
-async fn until(condition: impl Fn() -> bool) {
+pub(crate) async fn until(condition: impl Fn() -> bool) {
     let met = async {
         while !condition() {
             tokio::task::yield_now().await;

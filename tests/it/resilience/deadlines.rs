@@ -6,8 +6,8 @@ use micro_runtime::{Code, Reason, ServiceOptions};
 use micro_tests::Behaving;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer};
 
+use crate::behavior::{blob, nap, until};
 use crate::carriers::{World, on_both_carriers};
-use crate::resilience::{blob, nap, until};
 
 on_both_carriers! {
     a_server_caps_the_time

@@ -13,8 +13,8 @@ use tower::limit::ConcurrencyLimitLayer;
 use tower::timeout::TimeoutLayer;
 use tower::{Layer, Service};
 
+use crate::behavior::{blob, nap, until};
 use crate::carriers::{World, on_both_carriers};
-use crate::resilience::{blob, nap, until};
 
 on_both_carriers! {
     layers_see_calls_in_order

@@ -8,8 +8,8 @@ use micro_runtime::{ClientOptions, Code, ErrorKind, Reason, Server, ServiceOptio
 use micro_tests::Behaving;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer};
 
+use crate::behavior::{blob, nap, until};
 use crate::carriers::{World, on_both_carriers};
-use crate::resilience::{blob, nap, until};
 
 on_both_carriers! {
     a_service_has_a_limit

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use micro_runtime::{Code, Reason};
 use micro_tests::behavior::{BehaviorClient, Flake};
 
+use crate::behavior::blob;
 use crate::carriers::{World, on_both_carriers};
-use crate::resilience::blob;
 
 on_both_carriers! {
     an_idempotent_method_is_tried_three_times
