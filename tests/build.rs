@@ -7,7 +7,12 @@ use std::path::Path;
 
 fn main() -> Result<(), Box<dyn Error>> {
     micro_build::compile(
-        &["greeter.proto", "behavior.proto", "shapes.proto"],
+        &[
+            "greeter.proto",
+            "behavior.proto",
+            "shapes.proto",
+            "streams.proto",
+        ],
         &["../examples/hello/proto", "proto"],
     )?;
     let out = env::var("OUT_DIR")?;

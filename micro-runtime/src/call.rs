@@ -15,10 +15,11 @@ use pin_project_lite::pin_project;
 use crate::client::Client;
 use crate::context::Context;
 use crate::descriptor::MethodDescriptor;
-use crate::exchange::{Body, Exchange, Request, Typed};
+use crate::exchange::Exchange;
 use crate::metadata::Metadata;
 use crate::middleware;
 use crate::middleware::{End, Response, ResponseFuture};
+use crate::request::{Body, Request, Typed};
 use crate::status::Status;
 use crate::wire;
 
@@ -96,11 +97,7 @@ impl<Req, Rep> UnaryCall<Req, Rep> {
 
     /// Adds a header. What is wrong with it is the error of the call; see [`Metadata::append`].
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        if let Ok(metadata) = &mut self.request.metadata
-            && let Err(status) = metadata.append(name, value)
-        {
-            self.request.metadata = Err(status);
-        }
+        self.request.add_header(name, value);
         self
     }
 

@@ -15,6 +15,7 @@ use crate::mux::Waiting;
 use crate::observe::{Meters, Side};
 use crate::retry;
 use crate::retry::Budget;
+use crate::stream::StreamOptions;
 use crate::wire;
 
 /// What a generated client holds. Cheap to clone.
@@ -26,6 +27,8 @@ struct Inner {
     connection: Arc<Connection>,
     service: &'static ServiceDescriptor,
     subjects: Box<[Subject]>,
+    /// What stands before `_i` in the subjects of an instance, with its dot.
+    base: String,
     options: ClientOptions,
     budget: Budget,
     meters: Box<[Arc<Meters>]>,
@@ -58,6 +61,8 @@ pub struct ClientOptions {
     instance: Option<String>,
     timeout: Option<Duration>,
     has_unique_replies: bool,
+    stream_options: StreamOptions,
+    service_base: Option<String>,
     layers: Layers,
 }
 
@@ -87,6 +92,21 @@ impl ClientOptions {
     #[must_use]
     pub fn unique_reply_subjects(mut self, is_wanted: bool) -> Self {
         self.has_unique_replies = is_wanted;
+        self
+    }
+
+    /// Sets what the streams of this client may have under way, and how long they may be silent.
+    #[must_use]
+    pub fn stream_options(mut self, options: StreamOptions) -> Self {
+        self.stream_options = options;
+        self
+    }
+
+    /// Calls the service under another name than its .proto's, as in `acme.greeter`: where this NATS
+    /// account imports it under a subject of its own. The bus's prefix still stands before it.
+    #[must_use]
+    pub fn service_base(mut self, base: impl Into<String>) -> Self {
+        self.service_base = Some(base.into());
         self
     }
 
@@ -134,14 +154,17 @@ impl Bus {
     #[must_use]
     pub fn client_with<C: ServiceClient>(&self, options: ClientOptions) -> C {
         let service = C::SERVICE;
+        let base = options.service_base.as_deref();
+        let base = base.unwrap_or(service.full_name);
         let subjects = service
             .methods
             .iter()
             .map(|method| match &options.instance {
-                None => self.subject(method.full_name),
-                Some(id) => self.subject(&format!("{}._i.{id}.{}", service.full_name, method.name)),
+                None => self.subject(&format!("{base}.{}", method.name)),
+                Some(id) => self.subject(&format!("{base}._i.{id}.{}", method.name)),
             })
             .collect();
+        let base = format!("{}.", self.subject(base));
         let stacks = stacks(&options.layers, service);
         let meters = service
             .methods
@@ -151,6 +174,7 @@ impl Bus {
             connection: Arc::clone(self.connection()),
             service,
             subjects,
+            base,
             options,
             budget: Budget::new(),
             meters: meters.collect(),
@@ -178,6 +202,15 @@ impl Client {
         let has_many_replies = self.0.service.queue_group == "-";
         let is_unique = self.0.options.has_unique_replies || has_many_replies;
         self.connection().mux().open(is_unique)
+    }
+
+    /// What stands before `_i` in the subjects of an instance, with its dot.
+    pub(crate) fn base(&self) -> String {
+        self.0.base.clone()
+    }
+
+    pub(crate) fn stream_options(&self) -> StreamOptions {
+        self.0.options.stream_options
     }
 
     /// The retries that the calls of this client may still make.

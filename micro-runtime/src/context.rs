@@ -36,12 +36,19 @@ struct Inner {
     metadata: Metadata,
     deadline: Option<Instant>,
     trace: Option<HeaderMap>,
-    answer: Mutex<Metadata>,
+    answer: Mutex<Answer>,
     has_ended: AtomicBool,
     /// Made for the first who asks when the call ends; most calls have nobody who does.
     ended: OnceLock<CancellationToken>,
     /// Behind middleware that changed the metadata: the context that the call began with.
     outer: Option<Context>,
+}
+
+/// What goes back besides messages.
+#[derive(Default)]
+struct Answer {
+    headers: Metadata,
+    trailers: Metadata,
 }
 
 impl Context {
@@ -128,23 +135,43 @@ impl Context {
             .map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// Adds a header to the reply, be it a message or a status.
+    /// Adds a header to the reply, be it a message or a status. On a streaming call it goes before
+    /// the first reply, until the handler has returned its stream.
     ///
     /// # Errors
     ///
     /// As [`Metadata::append`]: a reserved name, a bad value, too much in all.
     pub fn set_header(&self, name: &str, value: impl AsRef<[u8]>) -> Result<(), Status> {
-        lock(&self.outermost().0.answer).append(name, value)
+        lock(&self.outermost().0.answer).headers.append(name, value)
+    }
+
+    /// Adds a header that follows the last reply of a streaming call; on a unary call, as
+    /// [`set_header`](Self::set_header).
+    ///
+    /// # Errors
+    ///
+    /// As [`Metadata::append`]: a reserved name, a bad value, too much in all.
+    pub fn set_trailer(&self, name: &str, value: impl AsRef<[u8]>) -> Result<(), Status> {
+        lock(&self.outermost().0.answer)
+            .trailers
+            .append(name, value)
     }
 
     /// What [`set_header`](Self::set_header) has gathered so far.
     #[must_use]
     pub fn answer_metadata(&self) -> Metadata {
-        lock(&self.outermost().0.answer).clone()
+        lock(&self.outermost().0.answer).headers.clone()
     }
 
+    /// What goes back before the first reply of a stream.
+    pub(crate) fn take_headers(&self) -> Metadata {
+        std::mem::take(&mut lock(&self.outermost().0.answer).headers)
+    }
+
+    /// What goes back with the last word, whatever has not gone before.
     pub(crate) fn take_answer_metadata(&self) -> Metadata {
-        std::mem::take(&mut *lock(&self.outermost().0.answer))
+        let Answer { headers, trailers } = std::mem::take(&mut *lock(&self.outermost().0.answer));
+        headers.followed_by(trailers)
     }
 
     /// Waits until this call has ended: answered, given up at its deadline, or ended with its

@@ -4,15 +4,18 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, ready};
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
+use pin_project_lite::pin_project;
 
 use crate::context::Context;
 use crate::descriptor::{MethodDescriptor, ServiceDescriptor};
 use crate::options::RpcOptions;
-use crate::status::Status;
+use crate::status::{Code, Status};
+use crate::stream::{Piece, Reader, Writing};
 use crate::streaming::{ReplyStream, Streaming};
-use crate::streaming_call::unserved;
 use crate::wire;
 
 /// A handler with the server around it that micro-build generates, as in `GreeterServer::new(…)`.
@@ -39,20 +42,69 @@ pub trait Service: Send + Sync + 'static {
 pub struct Endpoint {
     pub(crate) method: &'static MethodDescriptor,
     pub(crate) rpc: RpcOptions,
-    pub(crate) handler: Arc<dyn Handler>,
+    pub(crate) handler: Handling,
+}
+
+/// How a method is handled.
+#[derive(Clone)]
+pub(crate) enum Handling {
+    Unary(Arc<dyn Handler>),
+    Streaming(Arc<dyn StreamHandler>),
 }
 
 /// A running call: the encoded reply, or the status.
 pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Result<Bytes, Status>> + Send>>;
+
+/// A streaming call that opens: its replies, or the status.
+pub(crate) type OpeningFuture = Pin<Box<dyn Future<Output = Result<Replies, Status>> + Send>>;
+
+/// The replies of a running call.
+pub(crate) type Replies = Pin<Box<dyn ReplySource>>;
 
 pub(crate) trait Handler: Send + Sync {
     /// Makes the call; nothing runs until the future is polled.
     fn call(&self, ctx: Context, payload: Bytes) -> HandlerFuture;
 }
 
+pub(crate) trait StreamHandler: Send + Sync {
+    /// Makes the call; nothing runs until the future is polled.
+    fn call(&self, ctx: Context, requests: Requests) -> OpeningFuture;
+}
+
+/// The encoded messages of a caller.
+pub(crate) enum Requests {
+    /// They came with the request.
+    Given(Vec<Bytes>),
+    Received(Reader),
+}
+
+/// Replies that are encoded when there is room for them.
+pub(crate) trait ReplySource: Send {
+    /// Writes as many replies as are ready and have room, at least one unless it is the end.
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        writing: &mut Writing,
+    ) -> Poll<Written>;
+}
+
+/// What came of writing replies.
+pub(crate) enum Written {
+    /// Nothing more is ready, or there is no more room.
+    Flush,
+    /// That was all.
+    End(Result<(), Status>),
+}
+
 impl<F: Fn(Context, Bytes) -> HandlerFuture + Send + Sync> Handler for F {
     fn call(&self, ctx: Context, payload: Bytes) -> HandlerFuture {
         self(ctx, payload)
+    }
+}
+
+impl<F: Fn(Context, Requests) -> OpeningFuture + Send + Sync> StreamHandler for F {
+    fn call(&self, ctx: Context, requests: Requests) -> OpeningFuture {
+        self(ctx, requests)
     }
 }
 
@@ -80,63 +132,197 @@ impl Endpoint {
                 }
             })
         };
-        Self {
-            method,
-            rpc: RpcOptions::of(method.name, rpc),
-            handler: Arc::new(call),
-        }
+        Self::new(method, rpc, Handling::Unary(Arc::new(call)))
     }
 
     /// One request, many replies.
-    pub fn server_streaming<Req, Rep, F, Fut, Replies>(
+    pub fn server_streaming<Req, Rep, F, Fut, R>(
         method: &'static MethodDescriptor,
         rpc: &'static [RpcOptions],
-        _handler: F,
+        handler: F,
     ) -> Self
     where
+        Req: prost::Message + Default + 'static,
+        Rep: prost::Message + 'static,
         F: Fn(Context, Req) -> Fut + Clone + Send + Sync + 'static,
-        Fut: Future<Output = Result<Replies, Status>> + Send + 'static,
-        Replies: ReplyStream<Rep>,
+        Fut: Future<Output = Result<R, Status>> + Send + 'static,
+        R: ReplyStream<Rep>,
     {
-        Self::unserved(method, rpc)
+        let call = move |ctx: Context, requests: Requests| -> OpeningFuture {
+            let handler = handler.clone();
+            Box::pin(async move {
+                let request = wire::decode_request(requests.one().await?, method.input)?;
+                let replies = handler(ctx, request).await;
+                replies.map(many).map_err(|status| status.with_reason(None))
+            })
+        };
+        Self::new(method, rpc, Handling::Streaming(Arc::new(call)))
     }
 
     /// Many requests, one reply.
     pub fn client_streaming<Req, Rep, F, Fut>(
         method: &'static MethodDescriptor,
         rpc: &'static [RpcOptions],
-        _handler: F,
+        handler: F,
     ) -> Self
     where
+        Req: prost::Message + Default + 'static,
+        Rep: prost::Message + 'static,
         F: Fn(Context, Streaming<Req>) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<Rep, Status>> + Send + 'static,
     {
-        Self::unserved(method, rpc)
+        let call = move |ctx: Context, requests: Requests| -> OpeningFuture {
+            let handler = handler.clone();
+            Box::pin(async move {
+                let reply = handler(ctx, requests.streaming(method.input)).await;
+                match reply {
+                    Ok(reply) => Ok(Box::pin(One(wire::encode(&reply))) as Replies),
+                    Err(status) => Err(status.with_reason(None)),
+                }
+            })
+        };
+        Self::new(method, rpc, Handling::Streaming(Arc::new(call)))
     }
 
     /// Many both ways.
-    pub fn bidirectional<Req, Rep, F, Fut, Replies>(
+    pub fn bidirectional<Req, Rep, F, Fut, R>(
         method: &'static MethodDescriptor,
         rpc: &'static [RpcOptions],
-        _handler: F,
+        handler: F,
     ) -> Self
     where
+        Req: prost::Message + Default + 'static,
+        Rep: prost::Message + 'static,
         F: Fn(Context, Streaming<Req>) -> Fut + Clone + Send + Sync + 'static,
-        Fut: Future<Output = Result<Replies, Status>> + Send + 'static,
-        Replies: ReplyStream<Rep>,
+        Fut: Future<Output = Result<R, Status>> + Send + 'static,
+        R: ReplyStream<Rep>,
     {
-        Self::unserved(method, rpc)
+        let call = move |ctx: Context, requests: Requests| -> OpeningFuture {
+            let handler = handler.clone();
+            Box::pin(async move {
+                let replies = handler(ctx, requests.streaming(method.input)).await;
+                replies.map(many).map_err(|status| status.with_reason(None))
+            })
+        };
+        Self::new(method, rpc, Handling::Streaming(Arc::new(call)))
     }
 
-    fn unserved(method: &'static MethodDescriptor, rpc: &'static [RpcOptions]) -> Self {
-        let call = move |_: Context, _: Bytes| -> HandlerFuture {
-            Box::pin(std::future::ready(Err(unserved(method.full_name))))
-        };
+    fn new(
+        method: &'static MethodDescriptor,
+        rpc: &'static [RpcOptions],
+        handler: Handling,
+    ) -> Self {
         Self {
             method,
             rpc: RpcOptions::of(method.name, rpc),
-            handler: Arc::new(call),
+            handler,
         }
+    }
+}
+
+impl Handling {
+    /// The handler of a method that streams, or of a unary one whose messages come in parts.
+    pub(crate) fn streaming(&self) -> Arc<dyn StreamHandler> {
+        match self {
+            Self::Streaming(handler) => Arc::clone(handler),
+            Self::Unary(handler) => {
+                let handler = Arc::clone(handler);
+                Arc::new(move |ctx: Context, requests: Requests| -> OpeningFuture {
+                    let handler = Arc::clone(&handler);
+                    Box::pin(async move {
+                        let payload = requests.one().await?;
+                        let reply = handler.call(ctx, payload).await?;
+                        Ok(Box::pin(One(reply)) as Replies)
+                    })
+                })
+            }
+        }
+    }
+}
+
+impl Requests {
+    /// The one message of a caller who sends one.
+    pub(crate) async fn one(self) -> Result<Bytes, Status> {
+        match self {
+            Self::Given(messages) => Ok(messages.into_iter().next().unwrap_or_default()),
+            Self::Received(mut reader) => reader.next_bytes().await?.ok_or_else(|| {
+                Status::new(Code::InvalidArgument, "the caller sent no request message")
+            }),
+        }
+    }
+
+    fn streaming<M: prost::Message + Default + 'static>(self, name: &'static str) -> Streaming<M> {
+        match self {
+            Self::Received(reader) => Streaming::received(reader, read_request::<M>, name),
+            Self::Given(messages) => Streaming::from_stream(
+                futures_util::stream::iter(messages)
+                    .map(move |message| wire::decode_request(message, name)),
+            ),
+        }
+    }
+}
+
+fn read_request<M: prost::Message + Default>(
+    piece: Piece<'_>,
+    name: &'static str,
+) -> Result<M, Status> {
+    match piece {
+        Piece::Small(bytes) => wire::decode_request(bytes, name),
+        Piece::Large(bytes) => wire::decode_request(bytes, name),
+    }
+}
+
+fn many<M: prost::Message + 'static>(replies: impl ReplyStream<M>) -> Replies {
+    Box::pin(Many {
+        replies,
+        message: std::marker::PhantomData,
+    })
+}
+
+pin_project! {
+    struct Many<R, M> {
+        #[pin]
+        replies: R,
+        message: std::marker::PhantomData<fn() -> M>,
+    }
+}
+
+/// The reply of a method that has one.
+struct One(Bytes);
+
+impl<M: prost::Message, R: ReplyStream<M>> ReplySource for Many<R, M> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        writing: &mut Writing,
+    ) -> Poll<Written> {
+        let mut replies = self.project().replies;
+        while writing.has_room() {
+            let next = match replies.as_mut().poll_next(cx) {
+                Poll::Pending if !writing.is_empty() => return Poll::Ready(Written::Flush),
+                polled => ready!(polled),
+            };
+            match next {
+                Some(Ok(message)) => writing.put(&message),
+                Some(Err(status)) => {
+                    let status = status.with_reason(None);
+                    return Poll::Ready(Written::End(Err(status)));
+                }
+                None => return Poll::Ready(Written::End(Ok(()))),
+            }
+        }
+        Poll::Ready(Written::Flush)
+    }
+}
+
+impl ReplySource for One {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut TaskContext<'_>,
+        writing: &mut Writing,
+    ) -> Poll<Written> {
+        writing.put_owned(std::mem::take(&mut self.0));
+        Poll::Ready(Written::End(Ok(())))
     }
 }
 

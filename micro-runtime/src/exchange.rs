@@ -4,49 +4,24 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use async_nats::{Message, StatusCode, Subject};
+use async_nats::Message;
 use bytes::Bytes;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 use tokio_util::sync::WaitForCancellationFutureOwned;
-use tracing::Span;
 
-use crate::bus::{Outgoing, PublishError};
-use crate::client::Client;
-use crate::context::Context;
+use crate::bus::PublishError;
 use crate::descriptor::MethodDescriptor;
-use crate::metadata::Metadata;
+use crate::mux::MICRO_STREAM;
 use crate::mux::Waiting;
 use crate::observe;
+use crate::opening::{Opening, WaitsFor, call_in_parts, receive_in_parts};
+use crate::request::{Body, Clock, Request};
 use crate::retry;
-use crate::status::{Code, Reason, Status};
-use crate::wire;
-
-/// A wait that nobody will see the end of, for timeouts too large to add to a clock.
-const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-
-/// What is sent: a message, or bytes that middleware has seen.
-pub(crate) trait Body {
-    fn encode(&self) -> Bytes;
-    fn encoded_len(&self) -> usize;
-}
-
-/// A message that is encoded when it is sent.
-pub(crate) struct Typed<M>(pub(crate) M);
-
-/// A request with everything that was said about it.
-pub(crate) struct Request<B> {
-    pub(crate) client: Client,
-    pub(crate) method: usize,
-    pub(crate) body: B,
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) parent: Option<Context>,
-    pub(crate) may_retry: bool,
-    /// Metadata, or why it cannot be sent.
-    pub(crate) metadata: Result<Metadata, Status>,
-}
+use crate::status::Status;
+use crate::stream::StreamOptions;
 
 pin_project! {
     /// Sends a request and waits for its reply, or for the reason why there is none. Dropping it
@@ -63,147 +38,19 @@ pin_project! {
     }
 }
 
-#[derive(Clone, Copy)]
-struct Clock {
-    deadline: Instant,
-    /// Whether the wire's constant already says how long we wait.
-    is_default: bool,
-}
-
 enum State {
     Ready,
     Sending(Sending, Waiting),
     Waiting(Waiting),
     Resting,
+    /// The request or the reply does not fit into one NATS message.
+    InParts(InParts),
     Done,
 }
 
+type InParts = Pin<Box<dyn Future<Output = Result<Message, Status>> + Send>>;
+
 type Sending = Pin<Box<dyn Future<Output = Result<(), PublishError>> + Send>>;
-
-impl<M: prost::Message> Body for Typed<M> {
-    fn encode(&self) -> Bytes {
-        wire::encode(&self.0)
-    }
-
-    fn encoded_len(&self) -> usize {
-        self.0.encoded_len()
-    }
-}
-
-impl Body for Bytes {
-    fn encode(&self) -> Bytes {
-        self.clone()
-    }
-
-    fn encoded_len(&self) -> usize {
-        self.len()
-    }
-}
-
-impl<B> Request<B> {
-    pub(crate) fn descriptor(&self) -> &'static MethodDescriptor {
-        self.client.method(self.method)
-    }
-
-    /// When this call must have ended: the shortest of what it, its parent and the defaults allow.
-    pub(crate) fn deadline(&self, now: Instant) -> Instant {
-        self.clock(now).deadline
-    }
-
-    fn clock(&self, now: Instant) -> Clock {
-        let method = self.descriptor();
-        let own = self.timeout.unwrap_or_else(|| self.client.timeout(method));
-        let deadline = now.checked_add(own).unwrap_or(now + FOREVER);
-        let inherited = self.parent.as_ref().and_then(Context::deadline);
-        match inherited {
-            Some(inherited) if inherited < deadline => Clock {
-                deadline: inherited,
-                is_default: false,
-            },
-            _ => Clock {
-                deadline,
-                is_default: own == wire::DEFAULT_TIMEOUT && method.timeout.is_none(),
-            },
-        }
-    }
-
-    fn method_name(&self) -> &'static str {
-        self.descriptor().full_name
-    }
-
-    fn too_late(&self) -> Status {
-        Status::from_runtime(
-            Code::DeadlineExceeded,
-            Reason::Deadline,
-            format!("{} did not answer before the deadline", self.method_name()),
-        )
-    }
-
-    fn no_responders(&self) -> Status {
-        Status::from_runtime(
-            Code::Unavailable,
-            Reason::NoResponders,
-            format!("no instance serves {}", self.method_name()),
-        )
-    }
-
-    fn parent_ended(&self) -> Status {
-        let text = format!(
-            "the call that {} was a part of has ended",
-            self.method_name()
-        );
-        Status::from_runtime(Code::Canceled, Reason::ParentEnded, text)
-    }
-}
-
-impl<B: Body> Request<B> {
-    fn outgoing(
-        &self,
-        reply: Subject,
-        left: Option<Duration>,
-        span: &Span,
-    ) -> Result<Outgoing, Status> {
-        let mut headers = None;
-        match &self.metadata {
-            Ok(metadata) => wire::encode_metadata(&mut headers, metadata),
-            Err(status) => return Err(status.clone()),
-        }
-        if let Some(parent) = &self.parent {
-            wire::forward_trace(&mut headers, parent.trace());
-        }
-        // A trace of our own goes on from this call, and so stands in for the parent's.
-        observe::inject(span, &mut headers);
-        if let Some(left) = left {
-            wire::encode_timeout(&mut headers, left);
-        }
-        Ok(Outgoing {
-            subject: self.client.subject(self.method).clone(),
-            reply: Some(reply),
-            headers,
-            payload: self.body.encode(),
-        })
-    }
-
-    fn not_sent(&self, error: PublishError) -> Status {
-        let name = self.method_name();
-        match error {
-            PublishError::TooLarge { max } => Status::from_runtime(
-                Code::ResourceExhausted,
-                Reason::TooLarge,
-                format!(
-                    "the request to {name} takes {} bytes, which does not fit into one NATS message of {max} bytes with its headers",
-                    self.body.encoded_len(),
-                ),
-            ),
-            PublishError::Failed(error) => Status::from_runtime(
-                Code::Unavailable,
-                Reason::Disconnected,
-                format!("the request to {name} could not be sent"),
-            )
-            .with_source(error),
-        }
-    }
-}
 
 impl<B: Body> Exchange<B> {
     pub(crate) fn new(request: Request<B>) -> Self {
@@ -252,6 +99,15 @@ impl<B: Body> Exchange<B> {
         let outgoing = this.request.outgoing(reply.clone(), left, &span)?;
         match pin!(connection.publish(outgoing)).poll(cx) {
             Poll::Ready(Ok(())) => return Ok(State::Waiting(waiting)),
+            Poll::Ready(Err(PublishError::TooLarge { .. })) => {
+                let opening = Opening {
+                    request: this.request.with_body(this.request.body.encode()),
+                    options: StreamOptions::new(),
+                    deadline: Some(clock.deadline),
+                    waits_for: WaitsFor::Accept,
+                };
+                return Ok(State::InParts(Box::pin(call_in_parts(opening))));
+            }
             Poll::Ready(Err(error)) => return Err(this.request.not_sent(error)),
             Poll::Pending => {}
         }
@@ -280,6 +136,14 @@ impl<B: Body> Exchange<B> {
             }
             _ => Err(status),
         }
+    }
+
+    /// Takes a reply that the server offers on a stream.
+    fn receive_in_parts(self: Pin<&mut Self>, offer: Message, waiting: Waiting) -> State {
+        let request = self.request.with_body(Bytes::new());
+        let deadline = self.clock.map_or_else(Instant::now, |clock| clock.deadline);
+        let receiving = async move { receive_in_parts(&request, &offer, waiting, deadline).await };
+        State::InParts(Box::pin(receiving))
     }
 
     fn poll_rest(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
@@ -334,7 +198,14 @@ impl<B: Body> Exchange<B> {
                     }
                     Poll::Pending => return self.wait_in(State::Sending(sending, waiting), cx),
                 },
+                State::InParts(mut receiving) => match receiving.as_mut().poll(cx) {
+                    Poll::Ready(reply) => return Poll::Ready(reply),
+                    Poll::Pending => return self.wait_in(State::InParts(receiving), cx),
+                },
                 State::Waiting(mut waiting) => match waiting.poll(cx) {
+                    Poll::Ready(Ok(reply)) if goes_on(&reply) => {
+                        self.as_mut().receive_in_parts(reply, waiting)
+                    }
                     Poll::Ready(reply) => match self.request.read(reply) {
                         Ok(reply) => return Poll::Ready(Ok(reply)),
                         Err(status) => self.as_mut().again(status)?,
@@ -352,23 +223,6 @@ impl<B: Body> Exchange<B> {
     }
 }
 
-impl<B> Request<B> {
-    /// Tells a success from what NATS says and from a failure.
-    fn read(&self, reply: Result<Message, Status>) -> Result<Message, Status> {
-        let reply = reply?;
-        if reply.status == Some(StatusCode::NO_RESPONDERS) {
-            return Err(self.no_responders());
-        }
-        match &reply.headers {
-            Some(headers) => match wire::decode_status(headers, &reply.payload) {
-                Some(status) => Err(status),
-                None => Ok(reply),
-            },
-            None => Ok(reply),
-        }
-    }
-}
-
 impl<B: Body> Future for Exchange<B> {
     type Output = Result<Message, Status>;
 
@@ -380,4 +234,9 @@ impl<B: Body> Future for Exchange<B> {
             .end(result.as_ref().err().map(Status::code));
         Poll::Ready(result)
     }
+}
+
+fn goes_on(reply: &Message) -> bool {
+    let headers = reply.headers.as_ref();
+    headers.is_some_and(|headers| headers.get(MICRO_STREAM).is_some())
 }

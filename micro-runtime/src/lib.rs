@@ -31,6 +31,7 @@
 //! | serve | [`Server`], [`ServiceOptions`], `#[service]` on the handler |
 //! | know about the call at hand | [`Context`], [`Metadata`] |
 //! | call | [`Bus::client`], [`ClientOptions`], [`UnaryCall`] |
+//! | stream | [`Streaming`], [`Sender`], [`ClientStream`], [`ReplyStream`], [`StreamOptions`] |
 //! | fail, and see why something failed | [`Status`], [`Code`], [`Reason`], [`details`] |
 //! | put something around calls | [`middleware`] |
 //!
@@ -51,12 +52,16 @@ mod metadata;
 pub mod middleware;
 mod mux;
 mod observe;
+mod opening;
 mod options;
 mod pace;
+mod percent;
+mod request;
 mod retry;
 mod serve;
 mod server;
 mod status;
+mod stream;
 mod streaming;
 mod streaming_call;
 mod subject;
@@ -82,5 +87,6 @@ pub use options::ServiceOptions;
 pub use server::{RunningServer, Server};
 pub use status::details;
 pub use status::{Code, Reason, Status};
-pub use streaming::{ReplyStream, Streaming};
+pub use stream::StreamOptions;
+pub use streaming::{ClientStream, ReplyStream, Sender, Streaming};
 pub use streaming_call::{BidirectionalCall, ClientStreamingCall, ServerStreamingCall};

@@ -66,6 +66,17 @@ impl Metadata {
         Ok(())
     }
 
+    /// These, and then others; above the limit those are left out.
+    pub(crate) fn followed_by(mut self, others: Self) -> Self {
+        if self.is_empty() {
+            return others;
+        }
+        if self.size() + others.size() <= LIMIT {
+            self.entries.extend(others.entries);
+        }
+        self
+    }
+
     /// The first text value of `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {

@@ -6,6 +6,7 @@ use tower::Layer;
 
 use crate::descriptor::MethodDescriptor;
 use crate::middleware::{Layered, Layers, Next};
+use crate::stream::StreamOptions;
 use crate::wire;
 
 /// What `#[rpc(…)]` says about one method. Made by `#[service]`.
@@ -38,6 +39,7 @@ pub struct ServiceOptions {
     pub(crate) instance: Option<String>,
     pub(crate) max_concurrent: Option<u32>,
     pub(crate) layers: Layers,
+    pub(crate) stream_options: StreamOptions,
     timeout: Option<Duration>,
     method_limits: Vec<(String, u32)>,
     queue_group: Option<String>,
@@ -155,6 +157,13 @@ impl ServiceOptions {
     #[must_use]
     pub fn method_max_concurrent(mut self, method: impl Into<String>, calls: u32) -> Self {
         self.method_limits.push((method.into(), calls));
+        self
+    }
+
+    /// Sets what the streams of this service may have under way; wins over the server's.
+    #[must_use]
+    pub fn stream_options(mut self, options: StreamOptions) -> Self {
+        self.stream_options = options;
         self
     }
 

@@ -1,28 +1,75 @@
-//! The streaming calls of a generated client. Their types stand; the frames that carry them come
-//! with the streams of the protocol, and until then each call says so.
+//! The streaming calls of a generated client: what they say before they are made, and how they open.
 
 use std::fmt;
-use std::future::{IntoFuture, Ready, ready};
+use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
 
 use crate::client::Client;
-use crate::status::{Code, Reason, Status};
-use crate::streaming::Streaming;
+use crate::context::Context;
+use crate::metadata::Metadata;
+use crate::middleware;
+use crate::middleware::{End, Response, ResponseFuture};
+use crate::opening;
+use crate::opening::{Opening, WaitsFor};
+use crate::request::Request;
+use crate::status::{Code, Status};
+use crate::stream::{Piece, Reader, StreamOptions};
+use crate::streaming::{ClientStream, Sender, Streaming};
+use crate::sync::lock;
+use crate::wire;
+
+/// What is said about a streaming call before it is made.
+struct Call {
+    request: Request<Bytes>,
+    options: StreamOptions,
+}
 
 macro_rules! streaming_calls {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
         #[must_use = "a call is made when it is awaited"]
         pub struct $name<Req, Rep> {
-            client: Client,
-            method: usize,
+            call: Call,
             messages: PhantomData<fn(Req) -> Rep>,
         }
 
         impl<Req, Rep> $name<Req, Rep> {
-            fn unserved(&self) -> Status {
-                let name = self.client.method(self.method).full_name;
-                unserved(name)
+            /// How long the whole stream may take; the server is told. There is no limit by default.
+            pub fn timeout(mut self, timeout: Duration) -> Self {
+                self.call.request.timeout = Some(timeout);
+                self
+            }
+
+            /// Adds a header. What is wrong with it is the error of the call; see
+            /// [`Metadata::append`].
+            pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+                self.call.request.add_header(name, value);
+                self
+            }
+
+            /// Makes this call a part of the one that `ctx` belongs to: it ends with that call, at
+            /// its deadline at the latest, and belongs to the same trace.
+            pub fn within(mut self, ctx: &Context) -> Self {
+                self.call.request.parent = Some(ctx.clone());
+                self
+            }
+
+            /// Sets what may be under way, and how long the server may be silent; wins over what the
+            /// client's options say.
+            pub fn stream_options(mut self, options: StreamOptions) -> Self {
+                self.call.options = options;
+                self
+            }
+
+            /// Sends the request once, also when nobody was there.
+            pub fn no_retry(mut self) -> Self {
+                self.call.request.may_retry = false;
+                self
             }
         }
 
@@ -35,21 +82,131 @@ macro_rules! streaming_calls {
 }
 
 streaming_calls! {
-    /// A call with one request and many replies.
+    /// A call with one request and many replies. Awaiting it ends when the handler has returned its
+    /// stream, or failed.
+    ///
+    /// # Examples
+    ///
+    /// ```ignore
+    /// let mut numbers = greeter.count(CountRequest { to: 3 }).await?;
+    /// while let Some(number) = numbers.message().await? { … }
+    /// ```
     ServerStreamingCall
     /// A call with many requests and one reply.
+    ///
+    /// # Examples
+    ///
+    /// ```ignore
+    /// let mut sum = greeter.sum().open().await?;
+    /// sum.send(Number { value: 1 }).await?;
+    /// let total = sum.finish().await?;
+    /// ```
     ClientStreamingCall
     /// A call with many messages both ways.
+    ///
+    /// # Examples
+    ///
+    /// ```ignore
+    /// let (mut sender, mut replies) = greeter.chat().open().await?;
+    /// sender.send(line).await?;
+    /// let answer = replies.message().await?;
+    /// sender.finish().await?;
+    /// ```
     BidirectionalCall
 }
 
-/// What both sides say of a streaming method as long as streams are not carried.
-pub(crate) fn unserved(name: &str) -> Status {
-    Status::from_runtime(
-        Code::Unimplemented,
-        Reason::NoSuchMethod,
-        format!("{name} is a streaming method; this version of micro carries unary calls only"),
-    )
+impl Call {
+    fn new(client: &Client, method: usize, body: Bytes) -> Self {
+        Self {
+            request: Request {
+                client: client.clone(),
+                method,
+                body,
+                timeout: None,
+                parent: None,
+                may_retry: true,
+                metadata: Ok(Metadata::new()),
+            },
+            options: StreamOptions::new(),
+        }
+    }
+
+    /// Opens the stream, straight or through the client's middleware.
+    async fn open(self, waits_for: WaitsFor) -> Result<Reader, Status> {
+        let Self { request, options } = self;
+        let deadline = opening::deadline(request.timeout, request.parent.as_ref(), Instant::now());
+        let Some(stacks) = request.client.stacks(request.method) else {
+            return opening::open(Opening {
+                request,
+                options,
+                deadline,
+                waits_for,
+            })
+            .await;
+        };
+        let end = Arc::new(Wire {
+            client: request.client.clone(),
+            method: request.method,
+            parent: request.parent.clone(),
+            may_retry: request.may_retry,
+            options,
+            waits_for,
+            opened: Mutex::default(),
+        });
+        let method = request.descriptor();
+        let stacks = stacks.into_iter();
+        let layered = Arc::new(Layered(Arc::clone(&end)));
+        let metadata = request.metadata?;
+        middleware::Request::new(method, metadata, deadline, request.body, stacks, layered)
+            .proceed()
+            .await?;
+        let opened = lock(&end.opened).take();
+        opened.ok_or_else(|| {
+            let text =
+                "middleware answered a streaming call itself, which it can only do with an error";
+            Status::new(Code::Internal, text)
+        })
+    }
+}
+
+/// The wire behind the client's middleware, which sees the opening of a stream: the request as it
+/// goes out, and a response without a message when the stream is open.
+struct Wire {
+    client: Client,
+    method: usize,
+    parent: Option<Context>,
+    may_retry: bool,
+    options: StreamOptions,
+    waits_for: WaitsFor,
+    opened: Mutex<Option<Reader>>,
+}
+
+struct Layered(Arc<Wire>);
+
+impl End for Layered {
+    fn call(&self, request: middleware::Request) -> ResponseFuture {
+        let wire = Arc::clone(&self.0);
+        Box::pin(async move {
+            let opening = Opening {
+                deadline: request.deadline(),
+                request: Request {
+                    client: wire.client.clone(),
+                    method: wire.method,
+                    body: request.payload().clone(),
+                    timeout: request.remaining(),
+                    parent: wire.parent.clone(),
+                    may_retry: wire.may_retry,
+                    metadata: Ok(request.metadata().clone()),
+                },
+                options: wire.options,
+                waits_for: wire.waits_for,
+            };
+            let reader = opening::open(opening).await?;
+            let headers = reader.channel().headers();
+            *lock(&wire.opened) = Some(reader);
+            Ok(Response::new(Bytes::new(), headers))
+        })
+    }
 }
 
 /// Starts a server-streaming call; generated clients use it.
@@ -57,11 +214,13 @@ pub(crate) fn unserved(name: &str) -> Status {
 pub fn server_streaming<Req, Rep>(
     client: &Client,
     method: usize,
-    _request: Req,
-) -> ServerStreamingCall<Req, Rep> {
+    request: Req,
+) -> ServerStreamingCall<Req, Rep>
+where
+    Req: prost::Message,
+{
     ServerStreamingCall {
-        client: client.clone(),
-        method,
+        call: Call::new(client, method, wire::encode(&request)),
         messages: PhantomData,
     }
 }
@@ -70,8 +229,7 @@ pub fn server_streaming<Req, Rep>(
 #[doc(hidden)]
 pub fn client_streaming<Req, Rep>(client: &Client, method: usize) -> ClientStreamingCall<Req, Rep> {
     ClientStreamingCall {
-        client: client.clone(),
-        method,
+        call: Call::new(client, method, Bytes::new()),
         messages: PhantomData,
     }
 }
@@ -80,35 +238,72 @@ pub fn client_streaming<Req, Rep>(client: &Client, method: usize) -> ClientStrea
 #[doc(hidden)]
 pub fn bidirectional<Req, Rep>(client: &Client, method: usize) -> BidirectionalCall<Req, Rep> {
     BidirectionalCall {
-        client: client.clone(),
-        method,
+        call: Call::new(client, method, Bytes::new()),
         messages: PhantomData,
     }
 }
 
-impl<Req, Rep> IntoFuture for ServerStreamingCall<Req, Rep> {
-    type Output = Result<Streaming<Rep>, Status>;
-    type IntoFuture = Ready<Self::Output>;
+fn replies<Rep: prost::Message + Default>(reader: Reader, name: &'static str) -> Streaming<Rep> {
+    Streaming::received(reader, read_reply::<Rep>, name)
+}
 
-    fn into_future(self) -> Self::IntoFuture {
-        ready(Err(self.unserved()))
+fn read_reply<Rep: prost::Message + Default>(
+    piece: Piece<'_>,
+    name: &'static str,
+) -> Result<Rep, Status> {
+    match piece {
+        Piece::Small(bytes) => wire::decode_reply_from(bytes, name),
+        Piece::Large(bytes) => wire::decode_reply_from(bytes, name),
     }
 }
 
-impl<Req, Rep> IntoFuture for ClientStreamingCall<Req, Rep> {
-    type Output = Result<Rep, Status>;
-    type IntoFuture = Ready<Self::Output>;
+impl<Req, Rep> IntoFuture for ServerStreamingCall<Req, Rep>
+where
+    Rep: prost::Message + Default + 'static,
+    Req: 'static,
+{
+    type Output = Result<Streaming<Rep>, Status>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        ready(Err(self.unserved()))
+        Box::pin(async move {
+            let name = self.call.request.descriptor().output;
+            let reader = self.call.open(WaitsFor::Open).await?;
+            Ok(replies(reader, name))
+        })
     }
 }
 
-impl<Req, Rep> IntoFuture for BidirectionalCall<Req, Rep> {
-    type Output = Result<Streaming<Rep>, Status>;
-    type IntoFuture = Ready<Self::Output>;
+impl<Req, Rep> ClientStreamingCall<Req, Rep>
+where
+    Rep: prost::Message + Default,
+{
+    /// Opens the stream: ends when an instance has accepted it.
+    ///
+    /// # Errors
+    ///
+    /// The status with which the server refused, or `UNAVAILABLE` when there is none.
+    pub async fn open(self) -> Result<ClientStream<Req, Rep>, Status> {
+        let name = self.call.request.descriptor().output;
+        let reader = self.call.open(WaitsFor::Accept).await?;
+        let sender = Sender::new(reader.shared());
+        Ok(ClientStream::new(sender, replies(reader, name)))
+    }
+}
 
-    fn into_future(self) -> Self::IntoFuture {
-        ready(Err(self.unserved()))
+impl<Req, Rep> BidirectionalCall<Req, Rep>
+where
+    Rep: prost::Message + Default,
+{
+    /// Opens the stream: ends when an instance has accepted it. Both halves can be used apart.
+    ///
+    /// # Errors
+    ///
+    /// The status with which the server refused, or `UNAVAILABLE` when there is none.
+    pub async fn open(self) -> Result<(Sender<Req>, Streaming<Rep>), Status> {
+        let name = self.call.request.descriptor().output;
+        let reader = self.call.open(WaitsFor::Accept).await?;
+        let sender = Sender::new(reader.shared());
+        Ok((sender, replies(reader, name)))
     }
 }

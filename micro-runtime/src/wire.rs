@@ -6,12 +6,13 @@ use std::time::Duration;
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use prost::{Message as _, Name as _};
 use prost_types::Any;
 
 use crate::metadata;
 use crate::metadata::Metadata;
+use crate::percent::{percent_decode, percent_encode};
 use crate::status::details::ErrorInfo;
 use crate::status::{Code, Reason, Status};
 
@@ -20,6 +21,7 @@ pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 const MICRO_STATUS: HeaderName = HeaderName::from_static("Micro-Status");
 const MICRO_TIMEOUT: HeaderName = HeaderName::from_static("Micro-Timeout");
+const MICRO_EMPTY: HeaderName = HeaderName::from_static("Micro-Empty");
 const SERVICE_ERROR: HeaderName = HeaderName::from_static("Nats-Service-Error");
 const SERVICE_ERROR_CODE: HeaderName = HeaderName::from_static("Nats-Service-Error-Code");
 const CONTENT_TYPE: HeaderName = HeaderName::from_static("Content-Type");
@@ -38,7 +40,7 @@ const DOMAIN: &str = "micro.v1";
 
 /// `google.rpc.Status`.
 #[derive(Clone, PartialEq, prost::Message)]
-struct RpcStatus {
+pub(crate) struct RpcStatus {
     #[prost(int32, tag = "1")]
     code: i32,
     #[prost(string, tag = "2")]
@@ -77,7 +79,7 @@ pub(crate) fn encode(message: &impl prost::Message) -> Bytes {
 
 /// Reads a request; `name` is the message's full name.
 pub(crate) fn decode_request<M: prost::Message + Default>(
-    payload: Bytes,
+    payload: impl Buf,
     name: &str,
 ) -> Result<M, Status> {
     M::decode(payload).map_err(|error| {
@@ -94,13 +96,15 @@ pub(crate) fn decode_reply<M: prost::Message + Default>(
     payload: Bytes,
     name: &str,
 ) -> Result<M, Status> {
-    if is_jetstream_ack(&payload) {
-        return Err(Status::from_runtime(
-            Code::Internal,
-            Reason::NotAService,
-            "a JetStream stream captures the call subject and acknowledged the request; take the subject out of the stream",
-        ));
-    }
+    check_not_jetstream(&payload)?;
+    decode_reply_from(payload, name)
+}
+
+/// Reads a message of a server's stream; `name` is its full name.
+pub(crate) fn decode_reply_from<M: prost::Message + Default>(
+    payload: impl Buf,
+    name: &str,
+) -> Result<M, Status> {
     M::decode(payload).map_err(|error| {
         Status::from_runtime(
             Code::Internal,
@@ -124,17 +128,39 @@ pub(crate) fn encode_status(status: &Status) -> (HeaderMap, Bytes) {
         SERVICE_ERROR,
         &percent_encode(status.message(), ERROR_TEXT_LIMIT),
     );
-    let payload = RpcStatus {
-        code: status.code() as i32,
-        message: status.message().to_owned(),
-        details: status
-            .reason()
-            .map(error_info)
+    (headers, encode(&RpcStatus::new(status)))
+}
+
+impl RpcStatus {
+    pub(crate) fn new(status: &Status) -> Self {
+        Self {
+            code: status.code() as i32,
+            message: status.message().to_owned(),
+            details: status
+                .reason()
+                .map(error_info)
+                .into_iter()
+                .chain(status.details().iter().cloned())
+                .collect(),
+        }
+    }
+
+    /// The failure that it says; `None` for success.
+    pub(crate) fn into_status(self) -> Option<Status> {
+        if self.code == 0 {
+            return None;
+        }
+        let code = Code::from_number(self.code);
+        let (own, details) = self
+            .details
             .into_iter()
-            .chain(status.details().iter().cloned())
-            .collect(),
-    };
-    (headers, encode(&payload))
+            .partition::<Vec<_>, _>(|detail| reason_of(detail).is_some());
+        Some(
+            Status::new(code.unwrap_or(Code::Unknown), self.message)
+                .with_details(details)
+                .with_reason(own.first().and_then(reason_of)),
+        )
+    }
 }
 
 /// Reads a failure; `None` when the headers say that the reply is a success.
@@ -166,18 +192,29 @@ pub(crate) fn decode_status(headers: &HeaderMap, payload: &Bytes) -> Option<Stat
         let body = RpcStatus::decode(payload.clone()).ok()?;
         (body.code == code as i32).then_some(body)
     };
-    let Some(body) = ours() else {
-        return Some(Status::new(code, text()));
-    };
-    let (own, details) = body
-        .details
-        .into_iter()
-        .partition::<Vec<_>, _>(|detail| reason_of(detail).is_some());
-    Some(
-        Status::new(code, body.message)
-            .with_details(details)
-            .with_reason(own.first().and_then(reason_of)),
-    )
+    match ours().and_then(RpcStatus::into_status) {
+        Some(status) => Some(status),
+        None => Some(Status::new(code, text())),
+    }
+}
+
+/// Marks a message of a stream by hand that has no bytes, so that it is not taken for the end.
+pub(crate) fn encode_empty() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(MICRO_EMPTY, HeaderValue::from(1));
+    headers
+}
+
+/// Writes the end of a stream by hand.
+pub(crate) fn encode_end(result: Result<(), Status>) -> HeaderMap {
+    match result {
+        Ok(()) => {
+            let mut headers = HeaderMap::new();
+            headers.insert(MICRO_STATUS, HeaderValue::from(0));
+            headers
+        }
+        Err(status) => encode_status(&status).0,
+    }
 }
 
 /// Adds metadata to headers that may not exist yet.
@@ -322,58 +359,24 @@ fn reason_of(detail: &Any) -> Option<Reason> {
     Reason::from_name(&info.reason)
 }
 
+/// Tells a reply from JetStream's acknowledgement of the request.
+pub(crate) fn check_not_jetstream(payload: &[u8]) -> Result<(), Status> {
+    if !is_jetstream_ack(payload) {
+        return Ok(());
+    }
+    Err(Status::from_runtime(
+        Code::Internal,
+        Reason::NotAService,
+        "a JetStream stream captures the call subject and acknowledged the request; take the subject out of the stream",
+    ))
+}
+
 /// What JetStream answers to a publisher: `{"stream":…,"seq":…}`.
 fn is_jetstream_ack(payload: &[u8]) -> bool {
     payload.starts_with(b"{\"stream\":")
         && payload
             .windows(6)
             .any(|window| window.starts_with(b"\"seq\":"))
-}
-
-/// Encodes text as `grpc-message` does, cut at `limit` bytes between characters.
-fn percent_encode(text: &str, limit: usize) -> String {
-    let mut encoded = String::with_capacity(text.len().min(limit));
-    for character in text.chars() {
-        let mut utf8 = [0; 4];
-        let bytes = character.encode_utf8(&mut utf8).as_bytes();
-        let is_plain = matches!(bytes, [byte] if (0x20..0x7f).contains(byte) && *byte != b'%');
-        let length = if is_plain { 1 } else { 3 * bytes.len() };
-        if encoded.len() + length > limit {
-            break;
-        }
-        if is_plain {
-            encoded.push(character);
-        } else {
-            for byte in bytes {
-                encoded.push_str(&format!("%{byte:02X}"));
-            }
-        }
-    }
-    encoded
-}
-
-/// Reads what `percent_encode` wrote; whatever is no escape stands for itself.
-fn percent_decode(text: &str) -> String {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        let escaped = (byte == b'%')
-            .then(|| tail.get(..2))
-            .flatten()
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        rest = match escaped {
-            Some(byte) => {
-                decoded.push(byte);
-                tail.get(2..).unwrap_or_default()
-            }
-            None => {
-                decoded.push(byte);
-                tail
-            }
-        };
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 #[cfg(test)]

@@ -12,3 +12,4 @@ mod python;
 mod resilience;
 mod rolling;
 mod shutdown;
+mod streams;

@@ -1,8 +1,10 @@
 //! The crates seen from outside: generated services, and a handler that does what tests ask for.
 
 mod behaving;
+mod scripted;
 
 pub use behaving::Behaving;
+pub use scripted::Scripted;
 
 /// The service of the README and of `examples/hello`.
 pub mod greeter {
@@ -12,6 +14,11 @@ pub mod greeter {
 /// A service that does on demand whatever a service may do.
 pub mod behavior {
     micro_runtime::include_proto!("behavior.v1");
+}
+
+/// One method of each streaming kind, whose handlers do what the messages ask for.
+pub mod streams {
+    micro_runtime::include_proto!("streams.v1");
 }
 
 /// One method of each kind.

@@ -12,7 +12,7 @@ use crate::subject;
 use crate::sync::lock;
 
 /// nats-server's default for one message, headers included.
-const MAX_PAYLOAD: usize = 1024 * 1024;
+pub(crate) const MAX_PAYLOAD: usize = 1024 * 1024;
 /// async-nats's default for one subscription; what does not fit is dropped, as there.
 const CAPACITY: usize = 64 * 1024;
 

@@ -255,6 +255,14 @@ impl Connection {
         }
     }
 
+    /// How long a message may be, headers included.
+    pub(crate) fn max_payload(&self) -> usize {
+        match &self.carrier {
+            Carrier::Nats(nats) => nats.client.max_payload(),
+            Carrier::InProcess(_) => in_process::MAX_PAYLOAD,
+        }
+    }
+
     pub(crate) async fn subscribe(
         &self,
         subject: Subject,

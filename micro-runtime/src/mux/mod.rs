@@ -2,28 +2,48 @@
 
 mod table;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::task::{Context as TaskContext, Poll};
 
-use async_nats::{Message, Subject};
+use async_nats::{HeaderName, Message, Subject};
 
 use crate::mux::table::{Delivery, Key, Table};
 use crate::status::Status;
 use crate::sync::lock;
 
+/// The header that makes a message a part of a stream.
+pub(crate) const MICRO_STREAM: HeaderName = HeaderName::from_static("Micro-Stream");
+
 /// What a call is woken with: the reply, or why there will be none.
 pub(crate) type Reply = Result<Message, Status>;
 
-/// The calls of one connection that wait for a reply.
-pub(crate) struct Mux {
-    inbox: Subject,
-    table: Mutex<Table<Reply>>,
+/// One end of a stream, which takes everything that comes under its subject. Never waits.
+pub(crate) trait Sink: Send + Sync {
+    fn deliver(&self, message: Message);
+
+    /// The connection is lost.
+    fn fail(&self, status: &Status);
 }
 
-/// One wait for one reply. Dropping it frees the slot at once.
+/// The calls of one connection that wait for a reply, and its streams at both ends.
+pub(crate) struct Mux {
+    inbox: Subject,
+    table: Mutex<Table<Reply, Arc<dyn Sink>>>,
+    /// The streams that are served, by name.
+    served: Mutex<HashMap<String, Arc<dyn Sink>>>,
+}
+
+/// One wait for one reply, or for all that comes for a stream. Dropping it frees the slot at once.
 pub(crate) struct Waiting {
     mux: Arc<Mux>,
     key: Option<Key>,
+}
+
+/// A stream that is served. Dropping it makes it unknown.
+pub(crate) struct Served {
+    mux: Arc<Mux>,
+    name: String,
 }
 
 impl Mux {
@@ -31,6 +51,7 @@ impl Mux {
         Self {
             inbox: Subject::from(inbox),
             table: Mutex::new(Table::new(inbox)),
+            served: Mutex::default(),
         }
     }
 
@@ -50,7 +71,31 @@ impl Mux {
         (waiting, subject)
     }
 
-    /// Hands a message that arrived under the inbox to the call that waits for it.
+    /// Takes a slot for a stream, and names the subject under which it hears.
+    pub(crate) fn open_stream(self: &Arc<Self>, sink: Arc<dyn Sink>) -> (Waiting, Subject) {
+        let (key, subject) = lock(&self.table).open_stream(sink);
+        let waiting = Waiting {
+            mux: Arc::clone(self),
+            key: Some(key),
+        };
+        (waiting, subject)
+    }
+
+    /// Makes a stream known that is served.
+    pub(crate) fn serve(self: &Arc<Self>, name: &str, sink: Arc<dyn Sink>) -> Served {
+        lock(&self.served).insert(name.to_owned(), sink);
+        Served {
+            mux: Arc::clone(self),
+            name: name.to_owned(),
+        }
+    }
+
+    /// The stream of this name, if it is served.
+    pub(crate) fn served(&self, name: &str) -> Option<Arc<dyn Sink>> {
+        lock(&self.served).get(name).cloned()
+    }
+
+    /// Hands a message that arrived under the inbox to whoever waits for it.
     pub(crate) fn deliver(&self, message: Message) {
         let Some(key) = message
             .subject
@@ -64,30 +109,43 @@ impl Mux {
         let delivery = lock(&self.table).deliver(key, Ok(message));
         match delivery {
             Delivery::Woken(Some(waker)) => waker.wake(),
-            Delivery::Woken(None) => {}
+            Delivery::Stream(sink, Ok(message)) => sink.deliver(message),
+            Delivery::Woken(None) | Delivery::Stream(_, Err(_)) => {}
             Delivery::Late => tracing::debug!(?key, "a reply came too late"),
             Delivery::Repeated => tracing::warn!(?key, "a request was answered twice"),
         }
     }
 
-    /// Ends every call that waits.
+    /// Ends every call that waits, and every stream.
     pub(crate) fn fail_all(&self, status: &Status) {
-        let wakers = lock(&self.table).fail_all(|| Err(status.clone()));
+        let (wakers, mut sinks) = lock(&self.table).fail_all(|| Err(status.clone()));
         wakers.into_iter().for_each(std::task::Waker::wake);
+        sinks.extend(lock(&self.served).values().cloned());
+        sinks.iter().for_each(|sink| sink.fail(status));
     }
 }
 
 impl Waiting {
-    /// Asks for the reply; there is one at most.
+    /// Asks for the reply; there is one at most. The slot is kept for `attach` where the reply says
+    /// that it goes on as a stream.
     pub(crate) fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Reply> {
         let Some(key) = self.key else {
             return Poll::Pending;
         };
-        let polled = lock(&self.mux.table).poll(key, cx.waker());
-        if polled.is_ready() {
+        let mut is_followed = false;
+        let polled = lock(&self.mux.table).poll(key, cx.waker(), |reply| {
+            is_followed = goes_on(reply);
+            is_followed
+        });
+        if polled.is_ready() && !is_followed {
             self.key = None;
         }
         polled
+    }
+
+    /// Goes on as the slot of a stream, after a reply that says so; names its subject.
+    pub(crate) fn attach(&self, sink: Arc<dyn Sink>) -> Option<Subject> {
+        lock(&self.mux.table).attach(self.key?, sink)
     }
 }
 
@@ -97,4 +155,16 @@ impl Drop for Waiting {
             lock(&self.mux.table).close(key);
         }
     }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        lock(&self.mux.served).remove(&self.name);
+    }
+}
+
+/// Says whether more comes after a reply: it names the stream that it goes on as.
+fn goes_on(reply: &Reply) -> bool {
+    let headers = reply.as_ref().ok().and_then(|reply| reply.headers.as_ref());
+    headers.is_some_and(|headers| headers.get(MICRO_STREAM).is_some())
 }

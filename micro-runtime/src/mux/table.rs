@@ -16,11 +16,12 @@ const RESTING: usize = 32;
 /// Above so many free slots, a slot that is freed gives its subject back.
 const KEPT: usize = 1024;
 
-/// The slots of one connection. `T` is what a waiting call is woken with.
+/// The slots of one connection. `T` is what a waiting call is woken with, `S` is who takes all that
+/// comes for a stream.
 #[derive(Debug)]
-pub(crate) struct Table<T> {
+pub(crate) struct Table<T, S> {
     inbox: String,
-    slots: Vec<Slot<T>>,
+    slots: Vec<Slot<T, S>>,
     free: VecDeque<u32>,
     retired: Vec<u32>,
 }
@@ -34,9 +35,11 @@ pub(crate) struct Key {
 
 /// What became of a message.
 #[derive(Debug)]
-pub(crate) enum Delivery {
+pub(crate) enum Delivery<T, S> {
     /// The call has it; wake it.
     Woken(Option<Waker>),
+    /// It is for a stream.
+    Stream(S, T),
     /// Nobody waits for it any more.
     Late,
     /// The slot had its one reply already; its subject has been changed.
@@ -44,18 +47,21 @@ pub(crate) enum Delivery {
 }
 
 #[derive(Debug)]
-struct Slot<T> {
+struct Slot<T, S> {
     generation: u32,
     subject: Option<Subject>,
     is_unique: bool,
-    state: State<T>,
+    state: State<T, S>,
 }
 
 #[derive(Debug)]
-enum State<T> {
+enum State<T, S> {
     Free,
     Waiting(Option<Waker>),
     Ready(T),
+    /// The reply says that more is to come, for which nobody has asked yet.
+    Held,
+    Stream(S),
 }
 
 impl Key {
@@ -69,7 +75,7 @@ impl Key {
     }
 }
 
-impl<T> Table<T> {
+impl<T, S: Clone> Table<T, S> {
     /// Makes a table whose subjects are `<inbox>.<slot>-<generation>`.
     pub(crate) fn new(inbox: impl Into<String>) -> Self {
         Self {
@@ -104,8 +110,29 @@ impl<T> Table<T> {
         (key, subject)
     }
 
+    /// Takes a slot for everything that comes under its subject until it is closed.
+    pub(crate) fn open_stream(&mut self, sink: S) -> (Key, Subject) {
+        let (key, subject) = self.open(true);
+        if let Some(slot) = self.current(key) {
+            slot.state = State::Stream(sink);
+        }
+        (key, subject)
+    }
+
+    /// Turns a slot that was held into one for a stream, and names its subject.
+    pub(crate) fn attach(&mut self, key: Key, sink: S) -> Option<Subject> {
+        let slot = self.current(key)?;
+        match slot.state {
+            State::Held => {
+                slot.state = State::Stream(sink);
+                slot.subject.clone()
+            }
+            _ => None,
+        }
+    }
+
     /// Hands a reply to whoever waits for it.
-    pub(crate) fn deliver(&mut self, key: Key, value: T) -> Delivery {
+    pub(crate) fn deliver(&mut self, key: Key, value: T) -> Delivery<T, S> {
         let Some(slot) = self.current(key) else {
             return Delivery::Late;
         };
@@ -115,7 +142,8 @@ impl<T> Table<T> {
                 slot.state = State::Ready(value);
                 Delivery::Woken(waker)
             }
-            State::Ready(_) => Delivery::Late,
+            State::Stream(sink) => Delivery::Stream(sink.clone(), value),
+            State::Ready(_) | State::Held => Delivery::Late,
             State::Free => {
                 slot.renew();
                 Delivery::Repeated
@@ -123,12 +151,22 @@ impl<T> Table<T> {
         }
     }
 
-    /// Takes the reply out, which frees the slot; or remembers whom to wake.
-    pub(crate) fn poll(&mut self, key: Key, waker: &Waker) -> Poll<T> {
+    /// Takes the reply out, which frees the slot unless the reply is to be followed by more; or
+    /// remembers whom to wake.
+    pub(crate) fn poll(
+        &mut self,
+        key: Key,
+        waker: &Waker,
+        is_followed: impl FnOnce(&T) -> bool,
+    ) -> Poll<T> {
         let Some(slot) = self.current(key) else {
             return Poll::Pending;
         };
         match std::mem::replace(&mut slot.state, State::Free) {
+            State::Ready(value) if is_followed(&value) => {
+                slot.state = State::Held;
+                Poll::Ready(value)
+            }
             State::Ready(value) => {
                 if slot.is_unique {
                     slot.renew();
@@ -144,7 +182,10 @@ impl<T> Table<T> {
                 slot.state = State::Waiting(Some(known));
                 Poll::Pending
             }
-            State::Free => Poll::Pending,
+            state => {
+                slot.state = state;
+                Poll::Pending
+            }
         }
     }
 
@@ -159,21 +200,26 @@ impl<T> Table<T> {
         }
     }
 
-    /// Ends every wait with a value, and names whom to wake.
-    pub(crate) fn fail_all(&mut self, mut value: impl FnMut() -> T) -> Vec<Waker> {
+    /// Ends every wait with a value; names whom to wake, and the streams.
+    pub(crate) fn fail_all(&mut self, mut value: impl FnMut() -> T) -> (Vec<Waker>, Vec<S>) {
         let mut wakers = Vec::new();
+        let mut sinks = Vec::new();
         for slot in &mut self.slots {
-            if let State::Waiting(waker) = &mut slot.state {
-                wakers.extend(waker.take());
-                slot.state = State::Ready(value());
-                // The reply may still come once the connection is back.
-                slot.subject = None;
+            match &mut slot.state {
+                State::Waiting(waker) => {
+                    wakers.extend(waker.take());
+                    slot.state = State::Ready(value());
+                    // The reply may still come once the connection is back.
+                    slot.subject = None;
+                }
+                State::Stream(sink) => sinks.push(sink.clone()),
+                State::Free | State::Ready(_) | State::Held => {}
             }
         }
-        wakers
+        (wakers, sinks)
     }
 
-    fn current(&mut self, key: Key) -> Option<&mut Slot<T>> {
+    fn current(&mut self, key: Key) -> Option<&mut Slot<T, S>> {
         self.slots
             .get_mut(key.slot as usize)
             .filter(|slot| slot.generation == key.generation)
@@ -214,7 +260,7 @@ impl<T> Table<T> {
     }
 }
 
-impl<T> Slot<T> {
+impl<T, S> Slot<T, S> {
     fn renew(&mut self) {
         self.generation = self.generation.wrapping_add(1);
         self.subject = None;

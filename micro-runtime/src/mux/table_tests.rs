@@ -24,18 +24,18 @@ fn key_of(subject: &Subject) -> Key {
 
 #[test]
 fn a_subject_is_used_again_only_after_its_one_reply() {
-    let mut table = Table::new("_INBOX.x");
+    let mut table = Table::<_, ()>::new("_INBOX.x");
     let (key, first) = table.open(false);
     assert_eq!(first.as_str(), "_INBOX.x.0-0");
     assert!(matches!(table.deliver(key, 1), Delivery::Woken(None)));
-    assert_eq!(table.poll(key, &waker()), Poll::Ready(1));
+    assert_eq!(table.poll(key, &waker(), |_| false), Poll::Ready(1));
     // The slot rests, and comes back with the same subject once enough others rest too.
     let mut seen = Vec::new();
     for _ in 0..=2 * RESTING {
         let (key, subject) = table.open(false);
         seen.push(subject.to_string());
         table.deliver(key, 1);
-        let _ = table.poll(key, &waker());
+        let _ = table.poll(key, &waker(), |_| false);
     }
     assert!(!seen[..RESTING].contains(&first.to_string()));
     assert!(seen.contains(&first.to_string()));
@@ -44,7 +44,7 @@ fn a_subject_is_used_again_only_after_its_one_reply() {
 
 #[test]
 fn what_comes_after_a_close_is_late() {
-    let mut table = Table::new("i");
+    let mut table = Table::<_, ()>::new("i");
     let (key, subject) = table.open(false);
     table.close(key);
     assert!(matches!(table.deliver(key_of(&subject), 1), Delivery::Late));
@@ -52,29 +52,49 @@ fn what_comes_after_a_close_is_late() {
 
 #[test]
 fn a_second_reply_changes_the_subject() {
-    let mut table = Table::new("i");
+    let mut table = Table::<_, ()>::new("i");
     let (key, _) = table.open(false);
     table.deliver(key, 1);
     assert!(matches!(table.deliver(key, 2), Delivery::Late));
-    assert_eq!(table.poll(key, &waker()), Poll::Ready(1));
+    assert_eq!(table.poll(key, &waker(), |_| false), Poll::Ready(1));
     assert!(matches!(table.deliver(key, 3), Delivery::Repeated));
     assert!(matches!(table.deliver(key, 4), Delivery::Late));
 }
 
 #[test]
+fn a_reply_that_goes_on_keeps_its_slot_for_a_stream() {
+    let mut table = Table::<_, char>::new("i");
+    let (key, subject) = table.open(false);
+    assert!(table.attach(key, 's').is_none());
+    table.deliver(key, 1);
+    assert_eq!(table.poll(key, &waker(), |_| true), Poll::Ready(1));
+    assert!(matches!(table.deliver(key, 2), Delivery::Late));
+    assert_eq!(table.attach(key, 's'), Some(subject.clone()));
+    for frame in 3..6 {
+        assert!(
+            matches!(table.deliver(key, frame), Delivery::Stream('s', found) if found == frame)
+        );
+    }
+    assert_eq!(table.fail_all(|| 9).1, ['s']);
+    table.close(key);
+    assert!(matches!(table.deliver(key, 6), Delivery::Late));
+    assert_ne!(table.open_stream('t').1, subject);
+}
+
+#[test]
 fn a_unique_subject_is_never_used_again() {
-    let mut table = Table::new("i");
+    let mut table = Table::<_, ()>::new("i");
     let mut seen = std::collections::HashSet::new();
     for number in 0..1000 {
         // Ordinary calls of the same connection in between: their subjects are used again.
         let (key, subject) = table.open(false);
         seen.insert(subject.to_string());
         table.deliver(key, number);
-        assert_eq!(table.poll(key, &waker()), Poll::Ready(number));
+        assert_eq!(table.poll(key, &waker(), |_| false), Poll::Ready(number));
         let (key, subject) = table.open(true);
         assert!(seen.insert(subject.to_string()));
         table.deliver(key, 1);
-        assert_eq!(table.poll(key, &waker()), Poll::Ready(1));
+        assert_eq!(table.poll(key, &waker(), |_| false), Poll::Ready(1));
         assert!(matches!(table.deliver(key, 2), Delivery::Late));
     }
     assert!(table.slots.len() <= RESTING + 1);
@@ -82,23 +102,23 @@ fn a_unique_subject_is_never_used_again() {
 
 #[test]
 fn a_failed_wait_leaves_no_subject_behind() {
-    let mut table = Table::new("i");
+    let mut table = Table::<_, ()>::new("i");
     let (key, subject) = table.open(false);
-    assert!(table.poll(key, &waker()).is_pending());
-    assert_eq!(table.fail_all(|| 9).len(), 1);
-    assert_eq!(table.poll(key, &waker()), Poll::Ready(9));
+    assert!(table.poll(key, &waker(), |_| false).is_pending());
+    assert_eq!(table.fail_all(|| 9).0.len(), 1);
+    assert_eq!(table.poll(key, &waker(), |_| false), Poll::Ready(9));
     assert!(matches!(table.deliver(key_of(&subject), 1), Delivery::Late));
 }
 
 #[test]
 fn a_burst_gives_its_subjects_back() {
-    let mut table = Table::new("i");
+    let mut table = Table::<_, ()>::new("i");
     let keys = (0..10 * KEPT)
         .map(|_| table.open(false).0)
         .collect::<Vec<_>>();
     for key in keys {
         table.deliver(key, 1);
-        let _ = table.poll(key, &waker());
+        let _ = table.poll(key, &waker(), |_| false);
     }
     let kept = table.slots.iter().filter(|slot| slot.subject.is_some());
     assert_eq!(kept.count(), KEPT);
@@ -142,7 +162,7 @@ proptest! {
     /// `DeliverOld` does only with subjects whose slot is not in use again.
     #[test]
     fn a_reply_reaches_its_own_call_or_nobody(steps in steps()) {
-        let mut table = Table::new("i");
+        let mut table = Table::<_, ()>::new("i");
         let mut open: Vec<(Key, Subject, u64)> = Vec::new();
         let mut old: Vec<Subject> = Vec::new();
         let mut delivered: HashMap<u64, u64> = HashMap::new();
@@ -171,7 +191,7 @@ proptest! {
                 Step::Poll(at) if !open.is_empty() => {
                     let at = at % open.len();
                     let (key, _, call) = open[at].clone();
-                    match (table.poll(key, &waker()), delivered.get(&call)) {
+                    match (table.poll(key, &waker(), |_| false), delivered.get(&call)) {
                         (Poll::Ready(value), Some(expected)) => {
                             prop_assert_eq!(value, *expected);
                             old.push(open.swap_remove(at).1);

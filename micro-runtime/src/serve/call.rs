@@ -15,7 +15,8 @@ use crate::context::Context;
 use crate::endpoint::HandlerFuture;
 use crate::observe;
 use crate::observe::ServerCall;
-use crate::serve::{Endpoint, Permit};
+use crate::serve::Endpoint;
+use crate::serve::gate::Permit;
 use crate::status::{Code, Reason, Status};
 
 /// A call that was admitted.
@@ -47,11 +48,15 @@ impl Call {
         future: HandlerFuture,
         received: Instant,
     ) -> Self {
-        let future = match permit.0.options.is_blocking {
+        let future = match permit.endpoint().options.is_blocking {
             true => on_a_blocking_thread(future),
             false => future,
         };
-        let seen = ServerCall::begin(permit.0.method, &permit.0.meters, received);
+        let seen = ServerCall::begin(
+            permit.endpoint().method,
+            &permit.endpoint().meters,
+            received,
+        );
         observe::extract(seen.span(), ctx.trace());
         Self {
             permit,
@@ -68,7 +73,7 @@ impl Call {
     /// Runs the call in place if its method is known to be short, and else, or if it has to wait,
     /// in a task of its own.
     pub(super) async fn start(mut self, reply: Option<Subject>) {
-        let endpoint = Arc::clone(&self.permit.0);
+        let endpoint = Arc::clone(self.permit.endpoint());
         if endpoint.pace.is_short() {
             let polled = poll_fn(|cx| Poll::Ready(self.poll(&endpoint, cx))).await;
             if let Poll::Ready(result) = polled {
@@ -79,7 +84,7 @@ impl Call {
     }
 
     async fn run(mut self, reply: Option<Subject>) {
-        let endpoint = Arc::clone(&self.permit.0);
+        let endpoint = Arc::clone(self.permit.endpoint());
         let deadline = self.ctx.deadline();
         let end = tokio::select! {
             biased;
@@ -124,14 +129,18 @@ impl Call {
     }
 
     async fn respond(&mut self, reply: Option<Subject>, result: Result<Bytes, Status>) {
-        let endpoint = &self.permit.0;
+        let endpoint = self.permit.endpoint();
         if let Err(status) = &result {
             tracing::debug!(method = endpoint.method.full_name, %status, "a call failed");
         }
         self.seen.end(result.as_ref().err().map(Status::code));
         if let Some(reply) = reply {
             let metadata = self.ctx.take_answer_metadata();
-            endpoint.shared.answer(reply, result, metadata).await;
+            let home = Some(&endpoint.home);
+            endpoint
+                .shared
+                .answer_from(home, reply, result, metadata)
+                .await;
         }
         let micros = || self.received.elapsed().as_micros();
         tracing::trace!(
@@ -177,7 +186,7 @@ impl Running {
 }
 
 /// Logs what a handler panicked with; the caller learns only that it did.
-fn panicked(endpoint: &Endpoint, panic: &(dyn Any + Send)) -> Status {
+pub(super) fn panicked(endpoint: &Endpoint, panic: &(dyn Any + Send)) -> Status {
     let name = endpoint.method.full_name;
     let text = panic
         .downcast_ref::<&str>()
@@ -204,7 +213,7 @@ fn on_a_blocking_thread(future: HandlerFuture) -> HandlerFuture {
     })
 }
 
-async fn passed(deadline: Option<Instant>) {
+pub(super) async fn passed(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,

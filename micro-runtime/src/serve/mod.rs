@@ -1,30 +1,38 @@
 //! Dispatch: takes requests off subscriptions, runs handlers, and answers every request once.
 
 mod call;
+mod gate;
+mod instance;
 mod layered;
+mod plain;
 mod reply;
+mod stream;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use async_nats::{Message, Subject};
+use async_nats::{HeaderMap, Message, Subject};
+use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::bus::{Connection, Subscription};
 use crate::context::Context;
-use crate::descriptor::{MethodDescriptor, ServiceDescriptor};
-use crate::endpoint::Handler;
+use crate::descriptor::MethodDescriptor;
+use crate::endpoint::Handling;
 use crate::metadata::Metadata;
+use crate::mux::MICRO_STREAM;
 use crate::observe;
 use crate::observe::Meters;
 use crate::options::{MethodOptions, Timeouts};
 use crate::pace::Pace;
 use crate::serve::call::Call;
-use crate::status::details::RetryInfo;
+use crate::serve::plain::PlainCall;
+use crate::serve::stream::StreamCall;
 use crate::status::{Code, Reason, Status};
+use crate::stream::{Open, StreamOptions};
 use crate::wire;
 
 /// What all endpoints of one running server share.
@@ -35,6 +43,8 @@ pub(crate) struct Shared {
     /// Ends the calls that are left when the grace period is over.
     pub(crate) end: CancellationToken,
     pub(crate) in_flight: Gate,
+    /// The streams among them.
+    pub(crate) streams: Gate,
     pub(crate) reply_prefixes: Vec<String>,
     pub(crate) timeouts: Timeouts,
 }
@@ -42,22 +52,15 @@ pub(crate) struct Shared {
 /// One method that is served.
 pub(crate) struct Endpoint {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) home: Arc<Home>,
     pub(crate) method: &'static MethodDescriptor,
     pub(crate) options: MethodOptions,
-    pub(crate) handler: Arc<dyn Handler>,
+    pub(crate) stream_options: StreamOptions,
+    pub(crate) handler: Handling,
     pub(crate) service_in_flight: Arc<Gate>,
     pub(crate) in_flight: Gate,
     pub(crate) pace: Pace,
     pub(crate) meters: Arc<Meters>,
-}
-
-/// The methods of one instance, by name.
-pub(crate) struct Instance {
-    pub(crate) service: &'static ServiceDescriptor,
-    pub(crate) shared: Arc<Shared>,
-    /// The subject before the method's name, with its dot.
-    pub(crate) base: String,
-    pub(crate) endpoints: Vec<Arc<Endpoint>>,
 }
 
 /// What a subscription's requests are for.
@@ -66,10 +69,9 @@ pub(crate) enum Target {
     Instance(Instance),
 }
 
+pub(crate) use gate::Gate;
+pub(crate) use instance::{Home, Instance};
 pub(crate) use layered::layered;
-
-/// When a caller may try again whom a limit turned away.
-const RETRY_AFTER_MS: i32 = 100;
 
 /// How far a server has come with stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,22 +79,15 @@ pub(crate) enum Phase {
     Serving,
     /// The subscriptions end at the server; what is under way still arrives.
     Stopping,
-    /// Everything has arrived; the loops end once they have read it.
+    /// Everything has arrived; the loops of methods end once they have read it.
     Closing,
+    /// The last call has ended, and with it the last stream: the loops of instances end.
+    Ended,
 }
 
 /// Says once that a loop has stopped, at its end at the latest: who waits for all loops must not
 /// wait for one that ended with its connection.
 struct Stopped(Option<mpsc::UnboundedSender<()>>);
-
-/// Counts what runs, and says no above the limit. Never waits.
-pub(crate) struct Gate {
-    limit: usize,
-    running: AtomicUsize,
-}
-
-/// A place in the server and in the method; given back when dropped.
-struct Permit(Arc<Endpoint>);
 
 /// Reads one subscription until it is closed; says on `stopped` that it has stopped, once.
 pub(crate) async fn run(
@@ -108,13 +103,19 @@ pub(crate) async fn run(
         let next = *phase.borrow();
         if next != current {
             current = next;
-            match next {
-                Phase::Serving => {}
-                Phase::Stopping => {
+            match (next, &target) {
+                (Phase::Stopping, Target::Instance(instance)) => {
+                    instance.is_stopping.store(true, Ordering::Relaxed);
+                    stopped.say();
+                }
+                (Phase::Stopping, Target::Endpoint(_)) => {
                     subscription.stop().await;
                     stopped.say();
                 }
-                Phase::Closing => subscription.close().await,
+                (Phase::Closing, Target::Endpoint(_)) | (Phase::Ended, Target::Instance(_)) => {
+                    subscription.close().await;
+                }
+                (_, _) => {}
             }
         }
         tokio::select! {
@@ -153,29 +154,40 @@ impl Target {
     }
 }
 
-impl Instance {
-    async fn dispatch(&self, message: Message) {
-        let name = message.subject.strip_prefix(self.base.as_str());
-        let endpoint = self
-            .endpoints
-            .iter()
-            .find(|endpoint| name == Some(endpoint.method.name));
-        match endpoint {
-            Some(endpoint) => endpoint.dispatch(message).await,
-            None => {
-                let text = format!(
-                    "{} has no method `{}`",
-                    self.service.full_name,
-                    name.unwrap_or_default()
-                );
-                let status = Status::from_runtime(Code::Unimplemented, Reason::NoSuchMethod, text);
-                if let Some(reply) = self.shared.reply_subject(&message, self.service.full_name) {
-                    self.shared
-                        .answer(reply, Err(status), Metadata::new())
-                        .await;
-                }
-            }
-        }
+/// A call that may begin.
+enum Admitted {
+    Call(Call),
+    Stream(StreamCall),
+    /// A streaming call by hand, without frames.
+    Plain(PlainCall),
+}
+
+/// What the headers of a request say.
+struct Request {
+    timeout: Option<Duration>,
+    metadata: Metadata,
+    trace: Option<HeaderMap>,
+    open: Option<Open>,
+}
+
+impl Request {
+    fn read(headers: Option<&HeaderMap>) -> Result<Self, Status> {
+        let Some(headers) = headers else {
+            return Ok(Self {
+                timeout: None,
+                metadata: Metadata::new(),
+                trace: None,
+                open: None,
+            });
+        };
+        wire::check_content_type(headers)?;
+        let open = headers.get(MICRO_STREAM);
+        Ok(Self {
+            timeout: wire::decode_timeout(headers)?,
+            metadata: wire::decode_metadata(headers)?,
+            trace: wire::trace_headers(headers),
+            open: open.map(|open| Open::decode(open.as_str())).transpose()?,
+        })
     }
 }
 
@@ -189,65 +201,83 @@ impl Endpoint {
                 None => return,
             },
         };
-        match self.admit(message, received) {
-            Ok(call) => call.start(reply).await,
-            Err(status) => {
-                tracing::debug!(method = self.method.full_name, %status, "refused a request");
-                if let Some(reply) = reply {
-                    self.shared
-                        .answer(reply, Err(status), Metadata::new())
-                        .await;
-                }
-                let micros = || received.elapsed().as_micros();
-                tracing::trace!(
-                    method = self.method.full_name,
-                    micros = micros(),
-                    "answered"
-                );
+        let admitted = match Request::read(message.headers.as_ref()) {
+            Ok(request) => self.admit(request, message.payload, received),
+            Err(status) => Err(status),
+        };
+        match (admitted, reply) {
+            (Ok(Admitted::Call(call)), reply) => call.start(reply).await,
+            (Ok(Admitted::Stream(call)), Some(reply)) => {
+                self.shared.tasks.spawn(call.run(reply));
             }
+            (Ok(Admitted::Plain(call)), Some(reply)) => {
+                self.shared.tasks.spawn(call.run(reply));
+            }
+            (Ok(_), None) => {
+                let method = self.method.full_name;
+                tracing::debug!(method, "a streaming call has nowhere to send its replies");
+            }
+            (Err(status), reply) => self.refuse(status, reply, received).await,
         }
     }
 
-    /// Reads the headers, takes a permit and makes the call; nothing of the handler runs yet.
-    fn admit(self: &Arc<Self>, message: Message, received: Instant) -> Result<Call, Status> {
-        let mut timeout = self.options.timeout;
-        let mut metadata = Metadata::new();
-        let mut trace = None;
-        if let Some(headers) = &message.headers {
-            wire::check_content_type(headers)?;
-            if let Some(told) = wire::decode_timeout(headers)? {
-                timeout = told;
-            }
-            metadata = wire::decode_metadata(headers)?;
-            trace = wire::trace_headers(headers);
+    async fn refuse(&self, status: Status, reply: Option<Subject>, received: Instant) {
+        tracing::debug!(method = self.method.full_name, %status, "refused a request");
+        if let Some(reply) = reply {
+            self.shared
+                .answer(reply, Err(status), Metadata::new())
+                .await;
         }
+        let micros = || received.elapsed().as_micros();
+        tracing::trace!(
+            method = self.method.full_name,
+            micros = micros(),
+            "answered"
+        );
+    }
+
+    /// Takes a permit and makes the call; nothing of the handler runs yet.
+    fn admit(
+        self: &Arc<Self>,
+        request: Request,
+        payload: Bytes,
+        received: Instant,
+    ) -> Result<Admitted, Status> {
+        let is_unary = matches!(self.handler, Handling::Unary(_));
+        let is_stream = !is_unary && request.open.is_some();
         let timeouts = self.shared.timeouts;
-        if timeout < timeouts.min {
+        // A stream has a deadline only if its caller says so.
+        let timeout = match request.timeout {
+            None if is_stream => None,
+            told => Some(told.unwrap_or(self.options.timeout)),
+        };
+        if let Some(timeout) = timeout
+            && timeout < timeouts.min
+        {
             return Err(too_short(self.method.full_name, timeout));
         }
-        let permit = self.permit()?;
-        let deadline = received.checked_add(timeout.min(timeouts.max));
-        let ctx = Context::new(self.method, metadata, deadline, trace);
-        let future = self.handler.call(ctx.clone(), message.payload);
-        Ok(Call::new(permit, ctx, future, received))
-    }
-
-    fn permit(self: &Arc<Self>) -> Result<Permit, Status> {
-        let name = self.method.full_name;
-        let service = || name.strip_suffix(self.method.name).unwrap_or(name);
-        let gates = [
-            (&self.shared.in_flight, "the server"),
-            (&*self.service_in_flight, service().trim_end_matches('.')),
-            (&self.in_flight, name),
-        ];
-        for (index, (gate, who)) in gates.iter().enumerate() {
-            if !gate.enter() {
-                gates[..index].iter().for_each(|(gate, _)| gate.leave());
-                self.meters.shed();
-                return Err(overloaded(who, gate.limit));
+        let permit = self.permit(request.open.is_some())?;
+        let deadline = timeout.and_then(|timeout| received.checked_add(timeout.min(timeouts.max)));
+        let ctx = Context::new(self.method, request.metadata, deadline, request.trace);
+        Ok(match (&self.handler, request.open) {
+            (Handling::Unary(handler), None) => {
+                let future = handler.call(ctx.clone(), payload);
+                Admitted::Call(Call::new(permit, ctx, future, received))
             }
-        }
-        Ok(Permit(Arc::clone(self)))
+            (_, Some(open)) => Admitted::Stream(StreamCall {
+                permit,
+                ctx,
+                open,
+                payload,
+                received,
+            }),
+            (Handling::Streaming(_), None) => Admitted::Plain(PlainCall {
+                permit,
+                ctx,
+                payload,
+                received,
+            }),
+        })
     }
 }
 
@@ -274,70 +304,10 @@ impl Shared {
     }
 }
 
-impl Gate {
-    pub(crate) fn new(limit: usize) -> Self {
-        Self {
-            limit,
-            running: AtomicUsize::new(0),
-        }
-    }
-
-    fn enter(&self) -> bool {
-        let before = self.running.fetch_add(1, Ordering::Relaxed);
-        if before >= self.limit {
-            self.leave();
-            return false;
-        }
-        true
-    }
-
-    fn leave(&self) {
-        self.running.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.in_flight.leave();
-        self.0.service_in_flight.leave();
-        self.0.shared.in_flight.leave();
-    }
-}
-
-fn overloaded(who: &str, limit: usize) -> Status {
-    Status::from_runtime(
-        Code::ResourceExhausted,
-        Reason::Overloaded,
-        format!("{who} runs {limit} calls already, its limit"),
-    )
-    .with_detail(&RetryInfo {
-        retry_delay: Some(prost_types::Duration {
-            seconds: 0,
-            nanos: RETRY_AFTER_MS * 1_000_000,
-        }),
-    })
-}
-
 fn too_short(name: &str, timeout: Duration) -> Status {
     Status::from_runtime(
         Code::DeadlineExceeded,
         Reason::Deadline,
         format!("{timeout:?} is less than this server takes calls of {name} for"),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_gate_lets_in_as_many_as_its_limit() {
-        let gate = Gate::new(2);
-        assert!(gate.enter());
-        assert!(gate.enter());
-        assert!(!gate.enter());
-        gate.leave();
-        assert!(gate.enter());
-        assert!(!Gate::new(0).enter());
-    }
 }

@@ -1,29 +1,53 @@
 //! The one answer that every request gets, whatever became of it.
 
-use async_nats::Subject;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_nats::{HeaderMap, HeaderValue, Subject};
 use bytes::Bytes;
 
 use crate::bus::{Outgoing, PublishError};
 use crate::metadata::Metadata;
-use crate::serve::Shared;
+use crate::mux::MICRO_STREAM;
+use crate::serve::{Home, Shared};
 use crate::status::{Code, Reason, Status};
+use crate::stream::{Channel, Link, Machine, StreamOptions, Target};
 use crate::wire;
 
-/// How much of a failure's text goes out when all of it does not fit.
-const SHORT_TEXT: usize = 1024;
+/// A reply that is longer is kept until it is known to fit.
+const SMALL: usize = 4096;
+/// What tells a caller that a large reply can be had in parts.
+const IN_PARTS: &str = "v=1;u=1";
 
 impl Shared {
     /// Sends a reply or a failure. What does not fit into a NATS message is answered by saying so.
-    pub(super) async fn answer(
-        &self,
+    pub(crate) async fn answer(
+        self: &Arc<Self>,
+        reply: Subject,
+        result: Result<Bytes, Status>,
+        metadata: Metadata,
+    ) {
+        self.answer_from(None, reply, result, metadata).await;
+    }
+
+    /// Sends a reply or a failure. A reply that does not fit into a NATS message can be had in parts
+    /// where the instance is known that has it.
+    pub(crate) async fn answer_from(
+        self: &Arc<Self>,
+        home: Option<&Arc<Home>>,
         reply: Subject,
         result: Result<Bytes, Status>,
         metadata: Metadata,
     ) {
         let again = reply.clone();
+        let mut kept = None;
         let (sent, length, failure) = match result {
             Ok(payload) => {
                 let length = payload.len();
+                if length > SMALL {
+                    kept = Some(payload.clone());
+                }
                 (
                     self.send(reply, None, payload, &metadata).await,
                     length,
@@ -41,16 +65,14 @@ impl Shared {
             Ok(()) => {}
             Err(PublishError::TooLarge { max }) => {
                 let status = match failure {
-                    Some(status) => shortened(&status),
+                    Some(status) => status.shortened(),
                     None => too_large(length, max),
                 };
-                tracing::warn!(length, max, "a reply does not fit into one NATS message");
-                let (headers, payload) = wire::encode_status(&status);
-                let none = Metadata::new();
-                if let Err(PublishError::Failed(error)) =
-                    self.send(again, Some(headers), payload, &none).await
-                {
-                    tracing::warn!(%error, "a reply could not be sent");
+                match (home, kept) {
+                    (Some(home), Some(payload)) => {
+                        self.offer(home, again, status, payload, metadata).await;
+                    }
+                    _ => self.answer_short(again, &status).await,
                 }
             }
             Err(PublishError::Failed(error)) => {
@@ -59,10 +81,69 @@ impl Shared {
         }
     }
 
+    async fn answer_short(&self, reply: Subject, status: &Status) {
+        tracing::warn!(%status, "a reply does not fit into one NATS message");
+        let (headers, payload) = wire::encode_status(status);
+        let none = Metadata::new();
+        if let Err(PublishError::Failed(error)) =
+            self.send(reply, Some(headers), payload, &none).await
+        {
+            tracing::warn!(%error, "a reply could not be sent");
+        }
+    }
+
+    /// Answers with an error, for whoever knows no better, that names a stream on which the reply can
+    /// be had; sends it to whoever says that he takes it.
+    async fn offer(
+        self: &Arc<Self>,
+        home: &Arc<Home>,
+        reply: Subject,
+        status: Status,
+        payload: Bytes,
+        metadata: Metadata,
+    ) {
+        let peer = home.new_stream();
+        let limits = StreamOptions::new().limits();
+        let max_payload = self.connection.max_payload();
+        let machine = Machine::large_reply(peer.clone(), limits, max_payload, Instant::now());
+        let channel = Channel::new(machine);
+        channel.put_whole(payload);
+        channel.finish(None, metadata);
+        let sink = Arc::clone(&channel);
+        let served = self.connection.mux().serve(&peer.stream, sink);
+        let link = Link {
+            connection: Arc::clone(&self.connection),
+            own: home.up(&peer),
+            to: Target::Caller(reply.clone()),
+        };
+        let (mut headers, _) = wire::encode_status(&status);
+        headers.insert(MICRO_STREAM, HeaderValue::from(IN_PARTS));
+        let none = Metadata::new();
+        if self
+            .send(reply, Some(headers), peer.frame(), &none)
+            .await
+            .is_err()
+        {
+            return;
+        }
+        let end = self.end.clone();
+        self.tasks.spawn(async move {
+            let _served = served;
+            let mut drive = pin!(channel.drive(link));
+            tokio::select! {
+                () = &mut drive => {}
+                () = end.cancelled() => {
+                    channel.reset(Status::unavailable("the server stops"));
+                    drive.await;
+                }
+            }
+        });
+    }
+
     async fn send(
         &self,
         subject: Subject,
-        mut headers: Option<async_nats::HeaderMap>,
+        mut headers: Option<HeaderMap>,
         payload: Bytes,
         metadata: &Metadata,
     ) -> Result<(), PublishError> {
@@ -85,14 +166,4 @@ fn too_large(length: usize, max: usize) -> Status {
             "the reply takes {length} bytes, which does not fit into one NATS message of {max} bytes with its headers"
         ),
     )
-}
-
-/// A failure without its details and with the beginning of its text.
-fn shortened(status: &Status) -> Status {
-    let text = status.message();
-    let end = (0..=SHORT_TEXT.min(text.len()))
-        .rev()
-        .find(|at| text.is_char_boundary(*at))
-        .unwrap_or(0);
-    Status::new(status.code(), format!("{} [cut]", &text[..end])).with_reason(status.reason())
 }

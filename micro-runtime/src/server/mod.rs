@@ -16,12 +16,14 @@ use crate::endpoint::Service;
 use crate::error::Error;
 use crate::middleware::{Layered, Layers, Next};
 use crate::options::{ServiceOptions, Timeouts};
+use crate::stream::StreamOptions;
 
 pub use running::RunningServer;
 
 /// Where requests of peers outside of Rust and across accounts want their replies.
 const REPLY_PREFIXES: [&str; 2] = ["_INBOX.", "_R_."];
 const MAX_IN_FLIGHT: usize = 16 * 1024;
+const MAX_STREAMS: usize = 4 * 1024;
 const GRACE: Duration = Duration::from_secs(30);
 
 /// Services to be served on a bus.
@@ -48,6 +50,8 @@ struct Registration {
 
 struct Settings {
     max_in_flight: usize,
+    max_streams: usize,
+    stream_options: StreamOptions,
     grace: Duration,
     reply_prefixes: Vec<String>,
     timeouts: Timeouts,
@@ -62,6 +66,8 @@ impl Server {
             services: Vec::new(),
             settings: Settings {
                 max_in_flight: MAX_IN_FLIGHT,
+                max_streams: MAX_STREAMS,
+                stream_options: StreamOptions::new(),
                 grace: GRACE,
                 reply_prefixes: REPLY_PREFIXES.map(str::to_owned).into(),
                 timeouts: Timeouts::default(),
@@ -93,6 +99,19 @@ impl Server {
     /// once. 16,384 by default.
     pub fn max_in_flight(mut self, calls: usize) -> Self {
         self.settings.max_in_flight = calls;
+        self
+    }
+
+    /// How many of those may be streams; what comes above is answered `RESOURCE_EXHAUSTED` at once.
+    /// 4,096 by default.
+    pub fn max_streams(mut self, streams: usize) -> Self {
+        self.settings.max_streams = streams;
+        self
+    }
+
+    /// Sets what the streams of this server may have under way, and how long they may be silent.
+    pub fn stream_options(mut self, options: StreamOptions) -> Self {
+        self.settings.stream_options = options;
         self
     }
 

@@ -32,6 +32,8 @@ pub struct RunningServer {
 pub(super) struct Stopper {
     shared: Arc<Shared>,
     loops: JoinSet<()>,
+    /// The loops of instances, which streams need until they end.
+    instance_loops: JoinSet<()>,
     phase: watch::Sender<Phase>,
     stopped: mpsc::UnboundedReceiver<()>,
     grace: Duration,
@@ -134,7 +136,12 @@ impl Stopper {
         let (phase, receiver) = watch::channel(Phase::Serving);
         let (sender, stopped) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
+        let mut instance_tasks = JoinSet::new();
         for (subscription, target) in loops {
+            let tasks = match target {
+                Target::Endpoint(_) => &mut tasks,
+                Target::Instance(_) => &mut instance_tasks,
+            };
             tasks.spawn(serve::run(
                 subscription,
                 target,
@@ -145,6 +152,7 @@ impl Stopper {
         Self {
             shared,
             loops: tasks,
+            instance_loops: instance_tasks,
             phase,
             stopped,
             grace,
@@ -155,7 +163,7 @@ impl Stopper {
     /// replies reach NATS. The order is what makes it lossless.
     async fn stop(mut self) -> Result<(), Error> {
         let _ = self.phase.send(Phase::Stopping);
-        for _ in 0..self.loops.len() {
+        for _ in 0..self.loops.len() + self.instance_loops.len() {
             if self.stopped.recv().await.is_none() {
                 break;
             }
@@ -170,6 +178,8 @@ impl Stopper {
             self.shared.end.cancel();
             let _ = tokio::time::timeout(LAST_WORDS, self.shared.tasks.wait()).await;
         }
+        let _ = self.phase.send(Phase::Ended);
+        while self.instance_loops.join_next().await.is_some() {}
         arrived?;
         self.shared.connection.barrier().await
     }

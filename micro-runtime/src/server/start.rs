@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_nats::Subject;
@@ -17,7 +18,7 @@ use crate::middleware::Next;
 use crate::observe::{Meters, Side};
 use crate::options::{MethodOptions, ServiceOptions};
 use crate::pace::Pace;
-use crate::serve::{Endpoint, Gate, Instance, Shared, Target, layered};
+use crate::serve::{Endpoint, Gate, Home, Instance, Shared, Target, layered};
 use crate::server::running::{RunningServer, Stopper};
 use crate::server::{Registration, Server};
 use crate::subject;
@@ -44,13 +45,16 @@ pub(super) async fn start(server: Server) -> Result<RunningServer, Error> {
         tasks: TaskTracker::new(),
         end: CancellationToken::new(),
         in_flight: Gate::new(settings.max_in_flight),
+        streams: Gate::new(settings.max_streams),
         reply_prefixes: settings.reply_prefixes,
         timeouts: settings.timeouts,
     });
     let around = settings.layers.stack();
     let mut plans = Vec::new();
     let mut instances = Vec::new();
-    for service in services {
+    for mut service in services {
+        let options = &mut service.options.stream_options;
+        *options = options.or(settings.stream_options);
         instances.push(plan(&bus, &shared, &around, service, &mut plans)?);
     }
     check_subjects(&plans)?;
@@ -113,6 +117,10 @@ fn plan(
     let limit = options.max_concurrent.map_or(usize::MAX, |n| n as usize);
     let service_in_flight = Arc::new(Gate::new(limit));
     let around_service = options.layers.stack();
+    let home = Arc::new(Home {
+        base: format!("{}.", bus.subject(service.full_name)),
+        instance: instance.clone(),
+    });
     let mut served = Vec::new();
     for endpoint in endpoints {
         let resolved = MethodOptions::resolve(
@@ -132,8 +140,10 @@ fn plan(
         let stacks = [around.clone(), around_service.clone(), around_method];
         let endpoint = Arc::new(Endpoint {
             shared: Arc::clone(shared),
+            home: Arc::clone(&home),
             method: endpoint.method,
             options: resolved,
+            stream_options: options.stream_options,
             handler: layered(endpoint.handler, endpoint.method, stacks),
             service_in_flight: Arc::clone(&service_in_flight),
             in_flight: Gate::new(limit),
@@ -147,7 +157,7 @@ fn plan(
             target: Target::Endpoint(endpoint),
         });
     }
-    let base = format!("{}._i.{instance}.", bus.subject(service.full_name));
+    let base = format!("{}_i.{instance}.", home.base);
     plans.push(Plan {
         subject: Subject::from(format!("{base}>")),
         queue: None,
@@ -156,6 +166,7 @@ fn plan(
             shared: Arc::clone(shared),
             base,
             endpoints: served,
+            is_stopping: AtomicBool::new(false),
         }),
     });
     Ok(instance)

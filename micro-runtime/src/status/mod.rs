@@ -2,6 +2,7 @@
 
 pub mod details;
 mod from;
+mod reason;
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -9,6 +10,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use prost_types::Any;
+
+pub use reason::Reason;
+
+/// How much of a failure's text goes out when all of it does not fit.
+const SHORT_TEXT: usize = 1024;
 
 /// What went wrong with a call: a [`Code`], a text, and details for programs.
 ///
@@ -78,38 +84,6 @@ pub enum Code {
     Unauthenticated = 16,
 }
 
-/// Why the runtime itself, and no handler, ended a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Reason {
-    /// No instance serves the method.
-    NoResponders,
-    /// The deadline passed.
-    Deadline,
-    /// Every permit of the server or the method is taken.
-    Overloaded,
-    /// The connection to NATS was lost while the call was in flight.
-    Disconnected,
-    /// The server stops.
-    ShuttingDown,
-    /// The bytes are not the message that the method takes or returns.
-    Undecodable,
-    /// The message does not fit into one NATS message.
-    TooLarge,
-    /// A header breaks the rules for metadata.
-    BadHeader,
-    /// The content type is not one that this peer reads.
-    ContentType,
-    /// The service has no such method, or does not run its kind.
-    NoSuchMethod,
-    /// The handler panicked.
-    Panicked,
-    /// Something else than a service answered.
-    NotAService,
-    /// The call that this one was made within has ended.
-    ParentEnded,
-}
-
 impl Status {
     /// Makes a status from a code and a text for people.
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
@@ -135,6 +109,17 @@ impl Status {
     pub(crate) fn with_reason(mut self, reason: Option<Reason>) -> Self {
         self.0.reason = reason;
         self
+    }
+
+    /// The same without its details and with the beginning of its text, where all of it does not
+    /// fit into one NATS message.
+    pub(crate) fn shortened(&self) -> Self {
+        let text = self.message();
+        let end = (0..=SHORT_TEXT.min(text.len()))
+            .rev()
+            .find(|at| text.is_char_boundary(*at))
+            .unwrap_or(0);
+        Self::new(self.code(), format!("{} [cut]", &text[..end])).with_reason(self.reason())
     }
 
     /// Adds details for programs, as `google.rpc.Status` carries them.
@@ -282,36 +267,6 @@ impl Code {
     }
 }
 
-/// Every reason with its name in `google.rpc.ErrorInfo`.
-const REASONS: [(Reason, &str); 13] = [
-    (Reason::NoResponders, "NO_RESPONDERS"),
-    (Reason::Deadline, "DEADLINE"),
-    (Reason::Overloaded, "OVERLOADED"),
-    (Reason::Disconnected, "DISCONNECTED"),
-    (Reason::ShuttingDown, "SHUTTING_DOWN"),
-    (Reason::Undecodable, "UNDECODABLE"),
-    (Reason::TooLarge, "TOO_LARGE"),
-    (Reason::BadHeader, "BAD_HEADER"),
-    (Reason::ContentType, "CONTENT_TYPE"),
-    (Reason::NoSuchMethod, "NO_SUCH_METHOD"),
-    (Reason::Panicked, "PANICKED"),
-    (Reason::NotAService, "NOT_A_SERVICE"),
-    (Reason::ParentEnded, "PARENT_ENDED"),
-];
-
-impl Reason {
-    pub(crate) fn name(self) -> &'static str {
-        REASONS
-            .iter()
-            .find(|row| row.0 == self)
-            .map_or("", |row| row.1)
-    }
-
-    pub(crate) fn from_name(name: &str) -> Option<Self> {
-        REASONS.iter().find(|row| row.1 == name).map(|row| row.0)
-    }
-}
-
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -373,7 +328,7 @@ mod tests {
 
     #[test]
     fn every_reason_is_read_back_by_its_name() {
-        for (reason, name) in REASONS {
+        for (reason, name) in reason::REASONS {
             assert_eq!(reason.name(), name);
             assert_eq!(Reason::from_name(name), Some(reason));
         }

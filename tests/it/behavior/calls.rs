@@ -27,7 +27,6 @@ on_both_carriers! {
     many_calls_at_once_find_their_own_replies
     a_call_that_is_dropped_leaves_nothing
     calls_can_be_spawned
-    streaming_methods_say_that_they_do_not_run_yet
 }
 
 async fn a_message_comes_back(world: World) {
@@ -203,11 +202,4 @@ async fn calls_can_be_spawned(world: World) {
         .await
         .unwrap();
     tokio::spawn(echo(Behaving::default())).await.unwrap();
-}
-
-async fn streaming_methods_say_that_they_do_not_run_yet(world: World) {
-    use micro_tests::shapes::{Ping, ShapesClient};
-    let shapes: ShapesClient = world.bus.client();
-    let status = shapes.server_streaming(Ping::default()).await.unwrap_err();
-    assert_eq!(status.code(), Code::Unimplemented);
 }

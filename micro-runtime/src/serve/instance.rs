@@ -1,0 +1,101 @@
+//! One instance of a service, under its own subjects: calls for it alone, and the frames of streams.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_nats::{Message, Subject};
+
+use crate::bus::Outgoing;
+use crate::descriptor::ServiceDescriptor;
+use crate::metadata::Metadata;
+use crate::serve::{Endpoint, Shared};
+use crate::status::{Code, Reason, Status};
+use crate::stream::{Peer, reset_frame};
+
+/// Where one instance of a service can be reached alone.
+pub(crate) struct Home {
+    /// The subject before `_i`, with its dot.
+    pub(crate) base: String,
+    pub(crate) instance: String,
+}
+
+/// The methods of one instance, by name.
+pub(crate) struct Instance {
+    pub(crate) service: &'static ServiceDescriptor,
+    pub(crate) shared: Arc<Shared>,
+    /// The subject before the method's name, with its dot.
+    pub(crate) base: String,
+    pub(crate) endpoints: Vec<Arc<Endpoint>>,
+    /// Calls are refused, while the streams that run go on.
+    pub(crate) is_stopping: AtomicBool,
+}
+
+impl Instance {
+    pub(super) async fn dispatch(&self, message: Message) {
+        let name = message.subject.strip_prefix(self.base.as_str());
+        if let Some(stream) = name.and_then(|name| name.strip_prefix("_up.")) {
+            return match self.shared.connection.mux().served(stream) {
+                Some(sink) => sink.deliver(message),
+                None => self.answer_unknown_stream(message).await,
+            };
+        }
+        let name = name.unwrap_or_default();
+        let endpoint = self
+            .endpoints
+            .iter()
+            .find(|endpoint| name == endpoint.method.name);
+        let status = match endpoint {
+            Some(_) if self.is_stopping.load(Ordering::Relaxed) => Status::from_runtime(
+                Code::Unavailable,
+                Reason::ShuttingDown,
+                format!("this instance of {} stops", self.service.full_name),
+            ),
+            Some(endpoint) => return endpoint.dispatch(message).await,
+            None => Status::from_runtime(
+                Code::Unimplemented,
+                Reason::NoSuchMethod,
+                format!("{} has no method `{name}`", self.service.full_name),
+            ),
+        };
+        if let Some(reply) = self.shared.reply_subject(&message, self.service.full_name) {
+            self.shared
+                .answer(reply, Err(status), Metadata::new())
+                .await;
+        }
+    }
+
+    /// Ends a stream at its other end that has ended here, or never was.
+    async fn answer_unknown_stream(&self, message: Message) {
+        if message.status.is_some() || message.reply.is_none() {
+            return;
+        }
+        let Some(subject) = self.shared.reply_subject(&message, self.service.full_name) else {
+            return;
+        };
+        let text = "the server knows no stream of this name";
+        let status = Status::from_runtime(Code::Unavailable, Reason::PeerGone, text);
+        let outgoing = Outgoing {
+            subject,
+            reply: None,
+            headers: None,
+            payload: reset_frame(&status),
+        };
+        let _ = self.shared.connection.publish(outgoing).await;
+    }
+}
+
+impl Home {
+    /// Names a stream so that nobody can guess it.
+    pub(super) fn new_stream(&self) -> Peer {
+        Peer {
+            instance: self.instance.clone(),
+            stream: format!("{:032x}", rand::random::<u128>()),
+        }
+    }
+
+    /// Where the frames of a stream arrive.
+    pub(super) fn up(&self, peer: &Peer) -> Subject {
+        let Peer { instance, stream } = peer;
+        Subject::from(format!("{}_i.{instance}._up.{stream}", self.base))
+    }
+}

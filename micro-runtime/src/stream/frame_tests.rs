@@ -1,0 +1,99 @@
+use super::*;
+use crate::status::Code;
+
+fn read(bytes: &[u8]) -> Result<Frame, BadFrame> {
+    Frame::read(Bytes::copy_from_slice(bytes))
+}
+
+fn messages(mut entries: Entries) -> Vec<Vec<u8>> {
+    std::iter::from_fn(|| entries.next_slice().map(<[u8]>::to_vec)).collect()
+}
+
+#[test]
+fn a_frame_is_the_bytes_that_the_protocol_shows() {
+    let mut body = Body::default();
+    body.put_bytes(b"\x08\x07");
+    body.put_bytes(b"");
+    let control = Control {
+        seq: 3,
+        flags: END,
+        taken: 2,
+        max_messages: 300,
+        max_bytes: 65536,
+        ..Control::default()
+    };
+    let frame = body.cut(&control);
+    let golden = b"\x12\x02\x08\x07\x12\x00\x08\x03\x18\x02\x20\x02\x28\xac\x02\x30\x80\x80\x04";
+    assert_eq!(&frame[..], golden);
+    let frame = Frame::read(frame).unwrap();
+    assert_eq!(frame.control, control);
+    assert_eq!(frame.entries.bytes(), 2);
+    assert_eq!(messages(frame.entries), [b"\x08\x07".to_vec(), Vec::new()]);
+    assert!(body.is_empty());
+}
+
+#[test]
+fn accept_names_instance_and_stream() {
+    let control = Control {
+        flags: ACCEPT,
+        max_messages: 1,
+        max_bytes: 2,
+        instance: "a1".to_owned(),
+        stream: "7f".to_owned(),
+        ..Control::default()
+    };
+    let frame = Body::default().cut(&control);
+    assert_eq!(&frame[..], b"\x18\x10\x28\x01\x30\x02\x42\x02a1\x4a\x027f");
+    assert_eq!(Frame::read(frame).unwrap().control, control);
+}
+
+#[test]
+fn status_and_metadata_come_back() {
+    let mut metadata = Metadata::new();
+    metadata.append("k", "v").unwrap();
+    metadata.append("b-bin", [0, 255]).unwrap();
+    let status = Status::not_found("no account 7");
+    let control = Control {
+        seq: 1,
+        flags: END,
+        ..Control::default()
+    }
+    .with_status(Some(&status))
+    .with_metadata(&metadata);
+    let frame = Body::default().cut(&control);
+    let mut control = Frame::read(frame).unwrap().control;
+    assert_eq!(control.take_metadata(), metadata);
+    let status = control.status.unwrap().into_status().unwrap();
+    assert_eq!(status.code(), Code::NotFound);
+    assert_eq!(status.message(), "no account 7");
+}
+
+#[test]
+fn fields_come_in_any_order_and_unknown_ones_are_skipped() {
+    // seq, message, an unknown field 15, flags, message.
+    let frame = read(b"\x08\x01\x12\x01a\x7a\x03xyz\x18\x01\x12\x01b").unwrap();
+    assert_eq!(frame.control.seq, 1);
+    assert_eq!(frame.control.flags, MORE);
+    assert_eq!(messages(frame.entries), [b"a".to_vec(), b"b".to_vec()]);
+}
+
+#[test]
+fn garbage_is_named_and_never_read() {
+    let check = |bytes: &[u8], expected: &str| {
+        let found = read(bytes).unwrap_err().0;
+        assert!(found.contains(expected), "{bytes:?}: {found}");
+    };
+    check(b"", "empty");
+    check(b"\x12", "length");
+    check(b"\x12\x05abc", "cut");
+    check(b"\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "cut");
+    check(
+        b"\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+        "length",
+    );
+    check(b"\x92\x00\x01a", "another form");
+    check(b"\x10\x01", "another form");
+    check(b"hello", "micro.v1.Frame");
+    check(b"\x42\x01\xff", "micro.v1.Frame");
+    check(b"\x08", "micro.v1.Frame");
+}

@@ -1,0 +1,385 @@
+//! One end of a stream: frames and clocks in, frames and the end out. Pure.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::metadata::Metadata;
+use crate::status::{Code, Reason, Status};
+use crate::stream::frame::{self, Frame};
+use crate::stream::options::{Limits, Sums};
+use crate::stream::peer::Peer;
+use crate::stream::receiving::{Receiving, bad_frame};
+use crate::stream::sending::Sending;
+
+/// One end of a stream.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(super) role: Role,
+    pub(super) limits: Limits,
+    pub(crate) sending: Sending,
+    pub(crate) receiving: Receiving,
+    /// What the server sent before its first message, and after its last.
+    headers: Option<Metadata>,
+    trailers: Metadata,
+    /// How the stream ended; what has arrived in order may still be taken.
+    pub(super) end: Option<Result<(), Status>>,
+    /// Both directions are over, and everything that was due is sent.
+    pub(super) is_done: bool,
+    pub(super) due: Due,
+    pub(super) opens_before: Option<Instant>,
+    deadline: Option<Instant>,
+    heard: Instant,
+    pings: u32,
+    pub(super) frames_unasked: u32,
+    pub(super) asked: Option<Instant>,
+}
+
+/// Which end it is.
+#[derive(Debug)]
+pub(super) enum Role {
+    /// Knows the peer once that has accepted.
+    Client(Option<Peer>),
+    Server(Peer),
+}
+
+/// What the next frames have to say besides messages.
+#[derive(Debug, Default)]
+pub(super) struct Due {
+    pub(super) accept: bool,
+    pub(super) open: Option<Metadata>,
+    pub(super) ping: bool,
+    pub(super) answer: bool,
+    pub(super) reset: Option<Status>,
+}
+
+impl Machine {
+    /// The caller's end, which has just sent its opening request.
+    pub(crate) fn client(
+        limits: Limits,
+        max_payload: usize,
+        deadline: Option<Instant>,
+        now: Instant,
+    ) -> Self {
+        let nothing = Sums::default();
+        Self::new(
+            Role::Client(None),
+            limits,
+            nothing,
+            max_payload,
+            deadline,
+            now,
+        )
+    }
+
+    /// The end of a server that was asked to open a stream, by a peer with this window.
+    pub(crate) fn server(
+        peer: Peer,
+        limits: Limits,
+        window: Sums,
+        max_payload: usize,
+        deadline: Option<Instant>,
+        now: Instant,
+    ) -> Self {
+        let mut machine = Self::new(
+            Role::Server(peer),
+            limits,
+            window,
+            max_payload,
+            deadline,
+            now,
+        );
+        machine.due.accept = true;
+        machine.opens_before = None;
+        machine
+    }
+
+    /// The end of a server that answers a unary call with more than fits into one message: it has
+    /// named itself, and waits for the first grant.
+    pub(crate) fn large_reply(
+        peer: Peer,
+        limits: Limits,
+        max_payload: usize,
+        now: Instant,
+    ) -> Self {
+        let nothing = Sums::default();
+        Self::new(Role::Server(peer), limits, nothing, max_payload, None, now)
+    }
+
+    /// The caller's end of a large reply; the server has named itself.
+    pub(crate) fn large_reply_client(
+        peer: Peer,
+        limits: Limits,
+        max_payload: usize,
+        deadline: Option<Instant>,
+        now: Instant,
+    ) -> Self {
+        let mut machine = Self::client(limits, max_payload, deadline, now);
+        machine.role = Role::Client(Some(peer));
+        machine.due.answer = true;
+        machine
+    }
+
+    fn new(
+        role: Role,
+        limits: Limits,
+        peer_window: Sums,
+        max_payload: usize,
+        deadline: Option<Instant>,
+        now: Instant,
+    ) -> Self {
+        Self {
+            role,
+            limits,
+            sending: Sending::new(peer_window, max_payload),
+            receiving: Receiving::new(&limits),
+            headers: None,
+            trailers: Metadata::new(),
+            end: None,
+            is_done: false,
+            due: Due::default(),
+            opens_before: now.checked_add(limits.open_timeout),
+            deadline,
+            heard: now,
+            pings: 0,
+            frames_unasked: 0,
+            asked: None,
+        }
+    }
+
+    /// The server's end, once it is known.
+    pub(crate) fn peer(&self) -> Option<&Peer> {
+        match &self.role {
+            Role::Client(peer) => peer.as_ref(),
+            Role::Server(_) => None,
+        }
+    }
+
+    pub(super) fn is_client(&self) -> bool {
+        matches!(self.role, Role::Client(_))
+    }
+
+    /// What the server sent before its first message; `None` until it has.
+    pub(crate) fn headers(&self) -> Option<&Metadata> {
+        self.headers.as_ref()
+    }
+
+    /// What the server sent after its last message.
+    pub(crate) fn trailers(&self) -> &Metadata {
+        &self.trailers
+    }
+
+    /// How the stream ended, once it has.
+    pub(crate) fn end(&self) -> Option<&Result<(), Status>> {
+        self.end.as_ref()
+    }
+
+    /// Says whether nothing more is to be sent or received.
+    pub(crate) fn is_done(&self) -> bool {
+        self.is_done
+    }
+
+    /// The handler has returned its stream; goes out with the first messages.
+    pub(crate) fn open(&mut self, headers: Metadata) {
+        self.due.open = Some(headers);
+    }
+
+    /// The handler has ended; goes out after the messages.
+    pub(crate) fn finish(&mut self, status: Option<Status>, trailers: Metadata) {
+        self.sending.end(status, trailers);
+    }
+
+    /// Takes in a frame that arrived.
+    pub(crate) fn receive(&mut self, payload: Bytes, now: Instant) {
+        if self.is_done {
+            return;
+        }
+        let result = match Frame::read(payload) {
+            Ok(frame) => self.take_in(frame, now),
+            Err(flaw) => Err(bad_frame(flaw.0)),
+        };
+        if let Err(status) = result {
+            self.reset(status);
+        }
+    }
+
+    fn take_in(&mut self, mut frame: Frame, now: Instant) -> Result<(), Status> {
+        self.heard = now;
+        self.pings = 0;
+        let control = &mut frame.control;
+        if control.has(frame::RESET) {
+            self.trailers = control.take_metadata();
+            let status = control
+                .status
+                .take()
+                .and_then(|status| status.into_status());
+            self.fail(status.unwrap_or_else(|| dropped("the peer ended the stream")));
+            return Ok(());
+        }
+        if let Role::Client(peer) = &mut self.role
+            && peer.is_none()
+            && control.has(frame::ACCEPT)
+        {
+            *peer = Some(Peer {
+                instance: std::mem::take(&mut control.instance),
+                stream: std::mem::take(&mut control.stream),
+            });
+        }
+        if self.due.reset.is_some() {
+            // Given up before it was accepted; all that is left is to say so.
+            self.is_done |= control.has(frame::END);
+            return Ok(());
+        }
+        self.opens_before = None;
+        self.sending.raise(Sums {
+            messages: control.max_messages,
+            bytes: control.max_bytes,
+        });
+        self.due.answer |= control.has(frame::PING);
+        match control.seq {
+            0 if frame.entries.len() > 0 || control.has(frame::END | frame::OPEN) => {
+                Err(bad_frame("messages without a number"))
+            }
+            0 => Ok(()),
+            seq if self.receiving.is_next(seq)? => self.take_in_numbered(frame),
+            _ => Ok(()),
+        }
+    }
+
+    fn take_in_numbered(&mut self, mut frame: Frame) -> Result<(), Status> {
+        let control = &mut frame.control;
+        let ends = control.has(frame::END);
+        let status = control.status.take();
+        if self.is_client() {
+            if control.has(frame::OPEN) {
+                self.headers = Some(control.take_metadata());
+            } else if ends {
+                self.trailers = control.take_metadata();
+            }
+        }
+        self.receiving.take_in(frame)?;
+        if ends && self.is_client() {
+            let failure = status.and_then(|status| status.into_status());
+            self.end = Some(failure.map_or(Ok(()), Err));
+            self.sending.clear();
+            self.is_done = true;
+        }
+        Ok(())
+    }
+
+    /// NATS says that nobody is where a frame was sent to.
+    pub(crate) fn nobody_there(&mut self) {
+        let status = match self.role {
+            Role::Client(None) => {
+                let text = "no instance serves the method";
+                Status::from_runtime(Code::Unavailable, Reason::NoResponders, text)
+            }
+            _ => gone("the other end of the stream is gone"),
+        };
+        self.fail(status);
+    }
+
+    /// The server does not open the stream, and says why without a frame.
+    pub(crate) fn refused(&mut self, status: Status, trailers: Metadata) {
+        self.trailers = trailers;
+        self.fail(status);
+    }
+
+    /// Ends the stream without a word to the peer.
+    pub(crate) fn fail(&mut self, status: Status) {
+        if self.is_done {
+            return;
+        }
+        self.stop(status);
+        self.due = Due::default();
+        self.is_done = true;
+    }
+
+    /// Ends the stream, and tells the peer.
+    pub(crate) fn reset(&mut self, status: Status) {
+        if self.is_done || self.due.reset.is_some() {
+            return;
+        }
+        self.stop(status.clone());
+        self.due = Due {
+            reset: Some(status),
+            ..Due::default()
+        };
+    }
+
+    fn stop(&mut self, status: Status) {
+        if self.end.is_none() {
+            self.end = Some(Err(status));
+        }
+        self.sending.clear();
+        self.receiving.clear();
+    }
+
+    /// Looks at the clock.
+    pub(crate) fn on_time(&mut self, now: Instant) {
+        if self.is_done {
+            return;
+        }
+        if self.due.reset.is_some() {
+            // Nobody has accepted, so there is nobody to tell.
+            self.is_done = self.opens_before.is_none_or(|before| before <= now);
+            return;
+        }
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            let text = "the stream did not end before its deadline";
+            let status = Status::from_runtime(Code::DeadlineExceeded, Reason::Deadline, text);
+            return self.reset(status);
+        }
+        if let Some(before) = self.opens_before {
+            if before <= now {
+                let timeout = self.limits.open_timeout;
+                self.fail(gone(format!(
+                    "the peer did not open the stream within {timeout:?}"
+                )));
+            }
+            return;
+        }
+        let silence = now.saturating_duration_since(self.heard);
+        if silence >= self.limits.idle_timeout {
+            let status = gone(format!(
+                "the other end of the stream was silent for {silence:.0?}"
+            ));
+            self.reset(status);
+        } else if silence >= self.limits.heartbeat * (self.pings + 1) {
+            self.pings += 1;
+            self.due.ping = true;
+        }
+    }
+
+    /// When the clock is to be looked at again.
+    pub(crate) fn next_time(&self) -> Option<Instant> {
+        if self.is_done {
+            return None;
+        }
+        if self.due.reset.is_some() {
+            return self.opens_before;
+        }
+        let alive = match self.opens_before {
+            Some(before) => before,
+            None => {
+                let ping = self.limits.heartbeat * (self.pings + 1);
+                self.heard + ping.min(self.limits.idle_timeout)
+            }
+        };
+        Some(self.deadline.map_or(alive, |deadline| deadline.min(alive)))
+    }
+}
+
+/// The other end did not say a word, or NATS says that nobody is there.
+pub(crate) fn gone(text: impl Into<std::borrow::Cow<'static, str>>) -> Status {
+    Status::from_runtime(Code::Unavailable, Reason::PeerGone, text)
+}
+
+/// An end was dropped before the stream was over.
+pub(crate) fn dropped(text: &'static str) -> Status {
+    Status::from_runtime(Code::Canceled, Reason::Dropped, text)
+}
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

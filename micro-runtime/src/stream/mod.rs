@@ -1,0 +1,24 @@
+//! Streams over frames: batching, credits, order, liveness. The parts below `channel` are pure.
+
+mod channel;
+mod frame;
+mod link;
+mod machine;
+mod options;
+mod output;
+mod peer;
+mod reader;
+mod receiving;
+mod sending;
+
+pub(crate) use channel::Channel;
+pub(crate) use frame::Piece;
+pub(crate) use link::{Link, Target};
+pub(crate) use machine::{Machine, dropped};
+pub(crate) use options::{Limits, Open};
+pub(crate) use output::reset_frame;
+pub(crate) use peer::Peer;
+pub(crate) use reader::Reader;
+pub(crate) use sending::Writing;
+
+pub use options::StreamOptions;

@@ -1,0 +1,35 @@
+//! How a server names one of its streams.
+
+use bytes::Bytes;
+
+use crate::status::Status;
+use crate::stream::frame::{self, Body, Control, Frame};
+use crate::stream::receiving::bad_frame;
+
+/// What a server calls a stream: tokens that the client appends to its own service base.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    pub(crate) instance: String,
+    pub(crate) stream: String,
+}
+
+impl Peer {
+    /// Reads the name out of a frame that says nothing else.
+    pub(crate) fn read(frame: Bytes) -> Result<Self, Status> {
+        let Frame { control, .. } = Frame::read(frame).map_err(|flaw| bad_frame(flaw.0))?;
+        Ok(Self {
+            instance: control.instance,
+            stream: control.stream,
+        })
+    }
+
+    /// Writes it.
+    pub(crate) fn frame(&self) -> Bytes {
+        Body::default().cut(&Control {
+            flags: frame::ACCEPT,
+            instance: self.instance.clone(),
+            stream: self.stream.clone(),
+            ..Control::default()
+        })
+    }
+}

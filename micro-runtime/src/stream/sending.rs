@@ -1,0 +1,297 @@
+//! The sending direction of a stream: what is written, what may be sent, how it is cut. Pure.
+
+use bytes::{Buf as _, Bytes};
+use prost::Message as _;
+
+use crate::metadata::Metadata;
+use crate::status::Status;
+use crate::stream::frame::{self, Body, Control};
+use crate::stream::options::Sums;
+
+/// A frame is cut at about this length.
+pub(crate) const CUT: usize = 32 * 1024;
+/// A message that is longer goes in parts of this length.
+const PART: usize = 128 * 1024;
+/// What a frame takes besides its messages; status and trailers come on top.
+const OVERHEAD: usize = 256;
+
+/// What is to be sent in one direction.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    /// What NATS takes in one message.
+    max_payload: usize,
+    seq: u64,
+    sent: Sums,
+    /// What the peer takes in all.
+    limit: Sums,
+    body: Body,
+    /// How long the last frame was.
+    last: usize,
+    /// A message that waits for a frame of its own, or the rest of one that goes in parts.
+    large: Option<Bytes>,
+    end: Option<Ending>,
+    has_ended: bool,
+}
+
+/// The end of a direction; a status and trailers come from the server alone.
+#[derive(Debug)]
+struct Ending {
+    status: Option<Status>,
+    trailers: Metadata,
+}
+
+/// How many messages may be written before the next word from the stream.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    messages: u64,
+    bytes: u64,
+    part: usize,
+}
+
+/// Messages that were written apart from the stream, to be added at once.
+#[derive(Debug)]
+pub(crate) struct Writing {
+    room: Room,
+    body: Body,
+    /// How much the buffer is made for: an idle stream has none.
+    expected: usize,
+    large: Option<Bytes>,
+}
+
+impl Sending {
+    pub(crate) fn new(limit: Sums, max_payload: usize) -> Self {
+        Self {
+            max_payload,
+            seq: 0,
+            sent: Sums::default(),
+            limit,
+            body: Body::default(),
+            last: 0,
+            large: None,
+            end: None,
+            has_ended: false,
+        }
+    }
+
+    /// The peer takes this much in all; it never takes a word back.
+    pub(crate) fn raise(&mut self, limit: Sums) {
+        self.limit.messages = self.limit.messages.max(limit.messages);
+        self.limit.bytes = self.limit.bytes.max(limit.bytes);
+    }
+
+    fn part(&self) -> usize {
+        PART.min(self.max_payload.saturating_sub(OVERHEAD).max(1))
+    }
+
+    fn is_below_limit(&self) -> bool {
+        self.sent.messages + self.body.entries() < self.limit.messages
+            && self.sent.bytes + self.body.bytes() < self.limit.bytes
+    }
+
+    /// Says whether a message may be written now.
+    pub(crate) fn has_room(&self) -> bool {
+        self.large.is_none() && self.body.len() < self.cut() && self.is_below_limit()
+    }
+
+    fn cut(&self) -> usize {
+        CUT.min(self.part())
+    }
+
+    /// Takes the place of the messages to be written; `add` brings them back. Only where there is
+    /// room and nothing is written yet.
+    pub(crate) fn begin(&mut self) -> Option<Writing> {
+        if !self.has_room() || !self.body.is_empty() {
+            return None;
+        }
+        Some(Writing {
+            room: Room {
+                messages: self.limit.messages - self.sent.messages,
+                bytes: self.limit.bytes - self.sent.bytes,
+                part: self.part(),
+            },
+            body: std::mem::take(&mut self.body),
+            expected: self.last,
+            large: None,
+        })
+    }
+
+    pub(crate) fn add(&mut self, writing: Writing) {
+        self.body = writing.body;
+        self.large = writing.large;
+    }
+
+    /// Writes a small message; there must be room.
+    pub(crate) fn put<M: prost::Message>(&mut self, message: &M, length: usize) {
+        if self.body.len() + length > self.part() {
+            self.large = Some(message.encode_to_vec().into());
+            return;
+        }
+        if self.body.is_empty() {
+            self.body.reserve(self.last);
+        }
+        self.body.put(message, length);
+    }
+
+    /// Writes a message that is encoded already; there must be room.
+    pub(crate) fn put_owned(&mut self, message: Bytes) {
+        match self.body.len() + message.len() <= self.part() {
+            true => self.body.put_bytes(&message),
+            false => self.large = Some(message),
+        }
+    }
+
+    /// Ends the direction after what is written.
+    pub(crate) fn end(&mut self, status: Option<Status>, trailers: Metadata) {
+        if self.end.is_none() && !self.has_ended {
+            self.end = Some(Ending { status, trailers });
+        }
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Says whether the end is to be sent, or was.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.has_ended || self.end.is_some()
+    }
+
+    /// Drops what is written; the stream has failed.
+    pub(crate) fn clear(&mut self) {
+        self.body = Body::default();
+        self.large = None;
+        self.end = None;
+    }
+
+    /// Says whether a frame with messages or the end is to be sent.
+    pub(crate) fn has_frame(&self) -> bool {
+        !self.body.is_empty()
+            || match &self.large {
+                Some(_) => self.is_below_limit(),
+                None => self.end.is_some(),
+            }
+    }
+
+    /// Makes the next frame in sequence, with whatever is ready.
+    pub(crate) fn frame(&mut self, mut control: Control) -> Bytes {
+        self.seq += 1;
+        control.seq = self.seq;
+        if control.has(frame::OPEN) && self.body.len() + control.encoded_len() > self.max_payload {
+            return Body::default().cut(&control);
+        }
+        if self.body.is_empty()
+            && let Some(large) = self.large.take()
+        {
+            match self.is_below_limit() {
+                true => control.flags |= self.put_part(large),
+                false => self.large = Some(large),
+            }
+        }
+        if self.large.is_none()
+            && let Some(ending) = self.end.take()
+        {
+            match self.closed(control.clone(), &ending) {
+                Some(with_end) => {
+                    control = with_end;
+                    self.has_ended = true;
+                }
+                None => self.end = Some(ending),
+            }
+        }
+        self.last = self.body.len().min(CUT);
+        self.sent.messages += self.body.entries() - u64::from(control.has(frame::MORE));
+        self.sent.bytes += self.body.bytes();
+        self.body.cut(&control)
+    }
+
+    /// Takes the next part of a message, and says which flag goes with it.
+    fn put_part(&mut self, mut large: Bytes) -> u32 {
+        let part = self.part();
+        if large.len() <= part {
+            self.body.put_bytes(&large);
+            return 0;
+        }
+        self.body.put_bytes(&large[..part]);
+        large.advance(part);
+        self.large = Some(large);
+        frame::MORE
+    }
+
+    /// The frame with the end in it; `None` if it has to go in a frame of its own.
+    fn closed(&self, mut control: Control, ending: &Ending) -> Option<Control> {
+        // Headers and trailers share a field.
+        let is_open = control.has(frame::OPEN);
+        if is_open && !ending.trailers.is_empty() {
+            return None;
+        }
+        control.flags |= frame::END;
+        if !is_open {
+            control = control.with_metadata(&ending.trailers);
+        }
+        let whole = control.clone().with_status(ending.status.as_ref());
+        if self.body.len() + whole.encoded_len() <= self.max_payload {
+            return Some(whole);
+        }
+        if is_open || !self.body.is_empty() {
+            return None;
+        }
+        let short = ending.status.as_ref().map(Status::shortened);
+        Some(control.with_status(short.as_ref()))
+    }
+}
+
+impl Writing {
+    /// A place for one message, whatever its length.
+    pub(crate) fn for_one() -> Self {
+        Self {
+            room: Room {
+                messages: 1,
+                bytes: u64::MAX,
+                part: 0,
+            },
+            body: Body::default(),
+            expected: 0,
+            large: None,
+        }
+    }
+
+    /// The message that was written there.
+    pub(crate) fn into_message(self) -> Option<Bytes> {
+        let is_written = !self.is_empty();
+        self.large.or_else(|| is_written.then(Bytes::new))
+    }
+
+    /// Says whether one more message may be written.
+    pub(crate) fn has_room(&self) -> bool {
+        self.large.is_none()
+            && (self.body.is_empty() || self.body.len() < CUT.min(self.room.part))
+            && self.body.entries() < self.room.messages
+            && self.body.bytes() < self.room.bytes
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.body.is_empty() && self.large.is_none()
+    }
+
+    /// Writes a message; there must be room.
+    pub(crate) fn put<M: prost::Message>(&mut self, message: &M) {
+        let length = message.encoded_len();
+        if self.body.len() + length <= self.room.part {
+            if self.body.is_empty() {
+                self.body.reserve(self.expected);
+            }
+            self.body.put(message, length);
+        } else {
+            self.large = Some(message.encode_to_vec().into());
+        }
+    }
+
+    /// Writes a message that is encoded already.
+    pub(crate) fn put_owned(&mut self, message: Bytes) {
+        if self.body.len() + message.len() <= self.room.part {
+            self.body.put_bytes(&message);
+        } else {
+            self.large = Some(message);
+        }
+    }
+}
