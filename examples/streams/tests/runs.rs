@@ -42,7 +42,10 @@ async fn uploads_a_file_over_nats() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), vec![3; 3_300_000]).unwrap();
     let path = file.path().to_str().unwrap();
-    let (ended_well, text) = streams(&[path, "--count", "9", "--interval", "1"], Some(&nats.url()));
+    let (ended_well, text) = streams(
+        &[path, "--count", "9", "--interval", "1"],
+        Some(&nats.url()),
+    );
     assert!(ended_well, "{text}");
     check(&text, "Upload   3.1 MiB");
 }
