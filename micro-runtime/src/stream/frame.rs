@@ -28,6 +28,11 @@ pub(crate) const OPEN: u32 = 32;
 const ENTRY_FIELD: u32 = 2;
 const ENTRY_KEY: u8 = 0x12;
 
+/// Room for the end of a frame; status and metadata are rare.
+const CONTROL: usize = 64;
+/// Frames of this length come from a stream that is busy.
+const BUSY: usize = 16 * 1024;
+
 /// Everything in a frame but its messages.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Control {
@@ -89,6 +94,9 @@ pub(crate) enum Piece<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Body {
     buffer: BytesMut,
+    /// The buffer of the frame before the last one, which is free again by now: a busy stream takes
+    /// turns with two, and an idle one keeps none.
+    spare: BytesMut,
     entries: u64,
     bytes: u64,
 }
@@ -252,7 +260,7 @@ impl Body {
     /// Makes room for as much as the last frame took, so that a busy stream does not grow a buffer
     /// for each frame.
     pub(crate) fn reserve(&mut self, bytes: usize) {
-        self.buffer.reserve(bytes);
+        self.buffer.reserve(bytes + CONTROL);
     }
 
     /// Writes a message whose length is known already.
@@ -284,7 +292,14 @@ impl Body {
         control.encode_raw(&mut self.buffer);
         self.entries = 0;
         self.bytes = 0;
-        std::mem::take(&mut self.buffer).freeze()
+        let frame = self.buffer.split().freeze();
+        if frame.len() < BUSY {
+            self.buffer = BytesMut::new();
+            self.spare = BytesMut::new();
+        } else {
+            std::mem::swap(&mut self.buffer, &mut self.spare);
+        }
+        frame
     }
 }
 

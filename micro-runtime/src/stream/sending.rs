@@ -198,7 +198,7 @@ impl Sending {
                 None => self.end = Some(ending),
             }
         }
-        self.last = self.body.len().min(CUT);
+        self.last = self.body.len().min(2 * CUT);
         self.sent.messages += self.body.entries() - u64::from(control.has(frame::MORE));
         self.sent.bytes += self.body.bytes();
         self.body.cut(&control)
