@@ -1,7 +1,12 @@
 //! One function per chore.
 
-use crate::Result;
+use std::path::absolute;
+
 use crate::cargo::{cargo, run};
+use crate::{Bench, Result};
+
+/// Everything but the benchmarks, whose peers would be built for nothing.
+const WITHOUT_BENCHMARKS: [&str; 3] = ["--workspace", "--exclude", "micro-bench"];
 
 pub(crate) fn nats() -> Result<()> {
     println!("{}", micro_testkit::fetch_nats_server()?.display());
@@ -13,7 +18,7 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
     micro_testkit::python_packages()?;
     let mut command = cargo(&["test", "--locked"]);
     if !chooses_packages(args) {
-        command.arg("--workspace");
+        command.args(WITHOUT_BENCHMARKS);
     }
     command.args(args).env("NATS_SERVER", server);
     run(command)
@@ -21,14 +26,9 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
 
 /// Runs every check, so that one run shows all there is to mend.
 pub(crate) fn lint() -> Result<()> {
-    let mut docs = cargo(&[
-        "doc",
-        "--workspace",
-        "--no-deps",
-        "--all-features",
-        "--locked",
-    ]);
-    docs.env("RUSTDOCFLAGS", "-Dwarnings");
+    let mut docs = cargo(&["doc", "--no-deps", "--all-features", "--locked"]);
+    docs.args(WITHOUT_BENCHMARKS)
+        .env("RUSTDOCFLAGS", "-Dwarnings");
     let checks = [
         cargo(&["fmt", "--all", "--check"]),
         cargo(&["lint"]),
@@ -51,6 +51,41 @@ pub(crate) fn lint() -> Result<()> {
     } else {
         Err(failures.join("\nerror: ").into())
     }
+}
+
+/// Builds the benchmarks and their peers and runs them.
+pub(crate) fn bench(bench: &Bench) -> Result<()> {
+    let server = micro_testkit::fetch_nats_server()?;
+    let mut command = cargo(&[
+        "run",
+        "--release",
+        "--locked",
+        "--package",
+        "micro-bench",
+        "--",
+    ]);
+    let flags = [
+        ("--quick", bench.quick),
+        ("--json", bench.json),
+        ("--growth", bench.growth),
+    ];
+    command.args(
+        flags
+            .iter()
+            .filter_map(|(flag, is_on)| is_on.then_some(flag)),
+    );
+    if let Some(prefix) = &bench.only {
+        command.args(["--only", prefix]);
+    }
+    if let Some(pairs) = bench.pairs {
+        command.args(["--pairs", &pairs.to_string()]);
+    }
+    if let Some(file) = &bench.markdown {
+        // Cargo runs in the folder of the workspace, whatever the caller's is.
+        command.arg("--markdown").arg(absolute(file)?);
+    }
+    command.env("NATS_SERVER", server);
+    run(command)
 }
 
 pub(crate) fn proto_dir() -> Result<()> {

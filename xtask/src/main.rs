@@ -5,9 +5,10 @@
 mod cargo;
 mod chores;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 /// A chore ends well or with a sentence for the person who asked for it.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -35,7 +36,7 @@ enum Chore {
     /// Runs every test, against a real nats-server.
     ///
     /// Fetches nats-server and the pinned Python packages first (both once, into target/tools),
-    /// then runs `cargo test --workspace --locked`.
+    /// then runs `cargo test` on the workspace without its benchmarks.
     Test {
         /// Passed to `cargo test`, as in `cargo xtask test -- -p micro-build naming`.
         #[arg(last = true, value_name = "ARGS")]
@@ -45,10 +46,38 @@ enum Chore {
     ///
     /// Warnings are errors. Every check runs, also after one that failed.
     Lint,
+    /// Measures micro beside its peers, in release mode, over a nats-server of its own.
+    ///
+    /// Ours and theirs alternate in one run; the table shows medians, and ratios that are above 1
+    /// where micro is better. Progress goes to standard error.
+    Bench(Bench),
     /// Prints the folder with the .proto files of the options (micro/v1/options.proto).
     ///
     /// An absolute path, for `protoc -I "$(cargo xtask proto-dir)"` and editors.
     ProtoDir,
+}
+
+/// What `micro-bench` is told; it checks the rest.
+#[derive(Args)]
+struct Bench {
+    /// Ends within five minutes: fewer and shorter pairs
+    #[arg(long)]
+    quick: bool,
+    /// Prints one JSON object a line, for programs
+    #[arg(long)]
+    json: bool,
+    /// Only the benchmarks whose name begins so, as in `unary/16B`
+    #[arg(long, value_name = "PREFIX")]
+    only: Option<String>,
+    /// As many pairs of each (11, or 3 with --quick)
+    #[arg(long, value_name = "N")]
+    pairs: Option<u32>,
+    /// Measures nothing: prints the lines of an earlier --json run as a Markdown table
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+    /// How the cost of a call grows with calls in flight, methods and instances, instead
+    #[arg(long)]
+    growth: bool,
 }
 
 fn main() -> ExitCode {
@@ -56,6 +85,7 @@ fn main() -> ExitCode {
         Chore::Nats => chores::nats(),
         Chore::Test { args } => chores::test(&args),
         Chore::Lint => chores::lint(),
+        Chore::Bench(bench) => chores::bench(&bench),
         Chore::ProtoDir => chores::proto_dir(),
     };
     match result {

@@ -1,0 +1,16 @@
+//! The measured service, as each generator wrote it.
+#![allow(
+    clippy::all,
+    clippy::pedantic,
+    missing_docs,
+    unused_qualifications,
+    reason = "generated code, one half of it by a peer's generator"
+)]
+
+pub(crate) mod ours {
+    micro_runtime::include_proto!("bench.v1");
+}
+
+pub(crate) mod theirs {
+    include!(concat!(env!("OUT_DIR"), "/tonic/bench.v1.rs"));
+}

@@ -1,0 +1,36 @@
+//! The server process: serves until whoever started it closes standard input.
+
+use tokio::io::AsyncReadExt as _;
+
+use crate::Result;
+use crate::arguments::Place;
+use crate::stack::hand::Handling;
+use crate::stack::{Stack, hand, micro, tonic};
+
+/// Serves, and says `ready` with the address at which clients find it.
+pub(crate) async fn serve(place: &Place) -> Result<()> {
+    match place.stack {
+        Stack::Micro => {
+            let _server = micro::serve(&place.url).await?;
+            ready(&place.url).await
+        }
+        Stack::AsyncNats => {
+            hand::serve(&place.url, Handling::InPlace).await?;
+            ready(&place.url).await
+        }
+        Stack::AsyncNatsSpawned => {
+            hand::serve(&place.url, Handling::Spawned).await?;
+            ready(&place.url).await
+        }
+        Stack::Tonic => {
+            let address = tonic::serve().await?;
+            ready(&address.to_string()).await
+        }
+    }
+}
+
+async fn ready(address: &str) -> Result<()> {
+    println!("ready {address}");
+    tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
+    Ok(())
+}
