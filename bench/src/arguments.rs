@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::memory::Matter;
 use crate::stack::Stack;
 
 /// Measures micro beside its peers, in separate processes over a nats-server of its own.
@@ -50,6 +51,22 @@ pub(crate) enum Part {
     /// Puts load on a server, as lines on standard input say
     #[command(hide = true)]
     Call(Place),
+    /// Counts what is on the heap
+    #[command(hide = true)]
+    Memory {
+        matter: Matter,
+        #[command(flatten)]
+        place: Place,
+        /// How many calls nobody answers
+        #[arg(long, default_value_t = 1_000_000)]
+        calls: u64,
+    },
+    /// Generates code from a large set of .proto files
+    #[command(hide = true)]
+    Generate(Place),
+    /// Has cargo check what was generated
+    #[command(hide = true)]
+    Check(Place),
 }
 
 /// Which stack, and where.

@@ -1,6 +1,6 @@
 //! The processes of a run: one nats-server, and a server and a client for each stack.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use micro_testkit::NatsServer;
 
@@ -49,9 +49,22 @@ impl Fleet {
             Task::Load(work) => self.load(stack, &format!("{} {work}", length.as_millis()), length),
             Task::Once(words) => {
                 let (name, url) = (stack.to_string(), self.nats.url());
-                let place = [name.as_str(), url.as_str()];
-                let child = Child::spawn(&[words, &place[..]].concat())?;
-                Ok(serde_json::from_str(&child.line(ONCE)?)?)
+                let words = words.iter().map(String::as_str);
+                let child = Child::spawn(&words.chain([&*name, &*url]).collect::<Vec<_>>())?;
+                // Generators talk to cargo meanwhile.
+                loop {
+                    let line = child.line(ONCE)?;
+                    if line.starts_with('{') {
+                        return Ok(serde_json::from_str(&line)?);
+                    }
+                }
+            }
+            Task::Start => {
+                let begun = Instant::now();
+                let server = Child::spawn(&["serve", &stack.to_string(), &self.nats.url()])?;
+                server.line(START)?;
+                let seconds = begun.elapsed().as_secs_f64();
+                Ok(Figures::from([("seconds".to_owned(), seconds)]))
             }
         }
     }

@@ -4,14 +4,17 @@
 #![expect(clippy::print_stderr, reason = "a command line tool talks")]
 
 mod arguments;
+mod check;
 mod child;
 mod cpu;
 mod echo;
 mod figures;
 mod fleet;
+mod generation;
 mod heap;
 mod load;
 mod machine;
+mod memory;
 mod report;
 mod run;
 mod scenario;
@@ -37,6 +40,13 @@ async fn main() -> ExitCode {
         None => run::run(&arguments.options).await,
         Some(Part::Serve(place)) => serve::serve(&place).await,
         Some(Part::Call(place)) => worker::work(&place).await,
+        Some(Part::Memory {
+            matter,
+            place,
+            calls,
+        }) => memory::measure(matter, &place, calls).await,
+        Some(Part::Generate(place)) => generation::measure(place.stack),
+        Some(Part::Check(place)) => check::measure(place.stack),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

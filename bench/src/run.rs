@@ -48,6 +48,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     for (number, scenario) in (1..).zip(&scenarios) {
         let place = format!("{number}/{} {}", scenarios.len(), scenario.bench);
         let mut rounds = Vec::new();
+        let pairs = pairs.min(scenario.most_pairs);
         for pair in 0..pairs {
             eprintln!(
                 "{:4.0} s  {place}, pair {} of {pairs}",
@@ -70,7 +71,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
 
 fn chosen(options: &Options) -> Result<Vec<Scenario>> {
     let prefix = options.only.as_deref().unwrap_or_default();
-    let (chosen, others): (Vec<_>, Vec<_>) = suite::all()
+    let (chosen, others): (Vec<_>, Vec<_>) = suite::all(options)
         .into_iter()
         .partition(|scenario| scenario.bench.starts_with(prefix));
     if chosen.is_empty() {

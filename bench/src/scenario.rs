@@ -13,6 +13,8 @@ pub(crate) struct Scenario {
     pub(crate) task: Task,
     pub(crate) peers: Vec<Peer>,
     pub(crate) metrics: &'static [Metric],
+    /// So many pairs are enough for what hardly varies.
+    pub(crate) most_pairs: u32,
 }
 
 /// Whom ours is compared with.
@@ -28,7 +30,9 @@ pub(crate) enum Task {
     /// A client process, beside a server process.
     Load(Work),
     /// A process of its own, once for each figure: `micro-bench <words> <stack> <url>`.
-    Once(&'static [&'static str]),
+    Once(Vec<String>),
+    /// A server, until it is ready.
+    Start,
 }
 
 /// The load that a client puts on its server.
@@ -77,9 +81,11 @@ pub(crate) enum Better {
 impl Metric {
     /// Ours against theirs, so that more than 1 always means that we are better.
     pub(crate) fn ratio(&self, ours: f64, theirs: f64) -> f64 {
+        // Less than a byte is nothing: a growth of zero has no ratio.
+        let least = if self.unit == "B" { 1.0 } else { 0.0 };
         match self.better {
             Better::Higher => ours / theirs,
-            Better::Lower => theirs / ours,
+            Better::Lower => theirs / ours.max(least),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The list of what is measured.
 
+use crate::arguments::Options;
 use crate::scenario::{Better, Metric, Peer, Scenario, Task, Work};
 use crate::stack::Stack;
 
@@ -11,15 +12,25 @@ const TONIC: Peer = Peer {
     name: "tonic",
     stack: Stack::Tonic,
 };
+const TONIC_BUILD: Peer = Peer {
+    name: "tonic-prost-build",
+    stack: Stack::Tonic,
+};
 
 const RATE: Metric = Metric {
     name: "rate",
     unit: "/s",
     better: Better::Higher,
 };
+const ALLOCATIONS: &[Metric] = &[lower("allocations", "")];
+const BYTES: &[Metric] = &[lower("bytes", "B")];
+const SECONDS: &[Metric] = &[lower("seconds", "s")];
 const CPU: Metric = lower("cpu_us_per_call", "us");
 const P50: Metric = lower("p50", "us");
 const CALLS: &[Metric] = &[RATE, P50, lower("p99", "us"), lower("p99.9", "us"), CPU];
+
+/// Pairs for what hardly varies and takes long.
+const FEW: u32 = 3;
 
 const SIZES: [(&str, usize); 3] = [("16B", 16), ("1KiB", 1024), ("64KiB", 64 * 1024)];
 
@@ -32,8 +43,9 @@ const fn lower(name: &'static str, unit: &'static str) -> Metric {
 }
 
 /// Everything, in the order in which it runs.
-pub(crate) fn all() -> Vec<Scenario> {
-    [unary(), nested()].concat()
+pub(crate) fn all(options: &Options) -> Vec<Scenario> {
+    let calls = if options.quick { 100_000 } else { 1_000_000 };
+    [unary(), nested(), memory(calls), generation(options)].concat()
 }
 
 fn unary() -> Vec<Scenario> {
@@ -45,6 +57,7 @@ fn unary() -> Vec<Scenario> {
                 task: Task::Load(Work::Unary { bytes, in_flight }),
                 peers: vec![BY_HAND, TONIC],
                 metrics: CALLS,
+                most_pairs: u32::MAX,
             });
         }
     }
@@ -60,5 +73,61 @@ fn nested() -> Vec<Scenario> {
         }),
         peers: vec![BY_HAND, TONIC],
         metrics: CALLS,
+        most_pairs: u32::MAX,
     }]
+}
+
+fn memory(unanswered: u64) -> Vec<Scenario> {
+    let memory = |bench: &str, words: &[&str], peers: &[Peer], metrics| Scenario {
+        bench: bench.to_owned(),
+        task: Task::Once(
+            ["memory"]
+                .iter()
+                .chain(words)
+                .map(|word| (*word).to_owned())
+                .collect(),
+        ),
+        peers: peers.to_vec(),
+        metrics,
+        most_pairs: FEW,
+    };
+    let calls = unanswered.to_string();
+    vec![
+        memory(
+            "unary/16B/1",
+            &["allocations"],
+            &[BY_HAND, TONIC],
+            ALLOCATIONS,
+        ),
+        memory("memory/idle-service", &["idle-service"], &[BY_HAND], BYTES),
+        memory(
+            "memory/unanswered",
+            &["unanswered", "--calls", &calls],
+            &[BY_HAND],
+            BYTES,
+        ),
+        Scenario {
+            bench: "start/ready".to_owned(),
+            task: Task::Start,
+            peers: vec![BY_HAND, TONIC],
+            metrics: SECONDS,
+            most_pairs: u32::MAX,
+        },
+    ]
+}
+
+fn generation(options: &Options) -> Vec<Scenario> {
+    let generation = |bench: &str, word: &str, most_pairs| Scenario {
+        bench: bench.to_owned(),
+        task: Task::Once(vec![word.to_owned()]),
+        peers: vec![TONIC_BUILD],
+        metrics: SECONDS,
+        most_pairs,
+    };
+    let mut scenarios = vec![generation("generation/200-services", "generate", u32::MAX)];
+    // Builds the dependencies of both first, for which a quick run has no time.
+    if !options.quick || options.only.is_some() {
+        scenarios.push(generation("check/200-services", "check", FEW));
+    }
+    scenarios
 }

@@ -13,6 +13,13 @@ use crate::{Failure, Result};
 
 const UNARY: &str = "hand.v1.Echo.Unary";
 const SWAP: &str = "hand.v1.Echo.Swap";
+const IDLE: [&str; 5] = [
+    "idle.v1.Echo.Unary",
+    "idle.v1.Echo.Swap",
+    "idle.v1.Echo.ServerStream",
+    "idle.v1.Echo.ClientStream",
+    "idle.v1.Echo.Bidirectional",
+];
 const QUEUE: &str = "q";
 
 /// Where a request is worked on.
@@ -32,6 +39,14 @@ pub(crate) async fn serve(url: &str, handling: Handling) -> Result<()> {
     // The answer proves that the server knows the subscriptions before it.
     let barrier = client.request("nobody.serves.this", "".into());
     let _ = tokio::time::timeout(Duration::from_secs(5), barrier).await?;
+    Ok(())
+}
+
+/// Serves as many methods as our service has, and hears nothing.
+pub(crate) async fn idle_service(client: &Client) -> Result<()> {
+    for subject in IDLE {
+        subscribe(client, subject, Handling::InPlace, unary).await?;
+    }
     Ok(())
 }
 

@@ -61,8 +61,12 @@ impl Echo for Handler {
 
 /// Serves on a connection of its own.
 pub(crate) async fn serve(url: &str) -> Result<RunningServer> {
-    let bus = Bus::connect(url).await?;
-    Ok(Server::new(&bus)
+    serve_on(&Bus::connect(url).await?).await
+}
+
+/// Serves on a connection that exists.
+pub(crate) async fn serve_on(bus: &Bus) -> Result<RunningServer> {
+    Ok(Server::new(bus)
         .add(EchoServer::new(Handler))
         .start()
         .await?)
