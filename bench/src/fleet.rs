@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use micro_testkit::NatsServer;
 
 use crate::child::Child;
-use crate::scenario::{Scenario, Task};
+use crate::scenario::{Scenario, Setup, Task};
 use crate::stack::Stack;
 use crate::worker::Figures;
 use crate::{Result, cpu};
@@ -21,19 +21,21 @@ const ONCE: Duration = Duration::from_secs(600);
 pub(crate) struct Fleet {
     // Declared first: clients go before their servers, and those before nats-server.
     pairs: Vec<(Stack, Pair)>,
+    setup: Setup,
     nats: NatsServer,
 }
 
-/// The two processes of one stack.
+/// The processes of one stack.
 struct Pair {
     client: Child,
-    server: Child,
+    servers: Vec<Child>,
 }
 
 impl Fleet {
     pub(crate) async fn start() -> Result<Self> {
         Ok(Self {
             pairs: Vec::new(),
+            setup: Setup::default(),
             nats: NatsServer::builder().jetstream().start().await?,
         })
     }
@@ -46,7 +48,13 @@ impl Fleet {
         length: Duration,
     ) -> Result<Figures> {
         match &scenario.task {
-            Task::Load(work) => self.load(stack, &format!("{} {work}", length.as_millis()), length),
+            Task::Load(work) => {
+                if self.setup != scenario.setup {
+                    self.pairs.clear();
+                    self.setup = scenario.setup;
+                }
+                self.load(stack, &format!("{} {work}", length.as_millis()), length)
+            }
             Task::Once(words) => {
                 let (name, url) = (stack.to_string(), self.nats.url());
                 let words = words.iter().map(String::as_str);
@@ -71,8 +79,9 @@ impl Fleet {
 
     fn load(&mut self, stack: Stack, question: &str, length: Duration) -> Result<Figures> {
         let nats = self.nats.pid();
-        let Pair { client, server } = self.pair(stack)?;
-        let mut pids = vec![client.pid(), server.pid()];
+        let Pair { client, servers } = self.pair(stack)?;
+        let mut pids = vec![client.pid()];
+        pids.extend(servers.iter().map(Child::pid));
         if stack != Stack::Tonic {
             pids.extend(nats);
         }
@@ -92,12 +101,19 @@ impl Fleet {
             return Ok(&mut self.pairs[place].1);
         }
         let (name, url) = (stack.to_string(), self.nats.url());
-        let server = Child::spawn(&["serve", &name, &url])?;
-        let ready = server.line(START)?;
-        let address = ready.strip_prefix("ready ").ok_or("expected an address")?;
-        let client = Child::spawn(&["call", &name, address])?;
+        let methods = self.setup.more_methods.to_string();
+        let mut address = String::new();
+        let mut servers = Vec::new();
+        for _ in 0..self.setup.instances {
+            let server = Child::spawn(&["serve", &name, &url, "--more-methods", &methods])?;
+            let ready = server.line(START)?;
+            let place = ready.strip_prefix("ready ").ok_or("expected an address")?;
+            place.clone_into(&mut address);
+            servers.push(server);
+        }
+        let client = Child::spawn(&["call", &name, &address])?;
         client.line(START)?;
-        let pair = Pair { client, server };
+        let pair = Pair { client, servers };
         Ok(&mut self.pairs.push_mut((stack, pair)).1)
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use micro_runtime::Bus;
 use serde_json::json;
 
 use crate::arguments::Place;
@@ -46,7 +47,7 @@ pub(crate) async fn measure(matter: Matter, place: &Place, calls: u64) -> Result
 async fn allocations(place: &Place) -> Result<f64> {
     match place.stack {
         Stack::Micro => {
-            let _server = micro::serve(&place.url).await?;
+            let _server = micro::serve_on(&Bus::connect(&place.url).await?).await?;
             per_call(micro::connect(&place.url).await?).await
         }
         Stack::AsyncNats | Stack::AsyncNatsSpawned => {
@@ -54,7 +55,7 @@ async fn allocations(place: &Place) -> Result<f64> {
                 Stack::AsyncNats => Handling::InPlace,
                 _ => Handling::Spawned,
             };
-            hand::serve(&place.url, handling).await?;
+            hand::serve(&place.url, handling, 0).await?;
             per_call(hand::connect(&place.url).await?).await
         }
         Stack::Tonic => {
@@ -79,7 +80,7 @@ async fn idle_service(place: &Place) -> Result<f64> {
     let before;
     match place.stack {
         Stack::Micro => {
-            let bus = micro_runtime::Bus::connect(&place.url).await?;
+            let bus = Bus::connect(&place.url).await?;
             let _first = micro::serve_on(&bus).await?;
             before = heap::live_bytes();
             let others = join_all((0..SERVICES).map(|_| micro::serve_on(&bus))).await;
@@ -88,10 +89,10 @@ async fn idle_service(place: &Place) -> Result<f64> {
         }
         Stack::AsyncNats | Stack::AsyncNatsSpawned => {
             let client = hand::connect(&place.url).await?;
-            hand::idle_service(&client).await?;
+            hand::idle_service(&client, SERVICES).await?;
             before = heap::live_bytes();
-            for _ in 0..SERVICES {
-                hand::idle_service(&client).await?;
+            for number in 0..SERVICES {
+                hand::idle_service(&client, number).await?;
             }
             Ok((heap::live_bytes() - before) as f64 / SERVICES as f64)
         }

@@ -11,10 +11,20 @@ use crate::stack::Stack;
 pub(crate) struct Scenario {
     pub(crate) bench: String,
     pub(crate) task: Task,
+    pub(crate) setup: Setup,
     pub(crate) peers: Vec<Peer>,
     pub(crate) metrics: &'static [Metric],
     /// So many pairs are enough for what hardly varies.
     pub(crate) most_pairs: u32,
+}
+
+/// What serves the load.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Setup {
+    /// Methods that each server has besides, each with a subscription of its own.
+    pub(crate) more_methods: usize,
+    /// Server processes.
+    pub(crate) instances: usize,
 }
 
 /// Whom ours is compared with.
@@ -76,6 +86,15 @@ pub(crate) struct Metric {
 pub(crate) enum Better {
     Higher,
     Lower,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            more_methods: 0,
+            instances: 1,
+        }
+    }
 }
 
 impl Metric {

@@ -1,5 +1,6 @@
 //! The server process: serves until whoever started it closes standard input.
 
+use micro_runtime::Bus;
 use tokio::io::AsyncReadExt as _;
 
 use crate::Result;
@@ -11,15 +12,17 @@ use crate::stack::{Stack, hand, micro, tonic};
 pub(crate) async fn serve(place: &Place) -> Result<()> {
     match place.stack {
         Stack::Micro => {
-            let _server = micro::serve(&place.url).await?;
+            let bus = Bus::connect(&place.url).await?;
+            let _server = micro::serve_on(&bus).await?;
+            let _more = micro::serve_more(&bus, place.more_methods).await?;
             ready(&place.url).await
         }
         Stack::AsyncNats => {
-            hand::serve(&place.url, Handling::InPlace).await?;
+            hand::serve(&place.url, Handling::InPlace, place.more_methods).await?;
             ready(&place.url).await
         }
         Stack::AsyncNatsSpawned => {
-            hand::serve(&place.url, Handling::Spawned).await?;
+            hand::serve(&place.url, Handling::Spawned, place.more_methods).await?;
             ready(&place.url).await
         }
         Stack::Tonic => {

@@ -1,7 +1,7 @@
 //! The list of what is measured.
 
 use crate::arguments::Options;
-use crate::scenario::{Better, Metric, Peer, Scenario, Task, Work};
+use crate::scenario::{Better, Metric, Peer, Scenario, Setup, Task, Work};
 use crate::stack::Stack;
 
 const BY_HAND: Peer = Peer {
@@ -44,6 +44,9 @@ const fn lower(name: &'static str, unit: &'static str) -> Metric {
 
 /// Everything, in the order in which it runs.
 pub(crate) fn all(options: &Options) -> Vec<Scenario> {
+    if options.growth {
+        return growth();
+    }
     let calls = if options.quick { 100_000 } else { 1_000_000 };
     [unary(), nested(), memory(calls), generation(options)].concat()
 }
@@ -54,6 +57,7 @@ fn unary() -> Vec<Scenario> {
         for in_flight in [1, 64, 512] {
             scenarios.push(Scenario {
                 bench: format!("unary/{size}/{in_flight}"),
+                setup: Setup::default(),
                 task: Task::Load(Work::Unary { bytes, in_flight }),
                 peers: vec![BY_HAND, TONIC],
                 metrics: CALLS,
@@ -67,6 +71,7 @@ fn unary() -> Vec<Scenario> {
 fn nested() -> Vec<Scenario> {
     vec![Scenario {
         bench: "nested/16B/64".to_owned(),
+        setup: Setup::default(),
         task: Task::Load(Work::Nested {
             bytes: 16,
             in_flight: 64,
@@ -80,6 +85,7 @@ fn nested() -> Vec<Scenario> {
 fn memory(unanswered: u64) -> Vec<Scenario> {
     let memory = |bench: &str, words: &[&str], peers: &[Peer], metrics| Scenario {
         bench: bench.to_owned(),
+        setup: Setup::default(),
         task: Task::Once(
             ["memory"]
                 .iter()
@@ -108,6 +114,7 @@ fn memory(unanswered: u64) -> Vec<Scenario> {
         ),
         Scenario {
             bench: "start/ready".to_owned(),
+            setup: Setup::default(),
             task: Task::Start,
             peers: vec![BY_HAND, TONIC],
             metrics: SECONDS,
@@ -119,6 +126,7 @@ fn memory(unanswered: u64) -> Vec<Scenario> {
 fn generation(options: &Options) -> Vec<Scenario> {
     let generation = |bench: &str, word: &str, most_pairs| Scenario {
         bench: bench.to_owned(),
+        setup: Setup::default(),
         task: Task::Once(vec![word.to_owned()]),
         peers: vec![TONIC_BUILD],
         metrics: SECONDS,
@@ -128,6 +136,41 @@ fn generation(options: &Options) -> Vec<Scenario> {
     // Builds the dependencies of both first, for which a quick run has no time.
     if !options.quick || options.only.is_some() {
         scenarios.push(generation("check/200-services", "check", FEW));
+    }
+    scenarios
+}
+
+/// The same call while one thing grows.
+fn growth() -> Vec<Scenario> {
+    let point = |bench: String, in_flight, setup| Scenario {
+        bench,
+        setup,
+        task: Task::Load(Work::Unary {
+            bytes: 16,
+            in_flight,
+        }),
+        peers: vec![BY_HAND],
+        metrics: &[RATE, P50, CPU],
+        most_pairs: u32::MAX,
+    };
+    let mut scenarios = Vec::new();
+    for in_flight in [1, 10, 100, 1_000, 10_000] {
+        let bench = format!("growth/in-flight/{in_flight}");
+        scenarios.push(point(bench, in_flight, Setup::default()));
+    }
+    for methods in [1, 10, 100, 1_000] {
+        let setup = Setup {
+            more_methods: methods - 1,
+            ..Setup::default()
+        };
+        scenarios.push(point(format!("growth/methods/{methods}"), 64, setup));
+    }
+    for instances in [1, 10, 100] {
+        let setup = Setup {
+            instances,
+            ..Setup::default()
+        };
+        scenarios.push(point(format!("growth/instances/{instances}"), 64, setup));
     }
     scenarios
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_nats::subject::ToSubject;
 use async_nats::{Client, HeaderMap, Message};
 use futures_util::StreamExt as _;
 use prost::Message as _;
@@ -13,13 +14,8 @@ use crate::{Failure, Result};
 
 const UNARY: &str = "hand.v1.Echo.Unary";
 const SWAP: &str = "hand.v1.Echo.Swap";
-const IDLE: [&str; 5] = [
-    "idle.v1.Echo.Unary",
-    "idle.v1.Echo.Swap",
-    "idle.v1.Echo.ServerStream",
-    "idle.v1.Echo.ClientStream",
-    "idle.v1.Echo.Bidirectional",
-];
+/// Of our service.
+const METHODS: usize = 5;
 const QUEUE: &str = "q";
 
 /// Where a request is worked on.
@@ -31,20 +27,25 @@ pub(crate) enum Handling {
     Spawned,
 }
 
-/// Serves until its tasks are dropped with the runtime.
-pub(crate) async fn serve(url: &str, handling: Handling) -> Result<()> {
+/// Serves until its tasks are dropped with the runtime; so many methods more are heard, where
+/// nobody calls them.
+pub(crate) async fn serve(url: &str, handling: Handling, more_methods: usize) -> Result<()> {
     let client = async_nats::connect(url).await?;
     subscribe(&client, UNARY, handling, unary).await?;
     subscribe(&client, SWAP, handling, swap).await?;
+    for number in 0..more_methods.div_ceil(METHODS) {
+        idle_service(&client, number).await?;
+    }
     // The answer proves that the server knows the subscriptions before it.
     let barrier = client.request("nobody.serves.this", "".into());
     let _ = tokio::time::timeout(Duration::from_secs(5), barrier).await?;
     Ok(())
 }
 
-/// Serves as many methods as our service has, and hears nothing.
-pub(crate) async fn idle_service(client: &Client) -> Result<()> {
-    for subject in IDLE {
+/// Serves as many methods as our service has, under a name of its own.
+pub(crate) async fn idle_service(client: &Client, number: usize) -> Result<()> {
+    for method in 0..METHODS {
+        let subject = format!("idle{number}.v1.Echo.Method{method}");
         subscribe(client, subject, Handling::InPlace, unary).await?;
     }
     Ok(())
@@ -52,7 +53,7 @@ pub(crate) async fn idle_service(client: &Client) -> Result<()> {
 
 async fn subscribe(
     client: &Client,
-    subject: &'static str,
+    subject: impl ToSubject,
     handling: Handling,
     handler: fn(&[u8]) -> Result<Vec<u8>>,
 ) -> Result<()> {

@@ -1,12 +1,16 @@
 //! Our own stack, as its README shows it: deadlines, permits and statistics are on.
 
 use futures_util::StreamExt as _;
+use futures_util::future::join_all;
 use micro_runtime::{Bus, Context, ReplyStream, RunningServer, Server, Status, Streaming, service};
 
 use crate::echo::ours::{Count as Counted, Demand, Echo, EchoClient, EchoServer, Pair, Payload};
 use crate::load::{Count, Window};
 use crate::stack::Caller;
 use crate::{Failure, Result};
+
+/// Of the service.
+const METHODS: usize = 5;
 
 /// Answers with what it was sent.
 pub(crate) struct Handler;
@@ -59,17 +63,22 @@ impl Echo for Handler {
     }
 }
 
-/// Serves on a connection of its own.
-pub(crate) async fn serve(url: &str) -> Result<RunningServer> {
-    serve_on(&Bus::connect(url).await?).await
-}
-
 /// Serves on a connection that exists.
 pub(crate) async fn serve_on(bus: &Bus) -> Result<RunningServer> {
     Ok(Server::new(bus)
         .add(EchoServer::new(Handler))
         .start()
         .await?)
+}
+
+/// Serves so many methods more on the same connection, where nobody calls them.
+pub(crate) async fn serve_more(bus: &Bus, methods: usize) -> Result<Vec<RunningServer>> {
+    let mut servers = Vec::new();
+    for number in 0..methods.div_ceil(METHODS) {
+        let elsewhere = bus.clone().with_prefix(&format!("idle{number}"))?;
+        servers.push(async move { serve_on(&elsewhere).await });
+    }
+    join_all(servers).await.into_iter().collect()
 }
 
 /// Connects a client.
