@@ -40,7 +40,7 @@ const CRATES: Crates = &[
         &["exchange", "streaming_call"],
         &["call", "endpoint"],
         &["codegen", "serve"],
-        &["server"],
+        &["bench", "server"],
     ]),
 ];
 

@@ -3,6 +3,7 @@
     clippy::all,
     clippy::pedantic,
     missing_docs,
+    unreachable_pub,
     unused_qualifications,
     reason = "generated code, one half of it by a peer's generator"
 )]

@@ -68,6 +68,9 @@ mod subject;
 mod sync;
 mod wire;
 
+#[cfg(feature = "__bench")]
+#[doc(hidden)]
+pub mod bench;
 #[doc(hidden)]
 pub mod codegen;
 

@@ -8,12 +8,14 @@ use std::task::{Context as TaskContext, Poll};
 
 use async_nats::{HeaderName, Message, Subject};
 
-use crate::mux::table::{Delivery, Key, Table};
+use crate::mux::table::Delivery;
 use crate::status::Status;
 use crate::sync::lock;
 
 /// The header that makes a message a part of a stream.
 pub(crate) const MICRO_STREAM: HeaderName = HeaderName::from_static("Micro-Stream");
+
+pub(crate) use table::{Key, Table};
 
 /// What a call is woken with: the reply, or why there will be none.
 pub(crate) type Reply = Result<Message, Status>;

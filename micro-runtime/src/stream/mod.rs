@@ -13,6 +13,8 @@ mod sending;
 
 pub(crate) use channel::Channel;
 pub(crate) use frame::Piece;
+#[cfg(feature = "__bench")]
+pub(crate) use frame::{Body, Control, Frame};
 pub(crate) use link::{Link, Target};
 pub(crate) use machine::{Machine, dropped};
 pub(crate) use options::{Limits, Open};
