@@ -128,22 +128,34 @@ pub(crate) fn is_binary(name: &str) -> bool {
     name.ends_with("-bin")
 }
 
-/// Says whether a header that a peer sent is metadata, and not one of the protocol's own.
+/// Says whether a header that a peer sent is metadata, and not one of the protocol's own. Asked of
+/// every header that comes in, so it puts no words together.
 pub(crate) fn is_metadata(name: &str) -> bool {
-    check_name(name).is_ok()
+    !is_reserved(name) && is_legal(name)
+}
+
+fn is_reserved(name: &str) -> bool {
+    let begins_with = |prefix: &str| {
+        let head = name.get(..prefix.len());
+        head.is_some_and(|head| head.eq_ignore_ascii_case(prefix))
+    };
+    RESERVED.iter().any(|word| name.eq_ignore_ascii_case(word))
+        || RESERVED_PREFIXES.into_iter().any(begins_with)
+}
+
+fn is_legal(name: &str) -> bool {
+    let is_legal = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b"-_.".contains(&c);
+    !name.is_empty() && name.bytes().all(is_legal)
 }
 
 fn check_name(name: &str) -> Result<(), Status> {
-    let lower = name.to_ascii_lowercase();
-    if RESERVED.contains(&lower.as_str()) || RESERVED_PREFIXES.iter().any(|p| lower.starts_with(p))
-    {
+    if is_reserved(name) {
         return Err(bad_header(format!(
             "header `{name}` is reserved: names that begin with `micro-` or `nats-`, and {}, belong to the protocol",
             RESERVED.map(|name| format!("`{name}`")).join(", "),
         )));
     }
-    let is_legal = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b"-_.".contains(&c);
-    if name.is_empty() || !name.bytes().all(is_legal) {
+    if !is_legal(name) {
         return Err(bad_header(format!(
             "header name `{}` must be made of `a-z 0-9 - _ .`",
             name.escape_debug()
