@@ -17,6 +17,7 @@ use crate::{Result, heap};
 const WARM_UP: u64 = 2_000;
 const CALLS: u64 = 20_000;
 const SERVICES: usize = 100;
+const STREAMS: usize = 1_000;
 /// Calls that nobody answers are made so many at a time.
 const AT_ONCE: u64 = 1_000;
 const UNANSWERED_AFTER: Duration = Duration::from_millis(3);
@@ -28,6 +29,8 @@ pub(crate) enum Matter {
     Allocations,
     /// Bytes that a service takes that nobody calls
     IdleService,
+    /// Bytes that a stream takes on both sides that carries nothing
+    IdleStream,
     /// Bytes that stay after calls that nobody answers
     Unanswered,
 }
@@ -38,6 +41,7 @@ pub(crate) async fn measure(matter: Matter, place: &Place, calls: u64) -> Result
     let (metric, figure) = match matter {
         Matter::Allocations => ("allocations", allocations(place).await?),
         Matter::IdleService => ("bytes", idle_service(place).await?),
+        Matter::IdleStream => ("bytes", idle_stream(place).await?),
         Matter::Unanswered => ("bytes", unanswered(place, calls).await?),
     };
     println!("{}", json!({ metric: figure }));
@@ -98,6 +102,30 @@ async fn idle_service(place: &Place) -> Result<f64> {
         }
         Stack::Tonic => Err("a tonic service has no subscriptions to keep".into()),
     }
+}
+
+async fn idle_stream(place: &Place) -> Result<f64> {
+    match place.stack {
+        Stack::Micro => {
+            let _server = micro::serve_on(&Bus::connect(&place.url).await?).await?;
+            per_stream(micro::connect(&place.url).await?).await
+        }
+        Stack::AsyncNats | Stack::AsyncNatsSpawned => Err("nobody writes streams by hand".into()),
+        Stack::Tonic => {
+            let address = tonic::serve().await?;
+            per_stream(tonic::connect(&address.to_string()).await?).await
+        }
+    }
+}
+
+async fn per_stream(caller: impl Caller) -> Result<f64> {
+    let _first = caller.idle_stream().await?;
+    let before = heap::live_bytes();
+    let mut streams = Vec::with_capacity(STREAMS);
+    for _ in 0..STREAMS {
+        streams.push(caller.idle_stream().await?);
+    }
+    Ok((heap::live_bytes() - before) as f64 / STREAMS as f64)
 }
 
 /// What stays of so many calls, after as many as there are slots to grow.

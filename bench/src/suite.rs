@@ -1,7 +1,7 @@
 //! The list of what is measured.
 
 use crate::arguments::Options;
-use crate::scenario::{Better, Metric, Peer, Scenario, Setup, Task, Work};
+use crate::scenario::{Better, Direction, Metric, Peer, Scenario, Setup, Task, Work};
 use crate::stack::Stack;
 
 const BY_HAND: Peer = Peer {
@@ -29,6 +29,10 @@ const CPU: Metric = lower("cpu_us_per_call", "us");
 const P50: Metric = lower("p50", "us");
 const CALLS: &[Metric] = &[RATE, P50, lower("p99", "us"), lower("p99.9", "us"), CPU];
 
+const STREAM: &[Metric] = &[RATE, CPU];
+/// Of one message there and back.
+const LATENCY: &[Metric] = &[P50, lower("p99", "us"), lower("p99.9", "us")];
+
 /// Pairs for what hardly varies and takes long.
 const FEW: u32 = 3;
 
@@ -48,7 +52,14 @@ pub(crate) fn all(options: &Options) -> Vec<Scenario> {
         return growth();
     }
     let calls = if options.quick { 100_000 } else { 1_000_000 };
-    [unary(), nested(), memory(calls), generation(options)].concat()
+    [
+        unary(),
+        nested(),
+        streams(),
+        memory(calls),
+        generation(options),
+    ]
+    .concat()
 }
 
 fn unary() -> Vec<Scenario> {
@@ -82,6 +93,31 @@ fn nested() -> Vec<Scenario> {
     }]
 }
 
+fn streams() -> Vec<Scenario> {
+    let mut scenarios = Vec::new();
+    for (name, direction, metrics) in [
+        ("server-streaming", Direction::Server, STREAM),
+        ("client-streaming", Direction::Client, STREAM),
+        ("bidirectional", Direction::Both, STREAM),
+        ("bidirectional", Direction::PingPong, LATENCY),
+    ] {
+        for (size, bytes) in &SIZES[..2] {
+            scenarios.push(Scenario {
+                bench: format!("{name}/{size}"),
+                setup: Setup::default(),
+                task: Task::Load(Work::Stream {
+                    bytes: *bytes,
+                    direction,
+                }),
+                peers: vec![TONIC],
+                metrics,
+                most_pairs: u32::MAX,
+            });
+        }
+    }
+    scenarios
+}
+
 fn memory(unanswered: u64) -> Vec<Scenario> {
     let memory = |bench: &str, words: &[&str], peers: &[Peer], metrics| Scenario {
         bench: bench.to_owned(),
@@ -106,6 +142,7 @@ fn memory(unanswered: u64) -> Vec<Scenario> {
             ALLOCATIONS,
         ),
         memory("memory/idle-service", &["idle-service"], &[BY_HAND], BYTES),
+        memory("memory/idle-stream", &["idle-stream"], &[TONIC], BYTES),
         memory(
             "memory/unanswered",
             &["unanswered", "--calls", &calls],

@@ -9,7 +9,7 @@ use prost::Message as _;
 
 use crate::echo::theirs::{Pair, Payload};
 use crate::load::{Count, Window};
-use crate::stack::Caller;
+use crate::stack::{Caller, Idle};
 use crate::{Failure, Result};
 
 const UNARY: &str = "hand.v1.Echo.Unary";
@@ -135,6 +135,10 @@ impl Caller for Client {
     }
 
     async fn ping_pong(&self, _: usize, _: Window) -> Result<Count> {
+        Err(no_streams())
+    }
+
+    async fn idle_stream(&self) -> Result<Idle> {
         Err(no_streams())
     }
 }

@@ -1,13 +1,15 @@
 //! Our own stack, as its README shows it: deadlines, permits and statistics are on.
 
+use std::time::Instant;
+
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use micro_runtime::{Bus, Context, ReplyStream, RunningServer, Server, Status, Streaming, service};
 
+use crate::Result;
 use crate::echo::ours::{Count as Counted, Demand, Echo, EchoClient, EchoServer, Pair, Payload};
 use crate::load::{Count, Window};
-use crate::stack::Caller;
-use crate::{Failure, Result};
+use crate::stack::{Caller, Idle};
 
 /// Of the service.
 const METHODS: usize = 5;
@@ -100,23 +102,62 @@ impl Caller for Client {
         Ok(self.0.swap(Pair { left, right: 7 }).await?.right)
     }
 
-    async fn download(&self, _: usize, _: Window) -> Result<Count> {
-        Err(no_streams())
+    async fn download(&self, bytes: usize, window: Window) -> Result<Count> {
+        let demand = Demand {
+            messages: u64::MAX,
+            bytes: u32::try_from(bytes)?,
+        };
+        let mut messages = self.0.server_stream(demand).await?;
+        let mut count = Count::new(window);
+        while messages.message().await?.is_some() && count.one() {}
+        Ok(count)
     }
 
-    async fn upload(&self, _: usize, _: Window) -> Result<Count> {
-        Err(no_streams())
+    async fn upload(&self, bytes: usize, window: Window) -> Result<Count> {
+        let data = vec![7; bytes];
+        let begun = Instant::now();
+        let mut messages = self.0.client_stream().open().await?;
+        let mut sent = Count::new(window);
+        while sent.one() {
+            messages.send(Payload { data: data.clone() }).await?;
+        }
+        let counted = messages.finish().await?.messages;
+        Ok(Count::of(window, counted, begun.elapsed()))
     }
 
-    async fn exchange(&self, _: usize, _: Window) -> Result<Count> {
-        Err(no_streams())
+    async fn exchange(&self, bytes: usize, window: Window) -> Result<Count> {
+        let (mut sender, mut replies) = self.0.bidirectional().open().await?;
+        let sending = tokio::spawn(async move {
+            let data = vec![7; bytes];
+            while Instant::now() < window.end {
+                sender.send(Payload { data: data.clone() }).await?;
+            }
+            sender.finish().await
+        });
+        let mut count = Count::new(window);
+        while replies.message().await?.is_some() {
+            count.one();
+        }
+        sending.await??;
+        Ok(count)
     }
 
-    async fn ping_pong(&self, _: usize, _: Window) -> Result<Count> {
-        Err(no_streams())
+    async fn ping_pong(&self, bytes: usize, window: Window) -> Result<Count> {
+        let data = vec![7; bytes];
+        let (mut sender, mut replies) = self.0.bidirectional().open().await?;
+        let mut count = Count::with_times(window);
+        loop {
+            sender.send(Payload { data: data.clone() }).await?;
+            if replies.message().await?.is_none() || !count.one() {
+                return Ok(count);
+            }
+        }
     }
-}
 
-fn no_streams() -> Failure {
-    "micro carries no streams yet".into()
+    async fn idle_stream(&self) -> Result<Idle> {
+        let (mut sender, mut replies) = self.0.bidirectional().open().await?;
+        sender.send(Payload::default()).await?;
+        replies.message().await?;
+        Ok(Box::new((sender, replies)))
+    }
 }

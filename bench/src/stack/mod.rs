@@ -4,6 +4,7 @@ pub(crate) mod hand;
 pub(crate) mod micro;
 pub(crate) mod tonic;
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 
@@ -24,6 +25,9 @@ pub(crate) enum Stack {
     /// gRPC, without a broker
     Tonic,
 }
+
+/// What keeps a stream open.
+pub(crate) type Idle = Box<dyn Any + Send>;
 
 /// A client, as a program would keep it: cheap to clone, one connection behind it.
 pub(crate) trait Caller: Clone + Send + Sync + 'static {
@@ -48,6 +52,9 @@ pub(crate) trait Caller: Clone + Send + Sync + 'static {
     /// Sends a message on a stream, waits for it to come back, and again.
     fn ping_pong(&self, bytes: usize, window: Window)
     -> impl Future<Output = Result<Count>> + Send;
+
+    /// Opens a stream both ways that has carried a message, and leaves it alone.
+    fn idle_stream(&self) -> impl Future<Output = Result<Idle>> + Send;
 }
 
 impl fmt::Display for Stack {

@@ -16,7 +16,7 @@ use crate::echo::theirs::echo_client::EchoClient;
 use crate::echo::theirs::echo_server::{Echo, EchoServer};
 use crate::echo::theirs::{Count as Counted, Demand, Pair, Payload};
 use crate::load::{Count, Window};
-use crate::stack::Caller;
+use crate::stack::{Caller, Idle};
 
 /// Its default of 200 would keep 512 calls from being in flight.
 const MAX_CONCURRENT_STREAMS: u32 = 16 * 1024;
@@ -152,7 +152,9 @@ impl Caller for EchoClient<Channel> {
         let replies = client.bidirectional(futures_util::stream::iter(messages));
         let mut replies = replies.await?.into_inner();
         let mut count = Count::new(window);
-        while replies.message().await?.is_some() && count.one() {}
+        while replies.message().await?.is_some() {
+            count.one();
+        }
         Ok(count)
     }
 
@@ -163,10 +165,20 @@ impl Caller for EchoClient<Channel> {
         sender.send(Payload { data: data.clone() }).await?;
         let replies = client.bidirectional(ReceiverStream::new(messages));
         let mut replies = replies.await?.into_inner();
-        let mut count = Count::new(window);
+        let mut count = Count::with_times(window);
         while replies.message().await?.is_some() && count.one() {
             sender.send(Payload { data: data.clone() }).await?;
         }
         Ok(count)
+    }
+
+    async fn idle_stream(&self) -> Result<Idle> {
+        let (sender, messages) = mpsc::channel(QUEUED);
+        sender.send(Payload::default()).await?;
+        let mut client = self.clone();
+        let replies = client.bidirectional(ReceiverStream::new(messages));
+        let mut replies = replies.await?.into_inner();
+        replies.message().await?;
+        Ok(Box::new((sender, replies)))
     }
 }
