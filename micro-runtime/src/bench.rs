@@ -19,6 +19,7 @@ use crate::wire;
 pub struct Slots(Table<u64, ()>);
 
 impl Slots {
+    #[must_use]
     pub fn new() -> Self {
         Self(Table::new("_INBOX.0123456789ABCDEFGHIJKL"))
     }
