@@ -29,7 +29,7 @@ impl Child {
         let (sender, lines) = channel();
         if let Some(output) = process.stdout.take() {
             thread::spawn(move || {
-                for line in BufReader::new(output).lines().map_while(|line| line.ok()) {
+                for line in BufReader::new(output).lines().map_while(Result::ok) {
                     if sender.send(line).is_err() {
                         return;
                     }

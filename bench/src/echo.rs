@@ -1,6 +1,7 @@
 //! The measured service, as each generator wrote it.
 #![allow(
     clippy::all,
+    clippy::allow_attributes_without_reason,
     clippy::pedantic,
     missing_docs,
     unreachable_pub,
