@@ -36,7 +36,7 @@ use crate::wire;
 /// ```
 #[must_use = "a call is made when it is awaited"]
 pub struct UnaryCall<Req, Rep> {
-    request: Request<Typed<Req>>,
+    pub(crate) request: Request<Typed<Req>>,
     reply: PhantomData<fn() -> Rep>,
 }
 

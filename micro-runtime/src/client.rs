@@ -196,6 +196,12 @@ impl Client {
         &self.0.subjects[index]
     }
 
+    /// Where every instance gets the request.
+    pub(crate) fn subject_of_all(&self, index: usize) -> Subject {
+        let method = self.method(index).name;
+        Subject::from(format!("{}_i._all.{method}", self.0.base))
+    }
+
     /// Takes a reply slot.
     pub(crate) fn open(&self) -> (Waiting, Subject) {
         // Without a queue group every instance answers, each call many times.

@@ -16,7 +16,7 @@ pub struct ServiceDescriptor {
     pub methods: &'static [MethodDescriptor],
     /// The version that discovery shows, a SemVer.
     pub version: &'static str,
-    /// The queue group that shares the calls; `-` for none.
+    /// The queue group that shares the calls; `-` for none, empty if the .proto does not say.
     pub queue_group: &'static str,
     /// What discovery says about the service.
     pub description: &'static str,
@@ -74,7 +74,7 @@ pub enum Idempotency {
 }
 
 impl ServiceDescriptor {
-    /// Describes a service with ADR-32's default queue group and no version.
+    /// Describes a service about which the .proto says no more than its methods.
     #[must_use]
     pub const fn new(
         full_name: &'static str,
@@ -88,7 +88,7 @@ impl ServiceDescriptor {
             name,
             methods,
             version: "0.0.0",
-            queue_group: "q",
+            queue_group: "",
             description: "",
             file_descriptor_set: &[],
         }

@@ -31,9 +31,11 @@
 //! | serve | [`Server`], [`ServiceOptions`], `#[service]` on the handler |
 //! | know about the call at hand | [`Context`], [`Metadata`] |
 //! | call | [`Bus::client`], [`ClientOptions`], [`UnaryCall`] |
+//! | call all instances at once | [`UnaryCall::to_all`], [`Replies`] |
 //! | stream | [`Streaming`], [`Sender`], [`ClientStream`], [`ReplyStream`], [`StreamOptions`] |
 //! | fail, and see why something failed | [`Status`], [`Code`], [`Reason`], [`details`] |
 //! | put something around calls | [`middleware`] |
+//! | see who serves, how they are and what they have counted | [`Bus::discovery`], [`discovery`] |
 //!
 //! | feature | brings |
 //! |---|---|
@@ -45,9 +47,12 @@ mod call;
 mod client;
 mod context;
 mod descriptor;
+pub mod discovery;
 mod endpoint;
 mod error;
 mod exchange;
+mod gather;
+mod health;
 mod metadata;
 pub mod middleware;
 mod mux;
@@ -58,8 +63,10 @@ mod pace;
 mod percent;
 mod request;
 mod retry;
+mod scatter;
 mod serve;
 mod server;
+mod stats;
 mod status;
 mod stream;
 mod streaming;
@@ -87,6 +94,7 @@ pub use endpoint::Service;
 pub use error::{Error, ErrorKind};
 pub use metadata::Metadata;
 pub use options::ServiceOptions;
+pub use scatter::{AllCall, InstanceReply, Replies};
 pub use server::{RunningServer, Server};
 pub use status::details;
 pub use status::{Code, Reason, Status};

@@ -10,6 +10,8 @@ pub(crate) const LIMIT: usize = 8 * 1024;
 /// Names that the protocol or W3C give a meaning; no metadata may use them.
 const RESERVED: [&str; 4] = ["content-type", "traceparent", "tracestate", "baggage"];
 const RESERVED_PREFIXES: [&str; 2] = ["micro-", "nats-"];
+/// The header that names the instance that answers.
+pub(crate) const SIGNATURE: &str = "Micro-Instance";
 
 /// Headers of a call, in order, repeats kept.
 ///
@@ -40,6 +42,15 @@ impl Metadata {
         Self {
             entries: Vec::new(),
         }
+    }
+
+    /// Adds the name of the instance that answers, where the caller called all of them.
+    pub(crate) fn signed(mut self, instance: Option<&str>) -> Self {
+        if let Some(instance) = instance {
+            let value = Bytes::copy_from_slice(instance.as_bytes());
+            self.entries.push((SIGNATURE.into(), value));
+        }
+        self
     }
 
     /// Adds a header after those that are there.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tower::Layer;
 
-use crate::descriptor::MethodDescriptor;
+use crate::descriptor::{MethodDescriptor, ServiceDescriptor};
+use crate::discovery::records::Labels;
 use crate::middleware::{Layered, Layers, Next};
 use crate::stream::StreamOptions;
 use crate::wire;
@@ -43,6 +44,8 @@ pub struct ServiceOptions {
     timeout: Option<Duration>,
     method_limits: Vec<(String, u32)>,
     queue_group: Option<String>,
+    method_queue_groups: Vec<(String, String)>,
+    pub(crate) metadata: Labels,
 }
 
 /// What a server makes of the time that callers bring.
@@ -55,6 +58,8 @@ pub(crate) struct Timeouts {
 
 /// The queue group that means none.
 const NO_QUEUE_GROUP: &str = "-";
+/// ADR-32's default.
+const DEFAULT_QUEUE_GROUP: &str = "q";
 
 /// How one method is served, once everybody has been heard.
 #[derive(Clone, Debug)]
@@ -194,7 +199,9 @@ impl ServiceOptions {
     /// The methods that something was said about.
     pub(crate) fn named_methods(&self) -> impl Iterator<Item = &str> {
         let limited = self.method_limits.iter().map(|(name, _)| name.as_str());
-        limited.chain(self.layers.methods())
+        let grouped = self.method_queue_groups.iter();
+        let grouped = grouped.map(|(name, _)| name.as_str());
+        limited.chain(grouped).chain(self.layers.methods())
     }
 
     fn method_limit(&self, method: &str) -> Option<u32> {
@@ -208,6 +215,53 @@ impl ServiceOptions {
         self.queue_group = Some(group.into());
         self
     }
+
+    /// The queue group of one method; `-` for none. The name is the .proto's, as in `SayHello`.
+    #[must_use]
+    pub fn method_queue_group(
+        mut self,
+        method: impl Into<String>,
+        group: impl Into<String>,
+    ) -> Self {
+        self.method_queue_groups.push((method.into(), group.into()));
+        self
+    }
+
+    /// Adds a key and a value that discovery shows, as in `zone` and `eu-west-1`. Keys that begin
+    /// with `micro.` and `_nats.` are the runtime's and NATS's own.
+    #[must_use]
+    pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.metadata.insert(key.into(), value.into());
+        self
+    }
+
+    /// The queue group of what belongs to the service as a whole; `None` for none.
+    pub(crate) fn service_queue_group(
+        &self,
+        service: &ServiceDescriptor,
+        server: Option<&str>,
+    ) -> Option<String> {
+        let group = self.queue_group.as_deref();
+        queue_group([group, said(service.queue_group), server])
+    }
+
+    fn queue_group_of(&self, method: &str) -> Option<&str> {
+        let groups = &self.method_queue_groups;
+        let group = groups.iter().rfind(|(name, _)| name == method);
+        group.map(|(_, group)| group.as_str())
+    }
+}
+
+/// The first group that somebody named, or the default; `None` if it means none.
+fn queue_group<const N: usize>(said: [Option<&str>; N]) -> Option<String> {
+    let group = said.into_iter().flatten().next();
+    let group = group.unwrap_or(DEFAULT_QUEUE_GROUP);
+    (group != NO_QUEUE_GROUP).then(|| group.to_owned())
+}
+
+/// What the .proto says, if it says anything.
+fn said(group: &'static str) -> Option<&'static str> {
+    (!group.is_empty()).then_some(group)
 }
 
 impl Default for Timeouts {
@@ -225,14 +279,17 @@ impl MethodOptions {
         service: &ServiceOptions,
         rpc: &RpcOptions,
         method: &MethodDescriptor,
-        service_queue_group: &str,
+        groups: (&'static str, Option<&str>),
         default_timeout: Duration,
     ) -> Self {
-        let queue_group = service
-            .queue_group
-            .as_deref()
-            .or(rpc.queue)
-            .unwrap_or(service_queue_group);
+        let (descriptor_group, server_group) = groups;
+        let groups = [
+            service.queue_group_of(method.name),
+            service.queue_group.as_deref(),
+            rpc.queue,
+            said(descriptor_group),
+            server_group,
+        ];
         Self {
             timeout: service
                 .timeout
@@ -244,7 +301,7 @@ impl MethodOptions {
                 .or(rpc.max_concurrent)
                 .or(method.max_concurrent)
                 .filter(|calls| *calls > 0),
-            queue_group: (queue_group != NO_QUEUE_GROUP).then(|| queue_group.to_owned()),
+            queue_group: queue_group(groups),
             is_blocking: rpc.is_blocking,
             is_detached: rpc.is_detached,
         }

@@ -8,12 +8,20 @@ use micro_tests::Behaving;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob};
 
 /// What a service may subscribe to, each with a part of the subject that an error must name.
-const SUBSCRIBE: [(&str, &str); 3] = [
+const SUBSCRIBE: [(&str, &str); 6] = [
     ("behavior.v1.Behavior.* q", "behavior.v1.Behavior.Echo"),
     ("behavior.v1.Behavior._i.*.>", "behavior.v1.Behavior._i."),
+    ("$SRV.*", "$SRV."),
+    ("$SRV.*.behavior-v1-Behavior", ".behavior-v1-Behavior\""),
+    ("$SRV.*.behavior-v1-Behavior.*", ".behavior-v1-Behavior."),
     ("_INBOX.service.>", "_INBOX.service."),
 ];
-const PUBLISH: [&str; 3] = ["_INBOX.>", "_R_.>", "_INBOX.service.>"];
+const PUBLISH: [&str; 4] = [
+    "_INBOX.>",
+    "_R_.>",
+    "_INBOX.service.>",
+    "$SRV._EVENT.behavior-v1-Behavior.*",
+];
 
 fn config(subscribe: &[&str], publish: &[&str]) -> String {
     let list = |subjects: &[&str]| {
@@ -56,6 +64,24 @@ async fn the_table_is_enough() {
         .unwrap();
     let service_bus = bus(&nats, "service", "s").await;
     let server = start(&service_bus).await.unwrap();
+    let client: BehaviorClient = bus(&nats, "client", "c").await.client();
+    client.echo(Blob::default()).await.unwrap();
+    server.shutdown().await.unwrap();
+}
+
+/// Those who watch then learn of a stop by their pings.
+#[tokio::test]
+async fn a_server_that_may_not_say_that_it_comes_serves_all_the_same() {
+    let subscribe = SUBSCRIBE.map(|(subject, _)| subject);
+    let nats = NatsServer::builder()
+        .config(&config(&subscribe, &PUBLISH[..3]))
+        .start()
+        .await
+        .unwrap();
+    let service_bus = bus(&nats, "service", "s").await;
+    let mut server = start(&service_bus).await.unwrap();
+    let stopped = tokio::time::timeout(Duration::from_millis(300), server.stopped()).await;
+    assert!(stopped.is_err(), "{stopped:?}");
     let client: BehaviorClient = bus(&nats, "client", "c").await.client();
     client.echo(Blob::default()).await.unwrap();
     server.shutdown().await.unwrap();

@@ -281,6 +281,15 @@ impl Connection {
         }
     }
 
+    /// A subject of our own for one question with many answers, under the inbox that this user may
+    /// subscribe to.
+    pub(crate) fn new_inbox(&self) -> Subject {
+        match &self.carrier {
+            Carrier::Nats(nats) => Subject::from(nats.client.new_inbox()),
+            Carrier::InProcess(_) => Subject::from(format!("_INBOX.{}", nuid::next())),
+        }
+    }
+
     /// The permission violations from now on; `None` where they cannot be seen or cannot happen.
     pub(crate) fn violations(&self) -> Option<broadcast::Receiver<String>> {
         match &self.carrier {

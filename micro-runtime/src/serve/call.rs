@@ -26,6 +26,7 @@ pub(super) struct Call {
     running: Running,
     received: Instant,
     seen: ServerCall,
+    signer: Option<Arc<str>>,
 }
 
 /// A handler's future, kept from doing harm.
@@ -67,7 +68,14 @@ impl Call {
             },
             received,
             seen,
+            signer: None,
         }
+    }
+
+    /// Signs the answer with the name of the instance.
+    pub(super) fn signed(mut self, signer: Option<&Arc<str>>) -> Self {
+        self.signer = signer.map(Arc::clone);
+        self
     }
 
     /// Runs the call in place if its method is known to be short, and else, or if it has to wait,
@@ -134,8 +142,11 @@ impl Call {
             tracing::debug!(method = endpoint.method.full_name, %status, "a call failed");
         }
         self.seen.end(result.as_ref().err().map(Status::code));
+        let took = self.received.elapsed();
+        endpoint.stats.record(took, result.as_ref().err());
         if let Some(reply) = reply {
             let metadata = self.ctx.take_answer_metadata();
+            let metadata = metadata.signed(self.signer.as_deref());
             let home = Some(&endpoint.home);
             endpoint
                 .shared

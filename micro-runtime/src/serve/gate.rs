@@ -44,6 +44,7 @@ impl Endpoint {
             if !gate.enter() {
                 gates[..index].iter().for_each(|(gate, _)| gate.leave());
                 self.meters.shed();
+                self.stats.shed();
                 return Err(overloaded(who, gate.limit));
             }
         }
@@ -62,7 +63,7 @@ impl Gate {
         }
     }
 
-    fn enter(&self) -> bool {
+    pub(super) fn enter(&self) -> bool {
         let before = self.running.fetch_add(1, Ordering::Relaxed);
         if before >= self.limit {
             self.leave();
@@ -71,7 +72,12 @@ impl Gate {
         true
     }
 
-    fn leave(&self) {
+    /// How many are in now.
+    pub(super) fn running(&self) -> usize {
+        self.running.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn leave(&self) {
         self.running.fetch_sub(1, Ordering::Relaxed);
     }
 }

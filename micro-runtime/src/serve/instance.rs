@@ -8,7 +8,7 @@ use async_nats::{Message, Subject};
 use crate::bus::Outgoing;
 use crate::descriptor::ServiceDescriptor;
 use crate::metadata::Metadata;
-use crate::serve::{Endpoint, Shared};
+use crate::serve::{Ask, Desk, Endpoint, Shared};
 use crate::status::{Code, Reason, Status};
 use crate::stream::{Peer, reset_frame};
 
@@ -28,6 +28,7 @@ pub(crate) struct Instance {
     pub(crate) endpoints: Vec<Arc<Endpoint>>,
     /// Calls are refused, while the streams that run go on.
     pub(crate) is_stopping: AtomicBool,
+    pub(crate) desk: Arc<Desk>,
 }
 
 impl Instance {
@@ -40,11 +41,10 @@ impl Instance {
             };
         }
         let name = name.unwrap_or_default();
-        let endpoint = self
-            .endpoints
-            .iter()
-            .find(|endpoint| name == endpoint.method.name);
-        let status = match endpoint {
+        if let Some(ask) = Ask::from_token(name) {
+            return self.desk.dispatch(ask, message).await;
+        }
+        let status = match self.endpoint(name) {
             Some(_) if self.is_stopping.load(Ordering::Relaxed) => Status::from_runtime(
                 Code::Unavailable,
                 Reason::ShuttingDown,
@@ -57,7 +57,15 @@ impl Instance {
                 format!("{} has no method `{name}`", self.service.full_name),
             ),
         };
-        if let Some(reply) = self.shared.reply_subject(&message, self.service.full_name) {
+        self.refuse(&message, status).await;
+    }
+
+    fn endpoint(&self, name: &str) -> Option<&Arc<Endpoint>> {
+        self.endpoints.iter().find(|e| e.method.name == name)
+    }
+
+    async fn refuse(&self, message: &Message, status: Status) {
+        if let Some(reply) = self.shared.reply_subject(message, self.service.full_name) {
             self.shared
                 .answer(reply, Err(status), Metadata::new())
                 .await;

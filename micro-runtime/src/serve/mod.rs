@@ -1,6 +1,8 @@
 //! Dispatch: takes requests off subscriptions, runs handlers, and answers every request once.
 
+mod all;
 mod call;
+mod desk;
 mod gate;
 mod instance;
 mod layered;
@@ -31,6 +33,7 @@ use crate::pace::Pace;
 use crate::serve::call::Call;
 use crate::serve::plain::PlainCall;
 use crate::serve::stream::StreamCall;
+use crate::stats::MethodStats;
 use crate::status::{Code, Reason, Status};
 use crate::stream::{Open, StreamOptions};
 use crate::wire;
@@ -61,14 +64,19 @@ pub(crate) struct Endpoint {
     pub(crate) in_flight: Gate,
     pub(crate) pace: Pace,
     pub(crate) meters: Arc<Meters>,
+    pub(crate) stats: MethodStats,
 }
 
 /// What a subscription's requests are for.
 pub(crate) enum Target {
     Endpoint(Arc<Endpoint>),
     Instance(Instance),
+    All(All),
+    Desk(Arc<Desk>, Ask),
 }
 
+pub(crate) use all::All;
+pub(crate) use desk::{Ask, Desk, DeskSettings};
 pub(crate) use gate::Gate;
 pub(crate) use instance::{Home, Instance};
 pub(crate) use layered::layered;
@@ -108,11 +116,12 @@ pub(crate) async fn run(
                     instance.is_stopping.store(true, Ordering::Relaxed);
                     stopped.say();
                 }
-                (Phase::Stopping, Target::Endpoint(_)) => {
+                (Phase::Stopping, _) => {
                     subscription.stop().await;
                     stopped.say();
                 }
-                (Phase::Closing, Target::Endpoint(_)) | (Phase::Ended, Target::Instance(_)) => {
+                (Phase::Closing, Target::Instance(_)) => {}
+                (Phase::Closing, _) | (Phase::Ended, Target::Instance(_)) => {
                     subscription.close().await;
                 }
                 (_, _) => {}
@@ -150,6 +159,8 @@ impl Target {
         match self {
             Self::Endpoint(endpoint) => endpoint.dispatch(message).await,
             Self::Instance(instance) => instance.dispatch(message).await,
+            Self::All(all) => all.dispatch(message).await,
+            Self::Desk(desk, ask) => desk.dispatch(*ask, message).await,
         }
     }
 }
@@ -193,6 +204,11 @@ impl Request {
 
 impl Endpoint {
     async fn dispatch(self: &Arc<Self>, message: Message) {
+        self.dispatch_as(message, None).await;
+    }
+
+    /// With a name the answer is signed with it.
+    async fn dispatch_as(self: &Arc<Self>, message: Message, signer: Option<&Arc<str>>) {
         let received = Instant::now();
         let reply = match &message.reply {
             None => None,
@@ -206,7 +222,7 @@ impl Endpoint {
             Err(status) => Err(status),
         };
         match (admitted, reply) {
-            (Ok(Admitted::Call(call)), reply) => call.start(reply).await,
+            (Ok(Admitted::Call(call)), reply) => call.signed(signer).start(reply).await,
             (Ok(Admitted::Stream(call)), Some(reply)) => {
                 self.shared.tasks.spawn(call.run(reply));
             }
@@ -217,16 +233,24 @@ impl Endpoint {
                 let method = self.method.full_name;
                 tracing::debug!(method, "a streaming call has nowhere to send its replies");
             }
-            (Err(status), reply) => self.refuse(status, reply, received).await,
+            (Err(status), reply) => {
+                let metadata = Metadata::new().signed(signer.map(|id| &**id));
+                self.refuse(status, reply, received, metadata).await;
+            }
         }
     }
 
-    async fn refuse(&self, status: Status, reply: Option<Subject>, received: Instant) {
+    async fn refuse(
+        &self,
+        status: Status,
+        reply: Option<Subject>,
+        received: Instant,
+        metadata: Metadata,
+    ) {
         tracing::debug!(method = self.method.full_name, %status, "refused a request");
+        self.stats.record(received.elapsed(), Some(&status));
         if let Some(reply) = reply {
-            self.shared
-                .answer(reply, Err(status), Metadata::new())
-                .await;
+            self.shared.answer(reply, Err(status), metadata).await;
         }
         let micros = || received.elapsed().as_micros();
         tracing::trace!(

@@ -60,6 +60,8 @@ impl PlainCall {
             }
         };
         let code = result.as_ref().err().map(Status::code);
+        let took = self.received.elapsed();
+        endpoint.stats.record(took, result.as_ref().err());
         self.publish(
             &endpoint,
             reply,

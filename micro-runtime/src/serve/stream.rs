@@ -4,6 +4,7 @@ use std::future::{Future as _, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context as TaskContext, Poll};
 use std::time::Instant;
 
@@ -70,9 +71,16 @@ impl StreamCall {
             false => Requests::Given(vec![payload]),
         };
         let opening = endpoint.handler.streaming().call(ctx.clone(), requests);
-        let pump = Box::pin(pump(Arc::clone(&channel), opening, ctx.clone()));
+        let tally = Arc::new(Tally {
+            endpoint: Arc::clone(&endpoint),
+            received,
+            is_counted: AtomicBool::new(false),
+        });
+        let told = Arc::clone(&tally);
+        let pump = Box::pin(pump(Arc::clone(&channel), opening, ctx.clone(), told));
         let running = Running {
             endpoint: &endpoint,
+            tally: &tally,
             channel: &channel,
             span: seen.span().clone(),
             pump: Some(pump),
@@ -83,7 +91,8 @@ impl StreamCall {
         if let Some(status) = &failure {
             tracing::debug!(method = endpoint.method.full_name, %status, "a stream failed");
         }
-        seen.end(failure.map(|status| status.code()));
+        tally.count(failure.as_ref());
+        seen.end(failure.as_ref().map(Status::code));
         ctx.end();
     }
 }
@@ -97,9 +106,26 @@ impl Endpoint {
     }
 }
 
+/// Counts a stream once: before its caller hears of its end, or when it ends otherwise.
+struct Tally {
+    endpoint: Arc<Endpoint>,
+    received: Instant,
+    is_counted: AtomicBool,
+}
+
+impl Tally {
+    fn count(&self, failure: Option<&Status>) {
+        if !self.is_counted.swap(true, Ordering::Relaxed) {
+            let took = self.received.elapsed();
+            self.endpoint.stats.record(took, failure);
+        }
+    }
+}
+
 /// The handler of a stream and the driver of its frames.
 struct Running<'a> {
     endpoint: &'a Endpoint,
+    tally: &'a Tally,
     channel: &'a Channel,
     span: tracing::Span,
     pump: Option<Pump>,
@@ -147,6 +173,7 @@ impl Running<'_> {
             Ok(Poll::Ready(())) => self.pump = None,
             Err(panic) => {
                 let status = panicked(self.endpoint, panic.as_ref());
+                self.tally.count(Some(&status));
                 self.channel.finish(Some(status), Metadata::new());
                 self.drop_pump();
             }
@@ -163,10 +190,13 @@ impl Running<'_> {
 }
 
 /// Opens the call, and writes replies as long as there is room for them.
-async fn pump(channel: Arc<Channel>, opening: OpeningFuture, ctx: Context) {
+async fn pump(channel: Arc<Channel>, opening: OpeningFuture, ctx: Context, tally: Arc<Tally>) {
     let mut replies = match opening.await {
         Ok(replies) => replies,
-        Err(status) => return channel.finish(Some(status), ctx.take_answer_metadata()),
+        Err(status) => {
+            tally.count(Some(&status));
+            return channel.finish(Some(status), ctx.take_answer_metadata());
+        }
     };
     channel.open(ctx.take_headers());
     loop {
@@ -178,6 +208,7 @@ async fn pump(channel: Arc<Channel>, opening: OpeningFuture, ctx: Context) {
         if let Written::End(result) = written {
             // Whatever the stream holds ends before its caller hears that it did.
             drop(replies);
+            tally.count(result.as_ref().err());
             return channel.finish(result.err(), ctx.take_answer_metadata());
         }
     }

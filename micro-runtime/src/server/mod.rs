@@ -1,5 +1,6 @@
 //! `Server`: subscribes the endpoints of services, and stops without losing a call.
 
+mod front;
 mod running;
 mod start;
 
@@ -11,11 +12,14 @@ use tower::Layer;
 
 use crate::bus::Bus;
 use crate::descriptor::ServiceDescriptor;
+use crate::discovery::names;
 use crate::endpoint::Endpoint;
 use crate::endpoint::Service;
 use crate::error::Error;
+use crate::health::Checks;
 use crate::middleware::{Layered, Layers, Next};
 use crate::options::{ServiceOptions, Timeouts};
+use crate::status::Status;
 use crate::stream::StreamOptions;
 
 pub use running::RunningServer;
@@ -56,6 +60,9 @@ struct Settings {
     reply_prefixes: Vec<String>,
     timeouts: Timeouts,
     layers: Layers,
+    queue_group: Option<String>,
+    srv_prefix: String,
+    checks: Checks,
 }
 
 impl Server {
@@ -72,6 +79,9 @@ impl Server {
                 reply_prefixes: REPLY_PREFIXES.map(str::to_owned).into(),
                 timeouts: Timeouts::default(),
                 layers: Layers::default(),
+                queue_group: None,
+                srv_prefix: names::PREFIX.to_owned(),
+                checks: Checks::default(),
             },
         }
     }
@@ -146,6 +156,54 @@ impl Server {
         self
     }
 
+    /// The queue group of every service that names none itself; `-` for none: every instance
+    /// answers. `q` by default.
+    pub fn queue_group(mut self, group: impl Into<String>) -> Self {
+        self.settings.queue_group = Some(group.into());
+        self
+    }
+
+    /// Answers discovery under these tokens and not under `$SRV`, as where accounts share it under
+    /// another name; see [`Discovery::prefix`](crate::discovery::Discovery::prefix).
+    pub fn discovery_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.settings.srv_prefix = prefix.into();
+        self
+    }
+
+    /// Adds a check that must pass for this server to take calls: a database that answers, a cache
+    /// that is warm. It shows in `_health` and in the statistics; a failure turns no call away.
+    ///
+    /// Checks run when somebody asks, at most once a second, and have failed after one second.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_runtime::{Bus, Server, Status};
+    ///
+    /// let server = Server::new(&Bus::in_process()).readiness_check("database", || async {
+    ///     Err(Status::unavailable("not connected"))
+    /// });
+    /// ```
+    pub fn readiness_check<F, Fut>(mut self, name: impl Into<String>, check: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Status>> + Send + 'static,
+    {
+        self.settings.checks.add(name.into(), false, check);
+        self
+    }
+
+    /// Adds a check whose failure means that this process is beyond help; else as
+    /// [`readiness_check`](Self::readiness_check).
+    pub fn liveness_check<F, Fut>(mut self, name: impl Into<String>, check: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Status>> + Send + 'static,
+    {
+        self.settings.checks.add(name.into(), true, check);
+        self
+    }
+
     /// How long running calls may take once the server stops; those that are left then are answered
     /// `UNAVAILABLE`. 30 s by default.
     pub fn grace(mut self, grace: Duration) -> Self {
@@ -168,9 +226,9 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Service`](crate::ErrorKind::Service) when two endpoints share a subject or a
-    /// name breaks routing, [`ErrorKind::Permission`](crate::ErrorKind::Permission) with the
-    /// subject that NATS refuses, [`ErrorKind::Connect`](crate::ErrorKind::Connect) or
+    /// [`ErrorKind::Service`](crate::ErrorKind::Service) when two endpoints share a subject, a name
+    /// breaks routing or a version is no SemVer,
+    /// [`ErrorKind::Permission`](crate::ErrorKind::Permission) with the subject that NATS refuses, [`ErrorKind::Connect`](crate::ErrorKind::Connect) or
     /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) when NATS does not answer.
     pub async fn start(self) -> Result<RunningServer, Error> {
         start::start(self).await

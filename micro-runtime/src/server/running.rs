@@ -4,14 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Subscription;
+use crate::discovery::records::{Info, Stats};
 use crate::error::{Error, ErrorKind};
 use crate::serve;
-use crate::serve::{Phase, Shared, Target};
+use crate::serve::{Desk, Phase, Shared, Target};
 use crate::server::start::Watched;
 
 /// How long calls may take to answer `UNAVAILABLE` once the grace period is over.
@@ -26,6 +28,7 @@ pub struct RunningServer {
     stop: CancellationToken,
     task: JoinHandle<Result<(), Error>>,
     instances: Vec<String>,
+    desks: Vec<Arc<Desk>>,
 }
 
 /// The loops of a running server, and the way to end them.
@@ -36,6 +39,7 @@ pub(super) struct Stopper {
     instance_loops: JoinSet<()>,
     phase: watch::Sender<Phase>,
     stopped: mpsc::UnboundedReceiver<()>,
+    desks: Vec<Arc<Desk>>,
     grace: Duration,
 }
 
@@ -44,14 +48,16 @@ impl RunningServer {
         stopper: Stopper,
         violations: Option<broadcast::Receiver<String>>,
         watched: Watched,
-        instances: Vec<String>,
+        desks: Vec<Arc<Desk>>,
     ) -> Self {
         let stop = CancellationToken::new();
         let task = tokio::spawn(watch_over(stopper, violations, watched, stop.clone()));
+        let instances = desks.iter().map(|desk| desk.info().id.clone()).collect();
         Self {
             stop,
             task,
             instances,
+            desks,
         }
     }
 
@@ -60,6 +66,23 @@ impl RunningServer {
     #[must_use]
     pub fn instances(&self) -> &[String] {
         &self.instances
+    }
+
+    /// What discovery shows of the instances, in the order of [`instances`](Self::instances).
+    #[must_use]
+    pub fn info(&self) -> Vec<Info> {
+        self.desks.iter().map(|desk| desk.info().clone()).collect()
+    }
+
+    /// What the instances have counted, in the order of [`instances`](Self::instances).
+    #[must_use]
+    pub fn stats(&self) -> Vec<Stats> {
+        self.desks.iter().map(|desk| desk.stats()).collect()
+    }
+
+    /// Counts from zero again.
+    pub fn reset_stats(&self) {
+        self.desks.iter().for_each(|desk| desk.reset());
     }
 
     /// Stops without losing a call: takes nothing new, finishes what was accepted, and returns when
@@ -131,6 +154,7 @@ impl Stopper {
     pub(super) fn spawn(
         shared: Arc<Shared>,
         loops: Vec<(Subscription, Target)>,
+        desks: Vec<Arc<Desk>>,
         grace: Duration,
     ) -> Self {
         let (phase, receiver) = watch::channel(Phase::Serving);
@@ -139,8 +163,8 @@ impl Stopper {
         let mut instance_tasks = JoinSet::new();
         for (subscription, target) in loops {
             let tasks = match target {
-                Target::Endpoint(_) => &mut tasks,
                 Target::Instance(_) => &mut instance_tasks,
+                Target::Endpoint(_) | Target::All(_) | Target::Desk(..) => &mut tasks,
             };
             tasks.spawn(serve::run(
                 subscription,
@@ -155,6 +179,7 @@ impl Stopper {
             instance_loops: instance_tasks,
             phase,
             stopped,
+            desks,
             grace,
         }
     }
@@ -162,6 +187,7 @@ impl Stopper {
     /// Ends the subscriptions at the server, reads what was under way, finishes it, and lets the
     /// replies reach NATS. The order is what makes it lossless.
     async fn stop(mut self) -> Result<(), Error> {
+        join_all(self.desks.iter().map(|desk| desk.leave())).await;
         let _ = self.phase.send(Phase::Stopping);
         for _ in 0..self.loops.len() + self.instance_loops.len() {
             if self.stopped.recv().await.is_none() {

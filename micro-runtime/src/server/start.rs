@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_nats::Subject;
@@ -10,27 +9,43 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::bus::{Bus, Connection, Subscription};
+use crate::bus::{Bus, Connection};
 use crate::bus::{is_about, is_about_inbox};
 use crate::descriptor::ServiceDescriptor;
+use crate::discovery::records::EventKind;
+use crate::endpoint::Endpoint as Generated;
 use crate::error::{Error, ErrorKind};
+use crate::health::Health;
 use crate::middleware::Next;
 use crate::observe::{Meters, Side};
 use crate::options::{MethodOptions, ServiceOptions};
 use crate::pace::Pace;
-use crate::serve::{Endpoint, Gate, Home, Instance, Shared, Target, layered};
+use crate::serve::{Ask, Desk, Endpoint, Gate, Home, Shared, Target, layered};
+use crate::server::front;
+use crate::server::front::Front;
 use crate::server::running::{RunningServer, Stopper};
 use crate::server::{Registration, Server};
+use crate::stats::MethodStats;
 use crate::subject;
 
 /// nats-server says what it refuses up to a millisecond after the barrier.
 const REFUSAL: Duration = Duration::from_millis(25);
 
 /// One subscription to be made, and what its requests are for.
-struct Plan {
-    subject: Subject,
-    queue: Option<String>,
-    target: Target,
+pub(super) struct Plan {
+    pub(super) subject: Subject,
+    pub(super) queue: Option<String>,
+    pub(super) target: Target,
+}
+
+/// What the services of one server have in common.
+pub(super) struct World {
+    pub(super) bus: Bus,
+    pub(super) shared: Arc<Shared>,
+    around: Next,
+    queue_group: Option<String>,
+    pub(super) srv_prefix: String,
+    pub(super) health: Arc<Health>,
 }
 
 pub(super) async fn start(server: Server) -> Result<RunningServer, Error> {
@@ -49,13 +64,22 @@ pub(super) async fn start(server: Server) -> Result<RunningServer, Error> {
         reply_prefixes: settings.reply_prefixes,
         timeouts: settings.timeouts,
     });
-    let around = settings.layers.stack();
+    let grace = settings.grace;
+    let world = World {
+        bus,
+        shared: Arc::clone(&shared),
+        around: settings.layers.stack(),
+        queue_group: settings.queue_group,
+        srv_prefix: settings.srv_prefix,
+        health: Arc::new(Health::new(settings.checks)),
+    };
+    front::check_prefix(&world.srv_prefix)?;
     let mut plans = Vec::new();
-    let mut instances = Vec::new();
+    let mut desks = Vec::new();
     for mut service in services {
         let options = &mut service.options.stream_options;
         *options = options.or(settings.stream_options);
-        instances.push(plan(&bus, &shared, &around, service, &mut plans)?);
+        desks.push(plan(&world, service, &mut plans)?);
     }
     check_subjects(&plans)?;
 
@@ -73,36 +97,19 @@ pub(super) async fn start(server: Server) -> Result<RunningServer, Error> {
         loops.push((subscription, plan.target));
     }
     confirm(&connection, violations.as_mut(), &watched).await?;
-    Ok(run(
-        shared,
-        loops,
-        violations,
-        watched,
-        settings.grace,
-        instances,
-    ))
+    let stopper = Stopper::spawn(shared, loops, desks.clone(), grace);
+    for desk in &desks {
+        desk.tell(EventKind::Started).await;
+    }
+    Ok(RunningServer::new(stopper, violations, watched, desks))
 }
 
-fn run(
-    shared: Arc<Shared>,
-    loops: Vec<(Subscription, Target)>,
-    violations: Option<broadcast::Receiver<String>>,
-    watched: Watched,
-    grace: Duration,
-    instances: Vec<String>,
-) -> RunningServer {
-    let stopper = Stopper::spawn(shared, loops, grace);
-    RunningServer::new(stopper, violations, watched, instances)
-}
-
-/// The subscriptions of one service: one per method, and one for the instance.
+/// The subscriptions of one service: one per method, and those of the instance.
 fn plan(
-    bus: &Bus,
-    shared: &Arc<Shared>,
-    around: &Next,
+    world: &World,
     registration: Registration,
     plans: &mut Vec<Plan>,
-) -> Result<String, Error> {
+) -> Result<Arc<Desk>, Error> {
     let Registration {
         service,
         endpoints,
@@ -114,62 +121,83 @@ fn plan(
         .unwrap_or_else(|| nuid::next().to_string());
     check_token("instance", &instance)?;
     check_methods(service, &options)?;
+    front::check_service(service, &options)?;
+    let service_queue = options.service_queue_group(service, world.queue_group.as_deref());
+    if let Some(queue) = &service_queue {
+        check_token("queue group", queue)?;
+    }
     let limit = options.max_concurrent.map_or(usize::MAX, |n| n as usize);
-    let service_in_flight = Arc::new(Gate::new(limit));
-    let around_service = options.layers.stack();
     let home = Arc::new(Home {
-        base: format!("{}.", bus.subject(service.full_name)),
+        base: format!("{}.", world.bus.subject(service.full_name)),
         instance: instance.clone(),
     });
+    let of_service = OfService {
+        service,
+        home: Arc::clone(&home),
+        in_flight: Arc::new(Gate::new(limit)),
+        around: options.layers.stack(),
+        options: &options,
+    };
     let mut served = Vec::new();
     for endpoint in endpoints {
+        let endpoint = of_service.endpoint(world, endpoint)?;
+        let subject = world.bus.subject(endpoint.method.full_name);
+        served.push((subject.clone(), Arc::clone(&endpoint)));
+        plans.push(Plan {
+            subject,
+            queue: endpoint.options.queue_group.clone(),
+            target: Target::Endpoint(endpoint),
+        });
+    }
+    let front = Front {
+        service,
+        home,
+        queue: service_queue,
+        metadata: options.metadata,
+        served,
+    };
+    Ok(front.plan(world, plans))
+}
+
+/// What the endpoints of one service have in common.
+struct OfService<'a> {
+    service: &'static ServiceDescriptor,
+    home: Arc<Home>,
+    in_flight: Arc<Gate>,
+    around: Next,
+    options: &'a ServiceOptions,
+}
+
+impl OfService<'_> {
+    fn endpoint(&self, world: &World, generated: Generated) -> Result<Arc<Endpoint>, Error> {
+        let (options, method) = (self.options, generated.method);
         let resolved = MethodOptions::resolve(
-            &options,
-            &endpoint.rpc,
-            endpoint.method,
-            service.queue_group,
-            shared.timeouts.default,
+            options,
+            &generated.rpc,
+            method,
+            (self.service.queue_group, world.queue_group.as_deref()),
+            world.shared.timeouts.default,
         );
         if let Some(queue) = &resolved.queue_group {
             check_token("queue group", queue)?;
         }
         let limit = resolved.max_concurrent.map_or(usize::MAX, |n| n as usize);
-        let subject = bus.subject(endpoint.method.full_name);
-        let queue = resolved.queue_group.clone();
-        let around_method = options.layers.stack_for(endpoint.method.name);
-        let stacks = [around.clone(), around_service.clone(), around_method];
-        let endpoint = Arc::new(Endpoint {
-            shared: Arc::clone(shared),
-            home: Arc::clone(&home),
-            method: endpoint.method,
+        let around_method = options.layers.stack_for(method.name);
+        let stacks = [world.around.clone(), self.around.clone(), around_method];
+        Ok(Arc::new(Endpoint {
+            shared: Arc::clone(&world.shared),
+            home: Arc::clone(&self.home),
+            method,
             options: resolved,
             stream_options: options.stream_options,
-            handler: layered(endpoint.handler, endpoint.method, stacks),
-            service_in_flight: Arc::clone(&service_in_flight),
+            handler: layered(generated.handler, method, stacks),
+            service_in_flight: Arc::clone(&self.in_flight),
             in_flight: Gate::new(limit),
             pace: Pace::new(),
-            meters: Arc::new(Meters::new(Side::Server, endpoint.method)),
-        });
-        served.push(Arc::clone(&endpoint));
-        plans.push(Plan {
-            subject,
-            queue,
-            target: Target::Endpoint(endpoint),
-        });
+            meters: Arc::new(Meters::new(Side::Server, method)),
+            stats: MethodStats::new(),
+        }))
     }
-    let base = format!("{}_i.{instance}.", home.base);
-    plans.push(Plan {
-        subject: Subject::from(format!("{base}>")),
-        queue: None,
-        target: Target::Instance(Instance {
-            service,
-            shared: Arc::clone(shared),
-            base,
-            endpoints: served,
-            is_stopping: AtomicBool::new(false),
-        }),
-    });
-    Ok(instance)
 }
 
 /// Settings for a method that does not exist would do nothing, in silence.
@@ -206,7 +234,8 @@ fn check_token(what: &str, token: &str) -> Result<(), Error> {
 fn check_subjects(plans: &[Plan]) -> Result<(), Error> {
     let mut seen = HashSet::new();
     for plan in plans {
-        if !seen.insert(plan.subject.as_str()) {
+        let is_shared = matches!(plan.target, Target::Desk(_, Ask::Srv(_)) | Target::All(_));
+        if !is_shared && !seen.insert(plan.subject.as_str()) {
             return Err(Error::new(
                 ErrorKind::Service,
                 format!(

@@ -1,0 +1,63 @@
+//! The records as JSON: what we write, byte for byte, and what others write.
+
+use super::*;
+
+fn labels(pairs: &[(&str, &str)]) -> Labels {
+    let owned = pairs.iter().map(|(k, v)| ((*k).into(), (*v).into()));
+    owned.collect()
+}
+
+#[test]
+fn a_ping_is_written_as_adr_32_says() {
+    let ping = Instance {
+        name: "greeter-v1-Greeter".into(),
+        id: "a1".into(),
+        version: "1.2.3".into(),
+        metadata: labels(&[("micro.wire", "1")]),
+    };
+    let json = String::from_utf8(write(&ping)).unwrap();
+    assert_eq!(
+        json,
+        r#"{"type":"io.nats.micro.v1.ping_response","name":"greeter-v1-Greeter","id":"a1","version":"1.2.3","metadata":{"micro.wire":"1"}}"#
+    );
+    assert_eq!(read::<Instance>(json.as_bytes()), Some(ping.clone()));
+    assert_eq!(read::<Info>(json.as_bytes()), None);
+    let event = Event::new(EventKind::Started, &ping);
+    let json = String::from_utf8(write(&event)).unwrap();
+    assert_eq!(
+        json,
+        r#"{"type":"micro.v1.instance_started","name":"greeter-v1-Greeter","id":"a1","version":"1.2.3","metadata":{"micro.wire":"1"}}"#
+    );
+    assert_eq!(event.into_instance(), ping);
+}
+
+#[test]
+fn required_fields_are_there_even_if_there_is_nothing_to_say() {
+    let stats = Stats {
+        endpoints: vec![EndpointStats::default()],
+        ..Stats::default()
+    };
+    let json = String::from_utf8(write(&stats)).unwrap();
+    assert_eq!(
+        json,
+        r#"{"type":"io.nats.micro.v1.stats_response","name":"","id":"","version":"","metadata":{},"started":"","endpoints":[{"name":"","subject":"","queue_group":"","num_requests":0,"num_errors":0,"last_error":"","processing_time":0,"average_processing_time":0}]}"#
+    );
+}
+
+#[test]
+fn what_others_leave_out_or_fill_with_null_is_read() {
+    let json = r#"{"type":"io.nats.micro.v1.stats_response","name":"a","id":"1","version":"0.1.0",
+        "metadata":null,"started":"2026-11-22T20:14:07Z","endpoints":[{"name":"e","subject":"s",
+        "num_requests":2,"num_errors":0,"last_error":null,"processing_time":1500.5,
+        "average_processing_time":750,"data":{"anything":1}}]}"#;
+    let stats = read::<Stats>(json.as_bytes()).unwrap();
+    assert_eq!(stats.metadata, Labels::new());
+    let endpoint = &stats.endpoints[0];
+    assert_eq!(endpoint.last_error, "");
+    assert_eq!(endpoint.data, None);
+    assert!(endpoint.processing_time >= Duration::from_nanos(1500));
+    let json = r#"{"type":"io.nats.micro.v1.info_response","name":"a","id":"1","version":"0.1.0"}"#;
+    assert_eq!(read::<Info>(json.as_bytes()).unwrap().endpoints, []);
+    assert_eq!(read::<Instance>(b"{}"), None);
+    assert_eq!(read::<Instance>(b""), None);
+}

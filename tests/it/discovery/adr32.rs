@@ -1,0 +1,255 @@
+//! The nine subjects of ADR-32, and what is said on them.
+
+use std::time::Duration;
+
+use micro_runtime::{ErrorKind, Server, ServiceOptions};
+use micro_tests::Behaving;
+use micro_tests::behavior::BehaviorServer;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use super::made::OneGreeter;
+use super::rules::violations;
+use super::{ask, hand};
+use crate::behavior::{nap, until};
+use crate::carriers::{World, on_both_carriers};
+
+on_both_carriers! {
+    all_nine_subjects_answer_what_the_tools_take
+    info_shows_what_won
+    queue_groups_are_set_and_switched_off_at_each_level
+    info_is_answered_while_every_permit_is_held
+    the_prefix_can_be_another
+    a_stopped_service_answers_no_more
+    the_schema_is_what_the_compiler_wrote
+    reserved_metadata_is_refused
+    no_answer_goes_where_the_service_must_not_publish
+}
+
+async fn all_nine_subjects_answer_what_the_tools_take(world: World) {
+    let stage = world.serve().await;
+    stage.client.rest(nap(0)).await.unwrap();
+    let Some(hand) = hand(&world).await else {
+        return;
+    };
+    let id = &stage.server.instances()[0];
+    for verb in ["PING", "INFO", "STATS"] {
+        for tail in [
+            String::new(),
+            ".behavior-v1-Behavior".into(),
+            format!(".behavior-v1-Behavior.{id}"),
+        ] {
+            let record = ask(&hand, &format!("$SRV.{verb}{tail}")).await;
+            assert_eq!(violations(verb, &record), [""; 0], "{record}");
+            assert_eq!(record["name"], "behavior-v1-Behavior");
+            assert_eq!(record["id"], **id);
+        }
+    }
+    let nobody = hand.request("$SRV.PING.behavior-v1-Behavior.nobody", "".into());
+    assert!(nobody.await.is_err());
+}
+
+async fn info_shows_what_won(world: World) {
+    let options = ServiceOptions::new()
+        .instance("a1")
+        .metadata("zone", "eu-west-1")
+        .method_max_concurrent("Echo", 7)
+        .timeout(Duration::from_millis(1500));
+    let server = Server::new(&world.bus)
+        .add_with(BehaviorServer::new(Behaving::default()), options)
+        .start()
+        .await
+        .unwrap();
+    let found = world.bus.discovery().list().expect(1).await.unwrap();
+    assert_eq!(found, server.info());
+    let info = &found[0];
+    assert_eq!(info.id, "a1");
+    assert_eq!(
+        info.description,
+        "Does on demand whatever a service may do."
+    );
+    assert_eq!(info.version, "0.1.0");
+    for (key, value) in [
+        ("zone", "eu-west-1"),
+        ("micro.package", "behavior.v1"),
+        ("micro.service", "behavior.v1.Behavior"),
+        ("micro.prefix", ""),
+        ("micro.wire", "1"),
+    ] {
+        assert_eq!(info.metadata[key], value, "{key}");
+    }
+    assert_eq!(info.endpoints.len(), 16);
+    let echo = &info.endpoints[0];
+    assert_eq!(
+        (&*echo.name, &*echo.subject),
+        ("Echo", "behavior.v1.Behavior.Echo")
+    );
+    for (key, value) in [
+        ("micro.method", "behavior.v1.Behavior.Echo"),
+        ("micro.kind", "unary"),
+        ("micro.timeout_ms", "1500"),
+        ("micro.idempotency", "unknown"),
+        ("micro.request", "behavior.v1.Blob"),
+        ("micro.reply", "behavior.v1.Blob"),
+        ("micro.max_concurrent", "7"),
+    ] {
+        assert_eq!(echo.metadata[key], value, "{key}");
+    }
+    let swap = info.endpoints.iter().find(|e| e.name == "Swap").unwrap();
+    assert_eq!(swap.metadata["micro.idempotency"], "no_side_effects");
+}
+
+async fn queue_groups_are_set_and_switched_off_at_each_level(world: World) {
+    let check = async |server_level: Option<&str>, options: ServiceOptions, expected: [&str; 2]| {
+        let mut server = Server::new(&world.bus);
+        if let Some(group) = server_level {
+            server = server.queue_group(group);
+        }
+        let service = BehaviorServer::new(Behaving::default());
+        let server = server.add_with(service, options.clone());
+        let server = server.start().await.unwrap();
+        let info = &server.info()[0];
+        let found = [0, 1].map(|at: usize| info.endpoints[at].queue_group.as_str());
+        assert_eq!(found, expected, "{server_level:?} {options:?}");
+        server.shutdown().await.unwrap();
+    };
+    let options = ServiceOptions::new;
+    check(None, options(), ["q", "q"]).await;
+    check(Some("s"), options(), ["s", "s"]).await;
+    check(Some("-"), options(), ["", ""]).await;
+    check(Some("-"), options().queue_group("a"), ["a", "a"]).await;
+    check(Some("s"), options().queue_group("-"), ["", ""]).await;
+    let method = options().method_queue_group("Echo", "m");
+    check(Some("s"), method, ["m", "s"]).await;
+    let method = options().queue_group("a").method_queue_group("Echo", "-");
+    check(None, method, ["", "a"]).await;
+}
+
+async fn info_is_answered_while_every_permit_is_held(world: World) {
+    let stage = world.serve_with(|server| server.max_in_flight(2)).await;
+    let call = stage
+        .client
+        .rest(nap(60_000))
+        .timeout(Duration::from_secs(60));
+    let other = stage
+        .client
+        .rest(nap(60_000))
+        .timeout(Duration::from_secs(60));
+    let held = [
+        tokio::spawn(async { call.await }),
+        tokio::spawn(async { other.await }),
+    ];
+    until(|| stage.handler.started() == 2).await;
+    let refused = stage.client.rest(nap(0)).no_retry().await.unwrap_err();
+    assert_eq!(refused.code(), micro_runtime::Code::ResourceExhausted);
+    let discovery = world.bus.discovery();
+    assert_eq!(
+        discovery.list().expect(1).await.unwrap(),
+        stage.server.info()
+    );
+    let stats = discovery.stats().expect(1).await.unwrap();
+    let rest = stats[0]
+        .endpoints
+        .iter()
+        .find(|e| e.name == "Rest")
+        .unwrap();
+    let data = rest.data.as_ref().unwrap();
+    assert_eq!((data.in_flight, data.shed), (2, 1));
+    assert_eq!(stage.handler.started(), 2, "no permit was given back");
+    held.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+async fn the_prefix_can_be_another(world: World) {
+    let _stage = world
+        .serve_with(|server| server.discovery_prefix("acme.$SRV"))
+        .await;
+    let discovery = world.bus.discovery();
+    assert_eq!(discovery.list().await.unwrap(), []);
+    let found = discovery.prefix("acme.$SRV").list().expect(1).await;
+    assert_eq!(found.unwrap().len(), 1);
+    let server = Server::new(&world.bus)
+        .discovery_prefix("a b")
+        .add(OneGreeter);
+    let error = server.start().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Service);
+    let wrong = world.bus.discovery().prefix("a.*").list().await;
+    assert_eq!(wrong.unwrap_err().kind(), ErrorKind::Configuration);
+}
+
+async fn a_stopped_service_answers_no_more(world: World) {
+    let stage = world.serve().await;
+    let discovery = world.bus.discovery();
+    assert_eq!(discovery.ping().expect(1).await.unwrap().len(), 1);
+    stage.server.shutdown().await.unwrap();
+    assert_eq!(discovery.ping().await.unwrap(), []);
+}
+
+async fn the_schema_is_what_the_compiler_wrote(world: World) {
+    let stage = world.serve().await;
+    let Some(hand) = hand(&world).await else {
+        return;
+    };
+    let id = &stage.server.instances()[0];
+    let mut answers = Vec::new();
+    for tail in ["_schema".to_owned(), format!("_i.{id}._schema")] {
+        let subject = format!("behavior.v1.Behavior.{tail}");
+        let reply = hand.request(subject, "".into()).await.unwrap();
+        assert!(reply.headers.is_none());
+        answers.push(reply.payload);
+    }
+    assert_eq!(answers[0], answers[1]);
+    let digest = Sha256::digest(&answers[0]);
+    let hex = digest.iter().map(|byte| format!("{byte:02x}"));
+    let info = &stage.server.info()[0];
+    assert_eq!(info.metadata["micro.schema"], hex.collect::<String>());
+    let name = b"behavior.proto";
+    assert!(answers[0].windows(name.len()).any(|part| part == name));
+}
+
+async fn reserved_metadata_is_refused(world: World) {
+    for key in ["micro.wire", "_nats.x"] {
+        let options = ServiceOptions::new().metadata(key, "x");
+        let server = Server::new(&world.bus).add_with(OneGreeter, options);
+        let error = server.start().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Service);
+        assert!(error.to_string().contains(key), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn info_names_the_prefix_of_the_bus() {
+    let bus = micro_runtime::Bus::in_process()
+        .with_prefix("staging")
+        .unwrap();
+    let server = Server::new(&bus).add(OneGreeter).start().await.unwrap();
+    let info = serde_json::to_value(&server.info()[0]).unwrap();
+    assert_eq!(info["metadata"]["micro.prefix"], "staging");
+    let subject = &info["endpoints"][0]["subject"];
+    assert_eq!(subject, &Value::from("staging.one.v1.Greeter.Greet"));
+}
+
+async fn no_answer_goes_where_the_service_must_not_publish(world: World) {
+    let _stage = world.serve().await;
+    let Some(hand) = hand(&world).await else {
+        return;
+    };
+    let mut victim = hand.subscribe("admin.>").await.unwrap();
+    for subject in [
+        "$SRV.PING",
+        "$SRV.INFO.behavior-v1-Behavior",
+        "$SRV.STATS",
+        "behavior.v1.Behavior._health",
+        "behavior.v1.Behavior._schema",
+        "behavior.v1.Behavior._i._all.Echo",
+    ] {
+        let publish = hand.publish_with_reply(subject, "admin.delete", "".into());
+        publish.await.unwrap();
+    }
+    // What was asked before this was dealt with before this is answered.
+    for verb in ["PING", "INFO", "STATS"] {
+        ask(&hand, &format!("$SRV.{verb}")).await;
+    }
+    let silence = Duration::from_millis(100);
+    let answer = tokio::time::timeout(silence, futures_util::StreamExt::next(&mut victim)).await;
+    assert!(answer.is_err(), "{answer:?}");
+}

@@ -1,0 +1,123 @@
+//! STATS: agrees exactly with the calls that were made, and can be reset.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use micro_runtime::discovery::EndpointStats;
+use micro_runtime::{Bus, Code, RunningServer};
+use micro_tests::behavior::{Blob, Failure};
+
+use crate::behavior::{blob, nap};
+use crate::carriers::{World, on_both_carriers};
+
+const CALLERS: usize = 16;
+const CALLS: usize = 500;
+
+on_both_carriers! {
+    the_counts_are_those_of_the_calls
+    what_is_turned_away_is_a_failure_too
+    resetting_begins_anew
+}
+
+/// The counts of all instances together, by method.
+async fn counts(bus: &Bus, instances: usize) -> BTreeMap<String, (u64, u64)> {
+    let mut counts = BTreeMap::<_, (u64, u64)>::new();
+    let stats = bus.discovery().stats().expect(instances).await.unwrap();
+    assert_eq!(stats.len(), instances);
+    for endpoint in stats.into_iter().flat_map(|stats| stats.endpoints) {
+        let count = counts.entry(endpoint.name).or_default();
+        count.0 += endpoint.num_requests;
+        count.1 += endpoint.num_errors;
+    }
+    counts
+}
+
+fn endpoint(server: &RunningServer, name: &str) -> EndpointStats {
+    let stats = server.stats().remove(0);
+    let mut endpoints = stats.endpoints.into_iter();
+    endpoints.find(|endpoint| endpoint.name == name).unwrap()
+}
+
+async fn the_counts_are_those_of_the_calls(world: World) {
+    let first = world.serve().await;
+    let second = world.serve().await;
+    let callers = (0..CALLERS).map(|caller| {
+        let client = first.client.clone();
+        tokio::spawn(async move {
+            let (mut echoes, mut failures) = (0, 0);
+            for call in 0..CALLS {
+                if (caller + call) % 3 == 0 {
+                    let request = Failure {
+                        code: 5,
+                        text: "no".into(),
+                    };
+                    client.fail(request).await.unwrap_err();
+                    failures += 1;
+                } else {
+                    client.echo(blob(b"hi")).await.unwrap();
+                    echoes += 1;
+                }
+            }
+            (echoes, failures)
+        })
+    });
+    let (mut echoes, mut failures) = (0, 0);
+    for caller in callers.collect::<Vec<_>>() {
+        let made = caller.await.unwrap();
+        echoes += made.0;
+        failures += made.1;
+    }
+    // Asked at once: whoever has a reply finds it counted.
+    let counts = counts(&world.bus, 2).await;
+    assert_eq!(counts["Echo"], (echoes, 0));
+    assert_eq!(counts["Fail"], (failures, failures));
+    assert_eq!(counts["Rest"], (0, 0));
+    let fail = endpoint(&second.server, "Fail");
+    assert_eq!(fail.last_error, "404:no");
+    let average = fail.processing_time / u32::try_from(fail.num_requests).unwrap();
+    assert_eq!(fail.average_processing_time, average);
+    let data = fail.data.unwrap();
+    assert!(
+        data.p50 > Duration::ZERO && data.p50 <= data.p99,
+        "{data:?}"
+    );
+    assert_eq!((data.in_flight, data.shed), (0, 0));
+}
+
+async fn what_is_turned_away_is_a_failure_too(world: World) {
+    let stage = world.serve_with(|server| server.max_in_flight(0)).await;
+    for _ in 0..10 {
+        let call = stage.client.echo(blob(b"")).no_retry();
+        assert_eq!(call.await.unwrap_err().code(), Code::ResourceExhausted);
+    }
+    let echo = endpoint(&stage.server, "Echo");
+    assert_eq!((echo.num_requests, echo.num_errors), (10, 10));
+    assert_eq!(echo.data.unwrap().shed, 10);
+    assert!(echo.last_error.starts_with("429:"), "{}", echo.last_error);
+}
+
+async fn resetting_begins_anew(world: World) {
+    let stage = world.serve().await;
+    let before = stage.server.stats().remove(0);
+    stage.client.rest(nap(1)).await.unwrap();
+    let request = Failure {
+        code: 3,
+        text: "no".into(),
+    };
+    stage.client.fail(request).await.unwrap_err();
+    assert!(endpoint(&stage.server, "Rest").processing_time >= Duration::from_millis(1));
+    stage.server.reset_stats();
+    let after = world.bus.discovery().stats().expect(1).await.unwrap();
+    let after = &after[0];
+    assert!(after.started > before.started, "{}", after.started);
+    for endpoint in &after.endpoints {
+        assert_eq!(endpoint.num_requests, 0);
+        assert_eq!(endpoint.last_error, "");
+        assert_eq!(endpoint.processing_time, Duration::ZERO);
+    }
+    let uptime = |stats: &micro_runtime::discovery::Stats| stats.data.clone().unwrap().uptime;
+    assert!(uptime(after) > uptime(&before));
+    let reply = stage.client.echo(Blob::default()).await;
+    reply.unwrap();
+    assert_eq!(endpoint(&stage.server, "Echo").num_requests, 1);
+}
