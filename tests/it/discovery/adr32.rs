@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use micro_runtime::{ErrorKind, Server, ServiceOptions};
+use micro_testkit::NatsServer;
 use micro_tests::Behaving;
 use micro_tests::behavior::BehaviorServer;
 use serde_json::Value;
@@ -214,6 +215,29 @@ async fn reserved_metadata_is_refused(world: World) {
         assert_eq!(error.kind(), ErrorKind::Service);
         assert!(error.to_string().contains(key), "{error}");
     }
+}
+
+/// By hand the answer says that it does not fit; what knows the protocol fetches it in parts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schema_that_does_not_fit_is_offered_in_parts() {
+    let nats = NatsServer::builder()
+        .max_payload(4096)
+        .start()
+        .await
+        .unwrap();
+    let bus = micro_runtime::Bus::connect(nats.url()).await.unwrap();
+    let server = Server::new(&bus).add(BehaviorServer::new(Behaving::default()));
+    let _server = server.start().await.unwrap();
+    let hand = async_nats::connect(nats.url()).await.unwrap();
+    let reply = hand
+        .request("behavior.v1.Behavior._schema", "".into())
+        .await;
+    let headers = reply.unwrap().headers.unwrap();
+    assert_eq!(
+        headers.get("Nats-Service-Error-Code").unwrap().as_str(),
+        "413"
+    );
+    assert_eq!(headers.get("Micro-Stream").unwrap().as_str(), "v=1;u=1");
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use micro_tests::behavior::{BehaviorClient, BehaviorServer, Failure};
 
 use crate::behavior::{blob, nap};
 use crate::carriers::{Stage, World, on_both_carriers};
+use crate::streams::Scene;
 
 const INSTANCES: usize = 5;
 
@@ -21,6 +22,7 @@ on_both_carriers! {
     metadata_goes_both_ways
     it_ends_with_the_call_it_belongs_to
     a_prefix_goes_along
+    a_streaming_method_is_not_called_everywhere
 }
 
 async fn stages(world: &World) -> (Vec<Stage>, BTreeSet<String>) {
@@ -154,4 +156,16 @@ async fn a_prefix_goes_along(world: World) {
     let replies = replies.collect::<Vec<_>>().await;
     assert_eq!(replies.len(), 1);
     assert_eq!(replies[0].instance, server.instances()[0]);
+}
+
+async fn a_streaming_method_is_not_called_everywhere(world: World) {
+    let _scene = Scene::on(&world.bus).await;
+    let Some(hand) = super::hand(&world).await else {
+        return;
+    };
+    let subject = "streams.v1.Streams._i._all.Count";
+    let reply = hand.request(subject, "".into()).await.unwrap();
+    let headers = reply.headers.unwrap();
+    assert_eq!(headers.get("Micro-Status").unwrap().as_str(), "12");
+    assert!(headers.get("Micro-Instance").is_some());
 }

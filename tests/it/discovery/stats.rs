@@ -6,9 +6,11 @@ use std::time::Duration;
 use micro_runtime::discovery::EndpointStats;
 use micro_runtime::{Bus, Code, RunningServer};
 use micro_tests::behavior::{Blob, Failure};
+use micro_tests::streams::{CountRequest, Item};
 
-use crate::behavior::{blob, nap};
+use crate::behavior::{blob, nap, until};
 use crate::carriers::{World, on_both_carriers};
+use crate::streams::Scene;
 
 const CALLERS: usize = 16;
 const CALLS: usize = 500;
@@ -17,6 +19,7 @@ on_both_carriers! {
     the_counts_are_those_of_the_calls
     what_is_turned_away_is_a_failure_too
     resetting_begins_anew
+    streams_are_counted_once_each
 }
 
 /// The counts of all instances together, by method.
@@ -120,4 +123,51 @@ async fn resetting_begins_anew(world: World) {
     let reply = stage.client.echo(Blob::default()).await;
     reply.unwrap();
     assert_eq!(endpoint(&stage.server, "Echo").num_requests, 1);
+}
+
+async fn streams_are_counted_once_each(world: World) {
+    let scene = Scene::on(&world.bus).await;
+    let counts = |name: &str| {
+        let endpoint = endpoint(&scene.server, name);
+        (endpoint.num_requests, endpoint.num_errors)
+    };
+    let request = |messages, plan: &str| CountRequest {
+        messages,
+        plan: plan.into(),
+        ..CountRequest::default()
+    };
+    for round in 1..=20 {
+        let mut items = scene.client.count(request(100, "")).await.unwrap();
+        while items.message().await.unwrap().is_some() {}
+        assert_eq!(
+            counts("Count"),
+            (round, 0),
+            "counted before its end is told"
+        );
+    }
+    scene.client.count(request(0, "refuse")).await.unwrap_err();
+    assert_eq!(counts("Count"), (21, 1));
+    let mut items = scene.client.count(request(1, "panic")).await.unwrap();
+    while items.message().await.is_ok() {}
+    assert_eq!(counts("Count"), (22, 2));
+    // Given up by its caller.
+    let items = scene.client.count(request(1, "wait")).await.unwrap();
+    drop(items);
+    until(|| counts("Count") == (23, 3)).await;
+    let mut collect = scene.client.collect().open().await.unwrap();
+    collect.send(Item::default()).await.unwrap();
+    assert_eq!(
+        endpoint(&scene.server, "Collect").data.unwrap().in_flight,
+        1
+    );
+    collect.finish().await.unwrap();
+    assert_eq!(counts("Collect"), (1, 0));
+    let info = &scene.server.info()[0];
+    let count = info
+        .endpoints
+        .iter()
+        .find(|one| one.name == "Count")
+        .unwrap();
+    assert_eq!(count.metadata["micro.kind"], "server_streaming");
+    assert_eq!(count.metadata.get("micro.timeout_ms"), None);
 }
