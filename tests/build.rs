@@ -12,6 +12,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "behavior.proto",
             "shapes.proto",
             "streams.proto",
+            "market.proto",
         ],
         &["../examples/hello/proto", "proto"],
     )?;

@@ -31,10 +31,10 @@ const CRATES: Crates = &[
     ("micro-runtime", &[
         &["descriptor", "error", "pace", "percent", "subject", "sync"],
         &["status"],
-        &["metadata", "mux", "observe", "retry"],
+        &["event", "metadata", "mux", "observe", "retry"],
         &["bus", "context", "wire"],
         &["middleware", "stream"],
-        &["client", "options", "streaming"],
+        &["client", "options", "publish", "streaming"],
         &["request"],
         &["opening"],
         &["exchange", "streaming_call"],

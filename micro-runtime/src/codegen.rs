@@ -7,6 +7,7 @@ pub use prost_types;
 pub use crate::call::unary;
 pub use crate::client::{Client, ServiceClient};
 pub use crate::endpoint::{Endpoint, Service};
+pub use crate::event::{EventFilter, Fixed, SubjectWriter};
 pub use crate::options::RpcOptions;
 pub use crate::streaming_call::{bidirectional, client_streaming, server_streaming};
 

@@ -26,6 +26,11 @@ pub mod shapes {
     micro_runtime::include_proto!("shapes.v1");
 }
 
+/// Events, without a service.
+pub mod market {
+    micro_runtime::include_proto!("market.v1");
+}
+
 /// The code of the README, compiled and run.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -109,6 +109,11 @@ pub(crate) fn dropped(name: &'static str) {
     counter!("rpc.server.dropped", "name" => name).increment(1);
 }
 
+/// The connection has taken an event.
+pub(crate) fn published(name: &'static str) {
+    counter!("event.published", "event" => name).increment(1);
+}
+
 /// The connection to NATS is back.
 pub(crate) fn reconnected() {
     counter!("nats.client.reconnects").increment(1);

@@ -37,4 +37,6 @@ impl Meter {
 
 pub(crate) fn dropped(_: &'static str) {}
 
+pub(crate) fn published(_: &'static str) {}
+
 pub(crate) fn reconnected() {}
