@@ -17,7 +17,9 @@ use crate::descriptor::MethodDescriptor;
 use crate::status::Code;
 
 use meter::Meter;
-pub(crate) use meter::{Meters, dropped, published, reconnected};
+pub(crate) use meter::{
+    Meters, dropped, event_dropped, event_failed, event_received, published, reconnected,
+};
 pub(crate) use trace::{extract, inject};
 
 /// `rpc.system`: who carries the call.
@@ -130,6 +132,17 @@ pub(crate) fn publish_span(name: &'static str, subject: &str) -> Span {
         "publish",
         otel.name = name,
         otel.kind = "producer",
+        messaging.system = "nats",
+        messaging.destination.name = subject,
+    )
+}
+
+/// One event that a handler takes.
+pub(crate) fn event_span(name: &'static str, subject: &str) -> Span {
+    tracing::info_span!(
+        "event",
+        otel.name = name,
+        otel.kind = "consumer",
         messaging.system = "nats",
         messaging.destination.name = subject,
     )

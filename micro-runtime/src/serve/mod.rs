@@ -33,6 +33,7 @@ use crate::serve::plain::PlainCall;
 use crate::serve::stream::StreamCall;
 use crate::status::{Code, Reason, Status};
 use crate::stream::{Open, StreamOptions};
+use crate::subscriber::EventTarget;
 use crate::wire;
 
 /// What all endpoints of one running server share.
@@ -67,6 +68,7 @@ pub(crate) struct Endpoint {
 pub(crate) enum Target {
     Endpoint(Arc<Endpoint>),
     Instance(Instance),
+    Events(EventTarget),
 }
 
 pub(crate) use gate::Gate;
@@ -150,6 +152,7 @@ impl Target {
         match self {
             Self::Endpoint(endpoint) => endpoint.dispatch(message).await,
             Self::Instance(instance) => instance.dispatch(message).await,
+            Self::Events(events) => events.take(message),
         }
     }
 }

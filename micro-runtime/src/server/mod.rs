@@ -2,6 +2,7 @@
 
 mod running;
 mod start;
+mod subscriptions;
 
 use std::fmt;
 use std::future::Future;
@@ -14,9 +15,11 @@ use crate::descriptor::ServiceDescriptor;
 use crate::endpoint::Endpoint;
 use crate::endpoint::Service;
 use crate::error::Error;
+use crate::event::Event;
 use crate::middleware::{Layered, Layers, Next};
 use crate::options::{ServiceOptions, Timeouts};
 use crate::stream::StreamOptions;
+use crate::subscriber::{EventHandler, EventSource, Source, Subscriber};
 
 pub use running::RunningServer;
 
@@ -26,7 +29,7 @@ const MAX_IN_FLIGHT: usize = 16 * 1024;
 const MAX_STREAMS: usize = 4 * 1024;
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Services to be served on a bus.
+/// Services and subscribers to be served on a bus.
 ///
 /// # Examples
 ///
@@ -39,6 +42,7 @@ const GRACE: Duration = Duration::from_secs(30);
 pub struct Server {
     bus: Bus,
     services: Vec<Registration>,
+    sources: Vec<Source>,
     settings: Settings,
 }
 
@@ -64,6 +68,7 @@ impl Server {
         Self {
             bus: bus.clone(),
             services: Vec::new(),
+            sources: Vec::new(),
             settings: Settings {
                 max_in_flight: MAX_IN_FLIGHT,
                 max_streams: MAX_STREAMS,
@@ -92,6 +97,29 @@ impl Server {
             endpoints: service.endpoints(),
             options,
         });
+        self
+    }
+
+    /// Handles events of one kind, as `source` says: [`Subscription`](crate::Subscription) takes them
+    /// as they are published, at most once; with the feature `jetstream`, `Durable` takes them from a
+    /// stream, at least once.
+    ///
+    /// # Examples
+    ///
+    /// ```ignore
+    /// let server = Server::new(&bus)
+    ///     .subscribe::<Trade>(recorder, Subscription::queue("recorder"))
+    ///     .start()
+    ///     .await?;
+    /// println!("{:?}", server.events());
+    /// ```
+    pub fn subscribe<E: Event>(
+        mut self,
+        subscriber: impl Subscriber<E>,
+        source: impl EventSource<E>,
+    ) -> Self {
+        let handler = EventHandler::new::<E>(subscriber);
+        self.sources.push(source.bind(handler));
         self
     }
 
@@ -207,6 +235,7 @@ impl fmt::Debug for Server {
         f.debug_struct("Server")
             .field("bus", &self.bus)
             .field("services", &services.collect::<Vec<_>>())
+            .field("subscriptions", &self.sources.len())
             .finish_non_exhaustive()
     }
 }

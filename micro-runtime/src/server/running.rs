@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::bus::Subscription;
 use crate::error::{Error, ErrorKind};
 use crate::serve;
 use crate::serve::{Phase, Shared, Target};
 use crate::server::start::Watched;
+use crate::subscriber::{EventCounters, EventStats};
 
 /// How long calls may take to answer `UNAVAILABLE` once the grace period is over.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -26,6 +27,7 @@ pub struct RunningServer {
     stop: CancellationToken,
     task: JoinHandle<Result<(), Error>>,
     instances: Vec<String>,
+    events: Vec<Arc<EventCounters>>,
 }
 
 /// The loops of a running server, and the way to end them.
@@ -37,6 +39,8 @@ pub(super) struct Stopper {
     phase: watch::Sender<Phase>,
     stopped: mpsc::UnboundedReceiver<()>,
     grace: Duration,
+    /// Tells what takes events from elsewhere that the server stops, and that it is gone.
+    sources: DropGuard,
 }
 
 impl RunningServer {
@@ -45,6 +49,7 @@ impl RunningServer {
         violations: Option<broadcast::Receiver<String>>,
         watched: Watched,
         instances: Vec<String>,
+        events: Vec<Arc<EventCounters>>,
     ) -> Self {
         let stop = CancellationToken::new();
         let task = tokio::spawn(watch_over(stopper, violations, watched, stop.clone()));
@@ -52,6 +57,7 @@ impl RunningServer {
             stop,
             task,
             instances,
+            events,
         }
     }
 
@@ -62,7 +68,14 @@ impl RunningServer {
         &self.instances
     }
 
-    /// Stops without losing a call: takes nothing new, finishes what was accepted, and returns when
+    /// What has become of the events so far, one entry per [`subscribe`](crate::Server::subscribe) in
+    /// the order in which they were added.
+    #[must_use]
+    pub fn events(&self) -> Vec<EventStats> {
+        self.events.iter().map(|events| events.stats()).collect()
+    }
+
+    /// Stops without losing a call or an event: takes nothing new, finishes what was accepted, and returns when
     /// the last reply has reached NATS.
     ///
     /// # Errors
@@ -132,6 +145,7 @@ impl Stopper {
         shared: Arc<Shared>,
         loops: Vec<(Subscription, Target)>,
         grace: Duration,
+        sources: DropGuard,
     ) -> Self {
         let (phase, receiver) = watch::channel(Phase::Serving);
         let (sender, stopped) = mpsc::unbounded_channel();
@@ -139,7 +153,7 @@ impl Stopper {
         let mut instance_tasks = JoinSet::new();
         for (subscription, target) in loops {
             let tasks = match target {
-                Target::Endpoint(_) => &mut tasks,
+                Target::Endpoint(_) | Target::Events(_) => &mut tasks,
                 Target::Instance(_) => &mut instance_tasks,
             };
             tasks.spawn(serve::run(
@@ -156,12 +170,14 @@ impl Stopper {
             phase,
             stopped,
             grace,
+            sources,
         }
     }
 
     /// Ends the subscriptions at the server, reads what was under way, finishes it, and lets the
     /// replies reach NATS. The order is what makes it lossless.
     async fn stop(mut self) -> Result<(), Error> {
+        drop(self.sources);
         let _ = self.phase.send(Phase::Stopping);
         for _ in 0..self.loops.len() + self.instance_loops.len() {
             if self.stopped.recv().await.is_none() {

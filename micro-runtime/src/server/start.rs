@@ -10,7 +10,7 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::bus::{Bus, Connection, Subscription};
+use crate::bus::{Bus, Connection};
 use crate::bus::{is_about, is_about_inbox};
 use crate::descriptor::ServiceDescriptor;
 use crate::error::{Error, ErrorKind};
@@ -20,6 +20,7 @@ use crate::options::{MethodOptions, ServiceOptions};
 use crate::pace::Pace;
 use crate::serve::{Endpoint, Gate, Home, Instance, Shared, Target, layered};
 use crate::server::running::{RunningServer, Stopper};
+use crate::server::subscriptions::Subscriptions;
 use crate::server::{Registration, Server};
 use crate::subject;
 
@@ -27,16 +28,17 @@ use crate::subject;
 const REFUSAL: Duration = Duration::from_millis(25);
 
 /// One subscription to be made, and what its requests are for.
-struct Plan {
-    subject: Subject,
-    queue: Option<String>,
-    target: Target,
+pub(super) struct Plan {
+    pub(super) subject: Subject,
+    pub(super) queue: Option<String>,
+    pub(super) target: Target,
 }
 
 pub(super) async fn start(server: Server) -> Result<RunningServer, Error> {
     let Server {
         bus,
         services,
+        sources,
         settings,
     } = server;
     let connection = Arc::clone(bus.connection());
@@ -58,6 +60,7 @@ pub(super) async fn start(server: Server) -> Result<RunningServer, Error> {
         instances.push(plan(&bus, &shared, &around, service, &mut plans)?);
     }
     check_subjects(&plans)?;
+    let subscriptions = Subscriptions::plan(sources, &bus, &shared, &mut plans)?;
 
     let mut violations = connection.violations();
     let subjects = plans.iter().map(|plan| plan.subject.clone());
@@ -73,26 +76,12 @@ pub(super) async fn start(server: Server) -> Result<RunningServer, Error> {
         loops.push((subscription, plan.target));
     }
     confirm(&connection, violations.as_mut(), &watched).await?;
-    Ok(run(
-        shared,
-        loops,
-        violations,
-        watched,
-        settings.grace,
-        instances,
+    let subscriptions = subscriptions.start().await?;
+    let stopper = Stopper::spawn(shared, loops, settings.grace, subscriptions.stop);
+    let counters = subscriptions.counters;
+    Ok(RunningServer::new(
+        stopper, violations, watched, instances, counters,
     ))
-}
-
-fn run(
-    shared: Arc<Shared>,
-    loops: Vec<(Subscription, Target)>,
-    violations: Option<broadcast::Receiver<String>>,
-    watched: Watched,
-    grace: Duration,
-    instances: Vec<String>,
-) -> RunningServer {
-    let stopper = Stopper::spawn(shared, loops, grace);
-    RunningServer::new(stopper, violations, watched, instances)
 }
 
 /// The subscriptions of one service: one per method, and one for the instance.
@@ -191,7 +180,7 @@ fn check_methods(service: &ServiceDescriptor, options: &ServiceOptions) -> Resul
     }
 }
 
-fn check_token(what: &str, token: &str) -> Result<(), Error> {
+pub(super) fn check_token(what: &str, token: &str) -> Result<(), Error> {
     let flaw = subject::literal_flaw(token)
         .or_else(|| token.contains('.').then_some("it has more than one token"));
     match flaw {

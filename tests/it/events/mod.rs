@@ -1,0 +1,3 @@
+//! Core events, seen by their users, on both carriers.
+
+mod streams;
