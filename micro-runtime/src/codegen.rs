@@ -1,6 +1,6 @@
 //! The only door for generated code: everything that micro-build and micro-macros may name.
 
-pub use micro_macros::service_impl;
+pub use micro_macros::{service_impl, subscriber_impl};
 pub use prost;
 pub use prost_types;
 

@@ -79,6 +79,8 @@ pub use async_nats;
 pub use async_nats::ConnectOptions;
 pub use micro_macros::{include_proto, rpc, service};
 
+#[doc(hidden)]
+pub use __micro_Subscriber as Subscriber;
 pub use bus::Bus;
 pub use call::{Answer, AnswerFuture, UnaryCall, UnaryFuture};
 pub use client::ClientOptions;

@@ -31,6 +31,11 @@ pub mod market {
     micro_runtime::include_proto!("market.v1");
 }
 
+/// An event whose subjects are those of calls to `behavior`.
+pub mod greedy {
+    micro_runtime::include_proto!("greedy.v1");
+}
+
 /// The code of the README, compiled and run.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

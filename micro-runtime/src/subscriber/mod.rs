@@ -53,12 +53,39 @@ pub trait Subscriber<E: Event>: Send + Sync + 'static {
     /// Handles one event. A failure is counted and logged by the server, and does not end the
     /// subscription; what becomes of the event then is up to the kind of subscription.
     fn on_event(&self, ctx: Context, event: E) -> impl Future<Output = Result<(), Status>> + Send;
+
+    /// What the server calls; `#[service]` puts a handler here that takes `self: Arc<Self>`.
+    #[doc(hidden)]
+    fn __shared_on_event(
+        self: Arc<Self>,
+        ctx: Context,
+        event: E,
+    ) -> impl Future<Output = Result<(), Status>> + Send {
+        async move { self.on_event(ctx, event).await }
+    }
 }
 
 impl<E: Event, S: Subscriber<E>> Subscriber<E> for Arc<S> {
     fn on_event(&self, ctx: Context, event: E) -> impl Future<Output = Result<(), Status>> + Send {
         S::on_event(self, ctx, event)
     }
+
+    fn __shared_on_event(
+        self: Arc<Self>,
+        ctx: Context,
+        event: E,
+    ) -> impl Future<Output = Result<(), Status>> + Send {
+        S::__shared_on_event(Self::clone(&self), ctx, event)
+    }
+}
+
+/// The table of [`Subscriber`], of the trait's own name: `#[service]` calls it.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __micro_Subscriber {
+    ($($input:tt)*) => {
+        $crate::codegen::subscriber_impl! { runtime($crate) $($input)* }
+    };
 }
 
 /// A subscriber without its types: bytes in, a status out. Decodes, calls, counts and logs; never
@@ -81,7 +108,7 @@ impl EventHandler {
             let subscriber = Arc::clone(&subscriber);
             Box::pin(async move {
                 let event = events::decode::<E>(payload)?;
-                let handled = subscriber.on_event(ctx, event).await;
+                let handled = subscriber.__shared_on_event(ctx, event).await;
                 // What a nested call's runtime said is this handler's word now.
                 handled.map_err(|status| status.with_reason(None))
             })
