@@ -32,12 +32,13 @@
 //! | know about the call at hand | [`Context`], [`Metadata`] |
 //! | call | [`Bus::client`], [`ClientOptions`], [`UnaryCall`] |
 //! | stream | [`Streaming`], [`Sender`], [`ClientStream`], [`ReplyStream`], [`StreamOptions`] |
+//! | publish events, and subscribe | [`Event`], [`Bus::publish`], [`Bus::subscribe`], [`Server::subscribe`] with a [`Subscriber`] and a [`Subscription`] |
 //! | fail, and see why something failed | [`Status`], [`Code`], [`Reason`], [`details`] |
 //! | put something around calls | [`middleware`] |
 //!
 //! | feature | brings |
 //! |---|---|
-//! | `metrics` | counts of calls, errors, time, calls in flight, retries, through the `metrics` crate |
+//! | `metrics` | counts of calls, errors, time, calls in flight, retries, events, through the `metrics` crate |
 //! | `opentelemetry` | `traceparent` for sampled spans, and the caller's span as parent |
 
 mod bus;
