@@ -110,11 +110,12 @@ pub(crate) async fn run(
                     instance.is_stopping.store(true, Ordering::Relaxed);
                     stopped.say();
                 }
-                (Phase::Stopping, Target::Endpoint(_)) => {
+                (Phase::Stopping, Target::Endpoint(_) | Target::Events(_)) => {
                     subscription.stop().await;
                     stopped.say();
                 }
-                (Phase::Closing, Target::Endpoint(_)) | (Phase::Ended, Target::Instance(_)) => {
+                (Phase::Closing, Target::Endpoint(_) | Target::Events(_))
+                | (Phase::Ended, Target::Instance(_)) => {
                     subscription.close().await;
                 }
                 (_, _) => {}
