@@ -12,9 +12,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             "behavior.proto",
             "shapes.proto",
             "streams.proto",
+            "market.proto",
         ],
         &["../examples/hello/proto", "proto"],
     )?;
+    // In a run of its own, which does not see the service.
+    micro_build::compile(&["greedy.proto"], &["proto"])?;
     let out = env::var("OUT_DIR")?;
     for version in ["old", "new"] {
         let folder = Path::new(&out).join("rolling").join(version);

@@ -114,5 +114,10 @@ fn render(
         );
         tables.push_str(&code.table);
     }
+    if settings.events && !package.events.is_empty() {
+        let items = emit::event::emit(&package.events, settings)?;
+        file.items
+            .extend(syn::parse2::<syn::File>(items).map_err(unreadable)?.items);
+    }
     Ok(format!("{HEADER}{}{tables}", prettyplease::unparse(&file)))
 }

@@ -17,6 +17,7 @@
 //! | `trait Greeter` | what a handler implements, under `#[micro_runtime::service]` |
 //! | `GreeterServer<T>` | a handler, ready for `Server::add` |
 //! | `GreeterClient` | one method per method, made by `bus.client()` |
+//! | `impl Event`, `TradeFilter` | for a message with the option `(micro.v1.event)`: its subject, and which of them to subscribe to |
 //!
 //! [`Config`] has the options. A `.proto` can say more with `import "micro/v1/options.proto";`, which
 //! is always found: versions, queue groups, timeouts, limits, and the subjects of events. The

@@ -1,5 +1,7 @@
 //! Turns descriptors into the model: every service with its names, options, comments and places.
 
+mod events;
+
 use std::collections::BTreeMap;
 
 use prost_reflect::{MethodDescriptor, ServiceDescriptor};
@@ -26,10 +28,11 @@ pub(crate) fn lower(
         let package = packages.entry(name).or_insert_with_key(|name| Package {
             name: name.clone(),
             services: Vec::new(),
+            events: Vec::new(),
             is_named: false,
         });
         package.is_named |= file.named;
-        if file.descriptor.services().len() == 0 {
+        if file.descriptor.services().len() == 0 && !options.knows_events() {
             continue;
         }
         let lines = Lines::of(&file.descriptor);
@@ -38,6 +41,7 @@ pub(crate) fn lower(
             options,
             settings,
         };
+        package.events.extend(lowering.events(&file.descriptor));
         let here = |service: &ServiceDescriptor| !settings.is_elsewhere(service.full_name());
         for service in file.descriptor.services().filter(here) {
             package

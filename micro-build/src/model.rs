@@ -7,6 +7,7 @@ use crate::error::Location;
 pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) services: Vec<Service>,
+    pub(crate) events: Vec<Event>,
     /// Asked for by the user, who therefore expects a file even if it is an empty one.
     pub(crate) is_named: bool,
 }
@@ -43,6 +44,45 @@ pub(crate) struct Method {
     pub(crate) deprecated: bool,
     pub(crate) idempotency: Idempotency,
     pub(crate) options: MethodOptions,
+}
+
+/// A message with a subject of its own.
+#[derive(Debug)]
+pub(crate) struct Event {
+    /// As spelt in the .proto.
+    pub(crate) name: String,
+    pub(crate) full_name: String,
+    /// From the package's module, as in `outer::Trade`.
+    pub(crate) rust_path: String,
+    pub(crate) filter: String,
+    /// The subject, as in `evt.market.trade.{venue}`.
+    pub(crate) template: String,
+    /// What the placeholders name, each once, in the order of the template.
+    pub(crate) fields: Vec<EventField>,
+    pub(crate) at: Location,
+}
+
+#[derive(Debug)]
+pub(crate) struct EventField {
+    /// As spelt in the .proto.
+    pub(crate) name: String,
+    /// The field of the struct.
+    pub(crate) rust_name: String,
+    /// The method of the filter.
+    pub(crate) setter: String,
+    pub(crate) ty: EventFieldType,
+    /// What stands for an absent value, where the struct holds an `Option`.
+    pub(crate) default: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum EventFieldType {
+    Text,
+    Bool,
+    /// The integer as Rust calls it.
+    Integer(&'static str),
+    /// The names of the numbers, the first name of each.
+    Enum(Vec<(i32, String)>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

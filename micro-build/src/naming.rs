@@ -80,6 +80,24 @@ pub(crate) fn module(proto: &str) -> String {
     escape(&proto.to_snake_case())
 }
 
+/// The filter of an event, by the names of the messages around it and its own: `TradeFilter`.
+pub(crate) fn filter(messages: &[&str]) -> String {
+    let name: String = messages
+        .iter()
+        .map(|name| name.to_upper_camel_case())
+        .collect();
+    escape(&format!("{name}Filter"))
+}
+
+/// What sets a field of a filter. `new` is the filter's own, and the others are ambiguous as they are
+/// for methods.
+pub(crate) fn setter(field: &str) -> String {
+    match field.to_snake_case().as_str() {
+        name @ ("new" | "into" | "try_into") => format!("{name}_"),
+        name => escape(name),
+    }
+}
+
 /// The static with the descriptor of a service.
 pub(crate) fn descriptor(service: &str) -> String {
     format!("__MICRO_{service}")
@@ -130,7 +148,7 @@ fn escape(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{method, table, type_name};
+    use super::{filter, method, setter, table, type_name};
 
     #[test]
     fn methods_are_snake_case() {
@@ -159,6 +177,14 @@ mod tests {
         ] {
             assert_eq!(type_name(proto), rust, "{proto}");
         }
+    }
+
+    #[test]
+    fn filters_are_named_after_their_event() {
+        assert_eq!(filter(&["Trade"]), "TradeFilter");
+        assert_eq!(filter(&["market_data", "trade"]), "MarketDataTradeFilter");
+        assert_eq!(setter("new"), "new_");
+        assert_eq!(setter("type"), "r#type");
     }
 
     #[test]

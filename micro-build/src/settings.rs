@@ -9,6 +9,7 @@ pub(crate) struct Settings {
     pub(crate) runtime: syn::Path,
     pub(crate) client: bool,
     pub(crate) server: bool,
+    pub(crate) events: bool,
     pub(crate) trait_attributes: Attributes,
     pub(crate) client_attributes: Attributes,
     pub(crate) server_attributes: Attributes,

@@ -125,9 +125,14 @@ fn wrong_subjects_are_told_all_at_once() {
         }
         message M4 { option (micro.v1.event).subject = "test.S.A"; }
         message M5 { option (micro.v1.event) = {}; }
+        message M7 {
+          option (micro.v1.event).subject = "{a}.x{b}.{a}{b}.{c}";
+          string a = 1; bool b = 2; oneof o { string c = 3; }
+        }
+        message M8 { option (micro.v1.event).subject = "test.{a}.{b}"; string a = 1; string b = 2; }
         message M6 { message In { option (micro.v1.event).subject = "_evt.$x.}.ü"; } }"#,
         &expect![[r#"
-            14 problems
+            19 problems
               test.proto:5: event subject `evt.a b.*.>` of `test.M1`: ' ' cannot stand in a subject; write printable ASCII without spaces
               test.proto:5: event subject `evt.a b.*.>` of `test.M1`: `*` is a wildcard, and nothing can be published to one
               test.proto:5: event subject `evt.a b.*.>` of `test.M1`: `>` is a wildcard, and nothing can be published to one
@@ -138,10 +143,15 @@ fn wrong_subjects_are_told_all_at_once() {
               test.proto:8: event subject `evt.{venu}.{price}.{names}.{open` of `test.M3`: `{open` is not closed
               test.proto:13: event subject `test.S.A` of `test.M4`: it is the call subject of the method at test.proto:4
               test.proto:14: event subject of `test.M5`: it is empty; write one such as `evt.market.trade.{venue}`
-              test.proto:15: event subject `_evt.$x.}.ü` of `test.M6.In`: token `_evt` begins with `_` or `$`, which is reserved
-              test.proto:15: event subject `_evt.$x.}.ü` of `test.M6.In`: token `$x` begins with `_` or `$`, which is reserved
-              test.proto:15: event subject `_evt.$x.}.ü` of `test.M6.In`: `}` without `{`
-              test.proto:15: event subject `_evt.$x.}.ü` of `test.M6.In`: 'ü' cannot stand in a subject; write printable ASCII without spaces"#]],
+              test.proto:16: event subject `{a}.x{b}.{a}{b}.{c}` of `test.M7`: a placeholder is a whole token, as a wildcard is; split `x{b}`
+              test.proto:16: event subject `{a}.x{b}.{a}{b}.{c}` of `test.M7`: a placeholder is a whole token, as a wildcard is; split `{a}{b}`
+              test.proto:16: event subject `{a}.x{b}.{a}{b}.{c}` of `test.M7`: field `c` is part of the oneof `o`, and so is not always there
+              test.proto:16: event subject `{a}.x{b}.{a}{b}.{c}` of `test.M7`: it begins with a placeholder, and so a value could lead anywhere; begin with a word, as in `evt.…`
+              test.proto:19: event subject `test.{a}.{b}` of `test.M8`: it is the call subject of the method at test.proto:4
+              test.proto:20: event subject `_evt.$x.}.ü` of `test.M6.In`: token `_evt` begins with `_` or `$`, which is reserved
+              test.proto:20: event subject `_evt.$x.}.ü` of `test.M6.In`: token `$x` begins with `_` or `$`, which is reserved
+              test.proto:20: event subject `_evt.$x.}.ü` of `test.M6.In`: `}` without `{`
+              test.proto:20: event subject `_evt.$x.}.ü` of `test.M6.In`: 'ü' cannot stand in a subject; write printable ASCII without spaces"#]],
     );
 }
 
@@ -150,9 +160,8 @@ fn right_subjects_are_accepted() {
     let source = r#"import "micro/v1/options.proto";
         enum E { E0 = 0; }
         message M {
-          option (micro.v1.event).subject = "evt.{a}.v{b}-{c}.{d}.{e}";
+          option (micro.v1.event).subject = "evt.{a}.v1-~.{b}.{c}.{d}.{a}";
           string a = 1; bool b = 2; E c = 3; optional fixed64 d = 4;
-          oneof o { sint32 e = 5; }
         }"#;
     code_of(source, Config::new());
 }

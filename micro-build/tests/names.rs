@@ -196,3 +196,25 @@ fn a_package_beside_a_message_with_an_inside() {
         .expect_err("an error");
     expect!["message `B` (a.proto:1) and package `a.b` both become `mod b` in Rust; rename one, or leave out `Config::include_file`"].assert_eq(&project.text(&error));
 }
+
+#[test]
+fn a_message_named_as_the_filter_of_an_event() {
+    check(
+        r#"import "micro/v1/options.proto";
+        message TradeFilter {}
+        message Trade { option (micro.v1.event).subject = "evt.trade"; }
+        message OuterTrade { option (micro.v1.event).subject = "evt.one"; }
+        message Outer { message Trade { option (micro.v1.event).subject = "evt.two"; } }
+"#,
+        &expect![[r#"
+            2 problems
+              test.proto:5: message `TradeFilter` (test.proto:4) and the filter of event `Trade` both become `TradeFilter` in Rust; rename one in the .proto
+              test.proto:7: the filter of event `OuterTrade` (test.proto:6) and the filter of event `Trade` both become `OuterTradeFilter` in Rust; rename one in the .proto"#]],
+    );
+    code_of(
+        r#"import "micro/v1/options.proto";
+        message TradeFilter {}
+        message Trade { option (micro.v1.event).subject = "evt.trade"; }"#,
+        Config::new().build_events(false),
+    );
+}

@@ -54,10 +54,6 @@ fn service_belongs_on_an_impl() {
         quote!(impl English { }),
         "needs the service trait here, as in `impl Greeter for English`",
     );
-    check(
-        quote!(impl Subscriber<Trade> for English { }),
-        "knows no events yet",
-    );
 }
 
 #[test]

@@ -35,6 +35,7 @@ const HANDLER_RULES: &[Rule] = &[
     output::is_one_message,
     options::blocks_for_one_reply,
     options::detaches_for_one_reply,
+    options::is_for_calls,
 ];
 
 /// Finds every mistake that the macro answers better than rustc would.
@@ -43,7 +44,7 @@ pub(crate) fn check(service: &ServiceImpl, table: &Table, errors: &mut Errors) {
     for member in &service.members {
         match member {
             Member::Handler(handler) => check_handler(handler, service, table, errors),
-            _ => errors.check(members::only_methods(member, service)),
+            _ => errors.check(members::only_methods(member, service, table)),
         }
     }
     errors.check(members::is_complete(service, table));

@@ -3,7 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
 use syn::parse::{Parse, ParseStream};
-use syn::{Error, Ident, Result, braced};
+use syn::{Error, Ident, Path, Result, braced};
 
 use crate::args::ServiceArgs;
 use crate::check::check;
@@ -12,8 +12,8 @@ use crate::fallback::fallback;
 use crate::model::{Member, ServiceImpl};
 use crate::options::options;
 use crate::shared::expand_handler;
-use crate::table::Table;
-use crate::target::service_path;
+use crate::table::{Table, section};
+use crate::target::{event, service_path};
 
 /// `#[service]`: hands the impl to the table that stands beside the trait, under the trait's path.
 pub(crate) fn service(args: TokenStream, item: &TokenStream) -> TokenStream {
@@ -36,17 +36,35 @@ pub(crate) fn service_impl(input: TokenStream) -> TokenStream {
         Ok(input) => input,
         Err(error) => return other_version(&error).into_compile_error(),
     };
+    held_against(&table, item)
+}
+
+/// `subscriber_impl!`: holds the impl of a handler of events against the runtime's trait.
+pub(crate) fn subscriber_impl(input: TokenStream) -> TokenStream {
+    let subscriber: Subscriber = match syn::parse2(input) {
+        Ok(subscriber) => subscriber,
+        Err(error) => return error.into_compile_error(),
+    };
+    let Subscriber { runtime, item } = subscriber;
+    match event(&item) {
+        Some(event) => held_against(&Table::of_subscriber(runtime, event), item),
+        // Which event is meant is rustc's to ask.
+        None => item,
+    }
+}
+
+fn held_against(table: &Table, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let Ok(service) = ServiceImpl::from_tokens(item.clone(), &mut errors) else {
         // What does not parse is rustc's to tell.
         return item;
     };
-    check(&service, &table, &mut errors);
+    check(&service, table, &mut errors);
     if errors.is_empty() {
-        return implementation(&service, &table);
+        return implementation(&service, table);
     }
     let errors = errors.into_tokens();
-    let repaired = fallback(service, &table);
+    let repaired = fallback(service, table);
     quote! { #errors #repaired }
 }
 
@@ -67,6 +85,12 @@ fn implementation(service: &ServiceImpl, table: &Table) -> TokenStream {
     service.with(quote! { #options #(#members)* })
 }
 
+/// What the runtime's own table hands over.
+struct Subscriber {
+    runtime: Path,
+    item: TokenStream,
+}
+
 /// What a companion table hands over.
 struct Input {
     table: Table,
@@ -76,20 +100,32 @@ struct Input {
 impl Parse for Input {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let mut table: Table = input.parse()?;
-        let word: Ident = input.parse()?;
-        if word != "user" {
-            return Err(Error::new_spanned(&word, format!("unknown part `{word}`")));
-        }
-        let (args, item);
-        braced!(args in input);
-        braced!(item in input);
-        let args = ServiceArgs::from_tokens(args.parse()?, &mut Errors::default());
+        let (args, item) = user(input)?;
         table.runtime = args.runtime.unwrap_or(table.runtime);
-        Ok(Self {
-            table,
-            item: item.parse()?,
-        })
+        Ok(Self { table, item })
     }
+}
+
+impl Parse for Subscriber {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let runtime = section(input, "runtime")?.call(Path::parse_mod_style)?;
+        let (args, item) = user(input)?;
+        let runtime = args.runtime.unwrap_or(runtime);
+        Ok(Self { runtime, item })
+    }
+}
+
+/// `user { args } { item }`
+fn user(input: ParseStream<'_>) -> Result<(ServiceArgs, TokenStream)> {
+    let word: Ident = input.parse()?;
+    if word != "user" {
+        return Err(Error::new_spanned(&word, format!("unknown part `{word}`")));
+    }
+    let (args, item);
+    braced!(args in input);
+    braced!(item in input);
+    let args = ServiceArgs::from_tokens(args.parse()?, &mut Errors::default());
+    Ok((args, item.parse()?))
 }
 
 fn other_version(error: &Error) -> Error {

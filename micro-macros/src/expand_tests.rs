@@ -3,7 +3,7 @@
 use quote::quote;
 
 use super::tests::{COUNT, MOVE, SUM, UNARY, messages, shapes, without_spaces};
-use crate::expand::{service, service_impl};
+use crate::expand::{service, service_impl, subscriber_impl};
 
 #[test]
 fn a_right_impl_is_emitted_as_written() {
@@ -144,6 +144,33 @@ fn a_handler_in_an_arc_becomes_the_hidden_method() {
         {
             ::core::result::Result::Err(::micro_runtime::Status::unimplemented(",
     );
+}
+
+/// What the runtime's own table hands over.
+fn subscriber(members: &str) -> String {
+    let members: proc_macro2::TokenStream = members.parse().unwrap();
+    let expanded = subscriber_impl(quote! {
+        runtime(::micro_runtime)
+        user { } { impl Subscriber<market::Trade> for Recorder { #members } }
+    });
+    without_spaces(&expanded.to_string())
+}
+
+#[test]
+fn a_subscriber_is_held_against_the_trait_of_the_runtime() {
+    let right = "async fn on_event(&self, ctx: Context, trade: market::Trade) -> Result<(), Status> { half. }";
+    let expanded = subscriber(right);
+    assert!(expanded.ends_with(&without_spaces(&format!(
+        "impl Subscriber<market::Trade> for Recorder {{ {right} }}"
+    ))));
+    let stub = without_spaces(
+        "async fn on_event(&self, _: ::micro_runtime::Context, _: market::Trade)
+            -> ::core::result::Result<(), ::micro_runtime::Status> { ::core::unreachable!() }",
+    );
+    assert!(subscriber("").contains(&stub));
+    let in_an_arc = subscriber(&right.replace("&self", "self: Arc<Self>"));
+    assert!(in_an_arc.contains("asyncfn__shared_on_event(self:Arc<Self>"));
+    assert!(in_an_arc.contains("through`Server::subscribe`"));
 }
 
 #[test]

@@ -49,6 +49,9 @@ use proc_macro::TokenStream;
 /// - `blocking`: runs the handler where it may block its thread (a single reply only);
 /// - `detached`: lets the handler finish when the caller has gone (a single reply only).
 ///
+/// It goes on `impl Subscriber<Trade> for Recorder` too, the handler of an event, which takes no
+/// `#[rpc(…)]`.
+///
 /// `#[service(crate = path)]` says where `micro_runtime` is, if it has another name.
 #[proc_macro_attribute]
 pub fn service(args: TokenStream, item: TokenStream) -> TokenStream {
@@ -76,4 +79,11 @@ pub fn include_proto(input: TokenStream) -> TokenStream {
 #[proc_macro]
 pub fn service_impl(input: TokenStream) -> TokenStream {
     expand::service_impl(input.into()).into()
+}
+
+/// Where the table of `Subscriber`, the runtime's own, sends the impl.
+#[doc(hidden)]
+#[proc_macro]
+pub fn subscriber_impl(input: TokenStream) -> TokenStream {
+    expand::subscriber_impl(input.into()).into()
 }

@@ -6,7 +6,7 @@ use quote::{ToTokens, format_ident, quote};
 
 use crate::model::Handler;
 use crate::recognize::is_arc;
-use crate::table::{Rpc, Table};
+use crate::table::{Contract, Rpc, Table};
 
 /// The handler as it was written, or as the hidden method if it takes an `Arc`.
 pub(crate) fn expand_handler(handler: &Handler, table: &Table) -> TokenStream {
@@ -31,9 +31,12 @@ fn required(handler: &Handler, rpc: &Rpc, table: &Table) -> TokenStream {
     let (method, runtime) = (&rpc.method, &table.runtime);
     let (request, output) = (table.request(rpc), table.output(rpc));
     let conditions = handler.conditions();
+    let through = match table.contract {
+        Contract::Service => format!("{}Server", table.service),
+        Contract::Subscriber => "Server::subscribe".to_owned(),
+    };
     let why = format!(
-        "`{method}` takes `self: Arc<Self>`, so it is called through `{}Server`, also in tests",
-        table.service
+        "`{method}` takes `self: Arc<Self>`, so it is called through `{through}`, also in tests"
     );
     quote! {
         #(#conditions)*

@@ -1,7 +1,7 @@
 //! Reads the companion table that micro-build writes beside a service's trait: what the .proto says.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::format_ident;
+use quote::{ToTokens, format_ident, quote};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseBuffer, ParseStream};
 use syn::{LitStr, Path, Result, Type, bracketed, parenthesized, parse_quote};
@@ -14,6 +14,16 @@ pub(crate) struct Table {
     /// Where the service stands, as `greeter.proto:5`.
     pub(crate) place: String,
     pub(crate) rpcs: Vec<Rpc>,
+    pub(crate) contract: Contract,
+}
+
+/// Where the signatures come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Contract {
+    /// A service of a .proto.
+    Service,
+    /// The runtime's trait for handlers of events.
+    Subscriber,
 }
 
 /// A method as its .proto declares it.
@@ -26,6 +36,8 @@ pub(crate) struct Rpc {
     pub(crate) place: String,
     pub(crate) request: Message,
     pub(crate) reply: Message,
+    /// The event as the user names it, where there is no request.
+    pub(crate) event: Option<Type>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,6 +54,35 @@ pub(crate) struct Message {
 }
 
 impl Table {
+    /// The contract of `Subscriber<event>`.
+    pub(crate) fn of_subscriber(runtime: Path, event: Type) -> Self {
+        let place = "trait `Subscriber`";
+        let on_event = Rpc {
+            method: format_ident!("on_event"),
+            name: "on_event".to_owned(),
+            kind: Kind::Unary,
+            place: place.to_owned(),
+            request: Message::of(&event),
+            reply: Message::of(&quote! { () }),
+            event: Some(event),
+        };
+        Self {
+            runtime,
+            service: format_ident!("Subscriber"),
+            place: place.to_owned(),
+            rpcs: vec![on_event],
+            contract: Contract::Subscriber,
+        }
+    }
+
+    /// What the methods are called in messages.
+    pub(crate) fn noun(&self) -> &'static str {
+        match self.contract {
+            Contract::Service => "RPC",
+            Contract::Subscriber => "method",
+        }
+    }
+
     pub(crate) fn rpc(&self, method: &Ident) -> Option<&Rpc> {
         self.rpcs
             .iter()
@@ -71,6 +112,12 @@ impl Table {
 /// The trait has a hidden supertrait that names the messages, so that an impl can name them without
 /// importing them.
 fn message(rpc: &Rpc, role: &str) -> Type {
+    if let Some(event) = &rpc.event {
+        return match role {
+            "request" => event.clone(),
+            _ => parse_quote! { () },
+        };
+    }
     let name = format_ident!("__{}_{role}", rpc.method);
     parse_quote! { Self::#name }
 }
@@ -85,6 +132,7 @@ impl Rpc {
     pub(crate) fn request_argument(&self) -> String {
         match self.kind.streams_requests() {
             true => format!("requests: Streaming<{}>", self.request.shown()),
+            false if self.event.is_some() => format!("event: {}", self.request.shown()),
             false => format!("request: {}", self.request.shown()),
         }
     }
@@ -119,6 +167,13 @@ impl Kind {
 }
 
 impl Message {
+    fn of(tokens: &impl ToTokens) -> Self {
+        let path = tokens.to_token_stream().to_string();
+        Self {
+            path: path.replace(' ', ""),
+        }
+    }
+
     /// The name under which a user is likely to import the message.
     pub(crate) fn name(&self) -> &str {
         self.path.rsplit("::").next().unwrap_or_default()
@@ -151,6 +206,7 @@ impl Parse for Table {
             service: name,
             place,
             rpcs,
+            contract: Contract::Service,
         })
     }
 }
@@ -164,6 +220,7 @@ impl Parse for Rpc {
             place: input.parse::<LitStr>()?.value(),
             request: input.parse()?,
             reply: input.parse()?,
+            event: None,
         })
     }
 }
@@ -185,15 +242,12 @@ impl Parse for Message {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let content;
         bracketed!(content in input);
-        let path = content.parse::<TokenStream>()?.to_string();
-        Ok(Self {
-            path: path.replace(' ', ""),
-        })
+        Ok(Self::of(&content.parse::<TokenStream>()?))
     }
 }
 
 /// The content of `name(…)`.
-fn section<'a>(input: ParseStream<'a>, name: &str) -> Result<ParseBuffer<'a>> {
+pub(crate) fn section<'a>(input: ParseStream<'a>, name: &str) -> Result<ParseBuffer<'a>> {
     word(input, name)?;
     let content;
     parenthesized!(content in input);

@@ -2,7 +2,7 @@
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::ToTokens;
-use syn::{Error, ItemImpl, Path, PathArguments, Result};
+use syn::{Error, GenericArgument, ItemImpl, Path, PathArguments, Result, Type};
 
 use crate::errors::shown;
 use crate::model::header;
@@ -14,7 +14,6 @@ pub(crate) fn service_path(item: &TokenStream) -> Result<Path> {
         Some("impl") => {
             let (header, _) = header(item.clone())?;
             let service = has_trait(&header)?;
-            is_not_subscriber(&service)?;
             Ok(without_generics(service))
         }
         Some("trait") => Err(is_not_the_trait(item)),
@@ -77,16 +76,16 @@ fn has_trait(header: &ItemImpl) -> Result<Path> {
     }
 }
 
-/// Events have no table yet, so there is nothing to hold such an impl against.
-fn is_not_subscriber(service: &Path) -> Result<()> {
-    match service.segments.last() {
-        Some(last) if last.ident == "Subscriber" && !last.arguments.is_none() => {
-            Err(Error::new_spanned(
-                service,
-                "`#[service]` knows no events yet: leave it out, a plain `impl Subscriber<…>` works",
-            ))
-        }
-        _ => Ok(()),
+/// The event of `impl Subscriber<Event> for …`.
+pub(crate) fn event(item: &TokenStream) -> Option<Type> {
+    let (header, _) = header(item.clone()).ok()?;
+    let (_, path, _) = header.trait_?;
+    let PathArguments::AngleBracketed(arguments) = &path.segments.last()?.arguments else {
+        return None;
+    };
+    match arguments.args.first() {
+        Some(GenericArgument::Type(event)) if arguments.args.len() == 1 => Some(event.clone()),
+        _ => None,
     }
 }
 

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, Subject};
 use tokio_util::sync::CancellationToken;
 
 use crate::descriptor::MethodDescriptor;
+use crate::event::EventDescriptor;
 use crate::metadata::Metadata;
 use crate::status::Status;
 use crate::sync::lock;
@@ -36,6 +37,7 @@ struct Inner {
     metadata: Metadata,
     deadline: Option<Instant>,
     trace: Option<HeaderMap>,
+    origin: Option<Origin>,
     answer: Mutex<Answer>,
     has_ended: AtomicBool,
     /// Made for the first who asks when the call ends; most calls have nobody who does.
@@ -51,6 +53,37 @@ struct Answer {
     trailers: Metadata,
 }
 
+impl Inner {
+    fn new(
+        method: Option<&'static MethodDescriptor>,
+        metadata: Metadata,
+        deadline: Option<Instant>,
+        trace: Option<HeaderMap>,
+    ) -> Self {
+        Self {
+            method,
+            metadata,
+            deadline,
+            trace,
+            origin: None,
+            answer: Mutex::default(),
+            has_ended: AtomicBool::new(false),
+            ended: OnceLock::new(),
+            outer: None,
+        }
+    }
+}
+
+/// Where an event came from.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    /// Absent for bytes of no known kind.
+    pub(crate) event: Option<&'static EventDescriptor>,
+    pub(crate) subject: Subject,
+    /// How much of the subject is the bus's, with the dot.
+    pub(crate) prefix: usize,
+}
+
 impl Context {
     pub(crate) fn new(
         method: &'static MethodDescriptor,
@@ -61,6 +94,19 @@ impl Context {
         Self::with(Some(method), metadata, deadline, trace, None)
     }
 
+    /// The context of an event.
+    pub(crate) fn of_event(
+        origin: Origin,
+        metadata: Metadata,
+        deadline: Option<Instant>,
+        trace: Option<HeaderMap>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            origin: Some(origin),
+            ..Inner::new(None, metadata, deadline, trace)
+        }))
+    }
+
     fn with(
         method: Option<&'static MethodDescriptor>,
         metadata: Metadata,
@@ -69,14 +115,8 @@ impl Context {
         outer: Option<Self>,
     ) -> Self {
         Self(Arc::new(Inner {
-            method,
-            metadata,
-            deadline,
-            trace,
-            answer: Mutex::default(),
-            has_ended: AtomicBool::new(false),
-            ended: OnceLock::new(),
             outer,
+            ..Inner::new(method, metadata, deadline, trace)
         }))
     }
 
@@ -104,7 +144,21 @@ impl Context {
         Self::with(None, metadata, deadline, None, None)
     }
 
-    /// The method that is called; `None` in a unit test.
+    /// The kind of event that is handled; `None` for a call, for raw bytes and in a unit test.
+    #[must_use]
+    pub fn event(&self) -> Option<&'static EventDescriptor> {
+        self.0.origin.as_ref().and_then(|origin| origin.event)
+    }
+
+    /// The subject that an event was published under, without the prefix of the bus; `None` for a
+    /// call. [`EventDescriptor::parse`] reads the fields back; what a handler goes by is in the event.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        let origin = self.0.origin.as_ref()?;
+        origin.subject.get(origin.prefix..)
+    }
+
+    /// The method that is called; `None` for an event and in a unit test.
     #[must_use]
     pub fn method(&self) -> Option<&'static MethodDescriptor> {
         self.0.method

@@ -33,13 +33,14 @@
 //! | call | [`Bus::client`], [`ClientOptions`], [`UnaryCall`] |
 //! | call all instances at once | [`UnaryCall::to_all`], [`Replies`] |
 //! | stream | [`Streaming`], [`Sender`], [`ClientStream`], [`ReplyStream`], [`StreamOptions`] |
+//! | publish events, and subscribe | [`Event`], [`Bus::publish`], [`Bus::subscribe`], [`Server::subscribe`] with a [`Subscriber`] and a [`Subscription`] |
 //! | fail, and see why something failed | [`Status`], [`Code`], [`Reason`], [`details`] |
 //! | put something around calls | [`middleware`] |
 //! | see who serves, how they are and what they have counted | [`Bus::discovery`], [`discovery`] |
 //!
 //! | feature | brings |
 //! |---|---|
-//! | `metrics` | counts of calls, errors, time, calls in flight, retries, through the `metrics` crate |
+//! | `metrics` | counts of calls, errors, time, calls in flight, retries, events, through the `metrics` crate |
 //! | `opentelemetry` | `traceparent` for sampled spans, and the caller's span as parent |
 
 mod bus;
@@ -50,6 +51,8 @@ mod descriptor;
 pub mod discovery;
 mod endpoint;
 mod error;
+mod event;
+mod events;
 mod exchange;
 mod gather;
 mod health;
@@ -61,6 +64,7 @@ mod opening;
 mod options;
 mod pace;
 mod percent;
+mod publish;
 mod request;
 mod retry;
 mod scatter;
@@ -72,6 +76,7 @@ mod stream;
 mod streaming;
 mod streaming_call;
 mod subject;
+mod subscriber;
 mod sync;
 mod wire;
 
@@ -85,6 +90,8 @@ pub use async_nats;
 pub use async_nats::ConnectOptions;
 pub use micro_macros::{include_proto, rpc, service};
 
+#[doc(hidden)]
+pub use __micro_Subscriber as Subscriber;
 pub use bus::Bus;
 pub use call::{Answer, AnswerFuture, UnaryCall, UnaryFuture};
 pub use client::ClientOptions;
@@ -92,8 +99,11 @@ pub use context::Context;
 pub use descriptor::{Idempotency, MethodDescriptor, MethodKind, ServiceDescriptor};
 pub use endpoint::Service;
 pub use error::{Error, ErrorKind};
+pub use event::{Event, EventDescriptor, EventField, EventFilter};
+pub use events::{Events, RawEvent, RawEvents, Subscribe};
 pub use metadata::Metadata;
 pub use options::ServiceOptions;
+pub use publish::{Publish, PublishFuture};
 pub use scatter::{AllCall, InstanceReply, Replies};
 pub use server::{RunningServer, Server};
 pub use status::details;
@@ -101,3 +111,4 @@ pub use status::{Code, Reason, Status};
 pub use stream::StreamOptions;
 pub use streaming::{ClientStream, ReplyStream, Sender, Streaming};
 pub use streaming_call::{BidirectionalCall, ClientStreamingCall, ServerStreamingCall};
+pub use subscriber::{EventSource, EventStats, Subscriber, Subscription};

@@ -19,6 +19,41 @@ pub(crate) fn literal_flaw(text: &str) -> Option<&'static str> {
         })
 }
 
+/// Says what is wrong with `text` as a subject of any kind, for those who name subjects themselves.
+pub(crate) fn raw_flaw(text: &str, may_be_pattern: bool) -> Option<&'static str> {
+    let is_misplaced = |(at, token): (usize, &str)| token == ">" && at != text.len() - 1;
+    let mut start = 0;
+    for token in text.split('.') {
+        if token.is_empty() {
+            return Some("it has an empty token");
+        }
+        if token.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Some("it has white space or a control character");
+        }
+        if matches!(token, "*" | ">") && !may_be_pattern {
+            return Some("it has a wildcard");
+        }
+        if is_misplaced((start, token)) {
+            return Some("`>` can only be the last token");
+        }
+        start += token.len() + 1;
+    }
+    None
+}
+
+/// Says whether any subject matches both patterns.
+pub(crate) fn overlap(one: &str, other: &str) -> bool {
+    let (mut left, mut right) = (one.split('.'), other.split('.'));
+    loop {
+        match (left.next(), right.next()) {
+            (None, None) => return true,
+            (Some(">"), Some(_)) | (Some(_), Some(">")) => return true,
+            (Some(a), Some(b)) if a == b || a == "*" || b == "*" => {}
+            _ => return false,
+        }
+    }
+}
+
 /// Says whether a subscription to `pattern` receives what is published to `subject`.
 pub(crate) fn matches(pattern: &str, subject: &str) -> bool {
     let mut tokens = subject.split('.');
@@ -59,6 +94,37 @@ mod tests {
         check(">", "a", true);
         check("a.*.c", "a.b.c", true);
         check("a*", "ab", false);
+    }
+
+    #[test]
+    fn patterns_overlap_where_a_subject_matches_both() {
+        let check = |one: &str, other: &str, expected: bool| {
+            assert_eq!(overlap(one, other), expected, "{one} {other}");
+            assert_eq!(overlap(other, one), expected, "{other} {one}");
+        };
+        check("a.b", "a.b", true);
+        check("a.*", "*.b", true);
+        check("a.*", "b.*", false);
+        check("a.>", "a.b.*.d", true);
+        check("a.>", "a", false);
+        check("a.*", "a.b.c", false);
+        check(">", "a._i.x.>", true);
+    }
+
+    #[test]
+    fn subjects_of_any_kind_are_checked_for_what_nats_cannot_route() {
+        let check = |text: &str, may_be_pattern: bool, is_right: bool| {
+            let flaw = raw_flaw(text, may_be_pattern);
+            assert_eq!(flaw.is_none(), is_right, "{text}: {flaw:?}");
+        };
+        check("a.b", false, true);
+        check("a.*.>", true, true);
+        check("a.*", false, false);
+        check("a.>.b", true, false);
+        check("", true, false);
+        check("a..b", true, false);
+        check("a b", true, false);
+        check("a\r\nPUB x", true, false);
     }
 
     #[test]

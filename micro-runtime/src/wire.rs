@@ -60,11 +60,16 @@ thread_local! {
     static BUFFER: RefCell<BytesMut> = RefCell::new(BytesMut::with_capacity(SHARED_BUFFER));
 }
 
+/// Lends the buffer of this thread. What is written is to be split off.
+pub(crate) fn with_shared_buffer<T>(write: impl FnOnce(&mut BytesMut) -> T) -> T {
+    BUFFER.with_borrow_mut(write)
+}
+
 /// Writes a message.
 pub(crate) fn encode(message: &impl prost::Message) -> Bytes {
     match message.encoded_len() {
         0 => Bytes::new(),
-        length if length <= SHARED_UP_TO => BUFFER.with_borrow_mut(|buffer| {
+        length if length <= SHARED_UP_TO => with_shared_buffer(|buffer| {
             buffer.reserve(length);
             message.encode_raw(buffer);
             buffer.split().freeze()

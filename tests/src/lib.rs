@@ -26,6 +26,16 @@ pub mod shapes {
     micro_runtime::include_proto!("shapes.v1");
 }
 
+/// Events, without a service.
+pub mod market {
+    micro_runtime::include_proto!("market.v1");
+}
+
+/// An event whose subjects are those of calls to `behavior`.
+pub mod greedy {
+    micro_runtime::include_proto!("greedy.v1");
+}
+
 /// The code of the README, compiled and run.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

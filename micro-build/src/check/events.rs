@@ -38,7 +38,11 @@ pub(super) fn check(
                 template => format!("event subject `{template}` of `{name}`"),
             };
             let mut wrong = wrong_with(&template, &message);
-            if let Some(method) = subjects.get(template.as_str()) {
+            let covered = subjects
+                .iter()
+                .filter(|(subject, _)| covers(&template, subject))
+                .map(|(_, at)| at);
+            if let Some(method) = covered.min() {
                 wrong.push(format!("it is the call subject of the method at {method}"));
             }
             let found = wrong
@@ -49,15 +53,34 @@ pub(super) fn check(
     }
 }
 
+/// Whether an event of this template can have the subject. A value never has a dot in it.
+fn covers(template: &str, subject: &str) -> bool {
+    let (mut tokens, mut parts) = (template.split('.'), subject.split('.'));
+    loop {
+        match (tokens.next(), parts.next()) {
+            (None, None) => return true,
+            (Some(token), Some(part)) if token.starts_with('{') || token == part => {}
+            _ => return false,
+        }
+    }
+}
+
 /// Everything that is wrong with `template`.
 fn wrong_with(template: &str, message: &MessageDescriptor) -> Vec<String> {
     if template.is_empty() {
         return vec!["it is empty; write one such as `evt.market.trade.{venue}`".to_owned()];
     }
-    template
+    let mut wrong: Vec<String> = template
         .split('.')
         .flat_map(|token| wrong_with_token(token, message))
-        .collect()
+        .collect();
+    if template.starts_with('{') {
+        wrong.push(
+            "it begins with a placeholder, and so a value could lead anywhere; begin with a word, as in `evt.…`"
+                .to_owned(),
+        );
+    }
+    wrong
 }
 
 fn wrong_with_token(token: &str, message: &MessageDescriptor) -> Vec<String> {
@@ -68,6 +91,12 @@ fn wrong_with_token(token: &str, message: &MessageDescriptor) -> Vec<String> {
     if token.starts_with(['_', '$']) {
         wrong.push(format!(
             "token `{token}` begins with `_` or `$`, which is reserved"
+        ));
+    }
+    let is_whole = token.starts_with('{') && token.find('}') == Some(token.len() - 1);
+    if token.contains('{') && token.contains('}') && !is_whole {
+        wrong.push(format!(
+            "a placeholder is a whole token, as a wildcard is; split `{token}`"
         ));
     }
     let mut rest = token;
@@ -108,10 +137,16 @@ fn wrong_with_field(name: &str, message: &MessageDescriptor) -> Option<String> {
         field.kind(),
         Kind::Message(_) | Kind::Bytes | Kind::Double | Kind::Float
     );
-    match is_value && !field.is_list() {
-        true => None,
-        false => Some(format!(
+    if !is_value || field.is_list() {
+        return Some(format!(
             "field `{name}` is not a single string, bool, enum or integer"
-        )),
+        ));
     }
+    let oneof = field
+        .containing_oneof()
+        .filter(|oneof| !oneof.is_synthetic())?;
+    Some(format!(
+        "field `{name}` is part of the oneof `{}`, and so is not always there",
+        oneof.name()
+    ))
 }

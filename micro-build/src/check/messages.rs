@@ -40,6 +40,7 @@ pub(super) fn check(
             add_packages(package, packages, &mut names, problems);
         }
         add_services(package, settings, &mut names, problems);
+        add_filters(package, settings, &mut names, problems);
     }
 }
 
@@ -118,6 +119,31 @@ fn add_services(
         }
         if settings.client {
             take("the client of service", naming::client(&service.rust_name));
+        }
+    }
+}
+
+fn add_filters(
+    package: &Package,
+    settings: &Settings,
+    names: &mut Names,
+    problems: &mut Vec<Problem>,
+) {
+    for event in package.events.iter().filter(|_| settings.events) {
+        let taken = Taken {
+            what: "the filter of event",
+            name: event.name.clone(),
+            at: Some(event.at.clone()),
+        };
+        names.take(event.filter.clone(), taken, IN_THE_PROTO, problems);
+        let mut setters = Names::default();
+        for field in &event.fields {
+            let taken = Taken {
+                what: "the filter's field",
+                name: field.name.clone(),
+                at: Some(event.at.clone()),
+            };
+            setters.take(field.setter.clone(), taken, IN_THE_PROTO, problems);
         }
     }
 }

@@ -93,6 +93,20 @@ impl Config {
         self
     }
 
+    /// Whether messages with `(micro.v1.event)` become events, with their filters; they do by default.
+    /// Without, they are plain messages, which need no runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use micro_build::Config;
+    /// let messages_only = Config::new().build_client(false).build_server(false).build_events(false);
+    /// ```
+    pub fn build_events(mut self, yes: bool) -> Self {
+        self.events = yes;
+        self
+    }
+
     /// Where generated code finds the runtime, and through it prost: `::micro_runtime` by default.
     ///
     /// # Examples
@@ -137,6 +151,7 @@ impl Config {
             runtime,
             client: self.client,
             server: self.server,
+            events: self.events,
             trait_attributes: parsed("trait_attribute", &self.trait_attributes),
             client_attributes: parsed("client_attribute", &self.client_attributes),
             server_attributes: parsed("server_attribute", &self.server_attributes),

@@ -2,6 +2,7 @@
 
 mod client;
 mod descriptor;
+pub(crate) mod event;
 pub(crate) mod include;
 mod messages;
 mod server;

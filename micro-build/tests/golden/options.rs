@@ -361,6 +361,57 @@ static __MICRO_Archive: ::micro_runtime::ServiceDescriptor = ::micro_runtime::Se
     .description("Is no longer run.")
     .file_descriptor_set(::core::include_bytes!("golden.options.v1.fds.bin"));
 const _: () = ::micro_runtime::codegen::written_by("0.1.0");
+#[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+impl ::micro_runtime::Event for Order {
+    const DESCRIPTOR: &'static ::micro_runtime::EventDescriptor = &::micro_runtime::EventDescriptor::new(
+        "golden.options.v1.Order",
+        "evt.orders.{id}",
+        &[::micro_runtime::EventField::new("id")],
+    );
+    type Filter = OrderFilter;
+    fn write_subject(&self, subject: &mut ::micro_runtime::codegen::SubjectWriter<'_>) {
+        subject.literal("evt.orders.");
+        subject.text(0, &self.id);
+    }
+}
+/// Picks `Order` events by the fields in their subjects, `evt.orders.{id}`; what is not set is left open.
+#[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+#[derive(::core::clone::Clone, ::core::fmt::Debug)]
+#[must_use]
+pub struct OrderFilter(::micro_runtime::codegen::Fixed);
+#[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+impl OrderFilter {
+    /// Leaves every field open.
+    pub fn new() -> Self {
+        Self(
+            ::micro_runtime::codegen::Fixed::new(
+                <Order as ::micro_runtime::Event>::DESCRIPTOR,
+            ),
+        )
+    }
+    /// Only events whose `id` is this.
+    pub fn id(mut self, value: impl ::core::convert::AsRef<str>) -> Self {
+        self.0.text(0, value.as_ref());
+        self
+    }
+}
+#[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+impl ::core::default::Default for OrderFilter {
+    fn default() -> Self {
+        Self(
+            ::micro_runtime::codegen::Fixed::new(
+                <Order as ::micro_runtime::Event>::DESCRIPTOR,
+            ),
+        )
+    }
+}
+#[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+impl ::micro_runtime::codegen::EventFilter for OrderFilter {
+    fn fixed(&self) -> &::micro_runtime::codegen::Fixed {
+        &self.0
+    }
+}
+const _: () = ::micro_runtime::codegen::written_by("0.1.0");
 #[doc(hidden)]
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 #[macro_export]

@@ -8,7 +8,7 @@ use crate::model::{Handler, Member, ServiceImpl};
 use crate::nearest::list;
 use crate::recognize::{is_async_trait, is_context, is_rewritten};
 use crate::roles::{meant, missing};
-use crate::table::Table;
+use crate::table::{Contract, Table};
 
 pub(super) fn no_async_trait(service: &ServiceImpl) -> Result<()> {
     const MESSAGE: &str = "remove `#[async_trait]`: the methods of a service are plain `async fn`";
@@ -26,13 +26,14 @@ pub(super) fn no_async_trait(service: &ServiceImpl) -> Result<()> {
     }
 }
 
-pub(super) fn only_methods(member: &Member, service: &ServiceImpl) -> Result<()> {
+pub(super) fn only_methods(member: &Member, service: &ServiceImpl, table: &Table) -> Result<()> {
     let message = match member {
         Member::Handler(_) | Member::Verbatim(_) => return Ok(()),
-        Member::Const(name, _) => is_no_rpc(name, service),
+        Member::Const(name, _) => is_no_rpc(name, service, table),
         Member::Type(name, _) => {
             format!(
-                "`{name}` is not an RPC of `{}`; move it out of the impl",
+                "`{name}` is not {} of `{}`; move it out of the impl",
+                one(table),
                 service.name()
             )
         }
@@ -49,7 +50,7 @@ pub(super) fn is_known(handler: &Handler, service: &ServiceImpl, table: &Table) 
     if table.rpc(name).is_some() {
         return Ok(());
     }
-    let unknown = format!("`{}` has no RPC `{name}`", service.name());
+    let unknown = format!("`{}` has no {} `{name}`", service.name(), table.noun());
     let message = match meant(handler, service, table) {
         Some(rpc) => format!("{unknown}; did you mean `{}` ({})?", rpc.method, rpc.place),
         None if takes_context(handler, table) => {
@@ -60,7 +61,7 @@ pub(super) fn is_known(handler: &Handler, service: &ServiceImpl, table: &Table) 
                 .collect();
             format!("{unknown} ({}); it has {}", table.place, list(&names))
         }
-        None => is_no_rpc(name, service),
+        None => is_no_rpc(name, service, table),
     };
     Err(Error::new_spanned(name, message))
 }
@@ -70,7 +71,11 @@ pub(super) fn is_complete(service: &ServiceImpl, table: &Table) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let what = if missing.len() == 1 { "an RPC" } else { "RPCs" };
+    let what = if missing.len() == 1 {
+        one(table)
+    } else {
+        "RPCs"
+    };
     let places = missing
         .iter()
         .map(|rpc| format!("`{}` ({})", rpc.method, rpc.place));
@@ -82,13 +87,22 @@ pub(super) fn is_complete(service: &ServiceImpl, table: &Table) -> Result<()> {
     Err(Error::new_spanned(&service.service, message))
 }
 
-fn is_no_rpc(name: &Ident, service: &ServiceImpl) -> String {
+/// A trait for events has one method, and its methods are no RPCs.
+fn one(table: &Table) -> &'static str {
+    match table.contract {
+        Contract::Service => "an RPC",
+        Contract::Subscriber => "a method",
+    }
+}
+
+fn is_no_rpc(name: &Ident, service: &ServiceImpl, table: &Table) -> String {
     let (generics, ty) = (
         shown(&service.header.generics),
         shown(&service.header.self_ty),
     );
     format!(
-        "`{name}` is not an RPC of `{}`; move it to `impl{generics} {ty} {{ … }}`",
+        "`{name}` is not {} of `{}`; move it to `impl{generics} {ty} {{ … }}`",
+        one(table),
         service.name()
     )
 }

@@ -16,6 +16,21 @@ pub(super) fn detaches_for_one_reply(handler: &Handler, rpc: &Rpc) -> Result<()>
     needs_one_reply(handler, rpc, &Setting::Detached)
 }
 
+/// How events are handled is said where they are subscribed to.
+pub(super) fn is_for_calls(handler: &Handler, rpc: &Rpc) -> Result<()> {
+    match handler.rpc.options.first() {
+        Some(option) if rpc.event.is_some() => Err(Error::new_spanned(
+            &option.name,
+            format!(
+                "`{}` is for calls; how events are handled is said at `Server::subscribe`, as in \
+                 `Subscription::queue(\"…\").concurrent(8)`",
+                option.name
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
 fn needs_one_reply(handler: &Handler, rpc: &Rpc, setting: &Setting) -> Result<()> {
     let mut options = handler.rpc.options.iter();
     match options.find(|option| option.setting == *setting && rpc.kind.streams_replies()) {

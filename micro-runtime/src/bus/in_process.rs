@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use async_nats::{HeaderMap, Message, StatusCode, Subject};
 use tokio::sync::mpsc;
@@ -155,6 +156,10 @@ impl Routes {
 impl Inlet {
     pub(crate) async fn next(&mut self) -> Option<Message> {
         self.receiver.recv().await
+    }
+
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.receiver.poll_recv(cx)
     }
 
     /// Takes nothing more; what has arrived can still be read.

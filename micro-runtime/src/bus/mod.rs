@@ -63,6 +63,7 @@ struct Nats {
 }
 
 /// A message to be published.
+#[derive(Clone)]
 pub(crate) struct Outgoing {
     pub(crate) subject: Subject,
     pub(crate) reply: Option<Subject>,

@@ -1,5 +1,7 @@
 //! `Subscription`: what a server reads its requests from, and how it ends without losing one.
 
+use std::task::{Context, Poll};
+
 use async_nats::{Message, Subscriber};
 use futures_util::StreamExt as _;
 
@@ -16,6 +18,13 @@ impl Subscription {
         match self {
             Self::Nats(subscriber) => subscriber.next().await,
             Self::InProcess(inlet) => inlet.next().await,
+        }
+    }
+
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        match self {
+            Self::Nats(subscriber) => subscriber.poll_next_unpin(cx),
+            Self::InProcess(inlet) => inlet.poll_next(cx),
         }
     }
 

@@ -109,6 +109,26 @@ pub(crate) fn dropped(name: &'static str) {
     counter!("rpc.server.dropped", "name" => name).increment(1);
 }
 
+/// The connection has taken an event.
+pub(crate) fn published(name: &'static str) {
+    counter!("event.published", "event" => name).increment(1);
+}
+
+/// An event has come in.
+pub(crate) fn event_received(name: &'static str) {
+    counter!("event.received", "event" => name).increment(1);
+}
+
+/// An event could not be decoded, or its handler failed.
+pub(crate) fn event_failed(name: &'static str, code: Code) {
+    counter!("event.errors", "event" => name, "code" => code.name()).increment(1);
+}
+
+/// An event was dropped, since too many waited.
+pub(crate) fn event_dropped(name: &'static str) {
+    counter!("event.dropped", "event" => name).increment(1);
+}
+
 /// The connection to NATS is back.
 pub(crate) fn reconnected() {
     counter!("nats.client.reconnects").increment(1);

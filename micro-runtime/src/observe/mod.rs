@@ -17,7 +17,9 @@ use crate::descriptor::MethodDescriptor;
 use crate::status::Code;
 
 use meter::Meter;
-pub(crate) use meter::{Meters, dropped, reconnected};
+pub(crate) use meter::{
+    Meters, dropped, event_dropped, event_failed, event_received, published, reconnected,
+};
 pub(crate) use trace::{extract, inject};
 
 /// `rpc.system`: who carries the call.
@@ -122,6 +124,28 @@ impl ServerCall {
         record_end(&self.span, failure);
         self.meter.end(failure);
     }
+}
+
+/// One event that leaves; `name` is its message.
+pub(crate) fn publish_span(name: &'static str, subject: &str) -> Span {
+    tracing::info_span!(
+        "publish",
+        otel.name = name,
+        otel.kind = "producer",
+        messaging.system = "nats",
+        messaging.destination.name = subject,
+    )
+}
+
+/// One event that a handler takes.
+pub(crate) fn event_span(name: &'static str, subject: &str) -> Span {
+    tracing::info_span!(
+        "event",
+        otel.name = name,
+        otel.kind = "consumer",
+        messaging.system = "nats",
+        messaging.destination.name = subject,
+    )
 }
 
 fn record_end(span: &Span, failure: Option<Code>) {

@@ -37,4 +37,12 @@ impl Meter {
 
 pub(crate) fn dropped(_: &'static str) {}
 
+pub(crate) fn published(_: &'static str) {}
+
+pub(crate) fn event_received(_: &'static str) {}
+
+pub(crate) fn event_failed(_: &'static str, _: Code) {}
+
+pub(crate) fn event_dropped(_: &'static str) {}
+
 pub(crate) fn reconnected() {}

@@ -36,6 +36,7 @@ use crate::serve::stream::StreamCall;
 use crate::stats::MethodStats;
 use crate::status::{Code, Reason, Status};
 use crate::stream::{Open, StreamOptions};
+use crate::subscriber::EventTarget;
 use crate::wire;
 
 /// What all endpoints of one running server share.
@@ -73,6 +74,7 @@ pub(crate) enum Target {
     Instance(Instance),
     All(All),
     Desk(Arc<Desk>, Ask),
+    Events(EventTarget),
 }
 
 pub(crate) use all::All;
@@ -161,6 +163,7 @@ impl Target {
             Self::Instance(instance) => instance.dispatch(message).await,
             Self::All(all) => all.dispatch(message).await,
             Self::Desk(desk, ask) => desk.dispatch(*ask, message).await,
+            Self::Events(events) => events.take(message),
         }
     }
 }

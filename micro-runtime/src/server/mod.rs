@@ -3,6 +3,7 @@
 mod front;
 mod running;
 mod start;
+mod subscriptions;
 
 use std::fmt;
 use std::future::Future;
@@ -16,11 +17,13 @@ use crate::discovery::names;
 use crate::endpoint::Endpoint;
 use crate::endpoint::Service;
 use crate::error::Error;
+use crate::event::Event;
 use crate::health::Checks;
 use crate::middleware::{Layered, Layers, Next};
 use crate::options::{ServiceOptions, Timeouts};
 use crate::status::Status;
 use crate::stream::StreamOptions;
+use crate::subscriber::{EventHandler, EventSource, Source, Subscriber};
 
 pub use running::RunningServer;
 
@@ -30,7 +33,7 @@ const MAX_IN_FLIGHT: usize = 16 * 1024;
 const MAX_STREAMS: usize = 4 * 1024;
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Services to be served on a bus.
+/// Services and subscribers to be served on a bus.
 ///
 /// # Examples
 ///
@@ -43,6 +46,7 @@ const GRACE: Duration = Duration::from_secs(30);
 pub struct Server {
     bus: Bus,
     services: Vec<Registration>,
+    sources: Vec<Source>,
     settings: Settings,
 }
 
@@ -71,6 +75,7 @@ impl Server {
         Self {
             bus: bus.clone(),
             services: Vec::new(),
+            sources: Vec::new(),
             settings: Settings {
                 max_in_flight: MAX_IN_FLIGHT,
                 max_streams: MAX_STREAMS,
@@ -102,6 +107,29 @@ impl Server {
             endpoints: service.endpoints(),
             options,
         });
+        self
+    }
+
+    /// Handles events of one kind, as `source` says: [`Subscription`](crate::Subscription) takes them
+    /// as they are published, at most once; with the feature `jetstream`, `Durable` takes them from a
+    /// stream, at least once.
+    ///
+    /// # Examples
+    ///
+    /// ```ignore
+    /// let server = Server::new(&bus)
+    ///     .subscribe::<Trade>(recorder, Subscription::queue("recorder"))
+    ///     .start()
+    ///     .await?;
+    /// println!("{:?}", server.events());
+    /// ```
+    pub fn subscribe<E: Event>(
+        mut self,
+        subscriber: impl Subscriber<E>,
+        source: impl EventSource<E>,
+    ) -> Self {
+        let handler = EventHandler::new::<E>(subscriber);
+        self.sources.push(source.bind(handler));
         self
     }
 
@@ -265,6 +293,7 @@ impl fmt::Debug for Server {
         f.debug_struct("Server")
             .field("bus", &self.bus)
             .field("services", &services.collect::<Vec<_>>())
+            .field("subscriptions", &self.sources.len())
             .finish_non_exhaustive()
     }
 }

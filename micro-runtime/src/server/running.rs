@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::bus::Subscription;
 use crate::discovery::records::{Info, Stats};
@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind};
 use crate::serve;
 use crate::serve::{Desk, Phase, Shared, Target};
 use crate::server::start::Watched;
+use crate::subscriber::{EventCounters, EventStats};
 
 /// How long calls may take to answer `UNAVAILABLE` once the grace period is over.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -29,6 +30,7 @@ pub struct RunningServer {
     task: JoinHandle<Result<(), Error>>,
     instances: Vec<String>,
     desks: Vec<Arc<Desk>>,
+    events: Vec<Arc<EventCounters>>,
 }
 
 /// The loops of a running server, and the way to end them.
@@ -41,6 +43,8 @@ pub(super) struct Stopper {
     stopped: mpsc::UnboundedReceiver<()>,
     desks: Vec<Arc<Desk>>,
     grace: Duration,
+    /// Tells what takes events from elsewhere that the server stops, and that it is gone.
+    sources: DropGuard,
 }
 
 impl RunningServer {
@@ -49,6 +53,7 @@ impl RunningServer {
         violations: Option<broadcast::Receiver<String>>,
         watched: Watched,
         desks: Vec<Arc<Desk>>,
+        events: Vec<Arc<EventCounters>>,
     ) -> Self {
         let stop = CancellationToken::new();
         let task = tokio::spawn(watch_over(stopper, violations, watched, stop.clone()));
@@ -58,6 +63,7 @@ impl RunningServer {
             task,
             instances,
             desks,
+            events,
         }
     }
 
@@ -85,8 +91,15 @@ impl RunningServer {
         self.desks.iter().for_each(|desk| desk.reset());
     }
 
-    /// Stops without losing a call: takes nothing new, finishes what was accepted, and returns when
-    /// the last reply has reached NATS.
+    /// What has become of the events so far, one entry per [`subscribe`](crate::Server::subscribe) in
+    /// the order in which they were added.
+    #[must_use]
+    pub fn events(&self) -> Vec<EventStats> {
+        self.events.iter().map(|events| events.stats()).collect()
+    }
+
+    /// Stops without losing a call or an event: takes nothing new, finishes what was accepted, and returns
+    /// when the last reply has reached NATS.
     ///
     /// # Errors
     ///
@@ -156,6 +169,7 @@ impl Stopper {
         loops: Vec<(Subscription, Target)>,
         desks: Vec<Arc<Desk>>,
         grace: Duration,
+        sources: DropGuard,
     ) -> Self {
         let (phase, receiver) = watch::channel(Phase::Serving);
         let (sender, stopped) = mpsc::unbounded_channel();
@@ -164,7 +178,9 @@ impl Stopper {
         for (subscription, target) in loops {
             let tasks = match target {
                 Target::Instance(_) => &mut instance_tasks,
-                Target::Endpoint(_) | Target::All(_) | Target::Desk(..) => &mut tasks,
+                Target::Endpoint(_) | Target::All(_) | Target::Desk(..) | Target::Events(_) => {
+                    &mut tasks
+                }
             };
             tasks.spawn(serve::run(
                 subscription,
@@ -181,6 +197,7 @@ impl Stopper {
             stopped,
             desks,
             grace,
+            sources,
         }
     }
 
@@ -188,6 +205,7 @@ impl Stopper {
     /// replies reach NATS. The order is what makes it lossless.
     async fn stop(mut self) -> Result<(), Error> {
         join_all(self.desks.iter().map(|desk| desk.leave())).await;
+        drop(self.sources);
         let _ = self.phase.send(Phase::Stopping);
         for _ in 0..self.loops.len() + self.instance_loops.len() {
             if self.stopped.recv().await.is_none() {

@@ -24,6 +24,7 @@ use crate::serve::{Ask, Desk, Endpoint, Gate, Home, Shared, Target, layered};
 use crate::server::front;
 use crate::server::front::Front;
 use crate::server::running::{RunningServer, Stopper};
+use crate::server::subscriptions::Subscriptions;
 use crate::server::{Registration, Server};
 use crate::stats::MethodStats;
 use crate::subject;
@@ -52,6 +53,7 @@ pub(super) async fn start(server: Server) -> Result<RunningServer, Error> {
     let Server {
         bus,
         services,
+        sources,
         settings,
     } = server;
     let connection = Arc::clone(bus.connection());
@@ -82,6 +84,7 @@ pub(super) async fn start(server: Server) -> Result<RunningServer, Error> {
         desks.push(plan(&world, service, &mut plans)?);
     }
     check_subjects(&plans)?;
+    let subscriptions = Subscriptions::plan(sources, &world.bus, &shared, &mut plans)?;
 
     let mut violations = connection.violations();
     let subjects = plans.iter().map(|plan| plan.subject.clone());
@@ -97,11 +100,15 @@ pub(super) async fn start(server: Server) -> Result<RunningServer, Error> {
         loops.push((subscription, plan.target));
     }
     confirm(&connection, violations.as_mut(), &watched).await?;
-    let stopper = Stopper::spawn(shared, loops, desks.clone(), grace);
+    let subscriptions = subscriptions.start().await?;
+    let stopper = Stopper::spawn(shared, loops, desks.clone(), grace, subscriptions.stop);
     for desk in &desks {
         desk.tell(EventKind::Started).await;
     }
-    Ok(RunningServer::new(stopper, violations, watched, desks))
+    let counters = subscriptions.counters;
+    Ok(RunningServer::new(
+        stopper, violations, watched, desks, counters,
+    ))
 }
 
 /// The subscriptions of one service: one per method, and those of the instance.
@@ -219,7 +226,7 @@ fn check_methods(service: &ServiceDescriptor, options: &ServiceOptions) -> Resul
     }
 }
 
-fn check_token(what: &str, token: &str) -> Result<(), Error> {
+pub(super) fn check_token(what: &str, token: &str) -> Result<(), Error> {
     let flaw = subject::literal_flaw(token)
         .or_else(|| token.contains('.').then_some("it has more than one token"));
     match flaw {

@@ -1,0 +1,259 @@
+//! `Publish`: one event, or bytes, on its way to whoever listens now.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+
+use async_nats::Subject;
+use bytes::Bytes;
+
+use crate::bus::{Bus, Connection, Outgoing, PublishError};
+use crate::context::Context;
+use crate::event;
+use crate::event::Event;
+use crate::metadata::Metadata;
+use crate::observe;
+use crate::status::{Code, Reason, Status};
+use crate::subject;
+use crate::wire;
+
+/// An event to be published. It leaves when this is awaited.
+///
+/// # Examples
+///
+/// ```ignore
+/// bus.publish(&trade).header("source", "replay").await?;
+/// ```
+#[must_use = "an event is published when it is awaited"]
+pub struct Publish {
+    connection: Arc<Connection>,
+    /// What is published, for messages.
+    name: &'static str,
+    /// The event's subject and bytes, or why it has none.
+    event: Result<(Subject, Bytes), Status>,
+    /// Metadata, or why it cannot be sent.
+    metadata: Result<Metadata, Status>,
+    parent: Option<Context>,
+}
+
+/// The end of a [`Publish`]: the connection has taken the event.
+#[must_use = "an event is published when it is awaited"]
+pub struct PublishFuture(State);
+
+enum State {
+    Ready(Publish),
+    Sending(&'static str, usize, Sending),
+    Done,
+}
+
+type Sending = Pin<Box<dyn Future<Output = Result<(), PublishError>> + Send>>;
+
+/// What [`Bus::publish_raw`] publishes, for messages.
+const RAW: &str = "raw bytes";
+
+impl Bus {
+    /// Publishes an event to everybody who is subscribed now: at most once, and nobody may be there.
+    ///
+    /// When it returns the connection has taken the event, and sends it in the order in which this
+    /// was called. Nothing confirms that it arrived: a lost connection loses what it had taken.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` as [`Event::subject`] and [`Metadata::append`], `RESOURCE_EXHAUSTED` for
+    /// what does not fit into one NATS message, `UNAVAILABLE` when the connection is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```ignore
+    /// bus.publish(&Trade { venue: "kraken".into(), price: 1.5, ..Trade::default() }).await?;
+    /// ```
+    pub fn publish<E: Event>(&self, event: &E) -> Publish {
+        let outgoing = self
+            .event_subject(event)
+            .map(|subject| (subject, wire::encode(event)));
+        self.publish_as(E::DESCRIPTOR.full_name, outgoing)
+    }
+
+    /// Publishes bytes under a subject, behind the prefix of the bus: for what is no protobuf.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` for a subject with an empty token, white space or a wildcard; the others as
+    /// [`publish`](Self::publish).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn run() -> Result<(), micro_runtime::Status> {
+    /// let bus = micro_runtime::Bus::in_process();
+    /// bus.publish_raw("evt.audit.login", "ada").await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn publish_raw(&self, subject: impl AsRef<str>, payload: impl Into<Bytes>) -> Publish {
+        let subject = subject.as_ref();
+        let outgoing = match subject::raw_flaw(subject, false) {
+            None => Ok((self.subject(subject), payload.into())),
+            Some(flaw) => Err(Status::invalid_argument(format!(
+                "nothing can be published to `{}`: {flaw}",
+                subject.escape_debug()
+            ))),
+        };
+        self.publish_as(RAW, outgoing)
+    }
+
+    /// The subject of an event on this bus. Costs no allocation, but where the thread's buffer is full.
+    pub(crate) fn event_subject<E: Event>(&self, event: &E) -> Result<Subject, Status> {
+        if E::DESCRIPTOR.fields.is_empty() && self.prefix().is_none() {
+            return Ok(Subject::from_static(E::DESCRIPTOR.template));
+        }
+        let bytes = wire::with_shared_buffer(|buffer| {
+            event::write(event, self.prefix(), buffer)?;
+            Ok::<Bytes, Status>(buffer.split().freeze())
+        })?;
+        Subject::from_utf8(bytes).map_err(|error| {
+            let name = E::DESCRIPTOR.full_name;
+            Status::internal(format!("the subject of {name} is no text")).with_source(error)
+        })
+    }
+
+    fn publish_as(&self, name: &'static str, event: Result<(Subject, Bytes), Status>) -> Publish {
+        Publish {
+            connection: Arc::clone(self.connection()),
+            name,
+            event,
+            metadata: Ok(Metadata::new()),
+            parent: None,
+        }
+    }
+}
+
+impl Publish {
+    /// Adds a header. What is wrong with it is the error of the whole; see [`Metadata::append`].
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        if let Ok(metadata) = &mut self.metadata
+            && let Err(status) = metadata.append(name, value)
+        {
+            self.metadata = Err(status);
+        }
+        self
+    }
+
+    /// Puts the event into the trace of the call or event that `ctx` belongs to.
+    pub fn within(mut self, ctx: &Context) -> Self {
+        self.parent = Some(ctx.clone());
+        self
+    }
+
+    fn outgoing(&mut self) -> Result<Outgoing, Status> {
+        let unusable = || Err(Status::internal("a publish was polled after its end"));
+        let (subject, payload) = std::mem::replace(&mut self.event, unusable())?;
+        let mut headers = None;
+        match &self.metadata {
+            Ok(metadata) => wire::encode_metadata(&mut headers, metadata),
+            Err(status) => return Err(status.clone()),
+        }
+        if let Some(parent) = &self.parent {
+            wire::forward_trace(&mut headers, parent.trace());
+        }
+        // A trace of our own goes on from here, and so stands in for the parent's.
+        observe::inject(&observe::publish_span(self.name, &subject), &mut headers);
+        Ok(Outgoing {
+            subject,
+            reply: None,
+            headers,
+            payload,
+        })
+    }
+
+    /// Hands the event over. On the usual path the connection's queue takes it at once; only where
+    /// it is full does a boxed future wait for room.
+    fn send(mut self, cx: &mut TaskContext<'_>) -> Result<Option<State>, Status> {
+        let outgoing = self.outgoing()?;
+        let length = outgoing.payload.len();
+        let Self {
+            connection, name, ..
+        } = self;
+        let again = outgoing.clone();
+        match pin!(connection.publish(outgoing)).poll(cx) {
+            Poll::Ready(Ok(())) => {
+                observe::published(name);
+                return Ok(None);
+            }
+            Poll::Ready(Err(error)) => return Err(not_sent(name, length, error)),
+            Poll::Pending => {}
+        }
+        let sending = Box::pin(async move { connection.publish(again).await });
+        Ok(Some(State::Sending(name, length, sending)))
+    }
+}
+
+impl IntoFuture for Publish {
+    type Output = Result<(), Status>;
+    type IntoFuture = PublishFuture;
+
+    fn into_future(self) -> PublishFuture {
+        PublishFuture(State::Ready(self))
+    }
+}
+
+impl Future for PublishFuture {
+    type Output = Result<(), Status>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        loop {
+            match std::mem::replace(&mut self.0, State::Done) {
+                State::Ready(publish) => match publish.send(cx)? {
+                    Some(sending) => self.0 = sending,
+                    None => return Poll::Ready(Ok(())),
+                },
+                State::Sending(name, length, mut sending) => {
+                    let Poll::Ready(sent) = sending.as_mut().poll(cx) else {
+                        self.0 = State::Sending(name, length, sending);
+                        return Poll::Pending;
+                    };
+                    sent.map_err(|error| not_sent(name, length, error))?;
+                    observe::published(name);
+                    return Poll::Ready(Ok(()));
+                }
+                State::Done => return Poll::Pending,
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Publish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let subject = self.event.as_ref().map(|(subject, _)| subject.as_str());
+        f.debug_struct("Publish")
+            .field("name", &self.name)
+            .field("subject", &subject)
+            .field("metadata", &self.metadata)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for PublishFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PublishFuture").finish_non_exhaustive()
+    }
+}
+
+fn not_sent(name: &str, length: usize, error: PublishError) -> Status {
+    match error {
+        PublishError::TooLarge { max } => Status::from_runtime(
+            Code::ResourceExhausted,
+            Reason::TooLarge,
+            format!(
+                "{name} takes {length} bytes, which does not fit into one NATS message of {max} bytes with its headers"
+            ),
+        ),
+        PublishError::Failed(error) => Status::from_runtime(
+            Code::Unavailable,
+            Reason::Disconnected,
+            format!("{name} could not be published"),
+        )
+        .with_source(error),
+    }
+}

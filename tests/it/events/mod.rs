@@ -1,0 +1,4 @@
+//! Core events, seen by their users, on both carriers.
+
+mod handlers;
+mod streams;

@@ -1,0 +1,230 @@
+//! Events as typed streams, and as bytes.
+
+use micro_runtime::{Code, Event as _, EventFilter as _};
+use micro_tests::market::{Closed, ClosedFilter, Order, OrderFilter, Side, Trade, TradeFilter};
+
+use crate::carriers::{World, on_both_carriers};
+
+on_both_carriers! {
+    a_filter_takes_the_events_with_its_fields
+    hostile_values_reach_who_asks_for_them
+    every_type_of_field_can_be_filtered_by
+    what_cannot_be_decoded_is_an_item_and_not_the_end
+    headers_and_subject_come_along
+    a_queue_shares_a_stream
+    a_drained_stream_reads_what_had_arrived
+    bytes_travel_as_they_are
+    an_event_without_fields_has_one_subject
+}
+
+pub(crate) fn trade(venue: &str, symbol: &str, number: u64) -> Trade {
+    Trade {
+        venue: venue.into(),
+        symbol: symbol.into(),
+        number,
+        price: 1.5,
+    }
+}
+
+async fn a_filter_takes_the_events_with_its_fields(world: World) {
+    let bus = world.another_bus().await;
+    let mut all = bus.subscribe::<Trade>(TradeFilter::new()).await.unwrap();
+    let kraken = TradeFilter::new().venue("kraken");
+    let mut kraken = bus.subscribe::<Trade>(kraken).await.unwrap();
+    let eur = TradeFilter::new().symbol("EUR");
+    let mut eur = bus.subscribe::<Trade>(eur).await.unwrap();
+    for (number, venue, symbol) in [
+        (1, "kraken", "BTC"),
+        (2, "lmax", "EUR"),
+        (3, "kraken", "EUR"),
+    ] {
+        let event = trade(venue, symbol, number);
+        world.bus.publish(&event).await.unwrap();
+    }
+    for (stream, expected) in [
+        (&mut all, &[1, 2, 3][..]),
+        (&mut kraken, &[1, 3]),
+        (&mut eur, &[2, 3]),
+    ] {
+        for number in expected {
+            assert_eq!(stream.next().await.unwrap().unwrap().number, *number);
+        }
+    }
+}
+
+async fn hostile_values_reach_who_asks_for_them(world: World) {
+    let bus = world.another_bus().await;
+    let values = [
+        "a.b",
+        "*",
+        ">",
+        " ",
+        "",
+        "%",
+        "a\r\nPUB x 1",
+        "東京",
+        "_INBOX",
+        "$SRV.PING",
+        "💥",
+    ];
+    let mut all = bus.subscribe::<Trade>(TradeFilter::new()).await.unwrap();
+    for (number, value) in (0..).zip(values) {
+        let filter = TradeFilter::new().venue(value).symbol(value);
+        let mut one = bus.subscribe::<Trade>(filter).await.unwrap();
+        world.bus.publish(&trade("other", value, 99)).await.unwrap();
+        let event = trade(value, value, number);
+        world.bus.publish(&event).await.unwrap();
+        assert_eq!(one.next().await.unwrap().unwrap(), event, "{value:?}");
+        assert_eq!(all.next().await.unwrap().unwrap().number, 99);
+        let (ctx, seen) = all.next_with_context().await.unwrap().unwrap();
+        assert_eq!(seen, event);
+        let subject = ctx.subject().unwrap();
+        assert_eq!(subject, event.subject().unwrap());
+        let fields = ctx.event().unwrap().parse(subject).unwrap();
+        assert_eq!(fields, [value, value]);
+    }
+    let long = trade(&"x".repeat(129), "", 0);
+    let status = world.bus.publish(&long).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(status.message().contains("`venue`"), "{status}");
+    let filter = TradeFilter::new().venue("x".repeat(129));
+    let error = bus.subscribe::<Trade>(filter).await.unwrap_err();
+    assert!(error.to_string().contains("market.v1.Trade"), "{error}");
+}
+
+async fn every_type_of_field_can_be_filtered_by(world: World) {
+    let filter = OrderFilter::new().side(Side::Sell).id(-7).is_open(true);
+    assert_eq!(filter.subject().unwrap(), "evt.market.order.SELL.-7.true.*");
+    let mut orders = world.bus.subscribe::<Order>(filter).await.unwrap();
+    let order = |side: Side, note: Option<&str>| Order {
+        side: side.into(),
+        id: -7,
+        is_open: true,
+        note: note.map(str::to_owned),
+    };
+    world.bus.publish(&order(Side::Buy, None)).await.unwrap();
+    world.bus.publish(&order(Side::Sell, None)).await.unwrap();
+    assert_eq!(
+        orders.next().await.unwrap().unwrap(),
+        order(Side::Sell, None)
+    );
+    assert_eq!(
+        order(Side::Buy, None).subject().unwrap(),
+        "evt.market.order.BUY.-7.true.%"
+    );
+    let unnamed = Order {
+        side: 9,
+        ..order(Side::Buy, None)
+    };
+    let status = world.bus.publish(&unnamed).await.unwrap_err();
+    assert!(status.message().contains("`side`"), "{status}");
+}
+
+async fn what_cannot_be_decoded_is_an_item_and_not_the_end(world: World) {
+    let mut trades = world
+        .bus
+        .subscribe::<Trade>(TradeFilter::new())
+        .await
+        .unwrap();
+    world
+        .bus
+        .publish_raw("evt.market.trade.a.b", &b"\xff"[..])
+        .await
+        .unwrap();
+    world.bus.publish(&trade("a", "b", 1)).await.unwrap();
+    let status = trades.next().await.unwrap().unwrap_err();
+    assert!(
+        status.message().contains("is not a market.v1.Trade"),
+        "{status}"
+    );
+    assert_eq!(trades.next().await.unwrap().unwrap().number, 1);
+    assert_eq!(trades.undecodable(), 1);
+}
+
+async fn headers_and_subject_come_along(world: World) {
+    let bus = world.bus.clone().with_prefix("staging").unwrap();
+    let mut trades = bus.subscribe::<Trade>(TradeFilter::new()).await.unwrap();
+    bus.publish(&trade("a", "b", 1))
+        .header("source", "replay")
+        .await
+        .unwrap();
+    let (ctx, event) = trades.next_with_context().await.unwrap().unwrap();
+    assert_eq!((ctx.header("source"), event.number), (Some("replay"), 1));
+    assert_eq!(ctx.subject(), Some("evt.market.trade.a.b"));
+    let refused = bus
+        .publish(&trade("a", "b", 1))
+        .header("micro-x", "1")
+        .await;
+    assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
+}
+
+async fn a_queue_shares_a_stream(world: World) {
+    let mut members = Vec::new();
+    for _ in 0..2 {
+        let bus = world.another_bus().await;
+        let member = bus.subscribe::<Trade>(TradeFilter::new()).queue("q").await;
+        members.push(member.unwrap());
+    }
+    for number in 0..100 {
+        world.bus.publish(&trade("a", "b", number)).await.unwrap();
+    }
+    // What follows arrives behind the others, whoever gets it.
+    let mut seen = Vec::new();
+    for member in &mut members {
+        member.drain().await.unwrap();
+        while let Some(event) = member.next().await {
+            seen.push(event.unwrap().number);
+        }
+    }
+    seen.sort_unstable();
+    assert!(seen.len() <= 100);
+    seen.dedup();
+    assert!(!seen.is_empty());
+}
+
+async fn a_drained_stream_reads_what_had_arrived(world: World) {
+    let mut trades = world
+        .bus
+        .subscribe::<Trade>(TradeFilter::new())
+        .await
+        .unwrap();
+    for number in 0..1000 {
+        world.bus.publish(&trade("a", "b", number)).await.unwrap();
+    }
+    trades.drain().await.unwrap();
+    for number in 0..1000 {
+        assert_eq!(trades.next().await.unwrap().unwrap().number, number);
+    }
+    assert!(trades.next().await.is_none());
+}
+
+async fn bytes_travel_as_they_are(world: World) {
+    let mut all = world.bus.subscribe_raw("evt.*.login").await.unwrap();
+    let publish = world
+        .bus
+        .publish_raw("evt.audit.login", "ada")
+        .header("k", "v");
+    publish.await.unwrap();
+    let event = all.next().await.unwrap();
+    assert_eq!(&event.payload[..], b"ada");
+    assert_eq!(event.context.subject(), Some("evt.audit.login"));
+    assert_eq!(event.context.header("k"), Some("v"));
+    for wrong in ["", "a..b", "a b", "a.*", "a.>", "a\r\n"] {
+        let status = world.bus.publish_raw(wrong, "").await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{wrong:?}");
+    }
+    for wrong in ["", "a..b", "a b", ">.a"] {
+        world.bus.subscribe_raw(wrong).await.unwrap_err();
+    }
+}
+
+async fn an_event_without_fields_has_one_subject(world: World) {
+    let mut closed = world
+        .bus
+        .subscribe::<Closed>(ClosedFilter::new())
+        .await
+        .unwrap();
+    world.bus.publish(&Closed { number: 7 }).await.unwrap();
+    assert_eq!(closed.next().await.unwrap().unwrap().number, 7);
+    assert_eq!(Closed::default().subject().unwrap(), "evt.market.closed");
+}
