@@ -211,6 +211,10 @@ impl End for Layered {
 
 /// Starts a server-streaming call; generated clients use it.
 #[doc(hidden)]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "takes what the client's method takes"
+)]
 pub fn server_streaming<Req, Rep>(
     client: &Client,
     method: usize,

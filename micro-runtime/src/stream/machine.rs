@@ -11,6 +11,7 @@ use crate::stream::options::{Limits, Sums};
 use crate::stream::peer::Peer;
 use crate::stream::receiving::{Receiving, bad_frame};
 use crate::stream::sending::Sending;
+use crate::wire::RpcStatus;
 
 /// One end of a stream.
 #[derive(Debug)]
@@ -209,10 +210,7 @@ impl Machine {
         let control = &mut frame.control;
         if control.has(frame::RESET) {
             self.trailers = control.take_metadata();
-            let status = control
-                .status
-                .take()
-                .and_then(|status| status.into_status());
+            let status = control.status.take().and_then(RpcStatus::into_status);
             self.fail(status.unwrap_or_else(|| dropped("the peer ended the stream")));
             return Ok(());
         }
@@ -259,7 +257,7 @@ impl Machine {
         }
         self.receiving.take_in(frame)?;
         if ends && self.is_client() {
-            let failure = status.and_then(|status| status.into_status());
+            let failure = status.and_then(RpcStatus::into_status);
             self.end = Some(failure.map_or(Ok(()), Err));
             self.sending.clear();
             self.is_done = true;
