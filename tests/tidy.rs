@@ -30,7 +30,7 @@ const CRATES: Crates = &[
     ]),
     ("micro-runtime", &[
         &["descriptor", "error", "pace", "percent", "subject", "sync"],
-        &["status"],
+        &["delivery", "status"],
         &["event", "metadata", "mux", "observe", "retry"],
         &["bus", "context", "wire"],
         &["middleware", "stream"],
@@ -39,7 +39,7 @@ const CRATES: Crates = &[
         &["opening", "subscriber"],
         &["exchange", "streaming_call"],
         &["call", "endpoint"],
-        &["codegen", "serve"],
+        &["codegen", "jetstream", "serve"],
         &["server"],
     ]),
 ];

@@ -33,11 +33,13 @@
 //! | call | [`Bus::client`], [`ClientOptions`], [`UnaryCall`] |
 //! | stream | [`Streaming`], [`Sender`], [`ClientStream`], [`ReplyStream`], [`StreamOptions`] |
 //! | publish events, and subscribe | [`Event`], [`Bus::publish`], [`Bus::subscribe`], [`Server::subscribe`] with a [`Subscriber`] and a [`Subscription`] |
+//! | store events, and lose none (feature `jetstream`) | `EventStream`, `Bus::publish_durable`, `Durable`, `BatchSubscriber`, `Bus::replay` |
 //! | fail, and see why something failed | [`Status`], [`Code`], [`Reason`], [`details`] |
 //! | put something around calls | [`middleware`] |
 //!
 //! | feature | brings |
 //! |---|---|
+//! | `jetstream` | durable events: streams, acknowledged publishing, consumers, replay |
 //! | `metrics` | counts of calls, errors, time, calls in flight, retries, events, through the `metrics` crate |
 //! | `opentelemetry` | `traceparent` for sampled spans, and the caller's span as parent |
 
@@ -45,12 +47,16 @@ mod bus;
 mod call;
 mod client;
 mod context;
+#[cfg(feature = "jetstream")]
+mod delivery;
 mod descriptor;
 mod endpoint;
 mod error;
 mod event;
 mod events;
 mod exchange;
+#[cfg(feature = "jetstream")]
+mod jetstream;
 mod metadata;
 pub mod middleware;
 mod mux;
@@ -86,11 +92,18 @@ pub use bus::Bus;
 pub use call::{Answer, AnswerFuture, UnaryCall, UnaryFuture};
 pub use client::ClientOptions;
 pub use context::Context;
+#[cfg(feature = "jetstream")]
+pub use delivery::Delivery;
 pub use descriptor::{Idempotency, MethodDescriptor, MethodKind, ServiceDescriptor};
 pub use endpoint::Service;
 pub use error::{Error, ErrorKind};
 pub use event::{Event, EventDescriptor, EventField, EventFilter};
 pub use events::{Events, RawEvent, RawEvents, Subscribe};
+#[cfg(feature = "jetstream")]
+pub use jetstream::{
+    BatchSubscriber, Delivered, Durable, DurablePublish, DurablePublishFuture, DurablePublisher,
+    EventStream, OpenReplay, Pending, PublishAck, Replay, ReplayFuture, Retention, Start,
+};
 pub use metadata::Metadata;
 pub use options::ServiceOptions;
 pub use publish::{Publish, PublishFuture};

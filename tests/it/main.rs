@@ -5,6 +5,7 @@ mod behavior;
 mod by_hand;
 mod carriers;
 mod crash;
+mod durable;
 mod events;
 mod faults;
 mod permissions;

@@ -16,6 +16,10 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::Service;
 use crate::error::Error;
 use crate::event::Event;
+#[cfg(feature = "jetstream")]
+use crate::jetstream;
+#[cfg(feature = "jetstream")]
+use crate::jetstream::{BatchSubscriber, Durable, EventStream};
 use crate::middleware::{Layered, Layers, Next};
 use crate::options::{ServiceOptions, Timeouts};
 use crate::stream::StreamOptions;
@@ -43,6 +47,8 @@ pub struct Server {
     bus: Bus,
     services: Vec<Registration>,
     sources: Vec<Source>,
+    #[cfg(feature = "jetstream")]
+    streams: Vec<EventStream>,
     settings: Settings,
 }
 
@@ -69,6 +75,8 @@ impl Server {
             bus: bus.clone(),
             services: Vec::new(),
             sources: Vec::new(),
+            #[cfg(feature = "jetstream")]
+            streams: Vec::new(),
             settings: Settings {
                 max_in_flight: MAX_IN_FLIGHT,
                 max_streams: MAX_STREAMS,
@@ -120,6 +128,26 @@ impl Server {
     ) -> Self {
         let handler = EventHandler::new::<E>(subscriber);
         self.sources.push(source.bind(handler));
+        self
+    }
+
+    /// Handles durable events of one kind many at a time, as in one transaction: they are
+    /// acknowledged together after the handler succeeded.
+    #[cfg(feature = "jetstream")]
+    pub fn subscribe_batch<E: Event>(
+        mut self,
+        subscriber: impl BatchSubscriber<E>,
+        durable: Durable,
+    ) -> Self {
+        self.sources.push(jetstream::batches(subscriber, durable));
+        self
+    }
+
+    /// Declares a stream, which is created or checked before anything else starts. See
+    /// [`Bus::declare`].
+    #[cfg(feature = "jetstream")]
+    pub fn stream(mut self, stream: EventStream) -> Self {
+        self.streams.push(stream);
         self
     }
 

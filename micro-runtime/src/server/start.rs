@@ -14,6 +14,8 @@ use crate::bus::{Bus, Connection};
 use crate::bus::{is_about, is_about_inbox};
 use crate::descriptor::ServiceDescriptor;
 use crate::error::{Error, ErrorKind};
+#[cfg(feature = "jetstream")]
+use crate::jetstream::EventStream;
 use crate::middleware::Next;
 use crate::observe::{Meters, Side};
 use crate::options::{MethodOptions, ServiceOptions};
@@ -39,6 +41,8 @@ pub(super) async fn start(server: Server) -> Result<RunningServer, Error> {
         bus,
         services,
         sources,
+        #[cfg(feature = "jetstream")]
+        streams,
         settings,
     } = server;
     let connection = Arc::clone(bus.connection());
@@ -60,13 +64,16 @@ pub(super) async fn start(server: Server) -> Result<RunningServer, Error> {
         instances.push(plan(&bus, &shared, &around, service, &mut plans)?);
     }
     check_subjects(&plans)?;
+    #[cfg(feature = "jetstream")]
+    let claim = claim(&bus, &plans, &streams).await?;
     let subscriptions = Subscriptions::plan(sources, &bus, &shared, &mut plans)?;
 
     let mut violations = connection.violations();
-    let subjects = plans.iter().map(|plan| plan.subject.clone());
     let watched = Watched {
-        subjects: subjects.collect(),
+        subjects: plans.iter().map(|plan| plan.subject.clone()).collect(),
         inbox: connection.mux().inbox().clone(),
+        #[cfg(feature = "jetstream")]
+        _claim: claim,
     };
     let mut loops = Vec::new();
     for plan in plans {
@@ -82,6 +89,21 @@ pub(super) async fn start(server: Server) -> Result<RunningServer, Error> {
     Ok(RunningServer::new(
         stopper, violations, watched, instances, counters,
     ))
+}
+
+/// Keeps streams off the subjects of calls, and declares the server's own.
+#[cfg(feature = "jetstream")]
+async fn claim(
+    bus: &Bus,
+    plans: &[Plan],
+    streams: &[EventStream],
+) -> Result<Arc<[Subject]>, Error> {
+    let calls: Arc<[Subject]> = plans.iter().map(|plan| plan.subject.clone()).collect();
+    bus.connection().claims().serve(&calls)?;
+    for stream in streams {
+        bus.declare(stream).await?;
+    }
+    Ok(calls)
 }
 
 /// The subscriptions of one service: one per method, and one for the instance.
@@ -212,6 +234,9 @@ fn check_subjects(plans: &[Plan]) -> Result<(), Error> {
 pub(super) struct Watched {
     subjects: Vec<Subject>,
     inbox: Subject,
+    /// No stream may store calls as long as this lives.
+    #[cfg(feature = "jetstream")]
+    _claim: Arc<[Subject]>,
 }
 
 impl Watched {
