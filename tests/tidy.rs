@@ -30,7 +30,7 @@ const CRATES: Crates = &[
     ]),
     ("micro-runtime", &[
         &["descriptor", "discovery::date", "discovery::names", "discovery::records", "error", "pace", "percent", "subject", "sync"],
-        &["status"],
+        &["delivery", "status"],
         &["event", "health", "metadata", "mux", "observe", "retry", "stats"],
         &["bus", "context", "wire"],
         &["gather", "middleware", "stream"],
@@ -39,7 +39,7 @@ const CRATES: Crates = &[
         &["opening", "subscriber"],
         &["exchange", "streaming_call"],
         &["call", "endpoint"],
-        &["codegen", "scatter", "serve"],
+        &["codegen", "jetstream", "scatter", "serve"],
         &["bench", "server"],
     ]),
 ];

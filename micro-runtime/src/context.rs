@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use async_nats::{HeaderMap, Subject};
 use tokio_util::sync::CancellationToken;
 
+#[cfg(feature = "jetstream")]
+use crate::delivery::Delivery;
 use crate::descriptor::MethodDescriptor;
 use crate::event::EventDescriptor;
 use crate::metadata::Metadata;
@@ -38,6 +40,8 @@ struct Inner {
     deadline: Option<Instant>,
     trace: Option<HeaderMap>,
     origin: Option<Origin>,
+    #[cfg(feature = "jetstream")]
+    delivery: Option<Box<Delivery>>,
     answer: Mutex<Answer>,
     has_ended: AtomicBool,
     /// Made for the first who asks when the call ends; most calls have nobody who does.
@@ -66,6 +70,8 @@ impl Inner {
             deadline,
             trace,
             origin: None,
+            #[cfg(feature = "jetstream")]
+            delivery: None,
             answer: Mutex::default(),
             has_ended: AtomicBool::new(false),
             ended: OnceLock::new(),
@@ -118,6 +124,42 @@ impl Context {
             outer,
             ..Inner::new(method, metadata, deadline, trace)
         }))
+    }
+
+    /// The context of a durable event.
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn of_delivery(
+        origin: Option<Origin>,
+        metadata: Metadata,
+        trace: Option<HeaderMap>,
+        delivery: Delivery,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            origin,
+            delivery: Some(Box::new(delivery)),
+            ..Inner::new(None, metadata, None, trace)
+        }))
+    }
+
+    /// The context of events that are handled together.
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn of_batch() -> Self {
+        Self::with(None, Metadata::new(), None, None, None)
+    }
+
+    /// Makes the context of a durable event, to call a handler from a unit test.
+    #[cfg(feature = "jetstream")]
+    #[must_use]
+    pub fn for_test_of(delivery: Delivery) -> Self {
+        Self::of_delivery(None, Metadata::new(), None, delivery)
+    }
+
+    /// Which stored event this is, and how often it has been delivered; `None` for calls and for
+    /// events that are not durable.
+    #[cfg(feature = "jetstream")]
+    #[must_use]
+    pub fn delivery(&self) -> Option<&Delivery> {
+        self.outermost().0.delivery.as_deref()
     }
 
     /// The same call with other metadata.

@@ -26,6 +26,8 @@ pub enum ErrorKind {
     Permission,
     /// A service cannot be served as it is: two on one subject, a bad name.
     Service,
+    /// A stream or a consumer is not what the program declares, stores calls, or cannot be made.
+    JetStream,
     /// NATS did not confirm in time.
     Timeout,
 }

@@ -34,12 +34,14 @@
 //! | call all instances at once | [`UnaryCall::to_all`], [`Replies`] |
 //! | stream | [`Streaming`], [`Sender`], [`ClientStream`], [`ReplyStream`], [`StreamOptions`] |
 //! | publish events, and subscribe | [`Event`], [`Bus::publish`], [`Bus::subscribe`], [`Server::subscribe`] with a [`Subscriber`] and a [`Subscription`] |
+//! | store events, and lose none (feature `jetstream`) | `EventStream`, `Bus::publish_durable`, `Durable`, `BatchSubscriber`, `Bus::replay` |
 //! | fail, and see why something failed | [`Status`], [`Code`], [`Reason`], [`details`] |
 //! | put something around calls | [`middleware`] |
 //! | see who serves, how they are and what they have counted | [`Bus::discovery`], [`discovery`] |
 //!
 //! | feature | brings |
 //! |---|---|
+//! | `jetstream` | durable events: streams, acknowledged publishing, consumers, replay |
 //! | `metrics` | counts of calls, errors, time, calls in flight, retries, events, through the `metrics` crate |
 //! | `opentelemetry` | `traceparent` for sampled spans, and the caller's span as parent |
 
@@ -47,6 +49,8 @@ mod bus;
 mod call;
 mod client;
 mod context;
+#[cfg(feature = "jetstream")]
+mod delivery;
 mod descriptor;
 pub mod discovery;
 mod endpoint;
@@ -56,6 +60,8 @@ mod events;
 mod exchange;
 mod gather;
 mod health;
+#[cfg(feature = "jetstream")]
+mod jetstream;
 mod metadata;
 pub mod middleware;
 mod mux;
@@ -96,11 +102,18 @@ pub use bus::Bus;
 pub use call::{Answer, AnswerFuture, UnaryCall, UnaryFuture};
 pub use client::ClientOptions;
 pub use context::Context;
+#[cfg(feature = "jetstream")]
+pub use delivery::Delivery;
 pub use descriptor::{Idempotency, MethodDescriptor, MethodKind, ServiceDescriptor};
 pub use endpoint::Service;
 pub use error::{Error, ErrorKind};
 pub use event::{Event, EventDescriptor, EventField, EventFilter};
 pub use events::{Events, RawEvent, RawEvents, Subscribe};
+#[cfg(feature = "jetstream")]
+pub use jetstream::{
+    BatchSubscriber, Delivered, Durable, DurablePublish, DurablePublishFuture, DurablePublisher,
+    EventStream, OpenReplay, Pending, PublishAck, Replay, ReplayFuture, Retention, Start,
+};
 pub use metadata::Metadata;
 pub use options::ServiceOptions;
 pub use publish::{Publish, PublishFuture};

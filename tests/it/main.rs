@@ -6,6 +6,7 @@ mod by_hand;
 mod carriers;
 mod crash;
 mod discovery;
+mod durable;
 mod events;
 mod faults;
 mod permissions;

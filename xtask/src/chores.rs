@@ -13,7 +13,7 @@ pub(crate) fn nats() -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn test(args: &[String]) -> Result<()> {
+pub(crate) fn test(is_slow: bool, args: &[String]) -> Result<()> {
     let server = micro_testkit::fetch_nats_server()?;
     micro_testkit::python_packages()?;
     let mut command = cargo(&["test", "--locked"]);
@@ -21,6 +21,10 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
         command.args(WITHOUT_BENCHMARKS);
     }
     command.args(args).env("NATS_SERVER", server);
+    if is_slow {
+        // Tests that take longer than a minute look for it.
+        command.env("MICRO_SLOW", "1");
+    }
     run(command)
 }
 

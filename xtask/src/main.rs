@@ -38,6 +38,9 @@ enum Chore {
     /// Fetches nats-server and the pinned Python packages first (both once, into target/tools),
     /// then runs `cargo test` on the workspace without its benchmarks.
     Test {
+        /// Runs what takes longer than a minute, too: clusters whose servers are killed.
+        #[arg(long)]
+        slow: bool,
         /// Passed to `cargo test`, as in `cargo xtask test -- -p micro-build naming`.
         #[arg(last = true, value_name = "ARGS")]
         args: Vec<String>,
@@ -83,7 +86,7 @@ struct Bench {
 fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Nats => chores::nats(),
-        Chore::Test { args } => chores::test(&args),
+        Chore::Test { slow, args } => chores::test(slow, &args),
         Chore::Lint => chores::lint(),
         Chore::Bench(bench) => chores::bench(&bench),
         Chore::ProtoDir => chores::proto_dir(),

@@ -1,7 +1,11 @@
 //! `Bus`: where calls and events travel, over NATS or inside one process.
 
+#[cfg(feature = "jetstream")]
+mod claims;
 mod env;
 mod in_process;
+#[cfg(feature = "jetstream")]
+mod jetstream;
 mod nats;
 mod subscription;
 
@@ -48,6 +52,8 @@ pub struct Bus {
 pub(crate) struct Connection {
     carrier: Carrier,
     mux: Arc<Mux>,
+    #[cfg(feature = "jetstream")]
+    jetstream: jetstream::State,
 }
 
 enum Carrier {
@@ -156,7 +162,7 @@ impl Bus {
         let mux = Arc::new(Mux::new(&format!("_INBOX.{}", nuid::next())));
         let carrier = Carrier::InProcess(Arc::new(InProcess::new(Arc::clone(&mux))));
         Self {
-            connection: Arc::new(Connection { carrier, mux }),
+            connection: Arc::new(Connection::new(carrier, mux)),
             prefix: None,
         }
     }
@@ -237,13 +243,22 @@ impl Bus {
             inbox_task,
         });
         Ok(Self {
-            connection: Arc::new(Connection { carrier, mux }),
+            connection: Arc::new(Connection::new(carrier, mux)),
             prefix: None,
         })
     }
 }
 
 impl Connection {
+    fn new(carrier: Carrier, mux: Arc<Mux>) -> Self {
+        Self {
+            carrier,
+            mux,
+            #[cfg(feature = "jetstream")]
+            jetstream: jetstream::State::default(),
+        }
+    }
+
     pub(crate) fn mux(&self) -> &Arc<Mux> {
         &self.mux
     }

@@ -85,7 +85,8 @@ pub(crate) async fn connect(
             events.on_event(&event);
             std::future::ready(())
         })
-        .connect(url)
+        // async-nats takes several servers as a list only.
+        .connect(url.split(',').map(str::trim).collect::<Vec<_>>())
         .await
 }
 

@@ -19,6 +19,10 @@ use crate::endpoint::Service;
 use crate::error::Error;
 use crate::event::Event;
 use crate::health::Checks;
+#[cfg(feature = "jetstream")]
+use crate::jetstream;
+#[cfg(feature = "jetstream")]
+use crate::jetstream::{BatchSubscriber, Durable, EventStream};
 use crate::middleware::{Layered, Layers, Next};
 use crate::options::{ServiceOptions, Timeouts};
 use crate::status::Status;
@@ -47,6 +51,8 @@ pub struct Server {
     bus: Bus,
     services: Vec<Registration>,
     sources: Vec<Source>,
+    #[cfg(feature = "jetstream")]
+    streams: Vec<EventStream>,
     settings: Settings,
 }
 
@@ -76,6 +82,8 @@ impl Server {
             bus: bus.clone(),
             services: Vec::new(),
             sources: Vec::new(),
+            #[cfg(feature = "jetstream")]
+            streams: Vec::new(),
             settings: Settings {
                 max_in_flight: MAX_IN_FLIGHT,
                 max_streams: MAX_STREAMS,
@@ -130,6 +138,26 @@ impl Server {
     ) -> Self {
         let handler = EventHandler::new::<E>(subscriber);
         self.sources.push(source.bind(handler));
+        self
+    }
+
+    /// Handles durable events of one kind many at a time, as in one transaction: they are
+    /// acknowledged together after the handler succeeded.
+    #[cfg(feature = "jetstream")]
+    pub fn subscribe_batch<E: Event>(
+        mut self,
+        subscriber: impl BatchSubscriber<E>,
+        durable: Durable,
+    ) -> Self {
+        self.sources.push(jetstream::batches(subscriber, durable));
+        self
+    }
+
+    /// Declares a stream, which is created or checked before anything else starts. See
+    /// [`Bus::declare`].
+    #[cfg(feature = "jetstream")]
+    pub fn stream(mut self, stream: EventStream) -> Self {
+        self.streams.push(stream);
         self
     }
 

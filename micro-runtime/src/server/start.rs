@@ -16,6 +16,8 @@ use crate::discovery::records::EventKind;
 use crate::endpoint::Endpoint as Generated;
 use crate::error::{Error, ErrorKind};
 use crate::health::Health;
+#[cfg(feature = "jetstream")]
+use crate::jetstream::EventStream;
 use crate::middleware::Next;
 use crate::observe::{Meters, Side};
 use crate::options::{MethodOptions, ServiceOptions};
@@ -54,6 +56,8 @@ pub(super) async fn start(server: Server) -> Result<RunningServer, Error> {
         bus,
         services,
         sources,
+        #[cfg(feature = "jetstream")]
+        streams,
         settings,
     } = server;
     let connection = Arc::clone(bus.connection());
@@ -84,13 +88,16 @@ pub(super) async fn start(server: Server) -> Result<RunningServer, Error> {
         desks.push(plan(&world, service, &mut plans)?);
     }
     check_subjects(&plans)?;
+    #[cfg(feature = "jetstream")]
+    let claim = claim(&world.bus, &plans, &streams).await?;
     let subscriptions = Subscriptions::plan(sources, &world.bus, &shared, &mut plans)?;
 
     let mut violations = connection.violations();
-    let subjects = plans.iter().map(|plan| plan.subject.clone());
     let watched = Watched {
-        subjects: subjects.collect(),
+        subjects: plans.iter().map(|plan| plan.subject.clone()).collect(),
         inbox: connection.mux().inbox().clone(),
+        #[cfg(feature = "jetstream")]
+        _claim: claim,
     };
     let mut loops = Vec::new();
     for plan in plans {
@@ -109,6 +116,21 @@ pub(super) async fn start(server: Server) -> Result<RunningServer, Error> {
     Ok(RunningServer::new(
         stopper, violations, watched, desks, counters,
     ))
+}
+
+/// Keeps streams off the subjects of calls, and declares the server's own.
+#[cfg(feature = "jetstream")]
+async fn claim(
+    bus: &Bus,
+    plans: &[Plan],
+    streams: &[EventStream],
+) -> Result<Arc<[Subject]>, Error> {
+    let calls: Arc<[Subject]> = plans.iter().map(|plan| plan.subject.clone()).collect();
+    bus.connection().claims().serve(&calls)?;
+    for stream in streams {
+        bus.declare(stream).await?;
+    }
+    Ok(calls)
 }
 
 /// The subscriptions of one service: one per method, and those of the instance.
@@ -259,6 +281,9 @@ fn check_subjects(plans: &[Plan]) -> Result<(), Error> {
 pub(super) struct Watched {
     subjects: Vec<Subject>,
     inbox: Subject,
+    /// No stream may store calls as long as this lives.
+    #[cfg(feature = "jetstream")]
+    _claim: Arc<[Subject]>,
 }
 
 impl Watched {

@@ -70,6 +70,7 @@ impl From<Error> for Status {
             ErrorKind::Connect | ErrorKind::Timeout => Code::Unavailable,
             ErrorKind::Permission => Code::PermissionDenied,
             ErrorKind::Configuration | ErrorKind::Service => Code::Internal,
+            ErrorKind::JetStream => Code::FailedPrecondition,
         };
         status(code, error)
     }

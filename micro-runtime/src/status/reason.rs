@@ -40,10 +40,14 @@ pub enum Reason {
     BadFrame,
     /// The other end of the stream sent more than it was allowed to.
     WindowExceeded,
+    /// The bus lives inside one process, and JetStream is needed.
+    NoJetStream,
+    /// JetStream refused an event, or did not acknowledge it in time.
+    NotStored,
 }
 
 /// Every reason with its name in `google.rpc.ErrorInfo`.
-pub(super) const REASONS: [(Reason, &str); 18] = [
+pub(super) const REASONS: [(Reason, &str); 20] = [
     (Reason::NoResponders, "NO_RESPONDERS"),
     (Reason::Deadline, "DEADLINE"),
     (Reason::Overloaded, "OVERLOADED"),
@@ -62,6 +66,8 @@ pub(super) const REASONS: [(Reason, &str); 18] = [
     (Reason::FramesLost, "FRAMES_LOST"),
     (Reason::BadFrame, "BAD_FRAME"),
     (Reason::WindowExceeded, "WINDOW_EXCEEDED"),
+    (Reason::NoJetStream, "NO_JETSTREAM"),
+    (Reason::NotStored, "NOT_STORED"),
 ];
 
 impl Reason {

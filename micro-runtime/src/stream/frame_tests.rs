@@ -1,3 +1,5 @@
+//! Frames as bytes: what the protocol shows, and garbage.
+
 use super::*;
 use crate::status::Code;
 

@@ -34,9 +34,9 @@ pub struct Source(pub(crate) Kind);
 
 pub(crate) enum Kind {
     Core(CoreSource),
-    #[expect(
-        dead_code,
-        reason = "made by durable subscriptions, which are a feature of their own"
+    #[cfg_attr(
+        not(feature = "jetstream"),
+        expect(dead_code, reason = "made by durable subscriptions alone")
     )]
     External(Box<dyn ExternalSource>),
 }

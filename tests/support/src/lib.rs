@@ -23,6 +23,7 @@
 
 mod binary;
 mod child;
+mod cluster;
 mod deadline;
 mod error;
 mod install;
@@ -33,6 +34,7 @@ mod setup;
 mod wheel;
 
 pub use crate::binary::{fetch_nats_server, nats_server};
+pub use crate::cluster::NatsCluster;
 pub use crate::deadline::within;
 pub use crate::error::Error;
 pub use crate::install::workspace_root;

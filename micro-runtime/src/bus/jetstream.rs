@@ -1,0 +1,62 @@
+//! What JetStream needs of a connection: its API, and a bound for what waits to be acknowledged.
+
+use std::sync::{Arc, OnceLock};
+
+use async_nats::{Client, jetstream};
+use tokio::sync::Semaphore;
+
+use crate::bus::claims::Claims;
+use crate::bus::{Carrier, Connection};
+use crate::error::{Error, ErrorKind};
+use crate::status::{Code, Reason, Status};
+
+/// How many events of one connection may wait for their acknowledgment at a time.
+const MAX_IN_FLIGHT: usize = 4096;
+const IN_PROCESS: &str = "durable events need JetStream, which this bus inside one process does not have; use `Bus::connect`";
+
+/// A connection's part in JetStream.
+#[derive(Default)]
+pub(super) struct State {
+    claims: Claims,
+    /// Made when it is first asked for.
+    jetstream: OnceLock<JetStream>,
+}
+
+/// The JetStream of one connection.
+pub(crate) struct JetStream {
+    pub(crate) client: Client,
+    pub(crate) api: jetstream::Context,
+    pub(crate) in_flight: Arc<Semaphore>,
+}
+
+impl Connection {
+    /// Who may have which subjects.
+    pub(crate) fn claims(&self) -> &Claims {
+        &self.jetstream.claims
+    }
+
+    /// The connection's JetStream; `None` inside one process.
+    fn jetstream(&self) -> Option<&JetStream> {
+        let Carrier::Nats(nats) = &self.carrier else {
+            return None;
+        };
+        Some(self.jetstream.jetstream.get_or_init(|| JetStream {
+            client: nats.client.clone(),
+            api: jetstream::new(nats.client.clone()),
+            in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
+        }))
+    }
+
+    /// For what is declared and started.
+    pub(crate) fn jetstream_to_start(&self) -> Result<&JetStream, Error> {
+        self.jetstream()
+            .ok_or_else(|| Error::new(ErrorKind::JetStream, IN_PROCESS))
+    }
+
+    /// For what is published and read.
+    pub(crate) fn jetstream_to_use(&self) -> Result<&JetStream, Status> {
+        self.jetstream().ok_or_else(|| {
+            Status::from_runtime(Code::Unimplemented, Reason::NoJetStream, IN_PROCESS)
+        })
+    }
+}

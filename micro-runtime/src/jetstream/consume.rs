@@ -1,0 +1,251 @@
+//! The loop of one durable consumer: asks, hands out, reports progress, and drains when it is to stop.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::error::Error;
+use crate::jetstream::held::Held;
+use crate::jetstream::job::{Job, Settle};
+use crate::jetstream::pull::{Pull, Pulled};
+use crate::pace::Pace;
+
+/// How often the loop looks whether the server still knows of it.
+const LOOK: Duration = Duration::from_millis(500);
+/// So many messages are taken in before the rest of the loop has its turn.
+const AT_A_TIME: usize = 64;
+/// From this delivery on an event comes alone, so that it takes no others of its batch with it.
+const ALONE_FROM: u64 = 3;
+
+/// What is done with deliveries that come together.
+pub(super) trait Handler: Send + Sync + 'static {
+    /// Handles and answers all of them.
+    fn handle(&self, jobs: Vec<Job>, settle: Arc<Settle>) -> Handling;
+}
+
+pub(super) type Handling = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// One consumer at work in this process.
+pub(super) struct Consumption {
+    pull: Pull,
+    settle: Arc<Settle>,
+    handler: Arc<dyn Handler>,
+    held: Arc<Held>,
+    ready: VecDeque<Job>,
+    workers: Arc<Semaphore>,
+    pace: Arc<Pace>,
+    /// How many deliveries a handler gets together at most.
+    batch: usize,
+    limit: usize,
+    is_open: bool,
+    /// Ends the handlers that are left when the grace period is over.
+    abandon: CancellationToken,
+    progress: Interval,
+    look: Interval,
+}
+
+/// A place among the workers; the loop is told when it is free again.
+struct Place {
+    permit: Option<OwnedSemaphorePermit>,
+    held: Arc<Held>,
+}
+
+impl Consumption {
+    pub(super) async fn start(
+        settle: Settle,
+        handler: Arc<dyn Handler>,
+        workers: usize,
+        batch: usize,
+    ) -> Result<Self, Error> {
+        let settle = Arc::new(settle);
+        let workers = match settle.durable.is_ordered {
+            true => 1,
+            false => workers,
+        };
+        Ok(Self {
+            pull: Pull::start(Arc::clone(&settle.consumer)).await?,
+            handler,
+            held: Arc::default(),
+            ready: VecDeque::new(),
+            workers: Arc::new(Semaphore::new(workers)),
+            pace: Arc::new(Pace::new()),
+            batch,
+            limit: settle.durable.limit(workers.saturating_mul(batch)),
+            is_open: true,
+            abandon: CancellationToken::new(),
+            progress: ticks(settle.durable.ack_wait / 3),
+            look: ticks(LOOK),
+            settle,
+        })
+    }
+
+    /// Consumes until `stop`, then finishes what has arrived; what is left at `end` is delivered
+    /// again. Handlers run among `tasks`.
+    pub(super) async fn run(
+        mut self,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+        end: CancellationToken,
+    ) {
+        while self.is_open {
+            self.hand_out(&tasks);
+            let room = self.limit.saturating_sub(self.held.count());
+            self.pull.ask(room, self.limit).await;
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = self.step() => {}
+            }
+        }
+        self.pull.stop().await;
+        // After the barrier everything that was sent to us has arrived.
+        if let Err(error) = self.settle.consumer.connection.barrier().await {
+            tracing::warn!(%error, "what is under way is delivered again later");
+        }
+        self.pull.close().await;
+        self.drain(tasks, end).await;
+    }
+
+    /// Finishes what has arrived; what is left when the grace period ends is delivered again.
+    async fn drain(&mut self, tasks: TaskTracker, end: CancellationToken) {
+        while self.is_open || !self.ready.is_empty() || self.held.count() > 0 {
+            self.hand_out(&tasks);
+            tokio::select! {
+                biased;
+                () = end.cancelled() => {
+                    let held = self.held.all();
+                    self.abandon.cancel();
+                    self.settle.give_back(held).await;
+                    return;
+                }
+                () = self.step() => {}
+            }
+        }
+    }
+
+    /// Waits for the next thing to happen.
+    async fn step(&mut self) {
+        tokio::select! {
+            biased;
+            _ = self.progress.tick() => self.settle.progress(self.held.tick()).await,
+            _ = self.look.tick() => self.pull.look(),
+            pulled = self.pull.next(), if self.is_open => {
+                self.take(pulled);
+                for _ in 1..AT_A_TIME {
+                    match self.pull.next().now_or_never() {
+                        Some(pulled) if self.is_open => self.take(pulled),
+                        _ => break,
+                    }
+                }
+            }
+            () = self.held.freed.notified() => {}
+        }
+    }
+
+    fn take(&mut self, pulled: Option<Pulled>) {
+        match pulled {
+            Some(Pulled::Message(message)) => {
+                let subject = message.subject.clone();
+                match Job::take(message, &self.settle.consumer.stream, &self.held) {
+                    Some(job) => {
+                        self.settle.counters.received();
+                        self.ready.push_back(job);
+                    }
+                    None => tracing::warn!(%subject, "dropped a message that is no delivery"),
+                }
+            }
+            Some(Pulled::Nothing) => {}
+            None => self.is_open = false,
+        }
+    }
+
+    /// Starts as many handlers as there are workers free and events ready. A handler that is known
+    /// to be short runs in place.
+    fn hand_out(&mut self, tasks: &TaskTracker) {
+        while !self.ready.is_empty() {
+            let Ok(permit) = Arc::clone(&self.workers).try_acquire_owned() else {
+                return;
+            };
+            let place = Place {
+                permit: Some(permit),
+                held: Arc::clone(&self.held),
+            };
+            let jobs = self.together();
+            let mut handling = self.handler.handle(jobs, Arc::clone(&self.settle));
+            if self.pace.is_short() {
+                // Whoever is not ready is polled again, by its task.
+                let mut cx = TaskContext::from_waker(Waker::noop());
+                let started = Instant::now();
+                let polled = handling.as_mut().poll(&mut cx);
+                self.pace.record(started.elapsed());
+                if polled.is_ready() {
+                    continue;
+                }
+            }
+            let pace = Arc::clone(&self.pace);
+            let abandon = self.abandon.clone();
+            tasks.spawn(async move {
+                let _place = place;
+                tokio::select! {
+                    biased;
+                    () = timed(handling, &pace) => {}
+                    () = abandon.cancelled() => {}
+                }
+            });
+        }
+    }
+
+    /// The next deliveries for one handler.
+    fn together(&mut self) -> Vec<Job> {
+        let is_alone = |job: &Job| job.delivery.count() >= ALONE_FROM;
+        let count = match self.ready.front() {
+            Some(first) if is_alone(first) => 1,
+            _ => self
+                .ready
+                .iter()
+                .take(self.batch)
+                .take_while(|job| !is_alone(job))
+                .count(),
+        };
+        self.ready.drain(..count).collect()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.permit.take();
+        self.held.freed.notify_one();
+    }
+}
+
+/// Runs a handler, and takes note of its first poll.
+async fn timed(mut handling: Handling, pace: &Pace) {
+    let mut is_first = true;
+    poll_fn(|cx| {
+        let started = std::mem::take(&mut is_first).then(Instant::now);
+        let polled = handling.as_mut().poll(cx);
+        if let Some(started) = started {
+            pace.record(started.elapsed());
+        }
+        match polled {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await;
+}
+
+fn ticks(period: Duration) -> Interval {
+    let mut ticks = interval(period.max(Duration::from_millis(1)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}

@@ -1,0 +1,145 @@
+//! Dead letters: what is given up is stored with the reason, and only then taken off its stream.
+
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use async_nats::header::NATS_MESSAGE_ID;
+use async_nats::jetstream::stream::Config;
+use async_nats::{HeaderMap, HeaderName, HeaderValue, Subject};
+use tokio::time::Instant;
+
+use crate::bus::Bus;
+use crate::error::Error;
+use crate::jetstream::consumer::Consumer;
+use crate::jetstream::durable::DeadLetter;
+use crate::jetstream::job::Job;
+use crate::jetstream::store::Storing;
+use crate::jetstream::stream::{EventStream, ensure_exactly};
+use crate::percent::percent_encode;
+use crate::status::Status;
+
+const SUBJECT: HeaderName = HeaderName::from_static("Micro-Dead-Subject");
+const STREAM: HeaderName = HeaderName::from_static("Micro-Dead-Stream");
+const SEQUENCE: HeaderName = HeaderName::from_static("Micro-Dead-Sequence");
+const TIME: HeaderName = HeaderName::from_static("Micro-Dead-Time");
+const CONSUMER: HeaderName = HeaderName::from_static("Micro-Dead-Consumer");
+const DELIVERIES: HeaderName = HeaderName::from_static("Micro-Dead-Deliveries");
+const CODE: HeaderName = HeaderName::from_static("Micro-Dead-Code");
+const REASON: HeaderName = HeaderName::from_static("Micro-Dead-Reason");
+const ID: HeaderName = HeaderName::from_static("Micro-Dead-Id");
+
+const REASON_LIMIT: usize = 512;
+/// One round of tries; there is always another.
+const ROUND: Duration = Duration::from_secs(20);
+
+/// Where one consumer's dead letters go.
+pub(super) struct DeadLetters {
+    consumer: Arc<Consumer>,
+    subject: Subject,
+}
+
+impl DeadLetters {
+    /// Names the subject, and sees to it that a stream stores it.
+    pub(super) async fn start(
+        bus: &Bus,
+        consumer: &Arc<Consumer>,
+        wanted: &DeadLetter,
+    ) -> Result<Option<Self>, Error> {
+        let subject = match wanted {
+            DeadLetter::Off => return Ok(None),
+            DeadLetter::Default => {
+                bus.subject(&format!("dlq.{}.{}", consumer.stream, consumer.name()))
+            }
+            DeadLetter::To(subject) => bus.subject(subject),
+        };
+        let api = &consumer.connection.jetstream_to_start()?.api;
+        if api.stream_by_subject(subject.as_str()).await.is_err() {
+            let (name, subjects) = match wanted {
+                DeadLetter::To(_) => (
+                    format!("{}-DLQ-{}", consumer.stream, consumer.name()),
+                    subject.to_string(),
+                ),
+                _ => (
+                    format!("{}-DLQ", consumer.stream),
+                    bus.subject(&format!("dlq.{}.>", consumer.stream))
+                        .into_string(),
+                ),
+            };
+            let stream = EventStream::from_config(Config {
+                name,
+                subjects: vec![subjects],
+                num_replicas: consumer.replicas,
+                ..EventStream::named("").into_config()
+            });
+            ensure_exactly(api, &stream).await?;
+        }
+        Ok(Some(Self {
+            consumer: Arc::clone(consumer),
+            subject,
+        }))
+    }
+
+    /// Stores a delivery with the reason. Tries until it is stored.
+    pub(super) async fn bury(&self, job: &Job, status: &Status) {
+        loop {
+            let storing = Storing {
+                connection: Arc::clone(&self.consumer.connection),
+                subject: self.subject.clone(),
+                id: format!(
+                    "{}:{}:{}",
+                    self.consumer.stream,
+                    self.consumer.name(),
+                    job.delivery.sequence()
+                ),
+                headers: Some(self.headers(job, status)),
+                payload: job.payload.clone(),
+                deadline: Instant::now() + ROUND,
+            };
+            match storing.run().await {
+                Ok(_) => return,
+                Err(error) => {
+                    tracing::error!(subject = %self.subject, %error, "a dead letter is not stored; tries again");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+    }
+
+    /// The letter's own headers, but for the broker's, and where it comes from.
+    fn headers(&self, job: &Job, status: &Status) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, values) in job.headers.iter().flat_map(HeaderMap::iter) {
+            let text: &str = name.as_ref();
+            if !text.to_ascii_lowercase().starts_with("nats-") {
+                for value in values {
+                    headers.append(name.clone(), value.clone());
+                }
+            }
+        }
+        let id = job
+            .headers
+            .as_ref()
+            .and_then(|own| own.get(NATS_MESSAGE_ID));
+        if let Some(id) = id {
+            headers.insert(ID, id.clone());
+        }
+        let since = job
+            .delivery
+            .time()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        headers.insert(SUBJECT, job.subject.as_str());
+        headers.insert(STREAM, &*self.consumer.stream);
+        headers.insert(SEQUENCE, HeaderValue::from(job.delivery.sequence()));
+        headers.insert(
+            TIME,
+            HeaderValue::from(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
+        );
+        headers.insert(CONSUMER, self.consumer.name());
+        headers.insert(DELIVERIES, HeaderValue::from(job.delivery.count()));
+        headers.insert(CODE, HeaderValue::from(status.code() as u64));
+        let reason = percent_encode(status.message(), REASON_LIMIT);
+        headers.insert(REASON, reason.as_str());
+        headers
+    }
+}

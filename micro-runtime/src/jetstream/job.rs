@@ -1,0 +1,188 @@
+//! `Job` and `Settle`: one delivery in hand, and the answer that JetStream gets for it.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use async_nats::{HeaderMap, Message, Subject};
+use bytes::Bytes;
+
+use crate::bus::Outgoing;
+use crate::context::{Context, Origin};
+use crate::delivery::Delivery;
+use crate::event::EventDescriptor;
+use crate::jetstream::consumer::Consumer;
+use crate::jetstream::dead_letter::DeadLetters;
+use crate::jetstream::durable::Durable;
+use crate::jetstream::held::{Held, Hold};
+use crate::percent::percent_encode;
+use crate::status::{Code, Reason, Status};
+use crate::subscriber::EventCounters;
+use crate::wire;
+
+const ACK: Bytes = Bytes::from_static(b"+ACK");
+const NAK: Bytes = Bytes::from_static(b"-NAK");
+const PROGRESS: Bytes = Bytes::from_static(b"+WPI");
+const REASON_LIMIT: usize = 256;
+
+/// One delivery in hand.
+pub(super) struct Job {
+    pub(super) subject: Subject,
+    pub(super) headers: Option<HeaderMap>,
+    pub(super) payload: Bytes,
+    pub(super) delivery: Delivery,
+    reply: Subject,
+    _hold: Hold,
+}
+
+/// How deliveries of one consumer are answered.
+pub(super) struct Settle {
+    pub(super) consumer: Arc<Consumer>,
+    pub(super) durable: Durable,
+    pub(super) dead_letters: Option<DeadLetters>,
+    pub(super) event: &'static EventDescriptor,
+    /// How much of a subject is the bus's, with the dot.
+    pub(super) prefix: usize,
+    pub(super) counters: Arc<EventCounters>,
+}
+
+/// Says whether the bytes can never be handled, by anybody.
+fn is_poison(status: &Status) -> bool {
+    matches!(
+        status.reason(),
+        Some(Reason::Undecodable | Reason::BadHeader | Reason::ContentType)
+    )
+}
+
+impl Job {
+    /// Takes a message in hand; `None` for what is no delivery.
+    pub(super) fn take(message: Message, stream: &Arc<str>, held: &Arc<Held>) -> Option<Self> {
+        let reply = message.reply?;
+        let delivery = Delivery::parse(stream, &reply)?;
+        Some(Self {
+            subject: message.subject,
+            headers: message.headers,
+            payload: message.payload,
+            delivery,
+            _hold: held.take(reply.clone()),
+            reply,
+        })
+    }
+}
+
+impl Settle {
+    /// What a handler knows of a delivery, or why it is none for it.
+    pub(super) fn context(&self, job: &Job) -> Result<Context, Status> {
+        let headers = job.headers.as_ref();
+        headers.map_or(Ok(()), wire::check_content_type)?;
+        // A foreign header beyond our limits is no reason to refuse what is stored already.
+        let metadata = headers.and_then(|headers| wire::decode_metadata(headers).ok());
+        let trace = headers.and_then(wire::trace_headers);
+        let origin = Origin {
+            event: Some(self.event),
+            subject: job.subject.clone(),
+            prefix: self.prefix,
+        };
+        let delivery = job.delivery.clone();
+        let metadata = metadata.unwrap_or_default();
+        Ok(Context::of_delivery(
+            Some(origin),
+            metadata,
+            trace,
+            delivery,
+        ))
+    }
+
+    /// Answers for what became of a delivery.
+    pub(super) async fn settle(&self, job: &Job, handled: Result<(), Status>) {
+        match handled {
+            Ok(()) => self.answer(&job.reply, ACK).await,
+            Err(status) if is_poison(&status) => self.give_up(job, &status).await,
+            Err(status) => self.failed(job, &status).await,
+        }
+    }
+
+    /// The handler failed: again later, or never.
+    async fn failed(&self, job: &Job, status: &Status) {
+        let count = job.delivery.count();
+        if count >= self.durable.attempts() {
+            return self.give_up(job, status).await;
+        }
+        let delay = self.durable.delay(count);
+        tracing::warn!(
+            stream = &*self.consumer.stream, consumer = self.consumer.name(),
+            sequence = job.delivery.sequence(), count, ?delay, %status,
+            "an event's handler failed; it comes again"
+        );
+        let nak = format!(r#"-NAK {{"delay":{}}}"#, delay.as_nanos());
+        self.answer(&job.reply, nak.into()).await;
+    }
+
+    /// Nobody will ever handle it.
+    pub(super) async fn give_up(&self, job: &Job, status: &Status) {
+        tracing::error!(
+            stream = &*self.consumer.stream, consumer = self.consumer.name(),
+            sequence = job.delivery.sequence(), count = job.delivery.count(),
+            is_kept = self.dead_letters.is_some(), %status,
+            "an event is given up"
+        );
+        if let Some(dead_letters) = &self.dead_letters {
+            dead_letters.bury(job, status).await;
+        }
+        let reason = percent_encode(&status.to_string(), REASON_LIMIT);
+        self.answer(&job.reply, format!("+TERM {reason}").into())
+            .await;
+    }
+
+    /// Says of an event that has used up its deliveries why it is given up before it is tried: the
+    /// last of them ended without an answer.
+    pub(super) fn exhausted(&self, job: &Job) -> Option<Status> {
+        let (count, attempts) = (job.delivery.count(), self.durable.attempts());
+        (count > attempts).then(|| {
+            let text = format!(
+                "delivered {attempts} times, the last time without an outcome: did the process end?"
+            );
+            Status::new(Code::Aborted, text)
+        })
+    }
+
+    /// Says of deliveries that their handlers still run.
+    pub(super) async fn progress(&self, replies: Vec<Subject>) {
+        for reply in replies {
+            self.answer(&reply, PROGRESS).await;
+        }
+    }
+
+    /// Lets others have deliveries at once that nobody here will handle.
+    pub(super) async fn give_back(&self, replies: Vec<Subject>) {
+        for reply in replies {
+            self.answer(&reply, NAK).await;
+        }
+    }
+
+    async fn answer(&self, reply: &Subject, payload: Bytes) {
+        let outgoing = Outgoing {
+            subject: reply.clone(),
+            reply: None,
+            headers: None,
+            payload,
+        };
+        if self.consumer.connection.publish(outgoing).await.is_err() {
+            tracing::warn!("the connection is closed: what was handled will be delivered again");
+        }
+    }
+}
+
+/// What a handler's panic amounts to: a failed attempt.
+pub(super) fn panicked(panic: &(dyn Any + Send)) -> Status {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a value that is no text");
+    tracing::error!(panic = text, "an event's handler panicked");
+    Status::from_runtime(
+        Code::Internal,
+        Reason::Panicked,
+        format!("the handler panicked: {text}"),
+    )
+}

@@ -1,0 +1,25 @@
+//! Durable events: streams declared in code, publishing that is acknowledged, consumers that lose
+//! nothing. On plain JetStream: what any other client of NATS stores or reads is the same.
+
+mod batch;
+mod consume;
+mod consumer;
+mod dead_letter;
+mod difference;
+mod durable;
+mod held;
+mod job;
+mod publish;
+mod pull;
+mod replay;
+mod source;
+mod store;
+mod stream;
+
+pub use batch::{BatchSubscriber, Delivered};
+pub use durable::{Durable, Start};
+pub use publish::{DurablePublish, DurablePublishFuture, DurablePublisher, Pending};
+pub use replay::{OpenReplay, Replay, ReplayFuture};
+pub(crate) use source::batches;
+pub use store::PublishAck;
+pub use stream::{EventStream, Retention};

@@ -1,0 +1,146 @@
+//! Durable subscriptions as sources of a server: one event at a time, or many.
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind};
+use crate::event::Event;
+use crate::jetstream::batch::{BatchSubscriber, Batched, OneByOne};
+use crate::jetstream::consume::{Consumption, Handler, Handling};
+use crate::jetstream::consumer::Consumer;
+use crate::jetstream::dead_letter::DeadLetters;
+use crate::jetstream::durable::{Durable, WORKERS};
+use crate::jetstream::job::{Job, Settle};
+use crate::subject;
+use crate::subscriber::{EventHandler, EventSource, ExternalSource, Kind, Source, SourceRun};
+
+/// A durable subscription with its handler, to be started.
+struct DurableSource {
+    durable: Durable,
+    handler: EventHandler,
+    jobs: Arc<dyn Handler>,
+    workers: usize,
+    batch: usize,
+}
+
+/// Hands deliveries to a subscriber one by one.
+struct Single(EventHandler);
+
+impl<E: Event> EventSource<E> for Durable {
+    fn bind(self, handler: EventHandler) -> Source {
+        let source = DurableSource {
+            jobs: Arc::new(Single(handler.clone())),
+            workers: self.workers.unwrap_or(WORKERS),
+            batch: 1,
+            durable: self,
+            handler,
+        };
+        Source(Kind::External(Box::new(source)))
+    }
+}
+
+/// Ties a subscriber of batches to its consumer.
+pub(crate) fn batches<E: Event>(subscriber: impl BatchSubscriber<E>, durable: Durable) -> Source {
+    let subscriber = Arc::new(subscriber);
+    let handler = EventHandler::new::<E>(OneByOne(Arc::clone(&subscriber)));
+    let jobs = Batched {
+        subscriber,
+        counters: Arc::clone(&handler.counters),
+        event: PhantomData,
+    };
+    let source = DurableSource {
+        jobs: Arc::new(jobs),
+        workers: durable.workers.unwrap_or(1),
+        batch: if durable.is_ordered { 1 } else { durable.batch },
+        durable,
+        handler,
+    };
+    Source(Kind::External(Box::new(source)))
+}
+
+impl ExternalSource for DurableSource {
+    fn handler(&self) -> &EventHandler {
+        &self.handler
+    }
+
+    fn start(
+        self: Box<Self>,
+        run: SourceRun,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send>> {
+        Box::pin(self.begin(run))
+    }
+}
+
+impl DurableSource {
+    async fn begin(self: Box<Self>, run: SourceRun) -> Result<(), Error> {
+        run.bus.connection().jetstream_to_start()?;
+        let event = self.handler.event;
+        let filter = run.bus.subject(&self.filter()?);
+        run.check_subject(event.full_name, &filter)?;
+        let name = self.durable.name.clone();
+        self.handler.counters.name(&filter, Some(&name));
+        let consumer = Consumer::start(&run.bus, &self.durable, filter.into_string()).await?;
+        let consumer = Arc::new(consumer);
+        let dead_letters =
+            DeadLetters::start(&run.bus, &consumer, &self.durable.dead_letter).await?;
+        let settle = Settle {
+            consumer,
+            dead_letters,
+            event,
+            prefix: run.bus.prefix().map_or(0, |prefix| prefix.len() + 1),
+            counters: Arc::clone(&self.handler.counters),
+            durable: self.durable,
+        };
+        let consumption = Consumption::start(settle, self.jobs, self.workers, self.batch).await?;
+        let tasks = run.tasks.clone();
+        run.tasks.spawn(consumption.run(tasks, run.stop, run.end));
+        Ok(())
+    }
+
+    /// The subject to consume, without the bus's prefix.
+    fn filter(&self) -> Result<String, Error> {
+        let event = self.handler.event;
+        let pattern = event.pattern();
+        let unusable = |text: String| Error::new(ErrorKind::JetStream, text);
+        match &self.durable.filter {
+            None => Ok(pattern),
+            Some(Err(status)) => {
+                let text = format!(
+                    "the filter of consumer `{}` is none: {status}",
+                    self.durable.name
+                );
+                Err(unusable(text))
+            }
+            Some(Ok(filter)) if subject::overlap(filter, &pattern) => Ok(filter.clone()),
+            Some(Ok(filter)) => Err(unusable(format!(
+                "the filter `{filter}` of consumer `{}` picks no {}",
+                self.durable.name, event.full_name
+            ))),
+        }
+    }
+}
+
+impl Handler for Single {
+    fn handle(&self, jobs: Vec<Job>, settle: Arc<Settle>) -> Handling {
+        let handler = self.0.clone();
+        Box::pin(async move {
+            for job in jobs {
+                if let Some(status) = settle.exhausted(&job) {
+                    settle.give_up(&job, &status).await;
+                    continue;
+                }
+                let handled = match settle.context(&job) {
+                    Ok(ctx) => handler.handle(ctx, job.payload.clone()).await,
+                    Err(status) => {
+                        let refused = Err(status);
+                        handler.counters.record(&refused);
+                        refused
+                    }
+                };
+                settle.settle(&job, handled).await;
+            }
+        })
+    }
+}

@@ -1,0 +1,136 @@
+//! Publishing that is acknowledged: ids, bounds, retries.
+
+use std::time::{Duration, Instant};
+
+use micro_runtime::{Bus, Code, Reason};
+use micro_testkit::{NatsServer, within};
+use micro_tests::market::Trade;
+
+use super::{LIMIT, id, market, market_stream, publish, stored, trade};
+
+#[tokio::test]
+async fn an_acknowledgment_names_stream_and_sequence() {
+    within(LIMIT, async {
+        let (_nats, bus) = market().await;
+        for expected in 1..=3 {
+            let ack = bus.publish_durable(&trade(expected)).await.unwrap();
+            assert_eq!((ack.stream.as_str(), ack.sequence), ("MARKET", expected));
+            assert!(!ack.is_duplicate);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_id_is_stored_once() {
+    within(LIMIT, async {
+        let (_nats, bus) = market().await;
+        let first = bus
+            .publish_durable(&trade(1))
+            .id("a")
+            .header("tenant", "acme")
+            .await
+            .unwrap();
+        let again = bus.publish_durable(&trade(1)).id("a").await.unwrap();
+        assert_eq!((first.is_duplicate, again.is_duplicate), (false, true));
+        assert_eq!(first.sequence, again.sequence);
+        assert_eq!(stored(&bus).await, 1);
+        for id in ["", "a\r\nb"] {
+            let status = bus.publish_durable(&trade(1)).id(id).await.unwrap_err();
+            assert_eq!(status.code(), Code::InvalidArgument, "{id:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_that_are_sent_one_by_one_are_stored_in_that_order() {
+    within(LIMIT, async {
+        let (_nats, bus) = market().await;
+        publish(&bus, 1..=5_000).await;
+        let mut replay = bus.replay::<Trade>().await.unwrap();
+        for expected in 1..=5_000 {
+            let event = replay.event().await.unwrap().unwrap();
+            assert_eq!(
+                (event.number, event.delivery.sequence()),
+                (expected, expected)
+            );
+        }
+        assert!(replay.event().await.unwrap().is_none());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_event_without_a_stream_fails_once_its_time_is_over() {
+    within(LIMIT, async {
+        let nats = NatsServer::builder().jetstream().start().await.unwrap();
+        let bus = Bus::connect(nats.url()).await.unwrap();
+        let started = Instant::now();
+        let publish = bus
+            .publish_durable(&trade(1))
+            .timeout(Duration::from_millis(700));
+        let status = publish.await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable);
+        assert_eq!(status.reason(), Some(Reason::NotStored));
+        assert!(
+            status
+                .message()
+                .contains("no stream stores `evt.market.trade.sim.S1`"),
+            "{status}"
+        );
+        assert!(started.elapsed() < Duration::from_secs(2));
+
+        // A stream that appears in time takes it.
+        let late = tokio::spawn(bus.publish_durable(&trade(1)).into_future());
+        bus.declare(&market_stream()).await.unwrap();
+        assert_eq!(late.await.unwrap().unwrap().sequence, 1);
+
+        // What failed is told by the next flush, once.
+        let publisher = bus.durable_publisher().timeout(Duration::from_millis(300));
+        let huge = Trade {
+            venue: "x".repeat(2_000_000),
+            ..trade(1)
+        };
+        assert!(publisher.publish(&huge).await.is_err());
+        let large = Trade {
+            venue: "x".repeat(129),
+            ..trade(1)
+        };
+        assert_eq!(
+            publisher.publish(&large).send().await.unwrap_err().code(),
+            Code::InvalidArgument
+        );
+        publisher.flush().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_in_flight_is_bounded() {
+    within(LIMIT, async {
+        let (mut nats, bus) = market().await;
+        nats.pause().unwrap();
+        let publisher = bus.durable_publisher().max_in_flight(3);
+        for number in 0..3 {
+            let _pending = publisher
+                .publish(&trade(number))
+                .id(id(number))
+                .send()
+                .await
+                .unwrap();
+        }
+        let timeout = Duration::from_millis(200);
+        let status = publisher
+            .publish(&trade(3))
+            .timeout(timeout)
+            .send()
+            .await
+            .unwrap_err();
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        nats.resume().unwrap();
+        publisher.flush().await.unwrap();
+        assert_eq!(stored(&bus).await, 3);
+    })
+    .await;
+}

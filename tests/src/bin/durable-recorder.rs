@@ -1,0 +1,46 @@
+//! A durable recorder in a process of its own, for tests that end processes: it appends what it
+//! gets to the file `RECORD`, and acknowledges after that.
+#![expect(clippy::print_stdout, reason = "the test waits for the line")]
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Write as _;
+use std::time::Duration;
+
+use micro_runtime::{BatchSubscriber, Bus, Context, Delivered, Durable, Server, Status};
+use micro_tests::market::Trade;
+use tokio::signal::unix::{SignalKind, signal};
+
+struct Recorder(File);
+
+impl BatchSubscriber<Trade> for Recorder {
+    async fn on_batch(&self, _ctx: Context, trades: Vec<Delivered<Trade>>) -> Result<(), Status> {
+        let mut lines = String::new();
+        for trade in &trades {
+            let _ = writeln!(lines, "{} {}", trade.delivery.sequence(), trade.number);
+        }
+        // One write, so that processes may share the file.
+        (&self.0).write_all(lines.as_bytes())?;
+        Ok(())
+    }
+}
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let path = std::env::var("RECORD")?;
+    let recorder = Recorder(File::options().create(true).append(true).open(path)?);
+    let bus = Bus::from_env().await?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    let durable = Durable::named("recorder")
+        .batch(32)
+        .ack_wait(Duration::from_secs(2));
+    let server = Server::new(&bus)
+        .subscribe_batch::<Trade>(recorder, durable)
+        .start()
+        .await?;
+    println!("ready");
+    terminated.recv().await;
+    server.shutdown().await?;
+    Ok(())
+}
