@@ -4,6 +4,10 @@ use syn::Attribute;
 
 use crate::patterns::{Pattern, Use};
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one answer of the user, independent of the others"
+)]
 pub(crate) struct Settings {
     /// Where generated code finds `micro_runtime`.
     pub(crate) runtime: syn::Path,

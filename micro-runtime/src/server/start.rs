@@ -9,7 +9,7 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::bus::{Bus, Connection};
+use crate::bus::{Bus, Connection, Subscription};
 use crate::bus::{is_about, is_about_inbox};
 use crate::descriptor::ServiceDescriptor;
 use crate::discovery::records::EventKind;
@@ -99,13 +99,7 @@ pub(super) async fn start(server: Server) -> Result<RunningServer, Error> {
         #[cfg(feature = "jetstream")]
         _claim: claim,
     };
-    let mut loops = Vec::new();
-    for plan in plans {
-        let subscription = connection
-            .subscribe(plan.subject, plan.queue.as_deref())
-            .await?;
-        loops.push((subscription, plan.target));
-    }
+    let loops = subscribe(&connection, plans).await?;
     confirm(&connection, violations.as_mut(), &watched).await?;
     let subscriptions = subscriptions.start().await?;
     let stopper = Stopper::spawn(shared, loops, desks.clone(), grace, subscriptions.stop);
@@ -116,6 +110,20 @@ pub(super) async fn start(server: Server) -> Result<RunningServer, Error> {
     Ok(RunningServer::new(
         stopper, violations, watched, desks, counters,
     ))
+}
+
+async fn subscribe(
+    connection: &Connection,
+    plans: Vec<Plan>,
+) -> Result<Vec<(Subscription, Target)>, Error> {
+    let mut loops = Vec::new();
+    for plan in plans {
+        let subscription = connection
+            .subscribe(plan.subject, plan.queue.as_deref())
+            .await?;
+        loops.push((subscription, plan.target));
+    }
+    Ok(loops)
 }
 
 /// Keeps streams off the subjects of calls, and declares the server's own.
