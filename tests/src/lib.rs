@@ -4,7 +4,7 @@ mod behaving;
 mod scripted;
 
 pub use behaving::Behaving;
-pub use scripted::Scripted;
+pub use scripted::{AFTER_DROP, Scripted};
 
 /// The service of the README and of `examples/hello`.
 pub mod greeter {

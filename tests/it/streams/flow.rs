@@ -1,0 +1,224 @@
+//! Flow control: small windows, slow consumers, many streams, and none that delays another.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::future::{join_all, try_join_all};
+use micro_runtime::{Server, StreamOptions};
+use micro_testkit::within;
+use micro_tests::streams::CountRequest;
+
+use super::statuses::complete;
+use super::{Scene, count, heavy, item, until};
+use crate::carriers::{World, on_both_carriers};
+
+on_both_carriers! {
+    the_smallest_windows_make_progress
+    a_consumer_that_never_reads_stops_the_sender
+    a_handler_that_never_reads_stops_the_caller
+    full_duplex_at_different_rates
+    a_slow_stream_delays_nobody
+    a_thousand_streams_on_one_connection
+}
+
+async fn the_smallest_windows_make_progress(world: World) {
+    let smallest = [
+        StreamOptions::new().window_messages(1),
+        StreamOptions::new().window_bytes(1),
+        StreamOptions::new().window_messages(0).window_bytes(0),
+        StreamOptions::new().window_messages(2).window_bytes(100),
+    ];
+    for options in smallest {
+        let set = |server: Server| server.stream_options(options);
+        let scene = Scene::with(&world.bus, set).await;
+        let call = scene.client.count(count(500, "")).stream_options(options);
+        complete(&mut call.await.unwrap(), 500).await;
+        let mut collect = scene.client.collect().open().await.unwrap();
+        for number in 0..500 {
+            collect.send(heavy(number, 3)).await.unwrap();
+        }
+        let summary = collect.finish().await.unwrap();
+        assert_eq!((summary.messages, summary.bytes), (500, 1_500));
+        let echo = scene.client.echo().stream_options(options);
+        let (mut sender, mut items) = echo.open().await.unwrap();
+        let writing = async move {
+            for number in 0..300 {
+                sender.send(item(number)).await.unwrap();
+            }
+            sender.finish().await.unwrap();
+        };
+        tokio::join!(writing, complete(&mut items, 300));
+        scene.quiet().await;
+        scene.server.shutdown().await.unwrap();
+    }
+}
+
+/// Waits until a number stays as it is, and returns it.
+async fn settled(number: impl Fn() -> u64) -> u64 {
+    let mut last = (number(), Instant::now());
+    while last.1.elapsed() < Duration::from_millis(200) {
+        tokio::time::sleep(Duration::from_millis(5)).await; // sleep: between two looks
+        if number() != last.0 {
+            last = (number(), Instant::now());
+        }
+    }
+    last.0
+}
+
+async fn a_consumer_that_never_reads_stops_the_sender(world: World) {
+    let scene = Scene::on(&world.bus).await;
+    let check = async |options: StreamOptions, size: u32, most: u64| {
+        let before = scene.handler.made();
+        let request = CountRequest {
+            size,
+            ..count(u64::MAX, "")
+        };
+        let call = scene.client.count(request).stream_options(options);
+        let mut items = call.await.unwrap();
+        until(|| scene.handler.made() > before).await;
+        let made = settled(|| scene.handler.made()).await - before;
+        assert!(made <= most, "{made} messages of {size} bytes were made");
+        // And it goes on as soon as somebody reads.
+        for _ in 0..made + 10 {
+            items.message().await.unwrap().unwrap();
+        }
+        drop(items);
+        scene.quiet().await;
+    };
+    // The window, and one that was made and has no room.
+    let options = StreamOptions::new();
+    check(options.window_messages(10), 16, 11).await;
+    check(options.window_bytes(10_000), 1_000, 11).await;
+    // By default a mebibyte; the last one may overshoot.
+    check(options, 10_000, 106).await;
+    // Larger ones than a frame: one that is sent, one that waits.
+    check(options.window_bytes(64 * 1024), 3_000_000, 2).await;
+}
+
+async fn a_handler_that_never_reads_stops_the_caller(world: World) {
+    let window = StreamOptions::new().window_bytes(50_000);
+    let scene = Scene::with(&world.bus, |server| server.stream_options(window)).await;
+    let mut collect = scene.client.collect().open().await.unwrap();
+    let sent = Arc::new(AtomicU64::new(0));
+    let writing = tokio::spawn({
+        let sent = Arc::clone(&sent);
+        async move {
+            collect.send(super::plan("wait")).await.unwrap();
+            loop {
+                if collect.send(heavy(0, 1_000)).await.is_err() {
+                    return;
+                }
+                sent.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    });
+    until(|| sent.load(Ordering::SeqCst) > 0).await;
+    let sent = settled(|| sent.load(Ordering::SeqCst)).await;
+    assert!((45..=52).contains(&sent), "{sent} were sent");
+    writing.abort();
+    scene.quiet().await;
+}
+
+async fn full_duplex_at_different_rates(world: World) {
+    const MESSAGES: u64 = 3_000;
+    let window = StreamOptions::new().window_messages(64);
+    let scene = Scene::with(&world.bus, |server| server.stream_options(window)).await;
+    for (write_every, read_every) in [(100, 1_000), (1_000, 100), (7, 7)] {
+        let echo = scene.client.echo().stream_options(window);
+        let (mut sender, mut items) = echo.open().await.unwrap();
+        let writing = tokio::spawn(async move {
+            for number in 0..MESSAGES {
+                sender.send(item(number)).await.unwrap();
+                if number % write_every == 0 {
+                    // sleep: one side is slower than the other.
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+            sender.finish().await.unwrap();
+        });
+        let reading = tokio::spawn(async move {
+            let mut number = 0;
+            while let Some(item) = items.message().await.unwrap() {
+                assert_eq!(item.number, number);
+                number += 1;
+                if number % read_every == 0 {
+                    // sleep: one side is slower than the other.
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+            number
+        });
+        writing.await.unwrap();
+        assert_eq!(reading.await.unwrap(), MESSAGES);
+    }
+    scene.quiet().await;
+}
+
+async fn a_slow_stream_delays_nobody(world: World) {
+    let scene = Scene::on(&world.bus).await;
+    let endless = CountRequest {
+        size: 10_000,
+        ..count(u64::MAX, "")
+    };
+    // Nobody ever reads these, nor what is sent to those.
+    let mut unread = Vec::new();
+    let mut unheard = Vec::new();
+    for _ in 0..8 {
+        unread.push(scene.client.count(endless.clone()).await.unwrap());
+        let mut collect = scene.client.collect().open().await.unwrap();
+        unheard.push(tokio::spawn(async move {
+            collect.send(super::plan("wait")).await.unwrap();
+            while collect.send(heavy(0, 10_000)).await.is_ok() {}
+        }));
+    }
+    settled(|| scene.handler.made()).await;
+    let unary = async {
+        for _ in 0..200 {
+            let started = Instant::now();
+            scene.client.repeat(item(1)).await.unwrap();
+            assert!(started.elapsed() < Duration::from_secs(1));
+        }
+    };
+    let streams = async {
+        for _ in 0..20 {
+            let mut items = scene.client.count(count(1_000, "")).await.unwrap();
+            complete(&mut items, 1_000).await;
+        }
+    };
+    let both = async { tokio::join!(unary, streams) };
+    within(Duration::from_secs(10), both).await;
+    drop(unread);
+    unheard.iter().for_each(tokio::task::JoinHandle::abort);
+    join_all(unheard).await;
+    scene.quiet().await;
+}
+
+async fn a_thousand_streams_on_one_connection(world: World) {
+    const STREAMS: u64 = 1_000;
+    let scene = Scene::on(&world.bus).await;
+    let opening = (0..STREAMS).map(|_| async { scene.client.echo().open().await });
+    let opened = try_join_all(opening).await.unwrap();
+    assert_eq!(opened.len() as u64, STREAMS);
+    until(|| scene.handler.alive() as u64 == STREAMS).await;
+    let running = opened.into_iter().map(|(mut sender, mut items)| {
+        tokio::spawn(async move {
+            for number in 0..20 {
+                sender.send(item(number)).await?;
+                assert_eq!(items.message().await?.unwrap().number, number);
+            }
+            for number in 20..200 {
+                sender.send(item(number)).await?;
+            }
+            sender.finish().await?;
+            for number in 20..200 {
+                assert_eq!(items.message().await?.unwrap().number, number);
+            }
+            items.message().await
+        })
+    });
+    for stream in running.collect::<Vec<_>>() {
+        assert!(stream.await.unwrap().unwrap().is_none());
+    }
+    scene.quiet().await;
+}
