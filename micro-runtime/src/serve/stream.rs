@@ -1,7 +1,7 @@
 //! One streaming call at the server: the handler and the stream's frames, in one task.
 
 use std::future::{Future as _, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,6 @@ use bytes::Bytes;
 use crate::context::Context;
 use crate::descriptor::MethodKind;
 use crate::endpoint::{OpeningFuture, Requests, Written};
-use crate::metadata::Metadata;
 use crate::observe;
 use crate::observe::ServerCall;
 use crate::serve::Endpoint;
@@ -82,6 +81,7 @@ impl StreamCall {
             endpoint: &endpoint,
             tally: &tally,
             channel: &channel,
+            ctx: &ctx,
             span: seen.span().clone(),
             pump: Some(pump),
         };
@@ -127,6 +127,7 @@ struct Running<'a> {
     endpoint: &'a Endpoint,
     tally: &'a Tally,
     channel: &'a Channel,
+    ctx: &'a Context,
     span: tracing::Span,
     pump: Option<Pump>,
 }
@@ -174,7 +175,8 @@ impl Running<'_> {
             Err(panic) => {
                 let status = panicked(self.endpoint, panic.as_ref());
                 self.tally.count(Some(&status));
-                self.channel.finish(Some(status), Metadata::new());
+                let trailers = self.ctx.take_answer_metadata();
+                self.channel.finish(Some(status), trailers);
                 self.drop_pump();
             }
         }
@@ -203,9 +205,17 @@ async fn pump(channel: Arc<Channel>, opening: OpeningFuture, ctx: Context, tally
         let Some(mut writing) = poll_fn(|cx| channel.poll_begin(cx)).await else {
             return;
         };
-        let written = poll_fn(|cx| replies.as_mut().poll_write(cx, &mut writing)).await;
+        let written = poll_fn(|cx| {
+            let write = || replies.as_mut().poll_write(cx, &mut writing);
+            match catch_unwind(AssertUnwindSafe(write)) {
+                Ok(written) => written.map(Ok),
+                Err(panic) => Poll::Ready(Err(panic)),
+            }
+        })
+        .await;
+        // What was yielded before a panic is sent before it is told.
         channel.add(writing);
-        if let Written::End(result) = written {
+        if let Written::End(result) = written.unwrap_or_else(|panic| resume_unwind(panic)) {
             // Whatever the stream holds ends before its caller hears that it did.
             drop(replies);
             tally.count(result.as_ref().err());
