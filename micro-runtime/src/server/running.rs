@@ -22,8 +22,8 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// A server that can be reached.
 ///
-/// Dropping it stops it at once, and loses what is in flight; [`shutdown`](Self::shutdown) loses
-/// nothing.
+/// Dropping it stops it at once: what is in flight is answered `UNAVAILABLE`, what has not been read
+/// yet is lost. [`shutdown`](Self::shutdown) loses nothing.
 #[must_use = "a server that is dropped stops at once"]
 pub struct RunningServer {
     stop: CancellationToken,
@@ -45,6 +45,8 @@ pub(super) struct Stopper {
     grace: Duration,
     /// Tells what takes events from elsewhere that the server stops, and that it is gone.
     sources: DropGuard,
+    /// Whoever drops a server wants it to stop; those whose calls it runs learn of it.
+    _end: DropGuard,
 }
 
 impl RunningServer {
@@ -190,6 +192,7 @@ impl Stopper {
             ));
         }
         Self {
+            _end: shared.end.clone().drop_guard(),
             shared,
             loops: tasks,
             instance_loops: instance_tasks,
