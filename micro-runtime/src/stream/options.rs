@@ -139,6 +139,7 @@ impl StreamOptions {
     pub(crate) fn limits(self) -> Limits {
         let heartbeat = self.heartbeat.unwrap_or(HEARTBEAT).as_secs().max(1);
         let heartbeat = Duration::from_secs(heartbeat.min(24 * 60 * 60));
+        let idle_timeout = self.idle_timeout.unwrap_or(heartbeat * SILENT_HEARTBEATS);
         Limits {
             window: Sums {
                 messages: self
@@ -148,9 +149,10 @@ impl StreamOptions {
                     .into(),
                 bytes: self.window_bytes.unwrap_or(WINDOW_BYTES).max(1).into(),
             },
-            heartbeat,
+            // A healthy peer must be asked before it counts as silent.
+            heartbeat: heartbeat.min(idle_timeout / SILENT_HEARTBEATS),
             open_timeout: self.open_timeout.unwrap_or(OPEN_TIMEOUT),
-            idle_timeout: self.idle_timeout.unwrap_or(heartbeat * SILENT_HEARTBEATS),
+            idle_timeout,
             reassembly: self.reassembly_limit.unwrap_or(REASSEMBLY_LIMIT),
         }
     }
@@ -172,7 +174,7 @@ impl Open {
             "v={VERSION};{unary}w={};b={};hb={}",
             self.window.messages,
             self.window.bytes,
-            self.heartbeat.as_secs()
+            self.heartbeat.as_secs().max(1)
         )
     }
 
