@@ -29,6 +29,8 @@ struct State {
     reader: Option<Waker>,
     writer: Option<Waker>,
     driver: Option<Waker>,
+    /// Who waits for the end alone; there may be many.
+    closers: Vec<Waker>,
 }
 
 /// Messages that are ready to be taken, and how many.
@@ -45,6 +47,7 @@ impl Channel {
             reader: None,
             writer: None,
             driver: None,
+            closers: Vec::new(),
         })))
     }
 
@@ -57,8 +60,13 @@ impl Channel {
             state.writer_to_wake(),
             state.driver_to_wake(),
         ];
+        let closers = state.closers_to_wake();
         drop(state);
-        wakers.into_iter().flatten().for_each(Waker::wake);
+        wakers
+            .into_iter()
+            .flatten()
+            .chain(closers)
+            .for_each(Waker::wake);
         result
     }
 
@@ -189,7 +197,13 @@ impl Channel {
         match state.machine.end() {
             Some(end) => Poll::Ready(end.clone()),
             None => {
-                remember(&mut state.writer, cx);
+                if !state
+                    .closers
+                    .iter()
+                    .any(|known| known.will_wake(cx.waker()))
+                {
+                    state.closers.push(cx.waker().clone());
+                }
                 Poll::Pending
             }
         }
@@ -199,8 +213,13 @@ impl Channel {
         let mut state = lock(&self.0);
         let output = state.machine.output(Instant::now());
         let writer = state.writer_to_wake();
+        // At the server the last frame ends the stream, also for who reads on.
+        let reader = match state.machine.is_done() {
+            true => state.reader_to_wake(),
+            false => None,
+        };
         drop(state);
-        writer.into_iter().for_each(Waker::wake);
+        writer.into_iter().chain(reader).for_each(Waker::wake);
         output
     }
 
@@ -245,8 +264,13 @@ impl State {
             return Some(Taking::Batch(batch));
         }
         match self.machine.end() {
-            Some(end) => Some(Taking::End(end.clone())),
-            None if self.machine.receiving.is_complete() => Some(Taking::End(Ok(()))),
+            Some(Err(status)) => Some(Taking::End(Err(status.clone()))),
+            _ if self.machine.receiving.is_complete() => Some(Taking::End(Ok(()))),
+            // The handler has ended the call, and somebody whom it left its stream to reads on.
+            Some(Ok(())) => {
+                let text = "the call ended before its caller had sent everything";
+                Some(Taking::End(Err(dropped(text))))
+            }
             None => None,
         }
     }
@@ -258,6 +282,13 @@ impl State {
     fn writer_to_wake(&mut self) -> Option<Waker> {
         let is_due = self.machine.end().is_some() || self.machine.sending.has_room();
         is_due.then(|| self.writer.take()).flatten()
+    }
+
+    fn closers_to_wake(&mut self) -> Vec<Waker> {
+        match self.machine.end() {
+            Some(_) => std::mem::take(&mut self.closers),
+            None => Vec::new(),
+        }
     }
 
     fn driver_to_wake(&mut self) -> Option<Waker> {
