@@ -54,12 +54,15 @@ impl Channel {
     /// Changes the machine, and wakes whom that concerns.
     pub(super) fn change<R>(&self, change: impl FnOnce(&mut Machine) -> R) -> R {
         let mut state = lock(&self.0);
+        let was_opening = state.machine.is_opening();
         let result = change(&mut state.machine);
-        let wakers = [
-            state.reader_to_wake(),
-            state.writer_to_wake(),
-            state.driver_to_wake(),
-        ];
+        // The driver waits for the peer's first word; what it waits for next may come sooner.
+        let has_opened = was_opening && !state.machine.is_opening();
+        let driver = match has_opened {
+            true => state.driver.take(),
+            false => state.driver_to_wake(),
+        };
+        let wakers = [state.reader_to_wake(), state.writer_to_wake(), driver];
         let closers = state.closers_to_wake();
         drop(state);
         wakers

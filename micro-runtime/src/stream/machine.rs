@@ -170,6 +170,11 @@ impl Machine {
         &self.trailers
     }
 
+    /// Says whether the peer has still to say its first word.
+    pub(crate) fn is_opening(&self) -> bool {
+        self.opens_before.is_some()
+    }
+
     /// How the stream ended, once it has.
     pub(crate) fn end(&self) -> Option<&Result<(), Status>> {
         self.end.as_ref()
