@@ -211,14 +211,14 @@ pub(crate) fn encode_empty() -> HeaderMap {
 }
 
 /// Writes the end of a stream by hand.
-pub(crate) fn encode_end(result: Result<(), Status>) -> HeaderMap {
+pub(crate) fn encode_end(result: &Result<(), Status>) -> HeaderMap {
     match result {
         Ok(()) => {
             let mut headers = HeaderMap::new();
             headers.insert(MICRO_STATUS, HeaderValue::from(0));
             headers
         }
-        Err(status) => encode_status(&status).0,
+        Err(status) => encode_status(status).0,
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
 
-use crate::bus::Outgoing;
+use crate::bus::{Outgoing, PublishError};
 use crate::context::Context;
 use crate::endpoint::{Replies, Requests, Written};
 use crate::observe::ServerCall;
@@ -60,15 +60,18 @@ impl PlainCall {
             }
         };
         let code = result.as_ref().err().map(Status::code);
+        // All that the handler said besides messages goes with the end.
+        let mut end = Some(wire::encode_end(&result));
+        wire::encode_metadata(&mut end, &self.ctx.take_answer_metadata());
         let took = self.received.elapsed();
         endpoint.stats.record(took, result.as_ref().err());
-        self.publish(
-            &endpoint,
-            reply,
-            Bytes::new(),
-            Some(wire::encode_end(result)),
-        )
-        .await;
+        if self
+            .publish(&endpoint, reply, Bytes::new(), end)
+            .await
+            .is_err()
+        {
+            tracing::warn!(method = name, "the end of a stream could not be sent");
+        }
         seen.end(code);
         self.ctx.end();
     }
@@ -84,24 +87,24 @@ impl PlainCall {
         let mut replies: Replies = opening
             .call(self.ctx.clone(), Requests::Given(given))
             .await?;
-        for _ in 0..MOST_MESSAGES {
+        let mut sent = 0;
+        loop {
             let mut writing = Writing::for_one();
             let written = poll_fn(|cx| replies.as_mut().poll_write(cx, &mut writing)).await;
             if let Some(message) = writing.into_message() {
+                if sent == MOST_MESSAGES {
+                    return Err(too_many());
+                }
+                sent += 1;
                 let empty = message.is_empty().then(wire::encode_empty);
-                self.publish(endpoint, reply.clone(), message, empty).await;
+                let length = message.len();
+                let published = self.publish(endpoint, reply.clone(), message, empty);
+                published.await.map_err(|error| unsent(length, error))?;
             }
             if let Written::End(result) = written {
                 return result;
             }
         }
-        Err(Status::from_runtime(
-            Code::ResourceExhausted,
-            Reason::TooLarge,
-            format!(
-                "a stream without the header `Micro-Stream` ends after {MOST_MESSAGES} messages"
-            ),
-        ))
     }
 
     async fn publish(
@@ -109,20 +112,39 @@ impl PlainCall {
         endpoint: &Endpoint,
         subject: Subject,
         payload: Bytes,
-        mut headers: Option<HeaderMap>,
-    ) {
-        wire::encode_metadata(&mut headers, &self.ctx.take_answer_metadata());
+        headers: Option<HeaderMap>,
+    ) -> Result<(), PublishError> {
         let outgoing = Outgoing {
             subject,
             reply: None,
             headers,
             payload,
         };
-        if endpoint.shared.connection.publish(outgoing).await.is_err() {
-            tracing::warn!(
-                method = endpoint.method.full_name,
-                "a reply could not be sent"
-            );
-        }
+        endpoint.shared.connection.publish(outgoing).await
+    }
+}
+
+fn too_many() -> Status {
+    Status::from_runtime(
+        Code::ResourceExhausted,
+        Reason::TooLarge,
+        format!("a stream without the header `Micro-Stream` ends after {MOST_MESSAGES} messages"),
+    )
+}
+
+/// A message that is left out would be lost in silence.
+fn unsent(length: usize, error: PublishError) -> Status {
+    match error {
+        PublishError::TooLarge { max } => Status::from_runtime(
+            Code::ResourceExhausted,
+            Reason::TooLarge,
+            format!("a message of {length} bytes does not fit into one NATS message of {max}"),
+        ),
+        PublishError::Failed(error) => Status::from_runtime(
+            Code::Unavailable,
+            Reason::Disconnected,
+            "a message could not be sent",
+        )
+        .with_source(error),
     }
 }
