@@ -181,9 +181,27 @@ impl Entries {
         self.bytes
     }
 
-    /// Gives up the buffer that the frame arrived in, which other messages may share.
+    /// What the frame takes besides its messages.
+    pub(crate) fn padding(&self) -> usize {
+        // A key and the length of each.
+        self.frame.len().saturating_sub(self.bytes + 6 * self.left)
+    }
+
+    /// Gives up the buffer that the frame arrived in, which other messages may share, and all of the
+    /// frame that is no message.
     pub(crate) fn detach(&mut self) {
-        self.frame = Bytes::copy_from_slice(&self.frame);
+        let mut body = Body::default();
+        body.reserve(self.bytes + 6 * self.left);
+        let (left, bytes) = (self.left, self.bytes);
+        while let Some(range) = self.advance() {
+            body.put_bytes(&self.frame[range]);
+        }
+        *self = Self {
+            frame: body.buffer.freeze(),
+            at: 0,
+            left,
+            bytes,
+        };
     }
 
     /// Where the next message lies in the frame.

@@ -11,6 +11,8 @@ use crate::stream::options::{Limits, Sums};
 /// A frame up to this size that has to wait gets a buffer of its own: the one that it arrived in is
 /// larger, and shared with messages of others.
 const DETACHED_UP_TO: usize = 16 * 1024;
+/// What a frame may take besides its messages before it is kept without that.
+const PADDING: usize = 4 * 1024;
 
 /// What has arrived in one direction.
 #[derive(Debug)]
@@ -23,7 +25,10 @@ pub(crate) struct Receiving {
     taken: Sums,
     /// What the peer has been told that it may send in all.
     granted: Sums,
+    /// A message is unfinished; these are its parts so far, the small ones apart.
+    is_unfinished: bool,
     partial: Vec<Bytes>,
+    small_parts: BytesMut,
     partial_bytes: usize,
     queue: VecDeque<Batch>,
     is_complete: bool,
@@ -47,7 +52,9 @@ impl Receiving {
             received: Sums::default(),
             taken: Sums::default(),
             granted: limits.window,
+            is_unfinished: false,
             partial: Vec::new(),
+            small_parts: BytesMut::new(),
             partial_bytes: 0,
             queue: VecDeque::new(),
             is_complete: false,
@@ -82,7 +89,7 @@ impl Receiving {
             self.check_window()?;
             self.received.bytes += entries.bytes() as u64;
             let is_unfinished = control.has(frame::MORE);
-            if is_unfinished || !self.partial.is_empty() {
+            if is_unfinished || self.is_unfinished {
                 self.take_in_parts(entries, is_unfinished)?;
             } else {
                 self.received.messages += entries.len() as u64;
@@ -90,7 +97,7 @@ impl Receiving {
             }
         }
         if ends {
-            if !self.partial.is_empty() {
+            if self.is_unfinished {
                 return Err(bad_frame("the last message is unfinished"));
             }
             self.is_complete = true;
@@ -106,8 +113,9 @@ impl Receiving {
             };
             let is_last = index + 1 == count;
             let is_whole = !(is_last && is_unfinished);
+            self.is_unfinished = !is_whole;
             self.partial_bytes += entry.len();
-            self.partial.push(entry);
+            self.keep_part(entry);
             if self.partial_bytes > self.reassembly {
                 return Err(Status::from_runtime(
                     Code::ResourceExhausted,
@@ -121,6 +129,7 @@ impl Receiving {
             if is_whole {
                 self.received.messages += 1;
                 let bytes = std::mem::take(&mut self.partial_bytes);
+                self.flush_parts();
                 let parts = std::mem::take(&mut self.partial);
                 if self.is_unwanted {
                     self.note_taken(Sums {
@@ -135,6 +144,27 @@ impl Receiving {
         Ok(())
     }
 
+    /// Small parts go into one buffer: a peer that sends a message byte by byte, or nothing at all,
+    /// would have a buffer kept for each.
+    fn keep_part(&mut self, part: Bytes) {
+        if part.len() > DETACHED_UP_TO {
+            self.flush_parts();
+            self.partial.push(part);
+        } else {
+            self.small_parts.extend_from_slice(&part);
+            if self.small_parts.len() > DETACHED_UP_TO {
+                self.flush_parts();
+            }
+        }
+    }
+
+    fn flush_parts(&mut self) {
+        if !self.small_parts.is_empty() {
+            let parts = std::mem::take(&mut self.small_parts);
+            self.partial.push(parts.freeze());
+        }
+    }
+
     fn enqueue(&mut self, mut entries: Entries) {
         let sums = Sums {
             messages: entries.len() as u64,
@@ -143,7 +173,9 @@ impl Receiving {
         if self.is_unwanted {
             return self.note_taken(sums);
         }
-        if !self.queue.is_empty() && entries.bytes() <= DETACHED_UP_TO {
+        if entries.padding() > PADDING
+            || !self.queue.is_empty() && entries.bytes() <= DETACHED_UP_TO
+        {
             entries.detach();
         }
         self.queue.push_back(Batch::Entries(entries));
@@ -197,6 +229,7 @@ impl Receiving {
     pub(crate) fn clear(&mut self) {
         self.queue.clear();
         self.partial.clear();
+        self.small_parts.clear();
         self.partial_bytes = 0;
     }
 
