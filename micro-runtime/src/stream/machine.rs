@@ -220,13 +220,16 @@ impl Machine {
             return Ok(());
         }
         if let Role::Client(peer) = &mut self.role
-            && peer.is_none()
             && control.has(frame::ACCEPT)
         {
-            *peer = Some(Peer {
+            let accepted = Peer {
                 instance: std::mem::take(&mut control.instance),
                 stream: std::mem::take(&mut control.stream),
-            });
+            };
+            // Their messages could not be told apart.
+            if *peer.get_or_insert_with(|| accepted.clone()) != accepted {
+                return Err(bad_frame("a second instance took the stream"));
+            }
         }
         if self.due.reset.is_some() {
             // Given up before it was accepted; all that is left is to say so.
