@@ -25,7 +25,7 @@ async fn ready(process: &Process) {
     process.wait_for_line("ready", limit).await.unwrap();
 }
 
-async fn start(nats: &NatsServer, arguments: &[&str]) -> Process {
+pub(super) async fn start(nats: &NatsServer, arguments: &[&str]) -> Process {
     let process = spawn(nats, arguments);
     ready(&process).await;
     process

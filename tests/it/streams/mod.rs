@@ -1,12 +1,16 @@
 //! Streams of all three kinds, over both carriers.
 
+mod by_hand;
 mod deadlines;
 mod drops;
 mod flow;
+mod kills;
 mod kinds;
 mod middleware;
+mod places;
 mod sizes;
 mod statuses;
+mod stops;
 
 use std::time::Duration;
 
