@@ -1,15 +1,17 @@
 //! What drives a stream: publishes its frames to the peer, and wakes up for its clock.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
 
 use async_nats::Subject;
 
 use crate::bus::{Connection, Outgoing, PublishError};
 use crate::status::{Code, Reason, Status};
 use crate::stream::channel::Channel;
-use crate::stream::machine::dropped;
+use crate::stream::machine::{Machine, dropped};
 use crate::stream::peer::Peer;
 use crate::subject;
 
@@ -49,7 +51,8 @@ impl Channel {
                     headers: None,
                     payload: output.payload,
                 };
-                if let Err(error) = link.connection.publish(outgoing).await {
+                let publishing = pin!(link.connection.publish(outgoing));
+                if let Err(error) = self.keeping_time(publishing).await {
                     self.change(|machine| machine.fail(unsent(error)));
                 }
             }
@@ -58,6 +61,31 @@ impl Channel {
                 .is_none()
             {
                 return;
+            }
+        }
+    }
+}
+
+impl Channel {
+    /// Waits for a frame to be published, and looks at the clock meanwhile: a connection that takes
+    /// nothing must not keep a stream beyond its deadline.
+    async fn keeping_time<F: Future>(&self, mut publishing: Pin<&mut F>) -> F::Output {
+        let polled = poll_fn(|cx| Poll::Ready(publishing.as_mut().poll(cx))).await;
+        if let Poll::Ready(published) = polled {
+            return published;
+        }
+        loop {
+            let next = self.with(Machine::next_time);
+            let time = async {
+                match next {
+                    Some(next) => tokio::time::sleep_until(next.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                published = &mut publishing => return published,
+                () = time => self.change(|machine| machine.on_time(Instant::now())),
             }
         }
     }
