@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Instant;
@@ -213,7 +214,9 @@ pub(super) fn panicked(endpoint: &Endpoint, panic: &(dyn Any + Send)) -> Status 
 }
 
 /// Runs a future where it may block its thread.
-fn on_a_blocking_thread(future: HandlerFuture) -> HandlerFuture {
+pub(super) fn on_a_blocking_thread<T: Send + 'static>(
+    future: Pin<Box<dyn Future<Output = Result<T, Status>> + Send>>,
+) -> Pin<Box<dyn Future<Output = Result<T, Status>> + Send>> {
     Box::pin(async move {
         let runtime = Handle::current();
         let ran = tokio::task::spawn_blocking(move || runtime.block_on(future)).await;

@@ -17,7 +17,7 @@ use crate::endpoint::{OpeningFuture, Requests, Written};
 use crate::observe;
 use crate::observe::ServerCall;
 use crate::serve::Endpoint;
-use crate::serve::call::panicked;
+use crate::serve::call::{on_a_blocking_thread, panicked};
 use crate::serve::gate::Permit;
 use crate::status::{Code, Reason, Status};
 use crate::stream::{Channel, Link, Machine, Open, Reader, Target};
@@ -70,6 +70,10 @@ impl StreamCall {
             false => Requests::Given(vec![payload]),
         };
         let opening = endpoint.handler.streaming().call(ctx.clone(), requests);
+        let opening = match endpoint.options.is_blocking {
+            true => on_a_blocking_thread(opening),
+            false => opening,
+        };
         let tally = Arc::new(Tally {
             endpoint: Arc::clone(&endpoint),
             received,

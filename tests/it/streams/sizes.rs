@@ -1,10 +1,11 @@
 //! Messages of every size, where NATS takes 64 KiB at a time.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use micro_runtime::{Bus, ClientOptions, Code, Reason, Server, StreamOptions};
+use micro_runtime::{Bus, ClientOptions, Code, Context, Reason, Server, Status, StreamOptions};
+use micro_runtime::{ReplyStream, Streaming, service};
 use micro_testkit::{NatsServer, within};
-use micro_tests::streams::{CountRequest, StreamsClient};
+use micro_tests::streams::{CountRequest, Item, Streams, StreamsClient, StreamsServer, Summary};
 
 use super::{Scene, count, heavy};
 use crate::carriers::{World, on_both_carriers};
@@ -211,6 +212,53 @@ async fn a_large_opening_message(world: World) {
     let status = scene.client.count(request).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
     scene.quiet().await;
+}
+
+/// Blocks its thread for a while.
+struct Blocking;
+
+#[service]
+impl Streams for Blocking {
+    async fn count(&self, _: Context, _: CountRequest) -> Result<impl ReplyStream<Item>, Status> {
+        Ok(Streaming::from_iter([]))
+    }
+
+    async fn collect(&self, _: Context, _: Streaming<Item>) -> Result<Summary, Status> {
+        Ok(Summary::default())
+    }
+
+    async fn echo(
+        &self,
+        _: Context,
+        items: Streaming<Item>,
+    ) -> Result<impl ReplyStream<Item>, Status> {
+        Ok(items)
+    }
+
+    #[rpc(blocking)]
+    async fn repeat(&self, _: Context, request: Item) -> Result<Item, Status> {
+        // sleep: a handler that blocks its thread.
+        std::thread::sleep(Duration::from_millis(500));
+        Ok(request)
+    }
+}
+
+#[tokio::test]
+async fn a_large_request_to_a_blocking_method_blocks_nobody() {
+    let bus = Bus::in_process();
+    let server = Server::new(&bus).add(StreamsServer::new(Blocking));
+    let _server = server.start().await.unwrap();
+    let client: StreamsClient = bus.client();
+    let call = tokio::spawn(async move { client.repeat(heavy(1, 3 * MIB)).await });
+    let mut longest = Duration::ZERO;
+    while !call.is_finished() {
+        let started = Instant::now();
+        // sleep: this thread is to be free all the time.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        longest = longest.max(started.elapsed());
+    }
+    assert_eq!(call.await.unwrap().unwrap().data.len(), 3 * MIB);
+    assert!(longest < Duration::from_millis(400), "{longest:?}");
 }
 
 /// A server that says how much it takes of one message.
