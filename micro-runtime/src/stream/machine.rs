@@ -204,9 +204,16 @@ impl Machine {
             Ok(frame) => self.take_in(frame, now),
             Err(flaw) => Err(bad_frame(flaw.0)),
         };
-        if let Err(status) = result {
-            self.reset(status);
+        match result {
+            // There is nobody to tell.
+            Err(status) if self.is_alone() && self.due.reset.is_none() => self.fail(status),
+            Err(status) => self.reset(status),
+            Ok(()) => {}
         }
+    }
+
+    fn is_alone(&self) -> bool {
+        matches!(self.role, Role::Client(None))
     }
 
     fn take_in(&mut self, mut frame: Frame, now: Instant) -> Result<(), Status> {
@@ -222,14 +229,14 @@ impl Machine {
         if let Role::Client(peer) = &mut self.role
             && control.has(frame::ACCEPT)
         {
-            let accepted = Peer {
-                instance: std::mem::take(&mut control.instance),
-                stream: std::mem::take(&mut control.stream),
-            };
+            let accepted = Peer::of(control);
             // Their messages could not be told apart.
             if *peer.get_or_insert_with(|| accepted.clone()) != accepted {
                 return Err(bad_frame("a second instance took the stream"));
             }
+        }
+        if self.is_alone() {
+            return Err(bad_frame("it answers and does not accept the stream"));
         }
         if self.due.reset.is_some() {
             // Given up before it was accepted; all that is left is to say so.

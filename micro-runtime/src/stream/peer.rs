@@ -16,11 +16,16 @@ pub(crate) struct Peer {
 impl Peer {
     /// Reads the name out of a frame that says nothing else.
     pub(crate) fn read(frame: Bytes) -> Result<Self, Status> {
-        let Frame { control, .. } = Frame::read(frame).map_err(|flaw| bad_frame(flaw.0))?;
-        Ok(Self {
-            instance: control.instance,
-            stream: control.stream,
-        })
+        let mut frame = Frame::read(frame).map_err(|flaw| bad_frame(flaw.0))?;
+        Ok(Self::of(&mut frame.control))
+    }
+
+    /// Takes the name out of an ACCEPT.
+    pub(super) fn of(control: &mut Control) -> Self {
+        Self {
+            instance: std::mem::take(&mut control.instance),
+            stream: std::mem::take(&mut control.stream),
+        }
     }
 
     /// Writes it.
