@@ -5,15 +5,15 @@ use std::time::Duration;
 use async_nats::{HeaderMap, Message, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use micro_runtime::{Bus, Code, Reason};
+use micro_runtime::{Bus, Code};
 use micro_testkit::{NatsServer, Process, python, within, workspace_root};
 
 use super::kills::start;
 use super::{Scene, count, item};
 
-const SERVICE: &str = "streams.v1.Streams";
+pub(super) const SERVICE: &str = "streams.v1.Streams";
 const MORE: u8 = 1;
-const RESET: u8 = 4;
+pub(super) const RESET: u8 = 4;
 const PING: u8 = 8;
 
 struct Bench {
@@ -32,7 +32,7 @@ async fn bench() -> Bench {
     }
 }
 
-async fn next(replies: &mut Subscriber) -> Message {
+pub(super) async fn next(replies: &mut Subscriber) -> Message {
     within(Duration::from_secs(10), replies.next())
         .await
         .unwrap()
@@ -54,11 +54,11 @@ fn varint(mut value: u64) -> Vec<u8> {
     bytes
 }
 
-fn number(field: u8, value: u64) -> Vec<u8> {
+pub(super) fn number(field: u8, value: u64) -> Vec<u8> {
     [vec![field << 3], varint(value)].concat()
 }
 
-fn bytes(field: u8, value: &[u8]) -> Vec<u8> {
+pub(super) fn bytes(field: u8, value: &[u8]) -> Vec<u8> {
     [
         vec![field << 3 | 2],
         varint(value.len() as u64),
@@ -101,12 +101,12 @@ fn field(frame: &[u8], wanted: u8) -> Option<Vec<u8>> {
     found
 }
 
-fn flags(frame: &[u8]) -> u8 {
+pub(super) fn flags(frame: &[u8]) -> u8 {
     field(frame, 3).map_or(0, |flags| flags[0])
 }
 
 /// The code of the status in a frame.
-fn code(frame: &[u8]) -> Option<Code> {
+pub(super) fn code(frame: &[u8]) -> Option<Code> {
     let status = field(frame, 7)?;
     Code::from_number(i32::from(field(&status, 1)?[0]))
 }
@@ -436,29 +436,4 @@ async fn three_lines_of_python_read_a_stream() {
     let mut client = Process::spawn(command).unwrap();
     let status = client.wait(Duration::from_secs(30)).await.unwrap();
     assert!(status.success(), "{}", client.output());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_instance_that_takes_the_stream_ends_it() {
-    let nats = NatsServer::start().await.unwrap();
-    let bus = Bus::connect(nats.url()).await.unwrap();
-    let hand = async_nats::connect(nats.url()).await.unwrap();
-    let mut openings = hand.subscribe(format!("{SERVICE}.Echo")).await.unwrap();
-    let scene = Scene::on(&bus).await;
-    // Somebody who is in no queue group answers too.
-    let accept = [number(3, 16), bytes(8, b"other"), bytes(9, b"stream")].concat();
-    tokio::spawn(async move {
-        let opening = openings.next().await.unwrap();
-        hand.publish(opening.reply.unwrap(), accept.into())
-            .await
-            .unwrap();
-        hand.flush().await.unwrap();
-        openings.next().await
-    });
-    let (sender, mut items) = scene.client.echo().open().await.unwrap();
-    let status = within(Duration::from_secs(5), items.message()).await;
-    let status = status.unwrap_err();
-    assert_eq!(status.code(), Code::Internal);
-    assert_eq!(status.reason(), Some(Reason::BadFrame), "{status}");
-    drop(sender);
 }

@@ -12,7 +12,7 @@ use micro_tests::AFTER_DROP;
 use micro_tests::streams::{Item, StreamsClient};
 
 use super::statuses::complete;
-use super::{Scene, count, item, plan, until};
+use super::{Scene, count, heavy, item, plan, until};
 use crate::carriers::{World, on_both_carriers};
 
 on_both_carriers! {
@@ -52,6 +52,8 @@ async fn a_call_is_dropped_at_each_of_its_polls(world: World) {
         drop(poll_times(scene.client.collect().open(), times).await);
         drop(poll_times(scene.client.echo().open(), times).await);
         drop(poll_times(scene.client.count(count(3, "wait")).into_future(), times).await);
+        let large = scene.client.repeat(heavy(1, 3_000_000)).into_future();
+        drop(poll_times(large, times * 10).await);
         if times == 5 {
             scene.quiet().await;
         }

@@ -8,6 +8,7 @@ mod kills;
 mod kinds;
 mod middleware;
 mod places;
+mod rough_servers;
 mod sizes;
 mod statuses;
 mod stops;

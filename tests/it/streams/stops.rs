@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use micro_runtime::{Code, Reason};
+use micro_runtime::{ClientOptions, Code, Reason, StreamOptions};
 use micro_testkit::within;
 use micro_tests::streams::{CountRequest, StreamsClient};
 
@@ -59,6 +59,43 @@ async fn a_restarted_nats_server_ends_streams_and_new_ones_work() {
         scene.server.shutdown().await.unwrap();
     })
     .await;
+}
+
+/// Streams between two connections of which one alone comes back anew.
+async fn one_end_reconnects(is_server: bool) {
+    let world = World::nats().await;
+    let scene = Scene::on(&world.bus).await;
+    let callers = world.another_bus().await;
+    let options = StreamOptions::new().heartbeat(Duration::from_secs(1));
+    let client: StreamsClient = callers.client_with(ClientOptions::new().stream_options(options));
+    let mut items = client.count(count(1, "wait")).await.unwrap();
+    items.message().await.unwrap().unwrap();
+    let mut collect = client.collect().open().await.unwrap();
+    collect.send(item(0)).await.unwrap();
+    super::until(|| scene.handler.taken() == 1).await;
+    let bus = if is_server { &world.bus } else { &callers };
+    bus.nats().unwrap().force_reconnect().await.unwrap();
+    let (here, there) = match is_server {
+        true => (Duration::from_millis(500), Duration::from_secs(2)),
+        false => (Duration::from_secs(4), Duration::from_millis(500)),
+    };
+    let serves = within(here, scene.handler.idle());
+    let calls = within(there, async {
+        let status = items.message().await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable, "{status}");
+        collect.closed().await;
+        let status = collect.finish().await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable, "{status}");
+    });
+    tokio::join!(serves, calls);
+    complete(&mut client.count(count(9, "")).await.unwrap(), 9).await;
+    scene.server.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_end_that_reconnects_ends_both() {
+    let both = async { tokio::join!(one_end_reconnects(true), one_end_reconnects(false)) };
+    within(Duration::from_secs(20), both).await;
 }
 
 async fn a_drain_lets_streams_finish_and_ends_the_rest(world: World) {
