@@ -69,11 +69,7 @@ impl StreamCall {
             true => Requests::Received(Reader::server(Arc::clone(&channel))),
             false => Requests::Given(vec![payload]),
         };
-        let opening = endpoint.handler.streaming().call(ctx.clone(), requests);
-        let opening = match endpoint.options.is_blocking {
-            true => on_a_blocking_thread(opening),
-            false => opening,
-        };
+        let opening = endpoint.opening(ctx.clone(), requests);
         let tally = Arc::new(Tally {
             endpoint: Arc::clone(&endpoint),
             received,
@@ -102,6 +98,15 @@ impl StreamCall {
 }
 
 impl Endpoint {
+    /// Makes the call of a handler, which may block only where it says so.
+    fn opening(&self, ctx: Context, requests: Requests) -> OpeningFuture {
+        let opening = self.handler.streaming().call(ctx, requests);
+        match self.options.is_blocking {
+            true => on_a_blocking_thread(opening),
+            false => opening,
+        }
+    }
+
     pub(super) fn takes_stream(&self) -> bool {
         matches!(
             self.method.kind,

@@ -1,4 +1,4 @@
-//! Streams seen by a NATS client that knows nothing of us, and by one that means harm.
+//! Streams seen by a NATS client that knows nothing of us.
 
 use std::time::Duration;
 
@@ -8,21 +8,19 @@ use futures_util::StreamExt as _;
 use micro_runtime::{Bus, Code};
 use micro_testkit::{NatsServer, Process, python, within, workspace_root};
 
-use super::kills::start;
 use super::{Scene, count, item};
 
 pub(super) const SERVICE: &str = "streams.v1.Streams";
-const MORE: u8 = 1;
 pub(super) const RESET: u8 = 4;
-const PING: u8 = 8;
+pub(super) const PING: u8 = 8;
 
-struct Bench {
-    nats: NatsServer,
-    hand: async_nats::Client,
-    scene: Scene,
+pub(super) struct Bench {
+    pub(super) nats: NatsServer,
+    pub(super) hand: async_nats::Client,
+    pub(super) scene: Scene,
 }
 
-async fn bench() -> Bench {
+pub(super) async fn bench() -> Bench {
     let nats = NatsServer::start().await.unwrap();
     let bus = Bus::connect(nats.url()).await.unwrap();
     Bench {
@@ -68,7 +66,7 @@ pub(super) fn bytes(field: u8, value: &[u8]) -> Vec<u8> {
 }
 
 /// The fields of a frame that are numbers and bytes.
-fn field(frame: &[u8], wanted: u8) -> Option<Vec<u8>> {
+pub(super) fn field(frame: &[u8], wanted: u8) -> Option<Vec<u8>> {
     let mut rest = frame;
     let read = |rest: &mut &[u8]| {
         let mut value = 0_u64;
@@ -113,7 +111,12 @@ pub(super) fn code(frame: &[u8]) -> Option<Code> {
 
 impl Bench {
     /// Opens a stream as `Micro-Stream` says, and returns what comes back.
-    async fn open(&self, method: &str, says: &str, payload: &'static [u8]) -> Subscriber {
+    pub(super) async fn open(
+        &self,
+        method: &str,
+        says: &str,
+        payload: &'static [u8],
+    ) -> Subscriber {
         let inbox = self.hand.new_inbox();
         let replies = self.hand.subscribe(inbox.clone()).await.unwrap();
         let mut headers = HeaderMap::new();
@@ -136,14 +139,14 @@ impl Bench {
     }
 
     /// Opens a stream to be sent to; returns where its frames go, and what comes back.
-    async fn accepted(&self, method: &str) -> (String, Subscriber) {
+    pub(super) async fn accepted(&self, method: &str) -> (String, Subscriber) {
         let mut replies = self.open(method, "v=1;w=100;b=100000;hb=5", b"").await;
         let accept = next(&mut replies).await;
         let text = |wanted| String::from_utf8(field(&accept.payload, wanted).unwrap()).unwrap();
         (format!("{SERVICE}._i.{}._up.{}", text(8), text(9)), replies)
     }
 
-    async fn send(&self, subject: &str, frame: impl Into<Bytes>) {
+    pub(super) async fn send(&self, subject: &str, frame: impl Into<Bytes>) {
         self.hand
             .publish(subject.to_owned(), frame.into())
             .await
@@ -151,7 +154,7 @@ impl Bench {
     }
 
     /// Reads on until the stream is reset, and says how.
-    async fn reset(&self, replies: &mut Subscriber) -> Option<Code> {
+    pub(super) async fn reset(&self, replies: &mut Subscriber) -> Option<Code> {
         loop {
             let frame = next(replies).await.payload;
             if flags(&frame) & RESET != 0 {
@@ -268,121 +271,6 @@ async fn a_frame_for_an_unknown_stream_is_answered_with_reset() {
     bench.send(&unknown, number(1, 1)).await;
     bench.scene.client.repeat(item(1)).await.unwrap();
     while !next(&mut all).await.payload.starts_with(&[8, 1]) {}
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn garbage_resets_the_stream_that_it_comes_for() {
-    let bench = bench().await;
-    let other = bench.scene.client.echo().open().await.unwrap();
-    let end_of_nothing = [number(3, 2)].concat();
-    let unnumbered = bytes(2, b"");
-    let lost = [number(1, 7), bytes(2, b"")].concat();
-    let unfinished = [number(1, 1), bytes(2, b"\x08"), number(3, 3)].concat();
-    let garbage: [(Vec<u8>, Code); 8] = [
-        (b"".to_vec(), Code::Internal),
-        (b"\xff\xff\xff\xff".to_vec(), Code::Internal),
-        (b"\x12\x7fcut".to_vec(), Code::Internal),
-        (b"{\"stream\":1}".to_vec(), Code::Internal),
-        (end_of_nothing, Code::Internal),
-        (unnumbered, Code::Internal),
-        (lost, Code::DataLoss),
-        (unfinished, Code::Internal),
-    ];
-    for (frame, expected) in garbage {
-        let (up, mut replies) = bench.accepted("Echo").await;
-        bench.send(&up, frame.clone()).await;
-        let code = bench.reset(&mut replies).await;
-        assert_eq!(code, Some(expected), "{frame:?}");
-    }
-    // A message that is none is the handler's error, and a frame seen before is ignored.
-    let (up, mut replies) = bench.accepted("Echo").await;
-    let first = [number(1, 1), bytes(2, b"\x08\x05")].concat();
-    bench.send(&up, first.clone()).await;
-    bench.send(&up, first).await;
-    let echo = loop {
-        if let Some(echo) = field(&next(&mut replies).await.payload, 2) {
-            break echo;
-        }
-    };
-    assert_eq!(echo, b"\x08\x05");
-    bench
-        .send(&up, [number(1, 2), bytes(2, b"\xff")].concat())
-        .await;
-    let end = loop {
-        if let Some(code) = code(&next(&mut replies).await.payload) {
-            break code;
-        }
-    };
-    assert_eq!(end, Code::InvalidArgument);
-    // Nobody else has noticed.
-    let (mut sender, mut items) = other;
-    sender.send(item(7)).await.unwrap();
-    assert_eq!(items.message().await.unwrap().unwrap().number, 7);
-    sender.finish().await.unwrap();
-    assert!(items.message().await.unwrap().is_none());
-    bench.scene.quiet().await;
-}
-
-/// How much memory a process has in use, in bytes.
-fn memory(process: &Process) -> u64 {
-    let path = format!("/proc/{}/statm", process.pid());
-    let status = std::fs::read_to_string(path).unwrap();
-    let pages = status.split(' ').nth(1).unwrap().parse::<u64>().unwrap();
-    pages * 4096
-}
-
-const MANY: u64 = 300;
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_ignores_credits_costs_no_memory() {
-    let bench = bench().await;
-    let victim = start(&bench.nats, &["serve", "victim"]).await;
-    let filler = vec![0; 500_000];
-    let padding = bytes(15, &filler);
-    let empty = bytes(2, b"");
-    let attacks: [(&str, Vec<u8>, Option<Code>); 5] = [
-        ("bytes", bytes(2, &filler), Some(Code::ResourceExhausted)),
-        (
-            "one endless message",
-            [bytes(2, &filler), number(3, MORE.into())].concat(),
-            Some(Code::ResourceExhausted),
-        ),
-        (
-            "empty messages",
-            empty.repeat(250_000),
-            Some(Code::ResourceExhausted),
-        ),
-        // Within its credits, and yet half a megabyte each.
-        ("padding", [empty.clone(), padding.clone()].concat(), None),
-        (
-            "padded parts of nothing",
-            [empty, padding, number(3, MORE.into())].concat(),
-            None,
-        ),
-    ];
-    let before = memory(&victim);
-    for (attack, entries, expected) in attacks {
-        let (up, mut replies) = bench.accepted("_i.victim.Collect").await;
-        let wait = bytes(2, b"\x1a\x04wait");
-        bench.send(&up, [number(1, 1), wait].concat()).await;
-        for seq in 2..MANY {
-            let frame = [number(1, seq), entries.clone()].concat();
-            bench.send(&up, frame).await;
-            if seq % 10 == 0 {
-                bench.hand.flush().await.unwrap();
-            }
-        }
-        match expected {
-            Some(code) => assert_eq!(bench.reset(&mut replies).await, Some(code), "{attack}"),
-            None => {
-                bench.send(&up, number(3, PING.into())).await;
-                let frame = next(&mut replies).await.payload;
-                assert_eq!(flags(&frame), 0, "{attack}");
-            }
-        }
-        let grown = memory(&victim).saturating_sub(before);
-        assert!(grown < 60 << 20, "{attack}: {grown} bytes more");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,10 +4,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
-use micro_runtime::{Bus, ClientOptions, Code, Reason, Server, Status, StreamOptions};
+use micro_runtime::{Bus, ClientOptions, Code, Reason, Sender, Server, Status, StreamOptions};
 use micro_testkit::{NatsServer, Process, within};
 use micro_tests::Scripted;
-use micro_tests::streams::{StreamsClient, StreamsServer};
+use micro_tests::streams::{Item, StreamsClient, StreamsServer};
 
 use super::{count, heavy, item, plan, until};
 
@@ -86,17 +86,8 @@ async fn a_writer_knows_at_once_that_its_server_was_killed() {
         let mut times = Vec::new();
         for (name, mut server) in names.iter().zip(servers) {
             ready(&server).await;
-            let (mut sender, mut echoes) = client_of(&bus, name).echo().open().await.unwrap();
-            let writing = tokio::spawn(async move {
-                let mut ticks = tokio::time::interval(Duration::from_millis(10));
-                loop {
-                    ticks.tick().await;
-                    if let Err(status) = sender.send(item(0)).await {
-                        sender.closed().await;
-                        return status;
-                    }
-                }
-            });
+            let (sender, mut echoes) = client_of(&bus, name).echo().open().await.unwrap();
+            let writing = tokio::spawn(write_on(sender));
             for _ in 0..3 {
                 echoes.message().await.unwrap().unwrap();
             }
@@ -143,15 +134,46 @@ async fn a_handler_knows_at_once_that_its_caller_was_killed() {
     .await;
 }
 
+/// Subscribes to everything, so that NATS never says that nobody is there.
+async fn overhear(nats: &NatsServer) {
+    let overhearing = async_nats::connect(nats.url()).await.unwrap();
+    let mut all = overhearing.subscribe(">").await.unwrap();
+    tokio::spawn(async move {
+        let _overhearing = overhearing;
+        while all.next().await.is_some() {}
+    });
+}
+
+/// A caller in a process of its own, of a service under the prefix `here`.
+async fn idle_caller(nats: &NatsServer, seconds: u64) -> Process {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stream-peer"));
+    command.args(["idle", &seconds.to_string()]);
+    command
+        .env("NATS_URL", nats.url())
+        .env("MICRO_PREFIX", "here");
+    let caller = Process::spawn(command).unwrap();
+    ready(&caller).await;
+    caller
+}
+
+/// Writes every 10 ms, and says how that ends.
+async fn write_on(mut sender: Sender<Item>) -> Status {
+    let mut ticks = tokio::time::interval(Duration::from_millis(10));
+    loop {
+        ticks.tick().await;
+        if let Err(status) = sender.send(item(0)).await {
+            sender.closed().await;
+            return status;
+        }
+    }
+}
+
 /// Streams of every state, whose peers are killed at once; returns how long each end took to know.
 async fn killed_while_idle(is_overheard: bool, seconds: u64) -> Vec<(&'static str, Duration)> {
     let nats = NatsServer::start().await.unwrap();
-    let overhearing = async_nats::connect(nats.url()).await.unwrap();
     if is_overheard {
-        let mut all = overhearing.subscribe(">").await.unwrap();
-        tokio::spawn(async move { while all.next().await.is_some() {} });
+        overhear(&nats).await;
     }
-    let heartbeat = seconds.to_string();
     let mut server = start(&nats, &["serve", "doomed"]).await;
     let bus = Bus::connect(nats.url()).await.unwrap();
     let options = StreamOptions::new().heartbeat(Duration::from_secs(seconds));
@@ -172,13 +194,7 @@ async fn killed_while_idle(is_overheard: bool, seconds: u64) -> Vec<(&'static st
     writing.send(item(0)).await.unwrap();
     let staging = bus.clone().with_prefix("here").unwrap();
     let handler = serve(&staging).await;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_stream-peer"));
-    command.args(["idle", &heartbeat]);
-    command
-        .env("NATS_URL", nats.url())
-        .env("MICRO_PREFIX", "here");
-    let mut caller = Process::spawn(command).unwrap();
-    ready(&caller).await;
+    let mut caller = idle_caller(&nats, seconds).await;
     server.kill().unwrap();
     caller.kill().unwrap();
     let killed = Instant::now();
@@ -191,14 +207,8 @@ async fn killed_while_idle(is_overheard: bool, seconds: u64) -> Vec<(&'static st
         killed.elapsed()
     };
     let writes = async {
-        let mut ticks = tokio::time::interval(Duration::from_millis(10));
-        loop {
-            ticks.tick().await;
-            if let Err(status) = writing.send(item(0)).await {
-                check_gone(&status);
-                return killed.elapsed();
-            }
-        }
+        check_gone(&write_on(writing).await);
+        killed.elapsed()
     };
     let serves = async {
         until(|| handler.canceled().len() == 1).await;
@@ -214,7 +224,7 @@ async fn killed_while_idle(is_overheard: bool, seconds: u64) -> Vec<(&'static st
     ]
 }
 
-fn check_within(times: Vec<(&'static str, Duration)>, limit: Duration) {
+fn check_within(times: &[(&'static str, Duration)], limit: Duration) {
     assert!(times.iter().all(|(_, time)| *time < limit), "{times:?}");
 }
 
@@ -228,11 +238,11 @@ async fn an_idle_end_knows_in_time_that_its_peer_was_killed() {
             killed_while_idle(true, 1),
         );
         // NATS says that nobody is there when it is asked.
-        check_within(default, Duration::from_millis(5_500));
-        check_within(fast, Duration::from_millis(1_500));
+        check_within(&default, Duration::from_millis(5_500));
+        check_within(&fast, Duration::from_millis(1_500));
         // Somebody listens to everything, and silence alone tells.
-        check_within(overheard, Duration::from_secs(16));
-        check_within(fast_overheard, Duration::from_millis(3_500));
+        check_within(&overheard, Duration::from_secs(16));
+        check_within(&fast_overheard, Duration::from_millis(3_500));
     })
     .await;
 }

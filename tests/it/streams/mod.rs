@@ -4,6 +4,7 @@ mod by_hand;
 mod deadlines;
 mod drops;
 mod flow;
+mod hostile;
 mod kills;
 mod kinds;
 mod middleware;
