@@ -2,6 +2,7 @@
 
 mod channel;
 mod frame;
+mod input;
 mod link;
 mod machine;
 mod options;
