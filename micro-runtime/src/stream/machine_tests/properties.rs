@@ -109,7 +109,12 @@ fn check_faithful(plan: &Plan, run: &Simulation) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        // More if `PROPTEST_CASES` says so.
+        cases: ProptestConfig::default().cases.max(1_000),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn every_run_over_a_faithful_wire_is_complete_without_the_clock(plan in plans(0)) {
