@@ -9,7 +9,7 @@ use crate::stream::frame::{self, Frame};
 use crate::stream::machine::{Machine, Role, dropped};
 use crate::stream::options::Sums;
 use crate::stream::peer::Peer;
-use crate::stream::receiving::{bad_frame, lost};
+use crate::stream::receiving::bad_frame;
 use crate::wire::RpcStatus;
 
 impl Machine {
@@ -22,9 +22,16 @@ impl Machine {
             Ok(frame) => self.take_in(frame, now),
             Err(flaw) => Err(bad_frame(flaw.0)),
         };
-        if let Err(status) = result {
-            self.reset(status);
+        match result {
+            // There is nobody to tell.
+            Err(status) if self.is_alone() && self.due.reset.is_none() => self.fail(status),
+            Err(status) => self.reset(status),
+            Ok(()) => {}
         }
+    }
+
+    fn is_alone(&self) -> bool {
+        matches!(self.role, Role::Client(None))
     }
 
     fn take_in(&mut self, mut frame: Frame, now: Instant) -> Result<(), Status> {
@@ -37,19 +44,18 @@ impl Machine {
             self.fail(status.unwrap_or_else(|| dropped("the peer ended the stream")));
             return Ok(());
         }
-        match &mut self.role {
-            Role::Client(peer @ None) if control.has(frame::ACCEPT) => {
-                *peer = Some(Peer {
-                    instance: std::mem::take(&mut control.instance),
-                    stream: std::mem::take(&mut control.stream),
-                });
+        if let Role::Client(peer) = &mut self.role
+            && control.has(frame::ACCEPT)
+        {
+            let accepted = Peer::of(control);
+            // Their messages could not be told apart.
+            if *peer.get_or_insert_with(|| accepted.clone()) != accepted {
+                return Err(bad_frame("a second instance took the stream"));
             }
-            // A server may send all it has in one frame, and need no name.
-            Role::Client(None) if !control.has(frame::END) => {
-                self.fail(lost("the frame that names the stream"));
-                return Ok(());
-            }
-            _ => {}
+        }
+        if self.is_alone() {
+            self.fail(bad_frame("it answers and does not accept the stream"));
+            return Ok(());
         }
         if self.due.reset.is_some() {
             // Given up before the peer was heard; all that is left is to say so.

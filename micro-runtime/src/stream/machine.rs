@@ -179,10 +179,10 @@ impl Machine {
     /// How the receiving direction ended, once it has and everything is taken.
     pub(crate) fn reading_end(&self) -> Option<Result<(), Status>> {
         match &self.end {
-            // The server has ended the call, and the client had more to say.
-            Some(Ok(())) if !self.receiving.is_complete() => {
-                Some(Err(dropped("the call ended before its requests did")))
-            }
+            // The handler has ended the call, and somebody whom it left its stream to reads on.
+            Some(Ok(())) if !self.receiving.is_complete() => Some(Err(dropped(
+                "the call ended before its caller had sent everything",
+            ))),
             None if self.receiving.is_complete() => Some(Ok(())),
             end => end.clone(),
         }
@@ -241,7 +241,7 @@ impl Machine {
             reset: Some(status),
             ..Due::default()
         };
-        // Who has spoken without a name cannot be told.
+        // Nobody can be told, and nobody is waited for.
         self.is_done = self.peer().is_none() && self.is_client() && self.opens_before.is_none();
     }
 

@@ -11,8 +11,6 @@ use crate::stream::options::{Limits, Sums};
 /// A frame up to this size that has to wait gets a buffer of its own: the one that it arrived in is
 /// larger, and shared with messages of others.
 const DETACHED_UP_TO: usize = 16 * 1024;
-/// What a frame may take besides its messages before it is kept without that.
-const PADDING: usize = 4 * 1024;
 
 /// What has arrived in one direction.
 #[derive(Debug)]
@@ -176,7 +174,7 @@ impl Receiving {
             return;
         }
         let is_small = entries.bytes() <= DETACHED_UP_TO;
-        if !self.queue.is_empty() && (is_small || entries.is_padded()) {
+        if entries.is_padded() || (!self.queue.is_empty() && is_small) {
             entries.detach();
         }
         self.queue.push_back(Batch::Entries(entries));
