@@ -122,6 +122,9 @@ pub use server::{RunningServer, Server};
 pub use status::details;
 pub use status::{Code, Reason, Status};
 pub use stream::StreamOptions;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use stream::fuzz_stream;
 pub use streaming::{ClientStream, ReplyStream, Sender, Streaming};
 pub use streaming_call::{BidirectionalCall, ClientStreamingCall, ServerStreamingCall};
 pub use subscriber::{EventSource, EventStats, Subscriber, Subscription};

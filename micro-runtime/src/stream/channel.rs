@@ -266,16 +266,7 @@ impl State {
         if let Some(batch) = self.machine.receiving.next() {
             return Some(Taking::Batch(batch));
         }
-        match self.machine.end() {
-            Some(Err(status)) => Some(Taking::End(Err(status.clone()))),
-            _ if self.machine.receiving.is_complete() => Some(Taking::End(Ok(()))),
-            // The handler has ended the call, and somebody whom it left its stream to reads on.
-            Some(Ok(())) => {
-                let text = "the call ended before its caller had sent everything";
-                Some(Taking::End(Err(dropped(text))))
-            }
-            None => None,
-        }
+        self.machine.reading_end().map(Taking::End)
     }
 
     fn reader_to_wake(&mut self) -> Option<Waker> {

@@ -5,7 +5,7 @@
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::Message as _;
-use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, encode_varint};
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, encode_varint, uint64};
 
 use crate::metadata::Metadata;
 use crate::status::Status;
@@ -24,12 +24,16 @@ pub(crate) const ACCEPT: u32 = 16;
 /// The handler returned its stream.
 pub(crate) const OPEN: u32 = 32;
 
+/// The field of the number.
+const SEQ_FIELD: u32 = 1;
 /// The field of the messages, and its key on the wire.
 const ENTRY_FIELD: u32 = 2;
 const ENTRY_KEY: u8 = 0x12;
 
 /// Room for the end of a frame; status and metadata are rare.
 const CONTROL: usize = 64;
+/// As much besides messages is usual in a frame.
+const PADDING: usize = 64;
 /// Frames of this length come from a stream that is busy.
 const BUSY: usize = 16 * 1024;
 
@@ -54,6 +58,8 @@ pub(crate) struct Control {
     pub(crate) stream: String,
     #[prost(message, repeated, tag = "10")]
     pub(super) metadata: Vec<Entry>,
+    #[prost(uint64, tag = "11")]
+    pub(crate) last: u64,
 }
 
 /// `micro.v1.Metadata`.
@@ -181,27 +187,41 @@ impl Entries {
         self.bytes
     }
 
-    /// What the frame takes besides its messages.
-    pub(crate) fn padding(&self) -> usize {
-        // A key and the length of each.
-        self.frame.len().saturating_sub(self.bytes + 6 * self.left)
+    /// How much memory the frame takes.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn kept(&self) -> usize {
+        self.frame.len()
     }
 
-    /// Gives up the buffer that the frame arrived in, which other messages may share, and all of the
-    /// frame that is no message.
+    /// Says whether the frame is much longer than the messages that are left in it.
+    pub(crate) fn is_padded(&self) -> bool {
+        self.frame.len() > PADDING + 2 * (self.bytes + 2 * self.left)
+    }
+
+    /// Gives up the buffer that the frame arrived in, which other messages may share.
     pub(crate) fn detach(&mut self) {
+        if !self.is_padded() {
+            self.frame = Bytes::copy_from_slice(&self.frame);
+            return;
+        }
         let mut body = Body::default();
-        body.reserve(self.bytes + 6 * self.left);
-        let (left, bytes) = (self.left, self.bytes);
+        body.reserve(self.bytes + 2 * self.left);
         while let Some(range) = self.advance() {
             body.put_bytes(&self.frame[range]);
         }
-        *self = Self {
-            frame: body.buffer.freeze(),
-            at: 0,
-            left,
-            bytes,
-        };
+        *self = body.into_entries();
+    }
+
+    /// Takes the last message off.
+    pub(crate) fn split_last(&mut self) -> Option<Bytes> {
+        let mut rest = self.clone();
+        while rest.left > 1 {
+            rest.advance()?;
+        }
+        let last = rest.next_bytes()?;
+        self.left -= 1;
+        self.bytes -= last.len();
+        Some(last)
     }
 
     /// Where the next message lies in the frame.
@@ -299,15 +319,30 @@ impl Body {
         self.count(entry.len());
     }
 
+    fn into_entries(self) -> Entries {
+        Entries {
+            frame: self.buffer.freeze(),
+            at: 0,
+            left: self.entries as usize,
+            bytes: self.bytes as usize,
+        }
+    }
+
     fn count(&mut self, length: usize) {
         self.entries += 1;
         self.bytes += length as u64;
     }
 
     /// Makes a frame of what was written so far; the body is empty then.
-    pub(crate) fn cut(&mut self, control: &Control) -> Bytes {
+    pub(crate) fn cut(&mut self, mut control: Control) -> Bytes {
         self.buffer.reserve(control.encoded_len());
+        // The number comes last: what is left of a frame that was cut on the way has none, and is
+        // not taken for a whole one.
+        let seq = std::mem::take(&mut control.seq);
         control.encode_raw(&mut self.buffer);
+        if seq != 0 {
+            uint64::encode(SEQ_FIELD, &seq, &mut self.buffer);
+        }
         self.entries = 0;
         self.bytes = 0;
         let frame = self.buffer.split().freeze();

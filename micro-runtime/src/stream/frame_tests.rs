@@ -24,8 +24,8 @@ fn a_frame_is_the_bytes_that_the_protocol_shows() {
         max_bytes: 65536,
         ..Control::default()
     };
-    let frame = body.cut(&control);
-    let golden = b"\x12\x02\x08\x07\x12\x00\x08\x03\x18\x02\x20\x02\x28\xac\x02\x30\x80\x80\x04";
+    let frame = body.cut(control.clone());
+    let golden = b"\x12\x02\x08\x07\x12\x00\x18\x02\x20\x02\x28\xac\x02\x30\x80\x80\x04\x08\x03";
     assert_eq!(&frame[..], golden);
     let frame = Frame::read(frame).unwrap();
     assert_eq!(frame.control, control);
@@ -44,7 +44,7 @@ fn accept_names_instance_and_stream() {
         stream: "7f".to_owned(),
         ..Control::default()
     };
-    let frame = Body::default().cut(&control);
+    let frame = Body::default().cut(control.clone());
     assert_eq!(&frame[..], b"\x18\x10\x28\x01\x30\x02\x42\x02a1\x4a\x027f");
     assert_eq!(Frame::read(frame).unwrap().control, control);
 }
@@ -62,7 +62,7 @@ fn status_and_metadata_come_back() {
     }
     .with_status(Some(&status))
     .with_metadata(&metadata);
-    let frame = Body::default().cut(&control);
+    let frame = Body::default().cut(control);
     let mut control = Frame::read(frame).unwrap().control;
     assert_eq!(control.take_metadata(), metadata);
     let status = control.status.unwrap().into_status().unwrap();
@@ -98,4 +98,44 @@ fn garbage_is_named_and_never_read() {
     check(b"hello", "micro.v1.Frame");
     check(b"\x42\x01\xff", "micro.v1.Frame");
     check(b"\x08", "micro.v1.Frame");
+}
+
+#[test]
+fn a_frame_that_was_cut_short_has_no_number() {
+    let mut body = Body::default();
+    body.put_bytes(b"a message");
+    body.put_bytes(b"");
+    let control = Control {
+        seq: 300,
+        flags: MORE | END,
+        taken: 2,
+        max_messages: 300,
+        max_bytes: 65536,
+        ..Control::default()
+    }
+    .with_status(Some(&Status::not_found("no account 7")));
+    let whole = body.cut(control);
+    for length in 0..whole.len() {
+        if let Ok(frame) = Frame::read(whole.slice(..length)) {
+            assert_eq!(frame.control.seq, 0, "{length} bytes");
+        }
+    }
+    assert_eq!(Frame::read(whole).unwrap().control.seq, 300);
+}
+
+#[test]
+fn messages_that_wait_keep_nothing_else_of_their_frame() {
+    // A message, an unknown field of 4,000 bytes, a message.
+    let mut frame = b"\x12\x01a\x7a\xa0\x1f".to_vec();
+    frame.resize(frame.len() + 4_000, 0);
+    frame.extend(b"\x12\x02bc");
+    let mut entries = read(&frame).unwrap().entries;
+    assert!(entries.is_padded());
+    entries.detach();
+    assert!(!entries.is_padded());
+    assert_eq!((entries.len(), entries.bytes()), (2, 3));
+    let last = entries.split_last().unwrap();
+    assert_eq!(&last[..], b"bc");
+    assert_eq!((entries.len(), entries.bytes()), (1, 1));
+    assert_eq!(messages(entries), [b"a".to_vec()]);
 }

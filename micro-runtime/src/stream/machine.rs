@@ -1,17 +1,13 @@
-//! One end of a stream: frames and clocks in, frames and the end out. Pure.
+//! One end of a stream: what it knows, how it ends, its clock. Pure.
 
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use crate::metadata::Metadata;
 use crate::status::{Code, Reason, Status};
-use crate::stream::frame::{self, Frame};
 use crate::stream::options::{Limits, Sums};
 use crate::stream::peer::Peer;
-use crate::stream::receiving::{Receiving, bad_frame};
+use crate::stream::receiving::Receiving;
 use crate::stream::sending::Sending;
-use crate::wire::RpcStatus;
 
 /// One end of a stream.
 #[derive(Debug)]
@@ -21,8 +17,8 @@ pub(crate) struct Machine {
     pub(crate) sending: Sending,
     pub(crate) receiving: Receiving,
     /// What the server sent before its first message, and after its last.
-    headers: Option<Metadata>,
-    trailers: Metadata,
+    pub(super) headers: Option<Metadata>,
+    pub(super) trailers: Metadata,
     /// How the stream ended; what has arrived in order may still be taken.
     pub(super) end: Option<Result<(), Status>>,
     /// Both directions are over, and everything that was due is sent.
@@ -30,8 +26,8 @@ pub(crate) struct Machine {
     pub(super) due: Due,
     pub(super) opens_before: Option<Instant>,
     deadline: Option<Instant>,
-    heard: Instant,
-    pings: u32,
+    pub(super) heard: Instant,
+    pub(super) pings: u32,
     pub(super) frames_unasked: u32,
     pub(super) asked: Option<Instant>,
 }
@@ -180,6 +176,18 @@ impl Machine {
         self.end.as_ref()
     }
 
+    /// How the receiving direction ended, once it has and everything is taken.
+    pub(crate) fn reading_end(&self) -> Option<Result<(), Status>> {
+        match &self.end {
+            // The handler has ended the call, and somebody whom it left its stream to reads on.
+            Some(Ok(())) if !self.receiving.is_complete() => Some(Err(dropped(
+                "the call ended before its caller had sent everything",
+            ))),
+            None if self.receiving.is_complete() => Some(Ok(())),
+            end => end.clone(),
+        }
+    }
+
     /// Says whether nothing more is to be sent or received.
     pub(crate) fn is_done(&self) -> bool {
         self.is_done
@@ -193,91 +201,6 @@ impl Machine {
     /// The handler has ended; goes out after the messages.
     pub(crate) fn finish(&mut self, status: Option<Status>, trailers: Metadata) {
         self.sending.end(status, trailers);
-    }
-
-    /// Takes in a frame that arrived.
-    pub(crate) fn receive(&mut self, payload: Bytes, now: Instant) {
-        if self.is_done {
-            return;
-        }
-        let result = match Frame::read(payload) {
-            Ok(frame) => self.take_in(frame, now),
-            Err(flaw) => Err(bad_frame(flaw.0)),
-        };
-        match result {
-            // There is nobody to tell.
-            Err(status) if self.is_alone() && self.due.reset.is_none() => self.fail(status),
-            Err(status) => self.reset(status),
-            Ok(()) => {}
-        }
-    }
-
-    fn is_alone(&self) -> bool {
-        matches!(self.role, Role::Client(None))
-    }
-
-    fn take_in(&mut self, mut frame: Frame, now: Instant) -> Result<(), Status> {
-        self.heard = now;
-        self.pings = 0;
-        let control = &mut frame.control;
-        if control.has(frame::RESET) {
-            self.trailers = control.take_metadata();
-            let status = control.status.take().and_then(RpcStatus::into_status);
-            self.fail(status.unwrap_or_else(|| dropped("the peer ended the stream")));
-            return Ok(());
-        }
-        if let Role::Client(peer) = &mut self.role
-            && control.has(frame::ACCEPT)
-        {
-            let accepted = Peer::of(control);
-            // Their messages could not be told apart.
-            if *peer.get_or_insert_with(|| accepted.clone()) != accepted {
-                return Err(bad_frame("a second instance took the stream"));
-            }
-        }
-        if self.is_alone() {
-            return Err(bad_frame("it answers and does not accept the stream"));
-        }
-        if self.due.reset.is_some() {
-            // Given up before it was accepted; all that is left is to say so.
-            self.is_done |= control.has(frame::END);
-            return Ok(());
-        }
-        self.opens_before = None;
-        self.sending.raise(Sums {
-            messages: control.max_messages,
-            bytes: control.max_bytes,
-        });
-        self.due.answer |= control.has(frame::PING);
-        match control.seq {
-            0 if frame.entries.len() > 0 || control.has(frame::END | frame::OPEN) => {
-                Err(bad_frame("messages without a number"))
-            }
-            0 => Ok(()),
-            seq if self.receiving.is_next(seq)? => self.take_in_numbered(frame),
-            _ => Ok(()),
-        }
-    }
-
-    fn take_in_numbered(&mut self, mut frame: Frame) -> Result<(), Status> {
-        let control = &mut frame.control;
-        let ends = control.has(frame::END);
-        let status = control.status.take();
-        if self.is_client() {
-            if control.has(frame::OPEN) {
-                self.headers = Some(control.take_metadata());
-            } else if ends {
-                self.trailers = control.take_metadata();
-            }
-        }
-        self.receiving.take_in(frame)?;
-        if ends && self.is_client() {
-            let failure = status.and_then(RpcStatus::into_status);
-            self.end = Some(failure.map_or(Ok(()), Err));
-            self.sending.clear();
-            self.is_done = true;
-        }
-        Ok(())
     }
 
     /// NATS says that nobody is where a frame was sent to.
@@ -318,6 +241,8 @@ impl Machine {
             reset: Some(status),
             ..Due::default()
         };
+        // Nobody can be told, and nobody is waited for.
+        self.is_done = self.peer().is_none() && self.is_client() && self.opens_before.is_none();
     }
 
     fn stop(&mut self, status: Status) {

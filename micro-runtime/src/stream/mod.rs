@@ -2,6 +2,9 @@
 
 mod channel;
 mod frame;
+#[cfg(any(test, fuzzing))]
+mod fuzz;
+mod input;
 mod link;
 mod machine;
 mod options;
@@ -23,4 +26,6 @@ pub(crate) use peer::Peer;
 pub(crate) use reader::Reader;
 pub(crate) use sending::Writing;
 
+#[cfg(fuzzing)]
+pub use fuzz::fuzz_stream;
 pub use options::StreamOptions;

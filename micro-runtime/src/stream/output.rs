@@ -75,8 +75,9 @@ impl Machine {
         let open = self.due.open.take();
         if open.is_none() && !self.sending.has_frame() {
             self.asked(now);
+            control.last = self.sending.seq();
             return Some(Output {
-                payload: Body::default().cut(&control),
+                payload: Body::default().cut(control),
                 asks: true,
             });
         }
@@ -121,5 +122,5 @@ pub(crate) fn reset_frame(status: &Status) -> Bytes {
     let is_long = status.message().len() > 512 || !status.details().is_empty();
     let short = is_long.then(|| status.shortened());
     let control = control.with_status(Some(short.as_ref().unwrap_or(status)));
-    Body::default().cut(&control)
+    Body::default().cut(control)
 }

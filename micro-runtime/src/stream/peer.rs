@@ -30,7 +30,7 @@ impl Peer {
 
     /// Writes it.
     pub(crate) fn frame(&self) -> Bytes {
-        Body::default().cut(&Control {
+        Body::default().cut(Control {
             flags: frame::ACCEPT,
             instance: self.instance.clone(),
             stream: self.stream.clone(),

@@ -11,8 +11,6 @@ use crate::stream::options::{Limits, Sums};
 /// A frame up to this size that has to wait gets a buffer of its own: the one that it arrived in is
 /// larger, and shared with messages of others.
 const DETACHED_UP_TO: usize = 16 * 1024;
-/// What a frame may take besides its messages before it is kept without that.
-const PADDING: usize = 4 * 1024;
 
 /// What has arrived in one direction.
 #[derive(Debug)]
@@ -25,11 +23,8 @@ pub(crate) struct Receiving {
     taken: Sums,
     /// What the peer has been told that it may send in all.
     granted: Sums,
-    /// A message is unfinished; these are its parts so far, the small ones apart.
-    is_unfinished: bool,
-    partial: Vec<Bytes>,
-    small_parts: BytesMut,
-    partial_bytes: usize,
+    /// The message that is unfinished.
+    parts: Option<Parts>,
     queue: VecDeque<Batch>,
     is_complete: bool,
     is_unwanted: bool,
@@ -43,6 +38,15 @@ pub(crate) enum Batch {
     Parts(Vec<Bytes>),
 }
 
+/// A message that arrives in parts.
+#[derive(Debug, Default)]
+struct Parts {
+    list: Vec<Bytes>,
+    /// Small parts that came last, which would keep more alive than they are.
+    small: BytesMut,
+    bytes: usize,
+}
+
 impl Receiving {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
@@ -52,10 +56,7 @@ impl Receiving {
             received: Sums::default(),
             taken: Sums::default(),
             granted: limits.window,
-            is_unfinished: false,
-            partial: Vec::new(),
-            small_parts: BytesMut::new(),
-            partial_bytes: 0,
+            parts: None,
             queue: VecDeque::new(),
             is_complete: false,
             is_unwanted: false,
@@ -68,17 +69,22 @@ impl Receiving {
             return Ok(false);
         }
         if seq != self.seq + 1 {
-            return Err(Status::from_runtime(
-                Code::DataLoss,
-                Reason::FramesLost,
-                format!("frame {} of the stream was lost on the way", self.seq + 1),
-            ));
+            return Err(lost(&format!("frame {} of the stream", self.seq + 1)));
         }
         if self.is_complete {
             return Err(bad_frame("a frame follows the end of its direction"));
         }
         self.seq = seq;
         Ok(true)
+    }
+
+    /// The peer says which numbered frame was its last so far: an end that waits for one that was
+    /// lost would wait forever.
+    pub(crate) fn check_last(&self, last: u64) -> Result<(), Status> {
+        if last <= self.seq {
+            return Ok(());
+        }
+        Err(lost(&format!("frame {} of the stream", self.seq + 1)))
     }
 
     /// Takes the messages of the next frame in.
@@ -89,15 +95,14 @@ impl Receiving {
             self.check_window()?;
             self.received.bytes += entries.bytes() as u64;
             let is_unfinished = control.has(frame::MORE);
-            if is_unfinished || self.is_unfinished {
+            if is_unfinished || self.parts.is_some() {
                 self.take_in_parts(entries, is_unfinished)?;
             } else {
-                self.received.messages += entries.len() as u64;
-                self.enqueue(entries);
+                self.take_in_whole(entries);
             }
         }
         if ends {
-            if self.is_unfinished {
+            if self.parts.is_some() {
                 return Err(bad_frame("the last message is unfinished"));
             }
             self.is_complete = true;
@@ -105,77 +110,71 @@ impl Receiving {
         Ok(())
     }
 
+    /// Takes in a frame that begins or ends in the middle of a message.
     fn take_in_parts(&mut self, mut entries: Entries, is_unfinished: bool) -> Result<(), Status> {
-        let count = entries.len();
-        for index in 0..count {
-            let Some(entry) = entries.next_bytes() else {
+        if self.parts.is_some() {
+            let Some(first) = entries.next_bytes() else {
                 return Ok(());
             };
-            let is_last = index + 1 == count;
-            let is_whole = !(is_last && is_unfinished);
-            self.is_unfinished = !is_whole;
-            self.partial_bytes += entry.len();
-            self.keep_part(entry);
-            if self.partial_bytes > self.reassembly {
-                return Err(Status::from_runtime(
-                    Code::ResourceExhausted,
-                    Reason::TooLarge,
-                    format!(
-                        "a message of the stream is longer than {} bytes, the limit of its receiver",
-                        self.reassembly
-                    ),
-                ));
+            self.add_part(first)?;
+            if is_unfinished && entries.len() == 0 {
+                return Ok(());
             }
-            if is_whole {
-                self.received.messages += 1;
-                let bytes = std::mem::take(&mut self.partial_bytes);
-                self.flush_parts();
-                let parts = std::mem::take(&mut self.partial);
-                if self.is_unwanted {
-                    self.note_taken(Sums {
-                        messages: 1,
-                        bytes: bytes as u64,
-                    });
-                } else {
-                    self.queue.push_back(Batch::Parts(parts));
-                }
-            }
+            self.complete();
         }
-        Ok(())
+        let last = match is_unfinished {
+            true => entries.split_last(),
+            false => None,
+        };
+        self.take_in_whole(entries);
+        last.map_or(Ok(()), |last| self.add_part(last))
     }
 
-    /// Small parts go into one buffer: a peer that sends a message byte by byte, or nothing at all,
-    /// would have a buffer kept for each.
-    fn keep_part(&mut self, part: Bytes) {
-        if part.len() > DETACHED_UP_TO {
-            self.flush_parts();
-            self.partial.push(part);
-        } else {
-            self.small_parts.extend_from_slice(&part);
-            if self.small_parts.len() > DETACHED_UP_TO {
-                self.flush_parts();
-            }
+    fn add_part(&mut self, part: Bytes) -> Result<(), Status> {
+        let parts = self.parts.get_or_insert_default();
+        parts.add(part);
+        if parts.bytes <= self.reassembly {
+            return Ok(());
         }
+        Err(Status::from_runtime(
+            Code::ResourceExhausted,
+            Reason::TooLarge,
+            format!(
+                "a message of the stream is longer than {} bytes, the limit of its receiver",
+                self.reassembly
+            ),
+        ))
     }
 
-    fn flush_parts(&mut self) {
-        if !self.small_parts.is_empty() {
-            let parts = std::mem::take(&mut self.small_parts);
-            self.partial.push(parts.freeze());
+    /// The message in parts has all of them.
+    fn complete(&mut self) {
+        let Some(parts) = self.parts.take() else {
+            return;
+        };
+        self.received.messages += 1;
+        if self.is_unwanted {
+            return self.note_taken(Sums {
+                messages: 1,
+                bytes: parts.bytes as u64,
+            });
         }
+        self.queue.push_back(Batch::Parts(parts.into_list()));
     }
 
-    fn enqueue(&mut self, mut entries: Entries) {
+    fn take_in_whole(&mut self, mut entries: Entries) {
         let sums = Sums {
             messages: entries.len() as u64,
             bytes: entries.bytes() as u64,
         };
+        self.received.messages += sums.messages;
         if self.is_unwanted {
             return self.note_taken(sums);
         }
-        if entries.padding() > PADDING
-            || !self.queue.is_empty() && entries.bytes() <= DETACHED_UP_TO
-        {
+        if sums.messages == 0 {
+            return;
+        }
+        let is_small = entries.bytes() <= DETACHED_UP_TO;
+        if entries.is_padded() || (!self.queue.is_empty() && is_small) {
             entries.detach();
         }
         self.queue.push_back(Batch::Entries(entries));
@@ -218,7 +217,7 @@ impl Receiving {
     pub(crate) fn unwant(&mut self) {
         self.is_unwanted = true;
         self.queue.clear();
-        let partial = self.partial_bytes as u64;
+        let partial = self.unfinished();
         self.taken = Sums {
             messages: self.received.messages,
             bytes: self.received.bytes - partial,
@@ -228,15 +227,18 @@ impl Receiving {
     /// Frees what waits; the stream has failed.
     pub(crate) fn clear(&mut self) {
         self.queue.clear();
-        self.partial.clear();
-        self.small_parts.clear();
-        self.partial_bytes = 0;
+        self.parts = None;
+    }
+
+    /// Bytes of the message that is unfinished.
+    fn unfinished(&self) -> u64 {
+        self.parts.as_ref().map_or(0, |parts| parts.bytes as u64)
     }
 
     /// What the peer may send in all: a window more than was taken. A message in parts does not
     /// count while it is unfinished, since nobody can take it yet.
     fn wanted(&self) -> Sums {
-        let bytes = self.taken.bytes + self.window.bytes + self.partial_bytes as u64;
+        let bytes = self.taken.bytes + self.window.bytes + self.unfinished();
         Sums {
             messages: self
                 .granted
@@ -262,10 +264,46 @@ impl Receiving {
         (self.taken.messages, self.granted)
     }
 
-    /// Bytes that are kept here.
+    /// What has arrived and was not taken.
     #[cfg(test)]
-    pub(crate) fn kept(&self) -> u64 {
-        self.received.bytes - self.taken.bytes
+    pub(crate) fn waiting(&self) -> Sums {
+        Sums {
+            messages: self.received.messages - self.taken.messages,
+            bytes: self.received.bytes - self.taken.bytes,
+        }
+    }
+
+    /// How much memory that takes, and the frames around it.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn kept(&self) -> usize {
+        let parts = self.parts.as_ref().map_or(0, |parts| parts.bytes);
+        let batches = self.queue.iter().map(|batch| match batch {
+            Batch::Entries(entries) => entries.kept(),
+            Batch::Parts(parts) => parts.iter().map(Bytes::len).sum(),
+        });
+        parts + batches.sum::<usize>()
+    }
+}
+
+impl Parts {
+    fn add(&mut self, part: Bytes) {
+        self.bytes += part.len();
+        if part.len() <= DETACHED_UP_TO {
+            return self.small.extend_from_slice(&part);
+        }
+        self.set_small_aside();
+        self.list.push(part);
+    }
+
+    fn set_small_aside(&mut self) {
+        if !self.small.is_empty() {
+            self.list.push(std::mem::take(&mut self.small).freeze());
+        }
+    }
+
+    fn into_list(mut self) -> Vec<Bytes> {
+        self.set_small_aside();
+        self.list
     }
 }
 
@@ -279,6 +317,11 @@ pub(crate) fn join(parts: &[Bytes]) -> Bytes {
             joined.freeze()
         }
     }
+}
+
+pub(crate) fn lost(what: &str) -> Status {
+    let text = format!("{what} was lost on the way");
+    Status::from_runtime(Code::DataLoss, Reason::FramesLost, text)
 }
 
 pub(crate) fn bad_frame(text: &'static str) -> Status {

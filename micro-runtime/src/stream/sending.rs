@@ -4,10 +4,12 @@ use bytes::{Buf as _, Bytes};
 use prost::Message as _;
 
 use crate::metadata::Metadata;
-use crate::status::Status;
+use crate::status::{Code, Reason, Status};
 use crate::stream::frame::{self, Body, Control};
 use crate::stream::options::Sums;
 
+/// What an entry takes besides its bytes, at most.
+const ENTRY: usize = 6;
 /// A frame is cut at about this length.
 pub(crate) const CUT: usize = 32 * 1024;
 /// A message that is longer goes in parts of this length.
@@ -147,6 +149,11 @@ impl Sending {
         }
     }
 
+    /// The number of the last frame.
+    pub(crate) fn seq(&self) -> u64 {
+        self.seq
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         self.has_ended
     }
@@ -176,8 +183,13 @@ impl Sending {
     pub(crate) fn frame(&mut self, mut control: Control) -> Bytes {
         self.seq += 1;
         control.seq = self.seq;
-        if control.has(frame::OPEN) && self.body.len() + control.encoded_len() > self.max_payload {
-            return Body::default().cut(&control);
+        if control.has(frame::OPEN) {
+            let alone = control.encoded_len();
+            if alone > self.max_payload {
+                self.refuse(&mut control, "the headers");
+            } else if alone + self.next_len() > self.max_payload {
+                return Body::default().cut(control);
+            }
         }
         if self.body.is_empty()
             && let Some(large) = self.large.take()
@@ -201,7 +213,23 @@ impl Sending {
         self.last = self.body.len().min(2 * CUT);
         self.sent.messages += self.body.entries() - u64::from(control.has(frame::MORE));
         self.sent.bytes += self.body.bytes();
-        self.body.cut(&control)
+        self.body.cut(control)
+    }
+
+    /// What the messages of the next frame take.
+    fn next_len(&self) -> usize {
+        match &self.large {
+            Some(large) if self.body.is_empty() => large.len().min(self.part()) + ENTRY,
+            _ => self.body.len(),
+        }
+    }
+
+    /// Ends the direction with the word that metadata does not fit.
+    fn refuse(&mut self, control: &mut Control, what: &str) {
+        control.flags &= !frame::OPEN;
+        control.metadata = Vec::new();
+        self.clear();
+        self.end(Some(too_large(what)), Metadata::new());
     }
 
     /// Takes the next part of a message, and says which flag goes with it.
@@ -236,8 +264,23 @@ impl Sending {
             return None;
         }
         let short = ending.status.as_ref().map(Status::shortened);
-        Some(control.with_status(short.as_ref()))
+        let whole = control.clone().with_status(short.as_ref());
+        if whole.encoded_len() <= self.max_payload {
+            return Some(whole);
+        }
+        // A call that has failed is not told twice.
+        let status = short.unwrap_or_else(|| too_large("the trailers"));
+        Some(
+            control
+                .with_metadata(&Metadata::new())
+                .with_status(Some(&status)),
+        )
     }
+}
+
+fn too_large(what: &str) -> Status {
+    let text = format!("{what} of the stream do not fit into one NATS message");
+    Status::from_runtime(Code::ResourceExhausted, Reason::TooLarge, text)
 }
 
 impl Writing {

@@ -1,0 +1,374 @@
+//! Reads bytes as steps on one end of a stream, and says what holds whatever the peer sends. The fuzz
+//! target `stream` runs it, and a test replays what was found.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::metadata::Metadata;
+use crate::status::{Code, Reason, Status};
+use crate::stream::frame::{self, Body, Control, Frame};
+use crate::stream::machine::{Machine, dropped};
+use crate::stream::options::{Limits, Sums};
+use crate::stream::peer::Peer;
+use crate::stream::receiving::{Batch, join};
+
+/// What a run came to, as in "ended well".
+pub(super) type Reached = BTreeSet<&'static str>;
+
+/// Enough for a status alone, whose text is cut at 1,024 bytes.
+const MAX_PAYLOAD: usize = 2048;
+const HEARTBEAT: Duration = Duration::from_secs(1);
+const STEPS: usize = 300;
+
+/// Bytes that are read one by one; there is a 0 after the end.
+struct Input<'a>(&'a [u8]);
+
+/// One end, and what is known of what it has said and heard.
+struct Run {
+    machine: Machine,
+    limits: Limits,
+    now: Instant,
+    is_client: bool,
+    /// The number of the peer's last frame.
+    peer_seq: u64,
+    peer_limit: u64,
+    /// The longest frame that came.
+    longest: usize,
+    said: Control,
+    reached: Reached,
+}
+
+/// Runs the steps that `bytes` stand for.
+///
+/// # Panics
+///
+/// When an end does what it must not.
+pub(super) fn run(bytes: &[u8]) -> Reached {
+    check_reading(bytes);
+    let mut input = Input(bytes);
+    let mut run = Run::new(&mut input);
+    for _ in 0..STEPS {
+        if input.0.is_empty() {
+            break;
+        }
+        run.step(&mut input);
+        run.check();
+    }
+    run.finish();
+    run.reached
+}
+
+/// What the fuzz target calls.
+#[cfg(fuzzing)]
+pub fn fuzz_stream(bytes: &[u8]) {
+    run(bytes);
+}
+
+/// A frame that can be read says the same again when it is written.
+fn check_reading(bytes: &[u8]) {
+    let Ok(frame) = Frame::read(Bytes::copy_from_slice(bytes)) else {
+        return;
+    };
+    let (count, length) = (frame.entries.len(), frame.entries.bytes());
+    let mut entries = frame.entries.clone();
+    let messages: Vec<Bytes> = std::iter::from_fn(|| entries.next_bytes()).collect();
+    assert_eq!(messages.len(), count);
+    assert_eq!(messages.iter().map(Bytes::len).sum::<usize>(), length);
+    let mut apart = frame.entries.clone();
+    assert_eq!(apart.split_last().as_ref(), messages.last());
+    apart.detach();
+    let first: Vec<Bytes> = std::iter::from_fn(|| apart.next_bytes()).collect();
+    assert_eq!(first, messages[..count.saturating_sub(1)]);
+    let mut body = Body::default();
+    messages.iter().for_each(|message| body.put_bytes(message));
+    if count == 0 && frame.control == Control::default() {
+        // Of unknown fields alone, which are not written again.
+        return;
+    }
+    let again = Frame::read(body.cut(frame.control.clone()));
+    let mut again = again.unwrap_or_else(|flaw| panic!("{flaw:?}"));
+    assert_eq!(again.control, frame.control);
+    let rest: Vec<Bytes> = std::iter::from_fn(|| again.entries.next_bytes()).collect();
+    assert_eq!(rest, messages);
+}
+
+impl Input<'_> {
+    fn byte(&mut self) -> u8 {
+        match self.0 {
+            [first, rest @ ..] => {
+                self.0 = rest;
+                *first
+            }
+            [] => 0,
+        }
+    }
+
+    fn bytes(&mut self, length: usize) -> Bytes {
+        let (taken, rest) = self.0.split_at(length.min(self.0.len()));
+        self.0 = rest;
+        Bytes::copy_from_slice(taken)
+    }
+}
+
+impl Run {
+    fn new(input: &mut Input<'_>) -> Self {
+        let now = Instant::now();
+        let kind = input.byte() % 4;
+        let limits = Limits {
+            window: Sums {
+                messages: 1 + u64::from(input.byte() % 32),
+                bytes: 1 << (input.byte() % 13),
+            },
+            heartbeat: HEARTBEAT,
+            open_timeout: 5 * HEARTBEAT,
+            idle_timeout: 3 * HEARTBEAT,
+            reassembly: 1 << (4 + input.byte() % 10),
+        };
+        let deadline = match input.byte() {
+            0..=127 => None,
+            tenths => Some(now + HEARTBEAT / 10 * u32::from(tenths)),
+        };
+        let peer = Peer {
+            instance: "a1".to_owned(),
+            stream: "7f".to_owned(),
+        };
+        let nothing = Sums::default();
+        let machine = match kind {
+            0 => Machine::client(limits, MAX_PAYLOAD, deadline, now),
+            1 => Machine::server(peer, limits, nothing, MAX_PAYLOAD, deadline, now),
+            2 => Machine::large_reply(peer, limits, MAX_PAYLOAD, now),
+            _ => Machine::large_reply_client(peer, limits, MAX_PAYLOAD, deadline, now),
+        };
+        Self {
+            machine,
+            limits,
+            now,
+            is_client: kind == 0 || kind == 3,
+            peer_seq: 0,
+            peer_limit: 0,
+            longest: 0,
+            said: Control::default(),
+            reached: Reached::new(),
+        }
+    }
+
+    fn step(&mut self, input: &mut Input<'_>) {
+        match input.byte() % 16 {
+            0 => {
+                let length = input.byte().into();
+                let frame = input.bytes(length);
+                self.receive(frame);
+            }
+            1..=5 => self.receive_written(input),
+            6 => {
+                self.now += HEARTBEAT / 16 * u32::from(input.byte());
+                self.machine.on_time(self.now);
+            }
+            7 | 8 => self.say(),
+            9 | 10 => self.take(),
+            11 => self.send(8 * usize::from(input.byte())),
+            12 => self.end(input.byte()),
+            13 => {
+                if !self.is_client && self.said.flags & frame::OPEN == 0 {
+                    self.machine.open(metadata(input.byte()));
+                }
+            }
+            _ => self.interrupt(input.byte()),
+        }
+    }
+
+    /// A frame that a peer could have sent, or nearly.
+    fn receive_written(&mut self, input: &mut Input<'_>) {
+        let mut body = Body::default();
+        for _ in 0..input.byte() % 5 {
+            let length = 4 * usize::from(input.byte());
+            body.put_bytes(&vec![7; length]);
+        }
+        let flags = match input.byte() {
+            byte @ 0..=63 => u32::from(byte),
+            byte => {
+                [0, frame::MORE, frame::ACCEPT, frame::ACCEPT | frame::OPEN][usize::from(byte) % 4]
+            }
+        };
+        let seq = match input.byte() % 8 {
+            0..=4 => self.peer_seq + 1,
+            5 => 0,
+            6 => self.peer_seq,
+            _ => self.peer_seq + 2,
+        };
+        if seq == self.peer_seq + 1 {
+            self.peer_seq = seq;
+        }
+        self.peer_limit += u64::from(input.byte());
+        let status = Status::not_found("x");
+        let mut control = Control {
+            seq,
+            flags,
+            max_messages: self.peer_limit,
+            max_bytes: self.peer_limit * 16,
+            ..Control::default()
+        };
+        if input.byte() % 4 == 0 {
+            control = control.with_status(Some(&status));
+        }
+        if control.has(frame::ACCEPT) {
+            control.instance = "a1".to_owned();
+            control.stream = "7f".to_owned();
+        }
+        self.receive(body.cut(control));
+    }
+
+    fn receive(&mut self, payload: Bytes) {
+        check_reading(&payload);
+        self.longest = self.longest.max(payload.len());
+        let wants_answer =
+            Frame::read(payload.clone()).is_ok_and(|frame| frame.control.has(frame::PING));
+        self.machine.receive(payload, self.now);
+        let is_named = !self.is_client || self.machine.peer().is_some();
+        if wants_answer && is_named && !self.machine.is_done() {
+            assert!(self.machine.has_output(), "a PING is answered");
+            self.reached.insert("answered");
+        }
+    }
+
+    /// Publishes all that is due.
+    fn say(&mut self) {
+        while let Some(output) = self.machine.output(self.now) {
+            let length = output.payload.len();
+            let frame = Frame::read(output.payload).unwrap_or_else(|flaw| panic!("{flaw:?}"));
+            assert!(length <= MAX_PAYLOAD, "{length} bytes: {frame:?}");
+            let control = frame.control;
+            if control.has(frame::RESET) {
+                assert!(self.machine.is_done(), "a RESET is the last frame");
+                self.reached.insert("said RESET");
+                continue;
+            }
+            assert!(control.taken >= self.said.taken);
+            assert!(control.max_messages >= self.said.max_messages);
+            assert!(control.max_bytes >= self.said.max_bytes);
+            let has_ended = self.said.has(frame::END);
+            assert!(!(has_ended && control.seq > 0), "a frame after END");
+            if control.seq > 0 {
+                assert_eq!(control.seq, self.said.seq + 1);
+                self.said.seq = control.seq;
+            }
+            self.said.flags |= control.flags;
+            self.said.taken = control.taken;
+            self.said.max_messages = control.max_messages;
+            self.said.max_bytes = control.max_bytes;
+        }
+    }
+
+    fn take(&mut self) {
+        let Some(batch) = self.machine.receiving.next() else {
+            return;
+        };
+        let mut sums = Sums::default();
+        match batch {
+            Batch::Entries(mut entries) => {
+                while let Some(entry) = entries.next_bytes() {
+                    sums.messages += 1;
+                    sums.bytes += entry.len() as u64;
+                }
+                self.reached.insert("took messages");
+            }
+            Batch::Parts(parts) => {
+                sums.messages = 1;
+                sums.bytes = join(&parts).len() as u64;
+                self.reached.insert("took a message in parts");
+            }
+        }
+        self.machine.receiving.note_taken(sums);
+    }
+
+    fn send(&mut self, length: usize) {
+        let sending = &mut self.machine.sending;
+        if self.machine.end.is_none() && sending.has_room() && !sending.is_ending() {
+            sending.put_owned(vec![1; length].into());
+            self.reached.insert("sent");
+        }
+    }
+
+    fn end(&mut self, byte: u8) {
+        if self.is_client {
+            return self.machine.finish(None, Metadata::new());
+        }
+        let status = (byte % 3 == 0).then(|| Status::not_found("x".repeat(8 * usize::from(byte))));
+        self.machine.finish(status, metadata(byte));
+    }
+
+    fn interrupt(&mut self, byte: u8) {
+        match byte {
+            0..=15 => self.machine.reset(dropped("dropped")),
+            16..=31 => self.machine.receiving.unwant(),
+            32..=35 => self.machine.nobody_there(),
+            36..=39 => {
+                let status = Status::new(Code::Unavailable, "no");
+                self.machine.refused(status, Metadata::new());
+            }
+            _ => {}
+        }
+    }
+
+    fn check(&mut self) {
+        let machine = &self.machine;
+        let window = self.limits.window;
+        let bytes = window.bytes as usize + self.limits.reassembly + self.longest;
+        // Each message may come in a frame of its own, with what stands around it.
+        let around = (window.messages as usize + 1) * 72;
+        let kept = machine.receiving.kept();
+        assert!(kept <= 3 * bytes + around, "{kept} bytes are kept");
+        if machine.is_done() {
+            assert!(machine.end().is_some());
+            assert!(!machine.has_output());
+            assert!(machine.next_time().is_none());
+        } else {
+            assert!(machine.has_output() || machine.next_time().is_some());
+        }
+    }
+
+    /// Whatever came before: without a word from the peer there is an end.
+    fn finish(&mut self) {
+        for _ in 0..12 {
+            self.say();
+            self.check();
+            if let Some(next) = self.machine.next_time() {
+                self.now = self.now.max(next);
+                self.machine.on_time(self.now);
+            }
+        }
+        assert!(self.machine.is_done(), "there is no end");
+        let outcome = match self.machine.end() {
+            Some(Ok(())) => "ended well",
+            Some(Err(status)) => match status.reason() {
+                None => "was told why",
+                Some(Reason::PeerGone) => "missed its peer",
+                Some(Reason::FramesLost) => "missed a frame",
+                Some(Reason::BadFrame) => "heard nonsense",
+                Some(Reason::WindowExceeded) => "heard too much",
+                Some(Reason::TooLarge) => "heard too long a message",
+                Some(Reason::Deadline) => "was late",
+                Some(_) => "was interrupted",
+            },
+            None => "has no end",
+        };
+        self.reached.insert(outcome);
+    }
+}
+
+fn metadata(byte: u8) -> Metadata {
+    let mut metadata = Metadata::new();
+    if byte % 4 == 1 {
+        let value = "v".repeat(8 * usize::from(byte));
+        metadata
+            .append("k", value)
+            .unwrap_or_else(|status| panic!("{status}"));
+    }
+    metadata
+}
+
+#[cfg(test)]
+#[path = "fuzz_tests.rs"]
+mod tests;

@@ -1,0 +1,227 @@
+//! One case for each rule in docs/PROTOCOL.md, "A streaming call", about peers that are silent or
+//! gone, about time, giving up, and metadata that does not fit.
+
+use std::time::{Duration, Instant};
+
+use super::rules::{MAX_PAYLOAD, Pair, WINDOW, check_failed, numbered, pair, said};
+use super::simulation::{HEARTBEAT, limits, metadata, peer};
+use crate::metadata::Metadata;
+use crate::status::{Code, Reason, Status};
+use crate::stream::frame;
+use crate::stream::machine::{Machine, dropped};
+use crate::stream::options::Limits;
+
+fn client(deadline: Option<Duration>, now: Instant) -> Machine {
+    let deadline = deadline.map(|deadline| now + deadline);
+    Machine::client(limits(WINDOW), MAX_PAYLOAD, deadline, now)
+}
+
+#[test]
+fn a_ping_follows_each_heartbeat_of_silence_and_is_answered() {
+    let Pair {
+        mut client,
+        mut server,
+        now,
+    } = pair();
+    assert_eq!(client.next_time(), Some(now + HEARTBEAT));
+    let later = now + HEARTBEAT;
+    client.on_time(later);
+    let ping = client.output(later).unwrap();
+    assert!(ping.asks);
+    server.receive(ping.payload, later);
+    let answer = server.output(later).unwrap();
+    let heard = frame::Frame::read(answer.payload.clone()).unwrap().control;
+    assert_eq!((heard.seq, heard.flags, heard.last), (0, 0, 1));
+    assert_eq!(heard.max_messages, WINDOW.messages);
+    assert!(!server.has_output());
+    client.receive(answer.payload, later);
+    assert_eq!(client.next_time(), Some(later + HEARTBEAT));
+}
+
+#[test]
+fn three_silent_heartbeats_end_both_ends() {
+    let mut pair = pair();
+    for beat in 1..=3 {
+        pair.wait(HEARTBEAT);
+        for machine in [&mut pair.client, &mut pair.server] {
+            let control = said(machine, pair.now).control;
+            assert_eq!(control.has(frame::PING), beat < 3);
+            assert_eq!(control.has(frame::RESET), beat == 3);
+        }
+    }
+    check_failed(&pair.client, Reason::PeerGone, Code::Unavailable);
+    check_failed(&pair.server, Reason::PeerGone, Code::Unavailable);
+}
+
+#[test]
+fn frames_ask_whether_the_peer_is_there() {
+    let mut pair = pair();
+    let asks = |pair: &mut Pair| {
+        pair.server.sending.put_owned("".into());
+        let output = pair.server.output(pair.now).unwrap();
+        pair.client.receive(output.payload, pair.now);
+        let waiting = pair.client.receiving.waiting();
+        while pair.client.receiving.next().is_some() {}
+        pair.client.receiving.note_taken(waiting);
+        if let Some(grant) = pair.client.output(pair.now) {
+            assert!(grant.asks, "a grant asks");
+            pair.server.receive(grant.payload, pair.now);
+        }
+        output.asks
+    };
+    // OPEN was the first of 32.
+    let found: Vec<bool> = (0..64).map(|_| asks(&mut pair)).collect();
+    assert!(found.iter().filter(|asks| **asks).count() == 2, "{found:?}");
+    pair.now += Duration::from_millis(5);
+    assert!(asks(&mut pair), "the first after 5 ms");
+}
+
+#[test]
+fn a_503_ends_the_stream_at_once() {
+    let mut pair = pair();
+    pair.client.nobody_there();
+    check_failed(&pair.client, Reason::PeerGone, Code::Unavailable);
+    assert!(pair.client.is_done());
+    let mut alone = client(None, pair.now);
+    alone.nobody_there();
+    check_failed(&alone, Reason::NoResponders, Code::Unavailable);
+}
+
+#[test]
+fn a_server_that_says_nothing_is_waited_for_so_long() {
+    let now = Instant::now();
+    let mut client = client(None, now);
+    let next = client.next_time().unwrap();
+    client.on_time(next);
+    check_failed(&client, Reason::PeerGone, Code::Unavailable);
+    assert!(client.is_done());
+}
+
+#[test]
+fn a_deadline_resets_both_ends() {
+    let now = Instant::now();
+    let mut client = client(Some(HEARTBEAT / 2), now);
+    let limits = limits(WINDOW);
+    let mut server = Machine::server(peer(), limits, WINDOW, MAX_PAYLOAD, None, now);
+    client.receive(server.output(now).unwrap().payload, now);
+    let then = client.next_time().unwrap();
+    assert_eq!(then, now + HEARTBEAT / 2);
+    client.on_time(then);
+    check_failed(&client, Reason::Deadline, Code::DeadlineExceeded);
+    server.receive(client.output(then).unwrap().payload, then);
+    check_failed(&server, Reason::Deadline, Code::DeadlineExceeded);
+    assert!(client.is_done() && server.is_done());
+}
+
+#[test]
+fn dropping_either_end_resets_the_other() {
+    for by_client in [true, false] {
+        let mut pair = pair();
+        let (one, other) = match by_client {
+            true => (&mut pair.client, &mut pair.server),
+            false => (&mut pair.server, &mut pair.client),
+        };
+        one.reset(dropped("dropped"));
+        other.receive(one.output(pair.now).unwrap().payload, pair.now);
+        check_failed(other, Reason::Dropped, Code::Canceled);
+        for machine in [one, other] {
+            assert!(machine.is_done() && machine.output(pair.now).is_none());
+            assert_eq!(machine.next_time(), None);
+        }
+    }
+}
+
+#[test]
+fn a_client_that_gave_up_before_accept_says_so_then() {
+    let now = Instant::now();
+    let mut client = client(None, now);
+    client.reset(dropped("dropped"));
+    assert!(!client.has_output() && !client.is_done());
+    let limits = limits(WINDOW);
+    let mut server = Machine::server(peer(), limits, WINDOW, MAX_PAYLOAD, None, now);
+    client.receive(server.output(now).unwrap().payload, now);
+    server.receive(client.output(now).unwrap().payload, now);
+    check_failed(&server, Reason::Dropped, Code::Canceled);
+}
+
+#[test]
+fn a_client_that_gave_up_before_accept_does_not_wait_forever() {
+    let now = Instant::now();
+    let mut lost_accept = client(None, now);
+    lost_accept.reset(dropped("dropped"));
+    lost_accept.receive(numbered(1, 0, &[b"x"]), now);
+    assert!(lost_accept.is_done());
+
+    let mut no_word = client(None, now);
+    no_word.reset(dropped("dropped"));
+    no_word.on_time(no_word.next_time().unwrap());
+    assert!(no_word.is_done());
+}
+
+#[test]
+fn a_reset_is_said_although_the_peers_end_comes_first() {
+    let mut pair = pair();
+    pair.server.reset(dropped("dropped"));
+    pair.server.receive(numbered(1, frame::END, &[]), pair.now);
+    assert!(said(&mut pair.server, pair.now).control.has(frame::RESET));
+}
+
+#[test]
+fn a_server_that_stops_tells_who_takes_its_large_reply() {
+    let now = Instant::now();
+    let mut server = Machine::large_reply(peer(), limits(WINDOW), MAX_PAYLOAD, now);
+    server.sending.put_owned(vec![0; 5_000].into());
+    assert!(!server.has_output());
+    server.reset(Status::unavailable("the server stops"));
+    let mut client = Machine::large_reply_client(peer(), limits(WINDOW), MAX_PAYLOAD, None, now);
+    server.receive(client.output(now).unwrap().payload, now);
+    assert!(said(&mut server, now).control.has(frame::RESET));
+}
+
+#[test]
+fn the_servers_end_is_no_end_of_the_requests() {
+    let mut pair = pair();
+    pair.server.finish(None, Metadata::new());
+    pair.carry();
+    assert_eq!(pair.client.end().map(|end| end.is_ok()), Some(true));
+    let status = pair.server.reading_end().unwrap().unwrap_err();
+    assert_eq!(status.reason(), Some(Reason::Dropped));
+}
+
+#[test]
+fn metadata_that_does_not_fit_is_an_error_for_the_caller() {
+    let run = |headers: usize, status: Option<Status>, trailers: usize| {
+        let now = Instant::now();
+        let limits: Limits = limits(WINDOW);
+        let mut server = Machine::server(peer(), limits, WINDOW, MAX_PAYLOAD, None, now);
+        server.open(metadata(headers));
+        server.sending.put_owned("x".into());
+        server.finish(status, metadata(trailers));
+        let mut client = client(None, now);
+        while let Some(output) = server.output(now) {
+            assert!(output.payload.len() <= MAX_PAYLOAD);
+            client.receive(output.payload, now);
+        }
+        client
+            .end()
+            .unwrap()
+            .clone()
+            .map_err(|status| status.code())
+    };
+    assert_eq!(run(900, None, 900), Ok(()));
+    assert_eq!(run(1_020, None, 0), Err(Code::ResourceExhausted));
+    assert_eq!(run(0, None, 1_020), Err(Code::ResourceExhausted));
+    let failed = Some(Status::not_found("no account 7"));
+    assert_eq!(run(0, failed, 1_020), Err(Code::NotFound));
+}
+
+#[test]
+fn headers_and_the_first_part_of_a_message_fit_together_or_go_apart() {
+    let now = Instant::now();
+    let mut server = Machine::server(peer(), limits(WINDOW), WINDOW, MAX_PAYLOAD, None, now);
+    server.open(metadata(600));
+    server.sending.put_owned(vec![0; 5_000].into());
+    while let Some(output) = server.output(now) {
+        assert!(output.payload.len() <= MAX_PAYLOAD);
+    }
+}

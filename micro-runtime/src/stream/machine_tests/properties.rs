@@ -1,0 +1,135 @@
+//! Whatever happens on the way, a stream ends: complete and in order, or with an error.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::simulation::{Ending, Fate, HEARTBEAT, Kind, Plan, Side, Simulation, metadata};
+use crate::status::Code;
+use crate::stream::options::Sums;
+
+fn windows() -> impl Strategy<Value = Sums> {
+    let messages = prop_oneof![Just(1_u64), 1..5_u64, Just(64)];
+    let bytes = prop_oneof![Just(1_u64), 1..9_u64, 1..3_000_u64, Just(65_536)];
+    (messages, bytes).prop_map(|(messages, bytes)| Sums { messages, bytes })
+}
+
+fn sides() -> impl Strategy<Value = Side> {
+    let length = prop_oneof![0..40_usize, 0..2_000_usize, 700..6_000_usize];
+    (windows(), vec(length, 0..14)).prop_map(|(window, lengths)| Side { window, lengths })
+}
+
+fn endings() -> impl Strategy<Value = Ending> {
+    prop_oneof![
+        3 => Just(Ending::Well),
+        1 => Just(Ending::Failing),
+        1 => (0..60_usize).prop_map(Ending::Dropped),
+        1 => (0..60_usize).prop_map(Ending::Reset),
+    ]
+}
+
+fn fates() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        12 => Just(Fate::Arrives),
+        1 => Just(Fate::IsLost),
+        1 => Just(Fate::IsRepeated),
+        1 => Just(Fate::IsLate),
+        1 => any::<u8>().prop_map(Fate::IsCut),
+    ]
+}
+
+prop_compose! {
+    fn plans(most_faults: usize)(
+        kind in prop_oneof![
+            Just(Kind::ServerStreaming),
+            Just(Kind::ClientStreaming),
+            Just(Kind::Bidirectional),
+            Just(Kind::LargeReply),
+        ],
+        ending in endings(),
+        max_payload in prop_oneof![Just(1_024_usize), 1_024..1_400_usize, Just(8_192)],
+        client in sides(),
+        server in sides(),
+        headers in prop_oneof![Just(0_usize), 0..900_usize],
+        trailers in prop_oneof![Just(0_usize), 0..700_usize],
+        steps in vec(any::<u8>(), 0..80),
+        fates in vec(fates(), 0..=most_faults),
+    ) -> Plan {
+        Plan { kind, ending, max_payload, client, server, headers, trailers, steps, fates }
+    }
+}
+
+/// Nothing comes that was not sent, in another order, or after something that is missing; and an end
+/// without an error has everything.
+fn check_received(plan: &Plan, run: &Simulation) {
+    for (end, is_client) in [(&run.client, true), (&run.server, false)] {
+        let sent = plan.messages(!is_client);
+        let received = &end.received;
+        assert!(received.len() <= sent.len());
+        assert!(received[..] == sent[..received.len()], "other messages");
+        let outcome = end.outcome.as_ref().unwrap();
+        if outcome.is_ok() {
+            assert_eq!(
+                received.len(),
+                sent.len(),
+                "a clean end with messages missing"
+            );
+        }
+        if is_client && plan.ending == Ending::Failing {
+            assert!(outcome.is_err(), "a failure was taken for success");
+        }
+    }
+}
+
+/// What an end came to where nothing is lost.
+fn check_faithful(plan: &Plan, run: &Simulation) {
+    assert_eq!(run.stalls, 0, "went on only with the clock");
+    let code = |end: &Result<(), crate::status::Status>| end.as_ref().err().map(|it| it.code());
+    let client = code(run.client.outcome.as_ref().unwrap());
+    let machine = &run.client.machine;
+    match plan.ending {
+        Ending::Well => {
+            assert_eq!(client, None);
+            assert_eq!(machine.trailers(), &metadata(plan.trailers));
+            assert_eq!(run.client.received, plan.messages(false));
+            if matches!(plan.kind, Kind::ClientStreaming) {
+                assert_eq!(run.server.received, plan.messages(true));
+            }
+        }
+        Ending::Failing => {
+            assert_eq!(client, Some(Code::NotFound));
+            assert_eq!(run.client.received, plan.messages(false));
+        }
+        Ending::Dropped(_) => assert!(matches!(client, None | Some(Code::Canceled))),
+        Ending::Reset(_) => assert!(matches!(client, None | Some(Code::Unavailable))),
+    }
+    let is_open = matches!(plan.ending, Ending::Well | Ending::Failing);
+    if is_open && plan.kind != Kind::LargeReply {
+        assert_eq!(machine.headers(), Some(&metadata(plan.headers)));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        // More if `PROPTEST_CASES` says so.
+        cases: ProptestConfig::default().cases.max(1_000),
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn every_run_over_a_faithful_wire_is_complete_without_the_clock(plan in plans(0)) {
+        let mut run = Simulation::new(&plan);
+        run.run(&plan);
+        check_received(&plan, &run);
+        check_faithful(&plan, &run);
+    }
+
+    #[test]
+    fn every_run_over_a_bad_wire_ends_complete_or_with_an_error(plan in plans(120)) {
+        let mut run = Simulation::new(&plan);
+        run.run(&plan);
+        check_received(&plan, &run);
+        let ticks = plan.steps.iter().filter(|step| **step % 8 == 7).count() as u32;
+        prop_assert!(run.lasted() <= HEARTBEAT * (ticks + 12), "took {:?}", run.lasted());
+    }
+}

@@ -1,0 +1,291 @@
+//! One case for each rule about frames in docs/PROTOCOL.md, "A streaming call".
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::simulation::{HEARTBEAT, limits, metadata, peer};
+use crate::metadata::Metadata;
+use crate::status::{Code, Reason};
+use crate::stream::frame::{self, Body, Control, Frame};
+use crate::stream::machine::Machine;
+use crate::stream::options::{Limits, Sums};
+
+pub(super) const MAX_PAYLOAD: usize = 1024;
+pub(super) const WINDOW: Sums = Sums {
+    messages: 4,
+    bytes: 1_000,
+};
+
+/// Two ends of an open stream, and a clock.
+pub(super) struct Pair {
+    pub(super) client: Machine,
+    pub(super) server: Machine,
+    pub(super) now: Instant,
+}
+
+pub(super) fn pair() -> Pair {
+    pair_with(WINDOW, limits(WINDOW))
+}
+
+pub(super) fn pair_with(window: Sums, client: Limits) -> Pair {
+    let now = Instant::now();
+    let client = Limits { window, ..client };
+    let mut pair = Pair {
+        client: Machine::client(client, MAX_PAYLOAD, None, now),
+        server: Machine::server(peer(), limits(WINDOW), window, MAX_PAYLOAD, None, now),
+        now,
+    };
+    pair.server.open(Metadata::new());
+    pair.carry();
+    pair
+}
+
+impl Pair {
+    pub(super) fn carry(&mut self) {
+        loop {
+            let (up, down) = (self.client.output(self.now), self.server.output(self.now));
+            if up.is_none() && down.is_none() {
+                return;
+            }
+            up.map(|up| self.server.receive(up.payload, self.now));
+            down.map(|down| self.client.receive(down.payload, self.now));
+        }
+    }
+
+    pub(super) fn wait(&mut self, time: Duration) {
+        self.now += time;
+        self.client.on_time(self.now);
+        self.server.on_time(self.now);
+    }
+}
+
+pub(super) fn said(machine: &mut Machine, now: Instant) -> Frame {
+    Frame::read(machine.output(now).unwrap().payload).unwrap()
+}
+
+pub(super) fn numbered(seq: u64, flags: u32, entries: &[&[u8]]) -> Bytes {
+    let mut body = Body::default();
+    entries.iter().for_each(|entry| body.put_bytes(entry));
+    body.cut(Control {
+        seq,
+        flags,
+        ..Control::default()
+    })
+}
+
+#[track_caller]
+pub(super) fn check_failed(machine: &Machine, reason: Reason, code: Code) {
+    let status = machine.end().unwrap().clone().unwrap_err();
+    assert_eq!(
+        (status.reason(), status.code()),
+        (Some(reason), code),
+        "{status}"
+    );
+}
+
+fn take_all(machine: &mut Machine) {
+    let waiting = machine.receiving.waiting();
+    while machine.receiving.next().is_some() {}
+    machine.receiving.note_taken(waiting);
+}
+
+#[test]
+fn accept_goes_out_before_the_handler_has_done_anything() {
+    let now = Instant::now();
+    let mut server = Machine::server(peer(), limits(WINDOW), WINDOW, MAX_PAYLOAD, None, now);
+    let first = said(&mut server, now).control;
+    assert_eq!((first.flags, first.seq), (frame::ACCEPT, 0));
+    assert_eq!(
+        (first.instance, first.stream),
+        ("a1".to_owned(), "7f".to_owned())
+    );
+    assert!(!server.has_output());
+}
+
+#[test]
+fn the_servers_first_frame_is_accept_or_reset() {
+    let now = Instant::now();
+    for payload in [
+        numbered(1, frame::OPEN, &[b"x"]),
+        numbered(0, frame::PING, &[]),
+        numbered(1, frame::END, &[b"all"]),
+    ] {
+        let mut client = Machine::client(limits(WINDOW), MAX_PAYLOAD, None, now);
+        client.receive(payload, now);
+        check_failed(&client, Reason::BadFrame, Code::Internal);
+        assert!(client.is_done(), "nobody can be told");
+    }
+}
+
+#[test]
+fn messages_that_are_ready_share_a_frame() {
+    let mut pair = pair();
+    for message in ["a", "b", "c"] {
+        pair.server.sending.put_owned(message.into());
+    }
+    assert_eq!(said(&mut pair.server, pair.now).entries.len(), 3);
+}
+
+#[test]
+fn open_and_end_share_a_frame_only_without_trailers() {
+    for (length, expected) in [(0, frame::OPEN | frame::END), (1, frame::OPEN)] {
+        let now = Instant::now();
+        let mut server = Machine::server(peer(), limits(WINDOW), WINDOW, MAX_PAYLOAD, None, now);
+        server.open(metadata(1));
+        server.finish(None, metadata(length));
+        assert_eq!(
+            said(&mut server, now).control.flags,
+            frame::ACCEPT | expected
+        );
+    }
+}
+
+#[test]
+fn a_message_waits_for_credit() {
+    let mut pair = pair();
+    for _ in 0..WINDOW.messages {
+        assert!(pair.server.sending.has_room());
+        pair.server.sending.put_owned("x".into());
+    }
+    assert!(!pair.server.sending.has_room());
+    pair.carry();
+    assert!(!pair.server.sending.has_room());
+    take_all(&mut pair.client);
+    pair.carry();
+    assert!(pair.server.sending.has_room());
+}
+
+#[test]
+fn an_entry_may_go_beyond_the_bytes_once() {
+    let mut pair = pair_with(
+        Sums {
+            messages: 9,
+            bytes: 1,
+        },
+        limits(WINDOW),
+    );
+    pair.server.sending.put_owned(vec![0; 700].into());
+    assert!(!pair.server.sending.has_room());
+    pair.carry();
+    assert_eq!(pair.client.receiving.waiting().bytes, 700);
+    assert!(pair.client.end().is_none());
+}
+
+#[test]
+fn a_peer_beyond_its_limit_is_reset() {
+    let mut pair = pair();
+    let entries: [&[u8]; 4] = [b"a"; 4];
+    pair.client.receive(numbered(2, 0, &entries), pair.now);
+    assert!(pair.client.end().is_none());
+    pair.client.receive(numbered(3, 0, &entries), pair.now);
+    check_failed(
+        &pair.client,
+        Reason::WindowExceeded,
+        Code::ResourceExhausted,
+    );
+    assert!(said(&mut pair.client, pair.now).control.has(frame::RESET));
+}
+
+#[test]
+fn parts_are_granted_again_at_once_and_bounded() {
+    let small = Limits {
+        reassembly: 5_000,
+        ..limits(WINDOW)
+    };
+    let mut pair = pair_with(
+        Sums {
+            messages: 1,
+            bytes: 1,
+        },
+        small,
+    );
+    pair.server.sending.put_owned(vec![1; 5_000].into());
+    pair.carry();
+    assert_eq!(pair.client.receiving.waiting().messages, 1);
+    take_all(&mut pair.client);
+    pair.carry();
+    pair.server.sending.put_owned(vec![1; 5_001].into());
+    pair.carry();
+    check_failed(&pair.client, Reason::TooLarge, Code::ResourceExhausted);
+    check_failed(&pair.server, Reason::TooLarge, Code::ResourceExhausted);
+}
+
+#[test]
+fn many_small_parts_take_no_more_than_their_bytes() {
+    let mut pair = pair();
+    for seq in 2..502 {
+        let entry: &[u8] = if seq % 2 == 0 { b"" } else { b"x" };
+        pair.client
+            .receive(numbered(seq, frame::MORE, &[entry]), pair.now);
+    }
+    assert!(pair.client.end().is_none());
+    assert_eq!(pair.client.receiving.kept(), 250);
+}
+
+#[test]
+fn limits_never_shrink_and_a_lost_grant_costs_nothing() {
+    let mut pair = pair();
+    for _ in 0..WINDOW.messages {
+        pair.server.sending.put_owned("x".into());
+    }
+    pair.carry();
+    take_all(&mut pair.client);
+    let lost = said(&mut pair.client, pair.now).control;
+    assert_eq!(lost.max_messages, 2 * WINDOW.messages);
+    assert!(!pair.server.sending.has_room());
+    pair.wait(HEARTBEAT);
+    pair.carry();
+    assert!(pair.server.sending.has_room());
+    pair.server.sending.raise(Sums::default());
+    assert!(pair.server.sending.has_room());
+}
+
+#[test]
+fn a_gap_is_data_loss() {
+    let mut pair = pair();
+    pair.client.receive(numbered(3, 0, &[b"x"]), pair.now);
+    check_failed(&pair.client, Reason::FramesLost, Code::DataLoss);
+}
+
+#[test]
+fn a_lost_last_frame_is_found_with_the_next_ping() {
+    let mut pair = pair();
+    pair.client.finish(None, Metadata::new());
+    drop(pair.client.output(pair.now));
+    pair.wait(HEARTBEAT);
+    pair.carry();
+    check_failed(&pair.server, Reason::FramesLost, Code::DataLoss);
+    check_failed(&pair.client, Reason::FramesLost, Code::DataLoss);
+}
+
+#[test]
+fn a_number_seen_before_is_ignored() {
+    let mut pair = pair();
+    for _ in 0..2 {
+        pair.client.receive(numbered(2, 0, &[b"x"]), pair.now);
+    }
+    assert_eq!(pair.client.receiving.waiting().messages, 1);
+    assert!(pair.client.end().is_none());
+}
+
+#[test]
+fn nothing_numbered_follows_end() {
+    let mut pair = pair();
+    pair.server.receive(numbered(1, frame::END, &[]), pair.now);
+    assert_eq!(pair.server.reading_end().map(|end| end.is_ok()), Some(true));
+    pair.server.receive(numbered(2, 0, &[b"x"]), pair.now);
+    check_failed(&pair.server, Reason::BadFrame, Code::Internal);
+}
+
+#[test]
+fn end_keeps_what_was_not_taken_and_reset_drops_it() {
+    for (flag, expected) in [(frame::END, 1), (frame::RESET, 0)] {
+        let mut pair = pair();
+        pair.client.receive(numbered(2, 0, &[b"x"]), pair.now);
+        pair.client.receive(numbered(3, flag, &[]), pair.now);
+        let left = std::iter::from_fn(|| pair.client.receiving.next()).count();
+        assert_eq!(left, expected);
+        assert!(pair.client.is_done());
+    }
+}

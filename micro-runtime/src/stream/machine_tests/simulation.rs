@@ -1,0 +1,311 @@
+//! Two ends of a stream over a wire that loses, repeats, reorders and cuts frames, under a clock that
+//! moves when a test says so, or when nothing else can.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::application::Application;
+use crate::metadata::Metadata;
+use crate::status::{Code, Reason, Status};
+use crate::stream::machine::{Machine, dropped, gone};
+use crate::stream::options::{Limits, Sums};
+use crate::stream::output::reset_frame;
+use crate::stream::peer::Peer;
+
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Above so many rounds without an end there is none.
+const ROUNDS: usize = 20_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    ServerStreaming,
+    ClientStreaming,
+    Bidirectional,
+    LargeReply,
+}
+
+/// What becomes of a frame on the way.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fate {
+    Arrives,
+    IsLost,
+    IsRepeated,
+    /// Comes after the next one.
+    IsLate,
+    /// So many 256ths of it arrive.
+    IsCut(u8),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    Well,
+    /// The handler's stream ends with an error.
+    Failing,
+    /// The client drops the stream, the server resets it, at this step.
+    Dropped(usize),
+    Reset(usize),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) kind: Kind,
+    pub(super) ending: Ending,
+    pub(super) max_payload: usize,
+    pub(super) client: Side,
+    pub(super) server: Side,
+    pub(super) headers: usize,
+    pub(super) trailers: usize,
+    pub(super) steps: Vec<u8>,
+    pub(super) fates: Vec<Fate>,
+}
+
+/// What one end takes, and the lengths of what it sends.
+#[derive(Clone, Debug)]
+pub(super) struct Side {
+    pub(super) window: Sums,
+    pub(super) lengths: Vec<usize>,
+}
+
+pub(super) struct Simulation {
+    pub(super) client: Application,
+    pub(super) server: Application,
+    to_client: Wire,
+    to_server: Wire,
+    fates: VecDeque<Fate>,
+    longest: usize,
+    now: Instant,
+    pub(super) began: Instant,
+    /// How often nothing could go on without the clock.
+    pub(super) stalls: usize,
+}
+
+#[derive(Default)]
+struct Wire {
+    frames: VecDeque<(Bytes, bool)>,
+    late: Option<(Bytes, bool)>,
+}
+
+pub(super) fn limits(window: Sums) -> Limits {
+    Limits {
+        window,
+        heartbeat: HEARTBEAT,
+        open_timeout: OPEN_TIMEOUT,
+        idle_timeout: IDLE_TIMEOUT,
+        reassembly: 16 * 1024 * 1024,
+    }
+}
+
+pub(super) fn peer() -> Peer {
+    Peer {
+        instance: "a1".to_owned(),
+        stream: "7f".to_owned(),
+    }
+}
+
+/// Messages that tell their place by their bytes.
+pub(super) fn messages(lengths: &[usize], salt: usize) -> Vec<Bytes> {
+    let message = |(index, length): (usize, &usize)| {
+        let byte = |at: usize| (salt + index * 7 + at * 3) as u8;
+        (0..*length).map(byte).collect::<Vec<_>>().into()
+    };
+    lengths.iter().enumerate().map(message).collect()
+}
+
+pub(super) fn metadata(length: usize) -> Metadata {
+    let mut metadata = Metadata::new();
+    if length > 0 {
+        metadata.append("k", "v".repeat(length)).unwrap();
+    }
+    metadata
+}
+
+impl Plan {
+    /// What the client, or the server, has to send.
+    pub(super) fn messages(&self, of_client: bool) -> Vec<Bytes> {
+        match (self.kind, of_client) {
+            (Kind::ServerStreaming | Kind::LargeReply, true) => Vec::new(),
+            (_, true) => messages(&self.client.lengths, 1),
+            (Kind::LargeReply, false) => messages(&[20 * self.max_payload], 2),
+            (_, false) => messages(&self.server.lengths, 2),
+        }
+    }
+}
+
+impl Simulation {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let now = Instant::now();
+        let max = plan.max_payload;
+        let (own, theirs) = (plan.client.window, plan.server.window);
+        let (client, server) = match plan.kind {
+            Kind::LargeReply => (
+                Machine::large_reply_client(peer(), limits(own), max, None, now),
+                Machine::large_reply(peer(), limits(theirs), max, now),
+            ),
+            _ => (
+                Machine::client(limits(own), max, None, now),
+                Machine::server(peer(), limits(theirs), own, max, None, now),
+            ),
+        };
+        let mut client = Application::new(plan.kind, client, own, max);
+        let mut server = Application::new(plan.kind, server, theirs, max);
+        let (requests, replies) = (plan.messages(true), plan.messages(false));
+        let lengths = requests.iter().chain(&replies).map(Bytes::len);
+        let longest = lengths.max().unwrap_or(0);
+        client.left = requests.into();
+        client.has_finished = matches!(plan.kind, Kind::ServerStreaming | Kind::LargeReply);
+        server.headers = metadata(plan.headers);
+        server.trailers = metadata(plan.trailers);
+        if plan.ending == Ending::Failing {
+            server.status = Some(Status::not_found("no account 7"));
+        }
+        if plan.kind == Kind::LargeReply {
+            server.machine.sending.put_owned(replies[0].clone());
+            let trailers = std::mem::take(&mut server.trailers);
+            server.machine.finish(server.status.take(), trailers);
+            server.has_finished = true;
+        } else {
+            server.left = replies.into();
+        }
+        Self {
+            client,
+            server,
+            to_client: Wire::default(),
+            to_server: Wire::default(),
+            fates: plan.fates.clone().into(),
+            longest,
+            now,
+            began: now,
+            stalls: 0,
+        }
+    }
+
+    /// Goes the plan's steps, and then on until both ends are over.
+    pub(super) fn run(&mut self, plan: &Plan) {
+        for (at, step) in plan.steps.iter().enumerate() {
+            match plan.ending {
+                Ending::Dropped(when) if when == at => {
+                    self.client.machine.reset(dropped("dropped"));
+                }
+                Ending::Reset(when) if when == at => {
+                    let status = Status::from_runtime(Code::Unavailable, Reason::ShuttingDown, "x");
+                    self.server.machine.reset(status);
+                }
+                _ => {}
+            }
+            self.step(*step);
+        }
+        self.settle();
+    }
+
+    fn step(&mut self, step: u8) {
+        match step % 8 {
+            0 => drop(self.client.send()),
+            1 => drop(self.client.take()),
+            2 => drop(self.server.send()),
+            3 => drop(self.server.take()),
+            4 => drop(self.publish(true)),
+            5 => drop(self.publish(false)),
+            6 => drop(self.deliver(true) || self.deliver(false)),
+            _ => {
+                // What is on the way arrives before so much time has passed.
+                while self.carry() {}
+                self.tick(self.now + HEARTBEAT);
+                while self.carry() {}
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        for end in [&mut self.client, &mut self.server] {
+            end.machine.on_time(self.now);
+        }
+    }
+
+    fn settle(&mut self) {
+        for _ in 0..ROUNDS {
+            let mut moved = self.client.send() | self.client.take();
+            moved |= self.server.send() | self.server.take();
+            moved |= self.carry();
+            if moved {
+                continue;
+            }
+            let ends = [&self.client, &self.server];
+            if ends.iter().all(|end| end.machine.is_done()) {
+                let are_told = ends.iter().all(|end| end.outcome.is_some());
+                assert!(are_told, "an application is not told the end");
+                return;
+            }
+            let next = ends.iter().filter_map(|end| end.machine.next_time());
+            let next = next.min().expect("nobody waits for the clock");
+            self.stalls += 1;
+            self.tick(next);
+        }
+        panic!("there is no end");
+    }
+
+    /// Publishes and delivers what there is.
+    fn carry(&mut self) -> bool {
+        let mut moved = false;
+        while self.publish(true) || self.publish(false) {
+            moved = true;
+        }
+        while self.deliver(true) || self.deliver(false) {
+            moved = true;
+        }
+        moved
+    }
+
+    fn publish(&mut self, from_client: bool) -> bool {
+        let (end, wire) = match from_client {
+            true => (&mut self.client, &mut self.to_server),
+            false => (&mut self.server, &mut self.to_client),
+        };
+        let Some(output) = end.output(self.now) else {
+            return wire
+                .late
+                .take()
+                .map(|late| wire.frames.push_back(late))
+                .is_some();
+        };
+        let frame = (output.payload, output.asks);
+        let late = wire.late.take();
+        match self.fates.pop_front().unwrap_or(Fate::Arrives) {
+            Fate::Arrives => wire.frames.push_back(frame),
+            Fate::IsLost => {}
+            Fate::IsRepeated => wire.frames.extend([frame.clone(), frame]),
+            Fate::IsLate => wire.late = Some(frame),
+            Fate::IsCut(part) => {
+                let length = frame.0.len() * usize::from(part) / 256;
+                wire.frames.push_back((frame.0.slice(..length), frame.1));
+            }
+        }
+        wire.frames.extend(late);
+        true
+    }
+
+    fn deliver(&mut self, to_client: bool) -> bool {
+        let (end, wire) = match to_client {
+            true => (&mut self.client, &mut self.to_client),
+            false => (&mut self.server, &mut self.to_server),
+        };
+        let Some((payload, asks)) = wire.frames.pop_front() else {
+            return false;
+        };
+        if !end.machine.is_done() {
+            end.receive(payload, self.longest, self.now);
+        } else if asks && !to_client {
+            let reset = reset_frame(&gone("there is no such stream"));
+            self.to_client.frames.push_back((reset, false));
+        }
+        true
+    }
+
+    pub(super) fn lasted(&self) -> Duration {
+        self.now - self.began
+    }
+}
