@@ -92,7 +92,7 @@ pub fn write_frame<M: prost::Message>(messages: usize, message: &M) -> Bytes {
     for _ in 0..messages {
         body.put(message, message.encoded_len());
     }
-    body.cut(&Control::default())
+    body.cut(Control::default())
 }
 
 /// Checks a frame and walks its messages; says how many bytes they are.

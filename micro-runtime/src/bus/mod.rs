@@ -136,7 +136,7 @@ impl Bus {
             .map_err(|error| {
                 let message = format!(
                     "cannot connect to NATS at {}; is a nats-server running there?",
-                    without_secrets(url)
+                    nats::without_secrets(url)
                 );
                 Error::new(ErrorKind::Connect, message).with_source(error)
             })?;
@@ -370,32 +370,9 @@ fn closed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::new(ErrorKind::Connect, "the connection to NATS is closed").with_source(error)
 }
 
-/// A server's address without user, password and token, for messages.
-fn without_secrets(url: &str) -> String {
-    url.split(',')
-        .map(|server| match server.rsplit_once('@') {
-            Some((before, address)) => match before.split_once("://") {
-                Some((scheme, _)) => format!("{scheme}://{address}"),
-                None => address.to_owned(),
-            },
-            None => server.to_owned(),
-        })
-        .collect::<Vec<_>>()
-        .join(",")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn errors_name_servers_without_their_secrets() {
-        let check = |url: &str, expected: &str| assert_eq!(without_secrets(url), expected);
-        check("nats://127.0.0.1:4222", "nats://127.0.0.1:4222");
-        check("nats://ada:s3cret@host:4222", "nats://host:4222");
-        check("token@host", "host");
-        check("nats://a@x,tls://b:c@y:1", "nats://x,tls://y:1");
-    }
 
     #[test]
     fn a_prefix_that_breaks_routing_is_refused() {

@@ -141,9 +141,32 @@ fn reconnect_delay(attempts: usize) -> Duration {
     delay.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
+/// A server's address without user, password and token, for messages.
+pub(crate) fn without_secrets(url: &str) -> String {
+    url.split(',')
+        .map(|server| match server.rsplit_once('@') {
+            Some((before, address)) => match before.split_once("://") {
+                Some((scheme, _)) => format!("{scheme}://{address}"),
+                None => address.to_owned(),
+            },
+            None => server.to_owned(),
+        })
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_name_servers_without_their_secrets() {
+        let check = |url: &str, expected: &str| assert_eq!(without_secrets(url), expected);
+        check("nats://127.0.0.1:4222", "nats://127.0.0.1:4222");
+        check("nats://ada:s3cret@host:4222", "nats://host:4222");
+        check("token@host", "host");
+        check("nats://a@x,tls://b:c@y:1", "nats://x,tls://y:1");
+    }
 
     #[test]
     fn reconnects_spread_and_never_exceed_four_seconds() {
