@@ -37,13 +37,13 @@
 //! | store events, and lose none (feature `jetstream`) | `EventStream`, `Bus::publish_durable`, `Durable`, `BatchSubscriber`, `Bus::replay` |
 //! | fail, and see why something failed | [`Status`], [`Code`], [`Reason`], [`details`] |
 //! | put something around calls | [`middleware`] |
-//! | call what was unknown at compile time, in JSON (feature `json`) | [`Bus::dynamic`], [`DynamicClient`] |
+//! | call what was unknown at compile time, in JSON (feature `json`) | `Bus::dynamic`, `DynamicClient` |
 //! | see who serves, how they are and what they have counted | [`Bus::discovery`], [`discovery`] |
 //!
 //! | feature | brings |
 //! |---|---|
 //! | `jetstream` | durable events: streams, acknowledged publishing, consumers, replay |
-//! | `json` | requests with `Content-Type: application/json` on every service, and [`DynamicClient`] |
+//! | `json` | requests with `Content-Type: application/json` on every service, and `DynamicClient` |
 //! | `metrics` | counts of calls, errors, time, calls in flight, retries, events, through the `metrics` crate |
 //! | `opentelemetry` | `traceparent` for sampled spans, and the caller's span as parent |
 

@@ -192,15 +192,27 @@ pub(crate) fn content_type(headers: &HeaderMap) -> Result<ContentType, Status> {
         None => Ok(ContentType::Protobuf),
         Some(value) if is_protobuf(value.as_str()) => Ok(ContentType::Protobuf),
         Some(value) if is_json(value.as_str()) => Ok(ContentType::Json),
-        Some(value) => Err(Status::from_runtime(
-            Code::Unimplemented,
-            Reason::ContentType,
-            format!(
-                "content type `{}` is not served; send protobuf, without the header",
-                percent_encode(value.as_str(), 64)
-            ),
-        )),
+        Some(value) => Err(not_served(value.as_str())),
     }
+}
+
+/// Refuses what is not protobuf.
+pub(crate) fn check_content_type(headers: &HeaderMap) -> Result<(), Status> {
+    match content_type(headers)? {
+        ContentType::Protobuf => Ok(()),
+        ContentType::Json => Err(not_served(JSON)),
+    }
+}
+
+fn not_served(content_type: &str) -> Status {
+    Status::from_runtime(
+        Code::Unimplemented,
+        Reason::ContentType,
+        format!(
+            "content type `{}` is not served; send protobuf, without the header",
+            percent_encode(content_type, 64)
+        ),
+    )
 }
 
 /// Says that a payload is JSON.

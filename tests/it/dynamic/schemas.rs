@@ -134,3 +134,26 @@ async fn a_schema_that_no_instance_announces_is_refused() {
     }
     assert!(refused);
 }
+
+/// Who may call a service and ask nobody who is there still reads its schema.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_may_not_ask_for_instances() {
+    let config = r#"
+        authorization { users: [
+            { user: "service", password: "pw" }
+            { user: "client", password: "pw", permissions: {
+                publish: ["greeter.v1.Greeter.>"], subscribe: ["_INBOX.>"]
+            } }
+        ] }
+    "#;
+    let nats = NatsServer::builder().config(config).start().await.unwrap();
+    let bus = Bus::connect(nats.url_as("service", "pw")).await.unwrap();
+    let server = Server::new(&bus).add(GreeterServer::new(English));
+    let _server = server.start().await.unwrap();
+    let bus = Bus::connect(nats.url_as("client", "pw")).await.unwrap();
+    let client = bus.dynamic("greeter.v1.Greeter").await.unwrap();
+    let reply = client.call("SayHello", r#"{"name":"Ada"}"#).await.unwrap();
+    assert_eq!(reply.text().unwrap(), r#"{"message":"Hello, Ada!"}"#);
+    let status = client.call_raw("SayHello", "").await.unwrap_err();
+    assert_eq!(status.code(), Code::NotFound);
+}

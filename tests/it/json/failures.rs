@@ -1,5 +1,9 @@
 //! What is wrong with a request in JSON, and how a failure looks in JSON.
 
+use micro_runtime::codegen::Endpoint;
+use micro_runtime::{Bus, Context, MethodDescriptor, MethodKind, Server};
+use micro_runtime::{Service, ServiceDescriptor, Status};
+use micro_tests::json::Everything;
 use serde_json::json;
 
 use super::{bench, header, text, value};
@@ -114,4 +118,52 @@ async fn a_reply_that_is_too_large_says_so() {
     let reply = bench.ask("Fill", r#"{"letters":2000000}"#).await;
     assert_eq!(header(&reply, "Nats-Service-Error-Code"), Some("413"));
     assert_eq!(header(&reply, "Micro-Stream"), Some("v=1;u=1"));
+}
+
+/// As docs/PROTOCOL.md shows it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_golden_bytes_of_the_protocol() {
+    let bench = bench().await;
+    let reply = bench.ask("Show", r#"{"number": "7"}"#).await;
+    assert_eq!(text(&reply), r#"{"number":7}"#);
+    let reply = bench.ask("Show", r#"{"nope": 1}"#).await;
+    let expected = r#"{"code":3,"message":"the request is not a json.v1.Everything in JSON: `nope`: unrecognized field name 'nope' at line 1 column 7","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","domain":"micro.v1","reason":"UNDECODABLE"}]}"#;
+    assert_eq!(text(&reply), expected);
+    assert_eq!(header(&reply, "Nats-Service-Error-Code"), Some("400"));
+}
+
+/// A service that was made without micro-build.
+struct Undescribed;
+
+impl Service for Undescribed {
+    const SERVICE: &'static ServiceDescriptor = &ServiceDescriptor::new(
+        "json.v1.Undescribed",
+        "json.v1",
+        "Undescribed",
+        &[MethodDescriptor::new(
+            "json.v1.Undescribed.Show",
+            "Show",
+            MethodKind::Unary,
+            "json.v1.Everything",
+            "json.v1.Everything",
+        )],
+    );
+
+    fn endpoints(self) -> Vec<Endpoint> {
+        let show = |_: Context, request: Everything| async move { Ok::<_, Status>(request) };
+        vec![Endpoint::unary(&Self::SERVICE.methods[0], &[], show)]
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_without_descriptors_says_so() {
+    let bench = bench().await;
+    let bus = Bus::connect(bench.nats.url()).await.unwrap();
+    let _server = Server::new(&bus).add(Undescribed).start().await.unwrap();
+    let reply = bench.ask_at("json.v1.Undescribed.Show", "{}").await;
+    assert_eq!(header(&reply, "Micro-Status"), Some("12"));
+    let error = header(&reply, "Nats-Service-Error").unwrap();
+    let expected =
+        "json.v1.Undescribed cannot be called in JSON, only in protobuf: it has no descriptors";
+    assert_eq!(error, expected);
 }
