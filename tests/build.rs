@@ -13,12 +13,17 @@ fn main() -> Result<(), Box<dyn Error>> {
             "shapes.proto",
             "streams.proto",
             "market.proto",
+            "json.proto",
         ],
         &["../examples/hello/proto", "proto"],
     )?;
     // In a run of its own, which does not see the service.
     micro_build::compile(&["greedy.proto"], &["proto"])?;
     let out = env::var("OUT_DIR")?;
+    let wide = Path::new(&out).join("wide");
+    fs::create_dir_all(&wide)?;
+    fs::write(wide.join("wide.proto"), wide_proto())?;
+    micro_build::compile(&["wide.proto"], &[&wide])?;
     for version in ["old", "new"] {
         let folder = Path::new(&out).join("rolling").join(version);
         fs::create_dir_all(&folder)?;
@@ -27,4 +32,17 @@ fn main() -> Result<(), Box<dyn Error>> {
             .compile(&["rolling.proto"], &[format!("proto/rolling/{version}")])?;
     }
     Ok(())
+}
+
+/// A service of 200 methods whose descriptors do not fit into a message of 64 KiB.
+fn wide_proto() -> String {
+    let methods = (0..200).map(|n| format!("  rpc Method{n}(Word) returns (Word);\n"));
+    let values = (1..2500).map(|n| format!("  LETTER_WITH_A_LONG_NAME_{n} = {n};\n"));
+    format!(
+        "syntax = \"proto3\";\npackage wide.v1;\n// Has many methods.\nservice Wide {{\n{}}}\n\
+         message Word {{\n  Letter letter = 1;\n  string text = 2;\n}}\n\
+         enum Letter {{\n  LETTER_UNSPECIFIED = 0;\n{}}}\n",
+        methods.collect::<String>(),
+        values.collect::<String>(),
+    )
 }

@@ -31,7 +31,7 @@ const CRATES: Crates = &[
     ("micro-runtime", &[
         &["descriptor", "discovery::date", "discovery::names", "discovery::records", "error", "pace", "percent", "subject", "sync"],
         &["delivery", "status"],
-        &["event", "health", "metadata", "mux", "observe", "retry", "stats"],
+        &["event", "health", "json", "metadata", "mux", "no_json", "observe", "retry", "stats"],
         &["bus", "context", "wire"],
         &["gather", "middleware", "stream"],
         &["client", "discovery", "events", "options", "publish", "streaming"],
@@ -39,7 +39,8 @@ const CRATES: Crates = &[
         &["opening", "subscriber"],
         &["exchange", "streaming_call"],
         &["call", "endpoint"],
-        &["codegen", "jetstream", "scatter", "serve"],
+        &["transcode"],
+        &["codegen", "dynamic", "jetstream", "scatter", "serve"],
         &["bench", "server"],
     ]),
 ];

@@ -55,7 +55,7 @@ pin_project! {
     #[must_use = "a call is made when it is awaited"]
     pub struct UnaryFuture<Req, Rep> {
         #[pin]
-        calling: Calling<Req>,
+        calling: Calling<Typed<Req>>,
         reply: PhantomData<fn() -> Rep>,
     }
 }
@@ -65,7 +65,7 @@ pin_project! {
     #[must_use = "a call is made when it is awaited"]
     pub struct AnswerFuture<Req, Rep> {
         #[pin]
-        calling: Calling<Req>,
+        calling: Calling<Typed<Req>>,
         reply: PhantomData<fn() -> Rep>,
     }
 }
@@ -178,10 +178,10 @@ where
 pin_project! {
     /// A call on its way: straight to the wire, or through the client's middleware.
     #[project = CallingProjection]
-    enum Calling<Req> {
+    pub(crate) enum Calling<B> {
         Plain {
             #[pin]
-            exchange: Exchange<Typed<Req>>,
+            exchange: Exchange<B>,
         },
         Layered {
             future: ResponseFuture,
@@ -191,7 +191,7 @@ pin_project! {
 }
 
 /// What came back.
-enum Reply {
+pub(crate) enum Reply {
     Message(Message),
     Response(Response),
 }
@@ -204,8 +204,8 @@ struct Wire {
     may_retry: bool,
 }
 
-impl<Req: prost::Message> Calling<Req> {
-    fn new(request: Request<Typed<Req>>) -> Self {
+impl<B: Body> Calling<B> {
+    pub(crate) fn new(request: Request<B>) -> Self {
         match request.client.stacks(request.method) {
             None => Self::Plain {
                 exchange: Exchange::new(request),
@@ -225,7 +225,7 @@ impl<Req: prost::Message> Calling<Req> {
     }
 }
 
-impl<Req: prost::Message> Future for Calling<Req> {
+impl<B: Body> Future for Calling<B> {
     type Output = Result<Reply, Status>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
@@ -276,7 +276,7 @@ impl End for Wire {
 }
 
 impl Reply {
-    fn metadata(&self) -> Result<Metadata, Status> {
+    pub(crate) fn metadata(&self) -> Result<Metadata, Status> {
         match self {
             Self::Message(message) => match &message.headers {
                 Some(headers) => wire::decode_metadata(headers),
@@ -286,7 +286,7 @@ impl Reply {
         }
     }
 
-    fn into_payload(self) -> Bytes {
+    pub(crate) fn into_payload(self) -> Bytes {
         match self {
             Self::Message(message) => message.payload,
             Self::Response(response) => response.into_parts().0,

@@ -63,6 +63,7 @@ pub struct ClientOptions {
     has_unique_replies: bool,
     stream_options: StreamOptions,
     service_base: Option<String>,
+    is_json: bool,
     layers: Layers,
 }
 
@@ -135,6 +136,29 @@ impl ClientOptions {
     }
 }
 
+#[cfg(feature = "json")]
+impl ClientOptions {
+    /// Sends JSON; what is sent must be JSON then.
+    pub(crate) fn in_json(mut self) -> Self {
+        self.is_json = true;
+        self
+    }
+
+    /// Calls under this name, unless another one was set.
+    pub(crate) fn or_service_base(mut self, base: &str) -> Self {
+        self.service_base.get_or_insert_with(|| base.to_owned());
+        self
+    }
+
+    pub(crate) fn is_in_json(&self) -> bool {
+        self.is_json
+    }
+
+    pub(crate) fn instance_id(&self) -> Option<&str> {
+        self.instance.as_deref()
+    }
+}
+
 impl Bus {
     /// Makes a client for a generated service. It connects nothing, and never fails: a call says
     /// when nobody serves it.
@@ -153,39 +177,63 @@ impl Bus {
     /// Makes a client that calls one instance, or with another timeout.
     #[must_use]
     pub fn client_with<C: ServiceClient>(&self, options: ClientOptions) -> C {
-        let service = C::SERVICE;
+        C::from_client(Client::new(self, C::SERVICE, options))
+    }
+}
+
+impl Client {
+    /// Makes a client for whatever service is described.
+    pub(crate) fn new(
+        bus: &Bus,
+        service: &'static ServiceDescriptor,
+        options: ClientOptions,
+    ) -> Self {
         let base = options.service_base.as_deref();
         let base = base.unwrap_or(service.full_name);
         let subjects = service
             .methods
             .iter()
             .map(|method| match &options.instance {
-                None => self.subject(&format!("{base}.{}", method.name)),
-                Some(id) => self.subject(&format!("{base}._i.{id}.{}", method.name)),
+                None => bus.subject(&format!("{base}.{}", method.name)),
+                Some(id) => bus.subject(&format!("{base}._i.{id}.{}", method.name)),
             })
             .collect();
-        let base = format!("{}.", self.subject(base));
+        let base = format!("{}.", bus.subject(base));
+        Self::at(bus, service, subjects, base, options)
+    }
+
+    /// Makes a client whose methods have these subjects.
+    pub(crate) fn at(
+        bus: &Bus,
+        service: &'static ServiceDescriptor,
+        subjects: Box<[Subject]>,
+        base: String,
+        options: ClientOptions,
+    ) -> Self {
         let stacks = stacks(&options.layers, service);
         let meters = service
             .methods
             .iter()
             .map(|method| Arc::new(Meters::new(Side::Client, method)));
-        C::from_client(Client(Arc::new(Inner {
-            connection: Arc::clone(self.connection()),
+        Self(Arc::new(Inner {
+            connection: Arc::clone(bus.connection()),
             service,
             subjects,
             base,
-            options,
             budget: Budget::new(),
             meters: meters.collect(),
             stacks,
-        })))
+            options,
+        }))
     }
-}
 
-impl Client {
     pub(crate) fn connection(&self) -> &Arc<Connection> {
         &self.0.connection
+    }
+
+    #[cfg(feature = "json")]
+    pub(crate) fn service(&self) -> &'static ServiceDescriptor {
+        self.0.service
     }
 
     pub(crate) fn method(&self, index: usize) -> &'static MethodDescriptor {
@@ -208,6 +256,11 @@ impl Client {
         let has_many_replies = self.0.service.queue_group == "-";
         let is_unique = self.0.options.has_unique_replies || has_many_replies;
         self.connection().mux().open(is_unique)
+    }
+
+    /// Whether what is sent is JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        self.0.options.is_json
     }
 
     /// What stands before `_i` in the subjects of an instance, with its dot.

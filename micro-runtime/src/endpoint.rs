@@ -76,7 +76,12 @@ pub(crate) enum Requests {
     /// They came with the request.
     Given(Vec<Bytes>),
     Received(Reader),
+    /// They are in another format, and made protobuf one by one.
+    Transcoded(Reader, ReadRequest),
 }
+
+/// Makes protobuf of a message in another format.
+pub(crate) type ReadRequest = Arc<dyn Fn(Bytes) -> Result<Bytes, Status> + Send + Sync>;
 
 /// Replies that are encoded when there is room for them.
 pub(crate) trait ReplySource: Send {
@@ -245,9 +250,8 @@ impl Requests {
     pub(crate) async fn one(self) -> Result<Bytes, Status> {
         match self {
             Self::Given(messages) => Ok(messages.into_iter().next().unwrap_or_default()),
-            Self::Received(mut reader) => reader.next_bytes().await?.ok_or_else(|| {
-                Status::new(Code::InvalidArgument, "the caller sent no request message")
-            }),
+            Self::Received(mut reader) => one_of(&mut reader).await,
+            Self::Transcoded(mut reader, read) => read(one_of(&mut reader).await?),
         }
     }
 
@@ -258,8 +262,25 @@ impl Requests {
                 futures_util::stream::iter(messages)
                     .map(move |message| wire::decode_request(message, name)),
             ),
+            Self::Transcoded(reader, read) => Streaming::from_stream(
+                futures_util::stream::try_unfold(reader, move |mut reader| {
+                    let read = Arc::clone(&read);
+                    async move {
+                        let Some(message) = reader.next_bytes().await? else {
+                            return Ok(None);
+                        };
+                        let message = wire::decode_request(read(message)?, name)?;
+                        Ok(Some((message, reader)))
+                    }
+                }),
+            ),
         }
     }
+}
+
+async fn one_of(reader: &mut Reader) -> Result<Bytes, Status> {
+    let message = reader.next_bytes().await?;
+    message.ok_or_else(|| Status::new(Code::InvalidArgument, "the caller sent no request message"))
 }
 
 fn read_request<M: prost::Message + Default>(

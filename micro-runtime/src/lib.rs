@@ -37,11 +37,13 @@
 //! | store events, and lose none (feature `jetstream`) | `EventStream`, `Bus::publish_durable`, `Durable`, `BatchSubscriber`, `Bus::replay` |
 //! | fail, and see why something failed | [`Status`], [`Code`], [`Reason`], [`details`] |
 //! | put something around calls | [`middleware`] |
+//! | call what was unknown at compile time, in JSON (feature `json`) | `Bus::dynamic`, `DynamicClient` |
 //! | see who serves, how they are and what they have counted | [`Bus::discovery`], [`discovery`] |
 //!
 //! | feature | brings |
 //! |---|---|
 //! | `jetstream` | durable events: streams, acknowledged publishing, consumers, replay |
+//! | `json` | requests with `Content-Type: application/json` on every service, and `DynamicClient` |
 //! | `metrics` | counts of calls, errors, time, calls in flight, retries, events, through the `metrics` crate |
 //! | `opentelemetry` | `traceparent` for sampled spans, and the caller's span as parent |
 
@@ -53,6 +55,8 @@ mod context;
 mod delivery;
 mod descriptor;
 pub mod discovery;
+#[cfg(feature = "json")]
+mod dynamic;
 mod endpoint;
 mod error;
 mod event;
@@ -62,6 +66,8 @@ mod gather;
 mod health;
 #[cfg(feature = "jetstream")]
 mod jetstream;
+#[cfg_attr(not(feature = "json"), path = "no_json.rs")]
+mod json;
 mod metadata;
 pub mod middleware;
 mod mux;
@@ -84,6 +90,7 @@ mod streaming_call;
 mod subject;
 mod subscriber;
 mod sync;
+mod transcode;
 mod wire;
 
 #[cfg(feature = "__bench")]
@@ -95,6 +102,8 @@ pub mod codegen;
 pub use async_nats;
 pub use async_nats::ConnectOptions;
 pub use micro_macros::{include_proto, rpc, service};
+#[cfg(feature = "json")]
+pub use prost_reflect;
 
 #[doc(hidden)]
 pub use __micro_Subscriber as Subscriber;
@@ -105,6 +114,10 @@ pub use context::Context;
 #[cfg(feature = "jetstream")]
 pub use delivery::Delivery;
 pub use descriptor::{Idempotency, MethodDescriptor, MethodKind, ServiceDescriptor};
+#[cfg(feature = "json")]
+pub use dynamic::{
+    Dynamic, DynamicCall, DynamicClient, DynamicRequest, DynamicSender, DynamicStreaming, RawCall,
+};
 pub use endpoint::Service;
 pub use error::{Error, ErrorKind};
 pub use event::{Event, EventDescriptor, EventField, EventFilter};

@@ -164,6 +164,9 @@ impl<B: Body> Request<B> {
         if let Some(left) = left {
             wire::encode_timeout(&mut headers, left);
         }
+        if self.client.is_json() {
+            wire::encode_json(&mut headers);
+        }
         Ok(Outgoing {
             subject: self.client.subject(self.method).clone(),
             reply: Some(reply),

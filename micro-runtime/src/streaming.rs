@@ -168,6 +168,14 @@ impl<M> Sender<M> {
         poll_fn(|cx| self.channel.poll_put(cx, &message, length, &mut encoded)).await
     }
 
+    /// Sends a message that is encoded already; as [`send`](Self::send).
+    #[cfg(feature = "json")]
+    pub(crate) async fn send_encoded(&mut self, message: bytes::Bytes) -> Result<(), Status> {
+        let length = message.len();
+        let mut encoded = Some(message);
+        poll_fn(|cx| self.channel.poll_put(cx, &(), length, &mut encoded)).await
+    }
+
     /// Says that nothing more comes; the server may go on sending.
     ///
     /// # Errors

@@ -24,9 +24,9 @@ use crate::sync::lock;
 use crate::wire;
 
 /// What is said about a streaming call before it is made.
-struct Call {
-    request: Request<Bytes>,
-    options: StreamOptions,
+pub(crate) struct Call {
+    pub(crate) request: Request<Bytes>,
+    pub(crate) options: StreamOptions,
 }
 
 macro_rules! streaming_calls {
@@ -116,7 +116,7 @@ streaming_calls! {
 }
 
 impl Call {
-    fn new(client: &Client, method: usize, body: Bytes) -> Self {
+    pub(crate) fn new(client: &Client, method: usize, body: Bytes) -> Self {
         Self {
             request: Request {
                 client: client.clone(),
@@ -132,7 +132,7 @@ impl Call {
     }
 
     /// Opens the stream, straight or through the client's middleware.
-    async fn open(self, waits_for: WaitsFor) -> Result<Reader, Status> {
+    pub(crate) async fn open(self, waits_for: WaitsFor) -> Result<Reader, Status> {
         let Self { request, options } = self;
         let deadline = opening::deadline(request.timeout, request.parent.as_ref(), Instant::now());
         let Some(stacks) = request.client.stacks(request.method) else {

@@ -1,5 +1,7 @@
 //! Messages, metadata, time and `Status` as NATS payloads and headers, and back. Pure.
 
+mod failure;
+
 use std::cell::RefCell;
 use std::time::Duration;
 
@@ -7,23 +9,22 @@ use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::{Buf, Bytes, BytesMut};
-use prost::{Message as _, Name as _};
-use prost_types::Any;
 
 use crate::metadata;
 use crate::metadata::Metadata;
-use crate::percent::{percent_decode, percent_encode};
-use crate::status::details::ErrorInfo;
+use crate::percent::percent_encode;
 use crate::status::{Code, Reason, Status};
+
+pub(crate) use failure::{
+    RpcStatus, decode_status, encode_end, encode_status, encode_status_in_json,
+};
 
 /// What a unary caller waits who says nothing; a constant of wire version 1.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
-const MICRO_STATUS: HeaderName = HeaderName::from_static("Micro-Status");
 const MICRO_TIMEOUT: HeaderName = HeaderName::from_static("Micro-Timeout");
 const MICRO_EMPTY: HeaderName = HeaderName::from_static("Micro-Empty");
-const SERVICE_ERROR: HeaderName = HeaderName::from_static("Nats-Service-Error");
-const SERVICE_ERROR_CODE: HeaderName = HeaderName::from_static("Nats-Service-Error-Code");
+const JSON: &str = "application/json";
 const CONTENT_TYPE: HeaderName = HeaderName::from_static("Content-Type");
 const TRACE: [HeaderName; 3] = [
     HeaderName::from_static("traceparent"),
@@ -31,22 +32,11 @@ const TRACE: [HeaderName; 3] = [
     HeaderName::from_static("baggage"),
 ];
 
-/// The text in a header is for people and tools; the payload has all of it.
-const ERROR_TEXT_LIMIT: usize = 512;
-/// The service error code of a reply that does not fit into a NATS message.
-const TOO_LARGE: u16 = 413;
-/// Marks a detail as the runtime's own.
-const DOMAIN: &str = "micro.v1";
-
-/// `google.rpc.Status`.
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct RpcStatus {
-    #[prost(int32, tag = "1")]
-    code: i32,
-    #[prost(string, tag = "2")]
-    message: String,
-    #[prost(message, repeated, tag = "3")]
-    details: Vec<Any>,
+/// In what a peer writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ContentType {
+    Protobuf,
+    Json,
 }
 
 /// Messages up to this size share a buffer; a larger one gets its own, so that whoever keeps a slice
@@ -119,107 +109,11 @@ pub(crate) fn decode_reply_from<M: prost::Message + Default>(
     })
 }
 
-/// Writes a failure: the headers that every client reads, and `google.rpc.Status`.
-pub(crate) fn encode_status(status: &Status) -> (HeaderMap, Bytes) {
-    let error_code = match status.reason() {
-        Some(Reason::TooLarge) => TOO_LARGE,
-        _ => status.code().service_error_code(),
-    };
-    let mut headers = HeaderMap::new();
-    headers.insert(MICRO_STATUS, HeaderValue::from(status.code() as u64));
-    headers.insert(SERVICE_ERROR_CODE, HeaderValue::from(u64::from(error_code)));
-    append(
-        &mut headers,
-        SERVICE_ERROR,
-        &percent_encode(status.message(), ERROR_TEXT_LIMIT),
-    );
-    (headers, encode(&RpcStatus::new(status)))
-}
-
-impl RpcStatus {
-    pub(crate) fn new(status: &Status) -> Self {
-        Self {
-            code: status.code() as i32,
-            message: status.message().to_owned(),
-            details: status
-                .reason()
-                .map(error_info)
-                .into_iter()
-                .chain(status.details().iter().cloned())
-                .collect(),
-        }
-    }
-
-    /// The failure that it says; `None` for success.
-    pub(crate) fn into_status(self) -> Option<Status> {
-        if self.code == 0 {
-            return None;
-        }
-        let code = Code::from_number(self.code);
-        let (own, details) = self
-            .details
-            .into_iter()
-            .partition::<Vec<_>, _>(|detail| reason_of(detail).is_some());
-        Some(
-            Status::new(code.unwrap_or(Code::Unknown), self.message)
-                .with_details(details)
-                .with_reason(own.first().and_then(reason_of)),
-        )
-    }
-}
-
-/// Reads a failure; `None` when the headers say that the reply is a success.
-pub(crate) fn decode_status(headers: &HeaderMap, payload: &Bytes) -> Option<Status> {
-    let number = |name| headers.get(name)?.as_str().trim().parse::<u16>().ok();
-    let has_code = headers.get(SERVICE_ERROR_CODE).is_some();
-    let code = match (headers.get(MICRO_STATUS), has_code) {
-        (None, false) => return None,
-        (Some(_), _) => match number(MICRO_STATUS) {
-            Some(0) => return None,
-            number => number
-                .and_then(|number| Code::from_number(number.into()))
-                .unwrap_or(Code::Unknown),
-        },
-        (None, true) => match number(SERVICE_ERROR_CODE) {
-            Some(200) => return None,
-            number => number.map_or(Code::Unknown, Code::from_service_error_code),
-        },
-    };
-    let text = || {
-        headers
-            .get(SERVICE_ERROR)
-            .map(|text| percent_decode(text.as_str()))
-            .unwrap_or_default()
-    };
-    // The payload counts only where it is what this protocol writes: a peer that knows ADR-32
-    // alone may put anything there.
-    let ours = || {
-        let body = RpcStatus::decode(payload.clone()).ok()?;
-        (body.code == code as i32).then_some(body)
-    };
-    match ours().and_then(RpcStatus::into_status) {
-        Some(status) => Some(status),
-        None => Some(Status::new(code, text())),
-    }
-}
-
 /// Marks a message of a stream by hand that has no bytes, so that it is not taken for the end.
 pub(crate) fn encode_empty() -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(MICRO_EMPTY, HeaderValue::from(1));
     headers
-}
-
-/// Writes the end of a stream by hand.
-pub(crate) fn encode_end(result: &Result<(), Status>) -> HeaderMap {
-    match result {
-        Ok(()) => {
-            let mut headers = HeaderMap::new();
-            headers.insert(MICRO_STATUS, HeaderValue::from(0));
-            headers
-        }
-        Err(status) => encode_status(status).0,
-    }
 }
 
 /// Adds metadata to headers that may not exist yet.
@@ -292,20 +186,47 @@ pub(crate) fn decode_timeout(headers: &HeaderMap) -> Result<Option<Duration>, St
     }
 }
 
-/// Refuses a request in a format that this peer does not read.
-pub(crate) fn check_content_type(headers: &HeaderMap) -> Result<(), Status> {
+/// Reads in what a peer writes; refuses what this peer does not read.
+pub(crate) fn content_type(headers: &HeaderMap) -> Result<ContentType, Status> {
     match headers.get(CONTENT_TYPE) {
-        None => Ok(()),
-        Some(value) if is_protobuf(value.as_str()) => Ok(()),
-        Some(value) => Err(Status::from_runtime(
-            Code::Unimplemented,
-            Reason::ContentType,
-            format!(
-                "content type `{}` is not served; send protobuf, without the header",
-                percent_encode(value.as_str(), 64)
-            ),
-        )),
+        None => Ok(ContentType::Protobuf),
+        Some(value) if is_protobuf(value.as_str()) => Ok(ContentType::Protobuf),
+        Some(value) if is_json(value.as_str()) => Ok(ContentType::Json),
+        Some(value) => Err(not_served(value.as_str())),
     }
+}
+
+/// Refuses what is not protobuf.
+pub(crate) fn check_content_type(headers: &HeaderMap) -> Result<(), Status> {
+    match content_type(headers)? {
+        ContentType::Protobuf => Ok(()),
+        ContentType::Json => Err(not_served(JSON)),
+    }
+}
+
+fn not_served(content_type: &str) -> Status {
+    Status::from_runtime(
+        Code::Unimplemented,
+        Reason::ContentType,
+        format!(
+            "content type `{}` is not served; send protobuf, without the header",
+            percent_encode(content_type, 64)
+        ),
+    )
+}
+
+/// Says that a payload is JSON.
+pub(crate) fn encode_json(headers: &mut Option<HeaderMap>) {
+    headers
+        .get_or_insert_with(HeaderMap::new)
+        .insert(CONTENT_TYPE, HeaderValue::from(JSON));
+}
+
+fn is_json(content_type: &str) -> bool {
+    let (kind, charset) = content_type.split_once(';').unwrap_or((content_type, ""));
+    let charset = charset.trim();
+    kind.trim().eq_ignore_ascii_case(JSON)
+        && (charset.is_empty() || charset.eq_ignore_ascii_case("charset=utf-8"))
 }
 
 fn is_protobuf(content_type: &str) -> bool {
@@ -344,24 +265,6 @@ fn append(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = value.parse::<HeaderValue>() {
         headers.append(name, value);
     }
-}
-
-fn error_info(reason: Reason) -> Any {
-    let info = ErrorInfo {
-        reason: reason.name().to_owned(),
-        domain: DOMAIN.to_owned(),
-        ..ErrorInfo::default()
-    };
-    Any {
-        type_url: ErrorInfo::type_url(),
-        value: info.encode_to_vec(),
-    }
-}
-
-fn reason_of(detail: &Any) -> Option<Reason> {
-    let info = detail.to_msg::<ErrorInfo>().ok()?;
-    (info.domain == DOMAIN).then_some(())?;
-    Reason::from_name(&info.reason)
 }
 
 /// Tells a reply from JetStream's acknowledgement of the request.

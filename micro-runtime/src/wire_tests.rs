@@ -1,6 +1,10 @@
 //! The wire's golden bytes, the same that docs/PROTOCOL.md shows, and what garbage turns into.
 
+use prost_types::Any;
+
+use super::failure::{ERROR_TEXT_LIMIT, SERVICE_ERROR, SERVICE_ERROR_CODE};
 use super::*;
+use crate::percent::percent_decode;
 
 fn header_lines(headers: &HeaderMap) -> Vec<String> {
     let mut lines = headers

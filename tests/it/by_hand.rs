@@ -135,7 +135,7 @@ async fn garbage_of_many_kinds_is_answered() {
     };
     check(&[], b"\xff\xff\xff", "3").await;
     check(&[], b"\x0a\x7fshort", "3").await;
-    check(&[("Content-Type", "application/json")], b"{}", "12").await;
+    check(&[("Content-Type", "application/xml")], b"<x/>", "12").await;
     check(&[("Content-Type", "text/html")], b"", "12").await;
     check(&[("Micro-Timeout", "soon")], b"", "3").await;
     check(&[("Micro-Timeout", "0")], b"", "3").await;

@@ -19,11 +19,13 @@ use crate::observe::ServerCall;
 use crate::serve::Endpoint;
 use crate::serve::gate::Permit;
 use crate::status::{Code, Reason, Status};
+use crate::transcode::Format;
 
 /// A call that was admitted.
 pub(super) struct Call {
     permit: Permit,
     ctx: Context,
+    format: Format,
     running: Running,
     received: Instant,
     seen: ServerCall,
@@ -47,6 +49,7 @@ impl Call {
     pub(super) fn new(
         permit: Permit,
         ctx: Context,
+        format: Format,
         future: HandlerFuture,
         received: Instant,
     ) -> Self {
@@ -63,6 +66,7 @@ impl Call {
         Self {
             permit,
             ctx,
+            format,
             running: Running {
                 future,
                 is_fresh: true,
@@ -151,7 +155,7 @@ impl Call {
             let home = Some(&endpoint.home);
             endpoint
                 .shared
-                .answer_from(home, reply, result, metadata)
+                .answer_in(&self.format, home, reply, result, metadata)
                 .await;
         }
         let micros = || self.received.elapsed().as_micros();

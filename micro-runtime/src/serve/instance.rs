@@ -7,6 +7,7 @@ use async_nats::{Message, Subject};
 
 use crate::bus::Outgoing;
 use crate::descriptor::ServiceDescriptor;
+use crate::json::Lazy;
 use crate::metadata::Metadata;
 use crate::serve::{Ask, Desk, Endpoint, Shared};
 use crate::status::{Code, Reason, Status};
@@ -14,6 +15,8 @@ use crate::stream::{Peer, reset_frame};
 
 /// Where one instance of a service can be reached alone.
 pub(crate) struct Home {
+    /// Reads JSON for its methods.
+    pub(crate) json: Lazy,
     /// The subject before `_i`, with its dot.
     pub(crate) base: String,
     pub(crate) instance: String,
@@ -65,11 +68,15 @@ impl Instance {
     }
 
     async fn refuse(&self, message: &Message, status: Status) {
-        if let Some(reply) = self.shared.reply_subject(message, self.service.full_name) {
-            self.shared
-                .answer(reply, Err(status), Metadata::new())
-                .await;
-        }
+        let Some(reply) = self.shared.reply_subject(message, self.service.full_name) else {
+            return;
+        };
+        let endpoint = self.endpoints.first();
+        let format = endpoint.and_then(|e| e.format(message.headers.as_ref()).ok());
+        let format = format.unwrap_or_default();
+        self.shared
+            .answer_in(&format, None, reply, Err(status), Metadata::new())
+            .await;
     }
 
     /// Ends a stream at its other end that has ended here, or never was.

@@ -64,7 +64,7 @@ fn around_streaming(
         let stacks = stacks.clone().into_iter();
         let payload = match &requests {
             Requests::Given(messages) => messages.first().cloned().unwrap_or_default(),
-            Requests::Received(_) => Bytes::new(),
+            Requests::Received(_) | Requests::Transcoded(..) => Bytes::new(),
         };
         let opened = Arc::new(Mutex::new(Opened {
             requests: Some(requests),

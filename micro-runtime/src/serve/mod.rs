@@ -37,7 +37,9 @@ use crate::stats::MethodStats;
 use crate::status::{Code, Reason, Status};
 use crate::stream::{Open, StreamOptions};
 use crate::subscriber::EventTarget;
+use crate::transcode::Format;
 use crate::wire;
+use crate::wire::ContentType;
 
 /// What all endpoints of one running server share.
 pub(crate) struct Shared {
@@ -194,7 +196,6 @@ impl Request {
                 open: None,
             });
         };
-        wire::check_content_type(headers)?;
         let open = headers.get(MICRO_STREAM);
         Ok(Self {
             timeout: wire::decode_timeout(headers)?,
@@ -220,9 +221,14 @@ impl Endpoint {
                 None => return,
             },
         };
-        let admitted = match Request::read(message.headers.as_ref()) {
-            Ok(request) => self.admit(request, message.payload, received),
-            Err(status) => Err(status),
+        let headers = message.headers.as_ref();
+        let (format, admitted) = match self.format(headers) {
+            Ok(format) => {
+                let admitted = Request::read(headers)
+                    .and_then(|request| self.admit(request, &format, message.payload, received));
+                (format, admitted)
+            }
+            Err(status) => (Format::Protobuf, Err(status)),
         };
         match (admitted, reply) {
             (Ok(Admitted::Call(call)), reply) => call.signed(signer).start(reply).await,
@@ -238,14 +244,24 @@ impl Endpoint {
             }
             (Err(status), reply) => {
                 let metadata = Metadata::new().signed(signer.map(|id| &**id));
-                self.refuse(status, reply, received, metadata).await;
+                self.refuse(status, &format, reply, received, metadata)
+                    .await;
             }
+        }
+    }
+
+    /// In what the caller writes, if that is served here.
+    pub(super) fn format(&self, headers: Option<&HeaderMap>) -> Result<Format, Status> {
+        match headers.map_or(Ok(ContentType::Protobuf), wire::content_type)? {
+            ContentType::Protobuf => Ok(Format::Protobuf),
+            ContentType::Json => Ok(Format::Json(self.home.json.get()?)),
         }
     }
 
     async fn refuse(
         &self,
         status: Status,
+        format: &Format,
         reply: Option<Subject>,
         received: Instant,
         metadata: Metadata,
@@ -253,7 +269,9 @@ impl Endpoint {
         tracing::debug!(method = self.method.full_name, %status, "refused a request");
         self.stats.record(received.elapsed(), Some(&status));
         if let Some(reply) = reply {
-            self.shared.answer(reply, Err(status), metadata).await;
+            self.shared
+                .answer_in(format, None, reply, Err(status), metadata)
+                .await;
         }
         let micros = || received.elapsed().as_micros();
         tracing::trace!(
@@ -267,6 +285,7 @@ impl Endpoint {
     fn admit(
         self: &Arc<Self>,
         request: Request,
+        format: &Format,
         payload: Bytes,
         received: Instant,
     ) -> Result<Admitted, Status> {
@@ -288,12 +307,14 @@ impl Endpoint {
         let ctx = Context::new(self.method, request.metadata, deadline, request.trace);
         Ok(match (&self.handler, request.open) {
             (Handling::Unary(handler), None) => {
+                let handler = format.around_unary(handler, self.method);
                 let future = handler.call(ctx.clone(), payload);
-                Admitted::Call(Call::new(permit, ctx, future, received))
+                Admitted::Call(Call::new(permit, ctx, format.clone(), future, received))
             }
             (_, Some(open)) => Admitted::Stream(StreamCall {
                 permit,
                 ctx,
+                format: format.clone(),
                 open,
                 payload,
                 received,
@@ -301,6 +322,7 @@ impl Endpoint {
             (Handling::Streaming(_), None) => Admitted::Plain(PlainCall {
                 permit,
                 ctx,
+                format: format.clone(),
                 payload,
                 received,
             }),

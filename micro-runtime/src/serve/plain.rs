@@ -18,6 +18,7 @@ use crate::serve::call::{panicked, passed};
 use crate::serve::gate::Permit;
 use crate::status::{Code, Reason, Status};
 use crate::stream::Writing;
+use crate::transcode::Format;
 use crate::wire;
 
 /// Nobody says how much the caller takes, so there is an end.
@@ -27,6 +28,7 @@ const MOST_MESSAGES: usize = 10_000;
 pub(super) struct PlainCall {
     pub(super) permit: Permit,
     pub(super) ctx: Context,
+    pub(super) format: Format,
     pub(super) payload: Bytes,
     pub(super) received: Instant,
 }
@@ -83,7 +85,7 @@ impl PlainCall {
             true => Vec::new(),
             false => vec![self.payload.clone()],
         };
-        let opening = endpoint.handler.streaming();
+        let opening = self.format.streaming(&endpoint.handler, endpoint.method);
         let mut replies: Replies = opening
             .call(self.ctx.clone(), Requests::Given(given))
             .await?;
@@ -96,9 +98,12 @@ impl PlainCall {
                     return Err(too_many());
                 }
                 sent += 1;
-                let empty = message.is_empty().then(wire::encode_empty);
+                let headers = match message.is_empty() {
+                    true => Some(wire::encode_empty()),
+                    false => self.format.headers(),
+                };
                 let length = message.len();
-                let published = self.publish(endpoint, reply.clone(), message, empty);
+                let published = self.publish(endpoint, reply.clone(), message, headers);
                 published.await.map_err(|error| unsent(length, error))?;
             }
             if let Written::End(result) = written {

@@ -13,6 +13,7 @@ use crate::mux::MICRO_STREAM;
 use crate::serve::{Home, Shared};
 use crate::status::{Code, Reason, Status};
 use crate::stream::{Channel, Link, Machine, StreamOptions, Target};
+use crate::transcode::Format;
 use crate::wire;
 
 /// A reply that is longer is kept until it is known to fit.
@@ -28,13 +29,27 @@ impl Shared {
         result: Result<Bytes, Status>,
         metadata: Metadata,
     ) {
-        self.answer_from(None, reply, result, metadata).await;
+        self.answer_in(&Format::Protobuf, None, reply, result, metadata)
+            .await;
     }
 
-    /// Sends a reply or a failure. A reply that does not fit into a NATS message can be had in parts
-    /// where the instance is known that has it.
+    /// Sends a reply or a failure in protobuf, in parts if need be.
     pub(crate) async fn answer_from(
         self: &Arc<Self>,
+        home: Option<&Arc<Home>>,
+        reply: Subject,
+        result: Result<Bytes, Status>,
+        metadata: Metadata,
+    ) {
+        self.answer_in(&Format::Protobuf, home, reply, result, metadata)
+            .await;
+    }
+
+    /// Sends a reply or a failure in the caller's format. A reply that does not fit into a NATS
+    /// message can be had in parts where the instance is known that has it.
+    pub(crate) async fn answer_in(
+        self: &Arc<Self>,
+        format: &Format,
         home: Option<&Arc<Home>>,
         reply: Subject,
         result: Result<Bytes, Status>,
@@ -49,13 +64,13 @@ impl Shared {
                     kept = Some(payload.clone());
                 }
                 (
-                    self.send(reply, None, payload, &metadata).await,
+                    self.send(reply, format.headers(), payload, &metadata).await,
                     length,
                     None,
                 )
             }
             Err(status) => {
-                let (headers, payload) = wire::encode_status(&status);
+                let (headers, payload) = format.encode_status(&status);
                 let length = payload.len();
                 let sent = self.send(reply, Some(headers), payload, &metadata).await;
                 (sent, length, Some(status))

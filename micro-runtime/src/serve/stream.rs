@@ -21,11 +21,13 @@ use crate::serve::call::{on_a_blocking_thread, panicked};
 use crate::serve::gate::Permit;
 use crate::status::{Code, Reason, Status};
 use crate::stream::{Channel, Link, Machine, Open, Reader, Target};
+use crate::transcode::Format;
 
 /// A streaming call that was admitted.
 pub(super) struct StreamCall {
     pub(super) permit: Permit,
     pub(super) ctx: Context,
+    pub(super) format: Format,
     pub(super) open: Open,
     pub(super) payload: Bytes,
     pub(super) received: Instant,
@@ -39,6 +41,7 @@ impl StreamCall {
         let Self {
             permit,
             ctx,
+            format,
             open,
             payload,
             received,
@@ -69,12 +72,8 @@ impl StreamCall {
             true => Requests::Received(Reader::server(Arc::clone(&channel))),
             false => Requests::Given(vec![payload]),
         };
-        let opening = endpoint.opening(ctx.clone(), requests);
-        let tally = Arc::new(Tally {
-            endpoint: Arc::clone(&endpoint),
-            received,
-            is_counted: AtomicBool::new(false),
-        });
+        let opening = endpoint.opening(&format, ctx.clone(), requests);
+        let tally = Arc::new(Tally::new(&endpoint, received));
         let told = Arc::clone(&tally);
         let pump = Box::pin(pump(Arc::clone(&channel), opening, ctx.clone(), told));
         let running = Running {
@@ -99,8 +98,9 @@ impl StreamCall {
 
 impl Endpoint {
     /// Makes the call of a handler, which may block only where it says so.
-    fn opening(&self, ctx: Context, requests: Requests) -> OpeningFuture {
-        let opening = self.handler.streaming().call(ctx, requests);
+    fn opening(&self, format: &Format, ctx: Context, requests: Requests) -> OpeningFuture {
+        let opening = format.streaming(&self.handler, self.method);
+        let opening = opening.call(ctx, requests);
         match self.options.is_blocking {
             true => on_a_blocking_thread(opening),
             false => opening,
@@ -123,6 +123,14 @@ struct Tally {
 }
 
 impl Tally {
+    fn new(endpoint: &Arc<Endpoint>, received: Instant) -> Self {
+        Self {
+            endpoint: Arc::clone(endpoint),
+            received,
+            is_counted: AtomicBool::new(false),
+        }
+    }
+
     fn count(&self, failure: Option<&Status>) {
         if !self.is_counted.swap(true, Ordering::Relaxed) {
             let took = self.received.elapsed();

@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorKind};
 use crate::health::Health;
 #[cfg(feature = "jetstream")]
 use crate::jetstream::EventStream;
+use crate::json::Lazy;
 use crate::middleware::Next;
 use crate::observe::{Meters, Side};
 use crate::options::{MethodOptions, ServiceOptions};
@@ -165,6 +166,7 @@ fn plan(
     }
     let limit = options.max_concurrent.map_or(usize::MAX, |n| n as usize);
     let home = Arc::new(Home {
+        json: Lazy::new(service),
         base: format!("{}.", world.bus.subject(service.full_name)),
         instance: instance.clone(),
     });

@@ -1,0 +1,118 @@
+//! Schemas with editions, which prost-reflect does not read as they are.
+
+use prost::Message as _;
+use prost_reflect::DynamicMessage;
+use prost_types::field_descriptor_proto::{Label, Type};
+use prost_types::{
+    DescriptorProto, FieldDescriptorProto, FileDescriptorProto, MethodDescriptorProto,
+    ServiceDescriptorProto,
+};
+
+use crate::json::{Schema, read, write};
+
+/// `edition = 1000`, the number of 2023.
+const EDITION_2023: &[u8] = &[0x70, 0xe8, 0x07];
+/// `option features.field_presence = IMPLICIT;`
+const IMPLICIT: &[u8] = &[0x42, 0x05, 0x92, 0x03, 0x02, 0x08, 0x02];
+/// `option features.message_encoding = DELIMITED;`
+const DELIMITED: &[u8] = &[0x42, 0x05, 0x92, 0x03, 0x02, 0x28, 0x02];
+
+fn field(name: &str, number: i32, label: Label, of: Option<&str>) -> FieldDescriptorProto {
+    let kind = if of.is_some() {
+        Type::Message
+    } else {
+        Type::Int32
+    };
+    FieldDescriptorProto {
+        name: Some(name.to_owned()),
+        number: Some(number),
+        label: Some(label.into()),
+        r#type: Some(kind.into()),
+        type_name: of.map(str::to_owned),
+        ..FieldDescriptorProto::default()
+    }
+}
+
+/// A set of one file with this syntax, and features added to its options.
+fn set(syntax: &str, features: &[&[u8]]) -> Vec<u8> {
+    let fields = vec![
+        field("count", 1, Label::Optional, None),
+        field("counts", 2, Label::Repeated, None),
+        field("inner", 3, Label::Optional, Some(".e.v1.M")),
+    ];
+    let message = DescriptorProto {
+        name: Some("M".to_owned()),
+        field: fields,
+        ..DescriptorProto::default()
+    };
+    let method = MethodDescriptorProto {
+        name: Some("Do".to_owned()),
+        input_type: Some(".e.v1.M".to_owned()),
+        output_type: Some(".e.v1.M".to_owned()),
+        ..MethodDescriptorProto::default()
+    };
+    let file = FileDescriptorProto {
+        name: Some("e.proto".to_owned()),
+        package: Some("e.v1".to_owned()),
+        message_type: vec![message],
+        service: vec![ServiceDescriptorProto {
+            name: Some("E".to_owned()),
+            method: vec![method],
+            ..ServiceDescriptorProto::default()
+        }],
+        syntax: Some(syntax.to_owned()),
+        ..FileDescriptorProto::default()
+    };
+    let mut file = file.encode_to_vec();
+    features
+        .iter()
+        .for_each(|bytes| file.extend_from_slice(bytes));
+    let mut set = vec![0x0a];
+    prost::encoding::encode_varint(file.len() as u64, &mut set);
+    set.extend(file);
+    set
+}
+
+/// What JSON becomes on the wire, and that in JSON again.
+fn check(features: &[&[u8]], json: &str, wire: &[u8], again: &str) {
+    let schema = Schema::read(set("editions", features).into(), "e.v1.E").unwrap();
+    let kind = schema.method("Do").unwrap().input();
+    let message = read(&kind, json.as_bytes()).unwrap();
+    assert_eq!(message.encode_to_vec(), wire, "{json}");
+    let back = DynamicMessage::decode(kind, wire).unwrap();
+    assert_eq!(String::from_utf8(write(&back).unwrap()).unwrap(), again);
+}
+
+#[test]
+fn a_field_with_presence_keeps_its_zero() {
+    let json = r#"{"count":0,"counts":[1,2],"inner":{}}"#;
+    let wire = [0x08, 0x00, 0x12, 0x02, 1, 2, 0x1a, 0x00];
+    check(&[EDITION_2023], json, &wire, json);
+}
+
+#[test]
+fn a_field_without_presence_does_not() {
+    let json = r#"{"count":0,"counts":[1]}"#;
+    let wire = [0x12, 0x01, 1];
+    check(&[IMPLICIT, EDITION_2023], json, &wire, r#"{"counts":[1]}"#);
+}
+
+#[test]
+fn a_delimited_message_is_a_group() {
+    let json = r#"{"inner":{"count":3}}"#;
+    check(
+        &[DELIMITED, EDITION_2023],
+        json,
+        &[0x1b, 0x08, 3, 0x1c],
+        json,
+    );
+}
+
+#[test]
+fn what_no_older_syntax_can_say_is_refused_in_words() {
+    let both = [IMPLICIT, DELIMITED, EDITION_2023];
+    let error = Schema::read(set("editions", &both).into(), "e.v1.E").unwrap_err();
+    assert!(error.contains("field `inner` of `e.proto`"), "{error}");
+    let error = Schema::read(set("proto9", &[]).into(), "e.v1.E").unwrap_err();
+    assert_eq!(error, "`e.proto` has the syntax `proto9`");
+}

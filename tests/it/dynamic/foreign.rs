@@ -1,0 +1,45 @@
+//! A service of nats-py, which is not ours.
+
+use std::time::Duration;
+
+use micro_runtime::{Bus, Code, Reason};
+use micro_testkit::{NatsServer, Process, python, workspace_root};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_of_nats_py_is_called_with_bytes() {
+    let nats = NatsServer::start().await.unwrap();
+    let bus = Bus::connect(nats.url()).await.unwrap();
+    let mut command = python().unwrap();
+    command.arg(workspace_root().join("tests/python/foreign_service.py"));
+    command.env("NATS_URL", nats.url());
+    let service = Process::spawn(command).unwrap();
+    let ready = service.wait_for_line("ready", Duration::from_secs(60));
+    ready.await.unwrap();
+
+    let client = bus.dynamic("calculator-py").await.unwrap();
+    assert!(client.methods().is_empty());
+    let names = client.endpoints().map(|endpoint| endpoint.name.clone());
+    assert_eq!(names.collect::<Vec<_>>(), ["add", "divide"]);
+
+    let answer = client.call_raw("add", r#"{"a": 1, "b": 2}"#).await.unwrap();
+    assert_eq!(&answer.message[..], br#"{"sum": 3}"#);
+    let call = client.call_raw("py.calculator.add", r#"{"a": 2, "b": 2}"#);
+    let answer = call.timeout(Duration::from_secs(3)).await.unwrap();
+    assert_eq!(&answer.message[..], br#"{"sum": 4}"#);
+
+    let status = client
+        .call_raw("divide", r#"{"a": 1, "b": 0}"#)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (status.code(), status.message()),
+        (Code::InvalidArgument, "division by zero")
+    );
+    let status = client.call_raw("root", "").await.unwrap_err();
+    assert_eq!(status.code(), Code::NotFound);
+    assert!(status.message().contains("add, divide"), "{status}");
+
+    let status = client.call("add", "{}").await.unwrap_err();
+    assert_eq!(status.reason(), Some(Reason::NotAService));
+    assert!(status.message().contains("call_raw"), "{status}");
+}
