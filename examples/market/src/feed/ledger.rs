@@ -1,0 +1,105 @@
+//! The ledger: which events JetStream has acknowledged. What is in it must be in the database.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
+
+use micro_runtime::Pending;
+use tokio::sync::mpsc;
+
+use crate::Result;
+
+/// A file with the id of one acknowledged event in each line.
+#[derive(Debug)]
+pub struct Ledger {
+    file: Option<BufWriter<File>>,
+    acknowledged: u64,
+}
+
+impl Ledger {
+    /// Goes on with the file, or keeps none.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub fn open(path: Option<&Path>) -> Result<Self> {
+        let file = path.map(|path| File::options().create(true).append(true).open(path));
+        Ok(Self {
+            file: file.transpose()?.map(BufWriter::new),
+            acknowledged: 0,
+        })
+    }
+
+    /// Waits for acknowledgments, in the order of sending, until the sender is gone; returns how
+    /// many there were.
+    pub(super) async fn keep(mut self, mut sent: mpsc::Receiver<(String, Pending)>) -> Result<u64> {
+        loop {
+            // What is read by others is complete whenever there is nothing to do.
+            let next = match sent.try_recv() {
+                Ok(next) => Some(next),
+                Err(_) => {
+                    self.flush()?;
+                    sent.recv().await
+                }
+            };
+            let Some((id, pending)) = next else {
+                self.flush()?;
+                return Ok(self.acknowledged);
+            };
+            pending.await?;
+            self.acknowledged += 1;
+            if let Some(file) = &mut self.file {
+                writeln!(file, "{id}")?;
+            }
+        }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if let Some(file) = &mut self.file {
+            file.flush()?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads which events were acknowledged. A last line that is cut off does not count.
+///
+/// # Errors
+///
+/// If the file is there and cannot be read.
+pub fn acknowledged(path: &Path) -> Result<HashSet<String>> {
+    let text = match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        read => read?,
+    };
+    let whole = text
+        .split_inclusive('\n')
+        .filter(|line| line.ends_with('\n'));
+    Ok(whole.map(|line| line.trim_end().to_owned()).collect())
+}
+
+/// The number of the last acknowledged event, 0 if there is none: a feed that is started again goes
+/// on there. What was sent behind it is sent again, and the stream tells it by its id.
+///
+/// # Errors
+///
+/// As [`acknowledged`].
+pub(super) fn last_number(path: &Path) -> Result<u64> {
+    let ids = acknowledged(path)?;
+    let numbers = ids.iter().filter_map(|id| id.rsplit(':').next()?.parse().ok());
+    Ok(numbers.max().unwrap_or_default())
+}
+
+/// How many events were acknowledged so far, for a look at a file that grows.
+///
+/// # Errors
+///
+/// As [`acknowledged`].
+pub fn count(path: &Path) -> Result<u64> {
+    let bytes = match std::fs::read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        read => read?,
+    };
+    Ok(bytes.iter().filter(|byte| **byte == b'\n').count() as u64)
+}
