@@ -113,7 +113,8 @@ async def main():
     )
     await serve(nc, seen)
     await watch(nc.jetstream(), seen, stop)
-    await nc.drain()
+    await nc.flush()  # the last acknowledgments
+    await nc.close()
 
 
 asyncio.run(main())

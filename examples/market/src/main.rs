@@ -1,5 +1,6 @@
 //! A small market over NATS. Without a word it starts everything; each part is a word of its own.
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -15,6 +16,7 @@ use market::recorder::Recorder;
 use market::replay::replay;
 use market::store::Reader;
 use market::{Result, show};
+use tracing_subscriber::EnvFilter;
 
 /// A small market over NATS: feeds, a recorder, services, and a subscriber in Python.
 ///
@@ -145,14 +147,12 @@ struct Feed {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| "warn,market=info".into()),
-        )
-        .with_writer(std::io::stderr)
-        .init();
     let arguments = Arguments::parse();
+    // Who shows all has a nats-server of its own, whose absence can be seen in the numbers.
+    log(match arguments.part {
+        None => "warn,micro_runtime::bus=error",
+        Some(_) => "warn,market=info",
+    });
     let done = match arguments.part {
         None => show_all(arguments.all).await,
         Some(part) => run(part).await.map(|()| true),
@@ -165,6 +165,14 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn log(filter: &str) {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| filter.into()))
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
 }
 
 async fn show_all(all: All) -> Result<bool> {

@@ -48,8 +48,8 @@ struct Listed {
     price: f64,
     /// How far the price goes at a time, as a part of it.
     step: f64,
-    /// Prices have so many digits behind the point.
-    digits: i32,
+    /// So many of the smallest step of a price make 1.
+    scale: f64,
 }
 
 /// SplitMix64: small, and the same everywhere, which no crate promises across its versions.
@@ -67,22 +67,22 @@ impl Kind {
     }
 
     fn listed(self) -> Vec<Listed> {
-        let list = |symbol, price, step, digits| Listed {
+        let list = |symbol, price, step, scale| Listed {
             symbol,
             price,
             step,
-            digits,
+            scale,
         };
         match self {
             Self::Crypto => vec![
-                list("BTC-USD", 760.0, 0.000_6, 2),
-                list("ETH-USD", 8.6, 0.000_9, 3),
-                list("LTC-USD", 3.9, 0.000_8, 3),
+                list("BTC-USD", 760.0, 0.000_6, 100.0),
+                list("ETH-USD", 8.6, 0.000_9, 1_000.0),
+                list("LTC-USD", 3.9, 0.000_8, 1_000.0),
             ],
             Self::Fx => vec![
-                list("EUR-USD", 1.060_0, 0.000_05, 5),
-                list("GBP-USD", 1.250_0, 0.000_06, 5),
-                list("AUD-USD", 0.738_0, 0.000_07, 5),
+                list("EUR-USD", 1.060_0, 0.000_05, 100_000.0),
+                list("GBP-USD", 1.250_0, 0.000_06, 100_000.0),
+                list("AUD-USD", 0.738_0, 0.000_07, 100_000.0),
             ],
         }
     }
@@ -117,8 +117,8 @@ impl Iterator for Simulation {
             number: self.number,
             symbol: listed.symbol,
             time: self.time,
-            price: rounded(listed.price, listed.digits),
-            spread: rounded(listed.price * listed.step, listed.digits),
+            price: rounded(listed.price, listed.scale),
+            spread: rounded(listed.price * listed.step, listed.scale),
             amount: amount / 1_000.0,
             is_buy,
         })
@@ -142,8 +142,7 @@ impl Random {
     }
 }
 
-fn rounded(price: f64, digits: i32) -> f64 {
-    let scale = 10_f64.powi(digits);
+fn rounded(price: f64, scale: f64) -> f64 {
     (price * scale).round() / scale
 }
 
@@ -162,7 +161,10 @@ mod tests {
         let last = some(7).pop().unwrap();
         assert_eq!(last.number, 2_000);
         // Written down once: whoever changes the simulation changes everybody's replays.
-        assert_eq!((last.symbol, last.time, last.price), ("?", 0, 0.0),);
+        assert_eq!(
+            (last.symbol, last.time, last.price),
+            ("BTC-USD", 1_480_550_420_036_789, 775.47),
+        );
     }
 
     #[test]

@@ -87,7 +87,9 @@ pub fn acknowledged(path: &Path) -> Result<HashSet<String>> {
 /// As [`acknowledged`].
 pub(super) fn last_number(path: &Path) -> Result<u64> {
     let ids = acknowledged(path)?;
-    let numbers = ids.iter().filter_map(|id| id.rsplit(':').next()?.parse().ok());
+    let numbers = ids
+        .iter()
+        .filter_map(|id| id.rsplit(':').next()?.parse().ok());
     Ok(numbers.max().unwrap_or_default())
 }
 

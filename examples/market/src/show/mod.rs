@@ -58,7 +58,7 @@ struct Market {
     screen: Screen,
     database: PathBuf,
     ledgers: Vec<PathBuf>,
-    _nats: NatsServer,
+    nats: NatsServer,
 }
 
 /// Shows the market; `Ok(false)` if an event that was acknowledged is not in the database.
@@ -136,7 +136,7 @@ impl Market {
                 .map(|feed| folder.join(format!("{feed}.acknowledged")))
                 .into(),
             database: database.clone(),
-            _nats: nats,
+            nats,
         };
         market.start_feeds(settings, &parts, &simulated).await?;
         Ok(market)
@@ -211,6 +211,9 @@ impl Market {
         }
         self.exchange.stop().await?;
         let account = Account::of(&self.ledgers, &self.database)?;
+        // The connection before the server: whoever loses a server says so.
+        drop((self.screen, self.watcher));
+        self.nats.stop()?;
         say(&format!(
             "published {} recorded {} python {} lost {}",
             account.published,

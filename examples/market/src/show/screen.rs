@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use micro_runtime::{Bus, Status};
+use tokio::task::JoinHandle;
 
 use crate::Result;
 use crate::indicators::{PUBLISHED, RESOLUTION};
@@ -22,6 +23,13 @@ pub(super) struct Screen {
     indicators: IndicatorsClient,
     reader: Reader,
     averages: Arc<Mutex<Averages>>,
+    hearing: JoinHandle<()>,
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        self.hearing.abort();
+    }
 }
 
 #[derive(Debug, Default)]
@@ -36,7 +44,7 @@ impl Screen {
         let averages = Arc::new(Mutex::new(Averages::default()));
         let mut events = bus.subscribe::<Average>(AverageFilter::new()).await?;
         let heard = Arc::clone(&averages);
-        tokio::spawn(async move {
+        let hearing = tokio::spawn(async move {
             while let Some(Ok(average)) = events.next().await {
                 let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
                 heard.count += 1;
@@ -50,6 +58,7 @@ impl Screen {
             indicators: bus.client(),
             reader: Reader::open(database)?,
             averages,
+            hearing,
         })
     }
 
@@ -92,7 +101,7 @@ impl Screen {
 
     async fn try_tables(&self) -> std::result::Result<(), Status> {
         let symbols = self.history.symbols(SymbolsRequest {}).await?.symbols;
-        say("venue       symbol      events     close    high     low   mean of 5");
+        say("venue       symbol     events      close       high        low  mean of 5");
         for row in &symbols {
             let (venue, symbol) = (row.venue.clone(), row.symbol.clone());
             let request = CandlesRequest {
@@ -114,7 +123,7 @@ impl Screen {
             let mean = self.indicators.moving_average(request).await;
             let mean = mean.map_or("-".to_owned(), |average| format!("{:.4}", average.value));
             say(&format!(
-                "{:<11} {:<8} {:>9} {:>9} {:>7} {:>7} {mean:>11}",
+                "{:<11} {:<8} {:>8} {:>10.4} {:>10.4} {:>10.4} {mean:>10}",
                 row.venue, row.symbol, row.events, last.close, last.high, last.low
             ));
         }

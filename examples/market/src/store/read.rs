@@ -1,6 +1,6 @@
 //! Reading: counts, prices, ticks, and the fingerprint of everything.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::Path;
 
 use rusqlite::types::ValueRef;
@@ -47,18 +47,6 @@ impl Reader {
         self.number(sql)
     }
 
-    /// How many places of the stream the rows come from: as many as rows, unless one event was
-    /// recorded twice.
-    ///
-    /// # Errors
-    ///
-    /// As SQLite.
-    pub fn sequences(&self) -> rusqlite::Result<u64> {
-        self.number(
-            "SELECT count(*) FROM (SELECT sequence FROM trades UNION SELECT sequence FROM ticks)",
-        )
-    }
-
     /// The highest number that a venue has given.
     ///
     /// # Errors
@@ -70,20 +58,21 @@ impl Reader {
         Ok(number.unsigned_abs())
     }
 
-    /// The ids of all rows, as the feeds write them down.
+    /// All rows: their ids, as the feeds write them down, with their places in the stream.
     ///
     /// # Errors
     ///
     /// As SQLite.
-    pub fn ids(&self) -> rusqlite::Result<HashSet<String>> {
-        let mut ids = HashSet::new();
+    pub fn ids(&self) -> rusqlite::Result<HashMap<String, i64>> {
+        let mut ids = HashMap::new();
         for table in TABLES {
             let sql = format!(
-                "SELECT '{table}:' || venue || ':' || symbol || ':' || number FROM {table}"
+                "SELECT '{table}:' || venue || ':' || symbol || ':' || number, sequence FROM {table}"
             );
             let mut statement = self.0.prepare(&sql)?;
-            for id in statement.query_map([], |row| row.get(0))? {
-                ids.insert(id?);
+            for row in statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))? {
+                let (id, sequence) = row?;
+                ids.insert(id, sequence);
             }
         }
         Ok(ids)
