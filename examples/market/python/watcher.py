@@ -64,18 +64,20 @@ async def watch(js, seen, stop):
     print("ready", flush=True)
     while not stop.is_set():
         try:
-            messages = await subscription.fetch(500, timeout=1)
+            for message in await subscription.fetch(500, timeout=1):
+                await handle(message, seen)
         except (nats.errors.Error, asyncio.TimeoutError):
-            await asyncio.sleep(0.05)  # nothing there, or no server: asked again
-            continue
-        for message in messages:
-            try:
-                if seen.is_new(message.metadata.sequence.stream):
-                    seen.take(message.subject, message.data)
-                await message.ack()
-            except DecodeError as error:
-                print("not an event:", message.subject, error, file=sys.stderr)
-                await message.term()
+            await asyncio.sleep(0.05)  # nothing there, or no server: what was not acknowledged returns
+
+
+async def handle(message, seen):
+    try:
+        if seen.is_new(message.metadata.sequence.stream):
+            seen.take(message.subject, message.data)
+        await message.ack()
+    except DecodeError as error:
+        print("not an event:", message.subject, error, file=sys.stderr)
+        await message.term()
 
 
 async def serve(nc, seen):

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
-use std::path::Path;
+use std::io::{BufWriter, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
 
 use micro_runtime::Pending;
 use tokio::sync::mpsc;
@@ -70,7 +70,7 @@ impl Ledger {
 /// If the file is there and cannot be read.
 pub fn acknowledged(path: &Path) -> Result<HashSet<String>> {
     let text = match std::fs::read_to_string(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
         read => read?,
     };
     let whole = text
@@ -93,15 +93,39 @@ pub(super) fn last_number(path: &Path) -> Result<u64> {
     Ok(numbers.max().unwrap_or_default())
 }
 
-/// How many events were acknowledged so far, for a look at a file that grows.
-///
-/// # Errors
-///
-/// As [`acknowledged`].
-pub fn count(path: &Path) -> Result<u64> {
-    let bytes = match std::fs::read(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        read => read?,
-    };
-    Ok(bytes.iter().filter(|byte| **byte == b'\n').count() as u64)
+/// Counts the acknowledged events of a ledger that grows, and reads each line of it once.
+#[derive(Debug)]
+pub struct Tally {
+    path: PathBuf,
+    read: u64,
+    lines: u64,
+}
+
+impl Tally {
+    /// Begins with none.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            read: 0,
+            lines: 0,
+        }
+    }
+
+    /// How many there are now.
+    ///
+    /// # Errors
+    ///
+    /// As [`acknowledged`].
+    pub fn count(&mut self) -> Result<u64> {
+        let mut file = match File::open(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
+            opened => opened?,
+        };
+        file.seek(SeekFrom::Start(self.read))?;
+        let mut bytes = Vec::new();
+        self.read += file.read_to_end(&mut bytes)? as u64;
+        self.lines += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+        Ok(self.lines)
+    }
 }

@@ -16,7 +16,7 @@ use crate::feed::venue::Venue;
 use crate::market::Quote;
 use crate::proto::{Tick, Trade};
 
-pub use ledger::{Ledger, acknowledged, count};
+pub use ledger::{Ledger, Tally, acknowledged};
 
 /// How many events may wait for their acknowledgment.
 const IN_FLIGHT: usize = 1_024;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use micro_runtime::Bus;
 use micro_testkit::NatsServer;
+use tokio::task::spawn_blocking;
 
 use crate::Result;
 use crate::account::Account;
@@ -46,6 +47,17 @@ pub struct Settings {
     pub venue: String,
     /// What to ask that venue for.
     pub symbols: Vec<String>,
+}
+
+impl Settings {
+    /// What a person should know of the prices that follow.
+    fn said(&self) -> String {
+        let seed = self.seed;
+        match &self.url {
+            None => format!("sim-crypto and sim-fx are simulated (seed {seed}): no price is real"),
+            Some(url) => format!("{} is {url}; sim-fx is simulated (seed {seed})", self.venue),
+        }
+    }
 }
 
 /// What runs.
@@ -104,7 +116,8 @@ impl Market {
             .clone()
             .unwrap_or_else(|| folder.join("market.db"));
         Writer::open(&database)?;
-        let screen = Screen::start(&bus, &database).await?;
+        let ledgers = ["crypto", "fx"].map(|feed| folder.join(format!("{feed}.acknowledged")));
+        let screen = Screen::start(&bus, &database, &ledgers).await?;
 
         let parts = Parts {
             folder,
@@ -112,33 +125,31 @@ impl Market {
             database: &database,
         };
         let (seed, rate) = (settings.seed.to_string(), settings.rate.to_string());
-        let exchange = parts
-            .start("exchange", &["--seed", &seed, "--rate", &rate])
-            .await?;
+        let arguments = ["--seed", &seed, "--rate", &rate];
+        let mut exchange = parts.start("exchange", &arguments).await?;
+        let simulated = exchange.said("listening on ").unwrap_or_default();
+        // Should it die, the feeds look for it where it was.
+        let port = simulated.rsplit(':').next().unwrap_or_default();
+        exchange.add_arguments(["--port", port]);
         let mut others = Vec::new();
         for _ in 0..settings.recorders {
             others.push(parts.start("recorder", &parts.db()).await?);
         }
         others.push(parts.start("history", &parts.db()).await?);
         others.push(parts.start("indicators", &[]).await?);
-        let command = watcher::command(folder, &url)?;
-        others.push(Part::start("python", command, folder).await?);
-        let simulated = exchange
-            .said("listening on ")
-            .ok_or("the exchange does not say where")?;
+        others.push(parts.start_python().await?);
         let mut market = Self {
             feeds: Vec::new(),
             others,
             exchange,
             watcher: bus.client(),
             screen,
-            ledgers: ["crypto", "fx"]
-                .map(|feed| folder.join(format!("{feed}.acknowledged")))
-                .into(),
+            ledgers: ledgers.into(),
             database: database.clone(),
             nats,
         };
         market.start_feeds(settings, &parts, &simulated).await?;
+        say(&settings.said());
         Ok(market)
     }
 
@@ -158,26 +169,14 @@ impl Market {
                 .last_number(table, &venue)?
                 .to_string();
             let url = settings.url.as_deref().filter(|_| name == "crypto");
-            let arguments = match url {
-                None => vec![
-                    "--exchange",
-                    simulated,
-                    "--after",
-                    &after,
-                    "--ledger",
-                    &ledger,
-                ],
-                Some(url) => vec![
-                    "--url",
-                    url,
-                    "--venue",
-                    &settings.venue,
-                    "--symbols",
-                    &symbols,
-                    "--ledger",
-                    &ledger,
-                ],
-            };
+            let mut arguments = vec!["--ledger", &ledger];
+            match url {
+                None => arguments.extend(["--exchange", simulated, "--after", &after]),
+                Some(url) => {
+                    arguments.extend(["--url", url, "--venue", &settings.venue]);
+                    arguments.extend(["--symbols", &symbols]);
+                }
+            }
             self.feeds
                 .push(parts.start(&format!("feed-{name}"), &arguments).await?);
         }
@@ -200,7 +199,13 @@ impl Market {
             shown = showing => shown?,
             ended = ending => ended?,
         }
-        say("stopping: the feeds first, then what reads them");
+        say("stopping: the feeds first, then what reads them; Ctrl-C again does not wait");
+        tokio::spawn(async {
+            if asked_to_end(false).await.is_ok() {
+                // The parts end as their standard input does.
+                std::process::exit(130);
+            }
+        });
         for feed in &mut self.feeds {
             feed.stop().await?;
         }
@@ -240,9 +245,7 @@ impl Market {
                 part.revive().await?;
             }
             let seen = self.seen().await;
-            self.screen
-                .line(began.elapsed(), &self.ledgers, seen)
-                .await?;
+            self.screen.line(began.elapsed(), seen)?;
         }
         Ok(())
     }
@@ -256,6 +259,7 @@ impl Market {
     async fn settle(&mut self) -> Result<SeenReply> {
         let deadline = Instant::now() + SETTLING;
         loop {
+            let began = Instant::now();
             let account = Account::of(&self.ledgers, &self.database)?;
             let seen = self.seen().await.unwrap_or_default();
             let is_settled = account.lost == 0 && seen.trades + seen.ticks >= account.published;
@@ -265,7 +269,7 @@ impl Market {
             for part in &mut self.others {
                 part.revive().await?;
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(LOOK.max(began.elapsed())).await;
         }
     }
 }
@@ -281,6 +285,13 @@ impl Parts<'_> {
     fn db(&self) -> [&str; 2] {
         // A path that is no text is refused where it is given.
         ["--db", self.database.to_str().unwrap_or_default()]
+    }
+
+    /// The first time its packages are fetched, which takes a while.
+    async fn start_python(&self) -> Result<Part> {
+        let (folder, url) = (self.folder.to_path_buf(), self.url.to_owned());
+        let command = spawn_blocking(move || watcher::command(&folder, &url)).await??;
+        Part::start("python", command, self.folder).await
     }
 
     async fn start(&self, name: &str, arguments: &[&str]) -> Result<Part> {

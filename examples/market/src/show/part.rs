@@ -1,5 +1,6 @@
 //! A part of the market as a process: its log, its end, and its return from the dead.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -22,8 +23,8 @@ const LOOK: Duration = Duration::from_millis(10);
 pub(super) struct Part {
     name: String,
     program: PathBuf,
-    command: Vec<std::ffi::OsString>,
-    variables: Vec<(std::ffi::OsString, std::ffi::OsString)>,
+    arguments: Vec<OsString>,
+    variables: Vec<(OsString, OsString)>,
     log: PathBuf,
     child: Child,
 }
@@ -42,7 +43,7 @@ impl Part {
         let mut part = Self {
             name: name.to_owned(),
             program: command.get_program().into(),
-            command: command.get_args().map(Into::into).collect(),
+            arguments: command.get_args().map(Into::into).collect(),
             variables: variables.collect(),
             child: spawn(TokioCommand::from(command), &log)?,
             log,
@@ -66,17 +67,26 @@ impl Part {
         lines.find_map(|line| line.strip_prefix(text).map(str::to_owned))
     }
 
+    /// Arguments for its next start.
+    pub(super) fn add_arguments<'a>(&mut self, arguments: impl IntoIterator<Item = &'a str>) {
+        self.arguments
+            .extend(arguments.into_iter().map(OsString::from));
+    }
+
     /// Starts it again if it has died.
     pub(super) async fn revive(&mut self) -> Result<()> {
         let Some(status) = self.child.try_wait()? else {
             return Ok(());
         };
-        say(&format!("{} has died ({status}); starts again", self.name));
         let mut command = TokioCommand::new(&self.program);
         command
-            .args(&self.command)
+            .args(&self.arguments)
             .envs(self.variables.iter().cloned());
         self.child = spawn(command, &self.log)?;
+        let (name, pid) = (&self.name, self.pid());
+        say(&format!(
+            "{name} has died ({status}); it is started again as {pid}"
+        ));
         Ok(())
     }
 

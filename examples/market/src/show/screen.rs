@@ -9,6 +9,7 @@ use micro_runtime::{Bus, Status};
 use tokio::task::JoinHandle;
 
 use crate::Result;
+use crate::feed::Tally;
 use crate::indicators::{PUBLISHED, RESOLUTION};
 use crate::life::say;
 use crate::proto::{
@@ -22,6 +23,7 @@ pub(super) struct Screen {
     history: HistoryClient,
     indicators: IndicatorsClient,
     reader: Reader,
+    tallies: Vec<Tally>,
     averages: Arc<Mutex<Averages>>,
     hearing: JoinHandle<()>,
 }
@@ -40,7 +42,7 @@ struct Averages {
 
 impl Screen {
     /// Begins to listen to averages: on the bus alone, so what comes while nobody listens is gone.
-    pub(super) async fn start(bus: &Bus, database: &Path) -> Result<Self> {
+    pub(super) async fn start(bus: &Bus, database: &Path, ledgers: &[PathBuf]) -> Result<Self> {
         let averages = Arc::new(Mutex::new(Averages::default()));
         let mut events = bus.subscribe::<Average>(AverageFilter::new()).await?;
         let heard = Arc::clone(&averages);
@@ -57,20 +59,16 @@ impl Screen {
             history: bus.client(),
             indicators: bus.client(),
             reader: Reader::open(database)?,
+            tallies: ledgers.iter().cloned().map(Tally::new).collect(),
             averages,
             hearing,
         })
     }
 
-    pub(super) async fn line(
-        &self,
-        elapsed: Duration,
-        ledgers: &[PathBuf],
-        seen: Option<SeenReply>,
-    ) -> Result<()> {
+    pub(super) fn line(&mut self, elapsed: Duration, seen: Option<SeenReply>) -> Result<()> {
         let mut published = 0;
-        for ledger in ledgers {
-            published += crate::feed::count(ledger)?;
+        for tally in &mut self.tallies {
+            published += tally.count()?;
         }
         let recorded = self.reader.rows()?;
         let python = match &seen {

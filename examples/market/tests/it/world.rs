@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use market::account::Account;
-use market::feed::count;
+use market::feed::Tally;
 use market::market::STREAM;
 use market::proto::{SeenReply, SeenRequest, WatcherClient};
 use micro_runtime::Bus;
@@ -85,19 +85,17 @@ impl World {
 
     /// Waits until so many events were acknowledged.
     pub(crate) async fn published(&self, events: u64) {
-        while self
-            .ledgers()
-            .iter()
-            .map(|path| count(path).unwrap())
-            .sum::<u64>()
-            < events
-        {
+        while self.acknowledged() < events {
             pause().await;
         }
     }
 
     pub(crate) fn acknowledged(&self) -> u64 {
-        self.ledgers().iter().map(|path| count(path).unwrap()).sum()
+        let tallies = self.ledgers().map(Tally::new);
+        tallies
+            .into_iter()
+            .map(|mut tally| tally.count().unwrap())
+            .sum()
     }
 
     /// Ends the feeds in order: everything they have sent is acknowledged.
