@@ -24,9 +24,8 @@ impl Ledger {
     ///
     /// If the file cannot be written.
     pub fn open(path: Option<&Path>) -> Result<Self> {
-        let file = path.map(|path| File::options().create(true).append(true).open(path));
         Ok(Self {
-            file: file.transpose()?.map(BufWriter::new),
+            file: path.map(whole_lines).transpose()?.map(BufWriter::new),
             acknowledged: 0,
         })
     }
@@ -61,6 +60,17 @@ impl Ledger {
         }
         Ok(())
     }
+}
+
+/// Opens the file behind its last whole line; a feed that was killed may have left half of one.
+fn whole_lines(path: &Path) -> Result<File> {
+    let mut options = File::options();
+    let mut file = options.create(true).read(true).append(true).open(path)?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let end = bytes.iter().rposition(|byte| *byte == b'\n');
+    file.set_len(end.map_or(0, |end| end as u64 + 1))?;
+    Ok(file)
 }
 
 /// Reads which events were acknowledged. A last line that is cut off does not count.
@@ -127,5 +137,22 @@ impl Tally {
         self.read += file.read_to_end(&mut bytes)? as u64;
         self.lines += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
         Ok(self.lines)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_line_is_no_event() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger");
+        std::fs::write(&path, "trades:v:S:1\ntrades:v:S:2\ntrades:v").unwrap();
+        assert_eq!(acknowledged(&path).unwrap().len(), 2);
+        drop(Ledger::open(Some(&path)).unwrap());
+        assert_eq!(std::fs::read_to_string(&path).unwrap().len(), 26);
+        assert_eq!(last_number(&path).unwrap(), 2);
+        assert_eq!(Tally::new(path).count().unwrap(), 2);
     }
 }

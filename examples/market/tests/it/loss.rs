@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use micro_runtime::Bus;
 use micro_testkit::{NatsCluster, NatsServer, within};
 
-use crate::world::{LIMIT, World};
+use crate::world::{LIMIT, PATIENCE, World};
 
 /// Events a second of each of the two feeds.
 const RATE: u32 = 500;
@@ -40,6 +40,35 @@ async fn three_recorders_share_and_one_is_killed() {
         doomed.kill().unwrap();
         world.published(4_000).await;
         world.stop(feeds).await;
+        world.settles().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_feeds_are_killed() {
+    within(LIMIT, async {
+        let nats = NatsServer::builder().jetstream().start().await.unwrap();
+        let world = World::new(nats.url(), 1);
+        let _recorder = world.recorder().await;
+        for round in 1..=2 {
+            let feeds = world.feeds(RATE).await;
+            world.published(round * 1_000).await;
+            for mut feed in feeds {
+                feed.kill().unwrap();
+            }
+        }
+        // What they had in flight is stored and in no ledger; it is sent again and told by its id.
+        let feeds = world.feeds(RATE).await;
+        world.published(3_000).await;
+        for mut feed in feeds {
+            feed.terminate().unwrap();
+            assert!(
+                feed.wait(PATIENCE).await.unwrap().success(),
+                "{}",
+                feed.output()
+            );
+        }
         world.settles().await;
     })
     .await;
