@@ -22,33 +22,53 @@ DURABLE = "python"
 
 
 class Seen:
-    """Counts each event once, though a delivery may come twice."""
+    """Counts each event once, though a delivery may come twice, and over its own death.
 
-    def __init__(self):
+    What is counted is on the disk before it is acknowledged: one line for each event.
+    """
+
+    def __init__(self, path):
         self.trades = 0
         self.ticks = 0
         self.last = None
         self._all_up_to = 0  # every number up to this one was seen
         self._beyond = set()
+        self._file = open(path, "a+", newline="\n")
+        self._file.seek(0)
+        text = self._file.read()
+        whole = text[: text.rfind("\n") + 1]
+        self._file.truncate(len(whole))
+        for line in whole.splitlines():
+            sequence, kind = line.split(" ")
+            self._count(int(sequence), kind)
 
-    def is_new(self, sequence):
+    def _count(self, sequence, kind):
         if sequence <= self._all_up_to or sequence in self._beyond:
             return False
         self._beyond.add(sequence)
         while self._all_up_to + 1 in self._beyond:
             self._all_up_to += 1
             self._beyond.remove(self._all_up_to)
+        if kind == "trade":
+            self.trades += 1
+        else:
+            self.ticks += 1
         return True
 
-    def take(self, subject, payload):
-        if subject.startswith("evt.market.trade."):
-            self.last = Trade.FromString(payload)
-            self.trades += 1
-            side = "buys" if self.last.side == 1 else "sells"
-            print(self.last.venue, self.last.symbol, side, self.last.amount, "at", self.last.price)
-        else:
-            Tick.FromString(payload)
-            self.ticks += 1
+    def take(self, message):
+        sequence = message.metadata.sequence.stream
+        kind = message.subject.split(".")[2]
+        event = (Trade if kind == "trade" else Tick).FromString(message.data)
+        if not self._count(sequence, kind):
+            return
+        self._file.write(f"{sequence} {kind}\n")
+        if kind == "trade":
+            self.last = event
+            side = "buys" if event.side == 1 else "sells"
+            print(event.venue, event.symbol, side, event.amount, "at", event.price)
+
+    def keep(self):
+        self._file.flush()
 
 
 async def watch(js, seen, stop):
@@ -64,20 +84,23 @@ async def watch(js, seen, stop):
     print("ready", flush=True)
     while not stop.is_set():
         try:
-            for message in await subscription.fetch(500, timeout=1):
-                await handle(message, seen)
+            await handle(await subscription.fetch(500, timeout=1), seen)
         except (nats.errors.Error, asyncio.TimeoutError):
             await asyncio.sleep(0.05)  # nothing there, or no server: what was not acknowledged returns
 
 
-async def handle(message, seen):
-    try:
-        if seen.is_new(message.metadata.sequence.stream):
-            seen.take(message.subject, message.data)
+async def handle(messages, seen):
+    good = []
+    for message in messages:
+        try:
+            seen.take(message)
+            good.append(message)
+        except DecodeError as error:
+            print("not an event:", message.subject, error, file=sys.stderr)
+            await message.term()
+    seen.keep()
+    for message in good:
         await message.ack()
-    except DecodeError as error:
-        print("not an event:", message.subject, error, file=sys.stderr)
-        await message.term()
 
 
 async def serve(nc, seen):
@@ -106,7 +129,7 @@ def stop_when_asked(stop):
 
 
 async def main():
-    stop, seen = asyncio.Event(), Seen()
+    stop, seen = asyncio.Event(), Seen(os.environ.get("MARKET_SEEN", "python.seen"))
     stop_when_asked(stop)
     nc = await nats.connect(
         os.environ.get("NATS_URL", "nats://127.0.0.1:4222").split(","),

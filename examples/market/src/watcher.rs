@@ -10,8 +10,8 @@ const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/market.fds.
 const PROGRAM: &str = include_str!("../python/watcher.py");
 const MESSAGES: &str = include_str!("../python/messages.py");
 
-/// Puts program and descriptors into `folder`, and the pinned packages where it finds them; returns
-/// what to run.
+/// Puts program and descriptors into `folder`, where it also keeps what it has seen, and the pinned
+/// packages where it finds them; returns what to run.
 ///
 /// # Errors
 ///
@@ -29,6 +29,7 @@ pub fn command(folder: &Path, url: &str) -> Result<Command> {
     command
         .arg(program)
         .env("NATS_URL", url)
-        .env("MARKET_DESCRIPTORS", descriptors);
+        .env("MARKET_DESCRIPTORS", descriptors)
+        .env("MARKET_SEEN", folder.join("python.seen"));
     Ok(command)
 }

@@ -11,19 +11,21 @@ use crate::world::{LIMIT, PATIENCE, World};
 const RATE: u32 = 500;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_recorder_is_killed_in_mid_stream() {
+async fn a_recorder_and_python_are_killed_in_mid_stream() {
     within(LIMIT, async {
         let nats = NatsServer::builder().jetstream().start().await.unwrap();
         let world = World::new(nats.url(), 1);
         let feeds = world.feeds(RATE).await;
         for _ in 0..3 {
-            let mut recorder = world.recorder().await;
+            let (mut recorder, mut python) = (world.recorder().await, world.python().await);
             world.published(world.acknowledged() + 1_000).await;
             recorder.kill().unwrap();
+            python.kill().unwrap();
         }
-        let _recorder = world.recorder().await;
+        let _parts = (world.recorder().await, world.python().await);
         world.stop(feeds).await;
-        world.settles().await;
+        let account = world.settles().await;
+        world.python_sees(account.recorded).await;
     })
     .await;
 }
