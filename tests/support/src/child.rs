@@ -32,6 +32,9 @@ impl Guarded {
     /// child and removes `scratch`.
     pub(crate) fn spawn(command: &mut Command, scratch: Option<&Path>) -> Result<Self, Error> {
         let program = command.get_program().to_string_lossy().into_owned();
+        // Ctrl-C is for the owner, which may still need the child to end in order.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(command, 0);
         let child = command
             .spawn()
             .map_err(|source| Error::io(format!("cannot start {program}"), source))?;

@@ -1,0 +1,39 @@
+//! Reads the whole stream again, from its first event, into a database of its own.
+
+use std::path::Path;
+
+use micro_runtime::{Bus, Delivered};
+
+use crate::Result;
+use crate::proto::{Tick, Trade};
+use crate::store::{Row, Writer};
+
+const BATCH: usize = 1_000;
+
+/// Replays trades and ticks; returns how many there were.
+///
+/// # Errors
+///
+/// If the stream cannot be read, or SQLite refuses.
+pub async fn replay(bus: &Bus, path: &Path) -> Result<u64> {
+    let mut writer = Writer::open(path)?;
+    let trades = replay_all::<Trade>(bus, &mut writer).await?;
+    let ticks = replay_all::<Tick>(bus, &mut writer).await?;
+    Ok(trades + ticks)
+}
+
+async fn replay_all<E: Row>(bus: &Bus, writer: &mut Writer) -> Result<u64> {
+    let mut replay = bus.replay::<E>().await?;
+    let mut batch: Vec<Delivered<E>> = Vec::with_capacity(BATCH);
+    let mut count = 0;
+    while let Some(event) = replay.event().await? {
+        batch.push(event);
+        count += 1;
+        if batch.len() == BATCH {
+            writer.write(&batch)?;
+            batch.clear();
+        }
+    }
+    writer.write(&batch)?;
+    Ok(count)
+}

@@ -1,0 +1,221 @@
+//! Reading: counts, prices, ticks, and the fingerprint of everything.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, params};
+use sha2::{Digest as _, Sha256};
+
+use crate::candles::Price;
+use crate::proto::Tick;
+
+const TABLES: [&str; 2] = ["trades", "ticks"];
+
+/// A connection that only reads.
+#[derive(Debug)]
+pub struct Reader(Connection);
+
+/// What is known of a symbol.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SymbolRow {
+    /// Where it is traded.
+    pub venue: String,
+    /// Its name.
+    pub symbol: String,
+    /// Trades or ticks.
+    pub events: u64,
+}
+
+impl Reader {
+    /// Opens a database that is there.
+    ///
+    /// # Errors
+    ///
+    /// As SQLite.
+    pub fn open(path: &Path) -> rusqlite::Result<Self> {
+        super::open_to_read(path).map(Self)
+    }
+
+    /// How many rows there are.
+    ///
+    /// # Errors
+    ///
+    /// As SQLite.
+    pub fn rows(&self) -> rusqlite::Result<u64> {
+        let sql = "SELECT (SELECT count(*) FROM trades) + (SELECT count(*) FROM ticks)";
+        self.number(sql)
+    }
+
+    /// The highest number that a venue has given.
+    ///
+    /// # Errors
+    ///
+    /// As SQLite.
+    pub fn last_number(&self, table: &str, venue: &str) -> rusqlite::Result<u64> {
+        let sql = format!("SELECT coalesce(max(number), 0) FROM {table} WHERE venue = ?1");
+        let number: i64 = self.0.query_row(&sql, [venue], |row| row.get(0))?;
+        Ok(number.unsigned_abs())
+    }
+
+    /// All rows: their ids, as the feeds write them down, with their places in the stream.
+    ///
+    /// # Errors
+    ///
+    /// As SQLite.
+    pub fn ids(&self) -> rusqlite::Result<HashMap<String, i64>> {
+        let mut ids = HashMap::new();
+        for table in TABLES {
+            let sql = format!(
+                "SELECT '{table}:' || venue || ':' || symbol || ':' || number, sequence FROM {table}"
+            );
+            let mut statement = self.0.prepare(&sql)?;
+            for row in statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))? {
+                let (id, sequence) = row?;
+                ids.insert(id, sequence);
+            }
+        }
+        Ok(ids)
+    }
+
+    /// The SHA-256 over every column of every row, in the order of their keys.
+    ///
+    /// # Errors
+    ///
+    /// As SQLite.
+    pub fn fingerprint(&self) -> rusqlite::Result<String> {
+        let mut hash = Sha256::new();
+        for table in TABLES {
+            let sql = format!("SELECT * FROM {table} ORDER BY venue, symbol, number");
+            let mut statement = self.0.prepare(&sql)?;
+            let columns = statement.column_count();
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                for column in 0..columns {
+                    match row.get_ref(column)? {
+                        ValueRef::Integer(number) => hash.update(number.to_le_bytes()),
+                        ValueRef::Real(number) => hash.update(number.to_le_bytes()),
+                        ValueRef::Text(text) => {
+                            hash.update(text);
+                            hash.update([0]);
+                        }
+                        ValueRef::Null | ValueRef::Blob(_) => hash.update([0]),
+                    }
+                }
+            }
+        }
+        Ok(hash
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect())
+    }
+
+    /// Every symbol that something was recorded of.
+    ///
+    /// # Errors
+    ///
+    /// As SQLite.
+    pub fn symbols(&self) -> rusqlite::Result<Vec<SymbolRow>> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT venue, symbol, count(*) FROM trades GROUP BY venue, symbol
+             UNION ALL SELECT venue, symbol, count(*) FROM ticks GROUP BY venue, symbol",
+        )?;
+        let rows = statement.query_map([], |row| {
+            Ok(SymbolRow {
+                venue: row.get(0)?,
+                symbol: row.get(1)?,
+                events: row.get::<_, i64>(2)?.unsigned_abs(),
+            })
+        })?;
+        rows.collect()
+    }
+
+    /// When something was last heard of a symbol before a moment.
+    ///
+    /// # Errors
+    ///
+    /// As SQLite.
+    pub fn last_time(
+        &self,
+        venue: &str,
+        symbol: &str,
+        before: i64,
+    ) -> rusqlite::Result<Option<i64>> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT max(time) FROM (
+                 SELECT max(time) AS time FROM trades WHERE venue = ?1 AND symbol = ?2 AND time < ?3
+                 UNION ALL
+                 SELECT max(time) FROM ticks WHERE venue = ?1 AND symbol = ?2 AND time < ?3)",
+        )?;
+        statement.query_row(params![venue, symbol, before], |row| row.get(0))
+    }
+
+    /// The prices of a span, the oldest first: of trades, or the middle between bid and ask.
+    ///
+    /// # Errors
+    ///
+    /// As SQLite.
+    pub fn prices(
+        &self,
+        venue: &str,
+        symbol: &str,
+        from: i64,
+        until: i64,
+    ) -> rusqlite::Result<Vec<Price>> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT time, price, amount, number FROM trades
+             WHERE venue = ?1 AND symbol = ?2 AND time >= ?3 AND time < ?4
+             UNION ALL SELECT time, (bid + ask) / 2, 0.0, number FROM ticks
+             WHERE venue = ?1 AND symbol = ?2 AND time >= ?3 AND time < ?4
+             ORDER BY time, number",
+        )?;
+        let rows = statement.query_map(params![venue, symbol, from, until], |row| {
+            Ok(Price {
+                time: row.get(0)?,
+                price: row.get(1)?,
+                amount: row.get(2)?,
+            })
+        })?;
+        rows.collect()
+    }
+
+    /// The next `limit` ticks of a span behind the place (time, number).
+    ///
+    /// # Errors
+    ///
+    /// As SQLite.
+    pub fn ticks(
+        &self,
+        (venue, symbol): (&str, &str),
+        behind: (i64, u64),
+        until: i64,
+        limit: u32,
+    ) -> rusqlite::Result<Vec<Tick>> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT venue, symbol, number, time, bid, ask FROM ticks
+             WHERE venue = ?1 AND symbol = ?2 AND (time, number) > (?3, ?4) AND time < ?5
+             ORDER BY time, number LIMIT ?6",
+        )?;
+        let number = i64::try_from(behind.1).unwrap_or(i64::MAX);
+        let rows = statement.query_map(
+            params![venue, symbol, behind.0, number, until, limit],
+            |row| {
+                Ok(Tick {
+                    venue: row.get(0)?,
+                    symbol: row.get(1)?,
+                    number: row.get::<_, i64>(2)?.unsigned_abs(),
+                    time: row.get(3)?,
+                    bid: row.get(4)?,
+                    ask: row.get(5)?,
+                })
+            },
+        )?;
+        rows.collect()
+    }
+
+    fn number(&self, sql: &str) -> rusqlite::Result<u64> {
+        let number: i64 = self.0.query_row(sql, [], |row| row.get(0))?;
+        Ok(number.unsigned_abs())
+    }
+}
