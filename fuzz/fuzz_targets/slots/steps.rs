@@ -193,7 +193,7 @@ impl Model {
     fn poll(&mut self, at: usize) {
         let call = &mut self.open[at];
         let waker = Waker::from(Arc::clone(&call.wakes));
-        match (self.table.poll(call.key, &waker), call.value) {
+        match (self.table.poll(call.key, &waker, |_| false), call.value) {
             (Poll::Ready(value), Some(expected)) => {
                 assert_eq!(value, expected, "call {} has its own reply", call.number);
                 let has_failed = value == FAILED;
