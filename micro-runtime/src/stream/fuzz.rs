@@ -210,7 +210,7 @@ impl Run {
             max_bytes: self.peer_limit * 16,
             ..Control::default()
         };
-        if input.byte() % 4 == 0 {
+        if input.byte().is_multiple_of(4) {
             control = control.with_status(Some(&status));
         }
         if control.has(frame::ACCEPT) {
@@ -295,7 +295,9 @@ impl Run {
         if self.is_client {
             return self.machine.finish(None, Metadata::new());
         }
-        let status = (byte % 3 == 0).then(|| Status::not_found("x".repeat(8 * usize::from(byte))));
+        let status = byte
+            .is_multiple_of(3)
+            .then(|| Status::not_found("x".repeat(8 * usize::from(byte))));
         self.machine.finish(status, metadata(byte));
     }
 

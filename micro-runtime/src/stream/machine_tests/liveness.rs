@@ -183,7 +183,7 @@ fn the_servers_end_is_no_end_of_the_requests() {
     let mut pair = pair();
     pair.server.finish(None, Metadata::new());
     pair.carry();
-    assert_eq!(pair.client.end().map(|end| end.is_ok()), Some(true));
+    assert_eq!(pair.client.end().map(Result::is_ok), Some(true));
     let status = pair.server.reading_end().unwrap().unwrap_err();
     assert_eq!(status.reason(), Some(Reason::Dropped));
 }

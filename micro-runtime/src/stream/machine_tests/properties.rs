@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::simulation::{Ending, Fate, HEARTBEAT, Kind, Plan, Side, Simulation, metadata};
-use crate::status::Code;
+use crate::status::{Code, Status};
 use crate::stream::options::Sums;
 
 fn windows() -> impl Strategy<Value = Sums> {
@@ -83,7 +83,7 @@ fn check_received(plan: &Plan, run: &Simulation) {
 /// What an end came to where nothing is lost.
 fn check_faithful(plan: &Plan, run: &Simulation) {
     assert_eq!(run.stalls, 0, "went on only with the clock");
-    let code = |end: &Result<(), crate::status::Status>| end.as_ref().err().map(|it| it.code());
+    let code = |end: &Result<(), Status>| end.as_ref().err().map(Status::code);
     let client = code(run.client.outcome.as_ref().unwrap());
     let machine = &run.client.machine;
     match plan.ending {

@@ -48,8 +48,12 @@ impl Pair {
             if up.is_none() && down.is_none() {
                 return;
             }
-            up.map(|up| self.server.receive(up.payload, self.now));
-            down.map(|down| self.client.receive(down.payload, self.now));
+            if let Some(up) = up {
+                self.server.receive(up.payload, self.now);
+            }
+            if let Some(down) = down {
+                self.client.receive(down.payload, self.now);
+            }
         }
     }
 
