@@ -259,8 +259,9 @@ impl Machine {
             return;
         }
         if self.due.reset.is_some() {
-            // Nobody has accepted, so there is nobody to tell.
-            self.is_done = self.opens_before.is_none_or(|before| before <= now);
+            // Where nobody has accepted, there is nobody to tell.
+            let is_over = self.opens_before.is_none_or(|before| before <= now);
+            self.is_done = is_over && !self.has_output();
             return;
         }
         if self.deadline.is_some_and(|deadline| deadline <= now) {

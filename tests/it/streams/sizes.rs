@@ -185,7 +185,12 @@ async fn a_message_above_the_limit_is_refused(world: World) {
     let mut collect = scene.client.collect().open().await.unwrap();
     collect.send(heavy(0, MIB + 1)).await.unwrap();
     let status = collect.finish().await.unwrap_err();
-    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert_eq!(
+        status.code(),
+        Code::ResourceExhausted,
+        "{status} {:?}",
+        status.reason()
+    );
     assert_eq!(status.reason(), Some(Reason::TooLarge));
     let request = CountRequest {
         size: u32::try_from(MIB).unwrap(),
