@@ -5,8 +5,12 @@ use futures_util::StreamExt as _;
 use micro_runtime::codegen::prost::Message as _;
 use micro_runtime::codegen::prost_types::FileDescriptorSet;
 use micro_runtime::codegen::{Endpoint, ServiceClient};
-use micro_runtime::{Bus, Code, Context, Server, Service, ServiceDescriptor, Status};
+use micro_runtime::{
+    Bus, ClientOptions, Code, ConnectOptions, Context, Server, Service, ServiceDescriptor, Status,
+};
 use micro_testkit::NatsServer;
+use micro_tests::Behaving;
+use micro_tests::behavior::BehaviorServer;
 use micro_tests::greeter::{Greeter, GreeterClient, GreeterServer, HelloReply, HelloRequest};
 use micro_tests::wide::{WideClient, Word};
 use tokio::task::JoinHandle;
@@ -113,44 +117,43 @@ async fn a_service_whose_schema_changes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_schema_that_no_instance_announces_is_refused() {
-    let nats = NatsServer::builder();
-    let nats = nats.start().await.unwrap();
+    let nats = NatsServer::start().await.unwrap();
     let bus = Bus::connect(nats.url()).await.unwrap();
-    // The instance announces its own schema, while only another answers for it.
-    let options = micro_runtime::ServiceOptions::new().instance("honest");
-    let server = Server::new(&bus).add_with(GreeterServer::new(English), options);
+    // A service that no other test finds, since what is announced may be known already.
+    let server = Server::new(&bus).add(BehaviorServer::new(Behaving::default()));
     let _server = server.start().await.unwrap();
     let hand = async_nats::connect(nats.url()).await.unwrap();
-    let liar = "greeter.v1.Greeter._i.liar";
-    let _liar = answer_schema(&hand, liar, renamed()).await;
-    let options = micro_runtime::ClientOptions::new().service_base(liar);
-    // Found under another base, so that the liar's word is all there is, besides INFO.
-    let mut refused = false;
-    for _ in 0..3 {
-        let found = bus
-            .dynamic_with("greeter.v1.Greeter", options.clone())
-            .await;
-        refused |= found.is_err_and(|status| status.code() == Code::DataLoss);
-    }
-    assert!(refused);
+    let _liar = answer_schema(&hand, "liar.v1.Liar", renamed()).await;
+    let options = ClientOptions::new().service_base("liar.v1.Liar");
+    let found = bus.dynamic_with("behavior.v1.Behavior", options).await;
+    let status = found.unwrap_err();
+    assert_eq!(status.code(), Code::DataLoss, "{status}");
+    assert!(
+        status.message().contains("which no instance announces"),
+        "{status}"
+    );
 }
 
 /// Who may call a service and ask nobody who is there still reads its schema.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_may_not_ask_for_instances() {
-    let config = r#"
-        authorization { users: [
-            { user: "service", password: "pw" }
-            { user: "client", password: "pw", permissions: {
-                publish: ["greeter.v1.Greeter.>"], subscribe: ["_INBOX.>"]
-            } }
-        ] }
-    "#;
+    let config = r#"authorization { users = [
+      { user: service, password: s }
+      { user: client, password: c, permissions: {
+          subscribe: { allow: ["_INBOX.client.>"] }, publish: { allow: ["greeter.v1.Greeter.>"] } } }
+    ] }
+"#;
     let nats = NatsServer::builder().config(config).start().await.unwrap();
-    let bus = Bus::connect(nats.url_as("service", "pw")).await.unwrap();
+    let connect = async |user: &str, password: &str| {
+        let options = ConnectOptions::new()
+            .user_and_password(user.into(), password.into())
+            .custom_inbox_prefix(format!("_INBOX.{user}"));
+        Bus::connect_with(options, nats.url()).await.unwrap()
+    };
+    let bus = connect("service", "s").await;
     let server = Server::new(&bus).add(GreeterServer::new(English));
     let _server = server.start().await.unwrap();
-    let bus = Bus::connect(nats.url_as("client", "pw")).await.unwrap();
+    let bus = connect("client", "c").await;
     let client = bus.dynamic("greeter.v1.Greeter").await.unwrap();
     let reply = client.call("SayHello", r#"{"name":"Ada"}"#).await.unwrap();
     assert_eq!(reply.text().unwrap(), r#"{"message":"Hello, Ada!"}"#);
