@@ -89,7 +89,9 @@ streaming_calls! {
     ///
     /// ```ignore
     /// let mut numbers = greeter.count(CountRequest { to: 3 }).await?;
-    /// while let Some(number) = numbers.message().await? { … }
+    /// while let Some(number) = numbers.message().await? {
+    ///     println!("{}", number.value);
+    /// }
     /// ```
     ServerStreamingCall
     /// A call with many requests and one reply.
