@@ -13,8 +13,9 @@ use log::Log;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use micro_runtime::{Bus, Code, Server};
 use micro_testkit::{NatsServer, within};
-use micro_tests::Behaving;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob, Flake, Nap};
+use micro_tests::streams::{CountRequest, StreamsClient, StreamsServer};
+use micro_tests::{Behaving, Scripted};
 
 struct Scene {
     log: Log,
@@ -38,6 +39,7 @@ async fn calls_can_be_observed() {
         let server = Server::new(&bus)
             .max_in_flight(4)
             .add(BehaviorServer::new(handler.clone()));
+        let server = server.add(StreamsServer::new(Scripted::default()));
         let _server = server.start().await.unwrap();
         let client = bus.client();
         let mut scene = Scene {
@@ -49,6 +51,7 @@ async fn calls_can_be_observed() {
             handler,
         };
         a_call_is_a_span_on_each_side(&scene).await;
+        a_stream_is_a_span_on_each_side(&scene).await;
         attempts_are_seen(&scene).await;
         a_trace_is_passed_on(&scene).await;
         a_panic_is_logged_with_its_method(&scene).await;
@@ -70,6 +73,34 @@ async fn a_call_is_a_span_on_each_side(scene: &Scene) {
         assert_eq!(field("rpc.service"), "behavior.v1.Behavior");
         assert_eq!(field("rpc.method"), "Echo");
         assert_eq!(field("rpc.status"), "OK");
+    }
+}
+
+async fn a_stream_is_a_span_on_each_side(scene: &Scene) {
+    let streams: StreamsClient = scene.bus.client();
+    for (plan, status) in [("", "OK"), ("fail", "ABORTED")] {
+        scene.log.clear();
+        let request = CountRequest {
+            messages: 3,
+            plan: plan.to_owned(),
+            ..CountRequest::default()
+        };
+        let mut items = streams.count(request).await.unwrap();
+        while let Ok(Some(_)) = items.message().await {}
+        for kind in ["client", "server"] {
+            // Both ends close their spans in tasks of their own.
+            while scene
+                .log
+                .spans(kind)
+                .iter()
+                .all(|span| span.get("rpc.status").is_none())
+            {
+                tokio::time::sleep(Duration::from_millis(1)).await; // sleep: between two looks
+            }
+            let spans = scene.log.spans(kind);
+            assert_eq!(spans[0]["otel.name"], "streams.v1.Streams.Count");
+            assert_eq!(spans[0]["rpc.status"], status, "{kind}");
+        }
     }
 }
 

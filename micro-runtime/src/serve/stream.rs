@@ -3,8 +3,7 @@
 use std::future::{Future as _, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context as TaskContext, Poll};
 use std::time::Instant;
 
@@ -91,7 +90,7 @@ impl StreamCall {
             tracing::debug!(method = endpoint.method.full_name, %status, "a stream failed");
         }
         tally.count(failure.as_ref());
-        seen.end(failure.as_ref().map(Status::code));
+        seen.end(tally.failure());
         ctx.end();
     }
 }
@@ -119,7 +118,8 @@ impl Endpoint {
 struct Tally {
     endpoint: Arc<Endpoint>,
     received: Instant,
-    is_counted: AtomicBool,
+    /// The code that it failed with, once it is counted.
+    ended: OnceLock<Option<Code>>,
 }
 
 impl Tally {
@@ -127,15 +127,19 @@ impl Tally {
         Self {
             endpoint: Arc::clone(endpoint),
             received,
-            is_counted: AtomicBool::new(false),
+            ended: OnceLock::new(),
         }
     }
 
     fn count(&self, failure: Option<&Status>) {
-        if !self.is_counted.swap(true, Ordering::Relaxed) {
+        if self.ended.set(failure.map(Status::code)).is_ok() {
             let took = self.received.elapsed();
             self.endpoint.stats.record(took, failure);
         }
+    }
+
+    fn failure(&self) -> Option<Code> {
+        self.ended.get().copied().flatten()
     }
 }
 
