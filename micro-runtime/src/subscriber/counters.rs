@@ -84,6 +84,8 @@ impl EventCounters {
             return;
         };
         let name = self.event.full_name;
+        // Who sees the count sees the error too.
+        *lock(&self.last_error) = Some(status.clone());
         match status.reason() {
             Some(Reason::Panicked) => {
                 add(&self.panicked);
@@ -99,7 +101,6 @@ impl EventCounters {
             }
         }
         observe::event_failed(name, status.code());
-        *lock(&self.last_error) = Some(status.clone());
     }
 
     /// An event was dropped unseen. Logged the first time and whenever the count has doubled.
@@ -116,7 +117,7 @@ impl EventCounters {
     }
 
     pub(crate) fn stats(&self) -> EventStats {
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let count = |counter: &AtomicU64| counter.load(Ordering::Acquire);
         let (subject, group) = lock(&self.source).clone();
         EventStats {
             event: self.event.full_name,
@@ -134,5 +135,5 @@ impl EventCounters {
 }
 
 fn add(counter: &AtomicU64) -> u64 {
-    counter.fetch_add(1, Ordering::Relaxed) + 1
+    counter.fetch_add(1, Ordering::Release) + 1
 }
