@@ -1,5 +1,6 @@
 //! `Bus`: where calls and events travel, over NATS or inside one process.
 
+mod at_once;
 #[cfg(feature = "jetstream")]
 mod claims;
 mod env;
@@ -11,7 +12,6 @@ mod subscription;
 
 use std::fmt;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, HeaderMap, Subject};
@@ -269,25 +269,6 @@ impl Connection {
         match &self.carrier {
             Carrier::Nats(nats) => nats::publish(&nats.client, outgoing).await,
             Carrier::InProcess(carrier) => carrier.publish(outgoing),
-        }
-    }
-
-    /// Hands a message without headers to the carrier if there is room now; otherwise nothing is
-    /// sent. The layers of [`publish`](Self::publish) would each move the message.
-    pub(crate) fn try_publish(
-        &self,
-        subject: &Subject,
-        payload: &Bytes,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<Result<(), PublishError>> {
-        match &self.carrier {
-            Carrier::Nats(nats) => nats::try_publish(&nats.client, subject, payload, cx),
-            Carrier::InProcess(carrier) => Poll::Ready(carrier.publish(Outgoing {
-                subject: subject.clone(),
-                reply: None,
-                headers: None,
-                payload: payload.clone(),
-            })),
         }
     }
 

@@ -1,14 +1,10 @@
 //! The carrier over a NATS connection, and what NATS says of it outside of messages.
 
-use std::future::Future as _;
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
-use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
-use async_nats::{Client, ConnectOptions, Event, ServerError, Subject};
-use bytes::Bytes;
+use async_nats::{Client, ConnectOptions, Event, ServerError};
 use tokio::sync::broadcast;
 
 use crate::bus::{Outgoing, PublishError};
@@ -115,18 +111,7 @@ pub(crate) async fn publish(client: &Client, outgoing: Outgoing) -> Result<(), P
     published.map_err(|error| not_published(client, error))
 }
 
-/// Hands over a message at once, or not at all.
-pub(crate) fn try_publish(
-    client: &Client,
-    subject: &Subject,
-    payload: &Bytes,
-    cx: &mut TaskContext<'_>,
-) -> Poll<Result<(), PublishError>> {
-    let published = pin!(client.publish(subject.clone(), payload.clone())).poll(cx);
-    published.map_err(|error| not_published(client, error))
-}
-
-fn not_published(client: &Client, error: async_nats::PublishError) -> PublishError {
+pub(super) fn not_published(client: &Client, error: async_nats::PublishError) -> PublishError {
     match error.kind() {
         async_nats::PublishErrorKind::MaxPayloadExceeded => PublishError::TooLarge {
             max: client.max_payload(),
