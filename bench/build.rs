@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    micro_build::compile(&["bench.proto"], &["proto"])?;
+    micro_build::compile(&["bench.proto", "events.proto"], &["proto"])?;
     let folder = Path::new(&env::var("OUT_DIR")?).join("tonic");
     fs::create_dir_all(&folder)?;
     let files = protox::compile(["bench.proto"], ["proto"])?;

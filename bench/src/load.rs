@@ -65,6 +65,11 @@ impl Count {
         }
     }
 
+    /// Says how many there were with those outside of the window.
+    pub(crate) fn with_all(self, all: u64) -> Self {
+        Self { all, ..self }
+    }
+
     /// Notes that one has ended now; false once the window is over.
     pub(crate) fn one(&mut self) -> bool {
         let now = Instant::now();

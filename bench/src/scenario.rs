@@ -48,6 +48,18 @@ pub(crate) enum Task {
 /// The load that a client puts on its server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Work {
+    /// Events, published and read.
+    Publish {
+        bytes: usize,
+    },
+    /// Events, stored and acknowledged.
+    Store {
+        bytes: usize,
+    },
+    /// Events, read from where they are stored, and acknowledged.
+    Consume {
+        bytes: usize,
+    },
     Unary {
         bytes: usize,
         in_flight: usize,
@@ -115,6 +127,9 @@ impl fmt::Display for Work {
         match *self {
             Self::Unary { bytes, in_flight } => write!(f, "unary {bytes} {in_flight}"),
             Self::Nested { bytes, in_flight } => write!(f, "nested {bytes} {in_flight}"),
+            Self::Publish { bytes } => write!(f, "publish {bytes} -"),
+            Self::Store { bytes } => write!(f, "store {bytes} -"),
+            Self::Consume { bytes } => write!(f, "consume {bytes} -"),
             Self::Stream { bytes, direction } => {
                 let direction = match direction {
                     Direction::Server => "server",
@@ -147,6 +162,9 @@ impl FromStr for Work {
                 bytes,
                 in_flight: in_flight.parse()?,
             },
+            ("publish", _) => Self::Publish { bytes },
+            ("store", _) => Self::Store { bytes },
+            ("consume", _) => Self::Consume { bytes },
             ("stream", "server") => direction(Direction::Server),
             ("stream", "client") => direction(Direction::Client),
             ("stream", "both") => direction(Direction::Both),

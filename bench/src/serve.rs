@@ -6,7 +6,7 @@ use tokio::io::AsyncReadExt as _;
 use crate::Result;
 use crate::arguments::Place;
 use crate::stack::hand::Handling;
-use crate::stack::{Stack, hand, micro, tonic};
+use crate::stack::{Stack, events, hand, micro, tonic};
 
 /// Serves, and says `ready` with the address at which clients find it.
 pub(crate) async fn serve(place: &Place) -> Result<()> {
@@ -14,6 +14,7 @@ pub(crate) async fn serve(place: &Place) -> Result<()> {
         Stack::Micro => {
             let bus = Bus::connect(&place.url).await?;
             let _server = micro::serve_on(&bus).await?;
+            let _reader = events::read(&bus, &place.url).await?;
             let _more = micro::serve_more(&bus, place.more_methods).await?;
             ready(&place.url).await
         }

@@ -8,6 +8,10 @@ const BY_HAND: Peer = Peer {
     name: "async-nats",
     stack: Stack::AsyncNats,
 };
+const JETSTREAM: Peer = Peer {
+    name: "jetstream",
+    stack: Stack::AsyncNats,
+};
 const TONIC: Peer = Peer {
     name: "tonic",
     stack: Stack::Tonic,
@@ -56,6 +60,7 @@ pub(crate) fn all(options: &Options) -> Vec<Scenario> {
         unary(),
         nested(),
         streams(),
+        events(),
         memory(calls),
         generation(options),
     ]
@@ -111,6 +116,32 @@ fn streams() -> Vec<Scenario> {
                 }),
                 peers: vec![TONIC],
                 metrics,
+                most_pairs: u32::MAX,
+            });
+        }
+    }
+    scenarios
+}
+
+type OfBytes = fn(usize) -> Work;
+
+fn events() -> Vec<Scenario> {
+    let kinds: [(&str, Peer, OfBytes); 3] = [
+        ("publish", BY_HAND, |bytes| Work::Publish { bytes }),
+        ("durable-publish", JETSTREAM, |bytes| Work::Store { bytes }),
+        ("durable-consume", JETSTREAM, |bytes| Work::Consume {
+            bytes,
+        }),
+    ];
+    let mut scenarios = Vec::new();
+    for (name, peer, work) in kinds {
+        for (size, bytes) in SIZES {
+            scenarios.push(Scenario {
+                bench: format!("{name}/{size}"),
+                setup: Setup::default(),
+                task: Task::Load(work(bytes)),
+                peers: vec![peer],
+                metrics: STREAM,
                 most_pairs: u32::MAX,
             });
         }

@@ -56,6 +56,9 @@ async fn measure(caller: &impl Caller, work: Work, window: Window) -> Result<Cou
             };
             keep_in_flight(in_flight, window, call).await
         }
+        Work::Publish { bytes } => caller.publish(bytes, window).await,
+        Work::Store { bytes } => caller.store(bytes, window).await,
+        Work::Consume { bytes } => caller.consume(bytes, window).await,
         Work::Stream { bytes, direction } => match direction {
             Direction::Server => caller.download(bytes, window).await,
             Direction::Client => caller.upload(bytes, window).await,

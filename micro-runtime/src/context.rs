@@ -41,7 +41,7 @@ struct Inner {
     trace: Option<HeaderMap>,
     origin: Option<Origin>,
     #[cfg(feature = "jetstream")]
-    delivery: Option<Box<Delivery>>,
+    delivery: Option<Delivery>,
     answer: Mutex<Answer>,
     has_ended: AtomicBool,
     /// Made for the first who asks when the call ends; most calls have nobody who does.
@@ -136,7 +136,7 @@ impl Context {
     ) -> Self {
         Self(Arc::new(Inner {
             origin,
-            delivery: Some(Box::new(delivery)),
+            delivery: Some(delivery),
             ..Inner::new(None, metadata, None, trace)
         }))
     }
@@ -159,7 +159,7 @@ impl Context {
     #[cfg(feature = "jetstream")]
     #[must_use]
     pub fn delivery(&self) -> Option<&Delivery> {
-        self.outermost().0.delivery.as_deref()
+        self.outermost().0.delivery.as_ref()
     }
 
     /// The same call with other metadata.

@@ -4,9 +4,9 @@ use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context as TaskContext, Poll, ready};
 
-use async_nats::Subject;
+use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
 
 use crate::bus::{Bus, Connection, Outgoing, PublishError};
@@ -40,11 +40,14 @@ pub struct Publish {
 
 /// The end of a [`Publish`]: the connection has taken the event.
 #[must_use = "an event is published when it is awaited"]
-pub struct PublishFuture(State);
+pub struct PublishFuture {
+    publish: Publish,
+    state: State,
+}
 
 enum State {
-    Ready(Publish),
-    Sending(&'static str, usize, Sending),
+    Ready,
+    Sending(Sending),
     Done,
 }
 
@@ -146,9 +149,8 @@ impl Publish {
         self
     }
 
-    fn outgoing(&mut self) -> Result<Outgoing, Status> {
-        let unusable = || Err(Status::internal("a publish was polled after its end"));
-        let (subject, payload) = std::mem::replace(&mut self.event, unusable())?;
+    /// What the headers are to say; `None` where there is nothing to say.
+    fn headers(&self, subject: &str) -> Result<Option<HeaderMap>, Status> {
         let mut headers = None;
         match &self.metadata {
             Ok(metadata) => wire::encode_metadata(&mut headers, metadata),
@@ -158,34 +160,52 @@ impl Publish {
             wire::forward_trace(&mut headers, parent.trace());
         }
         // A trace of our own goes on from here, and so stands in for the parent's.
-        observe::inject(&observe::publish_span(self.name, &subject), &mut headers);
-        Ok(Outgoing {
-            subject,
-            reply: None,
-            headers,
-            payload,
-        })
+        observe::inject(&observe::publish_span(self.name, subject), &mut headers);
+        Ok(headers)
     }
 
+    fn ended(&self, sent: Result<(), PublishError>) -> Result<(), Status> {
+        if let Err(error) = sent {
+            let length = self.event.as_ref().map_or(0, |(_, payload)| payload.len());
+            return Err(not_sent(self.name, length, error));
+        }
+        observe::published(self.name);
+        Ok(())
+    }
+}
+
+impl PublishFuture {
     /// Hands the event over. On the usual path the connection's queue takes it at once; only where
     /// it is full does a boxed future wait for room.
-    fn send(mut self, cx: &mut TaskContext<'_>) -> Result<Option<State>, Status> {
-        let outgoing = self.outgoing()?;
-        let length = outgoing.payload.len();
-        let Self {
-            connection, name, ..
-        } = self;
-        let again = outgoing.clone();
-        match pin!(connection.publish(outgoing)).poll(cx) {
-            Poll::Ready(Ok(())) => {
-                observe::published(name);
-                return Ok(None);
-            }
-            Poll::Ready(Err(error)) => return Err(not_sent(name, length, error)),
-            Poll::Pending => {}
+    fn send(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Status>> {
+        let publish = &self.publish;
+        let (subject, payload) = match &publish.event {
+            Ok(event) => event,
+            Err(status) => return Poll::Ready(Err(status.clone())),
+        };
+        let outgoing = |headers| Outgoing {
+            subject: subject.clone(),
+            reply: None,
+            headers,
+            payload: payload.clone(),
+        };
+        let headers = publish.headers(subject)?;
+        let again = headers.clone();
+        let connection = &publish.connection;
+        let sent = match headers {
+            None => connection.try_publish(subject, payload, cx),
+            headers => pin!(connection.publish(outgoing(headers))).poll(cx),
+        };
+        if let Poll::Ready(sent) = sent {
+            return Poll::Ready(publish.ended(sent));
         }
-        let sending = Box::pin(async move { connection.publish(again).await });
-        Ok(Some(State::Sending(name, length, sending)))
+        let (connection, again) = (Arc::clone(connection), outgoing(again));
+        let mut sending: Sending = Box::pin(async move { connection.publish(again).await });
+        let polled = sending.as_mut().poll(cx);
+        if polled.is_pending() {
+            self.state = State::Sending(sending);
+        }
+        polled.map(|sent| self.publish.ended(sent))
     }
 }
 
@@ -194,7 +214,10 @@ impl IntoFuture for Publish {
     type IntoFuture = PublishFuture;
 
     fn into_future(self) -> PublishFuture {
-        PublishFuture(State::Ready(self))
+        PublishFuture {
+            publish: self,
+            state: State::Ready,
+        }
     }
 }
 
@@ -202,23 +225,18 @@ impl Future for PublishFuture {
     type Output = Result<(), Status>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        loop {
-            match std::mem::replace(&mut self.0, State::Done) {
-                State::Ready(publish) => match publish.send(cx)? {
-                    Some(sending) => self.0 = sending,
-                    None => return Poll::Ready(Ok(())),
-                },
-                State::Sending(name, length, mut sending) => {
-                    let Poll::Ready(sent) = sending.as_mut().poll(cx) else {
-                        self.0 = State::Sending(name, length, sending);
-                        return Poll::Pending;
-                    };
-                    sent.map_err(|error| not_sent(name, length, error))?;
-                    observe::published(name);
-                    return Poll::Ready(Ok(()));
-                }
-                State::Done => return Poll::Pending,
+        let this = &mut *self;
+        match &mut this.state {
+            State::Ready => {
+                this.state = State::Done;
+                this.send(cx)
             }
+            State::Sending(sending) => {
+                let sent = ready!(sending.as_mut().poll(cx));
+                this.state = State::Done;
+                Poll::Ready(this.publish.ended(sent))
+            }
+            State::Done => Poll::Pending,
         }
     }
 }

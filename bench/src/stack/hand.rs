@@ -9,7 +9,7 @@ use prost::Message as _;
 
 use crate::echo::theirs::{Pair, Payload};
 use crate::load::{Count, Window};
-use crate::stack::{Caller, Idle};
+use crate::stack::{Caller, Idle, durable, events};
 use crate::{Failure, Result};
 
 const UNARY: &str = "hand.v1.Echo.Unary";
@@ -33,6 +33,7 @@ pub(crate) async fn serve(url: &str, handling: Handling, more_methods: usize) ->
     let client = async_nats::connect(url).await?;
     subscribe(&client, UNARY, handling, unary).await?;
     subscribe(&client, SWAP, handling, swap).await?;
+    events::read_by_hand(&client).await?;
     for number in 0..more_methods.div_ceil(METHODS) {
         idle_service(&client, number).await?;
     }
@@ -136,6 +137,18 @@ impl Caller for Client {
 
     async fn ping_pong(&self, _: usize, _: Window) -> Result<Count> {
         Err(no_streams())
+    }
+
+    async fn publish(&self, bytes: usize, window: Window) -> Result<Count> {
+        events::publish_by_hand(self, bytes, window).await
+    }
+
+    async fn store(&self, bytes: usize, window: Window) -> Result<Count> {
+        durable::publish_by_hand(self, bytes, window).await
+    }
+
+    async fn consume(&self, bytes: usize, window: Window) -> Result<Count> {
+        durable::consume_by_hand(self, bytes, window).await
     }
 
     async fn idle_stream(&self) -> Result<Idle> {

@@ -9,7 +9,7 @@ use micro_runtime::{Bus, Context, ReplyStream, RunningServer, Server, Status, St
 use crate::Result;
 use crate::echo::ours::{Count as Counted, Demand, Echo, EchoClient, EchoServer, Pair, Payload};
 use crate::load::{Count, Window};
-use crate::stack::{Caller, Idle};
+use crate::stack::{Caller, Idle, durable, events};
 
 /// Of the service.
 const METHODS: usize = 5;
@@ -17,9 +17,9 @@ const METHODS: usize = 5;
 /// Answers with what it was sent.
 pub(crate) struct Handler;
 
-/// A client with the header that a nested call carries.
+/// A client and its bus.
 #[derive(Clone)]
-pub(crate) struct Client(EchoClient);
+pub(crate) struct Client(EchoClient, Bus);
 
 #[service]
 impl Echo for Handler {
@@ -85,7 +85,8 @@ pub(crate) async fn serve_more(bus: &Bus, methods: usize) -> Result<Vec<RunningS
 
 /// Connects a client.
 pub(crate) async fn connect(url: &str) -> Result<Client> {
-    Ok(Client(Bus::connect(url).await?.client()))
+    let bus = Bus::connect(url).await?;
+    Ok(Client(bus.client(), bus))
 }
 
 impl Caller for Client {
@@ -152,6 +153,18 @@ impl Caller for Client {
                 return Ok(count);
             }
         }
+    }
+
+    async fn publish(&self, bytes: usize, window: Window) -> Result<Count> {
+        events::publish(&self.1, bytes, window).await
+    }
+
+    async fn store(&self, bytes: usize, window: Window) -> Result<Count> {
+        durable::publish(&self.1, bytes, window).await
+    }
+
+    async fn consume(&self, bytes: usize, window: Window) -> Result<Count> {
+        durable::consume(&self.1, bytes, window).await
     }
 
     async fn idle_stream(&self) -> Result<Idle> {

@@ -1,5 +1,7 @@
 //! The stacks that are compared. Each serves `bench.v1.Echo` and calls it the way its users would.
 
+pub(crate) mod durable;
+pub(crate) mod events;
 pub(crate) mod hand;
 pub(crate) mod micro;
 pub(crate) mod tonic;
@@ -52,6 +54,15 @@ pub(crate) trait Caller: Clone + Send + Sync + 'static {
     /// Sends a message on a stream, waits for it to come back, and again.
     fn ping_pong(&self, bytes: usize, window: Window)
     -> impl Future<Output = Result<Count>> + Send;
+
+    /// Publishes events through the window, no faster than they are read.
+    fn publish(&self, bytes: usize, window: Window) -> impl Future<Output = Result<Count>> + Send;
+
+    /// Stores events through the window.
+    fn store(&self, bytes: usize, window: Window) -> impl Future<Output = Result<Count>> + Send;
+
+    /// Reads what is stored, until the window ends or nothing is left.
+    fn consume(&self, bytes: usize, window: Window) -> impl Future<Output = Result<Count>> + Send;
 
     /// Opens a stream both ways that has carried a message, and leaves it alone.
     fn idle_stream(&self) -> impl Future<Output = Result<Idle>> + Send;

@@ -172,6 +172,18 @@ impl Caller for EchoClient<Channel> {
         Ok(count)
     }
 
+    async fn publish(&self, _: usize, _: Window) -> Result<Count> {
+        Err("gRPC has no events".into())
+    }
+
+    async fn store(&self, _: usize, _: Window) -> Result<Count> {
+        Err("gRPC has no events".into())
+    }
+
+    async fn consume(&self, _: usize, _: Window) -> Result<Count> {
+        Err("gRPC has no events".into())
+    }
+
     async fn idle_stream(&self) -> Result<Idle> {
         let (sender, messages) = mpsc::channel(QUEUED);
         sender.send(Payload::default()).await?;

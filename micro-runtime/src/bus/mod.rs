@@ -1,5 +1,6 @@
 //! `Bus`: where calls and events travel, over NATS or inside one process.
 
+mod at_once;
 #[cfg(feature = "jetstream")]
 mod claims;
 mod env;

@@ -108,12 +108,16 @@ pub(crate) async fn publish(client: &Client, outgoing: Outgoing) -> Result<(), P
                 .await
         }
     };
-    published.map_err(|error| match error.kind() {
+    published.map_err(|error| not_published(client, error))
+}
+
+pub(super) fn not_published(client: &Client, error: async_nats::PublishError) -> PublishError {
+    match error.kind() {
         async_nats::PublishErrorKind::MaxPayloadExceeded => PublishError::TooLarge {
             max: client.max_payload(),
         },
         _ => PublishError::Failed(error),
-    })
+    }
 }
 
 /// Says whether a violation is about this subscription; NATS quotes the subject.

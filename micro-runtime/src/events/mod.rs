@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Instant;
 
-use async_nats::Message;
+use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
 use futures_util::Stream;
 
@@ -67,8 +67,15 @@ impl<E: Event> Events<E> {
     /// The next event with its context: subject, headers, trace.
     pub async fn next_with_context(&mut self) -> Option<Result<(Context, E), Status>> {
         let message = poll_fn(|cx| self.inlet.subscription.poll_next(cx)).await?;
-        let context = context(Some(E::DESCRIPTOR), &message, self.inlet.prefix, None);
-        let read = context.and_then(|ctx| Ok((ctx, decode(message.payload)?)));
+        let Message {
+            subject,
+            headers,
+            payload,
+            ..
+        } = message;
+        let prefix = self.inlet.prefix;
+        let context = context(Some(E::DESCRIPTOR), subject, headers.as_ref(), prefix, None);
+        let read = context.and_then(|ctx| Ok((ctx, decode(payload)?)));
         Some(read.inspect_err(|status| self.refuse(status)))
     }
 
@@ -189,19 +196,20 @@ impl fmt::Debug for RawEvents {
 /// What a handler knows of an event besides the event.
 pub(crate) fn context(
     event: Option<&'static EventDescriptor>,
-    message: &Message,
+    subject: Subject,
+    headers: Option<&HeaderMap>,
     prefix: usize,
     deadline: Option<Instant>,
 ) -> Result<Context, Status> {
     let (mut metadata, mut trace) = (Metadata::new(), None);
-    if let Some(headers) = &message.headers {
+    if let Some(headers) = headers {
         wire::check_content_type(headers)?;
         metadata = wire::decode_metadata(headers)?;
         trace = wire::trace_headers(headers);
     }
     let origin = Origin {
         event,
-        subject: message.subject.clone(),
+        subject,
         prefix,
     };
     Ok(Context::of_event(origin, metadata, deadline, trace))

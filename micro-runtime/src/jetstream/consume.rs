@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +17,7 @@ use crate::jetstream::held::Held;
 use crate::jetstream::job::{Job, Settle};
 use crate::jetstream::pull::{Pull, Pulled};
 use crate::pace::Pace;
+use crate::subscriber::InPlace;
 
 /// How often the loop looks whether the server still knows of it.
 const LOOK: Duration = Duration::from_millis(500);
@@ -28,6 +28,11 @@ const ALONE_FROM: u64 = 3;
 
 /// What is done with deliveries that come together.
 pub(super) trait Handler: Send + Sync + 'static {
+    /// Room to handle deliveries in place, one by one; `None` for what takes several together.
+    fn in_place(&self) -> Option<InPlace> {
+        None
+    }
+
     /// Handles and answers all of them.
     fn handle(&self, jobs: Vec<Job>, settle: Arc<Settle>) -> Handling;
 }
@@ -39,6 +44,7 @@ pub(super) struct Consumption {
     pull: Pull,
     settle: Arc<Settle>,
     handler: Arc<dyn Handler>,
+    in_place: Option<InPlace>,
     held: Arc<Held>,
     ready: VecDeque<Job>,
     workers: Arc<Semaphore>,
@@ -73,6 +79,7 @@ impl Consumption {
         };
         Ok(Self {
             pull: Pull::start(Arc::clone(&settle.consumer)).await?,
+            in_place: handler.in_place(),
             handler,
             held: Arc::default(),
             ready: VecDeque::new(),
@@ -103,7 +110,7 @@ impl Consumption {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                () = self.step() => {}
+                () = self.step(&tasks) => {}
             }
         }
         self.pull.stop().await;
@@ -127,22 +134,22 @@ impl Consumption {
                     self.settle.give_back(held).await;
                     return;
                 }
-                () = self.step() => {}
+                () = self.step(&tasks) => {}
             }
         }
     }
 
     /// Waits for the next thing to happen.
-    async fn step(&mut self) {
+    async fn step(&mut self, tasks: &TaskTracker) {
         tokio::select! {
             biased;
             _ = self.progress.tick() => self.settle.progress(self.held.tick()).await,
             _ = self.look.tick() => self.pull.look(),
             pulled = self.pull.next(), if self.is_open => {
-                self.take(pulled);
+                self.take(pulled, tasks);
                 for _ in 1..AT_A_TIME {
-                    match self.pull.next().now_or_never() {
-                        Some(pulled) if self.is_open => self.take(pulled),
+                    match self.pull.next_now() {
+                        Some(pulled) if self.is_open => self.take(pulled, tasks),
                         _ => break,
                     }
                 }
@@ -151,33 +158,83 @@ impl Consumption {
         }
     }
 
-    fn take(&mut self, pulled: Option<Pulled>) {
-        match pulled {
-            Some(Pulled::Message(message)) => {
-                let subject = message.subject.clone();
-                match Job::take(message, &self.settle.consumer.stream, &self.held) {
-                    Some(job) => {
-                        self.settle.counters.received();
-                        self.ready.push_back(job);
-                    }
-                    None => tracing::warn!(%subject, "dropped a message that is no delivery"),
+    fn take(&mut self, pulled: Option<Pulled>, tasks: &TaskTracker) {
+        let message = match pulled {
+            Some(Pulled::Message(message)) => message,
+            Some(Pulled::Nothing) => return,
+            None => {
+                self.is_open = false;
+                return;
+            }
+        };
+        match Job::read(message, &self.settle.consumer.stream) {
+            Ok(job) => {
+                self.settle.counters.received();
+                if let Some(mut job) = self.try_in_place(job, tasks) {
+                    job.hold(&self.held);
+                    self.ready.push_back(job);
                 }
             }
-            Some(Pulled::Nothing) => {}
-            None => self.is_open = false,
+            Err(subject) => tracing::warn!(%subject, "dropped a message that is no delivery"),
         }
+    }
+
+    /// Handles and acknowledges a delivery on the spot, if its handler is known to be short, nobody
+    /// waits before it and a worker is free; gives it back if not. What has to wait after all goes on
+    /// in a task.
+    fn try_in_place(&mut self, mut job: Job, tasks: &TaskTracker) -> Option<Job> {
+        let Some(in_place) = &mut self.in_place else {
+            return Some(job);
+        };
+        let is_free = self.ready.is_empty() && self.workers.available_permits() > 0;
+        // What comes again may have been tried often enough.
+        if !is_free || !self.pace.is_short() || job.delivery.is_redelivered() {
+            return Some(job);
+        }
+        let Ok(ctx) = self.settle.context(&job) else {
+            return Some(job);
+        };
+        let started = Instant::now();
+        let handled = in_place.handle(ctx, job.payload.clone());
+        self.pace.record(started.elapsed());
+        if matches!(handled, Ok(Ok(()))) && self.settle.acknowledge_now(&job) {
+            return None;
+        }
+        let place = self.place();
+        job.hold(&self.held);
+        let (settle, abandon) = (Arc::clone(&self.settle), self.abandon.clone());
+        tasks.spawn(async move {
+            let _place = place;
+            let settling = async {
+                let handled = match handled {
+                    Ok(handled) => handled,
+                    Err(started) => started.finish().await,
+                };
+                settle.settle(&job, handled).await;
+            };
+            tokio::select! {
+                biased;
+                () = settling => {}
+                () = abandon.cancelled() => {}
+            }
+        });
+        None
+    }
+
+    fn place(&self) -> Option<Place> {
+        let permit = Arc::clone(&self.workers).try_acquire_owned().ok()?;
+        Some(Place {
+            permit: Some(permit),
+            held: Arc::clone(&self.held),
+        })
     }
 
     /// Starts as many handlers as there are workers free and events ready. A handler that is known
     /// to be short runs in place.
     fn hand_out(&mut self, tasks: &TaskTracker) {
         while !self.ready.is_empty() {
-            let Ok(permit) = Arc::clone(&self.workers).try_acquire_owned() else {
+            let Some(place) = self.place() else {
                 return;
-            };
-            let place = Place {
-                permit: Some(permit),
-                held: Arc::clone(&self.held),
             };
             let jobs = self.together();
             let mut handling = self.handler.handle(jobs, Arc::clone(&self.settle));

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, Waker};
 
 use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use crate::status::{Code, Reason, Status};
 use crate::subscriber::EventCounters;
 use crate::wire;
 
-const ACK: Bytes = Bytes::from_static(b"+ACK");
+static ACK: Bytes = Bytes::from_static(b"+ACK");
 const NAK: Bytes = Bytes::from_static(b"-NAK");
 const PROGRESS: Bytes = Bytes::from_static(b"+WPI");
 const REASON_LIMIT: usize = 256;
@@ -31,7 +32,7 @@ pub(super) struct Job {
     pub(super) payload: Bytes,
     pub(super) delivery: Delivery,
     reply: Subject,
-    _hold: Hold,
+    hold: Option<Hold>,
 }
 
 /// How deliveries of one consumer are answered.
@@ -54,18 +55,36 @@ fn is_poison(status: &Status) -> bool {
 }
 
 impl Job {
-    /// Takes a message in hand; `None` for what is no delivery.
-    pub(super) fn take(message: Message, stream: &Arc<str>, held: &Arc<Held>) -> Option<Self> {
-        let reply = message.reply?;
-        let delivery = Delivery::parse(stream, &reply)?;
-        Some(Self {
-            subject: message.subject,
-            headers: message.headers,
-            payload: message.payload,
-            delivery,
-            _hold: held.take(reply.clone()),
+    /// Reads a message.
+    ///
+    /// # Errors
+    ///
+    /// The subject of what is no delivery.
+    pub(super) fn read(message: Message, stream: &Arc<str>) -> Result<Self, Subject> {
+        let Message {
+            subject,
+            headers,
+            payload,
             reply,
-        })
+            ..
+        } = message;
+        let reply = reply.unwrap_or_else(|| Subject::from_static(""));
+        match Delivery::parse(stream, &reply) {
+            Some(delivery) => Ok(Self {
+                subject,
+                headers,
+                payload,
+                delivery,
+                reply,
+                hold: None,
+            }),
+            None => Err(subject),
+        }
+    }
+
+    /// Counts it among those in hand until it is dropped: its progress is reported.
+    pub(super) fn hold(&mut self, held: &Arc<Held>) {
+        self.hold = Some(held.take(self.reply.clone()));
     }
 }
 
@@ -92,10 +111,20 @@ impl Settle {
         ))
     }
 
+    /// Acknowledges a delivery at once; false if the connection has no room now.
+    pub(super) fn acknowledge_now(&self, job: &Job) -> bool {
+        let mut cx = TaskContext::from_waker(Waker::noop());
+        let connection = &self.consumer.connection;
+        match connection.try_publish(&job.reply, &ACK, &mut cx) {
+            Poll::Ready(Ok(())) => true,
+            Poll::Ready(Err(_)) | Poll::Pending => false,
+        }
+    }
+
     /// Answers for what became of a delivery.
     pub(super) async fn settle(&self, job: &Job, handled: Result<(), Status>) {
         match handled {
-            Ok(()) => self.answer(&job.reply, ACK).await,
+            Ok(()) => self.answer(&job.reply, ACK.clone()).await,
             Err(status) if is_poison(&status) => self.give_up(job, &status).await,
             Err(status) => self.failed(job, &status).await,
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::{Message, Subject, Subscriber};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 
 use crate::bus::{Connection, Outgoing};
 use crate::error::Error;
@@ -92,10 +92,23 @@ impl Pull {
             },
         };
         self.heard = Instant::now();
+        Some(self.read(message))
+    }
+
+    /// A message that is here already, for whoever has just waited for [`next`](Self::next).
+    pub(super) fn next_now(&mut self) -> Option<Option<Pulled>> {
+        if self.restoring.is_some() {
+            return None;
+        }
+        let message = self.subscription.next().now_or_never()?;
+        Some(message.map(|message| self.read(message)))
+    }
+
+    fn read(&mut self, message: Message) -> Pulled {
         match arrival(&message) {
             Arrival::Message => {
                 self.outstanding = self.outstanding.saturating_sub(1);
-                return Some(Pulled::Message(message));
+                return Pulled::Message(message);
             }
             Arrival::Heartbeat => {}
             Arrival::Over(left) => {
@@ -104,7 +117,7 @@ impl Pull {
             }
             Arrival::Gone => self.restore(message.description.as_deref().unwrap_or_default()),
         }
-        Some(Pulled::Nothing)
+        Pulled::Nothing
     }
 
     /// Asks for messages, if there is enough `room` for it to be worth while.

@@ -14,7 +14,9 @@ use crate::jetstream::dead_letter::DeadLetters;
 use crate::jetstream::durable::{Durable, WORKERS};
 use crate::jetstream::job::{Job, Settle};
 use crate::subject;
-use crate::subscriber::{EventHandler, EventSource, ExternalSource, Kind, Source, SourceRun};
+use crate::subscriber::{
+    EventHandler, EventSource, ExternalSource, InPlace, Kind, Source, SourceRun,
+};
 
 /// A durable subscription with its handler, to be started.
 struct DurableSource {
@@ -123,6 +125,10 @@ impl DurableSource {
 }
 
 impl Handler for Single {
+    fn in_place(&self) -> Option<InPlace> {
+        Some(self.0.in_place())
+    }
+
     fn handle(&self, jobs: Vec<Job>, settle: Arc<Settle>) -> Handling {
         let handler = self.0.clone();
         Box::pin(async move {
@@ -132,7 +138,7 @@ impl Handler for Single {
                     continue;
                 }
                 let handled = match settle.context(&job) {
-                    Ok(ctx) => handler.handle(ctx, job.payload.clone()).await,
+                    Ok(ctx) => handler.handle(ctx, job.payload.clone(), None).await,
                     Err(status) => {
                         let refused = Err(status);
                         handler.counters.record(&refused);

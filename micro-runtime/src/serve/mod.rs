@@ -3,6 +3,7 @@
 mod all;
 mod call;
 mod desk;
+mod events;
 mod gate;
 mod instance;
 mod layered;
@@ -109,6 +110,10 @@ pub(crate) async fn run(
     stopped: mpsc::UnboundedSender<()>,
 ) {
     let mut stopped = Stopped(Some(stopped));
+    let target = match target {
+        Target::Events(target) => return events::run(subscription, target, phase, stopped).await,
+        target => target,
+    };
     let mut current = Phase::Serving;
     loop {
         // Looked at before every message: a loop that is never idle does not come to `changed`.
@@ -165,7 +170,8 @@ impl Target {
             Self::Instance(instance) => instance.dispatch(message).await,
             Self::All(all) => all.dispatch(message).await,
             Self::Desk(desk, ask) => desk.dispatch(*ask, message).await,
-            Self::Events(events) => events.take(message),
+            // They have a loop of their own.
+            Self::Events(_) => {}
         }
     }
 }

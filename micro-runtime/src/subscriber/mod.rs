@@ -2,6 +2,7 @@
 
 mod counters;
 mod options;
+mod place;
 mod source;
 mod workers;
 
@@ -9,19 +10,21 @@ use std::any::Any;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::Poll;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
-use tracing::Instrument as _;
+use tracing::Span;
 
 use crate::context::Context;
 use crate::event::{Event, EventDescriptor};
 use crate::events;
 use crate::observe;
+use crate::pace::Pace;
 use crate::status::{Code, Reason, Status};
+
+use place::{Call, Handling, Place};
 
 pub(crate) use counters::EventCounters;
 pub use counters::EventStats;
@@ -95,23 +98,40 @@ macro_rules! __micro_Subscriber {
 pub struct EventHandler {
     pub(crate) event: &'static EventDescriptor,
     pub(crate) counters: Arc<EventCounters>,
-    call: Arc<Call>,
+    call: Arc<dyn Call>,
 }
 
-type Call = dyn Fn(Context, Bytes) -> Handling + Send + Sync;
-type Handling = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
+/// Handles one event after the other, without an allocation for each but its context.
+pub(crate) struct InPlace {
+    shared: EventHandler,
+    /// Never locked: a handler may be moved from thread to thread, and no more.
+    place: Mutex<Box<dyn Place>>,
+}
+
+/// An event whose handler has begun, or is to, wherever it can wait.
+pub(crate) struct Started {
+    handling: Handling,
+    running: Running,
+    shared: EventHandler,
+}
+
+/// An event in hand; what was made within it ends with it.
+struct Running {
+    ctx: Context,
+    span: Span,
+}
 
 impl EventHandler {
     pub(crate) fn new<E: Event>(subscriber: impl Subscriber<E>) -> Self {
         let subscriber = Arc::new(subscriber);
-        let call = move |ctx: Context, payload: Bytes| -> Handling {
+        let call = move |ctx: Context, payload: Bytes| {
             let subscriber = Arc::clone(&subscriber);
-            Box::pin(async move {
+            async move {
                 let event = events::decode::<E>(payload)?;
                 let handled = subscriber.__shared_on_event(ctx, event).await;
                 // What a nested call's runtime said is this handler's word now.
                 handled.map_err(|status| status.with_reason(None))
-            })
+            }
         };
         Self {
             event: E::DESCRIPTOR,
@@ -120,51 +140,138 @@ impl EventHandler {
         }
     }
 
-    /// Handles one event, until the deadline of its context.
+    /// Room to handle events in place.
+    pub(crate) fn in_place(&self) -> InPlace {
+        InPlace {
+            place: Mutex::new(Arc::clone(&self.call).place()),
+            shared: self.clone(),
+        }
+    }
+
+    /// Handles one event, until the deadline of its context; its first poll is timed.
     ///
     /// # Errors
     ///
     /// The handler's status; with a [`Reason`], what the runtime itself has to say: that the bytes
     /// are no such event, that the handler panicked, or that time is up.
-    pub(crate) async fn handle(&self, ctx: Context, payload: Bytes) -> Result<(), Status> {
-        let span = observe::event_span(self.event.full_name, ctx.subject().unwrap_or_default());
-        observe::extract(&span, ctx.trace());
-        let _ended = Ended(ctx.clone());
-        let handling = self.run(ctx, payload).instrument(span.clone());
-        let result = handling.await;
-        let _entered = span.enter();
-        self.counters.record(&result);
-        result
-    }
-
-    async fn run(&self, ctx: Context, payload: Bytes) -> Result<(), Status> {
-        let deadline = ctx.deadline();
-        let name = self.event.full_name;
-        let mut handling = (self.call)(ctx, payload);
-        let caught = poll_fn(move |cx| {
-            catch_unwind(AssertUnwindSafe(|| handling.as_mut().poll(cx)))
-                .unwrap_or_else(|panic| Poll::Ready(Err(panicked(name, panic.as_ref()))))
-        });
-        let Some(deadline) = deadline else {
-            return caught.await;
+    pub(crate) async fn handle(
+        &self,
+        ctx: Context,
+        payload: Bytes,
+        pace: Option<&Pace>,
+    ) -> Result<(), Status> {
+        let running = Running::new(self.event, ctx);
+        let started = Started {
+            handling: self.call.begin(running.ctx.clone(), payload),
+            running,
+            shared: self.clone(),
         };
-        match tokio::time::timeout_at(Instant::into(deadline), caught).await {
-            Ok(result) => result,
-            Err(_) => Err(Status::from_runtime(
-                Code::DeadlineExceeded,
-                Reason::Deadline,
-                format!("the handler of {name} did not end in time"),
-            )),
-        }
+        started.end(pace).await
     }
 }
 
-/// What was made within an event ends with it.
-struct Ended(Context);
+impl InPlace {
+    /// Polls the handler of an event once. What is ready is counted.
+    ///
+    /// # Errors
+    ///
+    /// The event, if its handler has to wait. Within, what [`EventHandler::handle`] says.
+    pub(crate) fn handle(
+        &mut self,
+        ctx: Context,
+        payload: Bytes,
+    ) -> Result<Result<(), Status>, Started> {
+        let running = Running::new(self.shared.event, ctx);
+        let place = self.place.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // Whoever is not ready is polled again where it can wait.
+        let mut cx = TaskContext::from_waker(Waker::noop());
+        let polled = {
+            let _entered = running.span.enter();
+            catch_unwind(AssertUnwindSafe(|| {
+                place.begin(running.ctx.clone(), payload);
+                place.poll(&mut cx)
+            }))
+        };
+        let result = match polled {
+            Ok(Poll::Ready(result)) => result,
+            Ok(Poll::Pending) => {
+                return Err(Started {
+                    handling: place.take(),
+                    running,
+                    shared: self.shared.clone(),
+                });
+            }
+            Err(panic) => {
+                place.clear();
+                Err(panicked(self.shared.event.full_name, panic.as_ref()))
+            }
+        };
+        running.end(&self.shared.counters, &result);
+        Ok(result)
+    }
+}
 
-impl Drop for Ended {
+impl Started {
+    /// Waits for the handler.
+    ///
+    /// # Errors
+    ///
+    /// As [`EventHandler::handle`].
+    pub(crate) async fn finish(self) -> Result<(), Status> {
+        self.end(None).await
+    }
+
+    async fn end(self, mut pace: Option<&Pace>) -> Result<(), Status> {
+        // The handler is dropped first.
+        let Self {
+            shared,
+            running,
+            mut handling,
+        } = self;
+        let name = shared.event.full_name;
+        let deadline = running.ctx.deadline();
+        let caught = poll_fn(|cx| {
+            let _entered = running.span.enter();
+            let since = pace.take().map(|pace| (pace, Instant::now()));
+            let polled = catch_unwind(AssertUnwindSafe(|| handling.as_mut().poll(cx)));
+            if let Some((pace, since)) = since {
+                pace.record(since.elapsed());
+            }
+            polled.unwrap_or_else(|panic| Poll::Ready(Err(panicked(name, panic.as_ref()))))
+        });
+        let result = match deadline {
+            None => caught.await,
+            Some(deadline) => match tokio::time::timeout_at(deadline.into(), caught).await {
+                Ok(result) => result,
+                Err(_) => Err(Status::from_runtime(
+                    Code::DeadlineExceeded,
+                    Reason::Deadline,
+                    format!("the handler of {name} did not end in time"),
+                )),
+            },
+        };
+        drop(handling);
+        running.end(&shared.counters, &result);
+        result
+    }
+}
+
+impl Running {
+    fn new(event: &EventDescriptor, ctx: Context) -> Self {
+        let span = observe::event_span(event.full_name, ctx.subject().unwrap_or_default());
+        observe::extract(&span, ctx.trace());
+        Self { ctx, span }
+    }
+
+    fn end(self, counters: &EventCounters, result: &Result<(), Status>) {
+        let _entered = self.span.enter();
+        counters.record(result);
+    }
+}
+
+impl Drop for Running {
     fn drop(&mut self) {
-        self.0.end();
+        self.ctx.end();
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
 use async_nats::Message;
@@ -12,8 +13,17 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::bus::Subscription;
+use crate::context::Context;
 use crate::events;
-use crate::subscriber::EventHandler;
+use crate::pace::Pace;
+use crate::status::Status;
+use crate::subscriber::{EventHandler, InPlace, Started};
+
+/// So many events are taken before the rest of the loop has its turn.
+const AT_A_TIME: usize = 64;
+/// So many polls are timed together.
+const TIMED_TOGETHER: u32 = 8;
 
 /// How the events of one subscription are handled.
 #[derive(Clone, Copy, Debug)]
@@ -33,16 +43,47 @@ pub(crate) enum Order {
 }
 
 /// Takes events off a subscription and never waits: what finds no room is dropped.
+///
+/// While handlers are known to be short and none is behind, they run in place, one after the other;
+/// who has to wait goes on with a worker.
 pub(crate) struct EventTarget {
     shared: Arc<Shared>,
     order: Order,
     /// One, or one per worker if each has keys of its own.
-    queues: Vec<UnboundedSender<Message>>,
+    queues: Vec<Queue>,
+    in_place: InPlace,
+    watch: Watch,
+}
+
+/// A way to workers.
+struct Queue {
+    sender: UnboundedSender<Task>,
+    line: Arc<Line>,
+    workers: usize,
+}
+
+/// How many events workers have or are to have.
+#[derive(Default)]
+struct Line(AtomicUsize);
+
+/// What a worker does next.
+enum Task {
+    Handle(Message),
+    /// Its handler has begun in place and has to wait.
+    Finish(Started),
+}
+
+/// Times what runs in place, several at a time: a look at the clock costs as much as a short handler.
+#[derive(Default)]
+struct Watch {
+    since: Option<Instant>,
+    polls: u32,
 }
 
 struct Shared {
     handler: EventHandler,
     settings: Settings,
+    pace: Pace,
     waiting: AtomicUsize,
     /// How much of each subject is the bus's.
     prefix: usize,
@@ -60,9 +101,11 @@ impl EventTarget {
         tasks: &TaskTracker,
         end: CancellationToken,
     ) -> Self {
+        let in_place = handler.in_place();
         let shared = Arc::new(Shared {
             handler,
             settings,
+            pace: Pace::new(),
             waiting: AtomicUsize::new(0),
             prefix,
             end,
@@ -72,30 +115,54 @@ impl EventTarget {
             Order::Arrival => 1,
             Order::Key(_) => workers,
         };
+        let workers = workers / queues;
         let queues = (0..queues).map(|_| {
             let (sender, receiver) = mpsc::unbounded_channel();
             let receiver = Arc::new(Mutex::new(receiver));
-            for _ in 0..workers / queues {
-                tasks.spawn(work(Arc::clone(&shared), Arc::clone(&receiver)));
+            let line = Arc::new(Line::default());
+            for _ in 0..workers {
+                let (shared, line) = (Arc::clone(&shared), Arc::clone(&line));
+                tasks.spawn(work(shared, line, Arc::clone(&receiver)));
             }
-            sender
+            Queue {
+                sender,
+                line,
+                workers,
+            }
         });
         Self {
             queues: queues.collect(),
             shared,
             order,
+            in_place,
+            watch: Watch::default(),
         }
     }
 
-    /// Hands an event to the workers, or drops it.
-    pub(crate) fn take(&self, message: Message) {
-        let counters = &self.shared.handler.counters;
-        counters.received();
-        let waiting = &self.shared.waiting;
-        if waiting.fetch_add(1, Ordering::Relaxed) >= self.shared.settings.max_waiting {
-            waiting.fetch_sub(1, Ordering::Relaxed);
-            return counters.dropped("too many wait for the handler");
+    /// Takes what is there of a subscription; `false` at its end. Ready now and then, so that its
+    /// caller can look after the rest.
+    pub(crate) fn poll_take(
+        &mut self,
+        subscription: &mut Subscription,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<bool> {
+        for _ in 0..AT_A_TIME {
+            match subscription.poll_next(cx) {
+                Poll::Ready(Some(message)) => self.take(message),
+                Poll::Ready(None) => return Poll::Ready(false),
+                Poll::Pending => {
+                    self.watch.stop(&self.shared.pace);
+                    return Poll::Pending;
+                }
+            }
         }
+        self.watch.stop(&self.shared.pace);
+        Poll::Ready(true)
+    }
+
+    /// Handles an event, hands it to the workers, or drops it.
+    fn take(&mut self, message: Message) {
+        self.shared.handler.counters.received();
         let index = match &self.order {
             Order::Arrival => 0,
             Order::Key(key) => {
@@ -103,39 +170,131 @@ impl EventTarget {
                 usize::try_from(key(&message.payload) % queues).unwrap_or_default()
             }
         };
-        if self.queues[index].send(message).is_err() {
+        let queue = &self.queues[index];
+        if self.shared.pace.is_short() && queue.line.is_below(queue.workers) {
+            return self.take_in_place(message, index);
+        }
+        self.watch.stop(&self.shared.pace);
+        let waiting = &self.shared.waiting;
+        if waiting.fetch_add(1, Ordering::Relaxed) >= self.shared.settings.max_waiting {
             waiting.fetch_sub(1, Ordering::Relaxed);
-            counters.dropped("the server has stopped");
+            let counters = &self.shared.handler.counters;
+            return counters.dropped("too many wait for the handler");
+        }
+        if !queue.send(Task::Handle(message)) {
+            waiting.fetch_sub(1, Ordering::Relaxed);
+            self.shared.dropped_at_the_end();
+        }
+    }
+
+    fn take_in_place(&mut self, message: Message, index: usize) {
+        if self.shared.end.is_cancelled() {
+            return self.shared.dropped_at_the_end();
+        }
+        let (ctx, payload) = match self.shared.read(message) {
+            Ok(read) => read,
+            Err(status) => return self.shared.handler.counters.record(&Err(status)),
+        };
+        self.watch.start();
+        let handled = self.in_place.handle(ctx, payload);
+        self.watch.count(&self.shared.pace);
+        if let Err(started) = handled
+            && !self.queues[index].send(Task::Finish(started))
+        {
+            self.shared.dropped_at_the_end();
         }
     }
 }
 
-async fn work(shared: Arc<Shared>, queue: Arc<Mutex<UnboundedReceiver<Message>>>) {
+impl Queue {
+    fn send(&self, task: Task) -> bool {
+        self.line.0.fetch_add(1, Ordering::Relaxed);
+        self.sender.send(task).is_ok()
+    }
+}
+
+impl Line {
+    /// Says whether a worker is free, and so nobody stands in line: what was handed on earlier has
+    /// been handled, where order counts.
+    fn is_below(&self, workers: usize) -> bool {
+        self.0.load(Ordering::Acquire) < workers
+    }
+
+    fn leave(&self) {
+        self.0.fetch_sub(1, Ordering::Release);
+    }
+}
+
+impl Watch {
+    fn start(&mut self) {
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    fn count(&mut self, pace: &Pace) {
+        self.polls += 1;
+        if self.polls >= TIMED_TOGETHER {
+            self.stop(pace);
+        }
+    }
+
+    fn stop(&mut self, pace: &Pace) {
+        if let Some(since) = self.since.take() {
+            pace.record(since.elapsed() / self.polls.max(1));
+            self.polls = 0;
+        }
+    }
+}
+
+async fn work(shared: Arc<Shared>, line: Arc<Line>, queue: Arc<Mutex<UnboundedReceiver<Task>>>) {
     let ended = shared.end.clone().cancelled_owned();
     tokio::pin!(ended);
     let next = || async { queue.lock().await.recv().await };
-    while let Some(message) = next().await {
-        shared.waiting.fetch_sub(1, Ordering::Relaxed);
+    while let Some(task) = next().await {
+        if matches!(task, Task::Handle(_)) {
+            shared.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
         if shared.end.is_cancelled() {
-            shared.handler.counters.dropped("the server has stopped");
+            shared.dropped_at_the_end();
             continue;
         }
         tokio::select! {
             biased;
-            () = shared.handle(message) => {}
-            () = &mut ended => shared.handler.counters.dropped("the server has stopped"),
+            () = shared.run(task) => {}
+            () = &mut ended => shared.dropped_at_the_end(),
         }
+        line.leave();
     }
 }
 
 impl Shared {
-    async fn handle(&self, message: Message) {
-        let timeout = self.settings.timeout;
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        match events::context(Some(self.handler.event), &message, self.prefix, deadline) {
+    async fn run(&self, task: Task) {
+        let message = match task {
+            Task::Handle(message) => message,
+            Task::Finish(started) => return drop(started.finish().await),
+        };
+        match self.read(message) {
             // It is counted and logged; nobody else is to be told.
-            Ok(ctx) => drop(self.handler.handle(ctx, message.payload).await),
+            Ok((ctx, payload)) => drop(self.handler.handle(ctx, payload, Some(&self.pace)).await),
             Err(status) => self.handler.counters.record(&Err(status)),
         }
+    }
+
+    fn read(&self, message: Message) -> Result<(Context, Bytes), Status> {
+        let timeout = self.settings.timeout;
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let Message {
+            subject,
+            headers,
+            payload,
+            ..
+        } = message;
+        let (event, headers) = (Some(self.handler.event), headers.as_ref());
+        let ctx = events::context(event, subject, headers, self.prefix, deadline)?;
+        Ok((ctx, payload))
+    }
+
+    fn dropped_at_the_end(&self) {
+        let counters = &self.handler.counters;
+        counters.dropped("the server has stopped");
     }
 }

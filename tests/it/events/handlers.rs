@@ -140,7 +140,11 @@ async fn one_worker_keeps_the_order(world: World) {
     let (probe, mut seen) = probe();
     let _server = serve(&world.bus, probe.clone(), Subscription::broadcast()).await;
     publish(&world.bus, "x", 0..2000).await;
-    for number in 0..2000 {
+    publish(&world.bus, "panic", 0..1).await;
+    publish(&world.bus, "wait", 2000..2001).await;
+    publish(&world.bus, "x", 2001..3000).await;
+    probe.gate.add_permits(1);
+    for number in 0..3000 {
         assert_eq!(next(&mut seen).await, number);
     }
     assert_eq!(probe.most.load(Ordering::SeqCst), 1);

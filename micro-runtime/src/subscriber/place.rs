@@ -1,0 +1,111 @@
+//! `Place`: where the handler of one kind of event runs, one event after the other, without an
+//! allocation for each.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+
+use bytes::Bytes;
+
+use crate::context::Context;
+use crate::status::Status;
+
+/// A subscriber's handler at work, by itself.
+pub(super) type Handling = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
+
+/// A subscriber without its types.
+pub(super) trait Call: Send + Sync {
+    /// Makes an event's handler; nothing of it runs yet.
+    fn begin(&self, ctx: Context, payload: Bytes) -> Handling;
+
+    fn place(self: Arc<Self>) -> Box<dyn Place>;
+}
+
+/// Room for one event's handler at a time.
+pub(super) trait Place: Send {
+    /// Puts an event's handler into the room; nothing of it runs yet.
+    fn begin(&mut self, ctx: Context, payload: Bytes);
+
+    /// Polls the handler. The room is free again once it is ready.
+    fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Status>>;
+
+    /// Drops the handler, even if its destructors panic.
+    fn clear(&mut self);
+
+    /// Lets a handler that has begun go on elsewhere.
+    fn take(&mut self) -> Handling;
+}
+
+struct Room<C, F> {
+    call: Arc<C>,
+    handling: Pin<Box<Option<F>>>,
+}
+
+/// What has left its room.
+struct Elsewhere<F>(Pin<Box<Option<F>>>);
+
+impl<C, F> Call for C
+where
+    C: Fn(Context, Bytes) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<(), Status>> + Send + 'static,
+{
+    fn begin(&self, ctx: Context, payload: Bytes) -> Handling {
+        Box::pin(self(ctx, payload))
+    }
+
+    fn place(self: Arc<Self>) -> Box<dyn Place> {
+        Box::new(Room {
+            call: self,
+            handling: Box::pin(None),
+        })
+    }
+}
+
+impl<C, F> Place for Room<C, F>
+where
+    C: Fn(Context, Bytes) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<(), Status>> + Send + 'static,
+{
+    fn begin(&mut self, ctx: Context, payload: Bytes) {
+        self.handling.set(Some((self.call)(ctx, payload)));
+    }
+
+    fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Status>> {
+        let polled = poll(&mut self.handling, cx);
+        if polled.is_ready() {
+            self.handling.set(None);
+        }
+        polled
+    }
+
+    fn clear(&mut self) {
+        let mut handling = std::mem::replace(&mut self.handling, Box::pin(None));
+        // Whatever it says, the handler's end has been told already.
+        let _ = catch_unwind(AssertUnwindSafe(|| handling.set(None)));
+    }
+
+    fn take(&mut self) -> Handling {
+        let handling = std::mem::replace(&mut self.handling, Box::pin(None));
+        Box::pin(Elsewhere(handling))
+    }
+}
+
+impl<F: Future<Output = Result<(), Status>>> Future for Elsewhere<F> {
+    type Output = Result<(), Status>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        poll(&mut self.0, cx)
+    }
+}
+
+fn poll<F: Future>(
+    handling: &mut Pin<Box<Option<F>>>,
+    cx: &mut TaskContext<'_>,
+) -> Poll<F::Output> {
+    match handling.as_mut().as_pin_mut() {
+        Some(handling) => handling.poll(cx),
+        None => Poll::Pending,
+    }
+}
