@@ -6,18 +6,22 @@ mod source;
 
 use source::{Crates, Source, has_word, layer_of, resolve, root};
 
-/// The layers of the three crates, from the bottom up: a module uses only modules in rows above
+/// The layers of the crates, from the bottom up: a module uses only modules in rows above
 /// its own. A folder is one module, unless a part is listed by itself, as in `"bus::nats"`.
 #[rustfmt::skip] // One line is one layer.
 const CRATES: Crates = &[
     ("micro-build", &[
         &["comments", "error", "naming", "patterns", "proto_dir", "similar"],
-        &["descriptors", "editions", "model", "settings"],
+        &["descriptors", "model", "settings"],
         &["descriptor_set", "elements", "explain", "messages", "options", "output"],
         &["check", "compiler", "emit", "lower", "protoc"],
         &["polish"],
         &["generator"],
         &["config"],
+    ]),
+    ("micro-editions", &[
+        &["elements", "error"],
+        &["restate"],
     ]),
     ("micro-macros", &[
         &["errors", "nearest", "table"],

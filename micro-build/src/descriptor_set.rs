@@ -4,11 +4,11 @@
 use std::collections::HashMap;
 
 use bytes::{Buf, Bytes};
+use micro_editions::without_edition;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use prost_reflect::{DescriptorError, DescriptorPool};
 
 use crate::descriptors::{FileSet, SourceFile};
-use crate::editions::without_edition;
 use crate::error::{Error, ErrorKind, Location, Problem};
 use crate::naming;
 
@@ -24,7 +24,7 @@ pub(crate) fn read(set: Bytes, is_named: impl Fn(&str) -> bool) -> Result<FileSe
     })?;
     let mut lowered = Vec::new();
     for file in &raw {
-        let file = without_edition(file.clone())?;
+        let file = without_edition(file.clone()).map_err(not_restated)?;
         prost::encoding::bytes::encode(1, &file, &mut lowered);
     }
     let mut pool = DescriptorPool::new();
@@ -98,6 +98,31 @@ fn take(buf: &mut Bytes) -> Result<Bytes, prost::DecodeError> {
     };
     *buf = rest.split_off(length);
     Ok(rest)
+}
+
+fn not_restated(error: micro_editions::Error) -> Error {
+    use micro_editions::Error as Edition;
+    match error {
+        Edition::NotADescriptor(source) => {
+            let message = format!("this is not a `FileDescriptorSet`: {source}");
+            Error::new(ErrorKind::Compile, message).with_source(source)
+        }
+        Edition::Undecodable { ref source, .. } => {
+            Error::new(ErrorKind::Compile, error.to_string()).with_source(source.clone())
+        }
+        Edition::Inexpressible { file, fields } => {
+            let at = Location { file, line: None };
+            let problem = |field| {
+                let message = format!(
+                    "field `{field}` is `LEGACY_REQUIRED` or `DELIMITED` in a file with `IMPLICIT` \
+                     fields, which prost cannot express; move it to another file"
+                );
+                Problem::at(&at, message)
+            };
+            Error::of(ErrorKind::Check, fields.iter().map(problem).collect())
+        }
+        Edition::NoDescriptorProto => Error::new(ErrorKind::Internal, error.to_string()),
+    }
 }
 
 fn refused(error: DescriptorError) -> Error {

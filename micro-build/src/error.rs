@@ -85,17 +85,22 @@ impl Error {
     }
 
     /// Fails with all `problems`, or does nothing if there is none.
-    pub(crate) fn all(kind: ErrorKind, mut problems: Vec<Problem>) -> Result<(), Self> {
+    pub(crate) fn all(kind: ErrorKind, problems: Vec<Problem>) -> Result<(), Self> {
         if problems.is_empty() {
             return Ok(());
         }
+        Err(Self::of(kind, problems))
+    }
+
+    /// The error with all `problems`, of which there is one at least.
+    pub(crate) fn of(kind: ErrorKind, mut problems: Vec<Problem>) -> Self {
         problems.sort_by(|a, b| a.at.cmp(&b.at));
         problems.dedup();
-        Err(Self {
+        Self {
             kind,
             problems,
             source: None,
-        })
+        }
     }
 }
 

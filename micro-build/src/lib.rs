@@ -32,7 +32,6 @@ mod compiler;
 mod config;
 mod descriptor_set;
 mod descriptors;
-mod editions;
 mod elements;
 mod emit;
 mod error;

@@ -31,7 +31,7 @@ impl Source {
         format!("{}:{line}: {what}", self.path)
     }
 
-    /// The layers of its crate and its own path in it, if it is code of one of the three crates.
+    /// The layers of its crate and its own path in it, if it is code of one of the crates.
     pub(crate) fn module(&self) -> Option<(Layers, String)> {
         let (name, path) = self.path.split_once("/src/")?;
         let module = path.strip_suffix(".rs")?.replace('/', "::");

@@ -1,7 +1,6 @@
 //! Messages as canonical proto3 JSON, by their descriptors: JSON to protobuf and back. Pure.
 
 mod details;
-mod editions;
 mod failure;
 mod schema;
 mod text;

@@ -1,10 +1,10 @@
 //! The descriptors of one service with all that they import, out of its `FileDescriptorSet`.
 
 use bytes::Bytes;
+use micro_editions::without_edition;
 use prost::Message;
 use prost_reflect::{DescriptorPool, MethodDescriptor, ServiceDescriptor};
 
-use crate::json::editions::without_edition;
 use crate::json::text::guarded;
 
 /// A service with its messages.
@@ -40,7 +40,7 @@ impl Schema {
         let mut files = Files::decode(set)
             .map_err(|error| format!("its descriptors are no `FileDescriptorSet`: {error}"))?;
         for file in &mut files.file {
-            *file = without_edition(std::mem::take(file))?;
+            *file = without_edition(std::mem::take(file)).map_err(not_restated)?;
         }
         check(&files.file)?;
         let set = files.encode_to_vec();
@@ -64,6 +64,15 @@ impl Schema {
 
     pub(crate) fn method(&self, name: &str) -> Option<MethodDescriptor> {
         self.service.methods().find(|method| method.name() == name)
+    }
+}
+
+fn not_restated(error: micro_editions::Error) -> String {
+    match error {
+        micro_editions::Error::NotADescriptor(error) => {
+            format!("its descriptors are no `FileDescriptorSet`: {error}")
+        }
+        error => error.to_string(),
     }
 }
 

@@ -1,13 +1,15 @@
-//! Restates a file with `edition` in the syntax that prost-reflect knows, as micro-build does for prost.
+//! Restates a file with `edition` in the syntax that prost and prost-reflect know.
 //!
 //! A file whose fields all have presence, which is the default of the editions, means in proto2 the
-//! same on the wire and in JSON; any other means it in proto3, with `optional` where there is presence.
-
-use std::borrow::Cow;
+//! same on the wire, in JSON and in Rust; any other means it in proto3, with `optional` where there is
+//! presence.
 
 use bytes::Bytes;
 use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage, ReflectMessage, Value};
+use prost_reflect::{DescriptorPool, DynamicMessage, Value};
+
+use crate::elements::{number, parts, parts_mut, set_option, text};
+use crate::error::Error;
 
 const EDITIONS: &str = "editions";
 
@@ -24,24 +26,32 @@ const TYPE_MESSAGE: i32 = 11;
 const TYPE_STRING: i32 = 9;
 const TYPE_BYTES: i32 = 12;
 
-/// `file` as it is, unless it has an edition; an error says in words what no older syntax can.
-pub(crate) fn without_edition(file: Bytes) -> Result<Bytes, String> {
-    let syntax = Syntax::decode(file.as_ref())
-        .map_err(|error| format!("its descriptors are no `FileDescriptorSet`: {error}"))?;
-    if syntax.syntax != EDITIONS {
+/// Restates a serialized `FileDescriptorProto` in proto2 or proto3; one without an edition stays
+/// as it is.
+///
+/// # Errors
+///
+/// Fails if `file` is no `FileDescriptorProto`, or mixes what no older syntax can say together.
+pub fn without_edition(file: Bytes) -> Result<Bytes, Error> {
+    let head = Head::decode(file.as_ref()).map_err(Error::NotADescriptor)?;
+    if head.syntax != EDITIONS {
         return Ok(file);
     }
-    let name = syntax.name;
     let kind = DescriptorPool::global()
         .get_message_by_name("google.protobuf.FileDescriptorProto")
-        .ok_or("descriptor.proto is missing")?;
-    let mut file =
-        DynamicMessage::decode(kind, file).map_err(|error| format!("`{name}`: {error}"))?;
+        .ok_or(Error::NoDescriptorProto)?;
+    let mut file = match DynamicMessage::decode(kind, file) {
+        Ok(file) => file,
+        Err(source) => {
+            let file = head.name;
+            return Err(Error::Undecodable { file, source });
+        }
+    };
     let inherited = Features::default().overridden_by(&file);
     let implicit = parts(&file, "message_type").any(|part| has_implicit_fields(part, &inherited));
     let mut restated = Restated {
         is_proto3: implicit,
-        problem: None,
+        inexpressible: Vec::new(),
     };
     for message in parts_mut(&mut file, "message_type") {
         restated.message(message, &inherited);
@@ -49,11 +59,11 @@ pub(crate) fn without_edition(file: Bytes) -> Result<Bytes, String> {
     for extension in parts_mut(&mut file, "extension") {
         restated.field(extension, &inherited, &[]);
     }
-    if let Some(field) = restated.problem {
-        return Err(format!(
-            "field `{field}` of `{name}` is `LEGACY_REQUIRED` or `DELIMITED` in a file with \
-             `IMPLICIT` fields, which neither proto2 nor proto3 can say"
-        ));
+    if !restated.inexpressible.is_empty() {
+        return Err(Error::Inexpressible {
+            file: head.name,
+            fields: restated.inexpressible,
+        });
     }
     let target = if implicit { "proto3" } else { "proto2" };
     file.set_field_by_name("syntax", Value::String(target.to_owned()));
@@ -62,7 +72,7 @@ pub(crate) fn without_edition(file: Bytes) -> Result<Bytes, String> {
 
 /// What tells whether a file has an edition.
 #[derive(Clone, PartialEq, Message)]
-struct Syntax {
+struct Head {
     #[prost(string, tag = "1")]
     name: String,
     #[prost(string, tag = "12")]
@@ -113,8 +123,8 @@ impl Features {
 /// The work on one file.
 struct Restated {
     is_proto3: bool,
-    /// The first field that the syntax cannot express.
-    problem: Option<String>,
+    /// The names of the fields that the syntax cannot express.
+    inexpressible: Vec<String>,
 }
 
 impl Restated {
@@ -149,7 +159,7 @@ impl Restated {
             field.set_field_by_name("type", Value::EnumNumber(TYPE_GROUP));
         }
         if self.is_proto3 && (is_required || is_group) {
-            self.problem.get_or_insert_with(|| text(field, "name"));
+            self.inexpressible.push(text(field, "name"));
         }
         if label == LABEL_REPEATED && is_packable(kind) {
             let packed = features.repeated_field_encoding != EXPANDED;
@@ -189,45 +199,6 @@ fn is_packable(kind: i32) -> bool {
     is_scalar(kind) && kind != TYPE_STRING && kind != TYPE_BYTES
 }
 
-fn set_option(element: &mut DynamicMessage, name: &str, value: Value) {
-    let options = element
-        .get_field_by_name_mut("options")
-        .and_then(Value::as_message_mut);
-    if let Some(options) = options {
-        options.set_field_by_name(name, value);
-    }
-}
-
-fn parts<'a>(of: &'a DynamicMessage, list: &str) -> impl Iterator<Item = &'a DynamicMessage> {
-    let field = of.descriptor().get_field_by_name(list);
-    let list = field
-        .filter(|field| of.has_field(field))
-        .map(|field| of.get_field(&field));
-    let list = match list {
-        Some(Cow::Borrowed(Value::List(list))) => list.as_slice(),
-        _ => &[],
-    };
-    list.iter().filter_map(Value::as_message)
-}
-
-fn parts_mut<'a>(
-    of: &'a mut DynamicMessage,
-    list: &str,
-) -> impl Iterator<Item = &'a mut DynamicMessage> {
-    let list = of.get_field_by_name_mut(list).and_then(Value::as_list_mut);
-    list.into_iter().flatten().filter_map(Value::as_message_mut)
-}
-
-fn number(of: &DynamicMessage, field: &str) -> i32 {
-    let value = of.get_field_by_name(field);
-    value
-        .and_then(|value| value.as_enum_number())
-        .unwrap_or_default()
-}
-
-fn text(of: &DynamicMessage, field: &str) -> String {
-    let value = of.get_field_by_name(field);
-    value
-        .and_then(|value| value.as_str().map(str::to_owned))
-        .unwrap_or_default()
-}
+#[cfg(test)]
+#[path = "restate_tests.rs"]
+mod tests;

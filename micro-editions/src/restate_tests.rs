@@ -1,0 +1,208 @@
+//! Files with an edition, and what they become in proto2 and proto3.
+
+use std::error::Error as _;
+
+use prost::Message as _;
+use prost_types::field_descriptor_proto::{Label, Type};
+use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorProto};
+
+use crate::error::Error;
+use crate::restate::without_edition;
+
+/// `edition = 1000`, the number of 2023.
+const EDITION_2023: &[u8] = &[0x70, 0xe8, 0x07];
+/// `option features.field_presence = IMPLICIT;`
+const IMPLICIT: &[u8] = &[0x42, 0x05, 0x92, 0x03, 0x02, 0x08, 0x02];
+/// `option features.field_presence = LEGACY_REQUIRED;`
+const REQUIRED: &[u8] = &[0x42, 0x05, 0x92, 0x03, 0x02, 0x08, 0x03];
+/// `option features.repeated_field_encoding = EXPANDED;`
+const EXPANDED: &[u8] = &[0x42, 0x05, 0x92, 0x03, 0x02, 0x18, 0x02];
+/// `option features.message_encoding = DELIMITED;`
+const DELIMITED: &[u8] = &[0x42, 0x05, 0x92, 0x03, 0x02, 0x28, 0x02];
+
+fn field(name: &str, number: i32, label: Label, kind: Type) -> FieldDescriptorProto {
+    FieldDescriptorProto {
+        name: Some(name.to_owned()),
+        number: Some(number),
+        label: Some(label.into()),
+        r#type: Some(kind.into()),
+        type_name: (kind == Type::Message).then(|| ".e.v1.M".to_owned()),
+        ..FieldDescriptorProto::default()
+    }
+}
+
+/// A file of one message with this syntax, and features added to the file's options.
+fn file(syntax: &str, features: &[&[u8]]) -> Vec<u8> {
+    let message = DescriptorProto {
+        name: Some("M".to_owned()),
+        field: vec![
+            field("count", 1, Label::Optional, Type::Int32),
+            field("counts", 2, Label::Repeated, Type::Int32),
+            field("inner", 3, Label::Optional, Type::Message),
+        ],
+        ..DescriptorProto::default()
+    };
+    let file = FileDescriptorProto {
+        name: Some("e.proto".to_owned()),
+        package: Some("e.v1".to_owned()),
+        message_type: vec![message],
+        syntax: Some(syntax.to_owned()),
+        ..FileDescriptorProto::default()
+    };
+    let mut file = file.encode_to_vec();
+    file.extend(features.concat());
+    file
+}
+
+/// The syntax, and each field: `optional` where proto3 says so, label, type, and how it is packed.
+fn check(features: &[&[u8]], syntax: &str, fields: [&str; 3]) {
+    let mut options = features.to_vec();
+    options.push(EDITION_2023);
+    let restated = without_edition(file("editions", &options).into()).unwrap();
+    let restated = FileDescriptorProto::decode(restated).unwrap();
+    assert_eq!(restated.syntax(), syntax, "{features:x?}");
+    let said = restated.message_type[0].field.iter().map(|field| {
+        let optional = if field.proto3_optional() {
+            "proto3 "
+        } else {
+            ""
+        };
+        let packed = field.options.as_ref().and_then(|options| options.packed);
+        let packed = packed.map_or("", |is| if is { " packed" } else { " expanded" });
+        format!("{optional}{:?} {:?}{packed}", field.label(), field.r#type())
+    });
+    assert_eq!(said.collect::<Vec<_>>(), fields, "{features:x?}");
+}
+
+#[test]
+fn fields_with_presence_are_proto2() {
+    let fields = [
+        "Optional Int32",
+        "Repeated Int32 packed",
+        "Optional Message",
+    ];
+    check(&[], "proto2", fields);
+}
+
+#[test]
+fn fields_without_presence_are_proto3() {
+    let fields = [
+        "Optional Int32",
+        "Repeated Int32 packed",
+        "Optional Message",
+    ];
+    check(&[IMPLICIT], "proto3", fields);
+}
+
+#[test]
+fn a_list_that_is_expanded_stays_so() {
+    let fields = [
+        "Optional Int32",
+        "Repeated Int32 expanded",
+        "Optional Message",
+    ];
+    check(&[EXPANDED], "proto2", fields);
+}
+
+#[test]
+fn required_fields_are_those_of_proto2() {
+    let fields = [
+        "Required Int32",
+        "Repeated Int32 packed",
+        "Required Message",
+    ];
+    check(&[REQUIRED], "proto2", fields);
+}
+
+#[test]
+fn a_delimited_message_is_a_group() {
+    let fields = ["Optional Int32", "Repeated Int32 packed", "Optional Group"];
+    check(&[DELIMITED], "proto2", fields);
+}
+
+#[test]
+fn one_field_without_presence_leaves_the_others_theirs() {
+    let mut mixed = FileDescriptorProto::decode(file("editions", &[]).as_slice()).unwrap();
+    let first = &mut mixed.message_type[0].field[0];
+    first.name = Some("absent".to_owned());
+    let first = first.encode_to_vec();
+    mixed.message_type[0].field[0] = field("present", 1, Label::Optional, Type::Int32);
+    // `absent` goes behind the others, since prost would leave its features out.
+    let mut message = mixed.message_type[0].encode_to_vec();
+    let implicit = [&first[..], &IMPLICIT_FIELD].concat();
+    message.extend(delimited(2, &implicit));
+    mixed.message_type.clear();
+    let mut mixed = mixed.encode_to_vec();
+    mixed.extend(delimited(4, &message));
+    let restated = FileDescriptorProto::decode(without_edition(mixed.into()).unwrap()).unwrap();
+    let has_optional = |name: &str| {
+        let mut fields = restated.message_type[0].field.iter();
+        fields
+            .find(|field| field.name() == name)
+            .unwrap()
+            .proto3_optional()
+    };
+    assert_eq!(restated.syntax(), "proto3");
+    assert!(has_optional("present") && !has_optional("absent"));
+}
+
+/// `[features.field_presence = IMPLICIT]` on a field.
+const IMPLICIT_FIELD: [u8; 7] = [0x42, 0x05, 0xaa, 0x01, 0x02, 0x08, 0x02];
+
+/// A field of a message, with its tag and length.
+fn delimited(tag: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut field = vec![tag << 3 | 2];
+    prost::encoding::encode_varint(bytes.len() as u64, &mut field);
+    field.extend(bytes);
+    field
+}
+
+#[test]
+fn a_file_without_an_edition_stays_as_it_is() {
+    for syntax in ["", "proto2", "proto3", "proto9"] {
+        let file = file(syntax, &[IMPLICIT]);
+        assert_eq!(without_edition(file.clone().into()).unwrap(), file);
+    }
+}
+
+#[test]
+fn what_no_older_syntax_can_say_is_named_field_by_field() {
+    let both = [IMPLICIT, DELIMITED, EDITION_2023];
+    let mut file = file("editions", &both);
+    let another = DescriptorProto {
+        name: Some("N".to_owned()),
+        field: vec![field("outer", 1, Label::Optional, Type::Message)],
+        ..DescriptorProto::default()
+    };
+    file.extend(delimited(4, &another.encode_to_vec()));
+    let error = without_edition(file.into()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "field `inner` of `e.proto` is `LEGACY_REQUIRED` or `DELIMITED` in a file with `IMPLICIT` \
+         fields, which neither proto2 nor proto3 can say"
+    );
+    assert!(error.source().is_none());
+    let Error::Inexpressible { file, fields } = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(
+        (file.as_str(), fields.concat()),
+        ("e.proto", "innerouter".to_owned())
+    );
+}
+
+#[test]
+fn bytes_that_are_no_descriptor_are_refused() {
+    let error = without_edition(vec![0x0a, 0x7f].into()).unwrap_err();
+    assert!(matches!(error, Error::NotADescriptor(_)), "{error:?}");
+    assert!(error.source().is_some());
+}
+
+#[test]
+fn a_file_that_is_cut_within_is_refused_by_its_name() {
+    // A message whose name is cut off.
+    let cut = delimited(4, &[0x0a, 0x7f]);
+    let error = without_edition(file("editions", &[&cut]).into()).unwrap_err();
+    assert!(error.to_string().starts_with("`e.proto`: "), "{error}");
+    assert!(matches!(error, Error::Undecodable { .. }), "{error:?}");
+}
