@@ -5,11 +5,17 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use micro_runtime::{Bus, Code, Reason};
+use micro_runtime::{Bus, Code, Reason, Status};
 use micro_testkit::within;
 use micro_tests::behavior::{BehaviorClient, Blob, Nap};
 
-use crate::carriers::World;
+use crate::behavior::until;
+use crate::carriers::{Stage, World};
+
+/// So many calls are in flight when their server dies.
+const CALLS: usize = 64;
+/// For those, whose handlers run on, and as many beside them, and some echoes.
+const PERMITS: usize = 3 * CALLS;
 
 fn rest(client: &BehaviorClient, milliseconds: u32) -> micro_runtime::UnaryCall<Nap, Blob> {
     client.rest(Nap { milliseconds })
@@ -32,14 +38,14 @@ pub(crate) async fn recovered(client: &BehaviorClient) {
 async fn a_nats_server_that_dies_costs_the_calls_in_flight_and_no_more() {
     within(Duration::from_secs(60), async {
         let mut world = World::nats().await;
-        let stage = world.serve().await;
+        let stage = world
+            .serve_with(|server| server.max_in_flight(PERMITS))
+            .await;
         let callers = world.another_bus().await;
         let client: BehaviorClient = callers.client();
         recovered(&client).await;
-        let tasks_before = tokio::runtime::Handle::current()
-            .metrics()
-            .num_alive_tasks();
-        let calls = (0..64).map(|_| {
+        let tasks_before = alive_tasks();
+        let calls = (0..CALLS).map(|_| {
             let call = rest(&client, 3_000).timeout(Duration::from_secs(5));
             tokio::spawn(async {
                 let started = Instant::now();
@@ -47,48 +53,59 @@ async fn a_nats_server_that_dies_costs_the_calls_in_flight_and_no_more() {
             })
         });
         let calls = calls.collect::<Vec<_>>();
-        while stage.handler.started() < 64 {
-            tokio::task::yield_now().await;
-        }
+        until(|| stage.handler.running() == CALLS).await;
         let nats = world.nats.as_mut().unwrap();
         nats.kill().unwrap();
         for call in calls {
             let (result, elapsed) = call.await.unwrap();
-            let status = result.unwrap_err();
-            assert_eq!(status.code(), Code::Unavailable);
-            assert_eq!(status.reason(), Some(Reason::Disconnected));
-            assert!(
-                elapsed < Duration::from_secs(3),
-                "{elapsed:?}: it did not fail at once"
-            );
+            failed_at_once(&result.unwrap_err(), elapsed);
         }
         nats.restart().await.unwrap();
         recovered(&client).await;
-        let after = join_all((0..64).map(|_| async { rest(&client, 0).await })).await;
+        let after = join_all((0..CALLS).map(|_| async { rest(&client, 0).await })).await;
         assert!(after.iter().all(Result::is_ok), "{after:?}");
-        let alive = || {
-            tokio::runtime::Handle::current()
-                .metrics()
-                .num_alive_tasks()
-        };
-        // The 64 handlers that nobody waits for any more end too. A connection that came back may
-        // have a task or two more than before.
-        while alive() > tasks_before + 8 {
-            tokio::time::sleep(Duration::from_millis(1)).await; // sleep: between two looks
-        }
-        // And a server that lived through it still stops without losing a call.
-        let last = tokio::spawn({
-            let call = rest(&client, 200);
-            async { call.await }
-        });
-        let started = stage.handler.started();
-        while stage.handler.started() == started {
-            tokio::task::yield_now().await;
-        }
-        stage.server.shutdown().await.unwrap();
-        last.await.unwrap().unwrap();
+        // The handlers that nobody waits for any more end by themselves, and leave no task behind; a
+        // connection that came back has the two tasks that it had.
+        until(|| stage.handler.running() == 0).await;
+        assert_eq!(stage.handler.dropped(), 0);
+        until(|| alive_tasks() <= tasks_before).await;
+        every_permit_serves_until_the_end(stage, &client).await;
     })
     .await;
+}
+
+fn alive_tasks() -> usize {
+    let runtime = tokio::runtime::Handle::current();
+    runtime.metrics().num_alive_tasks()
+}
+
+fn failed_at_once(status: &Status, elapsed: Duration) {
+    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(status.reason(), Some(Reason::Disconnected));
+    let limit = Duration::from_secs(3);
+    assert!(elapsed < limit, "{elapsed:?}: it did not fail at once");
+}
+
+/// As many calls run at once as there are permits, and the server stops without losing one.
+async fn every_permit_serves_until_the_end(stage: Stage, client: &BehaviorClient) {
+    let calls = (0..PERMITS).map(|_| {
+        let client = client.clone();
+        tokio::spawn(async move {
+            loop {
+                match rest(&client, 1_000).await {
+                    // A handler that ended gives its permit back a moment later.
+                    Err(status) if status.code() == Code::ResourceExhausted => {}
+                    result => return result,
+                }
+            }
+        })
+    });
+    let calls = calls.collect::<Vec<_>>();
+    until(|| stage.handler.running() == PERMITS).await;
+    stage.server.shutdown().await.unwrap();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
 }
 
 /// Publishes bytes as they are, past every client library.

@@ -21,17 +21,35 @@ pub struct Behaving {
 #[derive(Debug, Default)]
 struct Counts {
     started: AtomicUsize,
+    running: AtomicUsize,
     dropped: AtomicUsize,
     flakes: Mutex<HashMap<String, u32>>,
     abandoned: Mutex<Vec<Status>>,
 }
 
-/// Counts a handler that is dropped before it ends.
-struct Guard<'a>(&'a Counts);
+/// Counts a nap while it goes on, and one that is dropped before it ends.
+struct Guard<'a> {
+    counts: &'a Counts,
+    is_over: bool,
+}
+
+impl<'a> Guard<'a> {
+    fn new(counts: &'a Counts) -> Self {
+        counts.running.fetch_add(1, Ordering::SeqCst);
+        counts.started.fetch_add(1, Ordering::SeqCst);
+        Self {
+            counts,
+            is_over: false,
+        }
+    }
+}
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        self.0.dropped.fetch_add(1, Ordering::SeqCst);
+        if !self.is_over {
+            self.counts.dropped.fetch_add(1, Ordering::SeqCst);
+        }
+        self.counts.running.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -49,6 +67,12 @@ impl Behaving {
     #[must_use]
     pub fn started(&self) -> usize {
         self.counts.started.load(Ordering::SeqCst)
+    }
+
+    /// How many naps have begun and not ended, one way or the other.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.counts.running.load(Ordering::SeqCst)
     }
 
     /// How many naps were ended by somebody else.
@@ -93,11 +117,10 @@ impl Behaving {
     }
 
     async fn nap(&self, nap: Nap) -> Blob {
-        self.counts.started.fetch_add(1, Ordering::SeqCst);
-        let guard = Guard(&self.counts);
+        let mut guard = Guard::new(&self.counts);
         // sleep: the caller asks for it.
         tokio::time::sleep(Duration::from_millis(nap.milliseconds.into())).await;
-        std::mem::forget(guard);
+        guard.is_over = true;
         Blob::default()
     }
 }

@@ -18,10 +18,10 @@ pub(crate) fn nap(milliseconds: u32) -> Nap {
 }
 
 /// Waits for something to become true.
-pub(crate) async fn until(condition: impl Fn() -> bool) {
+pub(crate) async fn until(mut condition: impl FnMut() -> bool) {
     let met = async {
         while !condition() {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(1)).await; // sleep: between two looks
         }
     };
     micro_testkit::within(Duration::from_secs(20), met).await;

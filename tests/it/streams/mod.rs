@@ -21,6 +21,8 @@ use micro_testkit::within;
 use micro_tests::Scripted;
 use micro_tests::streams::{CountRequest, Item, StreamsClient, StreamsServer};
 
+use crate::behavior::until;
+
 /// The service, running, and a client for it.
 pub(crate) struct Scene {
     pub(crate) handler: Scripted,
@@ -96,14 +98,4 @@ pub(crate) fn heavy(number: u64, size: usize) -> Item {
         data: vec![b'x'; size],
         ..Item::default()
     }
-}
-
-/// Waits until a condition holds.
-pub(crate) async fn until(mut holds: impl FnMut() -> bool) {
-    let waiting = async {
-        while !holds() {
-            tokio::time::sleep(Duration::from_millis(1)).await; // sleep: between two looks
-        }
-    };
-    within(Duration::from_secs(20), waiting).await;
 }
