@@ -16,5 +16,6 @@ mod prefix;
 mod python;
 mod resilience;
 mod rolling;
+mod script;
 mod shutdown;
 mod streams;

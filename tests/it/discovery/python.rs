@@ -4,20 +4,12 @@
 use std::time::Duration;
 
 use micro_runtime::discovery::{Change, Departure};
-use micro_runtime::{Bus, Context, Server, ServiceOptions, Status};
-use micro_testkit::{NatsServer, Process, python, within, workspace_root};
+use micro_runtime::{Bus, Server, ServiceOptions};
+use micro_testkit::{NatsServer, within};
 use micro_tests::Behaving;
 use micro_tests::behavior::BehaviorServer;
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn script(name: &str, nats: &NatsServer) -> Process {
-    let mut command = python().unwrap();
-    command.arg(workspace_root().join("tests/python").join(name));
-    command.env("NATS_URL", nats.url());
-    Process::spawn(command).unwrap()
-}
+use crate::script::{PATIENCE, Script, serve_greeter};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nats_micro_reads_our_records() {
@@ -26,9 +18,7 @@ async fn nats_micro_reads_our_records() {
     let options = ServiceOptions::new().instance("a1");
     let server = Server::new(&bus).add_with(BehaviorServer::new(Behaving::default()), options);
     let _server = server.start().await.unwrap();
-    let mut reader = script("discover.py", &nats);
-    let status = reader.wait(PATIENCE).await.unwrap();
-    assert!(status.success(), "{}", reader.output());
+    Script::file("discover.py").run(&nats).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -39,8 +29,7 @@ async fn a_service_of_nats_micro_is_found() {
     let interval = Duration::from_millis(300);
     let watch = discovery.watch().interval(interval);
     let mut watch = watch.start().await.unwrap();
-    let mut service = script("micro_service.py", &nats);
-    service.wait_for_line("ready", PATIENCE).await.unwrap();
+    let mut service = Script::file("micro_service.py").ready(&nats).await;
     let call = bus.nats().unwrap().request("py.echo", "hi".into());
     assert_eq!(&call.await.unwrap().payload[..], b"hi");
 
@@ -68,28 +57,11 @@ async fn a_service_of_nats_micro_is_found() {
     assert_eq!(left, Change::Left(came.instance().clone(), Departure::Died));
 }
 
-struct English;
-
-impl Greeter for English {
-    async fn say_hello(&self, _: Context, request: HelloRequest) -> Result<HelloReply, Status> {
-        Ok(HelloReply {
-            message: format!("Hello, {}!", request.name),
-        })
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_lines_of_the_readme_ping_and_describe() {
     let nats = NatsServer::start().await.unwrap();
-    let bus = Bus::connect(nats.url()).await.unwrap();
-    let server = Server::new(&bus).add(GreeterServer::new(English));
-    let server = server.start().await.unwrap();
-    let mut command = python().unwrap();
-    command.args(["-c", &lines()]).env("NATS_URL", nats.url());
-    let mut process = Process::spawn(command).unwrap();
-    let status = process.wait(PATIENCE).await.unwrap();
-    let output = process.output();
-    assert!(status.success(), "{output}");
+    let server = serve_greeter(&nats).await;
+    let output = Script::in_readme("$SRV.PING").run(&nats).await;
     for said in [
         &*format!("greeter-v1-Greeter {}", server.instances()[0]),
         "SayHello greeter.v1.Greeter.SayHello greeter.v1.HelloRequest",
@@ -97,16 +69,4 @@ async fn the_lines_of_the_readme_ping_and_describe() {
     ] {
         assert!(output.contains(said), "{output}");
     }
-}
-
-/// The block of the README that asks `$SRV`, as a program.
-fn lines() -> String {
-    let readme = std::fs::read_to_string(workspace_root().join("README.md")).unwrap();
-    let mut blocks = readme.split("```python\n").skip(1);
-    let block = blocks.find(|block| block.contains("$SRV.PING")).unwrap();
-    let block = block.split("```").next().unwrap();
-    let body = block.lines().map(|line| format!("    {line}\n"));
-    let connect = "import asyncio, json, nats, os\nasync def main():\n    nc = await nats.connect(os.environ['NATS_URL'])\n";
-    let body = body.collect::<String>();
-    format!("{connect}{body}    await nc.close()\nasyncio.run(main())\n")
 }

@@ -3,18 +3,15 @@
 use std::time::Duration;
 
 use micro_runtime::{Bus, Code, Reason};
-use micro_testkit::{NatsServer, Process, python, workspace_root};
+use micro_testkit::NatsServer;
+
+use crate::script::Script;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_of_nats_py_is_called_with_bytes() {
     let nats = NatsServer::start().await.unwrap();
     let bus = Bus::connect(nats.url()).await.unwrap();
-    let mut command = python().unwrap();
-    command.arg(workspace_root().join("tests/python/foreign_service.py"));
-    command.env("NATS_URL", nats.url());
-    let service = Process::spawn(command).unwrap();
-    let ready = service.wait_for_line("ready", Duration::from_secs(60));
-    ready.await.unwrap();
+    let _service = Script::file("foreign_service.py").ready(&nats).await;
 
     let client = bus.dynamic("calculator-py").await.unwrap();
     assert!(client.methods().is_empty());

@@ -6,9 +6,10 @@ use async_nats::{HeaderMap, Message, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use micro_runtime::{Bus, Code};
-use micro_testkit::{NatsServer, Process, python, within, workspace_root};
+use micro_testkit::{NatsServer, within};
 
 use super::{Scene, count, item};
+use crate::script::Script;
 
 pub(super) const SERVICE: &str = "streams.v1.Streams";
 pub(super) const RESET: u8 = 4;
@@ -318,10 +319,5 @@ async fn slots_of_streams_are_used_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_lines_of_python_read_a_stream() {
     let bench = bench().await;
-    let mut command = python().unwrap();
-    command.arg(workspace_root().join("tests/python/streams.py"));
-    command.env("NATS_URL", bench.nats.url());
-    let mut client = Process::spawn(command).unwrap();
-    let status = client.wait(Duration::from_secs(30)).await.unwrap();
-    assert!(status.success(), "{}", client.output());
+    Script::file("streams.py").run(&bench.nats).await;
 }
