@@ -4,27 +4,18 @@ use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use micro_runtime::{Delivered, Delivery};
-use rusqlite::{CachedStatement, Connection, TransactionBehavior, params};
+use rusqlite::{CachedStatement, Connection, ToSql, TransactionBehavior};
 
 use crate::market::Quote;
 use crate::proto::{Tick, Trade};
 
 /// An event that is a row of a table.
 pub trait Row: Quote {
-    /// Inserts a row. A second copy changes nothing, unless it lies before the first in the stream:
-    /// so a database does not depend on the order in which copies came.
-    const INSERT: &'static str;
+    /// What the table has for it besides what it has for every quote.
+    const COLUMNS: &'static [&'static str];
 
-    /// Writes the row.
-    ///
-    /// # Errors
-    ///
-    /// As SQLite.
-    fn insert(
-        &self,
-        statement: &mut CachedStatement<'_>,
-        delivery: &Delivery,
-    ) -> rusqlite::Result<usize>;
+    /// The values of [`COLUMNS`](Self::COLUMNS), in their order.
+    fn values(&self) -> Vec<&dyn ToSql>;
 }
 
 /// The only connection of a process that writes.
@@ -51,9 +42,9 @@ impl Writer {
         let transaction = self
             .0
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut statement = transaction.prepare_cached(E::INSERT)?;
+        let mut statement = transaction.prepare_cached(&insert_into::<E>())?;
         for event in events {
-            event.insert(&mut statement, &event.delivery)?;
+            insert::<E>(&mut statement, event, &event.delivery)?;
         }
         drop(statement);
         transaction.commit()
@@ -61,54 +52,46 @@ impl Writer {
 }
 
 impl Row for Trade {
-    const INSERT: &'static str = "
-        INSERT INTO trades (venue, symbol, number, time, price, amount, side, sequence, stored)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-        ON CONFLICT DO UPDATE SET sequence = excluded.sequence, stored = excluded.stored
-        WHERE excluded.sequence < sequence";
+    const COLUMNS: &'static [&'static str] = &["time", "price", "amount", "side"];
 
-    fn insert(
-        &self,
-        statement: &mut CachedStatement<'_>,
-        delivery: &Delivery,
-    ) -> rusqlite::Result<usize> {
-        statement.execute(params![
-            self.venue,
-            self.symbol,
-            signed(self.number),
-            self.time,
-            self.price,
-            self.amount,
-            self.side,
-            signed(delivery.sequence()),
-            stored(delivery),
-        ])
+    fn values(&self) -> Vec<&dyn ToSql> {
+        vec![&self.time, &self.price, &self.amount, &self.side]
     }
 }
 
 impl Row for Tick {
-    const INSERT: &'static str = "
-        INSERT INTO ticks (venue, symbol, number, time, bid, ask, sequence, stored)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-        ON CONFLICT DO UPDATE SET sequence = excluded.sequence, stored = excluded.stored
-        WHERE excluded.sequence < sequence";
+    const COLUMNS: &'static [&'static str] = &["time", "bid", "ask"];
 
-    fn insert(
-        &self,
-        statement: &mut CachedStatement<'_>,
-        delivery: &Delivery,
-    ) -> rusqlite::Result<usize> {
-        statement.execute(params![
-            self.venue,
-            self.symbol,
-            signed(self.number),
-            self.time,
-            self.bid,
-            self.ask,
-            signed(delivery.sequence()),
-            stored(delivery),
-        ])
+    fn values(&self) -> Vec<&dyn ToSql> {
+        vec![&self.time, &self.bid, &self.ask]
     }
+}
+
+/// Inserts a row. A second copy changes nothing, unless it lies before the first in the stream: so a
+/// database does not depend on the order in which copies came.
+fn insert_into<E: Row>() -> String {
+    format!(
+        "INSERT INTO {} (venue, symbol, number, sequence, stored, {})
+         VALUES (?, ?, ?, ?, ?{})
+         ON CONFLICT DO UPDATE SET sequence = excluded.sequence, stored = excluded.stored
+         WHERE excluded.sequence < sequence",
+        E::TABLE,
+        E::COLUMNS.join(", "),
+        ", ?".repeat(E::COLUMNS.len())
+    )
+}
+
+fn insert<E: Row>(
+    statement: &mut CachedStatement<'_>,
+    event: &E,
+    delivery: &Delivery,
+) -> rusqlite::Result<usize> {
+    let (number, sequence) = (signed(event.number()), signed(delivery.sequence()));
+    let stored = stored(delivery);
+    let (venue, symbol) = (event.venue(), event.symbol());
+    let mut values: Vec<&dyn ToSql> = vec![&venue, &symbol, &number, &sequence, &stored];
+    values.extend(event.values());
+    statement.execute(values.as_slice())
 }
 
 /// SQLite's integers are signed; no venue counts so far.
