@@ -92,7 +92,7 @@ async fn a_cluster_whose_leader_is_killed_under_load_loses_nothing_and_doubles_n
             .replicas(3);
         while let Err(error) = bus.declare(&stream).await {
             println!("not yet: {error}");
-            // sleep: a cluster needs a moment to elect who leads.
+            // sleep: between two tries; a cluster needs a moment to elect who leads.
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
         let record = Record::new();
@@ -154,7 +154,7 @@ async fn wait_for_replicas(bus: &Bus) {
                 return;
             }
         }
-        // sleep: between two looks.
+        // sleep: between two looks; the servers tell nobody that a copy is complete.
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use micro_runtime::Bus;
 use micro_testkit::Process;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::{id, trade};
@@ -18,7 +19,7 @@ const PUBLISHERS: u64 = 8;
 /// Publishers that go on until they are stopped.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
-    acknowledged: Arc<AtomicUsize>,
+    acknowledged: watch::Sender<usize>,
     publishers: JoinSet<(BTreeSet<u64>, Duration)>,
 }
 
@@ -37,7 +38,7 @@ pub(crate) struct Account {
 impl Load {
     pub(crate) fn start(bus: &Bus) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let acknowledged = Arc::new(AtomicUsize::new(0));
+        let acknowledged = watch::Sender::new(0);
         let mut publishers = JoinSet::new();
         for publisher in 0..PUBLISHERS {
             let (bus, stop, count) = (bus.clone(), stop.clone(), acknowledged.clone());
@@ -56,7 +57,7 @@ impl Load {
                         .unwrap();
                     longest = longest.max(started.elapsed());
                     stored.insert(number);
-                    count.fetch_add(1, Ordering::Relaxed);
+                    count.send_modify(|count| *count += 1);
                     // sleep: the pace of the load.
                     tokio::time::sleep(Duration::from_millis(2)).await;
                 }
@@ -71,14 +72,15 @@ impl Load {
     }
 
     pub(crate) fn acknowledged(&self) -> usize {
-        self.acknowledged.load(Ordering::Relaxed)
+        *self.acknowledged.borrow()
     }
 
     pub(crate) async fn wait_for(&self, acknowledged: usize) {
-        while self.acknowledged() < acknowledged {
-            // sleep: between two looks at a count.
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let mut count = self.acknowledged.subscribe();
+        count
+            .wait_for(|count| *count >= acknowledged)
+            .await
+            .unwrap();
     }
 
     /// Stops, and returns what was acknowledged and the longest wait for an acknowledgment.
@@ -147,7 +149,7 @@ impl Record {
                 assert_eq!(account.rows.len(), acknowledged.len(), "rows and events");
                 return account;
             }
-            // sleep: between two looks at a file.
+            // sleep: between two looks at the files of other processes.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

@@ -152,7 +152,7 @@ async fn copies_are_whole(bus: &Bus) {
         {
             return;
         }
-        // sleep: between two looks.
+        // sleep: between two looks; the servers tell nobody that a copy is whole.
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }

@@ -158,8 +158,8 @@ async fn started(command: Command) -> Process {
     process
 }
 
-/// Files send no events.
+/// Neither files nor the parts tell when there is more.
 async fn pause() {
-    // sleep: between two looks at files of other processes.
+    // sleep: between two looks at what other processes have done.
     tokio::time::sleep(Duration::from_millis(50)).await;
 }
