@@ -97,6 +97,10 @@ impl<B: Body> Exchange<B> {
         let connection = this.request.client.connection();
         let (waiting, reply) = this.request.client.open();
         let outgoing = this.request.outgoing(reply.clone(), left, &span)?;
+        let outgoing = match connection.publish_together(outgoing) {
+            Ok(()) => return Ok(State::Waiting(waiting)),
+            Err(outgoing) => outgoing,
+        };
         match pin!(connection.publish(outgoing)).poll(cx) {
             Poll::Ready(Ok(())) => return Ok(State::Waiting(waiting)),
             Poll::Ready(Err(PublishError::TooLarge { .. })) => {

@@ -8,13 +8,15 @@ mod in_process;
 #[cfg(feature = "jetstream")]
 mod jetstream;
 mod nats;
+mod outbox;
+mod outgoing;
 mod subscription;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Client, ConnectOptions, HeaderMap, Subject};
+use async_nats::{Client, ConnectOptions, Subject};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::sync::broadcast;
@@ -22,11 +24,13 @@ use tokio::task::AbortHandle;
 
 use crate::bus::in_process::InProcess;
 use crate::bus::nats::Events;
+use crate::bus::outbox::Outbox;
 use crate::error::{Error, ErrorKind};
 use crate::mux::Mux;
 use crate::subject;
 
 pub(crate) use nats::{is_about, is_about_inbox};
+pub(crate) use outgoing::{Outgoing, PublishError};
 pub(crate) use subscription::Subscription;
 
 /// How long NATS may take to confirm a barrier.
@@ -67,23 +71,8 @@ struct Nats {
     /// Absent where somebody else connected: then NATS's refusals cannot be seen.
     events: Option<Arc<Events>>,
     inbox_task: AbortHandle,
-}
-
-/// A message to be published.
-#[derive(Clone)]
-pub(crate) struct Outgoing {
-    pub(crate) subject: Subject,
-    pub(crate) reply: Option<Subject>,
-    pub(crate) headers: Option<HeaderMap>,
-    pub(crate) payload: Bytes,
-}
-
-/// Why a message did not leave.
-pub(crate) enum PublishError {
-    /// It is larger than the server takes; `max` bytes are allowed, headers included.
-    TooLarge { max: usize },
-    /// The connection is closed for good, or the subject is none.
-    Failed(async_nats::PublishError),
+    outbox: Arc<Outbox>,
+    outbox_task: AbortHandle,
 }
 
 impl Bus {
@@ -238,10 +227,14 @@ impl Bus {
             }
         })
         .abort_handle();
+        let outbox = Arc::new(Outbox::default());
+        let sending = outbox::run(Arc::clone(&outbox), client.clone(), Arc::clone(&mux));
         let carrier = Carrier::Nats(Nats {
             client,
             events,
             inbox_task,
+            outbox,
+            outbox_task: tokio::spawn(sending).abort_handle(),
         });
         Ok(Self {
             connection: Arc::new(Connection::new(carrier, mux)),
@@ -269,6 +262,14 @@ impl Connection {
         match &self.carrier {
             Carrier::Nats(nats) => nats::publish(&nats.client, outgoing).await,
             Carrier::InProcess(carrier) => carrier.publish(outgoing),
+        }
+    }
+
+    /// Leaves a request to be sent together with others; what is long, or finds no room, comes back.
+    pub(crate) fn publish_together(&self, outgoing: Outgoing) -> Result<(), Outgoing> {
+        match &self.carrier {
+            Carrier::Nats(nats) => nats.outbox.put(outgoing, nats.client.max_payload()),
+            Carrier::InProcess(_) => Err(outgoing),
         }
     }
 
@@ -351,6 +352,7 @@ impl Connection {
 impl Drop for Nats {
     fn drop(&mut self) {
         self.inbox_task.abort();
+        self.outbox_task.abort();
     }
 }
 

@@ -99,12 +99,7 @@ impl Mux {
 
     /// Hands a message that arrived under the inbox to whoever waits for it.
     pub(crate) fn deliver(&self, message: Message) {
-        let Some(key) = message
-            .subject
-            .strip_prefix(self.inbox.as_str())
-            .and_then(|rest| rest.strip_prefix('.'))
-            .and_then(Key::parse)
-        else {
+        let Some(key) = self.key(&message.subject) else {
             tracing::warn!(subject = %message.subject, "a message in the inbox is no reply");
             return;
         };
@@ -116,6 +111,22 @@ impl Mux {
             Delivery::Late => tracing::debug!(?key, "a reply came too late"),
             Delivery::Repeated => tracing::warn!(?key, "a request was answered twice"),
         }
+    }
+
+    /// Ends the wait for the reply under this subject: its request was not sent.
+    pub(crate) fn fail(&self, subject: &Subject, status: Status) {
+        let Some(key) = self.key(subject) else {
+            return;
+        };
+        let delivery = lock(&self.table).deliver(key, Err(status));
+        if let Delivery::Woken(Some(waker)) = delivery {
+            waker.wake();
+        }
+    }
+
+    fn key(&self, subject: &Subject) -> Option<Key> {
+        let token = subject.strip_prefix(self.inbox.as_str())?;
+        Key::parse(token.strip_prefix('.')?)
     }
 
     /// Ends every call that waits, and every stream.

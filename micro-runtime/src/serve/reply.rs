@@ -1,7 +1,9 @@
 //! The one answer that every request gets, whatever became of it.
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Instant;
 
 use async_nats::{HeaderMap, HeaderValue, Subject};
@@ -55,6 +57,15 @@ impl Shared {
         result: Result<Bytes, Status>,
         metadata: Metadata,
     ) {
+        if let (Format::Protobuf, Ok(payload)) = (format, &result)
+            && metadata.is_empty()
+        {
+            let published =
+                poll_fn(|cx| Poll::Ready(self.connection.try_publish(&reply, payload, cx)));
+            if let Poll::Ready(Ok(())) = published.await {
+                return;
+            }
+        }
         let again = reply.clone();
         let mut kept = None;
         let (sent, length, failure) = match result {

@@ -268,6 +268,8 @@ async fn a_frame_for_an_unknown_stream_is_answered_with_reset() {
     assert_eq!(code(&answer.payload), Some(Code::Unavailable));
     // Whoever does not ask is told nothing, and nothing breaks.
     let mut all = bench.hand.subscribe("_INBOX.>").await.unwrap();
+    // The call's frames come over another connection.
+    bench.hand.flush().await.unwrap();
     let unknown = format!("{SERVICE}._i.{instance}._up.4567");
     bench.send(&unknown, number(1, 1)).await;
     bench.scene.client.repeat(item(1)).await.unwrap();
