@@ -31,7 +31,10 @@ async fn answer(caller: impl Caller) -> Result<()> {
     while let Some(line) = lines.next_line().await? {
         let (millis, work) = line.split_once(' ').ok_or("expected `<ms> <work>`")?;
         let length = Duration::from_millis(millis.parse()?);
-        let count = measure(&caller, work.parse()?, Window::of(length)).await?;
+        let (caller, work) = (caller.clone(), work.parse()?);
+        // Where a service calls another: on the runtime's own threads, and not on the main one.
+        let measuring = async move { measure(&caller, work, Window::of(length)).await };
+        let count = tokio::spawn(measuring).await??;
         println!("{}", serde_json::to_string(&figures(count))?);
     }
     Ok(())

@@ -97,9 +97,12 @@ impl<B: Body> Exchange<B> {
         let connection = this.request.client.connection();
         let (waiting, reply) = this.request.client.open();
         let outgoing = this.request.outgoing(reply.clone(), left, &span)?;
-        let outgoing = match connection.publish_together(outgoing) {
-            Ok(()) => return Ok(State::Waiting(waiting)),
-            Err(outgoing) => outgoing,
+        let outgoing = match waiting.is_one_of_many() {
+            true => connection.publish_together(outgoing),
+            false => Some(outgoing),
+        };
+        let Some(outgoing) = outgoing else {
+            return Ok(State::Waiting(waiting));
         };
         match pin!(connection.publish(outgoing)).poll(cx) {
             Poll::Ready(Ok(())) => return Ok(State::Waiting(waiting)),

@@ -119,7 +119,7 @@ async fn calls_that_pile_up_before_a_nats_server_that_stands_still_end_at_their_
         recovered(&client).await;
         world.nats.as_mut().unwrap().pause().unwrap();
         let blob = || Blob {
-            data: vec![7; 1024].into(),
+            data: vec![7; 1024],
         };
         let calls = (0..20_000).map(|_| {
             let call = client.echo(blob()).timeout(Duration::from_millis(300));

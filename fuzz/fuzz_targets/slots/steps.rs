@@ -125,6 +125,7 @@ impl Model {
         }
         let (late, _) = self.table.fail_all(|| STRAY);
         assert!(late.is_empty(), "nobody waits any more");
+        assert_eq!(self.table.taken(), 0, "every slot is free again");
     }
 
     fn open(&mut self, is_unique: bool) {

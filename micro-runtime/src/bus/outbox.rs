@@ -38,13 +38,13 @@ struct State {
 impl Outbox {
     /// Takes a request that is certain to fit into a NATS message. What is long or finds no room
     /// comes back.
-    pub(super) fn put(&self, outgoing: Outgoing, max_payload: usize) -> Result<(), Outgoing> {
+    pub(super) fn put(&self, outgoing: Outgoing, max_payload: usize) -> Option<Outgoing> {
         if outgoing.size() > max_payload.min(LONGEST) {
-            return Err(outgoing);
+            return Some(outgoing);
         }
         let mut state = lock(&self.state);
         if state.waiting.len() >= MOST {
-            return Err(outgoing);
+            return Some(outgoing);
         }
         state.waiting.push(outgoing);
         let sender = state.sender.take();
@@ -52,7 +52,7 @@ impl Outbox {
         if let Some(sender) = sender {
             sender.wake();
         }
-        Ok(())
+        None
     }
 
     fn poll_filled(&self, cx: &mut Context<'_>) -> Poll<()> {
@@ -153,7 +153,7 @@ mod tests {
         let cx = &mut Context::from_waker(&waker);
         assert!(outbox.poll_filled(cx).is_pending());
         for length in 0..10 {
-            assert!(outbox.put(outgoing(length), 1 << 20).is_ok());
+            assert!(outbox.put(outgoing(length), 1 << 20).is_none());
         }
         assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
         assert!(outbox.poll_filled(cx).is_ready());
@@ -167,13 +167,13 @@ mod tests {
     fn what_is_long_or_finds_no_room_comes_back_whole() {
         let outbox = Outbox::default();
         let returned = |length, max| match outbox.put(outgoing(length), max) {
-            Err(outgoing) => outgoing.payload.len(),
-            Ok(()) => panic!("{length} bytes were taken"),
+            Some(outgoing) => outgoing.payload.len(),
+            None => panic!("{length} bytes were taken"),
         };
         assert_eq!(returned(LONGEST, 1 << 20), LONGEST);
         assert_eq!(returned(100, 100), 100);
         for _ in 0..MOST {
-            assert!(outbox.put(outgoing(50), 100).is_ok());
+            assert!(outbox.put(outgoing(50), 100).is_none());
         }
         assert_eq!(returned(7, 100), 7);
     }

@@ -12,6 +12,9 @@ use crate::mux::table::Delivery;
 use crate::status::Status;
 use crate::sync::lock;
 
+/// So many calls and streams at least.
+const MANY: usize = 4;
+
 /// The header that makes a message a part of a stream.
 pub(crate) const MICRO_STREAM: HeaderName = HeaderName::from_static("Micro-Stream");
 
@@ -40,6 +43,7 @@ pub(crate) struct Mux {
 pub(crate) struct Waiting {
     mux: Arc<Mux>,
     key: Option<Key>,
+    is_one_of_many: bool,
 }
 
 /// A stream that is served. Dropping it makes it unknown.
@@ -65,10 +69,14 @@ impl Mux {
     /// Takes a slot, and names the subject that the reply is to go to; a unique one is never used
     /// again.
     pub(crate) fn open(self: &Arc<Self>, is_unique: bool) -> (Waiting, Subject) {
-        let (key, subject) = lock(&self.table).open(is_unique);
+        let mut table = lock(&self.table);
+        let (key, subject) = table.open(is_unique);
+        let is_one_of_many = table.taken() >= MANY;
+        drop(table);
         let waiting = Waiting {
             mux: Arc::clone(self),
             key: Some(key),
+            is_one_of_many,
         };
         (waiting, subject)
     }
@@ -79,6 +87,7 @@ impl Mux {
         let waiting = Waiting {
             mux: Arc::clone(self),
             key: Some(key),
+            is_one_of_many: false,
         };
         (waiting, subject)
     }
@@ -139,6 +148,12 @@ impl Mux {
 }
 
 impl Waiting {
+    /// Says whether many waited when this one began: their replies arrive in bursts, and what those
+    /// bring about may as well leave in one.
+    pub(crate) fn is_one_of_many(&self) -> bool {
+        self.is_one_of_many
+    }
+
     /// Asks for the reply; there is one at most. The slot is kept for `attach` where the reply says
     /// that it goes on as a stream.
     pub(crate) fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Reply> {

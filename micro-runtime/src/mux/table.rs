@@ -110,6 +110,11 @@ impl<T, S: Clone> Table<T, S> {
         (key, subject)
     }
 
+    /// How many slots are taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.slots.len() - self.free.len() - self.retired.len()
+    }
+
     /// Takes a slot for everything that comes under its subject until it is closed.
     pub(crate) fn open_stream(&mut self, sink: S) -> (Key, Subject) {
         let (key, subject) = self.open(true);

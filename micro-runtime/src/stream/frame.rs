@@ -9,6 +9,7 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, encode
 
 use crate::metadata::Metadata;
 use crate::status::Status;
+use crate::stream::buffers::Buffers;
 use crate::wire::RpcStatus;
 
 /// The last entry is unfinished.
@@ -100,9 +101,8 @@ pub(crate) enum Piece<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Body {
     buffer: BytesMut,
-    /// The buffer of the frame before the last one, which is free again by now: a busy stream takes
-    /// turns with two, and an idle one keeps none.
-    spare: BytesMut,
+    /// Those of the frames before; an idle stream keeps none.
+    buffers: Buffers,
     entries: u64,
     bytes: u64,
 }
@@ -298,6 +298,9 @@ impl Body {
     /// Makes room for as much as the last frame took, so that a busy stream does not grow a buffer
     /// for each frame.
     pub(crate) fn reserve(&mut self, bytes: usize) {
+        if self.buffer.capacity() == 0 && bytes >= BUSY {
+            self.buffer = self.buffers.take(bytes + CONTROL);
+        }
         self.buffer.reserve(bytes + CONTROL);
     }
 
@@ -345,14 +348,12 @@ impl Body {
         }
         self.entries = 0;
         self.bytes = 0;
-        let frame = self.buffer.split().freeze();
-        if frame.len() < BUSY {
-            self.buffer = BytesMut::new();
-            self.spare = BytesMut::new();
-        } else {
-            std::mem::swap(&mut self.buffer, &mut self.spare);
+        let buffer = std::mem::take(&mut self.buffer);
+        if buffer.len() < BUSY {
+            self.buffers.clear();
+            return buffer.freeze();
         }
-        frame
+        self.buffers.freeze(buffer)
     }
 }
 

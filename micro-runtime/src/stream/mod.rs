@@ -1,5 +1,6 @@
 //! Streams over frames: batching, credits, order, liveness. The parts below `channel` are pure.
 
+mod buffers;
 mod channel;
 mod frame;
 #[cfg(any(test, fuzzing))]

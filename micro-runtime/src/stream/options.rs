@@ -4,8 +4,13 @@ use std::time::Duration;
 
 use crate::status::{Code, Reason, Status};
 
-const WINDOW_MESSAGES: u32 = 64 * 1024;
-const WINDOW_BYTES: u32 = 1024 * 1024;
+const WINDOW_MESSAGES: u32 = 256 * 1024;
+const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// What a caller has that does not say.
+const UNTOLD: Sums = Sums {
+    messages: 64 * 1024,
+    bytes: 1024 * 1024,
+};
 const HEARTBEAT: Duration = Duration::from_secs(5);
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 const REASSEMBLY_LIMIT: usize = 16 * 1024 * 1024;
@@ -79,7 +84,7 @@ impl StreamOptions {
         }
     }
 
-    /// How many messages the other end may send before this one has taken them; at least 1, 65,536
+    /// How many messages the other end may send before this one has taken them; at least 1, 262,144
     /// by default.
     #[must_use]
     pub const fn window_messages(mut self, messages: u32) -> Self {
@@ -87,7 +92,7 @@ impl StreamOptions {
         self
     }
 
-    /// How many bytes the other end may send before this one has taken them; at least 1, 1 MiB by
+    /// How many bytes the other end may send before this one has taken them; at least 1, 4 MiB by
     /// default. One message may go beyond it by 128 KiB, and larger ones arrive in parts.
     #[must_use]
     pub const fn window_bytes(mut self, bytes: u32) -> Self {
@@ -195,8 +200,8 @@ impl Open {
         let defaults = StreamOptions::new().limits();
         Ok(Self {
             window: Sums {
-                messages: number("w", defaults.window.messages)?,
-                bytes: number("b", defaults.window.bytes)?,
+                messages: number("w", UNTOLD.messages)?,
+                bytes: number("b", UNTOLD.bytes)?,
             },
             heartbeat: Duration::from_secs(number("hb", defaults.heartbeat.as_secs())?),
             is_unary: number("u", 0)? == 1,

@@ -11,6 +11,8 @@ use crate::stream::options::{Limits, Sums};
 /// A frame up to this size that has to wait gets a buffer of its own: the one that it arrived in is
 /// larger, and shared with messages of others.
 const DETACHED_UP_TO: usize = 16 * 1024;
+/// The peer hears so often of what was taken, while it uses up one window.
+const GRANTS_PER_WINDOW: u64 = 4;
 
 /// What has arrived in one direction.
 #[derive(Debug)]
@@ -248,14 +250,15 @@ impl Receiving {
         }
     }
 
-    /// Says whether the peer has used half of its window, and there is more to give.
+    /// Says whether the peer has used a part of its window, and there is more to give: early enough
+    /// that it need not stop and wait.
     pub(crate) fn is_grant_due(&self) -> bool {
         let wanted = self.wanted();
         let messages = wanted.messages - self.granted.messages;
         let bytes = wanted.bytes - self.granted.bytes;
         !self.is_complete
-            && (messages >= (self.window.messages / 2).max(1)
-                || bytes >= (self.window.bytes / 2).max(1))
+            && (messages >= (self.window.messages / GRANTS_PER_WINDOW).max(1)
+                || bytes >= (self.window.bytes / GRANTS_PER_WINDOW).max(1))
     }
 
     /// What the next frame says about this direction, whatever else it is for.

@@ -90,8 +90,8 @@ async fn a_consumer_that_never_reads_stops_the_sender(world: World) {
     let options = StreamOptions::new();
     check(options.window_messages(10), 16, 11).await;
     check(options.window_bytes(10_000), 1_000, 11).await;
-    // By default a mebibyte; the last one may overshoot.
-    check(options, 10_000, 106).await;
+    // By default four mebibytes; the last one may overshoot.
+    check(options, 10_000, 421).await;
     // Larger ones than a frame: one that is sent, one that waits.
     check(options.window_bytes(64 * 1024), 3_000_000, 2).await;
 }
