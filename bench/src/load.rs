@@ -24,6 +24,8 @@ pub(crate) struct Count {
     counted: u64,
     /// Those since the clock was read.
     unseen: u64,
+    /// Of those that are counted, where times do not count.
+    span: Duration,
     /// In nanoseconds, of which four seconds fit: nothing here waits longer.
     times: Option<Vec<u32>>,
     elapsed: Duration,
@@ -48,6 +50,7 @@ impl Count {
             all: 0,
             counted: 0,
             unseen: 0,
+            span: Duration::ZERO,
             times: None,
             elapsed: window.end - window.begin,
         }
@@ -89,6 +92,7 @@ impl Count {
         let is_open = now < self.window.end;
         if is_open && self.last >= self.window.begin {
             self.counted += seen;
+            self.span += now - self.last;
             if let Some(times) = &mut self.times {
                 times.push(u32::try_from((now - self.last).as_nanos()).unwrap_or(u32::MAX));
             }
@@ -112,7 +116,11 @@ impl Count {
 
     /// Ends a second.
     pub(crate) fn rate(&self) -> f64 {
-        self.counted as f64 / self.elapsed.as_secs_f64()
+        let took = match self.span {
+            Duration::ZERO => self.elapsed,
+            span => span,
+        };
+        self.counted as f64 / took.as_secs_f64()
     }
 
     /// The times that these parts of them did not exceed, in microseconds.

@@ -108,34 +108,6 @@ async fn every_permit_serves_until_the_end(stage: Stage, client: &BehaviorClient
     }
 }
 
-/// More than its connection's queues hold: the rest waits for room in them.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_that_pile_up_before_a_nats_server_that_stands_still_end_at_their_deadlines() {
-    within(Duration::from_secs(60), async {
-        let mut world = World::nats().await;
-        let stage = world.serve().await;
-        let callers = world.another_bus().await;
-        let client: BehaviorClient = callers.client();
-        recovered(&client).await;
-        world.nats.as_mut().unwrap().pause().unwrap();
-        let blob = || Blob {
-            data: vec![7; 1024],
-        };
-        let calls = (0..20_000).map(|_| {
-            let call = client.echo(blob()).timeout(Duration::from_millis(300));
-            async { call.await.unwrap_err().code() }
-        });
-        let codes = join_all(calls).await;
-        assert!(codes.iter().all(|code| *code == Code::DeadlineExceeded));
-        world.nats.as_mut().unwrap().resume().unwrap();
-        recovered(&client).await;
-        let after = join_all((0..64).map(|_| async { client.echo(blob()).await })).await;
-        assert!(after.iter().all(Result::is_ok), "{after:?}");
-        stage.server.shutdown().await.unwrap();
-    })
-    .await;
-}
-
 /// Publishes bytes as they are, past every client library.
 fn publish_raw(bus: &Bus, message: &[u8]) {
     let info = bus.nats().unwrap().server_info();

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod behavior;
+mod bursts;
 mod by_hand;
 mod carriers;
 mod crash;

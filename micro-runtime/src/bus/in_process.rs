@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use async_nats::{HeaderMap, Message, StatusCode, Subject};
+use async_nats::{Message, StatusCode, Subject};
 use tokio::sync::mpsc;
 
 use crate::bus::{Outgoing, PublishError};
@@ -54,7 +54,7 @@ impl InProcess {
     }
 
     pub(crate) fn publish(&self, outgoing: Outgoing) -> Result<(), PublishError> {
-        let length = outgoing.payload.len() + outgoing.headers.as_ref().map_or(0, header_length);
+        let length = outgoing.size();
         if length > MAX_PAYLOAD {
             return Err(PublishError::TooLarge { max: MAX_PAYLOAD });
         }
@@ -184,15 +184,4 @@ fn no_responders(reply: Subject) -> Message {
         description: None,
         length: 0,
     }
-}
-
-/// What the headers take on the wire: `NATS/1.0`, one line each, an empty line.
-fn header_length(headers: &HeaderMap) -> usize {
-    let lines = headers.iter().flat_map(|(name, values)| {
-        let name: &str = name.as_ref();
-        values
-            .iter()
-            .map(move |value| name.len() + value.as_str().len() + 4)
-    });
-    lines.sum::<usize>() + 12
 }

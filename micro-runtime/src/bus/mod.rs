@@ -273,6 +273,13 @@ impl Connection {
         }
     }
 
+    /// Sends the requests that wait to be sent together, before whatever is sent next.
+    pub(crate) async fn flush_requests(&self) {
+        if let Carrier::Nats(nats) = &self.carrier {
+            nats.outbox.flush(&nats.client, &self.mux).await;
+        }
+    }
+
     /// How long a message may be, headers included.
     pub(crate) fn max_payload(&self) -> usize {
         match &self.carrier {

@@ -5,11 +5,14 @@
 //! caller is polled. Instead a task of our own collects requests until everybody has been polled
 //! who could run when the first came in.
 
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use async_nats::Client;
+use futures_util::future::{join, join_all};
+use tokio::task::coop::unconstrained;
 
 use crate::bus::nats::publish;
 use crate::bus::{Outgoing, PublishError};
@@ -26,6 +29,8 @@ const LONGEST: usize = 4096;
 #[derive(Default)]
 pub(super) struct Outbox {
     state: Mutex<State>,
+    /// Held by who takes requests out, until they are sent.
+    sending: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -33,6 +38,7 @@ struct State {
     waiting: Vec<Outgoing>,
     /// Wakes the task that sends, if it sleeps.
     sender: Option<Waker>,
+    is_closed: bool,
 }
 
 impl Outbox {
@@ -43,7 +49,7 @@ impl Outbox {
             return Some(outgoing);
         }
         let mut state = lock(&self.state);
-        if state.waiting.len() >= MOST {
+        if state.is_closed || state.waiting.len() >= MOST {
             return Some(outgoing);
         }
         state.waiting.push(outgoing);
@@ -64,27 +70,68 @@ impl Outbox {
         Poll::Ready(())
     }
 
-    /// Swaps what waits for an empty list.
-    fn take(&self, batch: &mut Vec<Outgoing>) {
+    /// Sends what waits now, before what its caller sends next.
+    pub(super) async fn flush(&self, client: &Client, mux: &Mux) {
+        self.send(&mut Vec::new(), client, mux).await;
+    }
+
+    async fn send(&self, batch: &mut Vec<Outgoing>, client: &Client, mux: &Mux) {
+        let _sending = self.sending.lock().await;
         std::mem::swap(&mut lock(&self.state).waiting, batch);
+        // A budget that is used up would look like a queue that is full.
+        unconstrained(send_all(batch, client, mux)).await;
+    }
+}
+
+/// Closes the outbox when the task that sends is gone, with its connection or its runtime: nobody
+/// waits for what nobody sends.
+struct Closing<'a>(&'a Outbox, &'a Mux);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        let Self(outbox, mux) = self;
+        let mut state = lock(&outbox.state);
+        state.is_closed = true;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        for reply in waiting.iter().filter_map(|request| request.reply.as_ref()) {
+            mux.fail(reply, lost());
+        }
     }
 }
 
 /// Sends what is put into the outbox, for ever; a call whose request cannot be sent fails.
 pub(super) async fn run(outbox: Arc<Outbox>, client: Client, mux: Arc<Mux>) {
+    let _closing = Closing(&outbox, &mux);
     let mut batch = Vec::new();
     loop {
         poll_fn(|cx| outbox.poll_filled(cx)).await;
         behind_all_others().await;
-        outbox.take(&mut batch);
-        for outgoing in batch.drain(..) {
-            let reply = outgoing.reply.clone();
-            if let Err(error) = publish(&client, outgoing).await
-                && let Some(reply) = reply
-            {
-                mux.fail(&reply, not_sent(error));
-            }
+        outbox.send(&mut batch, &client, &mux).await;
+    }
+}
+
+/// Hands requests to the connection, in order, and leaves those out whose callers are gone. Where
+/// its queue is full the rest waits in line at once, since whoever finds no room here waits there.
+async fn send_all(batch: &mut Vec<Outgoing>, client: &Client, mux: &Mux) {
+    mux.retain_waiting(batch, |outgoing| outgoing.reply.as_ref());
+    let mut rest = batch.drain(..);
+    while let Some(outgoing) = rest.next() {
+        let mut first = pin!(send(outgoing, client, mux));
+        let sent = poll_fn(|cx| Poll::Ready(first.as_mut().poll(cx))).await;
+        if sent.is_pending() {
+            let others = rest.by_ref().map(|outgoing| send(outgoing, client, mux));
+            join(first, join_all(others)).await;
         }
+    }
+}
+
+async fn send(outgoing: Outgoing, client: &Client, mux: &Mux) {
+    let reply = outgoing.reply.clone();
+    if let Err(error) = publish(client, outgoing).await
+        && let Some(reply) = reply
+    {
+        mux.fail(&reply, not_sent(error));
     }
 }
 
@@ -109,13 +156,13 @@ fn not_sent(error: PublishError) -> Status {
             Reason::TooLarge,
             format!("the request does not fit into one NATS message of {max} bytes any more"),
         ),
-        PublishError::Failed(error) => Status::from_runtime(
-            Code::Unavailable,
-            Reason::Disconnected,
-            "the request could not be sent",
-        )
-        .with_source(error),
+        PublishError::Failed(error) => lost().with_source(error),
     }
+}
+
+fn lost() -> Status {
+    let text = "the request could not be sent: the connection is closed";
+    Status::from_runtime(Code::Unavailable, Reason::Disconnected, text)
 }
 
 #[cfg(test)]
@@ -146,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_wakes_the_sender_once_and_is_taken_at_once() {
+    fn a_burst_wakes_the_sender_once() {
         let outbox = Outbox::default();
         let wakes = Arc::new(Wakes(AtomicUsize::new(0)));
         let waker = Waker::from(Arc::clone(&wakes));
@@ -157,10 +204,7 @@ mod tests {
         }
         assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
         assert!(outbox.poll_filled(cx).is_ready());
-        let mut batch = Vec::new();
-        outbox.take(&mut batch);
-        assert_eq!(batch.len(), 10);
-        assert!(outbox.poll_filled(cx).is_pending());
+        assert_eq!(lock(&outbox.state).waiting.len(), 10);
     }
 
     #[test]
@@ -170,11 +214,44 @@ mod tests {
             Some(outgoing) => outgoing.payload.len(),
             None => panic!("{length} bytes were taken"),
         };
-        assert_eq!(returned(LONGEST, 1 << 20), LONGEST);
-        assert_eq!(returned(100, 100), 100);
+        assert_eq!(returned(LONGEST + 1, 1 << 20), LONGEST + 1);
+        assert_eq!(returned(101, 100), 101);
         for _ in 0..MOST {
             assert!(outbox.put(outgoing(50), 100).is_none());
         }
         assert_eq!(returned(7, 100), 7);
+    }
+
+    #[test]
+    fn what_waits_when_the_sender_ends_fails_and_nothing_more_is_taken() {
+        let outbox = Outbox::default();
+        let mux = Arc::new(Mux::new("_INBOX.x"));
+        let (mut waiting, reply) = mux.open(false);
+        let request = Outgoing {
+            reply: Some(reply),
+            ..outgoing(7)
+        };
+        assert!(outbox.put(request, 100).is_none());
+        drop(Closing(&outbox, &mux));
+        let cx = &mut Context::from_waker(Waker::noop());
+        let Poll::Ready(Err(status)) = waiting.poll(cx) else {
+            panic!("the call waits on");
+        };
+        assert_eq!(status.reason(), Some(Reason::Disconnected));
+        assert!(outbox.put(outgoing(7), 100).is_some());
+    }
+
+    #[test]
+    fn requests_of_callers_that_are_gone_are_left_out() {
+        let mux = Arc::new(Mux::new("_INBOX.x"));
+        let (stays, first) = mux.open(false);
+        let (goes, second) = mux.open(false);
+        let (fails, third) = mux.open(false);
+        drop(goes);
+        mux.fail(&third, lost());
+        let mut subjects = vec![first.clone(), second, third, "elsewhere".into()];
+        mux.retain_waiting(&mut subjects, |subject| Some(subject));
+        assert_eq!(subjects, [first, "elsewhere".into()]);
+        drop((stays, fails));
     }
 }

@@ -13,18 +13,21 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    /// How long the message is to NATS, at most.
+    /// How long the message is to NATS.
     pub(super) fn size(&self) -> usize {
-        // `NATS/1.0` and an empty line, and for each header a colon, a space and the line's end.
-        let headers = self.headers.iter().flat_map(HeaderMap::iter);
-        let headers = headers.flat_map(|(name, values)| {
-            let name: &str = name.as_ref();
-            values
-                .iter()
-                .map(move |value| name.len() + value.as_str().len() + 4)
-        });
-        12 + headers.sum::<usize>() + self.payload.len()
+        self.payload.len() + self.headers.as_ref().map_or(0, header_length)
     }
+}
+
+/// What the headers take on the wire: `NATS/1.0`, one line each, an empty line.
+fn header_length(headers: &HeaderMap) -> usize {
+    let lines = headers.iter().flat_map(|(name, values)| {
+        let name: &str = name.as_ref();
+        values
+            .iter()
+            .map(move |value| name.len() + value.as_str().len() + 4)
+    });
+    lines.sum::<usize>() + 12
 }
 
 /// Why a message did not leave.

@@ -133,6 +133,19 @@ impl Mux {
         }
     }
 
+    /// Leaves out whatever is for the reply of a call that waits no more.
+    pub(crate) fn retain_waiting<T>(
+        &self,
+        list: &mut Vec<T>,
+        reply: impl Fn(&T) -> Option<&Subject>,
+    ) {
+        let table = lock(&self.table);
+        list.retain(|item| {
+            let key = reply(item).and_then(|reply| self.key(reply));
+            key.is_none_or(|key| table.is_waiting(key))
+        });
+    }
+
     fn key(&self, subject: &Subject) -> Option<Key> {
         let token = subject.strip_prefix(self.inbox.as_str())?;
         Key::parse(token.strip_prefix('.')?)

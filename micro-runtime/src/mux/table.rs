@@ -110,6 +110,13 @@ impl<T, S: Clone> Table<T, S> {
         (key, subject)
     }
 
+    /// Says whether the call of this key waits for its reply.
+    pub(crate) fn is_waiting(&self, key: Key) -> bool {
+        self.slots.get(key.slot as usize).is_some_and(|slot| {
+            slot.generation == key.generation && matches!(slot.state, State::Waiting(_))
+        })
+    }
+
     /// How many slots are taken.
     pub(crate) fn taken(&self) -> usize {
         self.slots.len() - self.free.len() - self.retired.len()

@@ -43,6 +43,25 @@ fn a_subject_is_used_again_only_after_its_one_reply() {
 }
 
 #[test]
+fn a_slot_is_taken_until_its_call_has_ended() {
+    let mut table = Table::<_, ()>::new("i");
+    let (first, _) = table.open(false);
+    let (second, _) = table.open(true);
+    assert_eq!(table.taken(), 2);
+    assert!(table.is_waiting(first) && table.is_waiting(second));
+    table.deliver(first, 1);
+    assert!(!table.is_waiting(first));
+    let _ = table.poll(first, &waker(), |_| false);
+    assert_eq!(table.taken(), 1);
+    table.close(second);
+    assert_eq!(table.taken(), 0);
+    assert!(!table.is_waiting(second));
+    let (third, _) = table.open_stream(());
+    assert!(!table.is_waiting(third));
+    assert_eq!(table.taken(), 1);
+}
+
+#[test]
 fn what_comes_after_a_close_is_late() {
     let mut table = Table::<_, ()>::new("i");
     let (key, subject) = table.open(false);

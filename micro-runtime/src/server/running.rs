@@ -209,6 +209,8 @@ impl Stopper {
     async fn stop(mut self) -> Result<(), Error> {
         join_all(self.desks.iter().map(|desk| desk.leave())).await;
         drop(self.sources);
+        // Calls that were made on this bus before are served still.
+        self.shared.connection.flush_requests().await;
         let _ = self.phase.send(Phase::Stopping);
         for _ in 0..self.loops.len() + self.instance_loops.len() {
             if self.stopped.recv().await.is_none() {

@@ -7,35 +7,58 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-/// As many rest at most: about a window's worth.
-const MOST: usize = 32;
+/// So much memory is kept at most, in bytes.
+const MOST: usize = 1024 * 1024;
 /// Frames differ a little in length.
 const STEP: usize = 4096;
 
 /// Buffers that were given out, the oldest first.
 #[derive(Debug, Default)]
-pub(crate) struct Buffers(VecDeque<BytesMut>);
+pub(crate) struct Buffers {
+    given: VecDeque<Given>,
+    /// How long they are together.
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Given {
+    buffer: BytesMut,
+    bytes: usize,
+}
 
 impl Buffers {
     /// An empty buffer with so much room: the oldest one, if nobody reads it any more.
     pub(crate) fn take(&mut self, bytes: usize) -> BytesMut {
-        let reclaimed = self.0.pop_front_if(|oldest| oldest.try_reclaim(bytes));
-        reclaimed.unwrap_or_else(|| BytesMut::with_capacity(bytes.next_multiple_of(STEP)))
+        let oldest = self.given.front_mut();
+        match oldest.is_some_and(|oldest| oldest.buffer.try_reclaim(bytes)) {
+            true => self.forget_oldest(),
+            false => BytesMut::with_capacity(bytes.next_multiple_of(STEP)),
+        }
     }
 
     /// Splits what is written off a buffer, and keeps the buffer for later.
     pub(crate) fn freeze(&mut self, mut buffer: BytesMut) -> Bytes {
         let frozen = buffer.split().freeze();
-        if self.0.len() == MOST {
-            // Somebody still reads it, or it is too short.
-            self.0.pop_front();
+        let bytes = frozen.len() + buffer.capacity();
+        self.bytes += bytes;
+        self.given.push_back(Given { buffer, bytes });
+        while self.bytes > MOST {
+            // Somebody still reads them, or they are too short.
+            self.forget_oldest();
         }
-        self.0.push_back(buffer);
         frozen
     }
 
+    fn forget_oldest(&mut self) -> BytesMut {
+        let Some(oldest) = self.given.pop_front() else {
+            return BytesMut::new();
+        };
+        self.bytes -= oldest.bytes;
+        oldest.buffer
+    }
+
     pub(crate) fn clear(&mut self) {
-        self.0 = VecDeque::new();
+        *self = Self::default();
     }
 }
 
@@ -68,12 +91,14 @@ mod tests {
     }
 
     #[test]
-    fn no_more_are_kept_than_a_window_has() {
+    fn memory_that_is_kept_has_a_limit() {
         let mut buffers = Buffers::default();
         let all: Vec<Bytes> = (0..100).map(|_| filled(&mut buffers, 30_000)).collect();
-        assert_eq!(buffers.0.len(), MOST);
+        let kept = buffers.given.iter().map(|given| given.bytes).sum::<usize>();
+        assert_eq!(kept, buffers.bytes);
+        assert!((MOST - 40_000..=MOST).contains(&kept), "{kept}");
         drop(all);
         buffers.clear();
-        assert_eq!(buffers.0.capacity(), 0);
+        assert_eq!(buffers.given.capacity(), 0);
     }
 }

@@ -101,7 +101,7 @@ pub(crate) enum Piece<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Body {
     buffer: BytesMut,
-    /// Those of the frames before; an idle stream keeps none.
+    /// Those of the frames before; a stream that is idle or slow keeps none.
     buffers: Buffers,
     entries: u64,
     bytes: u64,
@@ -320,6 +320,11 @@ impl Body {
         encode_varint(entry.len() as u64, &mut self.buffer);
         self.buffer.put_slice(entry);
         self.count(entry.len());
+    }
+
+    /// Gives back the memory that a busy stream needs.
+    pub(crate) fn rest(&mut self) {
+        self.buffers.clear();
     }
 
     fn into_entries(self) -> Entries {

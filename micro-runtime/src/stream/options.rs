@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use crate::status::{Code, Reason, Status};
 
-const WINDOW_MESSAGES: u32 = 256 * 1024;
+/// No more than async-nats queues for a subscription: each may come in a frame of its own.
+const WINDOW_MESSAGES: u32 = 64 * 1024;
 const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// What a caller has that does not say.
-const UNTOLD: Sums = Sums {
-    messages: 64 * 1024,
-    bytes: 1024 * 1024,
-};
+const UNTOLD_BYTES: u64 = 1024 * 1024;
 const HEARTBEAT: Duration = Duration::from_secs(5);
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 const REASSEMBLY_LIMIT: usize = 16 * 1024 * 1024;
@@ -84,7 +82,7 @@ impl StreamOptions {
         }
     }
 
-    /// How many messages the other end may send before this one has taken them; at least 1, 262,144
+    /// How many messages the other end may send before this one has taken them; at least 1, 65,536
     /// by default.
     #[must_use]
     pub const fn window_messages(mut self, messages: u32) -> Self {
@@ -200,8 +198,8 @@ impl Open {
         let defaults = StreamOptions::new().limits();
         Ok(Self {
             window: Sums {
-                messages: number("w", UNTOLD.messages)?,
-                bytes: number("b", UNTOLD.bytes)?,
+                messages: number("w", defaults.window.messages)?,
+                bytes: number("b", UNTOLD_BYTES)?,
             },
             heartbeat: Duration::from_secs(number("hb", defaults.heartbeat.as_secs())?),
             is_unary: number("u", 0)? == 1,

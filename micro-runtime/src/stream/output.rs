@@ -71,7 +71,9 @@ impl Machine {
         if is_ping {
             control.flags |= frame::PING;
         }
-        self.due.answer = false;
+        if is_ping || std::mem::take(&mut self.due.answer) {
+            self.sending.rest();
+        }
         let open = self.due.open.take();
         if open.is_none() && !self.sending.has_frame() {
             self.asked(now);

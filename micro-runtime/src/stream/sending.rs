@@ -136,10 +136,19 @@ impl Sending {
 
     /// Writes a message that is encoded already; there must be room.
     pub(crate) fn put_owned(&mut self, message: Bytes) {
-        match self.body.len() + message.len() <= self.part() {
-            true => self.body.put_bytes(&message),
-            false => self.large = Some(message),
+        if self.body.len() + message.len() > self.part() {
+            self.large = Some(message);
+            return;
         }
+        if self.body.is_empty() {
+            self.body.reserve(self.last.max(message.len() + ENTRY));
+        }
+        self.body.put_bytes(&message);
+    }
+
+    /// Nothing has been said for long.
+    pub(crate) fn rest(&mut self) {
+        self.body.rest();
     }
 
     /// Ends the direction after what is written.
@@ -235,6 +244,7 @@ impl Sending {
     /// Takes the next part of a message, and says which flag goes with it.
     fn put_part(&mut self, mut large: Bytes) -> u32 {
         let part = self.part();
+        self.body.reserve(large.len().min(part) + ENTRY);
         if large.len() <= part {
             self.body.put_bytes(&large);
             return 0;
