@@ -71,7 +71,8 @@ impl Machine {
         if is_ping {
             control.flags |= frame::PING;
         }
-        if is_ping || std::mem::take(&mut self.due.answer) {
+        let is_answer = std::mem::take(&mut self.due.answer);
+        if is_ping || is_answer {
             self.sending.rest();
         }
         let open = self.due.open.take();
