@@ -69,8 +69,8 @@ impl<B: Body> Exchange<B> {
         self.request.descriptor()
     }
 
-    /// Sends the request. On the usual path the connection's queue takes it at once; only where
-    /// it is full does a boxed future wait for room.
+    /// Sends the request: amid many others through the outbox, and else to the connection's queue,
+    /// which takes it at once; only where that is full does a boxed future wait for room.
     fn send(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Result<State, Status> {
         let this = self.project();
         let now = Instant::now();

@@ -15,7 +15,7 @@ use crate::event;
 use crate::event::Event;
 use crate::metadata::Metadata;
 use crate::observe;
-use crate::status::{Code, Reason, Status};
+use crate::status::Status;
 use crate::subject;
 use crate::wire;
 
@@ -167,7 +167,7 @@ impl Publish {
     fn ended(&self, sent: Result<(), PublishError>) -> Result<(), Status> {
         if let Err(error) = sent {
             let length = self.event.as_ref().map_or(0, |(_, payload)| payload.len());
-            return Err(not_sent(self.name, length, error));
+            return Err(error.into_status(format_args!("{}, {length} bytes,", self.name)));
         }
         observe::published(self.name);
         Ok(())
@@ -255,23 +255,5 @@ impl fmt::Debug for Publish {
 impl fmt::Debug for PublishFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PublishFuture").finish_non_exhaustive()
-    }
-}
-
-fn not_sent(name: &str, length: usize, error: PublishError) -> Status {
-    match error {
-        PublishError::TooLarge { max } => Status::from_runtime(
-            Code::ResourceExhausted,
-            Reason::TooLarge,
-            format!(
-                "{name} takes {length} bytes, which does not fit into one NATS message of {max} bytes with its headers"
-            ),
-        ),
-        PublishError::Failed(error) => Status::from_runtime(
-            Code::Unavailable,
-            Reason::Disconnected,
-            format!("{name} could not be published"),
-        )
-        .with_source(error),
     }
 }

@@ -176,23 +176,11 @@ impl<B: Body> Request<B> {
     }
 
     pub(crate) fn not_sent(&self, error: PublishError) -> Status {
-        let name = self.method_name();
-        match error {
-            PublishError::TooLarge { max } => Status::from_runtime(
-                Code::ResourceExhausted,
-                Reason::TooLarge,
-                format!(
-                    "the request to {name} takes {} bytes, which does not fit into one NATS message of {max} bytes with its headers",
-                    self.body.encoded_len(),
-                ),
-            ),
-            PublishError::Failed(error) => Status::from_runtime(
-                Code::Unavailable,
-                Reason::Disconnected,
-                format!("the request to {name} could not be sent"),
-            )
-            .with_source(error),
-        }
+        let length = self.body.encoded_len();
+        error.into_status(format_args!(
+            "the request to {}, {length} bytes,",
+            self.method_name()
+        ))
     }
 }
 

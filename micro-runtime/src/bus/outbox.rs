@@ -14,8 +14,8 @@ use async_nats::Client;
 use futures_util::future::{join, join_all};
 use tokio::task::coop::unconstrained;
 
+use crate::bus::Outgoing;
 use crate::bus::nats::publish;
-use crate::bus::{Outgoing, PublishError};
 use crate::mux::Mux;
 use crate::status::{Code, Reason, Status};
 use crate::sync::lock;
@@ -131,7 +131,7 @@ async fn send(outgoing: Outgoing, client: &Client, mux: &Mux) {
     if let Err(error) = publish(client, outgoing).await
         && let Some(reply) = reply
     {
-        mux.fail(&reply, not_sent(error));
+        mux.fail(&reply, error.into_status("the request"));
     }
 }
 
@@ -149,17 +149,7 @@ async fn behind_all_others() {
     .await;
 }
 
-fn not_sent(error: PublishError) -> Status {
-    match error {
-        PublishError::TooLarge { max } => Status::from_runtime(
-            Code::ResourceExhausted,
-            Reason::TooLarge,
-            format!("the request does not fit into one NATS message of {max} bytes any more"),
-        ),
-        PublishError::Failed(error) => lost().with_source(error),
-    }
-}
-
+/// Nobody is there any more who sends.
 fn lost() -> Status {
     let text = "the request could not be sent: the connection is closed";
     Status::from_runtime(Code::Unavailable, Reason::Disconnected, text)

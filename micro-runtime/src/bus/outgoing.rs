@@ -1,7 +1,11 @@
 //! A message on its way out, and why it did not leave.
 
+use std::fmt;
+
 use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
+
+use crate::status::{Code, Reason, Status};
 
 /// A message to be published.
 #[derive(Clone)]
@@ -36,4 +40,25 @@ pub(crate) enum PublishError {
     TooLarge { max: usize },
     /// The connection is closed for good, or the subject is none.
     Failed(async_nats::PublishError),
+}
+
+impl PublishError {
+    /// Says of what was to be sent why it was not.
+    pub(crate) fn into_status(self, what: impl fmt::Display) -> Status {
+        match self {
+            Self::TooLarge { max } => Status::from_runtime(
+                Code::ResourceExhausted,
+                Reason::TooLarge,
+                format!(
+                    "{what} does not fit into one NATS message of {max} bytes with its headers"
+                ),
+            ),
+            Self::Failed(error) => Status::from_runtime(
+                Code::Unavailable,
+                Reason::Disconnected,
+                format!("{what} could not be sent"),
+            )
+            .with_source(error),
+        }
+    }
 }

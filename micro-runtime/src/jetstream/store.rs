@@ -159,20 +159,7 @@ impl Storing {
     }
 
     fn not_sent(&self, error: PublishError) -> Status {
-        match error {
-            PublishError::TooLarge { max } => Status::from_runtime(
-                Code::ResourceExhausted,
-                Reason::TooLarge,
-                format!(
-                    "an event of {} bytes does not fit into one NATS message of {max} bytes with its headers",
-                    self.payload.len()
-                ),
-            ),
-            PublishError::Failed(error) => {
-                let text = format!("`{}` could not be sent", self.subject);
-                Status::from_runtime(Code::Unavailable, Reason::Disconnected, text)
-                    .with_source(error)
-            }
-        }
+        let (subject, length) = (&self.subject, self.payload.len());
+        error.into_status(format_args!("`{subject}`, {length} bytes,"))
     }
 }

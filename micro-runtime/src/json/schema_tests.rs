@@ -74,26 +74,34 @@ fn set(syntax: &str, features: &[&[u8]]) -> Vec<u8> {
 }
 
 /// What JSON becomes on the wire, and that in JSON again.
-fn check(features: &[&[u8]], json: &str, wire: &[u8]) {
+fn check(features: &[&[u8]], json: &str, wire: &[u8], again: &str) {
     let schema = Schema::read(set("editions", features).into(), "e.v1.E").unwrap();
     let kind = schema.method("Do").unwrap().input();
     let message = read(&kind, json.as_bytes()).unwrap();
     assert_eq!(message.encode_to_vec(), wire, "{json}");
     let back = DynamicMessage::decode(kind, wire).unwrap();
-    assert_eq!(String::from_utf8(write(&back).unwrap()).unwrap(), json);
+    assert_eq!(String::from_utf8(write(&back).unwrap()).unwrap(), again);
 }
 
 #[test]
 fn a_field_with_presence_keeps_its_zero() {
     let json = r#"{"count":0,"counts":[1,2],"inner":{}}"#;
     let wire = [0x08, 0x00, 0x12, 0x02, 1, 2, 0x1a, 0x00];
-    check(&[EDITION_2023], json, &wire);
+    check(&[EDITION_2023], json, &wire, json);
+}
+
+#[test]
+fn a_field_without_presence_does_not() {
+    let json = r#"{"count":0,"counts":[1]}"#;
+    let wire = [0x12, 0x01, 1];
+    check(&[IMPLICIT, EDITION_2023], json, &wire, r#"{"counts":[1]}"#);
 }
 
 #[test]
 fn a_delimited_message_is_a_group() {
     let json = r#"{"inner":{"count":3}}"#;
-    check(&[DELIMITED, EDITION_2023], json, &[0x1b, 0x08, 3, 0x1c]);
+    let wire = [0x1b, 0x08, 3, 0x1c];
+    check(&[DELIMITED, EDITION_2023], json, &wire, json);
 }
 
 #[test]

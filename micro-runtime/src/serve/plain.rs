@@ -104,7 +104,10 @@ impl PlainCall {
                 };
                 let length = message.len();
                 let published = self.publish(endpoint, reply.clone(), message, headers);
-                published.await.map_err(|error| unsent(length, error))?;
+                // One that is left out would be lost in silence.
+                published.await.map_err(|error| {
+                    error.into_status(format_args!("a message of {length} bytes"))
+                })?;
             }
             if let Written::End(result) = written {
                 return result;
@@ -135,21 +138,4 @@ fn too_many() -> Status {
         Reason::TooLarge,
         format!("a stream without the header `Micro-Stream` ends after {MOST_MESSAGES} messages"),
     )
-}
-
-/// A message that is left out would be lost in silence.
-fn unsent(length: usize, error: PublishError) -> Status {
-    match error {
-        PublishError::TooLarge { max } => Status::from_runtime(
-            Code::ResourceExhausted,
-            Reason::TooLarge,
-            format!("a message of {length} bytes does not fit into one NATS message of {max}"),
-        ),
-        PublishError::Failed(error) => Status::from_runtime(
-            Code::Unavailable,
-            Reason::Disconnected,
-            "a message could not be sent",
-        )
-        .with_source(error),
-    }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use async_nats::Subject;
 
-use crate::bus::{Connection, Outgoing, PublishError};
+use crate::bus::{Connection, Outgoing};
 use crate::status::{Code, Reason, Status};
 use crate::stream::channel::Channel;
 use crate::stream::machine::{Machine, dropped};
@@ -53,7 +53,7 @@ impl Channel {
                 };
                 let publishing = pin!(link.connection.publish(outgoing));
                 if let Err(error) = self.keeping_time(publishing).await {
-                    self.change(|machine| machine.fail(unsent(error)));
+                    self.change(|machine| machine.fail(error.into_status("a frame")));
                 }
             }
             if poll_fn(|cx| self.poll_work(cx, timer.as_mut()))
@@ -121,20 +121,4 @@ pub(crate) fn up_subject(base: &str, peer: &Peer) -> Option<Subject> {
     let Peer { instance, stream } = peer;
     (is_token(instance) && is_token(stream))
         .then(|| Subject::from(format!("{base}_i.{instance}._up.{stream}")))
-}
-
-fn unsent(error: PublishError) -> Status {
-    match error {
-        PublishError::TooLarge { max } => Status::from_runtime(
-            Code::ResourceExhausted,
-            Reason::TooLarge,
-            format!("a frame does not fit into one NATS message of {max} bytes"),
-        ),
-        PublishError::Failed(error) => Status::from_runtime(
-            Code::Unavailable,
-            Reason::Disconnected,
-            "a frame could not be sent",
-        )
-        .with_source(error),
-    }
 }

@@ -321,5 +321,6 @@ async fn slots_of_streams_are_used_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_lines_of_python_read_a_stream() {
     let bench = bench().await;
-    Script::file("streams.py").run(&bench.nats).await;
+    let client = Script::file("streams.py").run(&bench.nats);
+    within(Duration::from_secs(30), client).await;
 }
