@@ -100,17 +100,29 @@ impl Context {
         Self::with(Some(method), metadata, deadline, trace, None)
     }
 
-    /// The context of an event.
+    /// The context of an event, in the memory of `spare` if nobody else has that any more.
     pub(crate) fn of_event(
         origin: Origin,
         metadata: Metadata,
         deadline: Option<Instant>,
         trace: Option<HeaderMap>,
+        spare: Option<Self>,
     ) -> Self {
-        Self(Arc::new(Inner {
+        let inner = Inner {
             origin: Some(origin),
             ..Inner::new(None, metadata, deadline, trace)
-        }))
+        };
+        Self::in_place_of(spare, inner)
+    }
+
+    fn in_place_of(spare: Option<Self>, inner: Inner) -> Self {
+        if let Some(mut spare) = spare
+            && let Some(room) = Arc::get_mut(&mut spare.0)
+        {
+            *room = inner;
+            return spare;
+        }
+        Self(Arc::new(inner))
     }
 
     fn with(
@@ -133,12 +145,14 @@ impl Context {
         metadata: Metadata,
         trace: Option<HeaderMap>,
         delivery: Delivery,
+        spare: Option<Self>,
     ) -> Self {
-        Self(Arc::new(Inner {
+        let inner = Inner {
             origin,
             delivery: Some(delivery),
             ..Inner::new(None, metadata, None, trace)
-        }))
+        };
+        Self::in_place_of(spare, inner)
     }
 
     /// The context of events that are handled together.
@@ -151,7 +165,7 @@ impl Context {
     #[cfg(feature = "jetstream")]
     #[must_use]
     pub fn for_test_of(delivery: Delivery) -> Self {
-        Self::of_delivery(None, Metadata::new(), None, delivery)
+        Self::of_delivery(None, Metadata::new(), None, delivery, None)
     }
 
     /// Which stored event this is, and how often it has been delivered; `None` for calls and for

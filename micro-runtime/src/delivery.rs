@@ -43,20 +43,26 @@ impl Delivery {
     /// `$JS.ACK.<stream>.<consumer>.<count>.<sequence>.<consumer sequence>.<ns>.<pending>`, since
     /// nats-server 2.14 also with domain and account before the stream.
     pub(crate) fn parse(stream: &Arc<str>, reply: &str) -> Option<Self> {
-        let mut tokens = reply.strip_prefix("$JS.ACK.")?.split('.');
-        if tokens.clone().count() > 7 {
-            tokens.nth(1)?;
+        let text = reply.strip_prefix("$JS.ACK.")?;
+        let mut tokens = [[].as_slice(); 9];
+        let mut found = 0;
+        for token in text.as_bytes().split(|&byte| byte == b'.') {
+            if let Some(place) = tokens.get_mut(found) {
+                *place = token;
+            }
+            found += 1;
         }
-        let mut numbers = tokens.skip(2).map(str::parse::<u64>);
-        let mut number = || numbers.next()?.ok();
-        let (count, sequence, _) = (number()?, number()?, number()?);
-        let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_nanos(number()?))?;
+        let names = if found > 7 { 4 } else { 2 };
+        let mut numbers = tokens[names..].iter().map(|token| number(token));
+        let mut next = || numbers.next()?;
+        let (count, sequence, _) = (next()?, next()?, next()?);
+        let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_nanos(next()?))?;
         Some(Self {
             stream: Arc::clone(stream),
             sequence,
             count,
             time,
-            pending: number()?,
+            pending: next()?,
         })
     }
 
@@ -97,6 +103,15 @@ impl Delivery {
     }
 }
 
+fn number(digits: &[u8]) -> Option<u64> {
+    let next = |number: u64, byte: &u8| {
+        let digit = char::from(*byte).to_digit(10)?;
+        number.checked_mul(10)?.checked_add(digit.into())
+    };
+    let number = digits.iter().try_fold(0, next)?;
+    (!digits.is_empty()).then_some(number)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +142,8 @@ mod tests {
         );
         check("$JS.ACK.S.c.1.9.4.5000000000", None);
         check("$JS.ACK.S.c.x.9.4.5000000000.7", None);
+        check("$JS.ACK.S.c.1..4.5000000000.7", None);
+        check("$JS.ACK.S.c.1.9.4.5000000000.99999999999999999999", None);
         check("_INBOX.a.b", None);
         check("", None);
     }

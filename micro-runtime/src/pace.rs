@@ -1,7 +1,7 @@
 //! `Pace`: how long the handlers of one method hold a thread, and so whether to run the next in place.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A method whose polls are shorter is run in place: spawning would cost about as much.
 const SHORT: Duration = Duration::from_micros(50);
@@ -41,6 +41,37 @@ impl Pace {
         let next = poll.max(faded);
         if next != longest {
             self.longest_ns.store(next, Ordering::Relaxed);
+        }
+    }
+}
+
+/// So many polls are timed together.
+const TIMED_TOGETHER: u32 = 8;
+
+/// Times what runs in place, several at a time: a look at the clock costs as much as a short handler.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    since: Option<Instant>,
+    polls: u32,
+}
+
+impl Watch {
+    pub(crate) fn start(&mut self) {
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    pub(crate) fn count(&mut self, pace: &Pace) {
+        self.polls += 1;
+        if self.polls >= TIMED_TOGETHER {
+            self.stop(pace);
+        }
+    }
+
+    /// To be called before anything else takes time.
+    pub(crate) fn stop(&mut self, pace: &Pace) {
+        if let Some(since) = self.since.take() {
+            pace.record(since.elapsed() / self.polls.max(1));
+            self.polls = 0;
         }
     }
 }

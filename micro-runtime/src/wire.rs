@@ -26,7 +26,7 @@ const MICRO_TIMEOUT: HeaderName = HeaderName::from_static("Micro-Timeout");
 const MICRO_EMPTY: HeaderName = HeaderName::from_static("Micro-Empty");
 const JSON: &str = "application/json";
 const CONTENT_TYPE: HeaderName = HeaderName::from_static("Content-Type");
-const TRACE: [HeaderName; 3] = [
+static TRACE: [HeaderName; 3] = [
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
     HeaderName::from_static("baggage"),
@@ -239,11 +239,12 @@ fn is_protobuf(content_type: &str) -> bool {
 /// The W3C trace headers of a request, to be forwarded with nested calls.
 pub(crate) fn trace_headers(headers: &HeaderMap) -> Option<HeaderMap> {
     let mut trace = None;
-    for name in TRACE {
-        if let Some(value) = headers.get(name.clone()) {
+    // To look through a few headers takes less than to look up one.
+    for (name, values) in headers.iter().filter(|(name, _)| TRACE.contains(name)) {
+        if let Some(value) = values.first() {
             trace
                 .get_or_insert_with(HeaderMap::new)
-                .insert(name, value.clone());
+                .insert(name.clone(), value.clone());
         }
     }
     trace

@@ -20,8 +20,10 @@ use crate::load::{Count, Window};
 
 /// Events that may wait for their acknowledgment.
 const IN_FLIGHT: usize = 256;
-/// Deliveries that a consumer asks for at a time: async-nats's own number.
+/// Deliveries that a consumer by hand asks for at a time: async-nats's own number. It does so when
+/// half of them are left, so that half as many again can be under way; ours has as many.
 const PULLED: usize = 200;
+const UNDER_WAY: usize = PULLED + PULLED / 2;
 /// What is stored to be consumed: so many, and no more bytes.
 const BACKLOG: u64 = 200_000;
 const BACKLOG_BYTES: u64 = 128 << 20;
@@ -103,7 +105,7 @@ pub(crate) async fn consume(bus: &Bus, bytes: usize, window: Window) -> Result<C
     let durable = Durable::named("reader")
         .filter(EntryFilter::new().kind(&kind))
         .workers(WORKERS)
-        .prefetch(PULLED - WORKERS);
+        .prefetch(UNDER_WAY - WORKERS);
     let server = Server::new(bus).subscribe::<Entry>(Reader(Arc::clone(&seen)), durable);
     let server = server.start().await?;
     let _ = tokio::time::timeout(length(window), seen.is_over.notified()).await;

@@ -74,7 +74,14 @@ impl<E: Event> Events<E> {
             ..
         } = message;
         let prefix = self.inlet.prefix;
-        let context = context(Some(E::DESCRIPTOR), subject, headers.as_ref(), prefix, None);
+        let context = context(
+            Some(E::DESCRIPTOR),
+            subject,
+            headers.as_ref(),
+            prefix,
+            None,
+            None,
+        );
         let read = context.and_then(|ctx| Ok((ctx, decode(payload)?)));
         Some(read.inspect_err(|status| self.refuse(status)))
     }
@@ -172,7 +179,7 @@ impl Inlet {
         };
         let trace = headers.and_then(wire::trace_headers);
         RawEvent {
-            context: Context::of_event(origin, metadata.unwrap_or_default(), None, trace),
+            context: Context::of_event(origin, metadata.unwrap_or_default(), None, trace, None),
             payload: message.payload,
         }
     }
@@ -193,13 +200,14 @@ impl fmt::Debug for RawEvents {
     }
 }
 
-/// What a handler knows of an event besides the event.
+/// What a handler knows of an event besides the event; see [`Context::of_event`] for `spare`.
 pub(crate) fn context(
     event: Option<&'static EventDescriptor>,
     subject: Subject,
     headers: Option<&HeaderMap>,
     prefix: usize,
     deadline: Option<Instant>,
+    spare: Option<Context>,
 ) -> Result<Context, Status> {
     let (mut metadata, mut trace) = (Metadata::new(), None);
     if let Some(headers) = headers {
@@ -212,7 +220,7 @@ pub(crate) fn context(
         subject,
         prefix,
     };
-    Ok(Context::of_event(origin, metadata, deadline, trace))
+    Ok(Context::of_event(origin, metadata, deadline, trace, spare))
 }
 
 /// Reads an event.

@@ -137,7 +137,7 @@ async fn decode<E: Event>(
             continue;
         }
         let decoded = settle
-            .context(&job)
+            .context(&job, None)
             .and_then(|_| events::decode::<E>(job.payload.clone()));
         match decoded {
             Ok(event) => {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use async_nats::Subject;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,7 @@ use crate::error::Error;
 use crate::jetstream::held::Held;
 use crate::jetstream::job::{Job, Settle};
 use crate::jetstream::pull::{Pull, Pulled};
-use crate::pace::Pace;
+use crate::pace::{Pace, Watch};
 use crate::subscriber::InPlace;
 
 /// How often the loop looks whether the server still knows of it.
@@ -47,8 +48,11 @@ pub(super) struct Consumption {
     in_place: Option<InPlace>,
     held: Arc<Held>,
     ready: VecDeque<Job>,
+    /// What was handled in place and is to be acknowledged.
+    done: Vec<Subject>,
     workers: Arc<Semaphore>,
     pace: Arc<Pace>,
+    watch: Watch,
     /// How many deliveries a handler gets together at most.
     batch: usize,
     limit: usize,
@@ -83,8 +87,10 @@ impl Consumption {
             handler,
             held: Arc::default(),
             ready: VecDeque::new(),
+            done: Vec::new(),
             workers: Arc::new(Semaphore::new(workers)),
             pace: Arc::new(Pace::new()),
+            watch: Watch::default(),
             batch,
             limit: settle.durable.limit(workers.saturating_mul(batch)),
             is_open: true,
@@ -112,6 +118,7 @@ impl Consumption {
                 () = stop.cancelled() => break,
                 () = self.step(&tasks) => {}
             }
+            self.acknowledge(&end).await;
         }
         self.pull.stop().await;
         // After the barrier everything that was sent to us has arrived.
@@ -136,7 +143,22 @@ impl Consumption {
                 }
                 () = self.step(&tasks) => {}
             }
+            self.acknowledge(&end).await;
         }
+    }
+
+    /// Acknowledges together what the last step has handled in place.
+    async fn acknowledge(&mut self, end: &CancellationToken) {
+        if self.done.is_empty() {
+            return;
+        }
+        tokio::select! {
+            biased;
+            () = self.settle.acknowledge(&mut self.done) => {}
+            // A connection without room for it: they will be delivered again.
+            () = end.cancelled() => {}
+        }
+        self.done.clear();
     }
 
     /// Waits for the next thing to happen.
@@ -153,6 +175,7 @@ impl Consumption {
                         _ => break,
                     }
                 }
+                self.watch.stop(&self.pace);
             }
             () = self.held.freed.notified() => {}
         }
@@ -179,7 +202,7 @@ impl Consumption {
         }
     }
 
-    /// Handles and acknowledges a delivery on the spot, if its handler is known to be short, nobody
+    /// Handles a delivery on the spot, if its handler is known to be short, nobody
     /// waits before it and a worker is free; gives it back if not. What has to wait after all goes on
     /// in a task.
     fn try_in_place(&mut self, mut job: Job, tasks: &TaskTracker) -> Option<Job> {
@@ -191,13 +214,14 @@ impl Consumption {
         if !is_free || !self.pace.is_short() || job.delivery.is_redelivered() {
             return Some(job);
         }
-        let Ok(ctx) = self.settle.context(&job) else {
+        let Ok(ctx) = self.settle.context(&job, in_place.spare()) else {
             return Some(job);
         };
-        let started = Instant::now();
+        self.watch.start();
         let handled = in_place.handle(ctx, job.payload.clone());
-        self.pace.record(started.elapsed());
-        if matches!(handled, Ok(Ok(()))) && self.settle.acknowledge_now(&job) {
+        self.watch.count(&self.pace);
+        if matches!(handled, Ok(Ok(()))) {
+            self.done.push(job.reply);
             return None;
         }
         let place = self.place();

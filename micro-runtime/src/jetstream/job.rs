@@ -2,10 +2,10 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll, Waker};
 
 use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
+use tokio::task::coop::unconstrained;
 
 use crate::bus::Outgoing;
 use crate::context::{Context, Origin};
@@ -20,7 +20,7 @@ use crate::status::{Code, Reason, Status};
 use crate::subscriber::EventCounters;
 use crate::wire;
 
-static ACK: Bytes = Bytes::from_static(b"+ACK");
+const ACK: Bytes = Bytes::from_static(b"+ACK");
 const NAK: Bytes = Bytes::from_static(b"-NAK");
 const PROGRESS: Bytes = Bytes::from_static(b"+WPI");
 const REASON_LIMIT: usize = 256;
@@ -31,7 +31,7 @@ pub(super) struct Job {
     pub(super) headers: Option<HeaderMap>,
     pub(super) payload: Bytes,
     pub(super) delivery: Delivery,
-    reply: Subject,
+    pub(super) reply: Subject,
     hold: Option<Hold>,
 }
 
@@ -89,8 +89,9 @@ impl Job {
 }
 
 impl Settle {
-    /// What a handler knows of a delivery, or why it is none for it.
-    pub(super) fn context(&self, job: &Job) -> Result<Context, Status> {
+    /// What a handler knows of a delivery, or why it is none for it; see [`Context::of_event`] for
+    /// `spare`.
+    pub(super) fn context(&self, job: &Job, spare: Option<Context>) -> Result<Context, Status> {
         let headers = job.headers.as_ref();
         headers.map_or(Ok(()), wire::check_content_type)?;
         // A foreign header beyond our limits is no reason to refuse what is stored already.
@@ -108,23 +109,27 @@ impl Settle {
             metadata,
             trace,
             delivery,
+            spare,
         ))
     }
 
-    /// Acknowledges a delivery at once; false if the connection has no room now.
-    pub(super) fn acknowledge_now(&self, job: &Job) -> bool {
-        let mut cx = TaskContext::from_waker(Waker::noop());
-        let connection = &self.consumer.connection;
-        match connection.try_publish(&job.reply, &ACK, &mut cx) {
-            Poll::Ready(Ok(())) => true,
-            Poll::Ready(Err(_)) | Poll::Pending => false,
+    /// Acknowledges deliveries that were handled together.
+    pub(super) async fn acknowledge(&self, replies: &mut Vec<Subject>) {
+        let Ok(jetstream) = self.consumer.connection.jetstream_to_start() else {
+            return;
+        };
+        for reply in replies.drain(..) {
+            let sent = jetstream.client.publish(reply, ACK);
+            if unconstrained(sent).await.is_err() {
+                return tell_of_the_end();
+            }
         }
     }
 
     /// Answers for what became of a delivery.
     pub(super) async fn settle(&self, job: &Job, handled: Result<(), Status>) {
         match handled {
-            Ok(()) => self.answer(&job.reply, ACK.clone()).await,
+            Ok(()) => self.answer(&job.reply, ACK).await,
             Err(status) if is_poison(&status) => self.give_up(job, &status).await,
             Err(status) => self.failed(job, &status).await,
         }
@@ -196,9 +201,13 @@ impl Settle {
             payload,
         };
         if self.consumer.connection.publish(outgoing).await.is_err() {
-            tracing::warn!("the connection is closed: what was handled will be delivered again");
+            tell_of_the_end();
         }
     }
+}
+
+fn tell_of_the_end() {
+    tracing::warn!("the connection is closed: what was handled will be delivered again");
 }
 
 /// What a handler's panic amounts to: a failed attempt.

@@ -137,7 +137,7 @@ impl Handler for Single {
                     settle.give_up(&job, &status).await;
                     continue;
                 }
-                let handled = match settle.context(&job) {
+                let handled = match settle.context(&job, None) {
                     Ok(ctx) => handler.handle(ctx, job.payload.clone(), None).await,
                     Err(status) => {
                         let refused = Err(status);

@@ -1,6 +1,7 @@
 //! `Subscriber`: what handles events on a server, and how it is called, whatever feeds it.
 
 mod counters;
+mod line;
 mod options;
 mod place;
 mod source;
@@ -106,6 +107,8 @@ pub(crate) struct InPlace {
     shared: EventHandler,
     /// Never locked: a handler may be moved from thread to thread, and no more.
     place: Mutex<Box<dyn Place>>,
+    /// The context of the last event.
+    spare: Option<Context>,
 }
 
 /// An event whose handler has begun, or is to, wherever it can wait.
@@ -144,6 +147,7 @@ impl EventHandler {
     pub(crate) fn in_place(&self) -> InPlace {
         InPlace {
             place: Mutex::new(Arc::clone(&self.call).place()),
+            spare: None,
             shared: self.clone(),
         }
     }
@@ -160,7 +164,8 @@ impl EventHandler {
         payload: Bytes,
         pace: Option<&Pace>,
     ) -> Result<(), Status> {
-        let running = Running::new(self.event, ctx);
+        let span = begin(self.event, &ctx);
+        let running = Running { ctx, span };
         let started = Started {
             handling: self.call.begin(running.ctx.clone(), payload),
             running,
@@ -171,6 +176,11 @@ impl EventHandler {
 }
 
 impl InPlace {
+    /// The context of the last event: the next one may have its memory.
+    pub(crate) fn spare(&mut self) -> Option<Context> {
+        self.spare.take()
+    }
+
     /// Polls the handler of an event once. What is ready is counted.
     ///
     /// # Errors
@@ -181,14 +191,14 @@ impl InPlace {
         ctx: Context,
         payload: Bytes,
     ) -> Result<Result<(), Status>, Started> {
-        let running = Running::new(self.shared.event, ctx);
+        let span = begin(self.shared.event, &ctx);
         let place = self.place.get_mut().unwrap_or_else(PoisonError::into_inner);
         // Whoever is not ready is polled again where it can wait.
         let mut cx = TaskContext::from_waker(Waker::noop());
         let polled = {
-            let _entered = running.span.enter();
+            let _entered = span.enter();
             catch_unwind(AssertUnwindSafe(|| {
-                place.begin(running.ctx.clone(), payload);
+                place.begin(ctx.clone(), payload);
                 place.poll(&mut cx)
             }))
         };
@@ -197,7 +207,7 @@ impl InPlace {
             Ok(Poll::Pending) => {
                 return Err(Started {
                     handling: place.take(),
-                    running,
+                    running: Running { ctx, span },
                     shared: self.shared.clone(),
                 });
             }
@@ -206,7 +216,9 @@ impl InPlace {
                 Err(panicked(self.shared.event.full_name, panic.as_ref()))
             }
         };
-        running.end(&self.shared.counters, &result);
+        record(&span, &self.shared.counters, &result);
+        ctx.end();
+        self.spare = Some(ctx);
         Ok(result)
     }
 }
@@ -251,21 +263,8 @@ impl Started {
             },
         };
         drop(handling);
-        running.end(&shared.counters, &result);
+        record(&running.span, &shared.counters, &result);
         result
-    }
-}
-
-impl Running {
-    fn new(event: &EventDescriptor, ctx: Context) -> Self {
-        let span = observe::event_span(event.full_name, ctx.subject().unwrap_or_default());
-        observe::extract(&span, ctx.trace());
-        Self { ctx, span }
-    }
-
-    fn end(self, counters: &EventCounters, result: &Result<(), Status>) {
-        let _entered = self.span.enter();
-        counters.record(result);
     }
 }
 
@@ -273,6 +272,18 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.ctx.end();
     }
+}
+
+/// The span in which an event is handled.
+fn begin(event: &EventDescriptor, ctx: &Context) -> Span {
+    let span = observe::event_span(event.full_name, ctx.subject().unwrap_or_default());
+    observe::extract(&span, ctx.trace());
+    span
+}
+
+fn record(span: &Span, counters: &EventCounters, result: &Result<(), Status>) {
+    let _entered = span.enter();
+    counters.record(result);
 }
 
 fn panicked(name: &'static str, panic: &(dyn Any + Send)) -> Status {

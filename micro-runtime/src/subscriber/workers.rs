@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context as TaskContext, Poll, ready};
 use std::time::{Duration, Instant};
 
 use async_nats::Message;
@@ -16,14 +16,13 @@ use tokio_util::task::TaskTracker;
 use crate::bus::Subscription;
 use crate::context::Context;
 use crate::events;
-use crate::pace::Pace;
+use crate::pace::{Pace, Watch};
 use crate::status::Status;
+use crate::subscriber::line::Line;
 use crate::subscriber::{EventHandler, InPlace, Started};
 
 /// So many events are taken before the rest of the loop has its turn.
 const AT_A_TIME: usize = 64;
-/// So many polls are timed together.
-const TIMED_TOGETHER: u32 = 8;
 
 /// How the events of one subscription are handled.
 #[derive(Clone, Copy, Debug)]
@@ -59,25 +58,13 @@ pub(crate) struct EventTarget {
 struct Queue {
     sender: UnboundedSender<Task>,
     line: Arc<Line>,
-    workers: usize,
 }
-
-/// How many events workers have or are to have.
-#[derive(Default)]
-struct Line(AtomicUsize);
 
 /// What a worker does next.
 enum Task {
     Handle(Message),
     /// Its handler has begun in place and has to wait.
     Finish(Started),
-}
-
-/// Times what runs in place, several at a time: a look at the clock costs as much as a short handler.
-#[derive(Default)]
-struct Watch {
-    since: Option<Instant>,
-    polls: u32,
 }
 
 struct Shared {
@@ -119,16 +106,12 @@ impl EventTarget {
         let queues = (0..queues).map(|_| {
             let (sender, receiver) = mpsc::unbounded_channel();
             let receiver = Arc::new(Mutex::new(receiver));
-            let line = Arc::new(Line::default());
+            let line = Arc::new(Line::new(workers));
             for _ in 0..workers {
                 let (shared, line) = (Arc::clone(&shared), Arc::clone(&line));
                 tasks.spawn(work(shared, line, Arc::clone(&receiver)));
             }
-            Queue {
-                sender,
-                line,
-                workers,
-            }
+            Queue { sender, line }
         });
         Self {
             queues: queues.collect(),
@@ -146,9 +129,16 @@ impl EventTarget {
         subscription: &mut Subscription,
         cx: &mut TaskContext<'_>,
     ) -> Poll<bool> {
+        let is_short = self.shared.pace.is_short();
+        for queue in &self.queues {
+            // With ever more events behind those that workers have, nothing would be handled in
+            // place again.
+            ready!(queue.line.poll_begun(is_short, cx));
+        }
+        let is_over = self.shared.end.is_cancelled();
         for _ in 0..AT_A_TIME {
             match subscription.poll_next(cx) {
-                Poll::Ready(Some(message)) => self.take(message),
+                Poll::Ready(Some(message)) => self.take(message, is_over),
                 Poll::Ready(None) => return Poll::Ready(false),
                 Poll::Pending => {
                     self.watch.stop(&self.shared.pace);
@@ -161,7 +151,7 @@ impl EventTarget {
     }
 
     /// Handles an event, hands it to the workers, or drops it.
-    fn take(&mut self, message: Message) {
+    fn take(&mut self, message: Message, is_over: bool) {
         self.shared.handler.counters.received();
         let index = match &self.order {
             Order::Arrival => 0,
@@ -171,8 +161,11 @@ impl EventTarget {
             }
         };
         let queue = &self.queues[index];
-        if self.shared.pace.is_short() && queue.line.is_below(queue.workers) {
-            return self.take_in_place(message, index);
+        if self.shared.pace.is_short() && queue.line.is_free() {
+            return match is_over {
+                true => self.shared.dropped_at_the_end(),
+                false => self.take_in_place(message, index),
+            };
         }
         self.watch.stop(&self.shared.pace);
         let waiting = &self.shared.waiting;
@@ -188,10 +181,8 @@ impl EventTarget {
     }
 
     fn take_in_place(&mut self, message: Message, index: usize) {
-        if self.shared.end.is_cancelled() {
-            return self.shared.dropped_at_the_end();
-        }
-        let (ctx, payload) = match self.shared.read(message) {
+        let spare = self.in_place.spare();
+        let (ctx, payload) = match self.shared.read(message, spare) {
             Ok(read) => read,
             Err(status) => return self.shared.handler.counters.record(&Err(status)),
         };
@@ -208,40 +199,8 @@ impl EventTarget {
 
 impl Queue {
     fn send(&self, task: Task) -> bool {
-        self.line.0.fetch_add(1, Ordering::Relaxed);
+        self.line.join();
         self.sender.send(task).is_ok()
-    }
-}
-
-impl Line {
-    /// Says whether a worker is free, and so nobody stands in line: what was handed on earlier has
-    /// been handled, where order counts.
-    fn is_below(&self, workers: usize) -> bool {
-        self.0.load(Ordering::Acquire) < workers
-    }
-
-    fn leave(&self) {
-        self.0.fetch_sub(1, Ordering::Release);
-    }
-}
-
-impl Watch {
-    fn start(&mut self) {
-        self.since.get_or_insert_with(Instant::now);
-    }
-
-    fn count(&mut self, pace: &Pace) {
-        self.polls += 1;
-        if self.polls >= TIMED_TOGETHER {
-            self.stop(pace);
-        }
-    }
-
-    fn stop(&mut self, pace: &Pace) {
-        if let Some(since) = self.since.take() {
-            pace.record(since.elapsed() / self.polls.max(1));
-            self.polls = 0;
-        }
     }
 }
 
@@ -253,16 +212,17 @@ async fn work(shared: Arc<Shared>, line: Arc<Line>, queue: Arc<Mutex<UnboundedRe
         if matches!(task, Task::Handle(_)) {
             shared.waiting.fetch_sub(1, Ordering::Relaxed);
         }
-        if shared.end.is_cancelled() {
-            shared.dropped_at_the_end();
-            continue;
-        }
-        tokio::select! {
-            biased;
-            () = shared.run(task) => {}
-            () = &mut ended => shared.dropped_at_the_end(),
-        }
-        line.leave();
+        let handled = async {
+            if shared.end.is_cancelled() {
+                return shared.dropped_at_the_end();
+            }
+            tokio::select! {
+                biased;
+                () = shared.run(task) => {}
+                () = &mut ended => shared.dropped_at_the_end(),
+            }
+        };
+        line.run(handled).await;
     }
 }
 
@@ -272,14 +232,14 @@ impl Shared {
             Task::Handle(message) => message,
             Task::Finish(started) => return drop(started.finish().await),
         };
-        match self.read(message) {
+        match self.read(message, None) {
             // It is counted and logged; nobody else is to be told.
             Ok((ctx, payload)) => drop(self.handler.handle(ctx, payload, Some(&self.pace)).await),
             Err(status) => self.handler.counters.record(&Err(status)),
         }
     }
 
-    fn read(&self, message: Message) -> Result<(Context, Bytes), Status> {
+    fn read(&self, message: Message, spare: Option<Context>) -> Result<(Context, Bytes), Status> {
         let timeout = self.settings.timeout;
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let Message {
@@ -289,12 +249,70 @@ impl Shared {
             ..
         } = message;
         let (event, headers) = (Some(self.handler.event), headers.as_ref());
-        let ctx = events::context(event, subject, headers, self.prefix, deadline)?;
+        let ctx = events::context(event, subject, headers, self.prefix, deadline, spare)?;
         Ok((ctx, payload))
     }
 
     fn dropped_at_the_end(&self) {
         let counters = &self.handler.counters;
         counters.dropped("the server has stopped");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+    use crate::bus::Bus;
+    use crate::event::EventDescriptor;
+    use crate::subscriber::EventCounters;
+
+    static BARE: EventDescriptor = EventDescriptor::new("test.Bare", "evt.bare", &[]);
+
+    #[tokio::test]
+    async fn nothing_is_taken_while_a_worker_is_about_to_begin() {
+        let bus = Bus::in_process();
+        let subscription = bus.connection().subscribe("evt.bare".into(), None);
+        let mut subscription = subscription.await.unwrap();
+        let handler = EventHandler {
+            event: &BARE,
+            counters: Arc::new(EventCounters::new(&BARE)),
+            call: Arc::new(|_: Context, _: Bytes| async { Ok(()) }),
+        };
+        let counters = Arc::clone(&handler.counters);
+        let counts = || (counters.stats().received, counters.stats().handled);
+        let settings = Settings {
+            workers: 1,
+            max_waiting: 100,
+            timeout: None,
+        };
+        let tasks = TaskTracker::new();
+        let end = CancellationToken::new();
+        let mut target = EventTarget::start(handler, Order::Arrival, settings, 0, &tasks, end);
+        let mut take = || {
+            let cx = &mut TaskContext::from_waker(Waker::noop());
+            assert!(target.poll_take(&mut subscription, cx).is_pending());
+        };
+        let publish = async || {
+            for _ in 0..3 {
+                bus.publish_raw("evt.bare", "").await.unwrap();
+            }
+        };
+        publish().await;
+        take();
+        assert_eq!(counts(), (3, 0), "nobody knows how long the handler takes");
+        publish().await;
+        take();
+        assert_eq!(
+            counts(),
+            (3, 0),
+            "the worker is free, and has three before it"
+        );
+        while counts() != (3, 3) {
+            tokio::task::yield_now().await;
+        }
+        take();
+        assert_eq!(counts(), (6, 6), "in place");
     }
 }
