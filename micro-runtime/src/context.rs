@@ -100,7 +100,8 @@ impl Context {
         Self::with(Some(method), metadata, deadline, trace, None)
     }
 
-    /// The context of an event, in the memory of `spare` if nobody else has that any more.
+    /// The context of an event, in the memory of `spare` if nobody else has that any more: until then
+    /// a spare one keeps subject and metadata of its event.
     pub(crate) fn of_event(
         origin: Origin,
         metadata: Metadata,

@@ -288,7 +288,7 @@ fn read_request<M: prost::Message + Default>(
     name: &'static str,
 ) -> Result<M, Status> {
     match piece {
-        Piece::Small(bytes) => wire::decode_request(bytes, name),
+        Piece::Small(message) => wire::decode_request(message, name),
         Piece::Large(bytes) => wire::decode_request(bytes, name),
     }
 }

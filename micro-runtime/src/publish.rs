@@ -9,7 +9,7 @@ use std::task::{Context as TaskContext, Poll, ready};
 
 use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
-use tokio::task::coop::poll_proceed;
+use tokio::task::coop::{has_budget_remaining, poll_proceed};
 
 use crate::bus::{Bus, Connection, Outgoing, PublishError};
 use crate::context::Context;
@@ -55,13 +55,15 @@ enum State {
 
 type Sending = Pin<Box<dyn Future<Output = Result<(), PublishError>> + Send>>;
 
-/// So many events cost as much of what tokio lets a task do at a time as anything else does once:
-/// so many more leave in one write.
-const EVENTS_A_TURN: u32 = 8;
+/// So many small events without headers cost as much of what tokio lets a task do at a time as anything else does
+/// once: so many more leave in one write.
+const EVENTS_A_STEP: usize = 8;
+/// So many bytes count as one more event.
+const EVENT: usize = 256;
 
 thread_local! {
-    /// How many events this thread has published.
-    static PUBLISHED: Cell<u32> = const { Cell::new(0) };
+    /// What this thread has published of a step.
+    static PUBLISHED: Cell<usize> = const { Cell::new(0) };
 }
 
 /// What [`Bus::publish_raw`] publishes, for messages.
@@ -175,9 +177,14 @@ impl Publish {
         Ok(headers)
     }
 
+    /// The length of the event's bytes.
+    fn length(&self) -> usize {
+        self.event.as_ref().map_or(0, |(_, payload)| payload.len())
+    }
+
     fn ended(&self, sent: Result<(), PublishError>) -> Result<(), Status> {
         if let Err(error) = sent {
-            let length = self.event.as_ref().map_or(0, |(_, payload)| payload.len());
+            let length = self.length();
             return Err(error.into_status(format_args!("{}, {length} bytes,", self.name)));
         }
         observe::published(self.name);
@@ -239,7 +246,7 @@ impl Future for PublishFuture {
         let this = &mut *self;
         match &mut this.state {
             State::Ready => {
-                ready!(poll_turn(cx));
+                ready!(poll_turn(this.publish.length(), cx));
                 this.state = State::Done;
                 this.send(cx)
             }
@@ -254,12 +261,15 @@ impl Future for PublishFuture {
 }
 
 /// Ready, but where a task has published so much that others are to have their turn.
-fn poll_turn(cx: &mut TaskContext<'_>) -> Poll<()> {
-    let published = PUBLISHED.get().wrapping_add(1);
-    PUBLISHED.set(published);
-    if published.is_multiple_of(EVENTS_A_TURN) {
-        ready!(poll_proceed(cx)).made_progress();
+fn poll_turn(length: usize, cx: &mut TaskContext<'_>) -> Poll<()> {
+    let published = PUBLISHED.get() + 1 + length / EVENT;
+    // Who is out of turn waits, as the others do that publish in the same task: so they keep their order.
+    if published < EVENTS_A_STEP && has_budget_remaining() {
+        PUBLISHED.set(published);
+        return Poll::Ready(());
     }
+    PUBLISHED.set(0);
+    ready!(poll_proceed(cx)).made_progress();
     Poll::Ready(())
 }
 

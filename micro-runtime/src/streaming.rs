@@ -115,12 +115,13 @@ impl<M> Stream for Streaming<M> {
             Source::Given(stream) => stream.as_mut().poll_next(cx),
             Source::Received { reader, read, name } => {
                 let (read, name) = (*read, *name);
-                let message = ready!(reader.poll_next(cx, |piece| read(piece, name)));
-                Poll::Ready(message.map(|message| {
-                    message.and_then(|message| message).inspect_err(|status| {
-                        reader.give_up(status);
-                    })
-                }))
+                let status = match ready!(reader.poll_next(cx, |piece| read(piece, name))) {
+                    Some(Ok(Ok(message))) => return Poll::Ready(Some(Ok(message))),
+                    None => return Poll::Ready(None),
+                    Some(Err(status) | Ok(Err(status))) => status,
+                };
+                reader.give_up(&status);
+                Poll::Ready(Some(Err(status)))
             }
         }
     }

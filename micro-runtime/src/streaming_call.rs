@@ -258,7 +258,7 @@ fn read_reply<Rep: prost::Message + Default>(
     name: &'static str,
 ) -> Result<Rep, Status> {
     match piece {
-        Piece::Small(bytes) => wire::decode_reply_from(bytes, name),
+        Piece::Small(message) => wire::decode_reply_from(message, name),
         Piece::Large(bytes) => wire::decode_reply_from(bytes, name),
     }
 }

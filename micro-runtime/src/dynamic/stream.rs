@@ -67,7 +67,7 @@ impl Stream for DynamicStreaming {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
         let read = |piece: Piece<'_>| match piece {
-            Piece::Small(bytes) => Bytes::copy_from_slice(bytes),
+            Piece::Small(message) => Bytes::copy_from_slice(message.bytes()),
             Piece::Large(bytes) => bytes,
         };
         let payload = match ready!(self.reader.poll_next(cx, read)) {

@@ -174,6 +174,10 @@ impl Consumption {
                         Some(pulled) if self.is_open => self.take(pulled, tasks),
                         _ => break,
                     }
+                    // What was handled is not to wait for handlers that take long.
+                    if !self.done.is_empty() && !self.pace.is_short() {
+                        break;
+                    }
                 }
                 self.watch.stop(&self.pace);
             }
@@ -202,9 +206,8 @@ impl Consumption {
         }
     }
 
-    /// Handles a delivery on the spot, if its handler is known to be short, nobody
-    /// waits before it and a worker is free; gives it back if not. What has to wait after all goes on
-    /// in a task.
+    /// Handles a delivery on the spot, if its handler is known to be short, nobody waits before it
+    /// and a worker is free; gives it back if not. What has to wait after all goes on in a task.
     fn try_in_place(&mut self, mut job: Job, tasks: &TaskTracker) -> Option<Job> {
         let Some(in_place) = &mut self.in_place else {
             return Some(job);

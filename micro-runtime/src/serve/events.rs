@@ -1,4 +1,4 @@
-//! The loop of a subscription to events: handles in place, where that is possible, and never waits.
+//! The loop of a subscription to events: handles in place, where that is possible, and waits for none.
 
 use std::future::poll_fn;
 
@@ -26,7 +26,10 @@ pub(super) async fn run(
                     subscription.stop().await;
                     stopped.say();
                 }
-                Phase::Closing => subscription.close().await,
+                Phase::Closing => {
+                    subscription.close().await;
+                    events.close();
+                }
                 Phase::Serving | Phase::Ended => {}
             }
         }

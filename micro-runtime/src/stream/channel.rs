@@ -127,13 +127,18 @@ impl Channel {
     pub(crate) fn poll_take(&self, cx: &mut TaskContext<'_>, taken: Sums) -> Poll<Taking> {
         let mut state = lock(&self.0);
         state.machine.receiving.note_taken(taken);
+        if let Some(driver) = state.driver_to_wake() {
+            // The peer is to hear of what was taken before it has to stop; the driver, which was
+            // woken here, would run after all that there is to read.
+            drop(state);
+            driver.wake();
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let taking = state.take();
         if taking.is_none() {
             remember(&mut state.reader, cx);
         }
-        let driver = state.driver_to_wake();
-        drop(state);
-        driver.into_iter().for_each(Waker::wake);
         taking.map_or(Poll::Pending, Poll::Ready)
     }
 

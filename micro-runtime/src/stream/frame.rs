@@ -10,6 +10,7 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, encode
 use crate::metadata::Metadata;
 use crate::status::Status;
 use crate::stream::buffers::Buffers;
+use crate::stream::lending::{Lending, Message, Piece};
 use crate::wire::RpcStatus;
 
 /// The last entry is unfinished.
@@ -87,14 +88,7 @@ pub(crate) struct Entries {
     left: usize,
     /// The lengths of those that are left.
     bytes: usize,
-}
-
-/// One encoded message.
-pub(crate) enum Piece<'a> {
-    /// Where it lies in its frame.
-    Small(&'a [u8]),
-    /// With a share in the frame's buffer, so that `bytes` fields need not be copied.
-    Large(Bytes),
+    is_lent: bool,
 }
 
 /// Messages that are written to be sent in one frame.
@@ -212,6 +206,14 @@ impl Entries {
         *self = body.into_entries();
     }
 
+    /// Lets small messages have shares of the frame, if it can be lent.
+    pub(super) fn lend(&mut self, lending: &Lending) {
+        if let Some(frame) = lending.lend(&self.frame, self.left) {
+            self.frame = frame;
+            self.is_lent = true;
+        }
+    }
+
     /// Takes the last message off.
     pub(crate) fn split_last(&mut self) -> Option<Bytes> {
         let mut rest = self.clone();
@@ -225,6 +227,7 @@ impl Entries {
     }
 
     /// Where the next message lies in the frame.
+    #[inline]
     fn advance(&mut self) -> Option<std::ops::Range<usize>> {
         while self.left > 0 {
             let mut rest = self.frame.get(self.at..)?;
@@ -259,21 +262,16 @@ impl Entries {
     }
 
     /// The next message, shared only if it is longer than `limit`.
+    #[inline]
     pub(crate) fn next_piece(&mut self, limit: usize) -> Option<Piece<'_>> {
         let range = self.advance()?;
         Some(match range.len() <= limit {
-            true => Piece::Small(&self.frame[range]),
+            true => {
+                let lent = self.is_lent.then_some(&self.frame);
+                Piece::Small(Message::new(&self.frame[range], lent))
+            }
             false => Piece::Large(self.frame.slice(range)),
         })
-    }
-}
-
-impl Piece<'_> {
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Small(bytes) => bytes.len(),
-            Self::Large(bytes) => bytes.len(),
-        }
     }
 }
 
@@ -333,6 +331,7 @@ impl Body {
             at: 0,
             left: self.entries as usize,
             bytes: self.bytes as usize,
+            is_lent: false,
         }
     }
 
@@ -363,6 +362,7 @@ impl Body {
 }
 
 /// Reads a length; one byte is the usual case.
+#[inline]
 fn varint(rest: &mut &[u8]) -> Result<usize, BadFrame> {
     if let [byte, tail @ ..] = rest
         && *byte < 0x80

@@ -6,6 +6,7 @@ mod frame;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
 mod input;
+mod lending;
 mod link;
 mod machine;
 mod options;
@@ -16,9 +17,9 @@ mod receiving;
 mod sending;
 
 pub(crate) use channel::Channel;
-pub(crate) use frame::Piece;
 #[cfg(feature = "__bench")]
 pub(crate) use frame::{Body, Control, Frame};
+pub(crate) use lending::Piece;
 pub(crate) use link::{Link, Target};
 pub(crate) use machine::{Machine, dropped};
 pub(crate) use options::{Limits, Open};

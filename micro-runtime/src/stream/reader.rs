@@ -8,7 +8,8 @@ use bytes::Bytes;
 
 use crate::status::Status;
 use crate::stream::channel::{Channel, Taking};
-use crate::stream::frame::{Entries, Piece};
+use crate::stream::frame::Entries;
+use crate::stream::lending::{Lending, Piece};
 use crate::stream::machine::dropped;
 use crate::stream::options::Sums;
 use crate::stream::receiving::{Batch, join};
@@ -20,6 +21,7 @@ const READ_IN_PLACE: usize = 1024;
 pub(crate) struct Reader {
     channel: Arc<Channel>,
     entries: Entries,
+    lending: Lending,
     /// What was given out since the stream was last told.
     taken: Sums,
     is_over: bool,
@@ -41,6 +43,7 @@ impl Reader {
         Self {
             channel,
             entries: Entries::default(),
+            lending: Lending::default(),
             taken: Sums::default(),
             is_over: false,
             is_client,
@@ -73,9 +76,13 @@ impl Reader {
             }
             // A frame that is used up gives its buffer back before the next one is waited for.
             self.entries = Entries::default();
+            self.lending.look();
             let taken = std::mem::take(&mut self.taken);
             match ready!(self.channel.poll_take(cx, taken)) {
-                Taking::Batch(Batch::Entries(entries)) => self.entries = entries,
+                Taking::Batch(Batch::Entries(mut entries)) => {
+                    entries.lend(&self.lending);
+                    self.entries = entries;
+                }
                 Taking::Batch(Batch::Parts(parts)) => {
                     let message = join(&parts);
                     self.taken.messages += 1;
@@ -94,7 +101,7 @@ impl Reader {
     /// The next message as it came; `None` after the last.
     pub(crate) async fn next_bytes(&mut self) -> Result<Option<Bytes>, Status> {
         let read = |piece: Piece<'_>| match piece {
-            Piece::Small(bytes) => Bytes::copy_from_slice(bytes),
+            Piece::Small(message) => Bytes::copy_from_slice(message.bytes()),
             Piece::Large(bytes) => bytes,
         };
         poll_fn(|cx| self.poll_next(cx, read)).await.transpose()
@@ -122,5 +129,101 @@ impl Drop for Reader {
         } else {
             self.channel.unwant();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::Waker;
+    use std::time::Instant;
+
+    use bytes::Buf as _;
+
+    use super::*;
+    use crate::stream::frame::{Body, Control};
+    use crate::stream::machine::Machine;
+    use crate::stream::options::StreamOptions;
+    use crate::stream::peer::Peer;
+
+    const MESSAGES: usize = 1000;
+
+    fn reader(options: StreamOptions) -> Reader {
+        let peer = Peer {
+            instance: "i".into(),
+            stream: "s".into(),
+        };
+        let (window, now) = (Sums::default(), Instant::now());
+        let machine = Machine::server(peer, options.limits(), window, 1 << 20, None, now);
+        Reader::server(Channel::new(machine))
+    }
+
+    /// A frame of messages arrives.
+    fn deliver(reader: &Reader, seq: u64) -> Bytes {
+        let mut body = Body::default();
+        for _ in 0..MESSAGES {
+            body.put_bytes(b"0123456789abcdef");
+        }
+        let seq = Control {
+            seq,
+            ..Control::default()
+        };
+        let frame = body.cut(seq);
+        let receive = |machine: &mut Machine| machine.receive(frame.clone(), Instant::now());
+        reader.channel.change(receive);
+        frame
+    }
+
+    /// Reads one frame's messages, keeps `bytes` fields of all, and says whether they lie in it.
+    fn keeps_shares(reader: &mut Reader, seq: u64, kept: &mut Vec<Bytes>) -> bool {
+        let lies = deliver(reader, seq).as_ptr_range();
+        let cx = &mut TaskContext::from_waker(Waker::noop());
+        let take = |piece: Piece<'_>| match piece {
+            Piece::Small(mut message) => message.copy_to_bytes(16),
+            Piece::Large(_) => panic!("sixteen bytes are large"),
+        };
+        let mut shares = Vec::new();
+        for _ in 0..MESSAGES {
+            let Poll::Ready(Some(Ok(message))) = reader.poll_next(cx, take) else {
+                panic!("there are fewer messages");
+            };
+            assert_eq!(message, "0123456789abcdef");
+            shares.push(lies.contains(&message.as_ptr()));
+            kept.push(message);
+        }
+        assert!(reader.poll_next(cx, take).is_pending());
+        assert!(shares.iter().all(|is_share| *is_share == shares[0]));
+        shares[0]
+    }
+
+    #[test]
+    fn messages_that_keep_what_they_read_keep_no_more_than_one_frame() {
+        let mut reader = reader(StreamOptions::default());
+        let mut kept = Vec::new();
+        assert!(keeps_shares(&mut reader, 1, &mut kept));
+        kept.clear();
+        // Nobody can tell before the next frame is there.
+        assert!(!keeps_shares(&mut reader, 2, &mut kept));
+    }
+
+    #[tokio::test]
+    async fn the_peer_hears_of_what_was_taken_before_all_is_taken() {
+        let mut reader = reader(StreamOptions::default().window_messages(2 * MESSAGES as u32));
+        let driver = Arc::clone(&reader.channel);
+        // It says what there is to say so far, and waits for more.
+        while driver.output().is_some() {}
+        let cx = &mut TaskContext::from_waker(Waker::noop());
+        let mut timer = pin!(None);
+        assert!(driver.poll_work(cx, timer.as_mut()).is_pending());
+        for seq in 1..=2 {
+            deliver(&reader, seq);
+        }
+        let length = |piece: Piece<'_>| piece.len();
+        for _ in 0..MESSAGES {
+            assert!(reader.poll_next(cx, length).is_ready());
+        }
+        assert!(reader.poll_next(cx, length).is_pending(), "its turn first");
+        assert!(driver.poll_work(cx, timer).is_ready());
+        assert!(reader.poll_next(cx, length).is_ready());
     }
 }

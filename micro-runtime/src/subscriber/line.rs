@@ -36,6 +36,11 @@ impl Line {
         self.all.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// An event could not be handed on after all.
+    pub(super) fn leave(&self) {
+        self.all.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// Runs the handler of an event that was handed on.
     pub(super) async fn run(&self, handler: impl Future<Output = ()>) {
         self.begun.fetch_add(1, Ordering::SeqCst);

@@ -94,7 +94,8 @@ impl<E: Event> Subscription<E> {
         self
     }
 
-    /// How many events may wait for a handler; what comes above is dropped. 65,536 by default.
+    /// How many events may wait for a handler; what comes above is dropped. 65,536 by default. As
+    /// many more can wait where they arrive while this process is busy.
     #[must_use]
     pub fn max_waiting(mut self, events: usize) -> Self {
         self.settings.max_waiting = events;

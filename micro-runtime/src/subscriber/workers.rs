@@ -1,5 +1,7 @@
 //! The workers of one subscription: a bounded wait before them, and the order in which they take.
 
+use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context as TaskContext, Poll, ready};
@@ -7,9 +9,11 @@ use std::time::{Duration, Instant};
 
 use async_nats::Message;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::task::coop::poll_proceed;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -41,7 +45,7 @@ pub(crate) enum Order {
     Key(Arc<dyn Fn(&Bytes) -> u64 + Send + Sync>),
 }
 
-/// Takes events off a subscription and never waits: what finds no room is dropped.
+/// Takes events off a subscription and never waits for a handler: what finds no room is dropped.
 ///
 /// While handlers are known to be short and none is behind, they run in place, one after the other;
 /// who has to wait goes on with a worker.
@@ -52,6 +56,7 @@ pub(crate) struct EventTarget {
     queues: Vec<Queue>,
     in_place: InPlace,
     watch: Watch,
+    is_closing: bool,
 }
 
 /// A way to workers.
@@ -119,7 +124,13 @@ impl EventTarget {
             order,
             in_place,
             watch: Watch::default(),
+            is_closing: false,
         }
+    }
+
+    /// What is there is all that comes: it need not wait for workers to be handed to them.
+    pub(crate) fn close(&mut self) {
+        self.is_closing = true;
     }
 
     /// Takes what is there of a subscription; `false` at its end. Ready now and then, so that its
@@ -129,10 +140,10 @@ impl EventTarget {
         subscription: &mut Subscription,
         cx: &mut TaskContext<'_>,
     ) -> Poll<bool> {
-        let is_short = self.shared.pace.is_short();
-        for queue in &self.queues {
+        if let (Order::Arrival, [queue], false) = (&self.order, &*self.queues, self.is_closing) {
             // With ever more events behind those that workers have, nothing would be handled in
-            // place again.
+            // place again. Among keys one would hold up the others.
+            let is_short = self.shared.pace.is_short();
             ready!(queue.line.poll_begun(is_short, cx));
         }
         let is_over = self.shared.end.is_cancelled();
@@ -200,7 +211,11 @@ impl EventTarget {
 impl Queue {
     fn send(&self, task: Task) -> bool {
         self.line.join();
-        self.sender.send(task).is_ok()
+        let is_sent = self.sender.send(task).is_ok();
+        if !is_sent {
+            self.line.leave();
+        }
+        is_sent
     }
 }
 
@@ -212,6 +227,7 @@ async fn work(shared: Arc<Shared>, line: Arc<Line>, queue: Arc<Mutex<UnboundedRe
         if matches!(task, Task::Handle(_)) {
             shared.waiting.fetch_sub(1, Ordering::Relaxed);
         }
+        in_turn().await;
         let handled = async {
             if shared.end.is_cancelled() {
                 return shared.dropped_at_the_end();
@@ -222,8 +238,16 @@ async fn work(shared: Arc<Shared>, line: Arc<Line>, queue: Arc<Mutex<UnboundedRe
                 () = &mut ended => shared.dropped_at_the_end(),
             }
         };
-        line.run(handled).await;
+        let handled = AssertUnwindSafe(handled).catch_unwind();
+        // A destructor may panic when the time is up.
+        line.run(async { drop(handled.await) }).await;
     }
+}
+
+/// Waits for this task's turn, before an event has begun: to be out of turn is not to wait for
+/// something.
+async fn in_turn() {
+    poll_fn(|cx| poll_proceed(cx).map(drop)).await;
 }
 
 impl Shared {
@@ -261,7 +285,10 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future as _;
     use std::task::Waker;
+
+    use tokio::task::coop::has_budget_remaining;
 
     use super::*;
     use crate::bus::Bus;
@@ -314,5 +341,28 @@ mod tests {
         }
         take();
         assert_eq!(counts(), (6, 6), "in place");
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_has_had_its_turn_does_not_count_as_one_that_waits() {
+        let line = Line::new(1);
+        let mut spent = std::pin::pin!(async {
+            while has_budget_remaining() {
+                tokio::task::coop::consume_budget().await;
+            }
+            line.join();
+            line.join();
+            in_turn().await;
+            line.run(async {}).await;
+        });
+        poll_fn(|cx| {
+            assert!(spent.as_mut().poll(cx).is_pending());
+            assert!(
+                line.poll_begun(true, cx).is_pending(),
+                "it is about to begin"
+            );
+            Poll::Ready(())
+        })
+        .await;
     }
 }
