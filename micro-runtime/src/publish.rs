@@ -55,8 +55,8 @@ enum State {
 
 type Sending = Pin<Box<dyn Future<Output = Result<(), PublishError>> + Send>>;
 
-/// So many small events without headers cost as much of what tokio lets a task do at a time as anything else does
-/// once: so many more leave in one write.
+/// So many small events without headers cost as much of what tokio lets a task do at a time as
+/// anything else does once: so many more leave in one write.
 const EVENTS_A_STEP: usize = 8;
 /// So many bytes count as one more event.
 const EVENT: usize = 256;
@@ -263,7 +263,7 @@ impl Future for PublishFuture {
 /// Ready, but where a task has published so much that others are to have their turn.
 fn poll_turn(length: usize, cx: &mut TaskContext<'_>) -> Poll<()> {
     let published = PUBLISHED.get() + 1 + length / EVENT;
-    // Who is out of turn waits, as the others do that publish in the same task: so they keep their order.
+    // Who is out of turn waits, as the others do that publish in the same task: they keep their order.
     if published < EVENTS_A_STEP && has_budget_remaining() {
         PUBLISHED.set(published);
         return Poll::Ready(());

@@ -4,14 +4,13 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
 
-use bytes::Bytes;
 use futures_util::stream::{Stream, StreamExt as _};
 use prost_reflect::MessageDescriptor;
 
 use crate::dynamic::message::{self, Dynamic, DynamicRequest};
 use crate::metadata::Metadata;
 use crate::status::{Code, Status};
-use crate::stream::{Piece, Reader};
+use crate::stream::Reader;
 use crate::streaming::Sender;
 
 /// The messages that the service sends; as [`Streaming`](crate::Streaming).
@@ -66,11 +65,7 @@ impl Stream for DynamicStreaming {
     type Item = Result<Dynamic, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
-        let read = |piece: Piece<'_>| match piece {
-            Piece::Small(message) => Bytes::copy_from_slice(message.bytes()),
-            Piece::Large(bytes) => bytes,
-        };
-        let payload = match ready!(self.reader.poll_next(cx, read)) {
+        let payload = match ready!(self.reader.poll_bytes(cx)) {
             Some(Ok(payload)) => payload,
             Some(Err(status)) => return Poll::Ready(Some(Err(status))),
             None => return Poll::Ready(None),

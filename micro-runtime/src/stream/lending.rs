@@ -73,7 +73,7 @@ impl<'a> Message<'a> {
     }
 
     #[inline]
-    pub(crate) fn bytes(&self) -> &'a [u8] {
+    pub(super) fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 }

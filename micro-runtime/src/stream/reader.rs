@@ -98,13 +98,22 @@ impl Reader {
         }
     }
 
-    /// The next message as it came; `None` after the last.
-    pub(crate) async fn next_bytes(&mut self) -> Result<Option<Bytes>, Status> {
+    /// The next message as it came; `None` after the last. A small one is copied, since it may be
+    /// kept.
+    pub(crate) fn poll_bytes(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Bytes, Status>>> {
         let read = |piece: Piece<'_>| match piece {
             Piece::Small(message) => Bytes::copy_from_slice(message.bytes()),
             Piece::Large(bytes) => bytes,
         };
-        poll_fn(|cx| self.poll_next(cx, read)).await.transpose()
+        self.poll_next(cx, read)
+    }
+
+    /// Waits for the next message as it came.
+    pub(crate) async fn next_bytes(&mut self) -> Result<Option<Bytes>, Status> {
+        poll_fn(|cx| self.poll_bytes(cx)).await.transpose()
     }
 
     /// A message could not be read, or the stream has failed: nothing more comes.
