@@ -22,7 +22,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = env::var("OUT_DIR")?;
     let wide = Path::new(&out).join("wide");
     fs::create_dir_all(&wide)?;
-    fs::write(wide.join("wide.proto"), wide_proto())?;
+    let (path, proto) = (wide.join("wide.proto"), wide_proto());
+    if !fs::read_to_string(&path).is_ok_and(|found| found == proto) {
+        fs::write(&path, proto)?;
+    }
     micro_build::compile(&["wide.proto"], &[&wide])?;
     for version in ["old", "new"] {
         let folder = Path::new(&out).join("rolling").join(version);

@@ -1,4 +1,4 @@
-//! Writes what was generated, and tells cargo when to do it again.
+//! Writes generated files, and prints the rules by which Cargo runs the build script again.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -64,20 +64,38 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
     })
 }
 
-/// Names every file really used, and never a folder, which would rebuild a workspace for nothing.
+/// Prints the rules by which Cargo runs the build script again: one for each input file of the run, and
+/// none for a folder, which would rebuild a workspace for every file in it.
+///
+/// A file below `OUT_DIR` is no input. The build script wrote it, so it is always newer than the start
+/// of that run, and a rule for it would make Cargo run the script on every build.
 #[expect(
     clippy::print_stdout,
     reason = "this is how a build script talks to cargo"
 )]
-pub(crate) fn tell_cargo(files: &FileSet) {
-    if ["OUT_DIR", "HOST", "TARGET"]
-        .iter()
-        .any(|name| env::var_os(name).is_none())
-    {
+pub(crate) fn print_rerun_rules(files: &FileSet) {
+    let is_unset = |name: &&str| env::var_os(name).is_none();
+    let Some(out_dir) = env::var_os("OUT_DIR").filter(|_| !["HOST", "TARGET"].iter().any(is_unset))
+    else {
+        return;
+    };
+    let out_dir = resolved(Path::new(&out_dir));
+    let paths = files.files().filter_map(|file| file.path.as_deref());
+    let inputs: Vec<&Path> = paths
+        .filter(|path| !resolved(path).starts_with(&out_dir))
+        .collect();
+    // The first rule of a script turns off Cargo's default, a rule for each file of the package. A run
+    // without input files was made from something only the script knows, so the default stays.
+    if inputs.is_empty() {
         return;
     }
     println!("cargo:rerun-if-env-changed=PROTOC_INCLUDE");
-    for path in files.files().filter_map(|file| file.path.as_deref()) {
+    for path in inputs {
         println!("cargo:rerun-if-changed={}", path.display());
     }
+}
+
+/// `path` without links and relative parts, as far as it exists.
+fn resolved(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }

@@ -42,10 +42,12 @@ impl Protoc {
                 format!("protoc compiled no `{name}`; name files by their path below an include");
             return Err(Error::new(ErrorKind::Compile, message));
         }
+        let from_environment = env::var_os("PROTOC_INCLUDE").map(PathBuf::from);
         files.locate(|name| {
+            let includes = includes.iter().map(AsRef::as_ref);
             includes
-                .iter()
-                .map(|include| include.as_ref().join(name))
+                .chain(from_environment.as_deref())
+                .map(|include| include.join(name))
                 .find(|path| path.is_file())
         });
         Ok(files)

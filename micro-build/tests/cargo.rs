@@ -1,50 +1,96 @@
-//! What a build script tells cargo: the files really used, so that neither too much nor too little
-//! is built again.
+//! When Cargo runs a build script again: the rules that micro-build prints, and their effect on a crate.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
 mod support;
 
 use std::env;
+use std::ffi::OsString;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use micro_build::Config;
 use support::Project;
 
-/// Set for the process that plays the build script.
-const FOLDER: &str = "MICRO_BUILD_TEST_FOLDER";
+/// Files to compile, as a list of paths. Set for a process that plays the build script.
+const PROTOS: &str = "MICRO_BUILD_TEST_PROTOS";
 
-/// The build script: does nothing unless `told` runs it.
+/// Include folders, as a list of paths.
+const INCLUDES: &str = "MICRO_BUILD_TEST_INCLUDES";
+
+/// The protoc to compile with, instead of the built-in compiler.
+const PROTOC: &str = "MICRO_BUILD_TEST_PROTOC";
+
+/// The variables by which micro-build recognizes a build script, besides `OUT_DIR`.
+const CARGO: [&str; 2] = ["HOST", "TARGET"];
+
+/// The build script: compiles nothing unless another test starts it.
 #[test]
 fn build_script() {
-    if let Some(folder) = env::var_os(FOLDER) {
-        let proto = std::path::Path::new(&folder).join("proto");
-        micro_build::compile(&[proto.join("a.proto")], &[proto]).unwrap();
+    let paths = |name| env::split_paths(&env::var_os(name).unwrap()).collect::<Vec<_>>();
+    if env::var_os(PROTOS).is_some() {
+        let mut config = Config::new();
+        if let Some(protoc) = env::var_os(PROTOC) {
+            config = config.protoc(protoc);
+        }
+        config.compile(&paths(PROTOS), &paths(INCLUDES)).unwrap();
     }
 }
 
-/// The lines for cargo that a build script in `project` prints under these variables.
-fn told(project: &Project, variables: &[&str]) -> Vec<String> {
-    let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["build_script", "--exact", "--nocapture"]);
-    command
-        .env(FOLDER, project.path(""))
-        .env("OUT_DIR", project.path("out"));
-    for variable in ["HOST", "TARGET"] {
-        command.env_remove(variable);
+fn list(paths: &[PathBuf]) -> OsString {
+    env::join_paths(paths).unwrap()
+}
+
+/// A run of `build_script` with an `OUT_DIR` that holds files too.
+struct Run<'a> {
+    project: &'a Project,
+    protos: &'a [&'a str],
+    includes: &'a [&'a str],
+    out_dir: &'a str,
+}
+
+impl<'a> Run<'a> {
+    fn new(project: &'a Project) -> Self {
+        Self {
+            project,
+            protos: &["proto/a.proto"],
+            includes: &["proto"],
+            out_dir: "out",
+        }
     }
-    for variable in variables {
-        command.env(variable, "x86_64-unknown-linux-gnu");
+
+    /// The lines for Cargo that it prints under these variables.
+    fn printed(&self, variables: &[(&str, OsString)]) -> Vec<String> {
+        let paths = |names: &[&str]| {
+            let paths: Vec<PathBuf> = names.iter().map(|name| self.project.path(name)).collect();
+            list(&paths)
+        };
+        let mut command = Command::new(env::current_exe().unwrap());
+        command
+            .args(["build_script", "--exact", "--nocapture"])
+            .env(PROTOS, paths(self.protos))
+            .env(INCLUDES, paths(self.includes))
+            .env("OUT_DIR", self.project.path(self.out_dir));
+        for variable in CARGO {
+            command.env_remove(variable);
+        }
+        command.env_remove("PROTOC_INCLUDE");
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let printed = String::from_utf8(output.stdout).unwrap();
+        let folder = self.project.path("").display().to_string();
+        // The harness writes the name of the test in front of the first line.
+        let lines = printed
+            .lines()
+            .filter_map(|line| Some(&line[line.find("cargo:")?..]));
+        lines.map(|line| line.replace(&folder, "")).collect()
     }
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let printed = String::from_utf8(output.stdout).unwrap();
-    let folder = project.path("").display().to_string();
-    // The harness writes the name of the test in front of the first line.
-    let lines = printed
-        .lines()
-        .filter_map(|line| Some(&line[line.find("cargo:")?..]));
-    lines.map(|line| line.replace(&folder, "")).collect()
+
+    fn printed_for_cargo(&self) -> Vec<String> {
+        self.printed(&CARGO.map(|name| (name, "x86_64-unknown-linux-gnu".into())))
+    }
 }
 
 fn project() -> Project {
@@ -62,7 +108,7 @@ fn project() -> Project {
 #[test]
 fn each_file_that_is_used_is_named_and_no_other() {
     assert_eq!(
-        told(&project(), &["HOST", "TARGET"]),
+        Run::new(&project()).printed_for_cargo(),
         [
             "cargo:rerun-if-env-changed=PROTOC_INCLUDE",
             "cargo:rerun-if-changed=proto/a.proto",
@@ -72,16 +118,195 @@ fn each_file_that_is_used_is_named_and_no_other() {
 }
 
 #[test]
+fn a_file_found_by_the_environment_of_protoc_is_named() {
+    let project = project();
+    fs::create_dir(project.path("more")).unwrap();
+    fs::rename(project.path("proto/b"), project.path("more/b")).unwrap();
+    let protoc = protoc_bin_vendored::protoc_bin_path().unwrap();
+    let mut variables = CARGO
+        .map(|name| (name, "x86_64-unknown-linux-gnu".into()))
+        .to_vec();
+    variables.push((PROTOC, protoc.into()));
+    variables.push(("PROTOC_INCLUDE", project.path("more").into()));
+    let google = protoc_bin_vendored::include_path().unwrap();
+    fs::create_dir_all(project.path("google/google/protobuf")).unwrap();
+    for name in [
+        "google/protobuf/empty.proto",
+        "google/protobuf/descriptor.proto",
+    ] {
+        fs::copy(google.join(name), project.path("google").join(name)).unwrap();
+    }
+    let run = Run {
+        includes: &["proto", "google"],
+        ..Run::new(&project)
+    };
+    let printed = run.printed(&variables);
+    let named = "cargo:rerun-if-changed=more/b/c.proto".to_owned();
+    assert!(printed.contains(&named), "{printed:?}");
+}
+
+#[test]
 fn nothing_is_printed_where_cargo_does_not_listen() {
-    assert_eq!(told(&project(), &[]), [""; 0]);
+    assert_eq!(Run::new(&project()).printed(&[]), [""; 0]);
+}
+
+/// A file below `OUT_DIR` is newer than the start of the script that wrote it, and that start is the
+/// time which Cargo compares with.
+#[test]
+fn a_file_below_out_dir_is_not_named() {
+    // Paths of the file to compile, which imports the second, and the file that a rule names.
+    let cases = [
+        ("out/made/a.proto", "out/made/b/c.proto", None),
+        ("proto/a.proto", "out/made/b/c.proto", Some("proto/a.proto")),
+        (
+            "out/made/a.proto",
+            "proto/b/c.proto",
+            Some("proto/b/c.proto"),
+        ),
+        // A folder whose name begins like that of `OUT_DIR`.
+        (
+            "output/a.proto",
+            "out/made/b/c.proto",
+            Some("output/a.proto"),
+        ),
+    ];
+    for (a, c, named) in cases {
+        let project = Project::new(&[]);
+        for folder in ["proto", "output", "out/made"] {
+            fs::create_dir_all(project.path(folder)).unwrap();
+        }
+        let source = "syntax = \"proto3\"; import \"b/c.proto\"; message A { C c = 1; }";
+        write(&project.path(a), source);
+        write(&project.path(c), "syntax = \"proto3\"; message C {}");
+        let expected = named.map(|path| {
+            [
+                "cargo:rerun-if-env-changed=PROTOC_INCLUDE".to_owned(),
+                format!("cargo:rerun-if-changed={path}"),
+            ]
+        });
+        let expected: Vec<String> = expected.into_iter().flatten().collect();
+        for out_dir in ["out", "proto/../out"] {
+            let run = Run {
+                protos: &[a],
+                includes: &["proto", "output", "out/made"],
+                out_dir,
+                ..Run::new(&project)
+            };
+            let printed = run.printed_for_cargo();
+            assert_eq!(printed, expected, "{a} imports {c}, with {out_dir}");
+        }
+    }
 }
 
 #[test]
 fn what_is_right_already_is_not_written_again() {
     let project = project();
-    told(&project, &[]);
+    Run::new(&project).printed(&[]);
     let out = project.path("out/_.rs");
     let written = fs::metadata(&out).unwrap().modified().unwrap();
-    told(&project, &[]);
+    Run::new(&project).printed(&[]);
     assert_eq!(fs::metadata(&out).unwrap().modified().unwrap(), written);
+}
+
+/// A crate whose build script writes `template.txt` to `made.proto` in `OUT_DIR`, whether it changed
+/// or not, and lets `build_script` compile that.
+struct Crate {
+    project: Project,
+}
+
+impl Crate {
+    fn new(template: &str) -> Self {
+        let project = Project::new(&[("c.proto", "syntax = \"proto3\"; package c; message C {}")]);
+        let probe = Self { project };
+        probe.write(
+            "crate/Cargo.toml",
+            "[package]\nname = \"probe\"\nedition = \"2024\"\n[workspace]\n",
+        );
+        probe.write("crate/template.txt", template);
+        probe.write(
+            "crate/src/lib.rs",
+            "pub const CODE: &str = include_str!(concat!(env!(\"OUT_DIR\"), \"/made.rs\"));\n",
+        );
+        let script = format!(
+            r#"
+            fn main() {{
+                let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").unwrap());
+                let proto = out.join("made.proto");
+                std::fs::copy("template.txt", &proto).unwrap();
+                let includes = std::env::join_paths([out.as_path(), {proto:?}.as_ref()]).unwrap();
+                let output = std::process::Command::new({micro_build:?})
+                    .args(["build_script", "--exact", "--nocapture"])
+                    .envs([({PROTOS:?}, proto.into_os_string()), ({INCLUDES:?}, includes)])
+                    .output()
+                    .unwrap();
+                assert!(output.status.success(), "{{output:?}}");
+                for line in String::from_utf8(output.stdout).unwrap().lines() {{
+                    if let Some(start) = line.find("cargo:") {{
+                        println!("{{}}", &line[start..]);
+                    }}
+                }}
+            }}
+            "#,
+            proto = probe.project.path("proto"),
+            micro_build = env::current_exe().unwrap(),
+        );
+        probe.write("crate/build.rs", &script);
+        probe
+    }
+
+    fn write(&self, name: &str, content: &str) {
+        write(&self.project.path(name), content);
+    }
+
+    /// Runs `cargo check`, and returns whether it found the crate fresh.
+    fn is_fresh(&self) -> bool {
+        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command
+            .args([
+                "check",
+                "--verbose",
+                "--offline",
+                "--color=never",
+                "--target-dir",
+            ])
+            .arg(self.project.path("target"))
+            .current_dir(self.project.path("crate"))
+            .env_remove(PROTOS);
+        let output = command.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{text}");
+        let is_fresh = text.contains("Fresh probe");
+        assert_ne!(is_fresh, text.contains("--crate-name probe "), "{text}");
+        is_fresh
+    }
+}
+
+fn write(path: &Path, content: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+const MADE: &str = "syntax = \"proto3\"; package made; message Made {}";
+const MADE_WITH_IMPORT: &str =
+    "syntax = \"proto3\"; package made; import \"c.proto\"; message Made { c.C c = 1; }";
+
+/// The second build of a crate is fresh; after a change of `changed`, one more is not.
+fn check(template: &str, changed: &str, content: &str) {
+    let probe = Crate::new(template);
+    assert!(!probe.is_fresh(), "the first build");
+    assert!(probe.is_fresh(), "the second build");
+    probe.write(changed, content);
+    assert!(!probe.is_fresh(), "after a change of {changed}");
+    assert!(probe.is_fresh(), "the build after that");
+}
+
+#[test]
+fn a_crate_that_makes_its_proto_is_built_once_for_each_change() {
+    check(MADE, "crate/template.txt", &format!("{MADE} // changed"));
+}
+
+#[test]
+fn a_proto_outside_of_out_dir_that_is_imported_triggers_a_build() {
+    let changed = "syntax = \"proto3\"; package c; message C { string name = 1; }";
+    check(MADE_WITH_IMPORT, "proto/c.proto", changed);
 }

@@ -15,7 +15,7 @@ use crate::descriptor_set;
 use crate::descriptors::FileSet;
 use crate::error::{Error, ErrorKind};
 use crate::generator::generate;
-use crate::output::{OutDir, tell_cargo, write};
+use crate::output::{OutDir, print_rerun_rules, write};
 use crate::patterns::{Pattern, Target, Use};
 use crate::protoc::Protoc;
 
@@ -109,6 +109,11 @@ impl Config {
     /// include folder wins over those that come with this crate: `google/protobuf/*.proto` and
     /// `micro/v1/options.proto`.
     ///
+    /// In a build script, Cargo receives a `rerun-if-changed` for each file that was read, imports
+    /// included. Files below `OUT_DIR` are left out, since the script itself wrote them: print a
+    /// `rerun-if-changed` for each file that they are made from. A run that reads no other file prints
+    /// nothing, and Cargo's default applies: the script runs again when any file of the package changes.
+    ///
     /// # Errors
     ///
     /// Fails if the files are not valid protobuf, if they cannot become services (our own checks
@@ -155,6 +160,9 @@ impl Config {
     ///
     /// Source information in the set (`--include_source_info`) gives comments and lines.
     ///
+    /// The path of the set is not known here: a build script prints its own `rerun-if-changed` for it,
+    /// as in the example, or leaves Cargo's default in force by printing nothing.
+    ///
     /// # Errors
     ///
     /// Fails as [`compile`](Self::compile) does, and if the set is cut off or lacks an import.
@@ -177,7 +185,7 @@ impl Config {
     }
 
     fn generate(self, files: &FileSet) -> Result<(), Error> {
-        tell_cargo(files);
+        print_rerun_rules(files);
         let out_dir = OutDir::find(self.out_dir.clone())?;
         let settings = self.settings()?;
         let include_file = self.include_file.clone();
