@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use micro_runtime::{Bus, Server};
 use micro_testkit::{NatsServer, within};
-use micro_tests::Behaving;
+use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob, Pair};
 
 const WARM_UP: u64 = 2_000;
@@ -22,7 +22,7 @@ async fn a_plain_call_allocates_little() {
     within(Duration::from_secs(120), async {
         let nats = NatsServer::start().await.unwrap();
         let serving = Bus::connect(nats.url()).await.unwrap();
-        let server = Server::new(&serving).add(BehaviorServer::new(Behaving::default()));
+        let server = Server::new(&serving).add(BehaviorServer::new(BehaviorHandler::default()));
         let _server = server.start().await.unwrap();
         let calling = Bus::connect(nats.url()).await.unwrap();
         let client: BehaviorClient = calling.client();

@@ -1,4 +1,4 @@
-//! What a user's build script looks like, and two versions of one package beside each other.
+//! A build script as users write it, and two versions of one package beside each other.
 
 use std::env;
 use std::error::Error;
@@ -17,8 +17,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         ],
         &["../examples/hello/proto", "proto"],
     )?;
-    // In a run of its own, which does not see the service.
-    micro_build::compile(&["greedy.proto"], &["proto"])?;
+    // In a separate run, which does not see the service and so accepts the overlap.
+    micro_build::compile(&["overlapping.proto"], &["proto"])?;
     let out = env::var("OUT_DIR")?;
     let wide = Path::new(&out).join("wide");
     fs::create_dir_all(&wide)?;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use micro_runtime::{Bus, Server};
 use micro_testkit::{NatsServer, within};
-use micro_tests::Behaving;
-use micro_tests::behavior::{BehaviorClient, BehaviorServer, Nap};
+use micro_tests::BehaviorHandler;
+use micro_tests::behavior::{BehaviorClient, BehaviorServer, SleepRequest};
 
 const CALLS: u32 = 8;
 const BURN_MS: u32 = 100;
@@ -20,7 +20,7 @@ async fn eight_burning_calls_use_both_cores() {
     within(Duration::from_secs(60), async {
         let nats = NatsServer::start().await.unwrap();
         let bus = Bus::connect(nats.url()).await.unwrap();
-        let server = Server::new(&bus).add(BehaviorServer::new(Behaving::default()));
+        let server = Server::new(&bus).add(BehaviorServer::new(BehaviorHandler::default()));
         let _server = server.start().await.unwrap();
         let client: BehaviorClient = bus.client();
         let alone = Duration::from_millis((CALLS * BURN_MS).into());
@@ -28,7 +28,7 @@ async fn eight_burning_calls_use_both_cores() {
         for _ in 0..TRIES {
             let started = Instant::now();
             let calls = (0..CALLS).map(|_| {
-                let call = client.burn(Nap {
+                let call = client.spin(SleepRequest {
                     milliseconds: BURN_MS,
                 });
                 async { call.await.unwrap() }

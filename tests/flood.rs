@@ -10,8 +10,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use micro_runtime::{Bus, Reason, Server};
 use micro_testkit::{NatsServer, within};
-use micro_tests::Behaving;
-use micro_tests::behavior::{BehaviorClient, BehaviorServer, Nap};
+use micro_tests::BehaviorHandler;
+use micro_tests::behavior::{BehaviorClient, BehaviorServer, SleepRequest};
 
 const CALLS: usize = 10_000;
 const LIMIT: usize = 16;
@@ -27,7 +27,7 @@ async fn every_call_of_a_flood_is_answered_in_time() {
         let serving = Bus::connect(nats.url()).await.unwrap();
         let server = Server::new(&serving)
             .max_in_flight(LIMIT)
-            .add(BehaviorServer::new(Behaving::default()));
+            .add(BehaviorServer::new(BehaviorHandler::default()));
         let _server = server.start().await.unwrap();
         let calling = Bus::connect(nats.url()).await.unwrap();
         let client: BehaviorClient = calling.client();
@@ -53,7 +53,7 @@ async fn every_call_of_a_flood_is_answered_in_time() {
 
 async fn flood(client: &BehaviorClient) {
     let calls = (0..CALLS).map(|_| {
-        let call = client.rest(Nap {
+        let call = client.sleep(SleepRequest {
             milliseconds: NAP_MS,
         });
         async { call.timeout(Duration::from_secs(30)).await }

@@ -13,9 +13,9 @@ use log::Log;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use micro_runtime::{Bus, Code, Server};
 use micro_testkit::{NatsServer, within};
-use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob, Flake, Nap};
+use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob, FlakyRequest, SleepRequest};
 use micro_tests::streams::{CountRequest, StreamsClient, StreamsServer};
-use micro_tests::{Behaving, Scripted};
+use micro_tests::{BehaviorHandler, StreamsHandler};
 
 struct Scene {
     log: Log,
@@ -23,7 +23,7 @@ struct Scene {
     nats: NatsServer,
     bus: Bus,
     client: BehaviorClient,
-    handler: Behaving,
+    handler: BehaviorHandler,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -35,11 +35,11 @@ async fn calls_can_be_observed() {
     within(Duration::from_secs(60), async {
         let nats = NatsServer::start().await.unwrap();
         let bus = Bus::connect(nats.url()).await.unwrap();
-        let handler = Behaving::on(&bus);
+        let handler = BehaviorHandler::on(&bus);
         let server = Server::new(&bus)
             .max_in_flight(4)
             .add(BehaviorServer::new(handler.clone()));
-        let server = server.add(StreamsServer::new(Scripted::default()));
+        let server = server.add(StreamsServer::new(StreamsHandler::default()));
         let _server = server.start().await.unwrap();
         let client = bus.client();
         let mut scene = Scene {
@@ -106,7 +106,7 @@ async fn a_stream_is_a_span_on_each_side(scene: &Scene) {
 
 async fn attempts_are_seen(scene: &Scene) {
     scene.log.clear();
-    let flake = Flake {
+    let flake = FlakyRequest {
         key: "seen".into(),
         failures: 2,
         code: 14,
@@ -124,12 +124,12 @@ async fn a_trace_is_passed_on(scene: &Scene) {
     use futures_util::StreamExt as _;
     const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let hand = async_nats::connect(scene.nats.url()).await.unwrap();
-    let mut nested = hand.subscribe("behavior.v1.Behavior.Rest").await.unwrap();
+    let mut nested = hand.subscribe("behavior.v1.Behavior.Sleep").await.unwrap();
     let mut headers = HeaderMap::new();
     headers.insert("traceparent", PARENT);
     headers.insert("tracestate", "a=b");
     headers.insert("baggage", "user=ada");
-    // Nap { milliseconds: 0 }, on the connection that listens: the order is kept.
+    // SleepRequest { milliseconds: 0 }, on the connection that listens: the order is kept.
     let request = hand.request_with_headers("behavior.v1.Behavior.Relay", headers, "".into());
     request.await.unwrap();
     let seen = nested.next().await.unwrap().headers.unwrap();
@@ -167,7 +167,7 @@ async fn calls_are_counted(scene: &Scene) {
     };
     let echo = "behavior.v1.Behavior.Echo";
     let panic = "behavior.v1.Behavior.Panic";
-    let rest = "behavior.v1.Behavior.Rest";
+    let rest = "behavior.v1.Behavior.Sleep";
     let counter = |number: u64| Some(format!("{:?}", DebugValue::Counter(number)));
     for side in ["client", "server"] {
         assert_eq!(value(&format!("rpc.{side}.requests"), echo), counter(10));
@@ -199,7 +199,7 @@ async fn reply_elsewhere(scene: &Scene) {
 async fn overload(scene: &Scene) {
     let before = scene.handler.started();
     let hold = || {
-        let call = scene.client.rest(Nap {
+        let call = scene.client.sleep(SleepRequest {
             milliseconds: 60_000,
         });
         tokio::spawn(async { call.timeout(Duration::from_secs(2)).await })
@@ -208,7 +208,11 @@ async fn overload(scene: &Scene) {
     while scene.handler.started() < before + 4 {
         tokio::task::yield_now().await;
     }
-    let status = scene.client.rest(Nap::default()).await.unwrap_err();
+    let status = scene
+        .client
+        .sleep(SleepRequest::default())
+        .await
+        .unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
     for call in held {
         call.await.unwrap().unwrap_err();

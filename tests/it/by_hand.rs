@@ -7,21 +7,21 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use micro_runtime::{Bus, Code, Reason, Server};
 use micro_testkit::{NatsServer, within};
-use micro_tests::Behaving;
+use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob};
 
 struct Bench {
     _nats: NatsServer,
     bus: Bus,
     hand: async_nats::Client,
-    handler: Behaving,
+    handler: BehaviorHandler,
     _server: micro_runtime::RunningServer,
 }
 
 async fn bench() -> Bench {
     let nats = NatsServer::start().await.unwrap();
     let bus = Bus::connect(nats.url()).await.unwrap();
-    let handler = Behaving::on(&bus);
+    let handler = BehaviorHandler::on(&bus);
     let server = Server::new(&bus)
         .add(BehaviorServer::new(handler.clone()))
         .start()
@@ -113,7 +113,7 @@ async fn a_request_on_the_plain_path_is_bare_protobuf_without_headers() {
 #[tokio::test]
 async fn a_failure_has_the_headers_of_the_protocol() {
     let bench = bench().await;
-    // Failure { code: 5, text: "no\nway" }
+    // FailRequest { code: 5, text: "no\nway" }
     let reply = bench.request("Fail", &[], b"\x08\x05\x12\x06no\nway").await;
     assert_eq!(header(&reply, "Micro-Status"), "5");
     assert_eq!(header(&reply, "Nats-Service-Error-Code"), "404");
@@ -156,9 +156,9 @@ async fn garbage_of_many_kinds_is_answered() {
 #[tokio::test]
 async fn the_server_says_when_the_deadline_has_passed() {
     let bench = bench().await;
-    // Nap { milliseconds: 60000 }, and a caller that waits longer than it says.
+    // SleepRequest { milliseconds: 60000 }, and a caller that waits longer than it says.
     let reply = bench
-        .request("Rest", &[("Micro-Timeout", "100")], b"\x08\xe0\xd4\x03")
+        .request("Sleep", &[("Micro-Timeout", "100")], b"\x08\xe0\xd4\x03")
         .await;
     assert_eq!(header(&reply, "Micro-Status"), "4");
     assert_eq!(header(&reply, "Nats-Service-Error-Code"), "504");
@@ -168,14 +168,14 @@ async fn the_server_says_when_the_deadline_has_passed() {
 async fn a_reply_goes_only_to_an_allowed_prefix() {
     let bench = bench().await;
     let mut elsewhere = bench.hand.subscribe("admin.>").await.unwrap();
-    let subject = "behavior.v1.Behavior.Rest";
+    let subject = "behavior.v1.Behavior.Sleep";
     bench
         .hand
         .publish_with_reply(subject, "admin.delete", "".into())
         .await
         .unwrap();
     // Requests on one subject are taken in order: once this one is answered that one is done.
-    bench.request("Rest", &[], b"").await;
+    bench.request("Sleep", &[], b"").await;
     assert_eq!(
         bench.handler.started(),
         1,
@@ -190,10 +190,10 @@ async fn a_request_without_a_reply_subject_runs() {
     let bench = bench().await;
     bench
         .hand
-        .publish("behavior.v1.Behavior.Rest", "".into())
+        .publish("behavior.v1.Behavior.Sleep", "".into())
         .await
         .unwrap();
-    bench.request("Rest", &[], b"").await;
+    bench.request("Sleep", &[], b"").await;
     let ran = async {
         while bench.handler.started() < 2 {
             tokio::task::yield_now().await;

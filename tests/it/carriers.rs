@@ -2,7 +2,7 @@
 
 use micro_runtime::{Bus, RunningServer, Server};
 use micro_testkit::NatsServer;
-use micro_tests::Behaving;
+use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer};
 
 /// A bus of one carrier, and what keeps it alive.
@@ -13,7 +13,7 @@ pub(crate) struct World {
 
 /// A service that runs in a world, with its client.
 pub(crate) struct Stage {
-    pub(crate) handler: Behaving,
+    pub(crate) handler: BehaviorHandler,
     pub(crate) server: RunningServer,
     pub(crate) client: BehaviorClient,
 }
@@ -49,7 +49,7 @@ impl World {
 
     /// Starts the service on a server with settings.
     pub(crate) async fn serve_with(&self, set: impl FnOnce(Server) -> Server) -> Stage {
-        let handler = Behaving::on(&self.bus);
+        let handler = BehaviorHandler::on(&self.bus);
         let server = set(Server::new(&self.bus).add(BehaviorServer::new(handler.clone())))
             .start()
             .await

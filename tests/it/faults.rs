@@ -7,18 +7,21 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use micro_runtime::{Bus, Code, Reason, Status};
 use micro_testkit::within;
-use micro_tests::behavior::{BehaviorClient, Blob, Nap};
+use micro_tests::behavior::{BehaviorClient, Blob, SleepRequest};
 
-use crate::behavior::until;
 use crate::carriers::{Stage, World};
+use crate::polling::until;
 
 /// So many calls are in flight when their server dies.
 const CALLS: usize = 64;
 /// For those, whose handlers run on, and as many beside them, and some echoes.
 const PERMITS: usize = 3 * CALLS;
 
-fn rest(client: &BehaviorClient, milliseconds: u32) -> micro_runtime::UnaryCall<Nap, Blob> {
-    client.rest(Nap { milliseconds })
+fn rest(
+    client: &BehaviorClient,
+    milliseconds: u32,
+) -> micro_runtime::UnaryCall<SleepRequest, Blob> {
+    client.sleep(SleepRequest { milliseconds })
 }
 
 /// Calls until one succeeds: the connections are back.
@@ -161,10 +164,10 @@ async fn a_caller_that_disappears_frees_its_place() {
             .await
             .unwrap();
         let inbox = caller.new_inbox();
-        // Nap { milliseconds: 300 }
+        // SleepRequest { milliseconds: 300 }
         let payload = b"\x08\xac\x02".as_slice();
         caller
-            .publish_with_reply("behavior.v1.Behavior.Rest", inbox, payload.into())
+            .publish_with_reply("behavior.v1.Behavior.Sleep", inbox, payload.into())
             .await
             .unwrap();
         caller.flush().await.unwrap();
@@ -200,8 +203,19 @@ async fn garbage_on_every_subject_is_answered() {
             &[("Micro-Stream", "v=9;w=0"), ("Micro-Timeout", "1")],
         ];
         let methods = [
-            "Echo", "Fail", "Rest", "Describe", "Fill", "Hurry", "Solo", "Relay", "Nothing",
-            "Flaky", "Careful", "Swap", "Panic",
+            "Echo",
+            "Fail",
+            "Sleep",
+            "Describe",
+            "Fill",
+            "SleepWithTimeout",
+            "SleepSerially",
+            "Relay",
+            "Nothing",
+            "Flaky",
+            "FlakyNonIdempotent",
+            "Swap",
+            "Panic",
         ];
         for base in [
             "behavior.v1.Behavior".to_owned(),

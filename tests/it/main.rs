@@ -13,6 +13,7 @@ mod events;
 mod faults;
 mod json;
 mod permissions;
+mod polling;
 mod prefix;
 mod python;
 mod resilience;

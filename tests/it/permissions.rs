@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use micro_runtime::{Bus, ConnectOptions, ErrorKind, RunningServer, Server};
 use micro_testkit::{NatsServer, within};
-use micro_tests::Behaving;
+use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob};
 
 /// What a service may subscribe to, each with a part of the subject that an error must name.
@@ -50,7 +50,7 @@ async fn bus(nats: &NatsServer, user: &str, password: &str) -> Bus {
 }
 
 async fn start(bus: &Bus) -> Result<RunningServer, micro_runtime::Error> {
-    let server = Server::new(bus).add(BehaviorServer::new(Behaving::default()));
+    let server = Server::new(bus).add(BehaviorServer::new(BehaviorHandler::default()));
     within(Duration::from_secs(10), server.start()).await
 }
 

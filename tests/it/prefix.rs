@@ -1,7 +1,7 @@
 //! Buses with prefixes live beside each other on one server.
 
 use micro_runtime::{Reason, Server};
-use micro_tests::Behaving;
+use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob};
 
 use crate::carriers::{World, on_both_carriers};
@@ -13,7 +13,7 @@ on_both_carriers! {
 async fn a_prefix_separates(world: World) {
     let staging = world.bus.clone().with_prefix("eu.staging").unwrap();
     let _server = Server::new(&staging)
-        .add(BehaviorServer::new(Behaving::default()))
+        .add(BehaviorServer::new(BehaviorHandler::default()))
         .start()
         .await
         .unwrap();

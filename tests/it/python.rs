@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use micro_runtime::{Bus, Code, Server};
 use micro_testkit::{NatsServer, within};
-use micro_tests::Behaving;
+use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob};
 
 use crate::script::Script;
@@ -14,7 +14,7 @@ async fn a_python_client_calls_with_plain_requests() {
     let nats = NatsServer::start().await.unwrap();
     let bus = Bus::connect(nats.url()).await.unwrap();
     let server = Server::new(&bus)
-        .add(BehaviorServer::new(Behaving::default()))
+        .add(BehaviorServer::new(BehaviorHandler::default()))
         .start()
         .await
         .unwrap();

@@ -17,7 +17,7 @@ async def main():
     assert reply.data == b"\x0a\x02hi", reply.data
     assert reply.headers is None, reply.headers
 
-    # Failure { code: 5, text: "no way" }
+    # FailRequest { code: 5, text: "no way" }
     reply = await nc.request(f"{SERVICE}.Fail", b"\x08\x05\x12\x06no way", timeout=5)
     assert reply.headers["Micro-Status"] == "5", reply.headers
     assert reply.headers["Nats-Service-Error-Code"] == "404", reply.headers

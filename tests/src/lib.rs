@@ -1,49 +1,49 @@
-//! The crates seen from outside: generated services, and a handler that does what tests ask for.
+//! Generated services for the integration tests, and handlers that do what a request asks for.
 
-mod behaving;
-mod mirror;
-mod scripted;
+mod behavior_handler;
+mod mirror_handler;
+mod streams_handler;
 
-pub use behaving::Behaving;
-pub use mirror::Mirroring;
-pub use scripted::{AFTER_DROP, Scripted};
+pub use behavior_handler::BehaviorHandler;
+pub use mirror_handler::MirrorHandler;
+pub use streams_handler::{ITEMS_AFTER_DROP, StreamsHandler};
 
 /// The service of the README and of `examples/hello`.
 pub mod greeter {
     micro_runtime::include_proto!("greeter.v1");
 }
 
-/// A service that does on demand whatever a service may do.
+/// A unary service that fails, sleeps, panics or relays as its requests ask for.
 pub mod behavior {
     micro_runtime::include_proto!("behavior.v1");
 }
 
-/// One method of each streaming kind, whose handlers do what the messages ask for.
+/// A service with one method of each streaming kind, whose messages control its handlers.
 pub mod streams {
     micro_runtime::include_proto!("streams.v1");
 }
 
-/// A service that gives back what it gets, in every form that JSON knows.
+/// A service that echoes messages with fields of every JSON form.
 pub mod json {
     micro_runtime::include_proto!("json.v1");
 }
 
-/// One method of each kind.
+/// A service with one method of each kind, without options.
 pub mod shapes {
     micro_runtime::include_proto!("shapes.v1");
 }
 
-/// Events, without a service.
+/// Events without a service.
 pub mod market {
     micro_runtime::include_proto!("market.v1");
 }
 
-/// An event whose subjects are those of calls to `behavior`.
-pub mod greedy {
-    micro_runtime::include_proto!("greedy.v1");
+/// An event whose subjects overlap the call subjects of `behavior`.
+pub mod overlapping {
+    micro_runtime::include_proto!("overlapping.v1");
 }
 
-/// A service of 200 methods, with descriptors of more than 64 KiB.
+/// A service of 200 methods, whose descriptors exceed 64 KiB.
 pub mod wide {
     micro_runtime::include_proto!("wide.v1");
 }

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use micro_runtime::{Code, Context, Reason};
-use micro_tests::Behaving;
-use micro_tests::behavior::{Behavior, BehaviorClient, Blob, Empty, Failure};
+use micro_tests::BehaviorHandler;
+use micro_tests::behavior::{Behavior, BehaviorClient, Blob, Empty, FailRequest};
 
-use crate::behavior::{blob, nap};
+use crate::behavior::requests::{blob, millis};
 use crate::carriers::{World, on_both_carriers};
 
 on_both_carriers! {
@@ -43,7 +43,7 @@ async fn an_empty_message_comes_back(world: World) {
 
 async fn a_failure_keeps_code_text_and_headers(world: World) {
     let stage = world.serve().await;
-    let failure = Failure {
+    let failure = FailRequest {
         code: 9,
         text: "not now".into(),
     };
@@ -58,7 +58,7 @@ async fn every_code_and_hostile_text_survives(world: World) {
     let text =
         "\t\ntest with whitespace\r\nand Unicode BMP \u{263a} and non-BMP \u{1f608}\t\n 100 %";
     for code in 1..=16 {
-        let failure = Failure {
+        let failure = FailRequest {
             code,
             text: text.into(),
         };
@@ -178,7 +178,7 @@ async fn many_calls_at_once_find_their_own_replies(world: World) {
 async fn a_call_that_is_dropped_leaves_nothing(world: World) {
     let stage = world.serve().await;
     for _ in 0..100 {
-        let call = async { stage.client.rest(nap(50)).await };
+        let call = async { stage.client.sleep(millis(50)).await };
         let given_up = tokio::time::timeout(Duration::from_millis(1), call).await;
         assert!(given_up.is_err());
         // The late reply of the call above must not be taken for this one's.
@@ -201,5 +201,7 @@ async fn calls_can_be_spawned(world: World) {
     tokio::spawn(async move { client.echo(blob(b"")).answer().await.unwrap() })
         .await
         .unwrap();
-    tokio::spawn(echo(Behaving::default())).await.unwrap();
+    tokio::spawn(echo(BehaviorHandler::default()))
+        .await
+        .unwrap();
 }

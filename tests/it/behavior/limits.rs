@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use micro_runtime::{ClientOptions, Code, Context, Metadata, Reason};
-use micro_tests::behavior::{BehaviorClient, Blob, Failure, Size};
+use micro_tests::behavior::{BehaviorClient, Blob, FailRequest, FillRequest};
 
-use crate::behavior::{blob, nap, until};
+use crate::behavior::requests::{blob, millis};
 use crate::carriers::{World, on_both_carriers};
+use crate::polling::until;
 
 on_both_carriers! {
     a_call_ends_at_its_deadline
@@ -28,7 +29,7 @@ async fn a_call_ends_at_its_deadline(world: World) {
     let started = Instant::now();
     let status = stage
         .client
-        .rest(nap(10_000))
+        .sleep(millis(10_000))
         .timeout(Duration::from_millis(100))
         .await
         .unwrap_err();
@@ -55,7 +56,11 @@ async fn a_default_deadline_is_5_s_and_a_method_may_set_its_own(world: World) {
     assert!((1_000..=2_000).contains(&seen.remaining_ms), "{seen:?}");
 
     let started = Instant::now();
-    let status = stage.client.hurry(nap(10_000)).await.unwrap_err();
+    let status = stage
+        .client
+        .sleep_with_timeout(millis(10_000))
+        .await
+        .unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert!(started.elapsed() < Duration::from_secs(2));
 }
@@ -64,7 +69,7 @@ async fn a_timeout_of_zero_is_never_sent(world: World) {
     let stage = world.serve().await;
     let status = stage
         .client
-        .rest(nap(0))
+        .sleep(millis(0))
         .timeout(Duration::ZERO)
         .await
         .unwrap_err();
@@ -72,7 +77,7 @@ async fn a_timeout_of_zero_is_never_sent(world: World) {
     assert_eq!(stage.handler.started(), 0);
     stage
         .client
-        .rest(nap(0))
+        .sleep(millis(0))
         .timeout(Duration::MAX)
         .await
         .unwrap();
@@ -80,7 +85,7 @@ async fn a_timeout_of_zero_is_never_sent(world: World) {
 
 async fn a_handler_is_dropped_at_its_deadline(world: World) {
     let stage = world.serve().await;
-    let call = stage.client.rest(nap(60_000));
+    let call = stage.client.sleep(millis(60_000));
     call.timeout(Duration::from_millis(100)).await.unwrap_err();
     until(|| stage.handler.dropped() == 1).await;
 }
@@ -89,7 +94,7 @@ async fn a_nested_call_ends_with_its_parent(world: World) {
     let stage = world.serve().await;
     let status = stage
         .client
-        .relay(nap(60_000))
+        .relay(millis(60_000))
         .timeout(Duration::from_millis(200))
         .await
         .unwrap_err();
@@ -105,7 +110,7 @@ async fn a_nested_call_ends_with_its_parent(world: World) {
 async fn a_limit_is_answered_at_once(world: World) {
     let stage = world.serve_with(|server| server.max_in_flight(2)).await;
     let running = join_all((0..2).map(|_| {
-        let call = stage.client.rest(nap(60_000));
+        let call = stage.client.sleep(millis(60_000));
         async { call.timeout(Duration::from_secs(3)).await }
     }));
     let refused = async {
@@ -126,25 +131,33 @@ async fn a_limit_is_answered_at_once(world: World) {
 async fn a_method_limit_is_answered_at_once(world: World) {
     let stage = world.serve().await;
     let running = tokio::spawn({
-        let call = stage.client.solo(nap(60_000));
+        let call = stage.client.sleep_serially(millis(60_000));
         async { call.timeout(Duration::from_secs(3)).await }
     });
     until(|| stage.handler.started() == 1).await;
-    let status = stage.client.solo(nap(0)).await.unwrap_err();
+    let status = stage.client.sleep_serially(millis(0)).await.unwrap_err();
     assert_eq!(status.reason(), Some(Reason::Overloaded));
-    assert!(status.message().contains("behavior.v1.Behavior.Solo"));
-    stage.client.rest(nap(0)).await.unwrap();
+    assert!(
+        status
+            .message()
+            .contains("behavior.v1.Behavior.SleepSerially")
+    );
+    stage.client.sleep(millis(0)).await.unwrap();
     running.abort();
 }
 
 async fn a_reply_that_is_too_large_is_answered(world: World) {
     let stage = world.serve().await;
     let bytes = 1024 * 1024 - 64;
-    let reply = stage.client.fill(Size { bytes }).await.unwrap();
+    let reply = stage.client.fill(FillRequest { bytes }).await.unwrap();
     assert_eq!(reply.data.len(), bytes as usize);
-    let reply = stage.client.fill(Size { bytes: 2 << 20 }).await.unwrap();
+    let reply = stage
+        .client
+        .fill(FillRequest { bytes: 2 << 20 })
+        .await
+        .unwrap();
     assert_eq!(reply.data.len(), 2 << 20);
-    let too_large = Size { bytes: 17 << 20 };
+    let too_large = FillRequest { bytes: 17 << 20 };
     let Err(status) = stage.client.fill(too_large).await else {
         panic!("17 MiB arrived");
     };
@@ -153,7 +166,7 @@ async fn a_reply_that_is_too_large_is_answered(world: World) {
     assert!(status.message().contains("16777216"), "{status}");
 
     let text = "x".repeat(900 * 1024);
-    let failure = Failure { code: 5, text };
+    let failure = FailRequest { code: 5, text };
     let status = stage.client.fail(failure).await.unwrap_err();
     assert_eq!(status.code(), Code::NotFound);
 }
@@ -172,10 +185,10 @@ async fn a_request_that_is_too_large_is_refused(world: World) {
 async fn long_handlers_do_not_hold_up_short_ones(world: World) {
     let stage = world.serve().await;
     // One thread burns, the other is free: with a loop that waited for its handler, it would not be.
-    let burning = async { stage.client.burn(nap(300)).await.unwrap() };
+    let burning = async { stage.client.spin(millis(300)).await.unwrap() };
     let quick = async {
         let started = Instant::now();
-        stage.client.burn(nap(0)).await.unwrap();
+        stage.client.spin(millis(0)).await.unwrap();
         started.elapsed()
     };
     let (_, quick) = tokio::join!(burning, quick);

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use micro_runtime::{ClientOptions, Code, ErrorKind, Reason, Server, ServiceOptions};
-use micro_tests::Behaving;
+use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob};
 
-use crate::behavior::{blob, nap, until};
+use crate::behavior::requests::{blob, millis};
 use crate::carriers::{World, on_both_carriers};
+use crate::polling::until;
 
 on_both_carriers! {
     two_services_share_the_calls
@@ -25,14 +26,14 @@ on_both_carriers! {
 async fn two_services_share_the_calls(world: World) {
     let first = world.serve().await;
     let bus = world.another_bus().await;
-    let second = Behaving::on(&bus);
+    let second = BehaviorHandler::on(&bus);
     let _server = Server::new(&bus)
         .add(BehaviorServer::new(second.clone()))
         .start()
         .await
         .unwrap();
     for _ in 0..200 {
-        first.client.rest(nap(0)).await.unwrap();
+        first.client.sleep(millis(0)).await.unwrap();
     }
     assert_eq!(first.handler.started() + second.started(), 200);
     assert!(first.handler.started() > 20, "{}", first.handler.started());
@@ -45,12 +46,12 @@ async fn one_instance_can_be_called(world: World) {
     let id = &second.server.instances()[0];
     let client: BehaviorClient = world.bus.client_with(ClientOptions::new().instance(id));
     for _ in 0..20 {
-        client.rest(nap(0)).await.unwrap();
+        client.sleep(millis(0)).await.unwrap();
     }
     assert_eq!(first.handler.started(), 0);
     assert_eq!(second.handler.started(), 20);
     let nobody: BehaviorClient = world.bus.client_with(ClientOptions::new().instance("gone"));
-    let status = nobody.rest(nap(0)).await.unwrap_err();
+    let status = nobody.sleep(millis(0)).await.unwrap_err();
     assert_eq!(status.reason(), Some(Reason::NoResponders));
 }
 
@@ -73,7 +74,7 @@ async fn every_instance_answers_without_a_queue_group(world: World) {
     let mut handlers = Vec::new();
     let mut servers = Vec::new();
     for _ in 0..3 {
-        let handler = Behaving::default();
+        let handler = BehaviorHandler::default();
         let service = BehaviorServer::new(handler.clone());
         let server = Server::new(&world.bus).add_with(service, options());
         servers.push(server.start().await.unwrap());
@@ -82,7 +83,7 @@ async fn every_instance_answers_without_a_queue_group(world: World) {
     let client: BehaviorClient = world.bus.client();
     for round in 1..=100 {
         let text = format!("round {round}");
-        client.rest(nap(0)).await.unwrap();
+        client.sleep(millis(0)).await.unwrap();
         let reply = client
             .echo(Blob {
                 data: text.clone().into(),
@@ -101,8 +102,8 @@ async fn every_instance_answers_without_a_queue_group(world: World) {
 
 async fn a_service_is_added_once(world: World) {
     let error = Server::new(&world.bus)
-        .add(BehaviorServer::new(Behaving::default()))
-        .add(BehaviorServer::new(Behaving::default()))
+        .add(BehaviorServer::new(BehaviorHandler::default()))
+        .add(BehaviorServer::new(BehaviorHandler::default()))
         .start()
         .await
         .unwrap_err();
@@ -121,8 +122,10 @@ async fn names_that_break_routing_are_refused(world: World) {
         ServiceOptions::new().queue_group(""),
         ServiceOptions::new().queue_group("a b"),
     ] {
-        let server = Server::new(&world.bus)
-            .add_with(BehaviorServer::new(Behaving::default()), options.clone());
+        let server = Server::new(&world.bus).add_with(
+            BehaviorServer::new(BehaviorHandler::default()),
+            options.clone(),
+        );
         let error = server.start().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Service, "{options:?}");
     }
@@ -131,7 +134,7 @@ async fn names_that_break_routing_are_refused(world: World) {
 async fn shutdown_finishes_what_was_accepted(world: World) {
     let stage = world.serve().await;
     let running = tokio::spawn({
-        let call = stage.client.rest(nap(300));
+        let call = stage.client.sleep(millis(300));
         async { call.await }
     });
     until(|| stage.handler.started() == 1).await;
@@ -146,7 +149,7 @@ async fn after_the_grace_period_the_rest_is_answered(world: World) {
         .serve_with(|server| server.grace(Duration::from_millis(100)))
         .await;
     let running = tokio::spawn({
-        let call = stage.client.rest(nap(60_000));
+        let call = stage.client.sleep(millis(60_000));
         async { call.timeout(Duration::from_secs(30)).await }
     });
     until(|| stage.handler.started() == 1).await;
@@ -172,7 +175,7 @@ async fn a_dropped_server_is_gone(world: World) {
 
 async fn a_server_serves_until_a_signal(world: World) {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let handler = Behaving::default();
+    let handler = BehaviorHandler::default();
     let server = Server::new(&world.bus).add(BehaviorServer::new(handler.clone()));
     let serving = tokio::spawn(server.serve_until(async {
         let _ = stopped.await;
@@ -180,7 +183,7 @@ async fn a_server_serves_until_a_signal(world: World) {
     let client: BehaviorClient = world.bus.client();
     while client.echo(blob(b"")).await.is_err() {}
     let last = tokio::spawn({
-        let call = client.rest(nap(200));
+        let call = client.sleep(millis(200));
         async { call.await }
     });
     until(|| handler.started() == 1).await;

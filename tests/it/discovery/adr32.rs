@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use micro_runtime::{ErrorKind, Server, ServiceOptions};
 use micro_testkit::NatsServer;
-use micro_tests::Behaving;
+use micro_tests::BehaviorHandler;
 use micro_tests::behavior::BehaviorServer;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -12,8 +12,9 @@ use sha2::{Digest as _, Sha256};
 use super::made::OneGreeter;
 use super::rules::violations;
 use super::{ask, hand};
-use crate::behavior::{nap, until};
+use crate::behavior::requests::millis;
 use crate::carriers::{World, on_both_carriers};
+use crate::polling::until;
 
 on_both_carriers! {
     all_nine_subjects_answer_what_the_tools_take
@@ -29,7 +30,7 @@ on_both_carriers! {
 
 async fn all_nine_subjects_answer_what_the_tools_take(world: World) {
     let stage = world.serve().await;
-    stage.client.rest(nap(0)).await.unwrap();
+    stage.client.sleep(millis(0)).await.unwrap();
     let Some(hand) = hand(&world).await else {
         return;
     };
@@ -57,7 +58,7 @@ async fn info_shows_what_won(world: World) {
         .method_max_concurrent("Echo", 7)
         .timeout(Duration::from_millis(1500));
     let server = Server::new(&world.bus)
-        .add_with(BehaviorServer::new(Behaving::default()), options)
+        .add_with(BehaviorServer::new(BehaviorHandler::default()), options)
         .start()
         .await
         .unwrap();
@@ -106,7 +107,7 @@ async fn queue_groups_are_set_and_switched_off_at_each_level(world: World) {
         if let Some(group) = server_level {
             server = server.queue_group(group);
         }
-        let service = BehaviorServer::new(Behaving::default());
+        let service = BehaviorServer::new(BehaviorHandler::default());
         let server = server.add_with(service, options.clone());
         let server = server.start().await.unwrap();
         let info = &server.info()[0];
@@ -130,18 +131,18 @@ async fn info_is_answered_while_every_permit_is_held(world: World) {
     let stage = world.serve_with(|server| server.max_in_flight(2)).await;
     let call = stage
         .client
-        .rest(nap(60_000))
+        .sleep(millis(60_000))
         .timeout(Duration::from_secs(60));
     let other = stage
         .client
-        .rest(nap(60_000))
+        .sleep(millis(60_000))
         .timeout(Duration::from_secs(60));
     let held = [
         tokio::spawn(async { call.await }),
         tokio::spawn(async { other.await }),
     ];
     until(|| stage.handler.started() == 2).await;
-    let refused = stage.client.rest(nap(0)).no_retry().await.unwrap_err();
+    let refused = stage.client.sleep(millis(0)).no_retry().await.unwrap_err();
     assert_eq!(refused.code(), micro_runtime::Code::ResourceExhausted);
     let discovery = world.bus.discovery();
     assert_eq!(
@@ -152,7 +153,7 @@ async fn info_is_answered_while_every_permit_is_held(world: World) {
     let rest = stats[0]
         .endpoints
         .iter()
-        .find(|e| e.name == "Rest")
+        .find(|e| e.name == "Sleep")
         .unwrap();
     let data = rest.data.as_ref().unwrap();
     assert_eq!((data.in_flight, data.shed), (2, 1));
@@ -226,7 +227,7 @@ async fn a_schema_that_does_not_fit_is_offered_in_parts() {
         .await
         .unwrap();
     let bus = micro_runtime::Bus::connect(nats.url()).await.unwrap();
-    let server = Server::new(&bus).add(BehaviorServer::new(Behaving::default()));
+    let server = Server::new(&bus).add(BehaviorServer::new(BehaviorHandler::default()));
     let _server = server.start().await.unwrap();
     let hand = async_nats::connect(nats.url()).await.unwrap();
     let reply = hand

@@ -8,8 +8,8 @@ use async_nats::Client;
 use micro_runtime::Status;
 
 use super::hand;
-use crate::behavior::until;
 use crate::carriers::{World, on_both_carriers};
+use crate::polling::until;
 
 /// `HealthCheckResponse { status: SERVING }` and `NOT_SERVING`.
 const SERVING: &[u8] = b"\x08\x01";

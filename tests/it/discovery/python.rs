@@ -6,7 +6,7 @@ use std::time::Duration;
 use micro_runtime::discovery::{Change, Departure};
 use micro_runtime::{Bus, Server, ServiceOptions};
 use micro_testkit::{NatsServer, within};
-use micro_tests::Behaving;
+use micro_tests::BehaviorHandler;
 use micro_tests::behavior::BehaviorServer;
 
 use crate::script::{PATIENCE, Script, serve_greeter};
@@ -16,7 +16,8 @@ async fn nats_micro_reads_our_records() {
     let nats = NatsServer::start().await.unwrap();
     let bus = Bus::connect(nats.url()).await.unwrap();
     let options = ServiceOptions::new().instance("a1");
-    let server = Server::new(&bus).add_with(BehaviorServer::new(Behaving::default()), options);
+    let server =
+        Server::new(&bus).add_with(BehaviorServer::new(BehaviorHandler::default()), options);
     let _server = server.start().await.unwrap();
     Script::file("discover.py").run(&nats).await;
 }

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use micro_runtime::{Code, Context, Metadata, Reason, Server, ServiceOptions};
-use micro_tests::Behaving;
-use micro_tests::behavior::{BehaviorClient, BehaviorServer, Failure};
+use micro_tests::BehaviorHandler;
+use micro_tests::behavior::{BehaviorClient, BehaviorServer, FailRequest};
 
-use crate::behavior::{blob, nap};
+use crate::behavior::requests::{blob, millis};
 use crate::carriers::{Stage, World, on_both_carriers};
 use crate::streams::Scene;
 
@@ -65,7 +65,7 @@ async fn every_instance_answers_once(world: World) {
 async fn failures_say_whose_they_are(world: World) {
     let (_stages, ids) = stages(&world).await;
     let client: BehaviorClient = world.bus.client();
-    let request = Failure {
+    let request = FailRequest {
         code: 5,
         text: "no".into(),
     };
@@ -79,7 +79,7 @@ async fn failures_say_whose_they_are(world: World) {
     }
     // Turned away before a handler: signed all the same.
     let options = ServiceOptions::new().instance("full").max_concurrent(0);
-    let service = BehaviorServer::new(Behaving::default());
+    let service = BehaviorServer::new(BehaviorHandler::default());
     let server = Server::new(&world.bus).add_with(service, options);
     let _server = server.start().await.unwrap();
     let call = client.echo(blob(b"")).to_all().expect(INSTANCES + 1);
@@ -92,10 +92,12 @@ async fn failures_say_whose_they_are(world: World) {
 async fn the_last_reply_is_waited_for_as_long_as_is_said(world: World) {
     let (stages, _) = stages(&world).await;
     let client = &stages[0].client;
-    let call = client.rest(nap(700)).to_all();
+    let call = client.sleep(millis(700)).to_all();
     let patient = call.stall(Duration::from_secs(1)).await.unwrap();
     assert_eq!(patient.count().await, INSTANCES);
-    let call = client.rest(nap(60_000)).timeout(Duration::from_millis(200));
+    let call = client
+        .sleep(millis(60_000))
+        .timeout(Duration::from_millis(200));
     let begun = Instant::now();
     match call.to_all().await {
         // Instances that noticed the deadline themselves may be faster than the caller.
@@ -134,7 +136,7 @@ async fn it_ends_with_the_call_it_belongs_to(world: World) {
     let (_stages, _) = stages(&world).await;
     let client: BehaviorClient = world.bus.client();
     let ctx = Context::for_test_with(Metadata::new(), Some(Duration::from_millis(100)));
-    let call = client.rest(nap(60_000)).within(&ctx).to_all();
+    let call = client.sleep(millis(60_000)).within(&ctx).to_all();
     let begun = Instant::now();
     if let Ok(replies) = call.await {
         replies.collect::<Vec<_>>().await;
@@ -144,7 +146,7 @@ async fn it_ends_with_the_call_it_belongs_to(world: World) {
 
 async fn a_prefix_goes_along(world: World) {
     let staging = world.bus.clone().with_prefix("staging").unwrap();
-    let service = || BehaviorServer::new(Behaving::default());
+    let service = || BehaviorServer::new(BehaviorHandler::default());
     let server = Server::new(&staging).add(service()).start().await.unwrap();
     let _outside = Server::new(&world.bus)
         .add(service())

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use micro_runtime::discovery::EndpointStats;
 use micro_runtime::{Bus, Code, RunningServer};
-use micro_tests::behavior::{Blob, Failure};
+use micro_tests::behavior::{Blob, FailRequest};
 use micro_tests::streams::{CountRequest, Item};
 
-use crate::behavior::{blob, nap, until};
+use crate::behavior::requests::{blob, millis};
 use crate::carriers::{World, on_both_carriers};
+use crate::polling::until;
 use crate::streams::Scene;
 
 const CALLERS: usize = 16;
@@ -50,7 +51,7 @@ async fn the_counts_are_those_of_the_calls(world: World) {
             let (mut echoes, mut failures) = (0, 0);
             for call in 0..CALLS {
                 if (caller + call) % 3 == 0 {
-                    let request = Failure {
+                    let request = FailRequest {
                         code: 5,
                         text: "no".into(),
                     };
@@ -74,7 +75,7 @@ async fn the_counts_are_those_of_the_calls(world: World) {
     let counts = counts(&world.bus, 2).await;
     assert_eq!(counts["Echo"], (echoes, 0));
     assert_eq!(counts["Fail"], (failures, failures));
-    assert_eq!(counts["Rest"], (0, 0));
+    assert_eq!(counts["Sleep"], (0, 0));
     let fail = endpoint(&second.server, "Fail");
     assert_eq!(fail.last_error, "404:no");
     let average = fail.processing_time / u32::try_from(fail.num_requests).unwrap();
@@ -102,13 +103,13 @@ async fn what_is_turned_away_is_a_failure_too(world: World) {
 async fn resetting_begins_anew(world: World) {
     let stage = world.serve().await;
     let before = stage.server.stats().remove(0);
-    stage.client.rest(nap(1)).await.unwrap();
-    let request = Failure {
+    stage.client.sleep(millis(1)).await.unwrap();
+    let request = FailRequest {
         code: 3,
         text: "no".into(),
     };
     stage.client.fail(request).await.unwrap_err();
-    assert!(endpoint(&stage.server, "Rest").processing_time >= Duration::from_millis(1));
+    assert!(endpoint(&stage.server, "Sleep").processing_time >= Duration::from_millis(1));
     stage.server.reset_stats();
     let after = world.bus.discovery().stats().expect(1).await.unwrap();
     let after = &after[0];

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use micro_runtime::{Bus, ErrorKind, EventStream, Retention, Server};
 use micro_testkit::{NatsServer, within};
-use micro_tests::Behaving;
+use micro_tests::BehaviorHandler;
 use micro_tests::behavior::BehaviorServer;
 
 use super::{LIMIT, market_stream};
@@ -81,7 +81,7 @@ async fn a_stream_that_covers_a_call_is_refused_whoever_comes_first() {
         let all = EventStream::named("ALL")
             .subject("evt.>")
             .subject("behavior.>");
-        let server = || Server::new(&bus).add(BehaviorServer::new(Behaving::on(&bus)));
+        let server = || Server::new(&bus).add(BehaviorServer::new(BehaviorHandler::on(&bus)));
         let names_both = |error: micro_runtime::Error| {
             let text = error.to_string();
             let is_named = text.contains("`ALL`")

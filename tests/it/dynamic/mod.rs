@@ -6,14 +6,14 @@ mod kinds;
 mod schemas;
 
 use micro_runtime::{Bus, ClientOptions, DynamicClient, RunningServer, Server};
-use micro_tests::Mirroring;
+use micro_tests::MirrorHandler;
 use micro_tests::json::MirrorServer;
 
 const MIRROR: &str = "json.v1.Mirror";
 
 /// The mirror, and a client that speaks protobuf or JSON to it.
 async fn mirror(bus: &Bus, in_json: bool) -> (RunningServer, DynamicClient) {
-    let server = Server::new(bus).add(MirrorServer::new(Mirroring));
+    let server = Server::new(bus).add(MirrorServer::new(MirrorHandler));
     let server = server.start().await.unwrap();
     let client = bus.dynamic_with(MIRROR, ClientOptions::new()).await;
     let client = client.unwrap();

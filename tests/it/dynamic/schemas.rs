@@ -9,7 +9,7 @@ use micro_runtime::{
     Bus, ClientOptions, Code, ConnectOptions, Context, Server, Service, ServiceDescriptor, Status,
 };
 use micro_testkit::NatsServer;
-use micro_tests::Behaving;
+use micro_tests::BehaviorHandler;
 use micro_tests::behavior::BehaviorServer;
 use micro_tests::greeter::{Greeter, GreeterClient, GreeterServer, HelloReply, HelloRequest};
 use micro_tests::wide::{WideClient, Word};
@@ -120,7 +120,7 @@ async fn a_schema_that_no_instance_announces_is_refused() {
     let nats = NatsServer::start().await.unwrap();
     let bus = Bus::connect(nats.url()).await.unwrap();
     // A service that no other test finds, since what is announced may be known already.
-    let server = Server::new(&bus).add(BehaviorServer::new(Behaving::default()));
+    let server = Server::new(&bus).add(BehaviorServer::new(BehaviorHandler::default()));
     let _server = server.start().await.unwrap();
     let hand = async_nats::connect(nats.url()).await.unwrap();
     let _liar = answer_schema(&hand, "liar.v1.Liar", renamed()).await;

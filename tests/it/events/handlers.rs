@@ -10,10 +10,10 @@ use micro_runtime::{
     Bus, Context, EventStats, RunningServer, Server, Status, Subscriber, Subscription,
 };
 use micro_runtime::{ErrorKind, service};
-use micro_tests::Behaving;
+use micro_tests::BehaviorHandler;
 use micro_tests::behavior::BehaviorServer;
-use micro_tests::greedy::{Greedy, GreedyFilter};
 use micro_tests::market::{Trade, TradeFilter};
+use micro_tests::overlapping::{Overlapping, OverlappingFilter};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::streams::trade;
@@ -324,8 +324,8 @@ async fn subjects_of_calls_are_refused(world: World) {
     struct Idle;
 
     #[service]
-    impl Subscriber<Greedy> for Idle {
-        async fn on_event(&self, _: Context, _: Greedy) -> Result<(), Status> {
+    impl Subscriber<Overlapping> for Idle {
+        async fn on_event(&self, _: Context, _: Overlapping) -> Result<(), Status> {
             Ok(())
         }
     }
@@ -333,20 +333,20 @@ async fn subjects_of_calls_are_refused(world: World) {
     let bus = world.bus.with_prefix("staging").unwrap();
     let server = |filter| {
         Server::new(&bus)
-            .subscribe::<Greedy>(Idle, Subscription::broadcast().filter(filter))
-            .add(BehaviorServer::new(Behaving::default()))
+            .subscribe::<Overlapping>(Idle, Subscription::broadcast().filter(filter))
+            .add(BehaviorServer::new(BehaviorHandler::default()))
             .start()
     };
     for (filter, subject) in [
-        (GreedyFilter::new(), "*"),
-        (GreedyFilter::new().method("Swap"), "Swap"),
+        (OverlappingFilter::new(), "*"),
+        (OverlappingFilter::new().method("Swap"), "Swap"),
     ] {
         let error = server(filter).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Service);
         let text = error.to_string();
         assert!(
             text.contains(&format!(
-                "`staging.behavior.v1.Behavior.{subject}` of greedy.v1.Greedy"
+                "`staging.behavior.v1.Behavior.{subject}` of overlapping.v1.Overlapping"
             )),
             "{text}"
         );
@@ -355,7 +355,7 @@ async fn subjects_of_calls_are_refused(world: World) {
             "{text}"
         );
     }
-    let other = GreedyFilter::new().method("Other");
+    let other = OverlappingFilter::new().method("Other");
     server(other).await.unwrap().shutdown().await.unwrap();
 }
 

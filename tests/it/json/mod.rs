@@ -8,7 +8,7 @@ mod streams;
 use async_nats::{HeaderMap, Message};
 use micro_runtime::{Bus, RunningServer, Server};
 use micro_testkit::NatsServer;
-use micro_tests::Mirroring;
+use micro_tests::MirrorHandler;
 use micro_tests::json::MirrorServer;
 use serde_json::Value;
 
@@ -21,7 +21,7 @@ struct Bench {
 async fn bench() -> Bench {
     let nats = NatsServer::start().await.unwrap();
     let bus = Bus::connect(nats.url()).await.unwrap();
-    let server = Server::new(&bus).add(MirrorServer::new(Mirroring));
+    let server = Server::new(&bus).add(MirrorServer::new(MirrorHandler));
     let server = server.start().await.unwrap();
     let hand = async_nats::connect(nats.url()).await.unwrap();
     Bench { nats, hand, server }

@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use micro_runtime::{Code, Reason, ServiceOptions};
-use micro_tests::Behaving;
+use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer};
 
-use crate::behavior::{blob, nap, until};
+use crate::behavior::requests::{blob, millis};
 use crate::carriers::{World, on_both_carriers};
+use crate::polling::until;
 
 on_both_carriers! {
     a_server_caps_the_time
@@ -23,7 +24,7 @@ async fn a_server_caps_the_time(world: World) {
         .serve_with(|server| server.max_timeout(Duration::from_millis(150)))
         .await;
     let started = Instant::now();
-    let call = stage.client.rest(nap(60_000));
+    let call = stage.client.sleep(millis(60_000));
     let status = call.timeout(Duration::from_secs(30)).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert_eq!(status.reason(), Some(Reason::Deadline));
@@ -40,11 +41,11 @@ async fn a_server_refuses_calls_that_bring_too_little_time(world: World) {
     let stage = world
         .serve_with(|server| server.min_timeout(Duration::from_secs(1)))
         .await;
-    let call = stage.client.rest(nap(0));
+    let call = stage.client.sleep(millis(0));
     let status = call.timeout(Duration::from_millis(900)).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert_eq!(stage.handler.started(), 0);
-    let call = stage.client.rest(nap(0));
+    let call = stage.client.sleep(millis(0));
     call.timeout(Duration::from_secs(2)).await.unwrap();
 }
 
@@ -60,7 +61,7 @@ async fn a_server_has_a_default_of_its_own(world: World) {
 async fn options_win_over_the_proto(world: World) {
     let options = ServiceOptions::new().timeout(Duration::from_millis(50));
     let server = micro_runtime::Server::new(&world.bus);
-    let server = server.add_with(BehaviorServer::new(Behaving::default()), options);
+    let server = server.add_with(BehaviorServer::new(BehaviorHandler::default()), options);
     let _server = server.start().await.unwrap();
     let client: BehaviorClient = world.bus.client();
     let seen = client.describe(blob(b"")).await.unwrap();
@@ -69,9 +70,9 @@ async fn options_win_over_the_proto(world: World) {
 
 async fn what_a_handler_leaves_behind_ends_with_its_call(world: World) {
     let stage = world.serve().await;
-    stage.client.abandon(nap(60_000)).await.unwrap();
-    until(|| !stage.handler.abandoned().is_empty()).await;
-    let status = &stage.handler.abandoned()[0];
+    stage.client.spawn_call(millis(60_000)).await.unwrap();
+    until(|| !stage.handler.spawned_failures().is_empty()).await;
+    let status = &stage.handler.spawned_failures()[0];
     assert_eq!(status.code(), Code::Canceled);
     assert_eq!(status.reason(), Some(Reason::ParentEnded));
 }

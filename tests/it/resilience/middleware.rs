@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use micro_runtime::middleware::{Next, Request, Response, ResponseFuture};
 use micro_runtime::{ClientOptions, Code, Server, ServiceOptions, Status};
-use micro_tests::Behaving;
-use micro_tests::behavior::{BehaviorClient, BehaviorServer, Failure, Nap};
+use micro_tests::BehaviorHandler;
+use micro_tests::behavior::{BehaviorClient, BehaviorServer, FailRequest, SleepRequest};
 use tower::limit::ConcurrencyLimitLayer;
 use tower::timeout::TimeoutLayer;
 use tower::{Layer, Service};
 
-use crate::behavior::{blob, nap, until};
+use crate::behavior::requests::{blob, millis};
 use crate::carriers::{World, on_both_carriers};
+use crate::polling::until;
 
 on_both_carriers! {
     layers_see_calls_in_order
@@ -99,7 +100,7 @@ async fn serve(
     set: impl FnOnce(Server) -> Server,
     options: ServiceOptions,
 ) -> BehaviorClient {
-    let service = BehaviorServer::new(Behaving::default());
+    let service = BehaviorServer::new(BehaviorHandler::default());
     let server = set(Server::new(&world.bus)).add_with(service, options);
     // Kept until the test's runtime ends.
     std::mem::forget(server.start().await.unwrap());
@@ -146,7 +147,7 @@ async fn layers_see_what_there_is_to_see(world: World) {
         .header("tenant", "acme")
         .await
         .unwrap();
-    let failure = Failure {
+    let failure = FailRequest {
         code: 5,
         text: String::new(),
     };
@@ -224,15 +225,15 @@ async fn a_layer_may_add_metadata(world: World) {
 
 async fn towers_own_layers_work(world: World) {
     let options =
-        ServiceOptions::new().method_layer("Rest", TimeoutLayer::new(Duration::from_millis(50)));
+        ServiceOptions::new().method_layer("Sleep", TimeoutLayer::new(Duration::from_millis(50)));
     let client = serve(&world, |server| server, options).await;
-    let status = client.rest(nap(60_000)).await.unwrap_err();
+    let status = client.sleep(millis(60_000)).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert_eq!(status.reason(), None, "the middleware said it");
 }
 
 async fn a_limit_of_a_server_is_shared_by_its_methods(world: World) {
-    let handler = Behaving::default();
+    let handler = BehaviorHandler::default();
     let server = Server::new(&world.bus)
         .layer(ConcurrencyLimitLayer::new(1))
         .add(BehaviorServer::new(handler.clone()))
@@ -242,7 +243,7 @@ async fn a_limit_of_a_server_is_shared_by_its_methods(world: World) {
     let client: BehaviorClient = world.bus.client();
     let done = Arc::new(AtomicUsize::new(0));
     let first = tokio::spawn({
-        let call = client.rest(Nap { milliseconds: 300 });
+        let call = client.sleep(SleepRequest { milliseconds: 300 });
         let done = Arc::clone(&done);
         async move {
             call.await.unwrap();
@@ -268,7 +269,7 @@ async fn errors_of_the_runtime_pass_through(world: World) {
         .bus
         .client_with(ClientOptions::new().layer(Noting::new("client", &notes)));
     let status = layered
-        .rest(nap(60_000))
+        .sleep(millis(60_000))
         .timeout(Duration::from_millis(50))
         .await;
     assert_eq!(status.unwrap_err().code(), Code::DeadlineExceeded);

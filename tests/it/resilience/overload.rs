@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use micro_runtime::details::RetryInfo;
 use micro_runtime::{ClientOptions, Code, ErrorKind, Reason, Server, ServiceOptions};
-use micro_tests::Behaving;
+use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer};
 
-use crate::behavior::{blob, nap, until};
+use crate::behavior::requests::{blob, millis};
 use crate::carriers::{World, on_both_carriers};
+use crate::polling::until;
 
 on_both_carriers! {
     a_service_has_a_limit
@@ -21,13 +22,13 @@ on_both_carriers! {
 }
 
 async fn a_service_has_a_limit(world: World) {
-    let handler = Behaving::default();
+    let handler = BehaviorHandler::default();
     let options = ServiceOptions::new().max_concurrent(1);
     let server = Server::new(&world.bus).add_with(BehaviorServer::new(handler.clone()), options);
     let _server = server.start().await.unwrap();
     let client: BehaviorClient = world.bus.client();
     let running = tokio::spawn({
-        let call = client.rest(nap(60_000));
+        let call = client.sleep(millis(60_000));
         async { call.timeout(Duration::from_secs(2)).await }
     });
     until(|| handler.started() == 1).await;
@@ -41,23 +42,23 @@ async fn a_service_has_a_limit(world: World) {
 }
 
 async fn a_method_gets_a_limit_by_option(world: World) {
-    let handler = Behaving::default();
+    let handler = BehaviorHandler::default();
     let options = ServiceOptions::new()
-        .method_max_concurrent("Rest", 1)
-        .method_max_concurrent("Solo", 0);
+        .method_max_concurrent("Sleep", 1)
+        .method_max_concurrent("SleepSerially", 0);
     let server = Server::new(&world.bus).add_with(BehaviorServer::new(handler.clone()), options);
     let _server = server.start().await.unwrap();
     let client: BehaviorClient = world.bus.client();
     let hold = |call: micro_runtime::UnaryCall<_, _>| {
         tokio::spawn(async { call.timeout(Duration::from_secs(2)).await })
     };
-    let rest = hold(client.rest(nap(60_000)));
-    let solo = hold(client.solo(nap(60_000)));
+    let rest = hold(client.sleep(millis(60_000)));
+    let solo = hold(client.sleep_serially(millis(60_000)));
     until(|| handler.started() == 2).await;
-    let status = client.rest(nap(0)).await.unwrap_err();
+    let status = client.sleep(millis(0)).await.unwrap_err();
     assert_eq!(status.reason(), Some(Reason::Overloaded));
     // The .proto's limit of one call is lifted.
-    client.solo(nap(0)).await.unwrap();
+    client.sleep_serially(millis(0)).await.unwrap();
     rest.await.unwrap().unwrap_err();
     solo.await.unwrap().unwrap_err();
 }
@@ -73,7 +74,7 @@ async fn a_limit_tells_when_to_try_again(world: World) {
 async fn options_for_no_method_are_refused(world: World) {
     let options = ServiceOptions::new().method_max_concurrent("Ehco", 1);
     let server = Server::new(&world.bus);
-    let server = server.add_with(BehaviorServer::new(Behaving::default()), options);
+    let server = server.add_with(BehaviorServer::new(BehaviorHandler::default()), options);
     let error = server.start().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Service);
     assert!(error.to_string().contains("`Ehco`"), "{error}");
@@ -89,7 +90,7 @@ async fn a_flood_is_answered(world: World) {
     let stage = world.serve_with(|server| server.max_in_flight(16)).await;
     let started = Instant::now();
     let calls = (0..10_000).map(|_| {
-        let call = stage.client.rest(nap(5)).no_retry();
+        let call = stage.client.sleep(millis(5)).no_retry();
         async move { call.timeout(Duration::from_secs(30)).await }
     });
     let results = join_all(calls).await;

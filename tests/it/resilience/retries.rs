@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use micro_runtime::{Code, Reason};
-use micro_tests::behavior::{BehaviorClient, Flake};
+use micro_tests::behavior::{BehaviorClient, FlakyRequest};
 
-use crate::behavior::blob;
+use crate::behavior::requests::blob;
 use crate::carriers::{World, on_both_carriers};
 
 on_both_carriers! {
@@ -19,8 +19,8 @@ on_both_carriers! {
 
 const UNAVAILABLE: i32 = 14;
 
-fn flake(key: &str, failures: u32, code: i32) -> Flake {
-    Flake {
+fn flake(key: &str, failures: u32, code: i32) -> FlakyRequest {
+    FlakyRequest {
         key: key.into(),
         failures,
         code,
@@ -43,18 +43,18 @@ async fn an_idempotent_method_is_tried_three_times(world: World) {
         .await
         .unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
-    assert_eq!(stage.handler.flakes("c"), 3);
+    assert_eq!(stage.handler.flaky_calls("c"), 3);
 }
 
 async fn a_method_that_may_do_harm_is_called_once(world: World) {
     let stage = world.serve().await;
     let status = stage
         .client
-        .careful(flake("a", 1, UNAVAILABLE))
+        .flaky_non_idempotent(flake("a", 1, UNAVAILABLE))
         .await
         .unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
-    assert_eq!(stage.handler.flakes("a"), 1);
+    assert_eq!(stage.handler.flaky_calls("a"), 1);
 }
 
 async fn other_codes_are_not_tried_again(world: World) {
@@ -62,7 +62,7 @@ async fn other_codes_are_not_tried_again(world: World) {
     for code in (1..=16).filter(|code| ![8, UNAVAILABLE].contains(code)) {
         let key = code.to_string();
         stage.client.flaky(flake(&key, 1, code)).await.unwrap_err();
-        assert_eq!(stage.handler.flakes(&key), 1, "{code}");
+        assert_eq!(stage.handler.flaky_calls(&key), 1, "{code}");
     }
 }
 
@@ -70,7 +70,7 @@ async fn a_call_may_forbid_retries(world: World) {
     let stage = world.serve().await;
     let call = stage.client.flaky(flake("a", 1, UNAVAILABLE)).no_retry();
     call.await.unwrap_err();
-    assert_eq!(stage.handler.flakes("a"), 1);
+    assert_eq!(stage.handler.flaky_calls("a"), 1);
     stage.server.shutdown().await.unwrap();
     let client: BehaviorClient = world.bus.client();
     let started = Instant::now();
@@ -102,7 +102,7 @@ async fn retries_are_few_when_everything_fails(world: World) {
             .await
             .unwrap_err();
     }
-    let calls = stage.handler.flakes("a");
+    let calls = stage.handler.flaky_calls("a");
     // Savings for ten retries, and one for every ten calls.
     assert!((300 + 30..=300 + 30 + 11).contains(&calls), "{calls}");
 }

@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 use micro_runtime::{Code, Context, Reason, Server, ServiceOptions, Status, service};
 use micro_tests::greeter::{Greeter, GreeterClient, GreeterServer, HelloReply, HelloRequest};
 
-use crate::behavior::until;
 use crate::carriers::{World, on_both_carriers};
+use crate::polling::until;
 
 on_both_carriers! {
     a_timeout_ends_the_handler

@@ -187,7 +187,7 @@ async fn a_stream_ends_with_the_call_that_it_is_a_part_of(world: World) {
     drop(parent);
     let (_, failure) = within(Duration::from_secs(5), read(&mut items)).await;
     assert_eq!(failure.unwrap().reason(), Some(Reason::ParentEnded));
-    within(Duration::from_secs(5), scene.handler.idle()).await;
+    within(Duration::from_secs(5), scene.handler.wait_until_idle()).await;
 }
 
 async fn a_server_caps_the_time_of_a_stream(world: World) {

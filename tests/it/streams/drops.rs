@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use micro_runtime::{Code, Reason, StreamOptions};
 use micro_testkit::within;
-use micro_tests::AFTER_DROP;
+use micro_tests::ITEMS_AFTER_DROP;
 use micro_tests::streams::{Item, StreamsClient};
 
 use super::statuses::complete;
@@ -143,12 +143,12 @@ async fn a_handler_hears_that_its_caller_is_gone(world: World) {
     items.message().await.unwrap().unwrap();
     let dropped = Instant::now();
     drop(items);
-    until(|| scene.handler.canceled().len() == 1).await;
-    let took = scene.handler.canceled()[0].saturating_duration_since(dropped);
+    until(|| scene.handler.watched_ends().len() == 1).await;
+    let took = scene.handler.watched_ends()[0].saturating_duration_since(dropped);
     assert!(took < Duration::from_millis(500), "{took:?}");
     let mut collect = scene.client.collect().open().await.unwrap();
     collect.send(item(0)).await.unwrap();
-    until(|| scene.handler.taken() == 1).await;
+    until(|| scene.handler.items_taken() == 1).await;
     drop(collect);
     scene.quiet().await;
 }
@@ -177,7 +177,7 @@ async fn a_handler_drops_its_stream_and_goes_on(world: World) {
             break;
         }
     }
-    complete(&mut items, AFTER_DROP).await;
+    complete(&mut items, ITEMS_AFTER_DROP).await;
     scene.quiet().await;
 }
 
@@ -187,8 +187,8 @@ async fn what_a_handler_leaves_behind_does_not_look_complete(world: World) {
     collect.send(plan("leave")).await.unwrap();
     collect.closed().await;
     // The caller had not finished when the handler replied.
-    until(|| scene.handler.failures().len() == 1).await;
-    let failures = scene.handler.failures();
+    until(|| scene.handler.request_ends().len() == 1).await;
+    let failures = scene.handler.request_ends();
     let failure = failures[0].as_ref().expect("it looks complete");
     assert_eq!(failure.code(), Code::Canceled, "{failure}");
     collect.finish().await.unwrap();
@@ -236,5 +236,5 @@ async fn a_server_that_is_dropped_ends_its_streams(world: World) {
         collect.finish().await.unwrap_err().code(),
         Code::Unavailable
     );
-    within(Duration::from_secs(5), handler.idle()).await;
+    within(Duration::from_secs(5), handler.wait_until_idle()).await;
 }

@@ -69,15 +69,15 @@ async fn settled(number: impl Fn() -> u64) -> u64 {
 async fn a_consumer_that_never_reads_stops_the_sender(world: World) {
     let scene = Scene::on(&world.bus).await;
     let check = async |options: StreamOptions, size: u32, most: u64| {
-        let before = scene.handler.made();
+        let before = scene.handler.items_made();
         let request = CountRequest {
             size,
             ..count(u64::MAX, "")
         };
         let call = scene.client.count(request).stream_options(options);
         let mut items = call.await.unwrap();
-        until(|| scene.handler.made() > before).await;
-        let made = settled(|| scene.handler.made()).await - before;
+        until(|| scene.handler.items_made() > before).await;
+        let made = settled(|| scene.handler.items_made()).await - before;
         assert!(made <= most, "{made} messages of {size} bytes were made");
         // And it goes on as soon as somebody reads.
         for _ in 0..made + 10 {
@@ -172,7 +172,7 @@ async fn a_slow_stream_delays_nobody(world: World) {
             while collect.send(heavy(0, 10_000)).await.is_ok() {}
         }));
     }
-    settled(|| scene.handler.made()).await;
+    settled(|| scene.handler.items_made()).await;
     let unary = async {
         for _ in 0..200 {
             let started = Instant::now();
@@ -200,7 +200,7 @@ async fn a_thousand_streams_on_one_connection(world: World) {
     let opening = (0..STREAMS).map(|_| async { scene.client.echo().open().await });
     let opened = try_join_all(opening).await.unwrap();
     assert_eq!(opened.len() as u64, STREAMS);
-    until(|| scene.handler.alive() as u64 == STREAMS).await;
+    until(|| scene.handler.live_calls() as u64 == STREAMS).await;
     let running = opened.into_iter().map(|(mut sender, mut items)| {
         tokio::spawn(async move {
             for number in 0..20 {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use micro_runtime::{Bus, ClientOptions, Code, Reason, Sender, Server, Status, StreamOptions};
 use micro_testkit::{NatsServer, Process, within};
-use micro_tests::Scripted;
+use micro_tests::StreamsHandler;
 use micro_tests::streams::{Item, StreamsClient, StreamsServer};
 
 use super::{count, heavy, item, plan, until};
@@ -42,8 +42,8 @@ fn client_of(bus: &Bus, instance: &str) -> StreamsClient {
     bus.client_with(ClientOptions::new().instance(instance))
 }
 
-async fn serve(bus: &Bus) -> Scripted {
-    let handler = Scripted::default();
+async fn serve(bus: &Bus) -> StreamsHandler {
+    let handler = StreamsHandler::default();
     let server = Server::new(bus).add(StreamsServer::new(handler.clone()));
     // Kept until the test's runtime ends.
     std::mem::forget(server.start().await.unwrap());
@@ -125,11 +125,11 @@ async fn a_handler_knows_at_once_that_its_caller_was_killed() {
             client.kill().unwrap();
             let killed = Instant::now();
             let ended = times.len();
-            until(|| handler.canceled().len() > ended).await;
-            times.push(handler.canceled()[ended].saturating_duration_since(killed));
+            until(|| handler.watched_ends().len() > ended).await;
+            times.push(handler.watched_ends()[ended].saturating_duration_since(killed));
         }
         check_times(times);
-        within(Duration::from_secs(5), handler.idle()).await;
+        within(Duration::from_secs(5), handler.wait_until_idle()).await;
     })
     .await;
 }
@@ -211,11 +211,11 @@ async fn killed_while_idle(is_overheard: bool, seconds: u64) -> Vec<(&'static st
         killed.elapsed()
     };
     let serves = async {
-        until(|| handler.canceled().len() == 1).await;
-        handler.canceled()[0].saturating_duration_since(killed)
+        until(|| handler.watched_ends().len() == 1).await;
+        handler.watched_ends()[0].saturating_duration_since(killed)
     };
     let (reads, blocks, writes, serves) = tokio::join!(reads, blocks, writes, serves);
-    within(Duration::from_secs(1), handler.idle()).await;
+    within(Duration::from_secs(1), handler.wait_until_idle()).await;
     vec![
         ("reads", reads),
         ("blocks", blocks),

@@ -33,7 +33,7 @@ async fn a_server_streams(world: World) {
             Some(messages.to_string().as_str())
         );
     }
-    scene.handler.idle().await;
+    scene.handler.wait_until_idle().await;
     scene.server.shutdown().await.unwrap();
 }
 
@@ -55,7 +55,7 @@ async fn a_client_streams(world: World) {
         assert_eq!(summary.bytes, messages * 16);
         assert!(summary.is_in_order);
     }
-    scene.handler.idle().await;
+    scene.handler.wait_until_idle().await;
 }
 
 async fn both_stream(world: World) {
@@ -79,7 +79,7 @@ async fn both_stream(world: World) {
     };
     let status = scene.client.count(refused).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
-    scene.handler.idle().await;
+    scene.handler.wait_until_idle().await;
 }
 
 async fn a_large_unary_call_goes_in_parts(world: World) {

@@ -18,14 +18,14 @@ use std::time::Duration;
 
 use micro_runtime::{Bus, RunningServer, Server};
 use micro_testkit::within;
-use micro_tests::Scripted;
+use micro_tests::StreamsHandler;
 use micro_tests::streams::{CountRequest, Item, StreamsClient, StreamsServer};
 
-use crate::behavior::until;
+use crate::polling::until;
 
 /// The service, running, and a client for it.
 pub(crate) struct Scene {
-    pub(crate) handler: Scripted,
+    pub(crate) handler: StreamsHandler,
     pub(crate) server: RunningServer,
     pub(crate) client: StreamsClient,
     /// Of this runtime, before the first call.
@@ -38,7 +38,7 @@ impl Scene {
     }
 
     pub(crate) async fn with(bus: &Bus, set: impl FnOnce(Server) -> Server) -> Self {
-        let handler = Scripted::default();
+        let handler = StreamsHandler::default();
         let server = Server::new(bus).add(StreamsServer::new(handler.clone()));
         Self {
             handler,
@@ -51,7 +51,7 @@ impl Scene {
     /// Waits until nothing of any call is left, neither at the server nor at the client.
     pub(crate) async fn quiet(&self) {
         let quiet = async {
-            while self.handler.alive() > 0 || tasks() > self.tasks {
+            while self.handler.live_calls() > 0 || tasks() > self.tasks {
                 tokio::time::sleep(Duration::from_millis(1)).await; // sleep: between two looks
             }
         };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use micro_runtime::{Bus, ClientOptions, ConnectOptions, Server, ServiceOptions, StreamOptions};
 use micro_testkit::{NatsServer, within};
-use micro_tests::Scripted;
+use micro_tests::StreamsHandler;
 use micro_tests::streams::{StreamsClient, StreamsServer};
 
 use super::statuses::complete;
@@ -17,7 +17,7 @@ on_both_carriers! {
 }
 
 /// Every kind, small and in parts, and what is dropped half way.
-async fn every_kind(client: &StreamsClient, handler: &Scripted) {
+async fn every_kind(client: &StreamsClient, handler: &StreamsHandler) {
     let mut items = client.count(count(10_000, "")).await.unwrap();
     complete(&mut items, 10_000).await;
     let mut collect = client.collect().open().await.unwrap();
@@ -34,16 +34,16 @@ async fn every_kind(client: &StreamsClient, handler: &Scripted) {
     assert!(echoes.message().await.unwrap().is_none());
     let reply = client.repeat(heavy(2, 3_000_000)).await.unwrap();
     assert_eq!(reply.data.len(), 6_000_000);
-    until(|| handler.alive() == 0).await;
+    until(|| handler.live_calls() == 0).await;
     let mut dropped = client.count(count(u64::MAX, "")).await.unwrap();
     dropped.message().await.unwrap().unwrap();
     drop(dropped);
-    until(|| handler.alive() == 0).await;
+    until(|| handler.live_calls() == 0).await;
 }
 
 async fn streams_of_one_instance(world: World) {
     let start = async |bus: Bus, instance: &str| {
-        let handler = Scripted::default();
+        let handler = StreamsHandler::default();
         let options = ServiceOptions::new().instance(instance);
         let service = StreamsServer::new(handler.clone());
         let server = Server::new(&bus).add_with(service, options);
@@ -60,8 +60,8 @@ async fn streams_of_one_instance(world: World) {
         .bus
         .client_with(ClientOptions::new().instance("first"));
     every_kind(&client, &first).await;
-    assert!(first.made() > 0 && first.taken() > 0);
-    assert_eq!((second.made(), second.taken()), (0, 0));
+    assert!(first.items_made() > 0 && first.items_taken() > 0);
+    assert_eq!((second.items_made(), second.items_taken()), (0, 0));
     let nobody: StreamsClient = world
         .bus
         .client_with(ClientOptions::new().instance("third"));

@@ -28,7 +28,7 @@ async fn a_restarted_nats_server_ends_streams_and_new_ones_work() {
         let (mut sender, mut echoes) = client.echo().open().await.unwrap();
         sender.send(item(0)).await.unwrap();
         echoes.message().await.unwrap().unwrap();
-        super::until(|| scene.handler.taken() == 2).await;
+        super::until(|| scene.handler.items_taken() == 2).await;
         let nats = world.nats.as_mut().unwrap();
         nats.kill().unwrap();
         let ended = async {
@@ -43,7 +43,7 @@ async fn a_restarted_nats_server_ends_streams_and_new_ones_work() {
                 assert_eq!(status.reason(), Some(Reason::Disconnected), "{status}");
             }
             // The other end too, although nobody could tell it.
-            scene.handler.idle().await;
+            scene.handler.wait_until_idle().await;
         };
         within(Duration::from_secs(3), ended).await;
         nats.restart().await.unwrap();
@@ -72,14 +72,14 @@ async fn one_end_reconnects(is_server: bool) {
     items.message().await.unwrap().unwrap();
     let mut collect = client.collect().open().await.unwrap();
     collect.send(item(0)).await.unwrap();
-    super::until(|| scene.handler.taken() == 1).await;
+    super::until(|| scene.handler.items_taken() == 1).await;
     let bus = if is_server { &world.bus } else { &callers };
     bus.nats().unwrap().force_reconnect().await.unwrap();
     let (here, there) = match is_server {
         true => (Duration::from_millis(500), Duration::from_secs(2)),
         false => (Duration::from_secs(4), Duration::from_millis(500)),
     };
-    let serves = within(here, scene.handler.idle());
+    let serves = within(here, scene.handler.wait_until_idle());
     let calls = within(there, async {
         let status = items.message().await.unwrap_err();
         assert_eq!(status.code(), Code::Unavailable, "{status}");
@@ -110,7 +110,7 @@ async fn a_drain_lets_streams_finish_and_ends_the_rest(world: World) {
     let mut left = stopping.client.count(count(3, "wait")).await.unwrap();
     let mut open = stopping.client.collect().open().await.unwrap();
     open.send(item(0)).await.unwrap();
-    super::until(|| stopping.handler.alive() == 4).await;
+    super::until(|| stopping.handler.live_calls() == 4).await;
     let other_bus = world.another_bus().await;
     let staying = Scene::on(&other_bus).await;
     let Scene {
@@ -153,7 +153,7 @@ async fn a_drain_lets_streams_finish_and_ends_the_rest(world: World) {
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(handler.alive(), 0);
-    assert!(staying.handler.made() >= 50, "new calls go elsewhere");
+    assert_eq!(handler.live_calls(), 0);
+    assert!(staying.handler.items_made() >= 50, "new calls go elsewhere");
     staying.server.shutdown().await.unwrap();
 }

@@ -1,11 +1,11 @@
-//! The behaving service in a process of its own, for tests that end processes.
+//! The service `behavior.v1.Behavior` as a process, for tests that stop or kill processes.
 #![expect(clippy::print_stdout, reason = "the test waits for the line")]
 
 use std::error::Error;
 use std::time::Duration;
 
 use micro_runtime::{Bus, Server};
-use micro_tests::Behaving;
+use micro_tests::BehaviorHandler;
 use micro_tests::behavior::BehaviorServer;
 use tokio::signal::unix::{SignalKind, signal};
 use tower::timeout::TimeoutLayer;
@@ -14,10 +14,10 @@ use tower::timeout::TimeoutLayer;
 async fn main() -> Result<(), Box<dyn Error>> {
     let bus = Bus::from_env().await?;
     let mut terminated = signal(SignalKind::terminate())?;
-    // Layers that let everything pass: what stops must not lose them either.
+    // A layer that changes nothing: a shutdown must not lose requests inside of layers either.
     let server = Server::new(&bus)
         .layer(TimeoutLayer::new(Duration::from_secs(60)))
-        .add(BehaviorServer::new(Behaving::on(&bus)))
+        .add(BehaviorServer::new(BehaviorHandler::on(&bus)))
         .start()
         .await?;
     println!("ready");

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use micro_runtime::{Bus, Server, ServiceOptions, StreamOptions};
-use micro_tests::Scripted;
+use micro_tests::StreamsHandler;
 use micro_tests::streams::{CountRequest, StreamsClient, StreamsServer};
 
 #[tokio::main(worker_threads = 2)]
@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 async fn serve(bus: &Bus, instance: String) -> Result<(), Box<dyn Error>> {
     let options = ServiceOptions::new().instance(instance);
-    let service = StreamsServer::new(Scripted::default());
+    let service = StreamsServer::new(StreamsHandler::default());
     let server = Server::new(bus).add_with(service, options);
     let mut server = server.start().await?;
     println!("ready");

@@ -7,12 +7,12 @@ use micro_runtime::{Code, Context, ReplyStream, Status, Streaming, service};
 
 use crate::json::{Everything, Failure, Mirror, Size};
 
-/// Gives back what it gets.
+/// Handler that replies with its requests.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Mirroring;
+pub struct MirrorHandler;
 
 #[service]
-impl Mirror for Mirroring {
+impl Mirror for MirrorHandler {
     async fn show(&self, ctx: Context, request: Everything) -> Result<Everything, Status> {
         if let Some(value) = ctx.metadata().get("echo") {
             ctx.set_header("echo", value)?;
@@ -42,7 +42,7 @@ impl Mirror for Mirroring {
     }
 
     async fn fill(&self, _: Context, request: Size) -> Result<Everything, Status> {
-        Ok(filled(0, request.letters))
+        Ok(message(0, request.letters))
     }
 
     async fn repeat(
@@ -52,7 +52,7 @@ impl Mirror for Mirroring {
     ) -> Result<impl ReplyStream<Everything>, Status> {
         ctx.set_header("kind", "repeat")?;
         ctx.set_trailer("sent", request.messages.to_string())?;
-        let messages = (0..request.messages).map(move |n| Ok(filled(n, request.letters)));
+        let messages = (0..request.messages).map(move |n| Ok(message(n, request.letters)));
         let end = request.fails.then(|| Err(Status::aborted("enough")));
         Ok(stream::iter(messages.chain(end)))
     }
@@ -84,7 +84,7 @@ impl Mirror for Mirroring {
     }
 }
 
-fn filled(number: u32, letters: u32) -> Everything {
+fn message(number: u32, letters: u32) -> Everything {
     Everything {
         number: i32::try_from(number).unwrap_or(i32::MAX),
         text: "x".repeat(letters as usize),

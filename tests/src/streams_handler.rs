@@ -9,86 +9,87 @@ use micro_runtime::{Context, ReplyStream, Status, Streaming, service};
 
 use crate::streams::{CountRequest, Item, Streams, Summary};
 
-/// As many items follow when an echo wants no more of them.
-pub const AFTER_DROP: u64 = 1_000;
+/// Number of items that `Echo` sends after it has dropped the caller's stream.
+pub const ITEMS_AFTER_DROP: u64 = 1_000;
 
-/// Does what its messages say, and counts.
+/// Handler that does what the `plan` of a message asks for, and counts items and live calls.
 #[derive(Clone, Debug, Default)]
-pub struct Scripted(Arc<Counts>);
+pub struct StreamsHandler(Arc<State>);
 
 #[derive(Debug, Default)]
-struct Counts {
-    alive: AtomicUsize,
-    made: AtomicU64,
-    taken: AtomicU64,
-    canceled: Mutex<Vec<Instant>>,
-    failures: Mutex<Vec<Option<Status>>>,
+struct State {
+    live_calls: AtomicUsize,
+    items_made: AtomicU64,
+    items_taken: AtomicU64,
+    watched_ends: Mutex<Vec<Instant>>,
+    request_ends: Mutex<Vec<Option<Status>>>,
 }
 
-/// One handler, or the stream that it returned.
+/// Guard of one live call: held by its handler, then by the stream that the handler returned.
 #[derive(Debug)]
-struct Alive(Arc<Counts>);
+struct LiveCall(Arc<State>);
 
-/// What an echo does next.
-enum Echoing {
-    Reads(Streaming<Item>, Alive),
-    /// It wants no more items; so many are to follow.
-    Counts(u64, Alive),
+/// State of one `Echo` call between two items.
+enum EchoState {
+    Reading(Streaming<Item>, LiveCall),
+    /// The caller's stream has been dropped; this many items remain to be sent.
+    Counting(u64, LiveCall),
 }
 
-impl Alive {
-    fn new(counts: &Arc<Counts>) -> Self {
-        counts.alive.fetch_add(1, Ordering::SeqCst);
-        Self(Arc::clone(counts))
+impl LiveCall {
+    fn new(state: &Arc<State>) -> Self {
+        state.live_calls.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(state))
     }
 }
 
-impl Drop for Alive {
+impl Drop for LiveCall {
     fn drop(&mut self) {
-        self.0.alive.fetch_sub(1, Ordering::SeqCst);
+        self.0.live_calls.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-impl Scripted {
-    /// How many calls have a handler or a stream that is alive.
+impl StreamsHandler {
+    /// Number of calls whose handler is running, or whose returned stream has not been dropped.
     #[must_use]
-    pub fn alive(&self) -> usize {
-        self.0.alive.load(Ordering::SeqCst)
+    pub fn live_calls(&self) -> usize {
+        self.0.live_calls.load(Ordering::SeqCst)
     }
 
-    /// How many items counts have made.
+    /// Number of items that `Count` calls have produced.
     #[must_use]
-    pub fn made(&self) -> u64 {
-        self.0.made.load(Ordering::SeqCst)
+    pub fn items_made(&self) -> u64 {
+        self.0.items_made.load(Ordering::SeqCst)
     }
 
-    /// How many items handlers have taken off their streams.
+    /// Number of items that handlers have read from their callers' streams.
     #[must_use]
-    pub fn taken(&self) -> u64 {
-        self.0.taken.load(Ordering::SeqCst)
+    pub fn items_taken(&self) -> u64 {
+        self.0.items_taken.load(Ordering::SeqCst)
     }
 
-    /// When the calls ended that came with the header `watch`.
+    /// Times at which calls with the header `watch` ended, in that order.
     #[must_use]
-    pub fn canceled(&self) -> Vec<Instant> {
-        lock(&self.0.canceled).clone()
+    pub fn watched_ends(&self) -> Vec<Instant> {
+        lock(&self.0.watched_ends).clone()
     }
 
-    /// How the streams of callers ended that did not end in order, or were read on after a reply;
-    /// `None` is an end in order.
+    /// Ends of callers' streams that failed, or that were read after the reply (plan `leave`).
+    ///
+    /// `None` is an end without an error.
     #[must_use]
-    pub fn failures(&self) -> Vec<Option<Status>> {
-        lock(&self.0.failures).clone()
+    pub fn request_ends(&self) -> Vec<Option<Status>> {
+        lock(&self.0.request_ends).clone()
     }
 
-    /// Waits until every handler and every stream has ended.
-    pub async fn idle(&self) {
-        while self.alive() > 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await; // sleep: between two looks
+    /// Waits until no call is live.
+    pub async fn wait_until_idle(&self) {
+        while self.live_calls() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await; // sleep: polling interval
         }
     }
 
-    fn begin(&self, ctx: &Context, kind: &str) -> Result<Alive, Status> {
+    fn begin(&self, ctx: &Context, kind: &str) -> Result<LiveCall, Status> {
         ctx.set_header("kind", kind)?;
         ctx.set_header("first-bin", [0, 255, b'\n'])?;
         ctx.set_trailer("last-bin", [255, 0, b'\r'])?;
@@ -99,52 +100,52 @@ impl Scripted {
             ctx.set_header("left-ms", left.as_millis().to_string())?;
         }
         if ctx.header("watch").is_some() {
-            let (counts, ctx) = (Arc::clone(&self.0), ctx.clone());
+            let (state, ctx) = (Arc::clone(&self.0), ctx.clone());
             tokio::spawn(async move {
                 ctx.canceled().await;
-                lock(&counts.canceled).push(Instant::now());
+                lock(&state.watched_ends).push(Instant::now());
             });
         }
-        Ok(Alive::new(&self.0))
+        Ok(LiveCall::new(&self.0))
     }
 
-    /// Takes the next item off a stream, and notes what is wrong with it.
+    /// Reads the next item of a caller's stream, and records a failure of the stream.
     async fn take(&self, items: &mut Streaming<Item>) -> Result<Option<Item>, Status> {
         match items.message().await {
             Ok(item) => {
                 let taken = u64::from(item.is_some());
-                self.0.taken.fetch_add(taken, Ordering::SeqCst);
+                self.0.items_taken.fetch_add(taken, Ordering::SeqCst);
                 Ok(item)
             }
             Err(status) => {
-                lock(&self.0.failures).push(Some(status.clone()));
+                lock(&self.0.request_ends).push(Some(status.clone()));
                 Err(status)
             }
         }
     }
 
-    /// Reads on after the call has ended.
-    async fn read_on(self, mut items: Streaming<Item>) {
+    /// Reads a caller's stream to its end after the handler has replied.
+    async fn read_after_reply(self, mut items: Streaming<Item>) {
         loop {
             match self.take(&mut items).await {
                 Ok(Some(_)) => {}
-                Ok(None) => return lock(&self.0.failures).push(None),
+                Ok(None) => return lock(&self.0.request_ends).push(None),
                 Err(_) => return,
             }
         }
     }
 
-    async fn echo_one(self, echoing: Option<Echoing>) -> Option<Echoed> {
-        let (mut items, alive) = match echoing? {
-            Echoing::Counts(0, _) => return None,
-            Echoing::Counts(left, alive) => {
+    async fn echo_next(self, state: Option<EchoState>) -> Option<EchoStep> {
+        let (mut items, live) = match state? {
+            EchoState::Counting(0, _) => return None,
+            EchoState::Counting(left, live) => {
                 let item = Item {
-                    number: AFTER_DROP - left,
+                    number: ITEMS_AFTER_DROP - left,
                     ..Item::default()
                 };
-                return Some((Ok(item), Some(Echoing::Counts(left - 1, alive))));
+                return Some((Ok(item), Some(EchoState::Counting(left - 1, live))));
             }
-            Echoing::Reads(items, alive) => (items, alive),
+            EchoState::Reading(items, live) => (items, live),
         };
         let item = match self.take(&mut items).await {
             Ok(item) => item?,
@@ -155,24 +156,24 @@ impl Scripted {
             "panic" => panic!("asked to panic"),
             "end" => return None,
             "wait" => std::future::pending().await,
-            "drop" => return Some((Ok(item), Some(Echoing::Counts(AFTER_DROP, alive)))),
+            "drop" => return Some((Ok(item), Some(EchoState::Counting(ITEMS_AFTER_DROP, live)))),
             _ => {}
         }
-        Some((Ok(item), Some(Echoing::Reads(items, alive))))
+        Some((Ok(item), Some(EchoState::Reading(items, live))))
     }
 }
 
-/// The next item of an echo, and what comes after it.
-type Echoed = (Result<Item, Status>, Option<Echoing>);
+/// Item or error that `Echo` sends next, and its state after that; `None` ends the stream.
+type EchoStep = (Result<Item, Status>, Option<EchoState>);
 
 #[service]
-impl Streams for Scripted {
+impl Streams for StreamsHandler {
     async fn count(
         &self,
         ctx: Context,
         request: CountRequest,
     ) -> Result<impl ReplyStream<Item>, Status> {
-        let alive = self.begin(&ctx, "count")?;
+        let live = self.begin(&ctx, "count")?;
         ctx.set_trailer("sent", request.messages.to_string())?;
         match request.plan.as_str() {
             "refuse" => return Err(Status::failed_precondition("refused")),
@@ -180,11 +181,11 @@ impl Streams for Scripted {
             "panic-first" => panic!("asked to panic"),
             _ => {}
         }
-        Ok(items(request, alive))
+        Ok(count_items(request, live))
     }
 
     async fn collect(&self, ctx: Context, mut items: Streaming<Item>) -> Result<Summary, Status> {
-        let _alive = self.begin(&ctx, "collect")?;
+        let _live = self.begin(&ctx, "collect")?;
         let mut summary = Summary {
             is_in_order: true,
             ..Summary::default()
@@ -197,12 +198,12 @@ impl Streams for Scripted {
                 "wait" => std::future::pending().await,
                 "drop" => {
                     drop(items);
-                    // sleep: what the caller sends meanwhile is dropped.
+                    // sleep: the caller sends in this time, and its items are dropped.
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     return Ok(summary);
                 }
                 "leave" => {
-                    tokio::spawn(self.clone().read_on(items));
+                    tokio::spawn(self.clone().read_after_reply(items));
                     return Ok(summary);
                 }
                 _ => {}
@@ -219,12 +220,12 @@ impl Streams for Scripted {
         ctx: Context,
         items: Streaming<Item>,
     ) -> Result<impl ReplyStream<Item>, Status> {
-        let alive = self.begin(&ctx, "echo")?;
+        let live = self.begin(&ctx, "echo")?;
         ctx.set_trailer("done", "yes")?;
         let handler = self.clone();
-        let state = Some(Echoing::Reads(items, alive));
+        let state = Some(EchoState::Reading(items, live));
         Ok(stream::unfold(state, move |state| {
-            handler.clone().echo_one(state)
+            handler.clone().echo_next(state)
         }))
     }
 
@@ -237,7 +238,8 @@ impl Streams for Scripted {
     }
 }
 
-fn items(request: CountRequest, alive: Alive) -> impl Stream<Item = Result<Item, Status>> {
+/// Stream of a `Count` call; it holds the guard of the call until it is dropped.
+fn count_items(request: CountRequest, live: LiveCall) -> impl Stream<Item = Result<Item, Status>> {
     let CountRequest {
         messages,
         size,
@@ -246,9 +248,9 @@ fn items(request: CountRequest, alive: Alive) -> impl Stream<Item = Result<Item,
         ..
     } = request;
     let data = vec![7; size as usize];
-    let counts = Arc::clone(&alive.0);
+    let state = Arc::clone(&live.0);
     let items = stream::iter(0..messages).map(move |number| {
-        counts.made.fetch_add(1, Ordering::SeqCst);
+        state.items_made.fetch_add(1, Ordering::SeqCst);
         Ok(Item {
             number,
             data: data.clone(),
@@ -258,7 +260,7 @@ fn items(request: CountRequest, alive: Alive) -> impl Stream<Item = Result<Item,
     let paused = items.then(move |item| async move {
         if pause_us > 0 {
             let pause = Duration::from_micros(pause_us.into());
-            tokio::time::sleep(pause).await; // sleep: the pause that was asked for
+            tokio::time::sleep(pause).await; // sleep: the pause that the caller asks for
         }
         item
     });
@@ -272,7 +274,7 @@ fn items(request: CountRequest, alive: Alive) -> impl Stream<Item = Result<Item,
     })
     .filter_map(std::future::ready);
     paused.chain(end).map(move |item| {
-        let _alive = &alive;
+        let _live = &live;
         item
     })
 }

@@ -1,0 +1,243 @@
+//! The handler behind `behavior.v1.Behavior`.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use micro_runtime::{Bus, Code, Context, Status, service};
+
+use crate::behavior::{
+    Behavior, BehaviorClient, Blob, DescribeReply, Empty, FailRequest, FillRequest, FlakyRequest,
+    Pair, SleepRequest,
+};
+
+/// Handler that sleeps, fails or panics as its requests ask for, and counts its calls.
+#[derive(Clone, Debug, Default)]
+pub struct BehaviorHandler {
+    bus: Option<Bus>,
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    started: AtomicUsize,
+    running: AtomicUsize,
+    dropped: AtomicUsize,
+    /// Calls of `Flaky` and `FlakyNonIdempotent` by key.
+    flaky: Mutex<HashMap<String, u32>>,
+    spawned_failures: Mutex<Vec<Status>>,
+}
+
+/// Counts a running sleep, and a sleep that is dropped before its end.
+struct SleepGuard<'a> {
+    state: &'a State,
+    is_finished: bool,
+}
+
+impl<'a> SleepGuard<'a> {
+    fn new(state: &'a State) -> Self {
+        state.running.fetch_add(1, Ordering::SeqCst);
+        state.started.fetch_add(1, Ordering::SeqCst);
+        Self {
+            state,
+            is_finished: false,
+        }
+    }
+}
+
+impl Drop for SleepGuard<'_> {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            self.state.dropped.fetch_add(1, Ordering::SeqCst);
+        }
+        self.state.running.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl BehaviorHandler {
+    /// Makes a handler whose nested calls go over this bus.
+    #[must_use]
+    pub fn on(bus: &Bus) -> Self {
+        Self {
+            bus: Some(bus.clone()),
+            state: Arc::default(),
+        }
+    }
+
+    /// Number of sleeps that have started.
+    #[must_use]
+    pub fn started(&self) -> usize {
+        self.state.started.load(Ordering::SeqCst)
+    }
+
+    /// Number of sleeps that have started and neither finished nor been dropped.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.state.running.load(Ordering::SeqCst)
+    }
+
+    /// Number of sleeps that were dropped before their end.
+    #[must_use]
+    pub fn dropped(&self) -> usize {
+        self.state.dropped.load(Ordering::SeqCst)
+    }
+
+    /// Statuses of the calls of `SpawnCall` that failed.
+    #[must_use]
+    pub fn spawned_failures(&self) -> Vec<Status> {
+        let failures = self.state.spawned_failures.lock();
+        failures.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Number of calls of `Flaky` and `FlakyNonIdempotent` with this key.
+    #[must_use]
+    pub fn flaky_calls(&self, key: &str) -> u32 {
+        let calls = self.state.flaky.lock();
+        let calls = calls.unwrap_or_else(PoisonError::into_inner);
+        calls.get(key).copied().unwrap_or_default()
+    }
+
+    fn fail_at_first(&self, request: &FlakyRequest) -> Result<Blob, Status> {
+        let by_key = self.state.flaky.lock();
+        let mut by_key = by_key.unwrap_or_else(PoisonError::into_inner);
+        let calls = by_key.entry(request.key.clone()).or_default();
+        *calls += 1;
+        if *calls <= request.failures {
+            let code = Code::from_number(request.code).unwrap_or(Code::Unknown);
+            return Err(Status::new(code, "not yet"));
+        }
+        Ok(Blob {
+            data: calls.to_string().into(),
+        })
+    }
+
+    fn client(&self) -> Result<BehaviorClient, Status> {
+        let bus = self.bus.as_ref();
+        bus.map(Bus::client)
+            .ok_or_else(|| Status::failed_precondition("this handler has no bus"))
+    }
+
+    async fn sleep_for(&self, request: SleepRequest) -> Blob {
+        let mut guard = SleepGuard::new(&self.state);
+        // sleep: the caller asks for it.
+        tokio::time::sleep(Duration::from_millis(request.milliseconds.into())).await;
+        guard.is_finished = true;
+        Blob::default()
+    }
+}
+
+#[service]
+impl Behavior for BehaviorHandler {
+    async fn echo(&self, _ctx: Context, request: Blob) -> Result<Blob, Status> {
+        Ok(request)
+    }
+
+    async fn fail(&self, ctx: Context, request: FailRequest) -> Result<Blob, Status> {
+        ctx.set_header("failed-by", "behaving")?;
+        let code = Code::from_number(request.code)
+            .ok_or_else(|| Status::invalid_argument("this is no code"))?;
+        Err(Status::new(code, request.text))
+    }
+
+    async fn sleep(&self, _ctx: Context, request: SleepRequest) -> Result<Blob, Status> {
+        Ok(self.sleep_for(request).await)
+    }
+
+    async fn spin(&self, _ctx: Context, request: SleepRequest) -> Result<Blob, Status> {
+        let end = Instant::now() + Duration::from_millis(request.milliseconds.into());
+        while Instant::now() < end {
+            std::hint::spin_loop();
+        }
+        Ok(Blob::default())
+    }
+
+    async fn panic(&self, _ctx: Context, request: Blob) -> Result<Blob, Status> {
+        panic!("{}", String::from_utf8_lossy(&request.data));
+    }
+
+    async fn describe(&self, ctx: Context, _request: Blob) -> Result<DescribeReply, Status> {
+        let metadata = ctx
+            .metadata()
+            .iter()
+            .map(|(name, value)| format!("{name}={}", value.escape_ascii()))
+            .collect();
+        ctx.set_header("served-by", "behaving")?;
+        ctx.set_header("blob-bin", [0, 255])?;
+        let remaining = ctx.remaining().unwrap_or_default();
+        Ok(DescribeReply {
+            remaining_ms: u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX),
+            metadata,
+            method: ctx.method().map_or("", |method| method.full_name).into(),
+        })
+    }
+
+    async fn fill(&self, _ctx: Context, request: FillRequest) -> Result<Blob, Status> {
+        Ok(Blob {
+            data: vec![b'x'; request.bytes as usize],
+        })
+    }
+
+    async fn sleep_with_timeout(
+        &self,
+        _ctx: Context,
+        request: SleepRequest,
+    ) -> Result<Blob, Status> {
+        Ok(self.sleep_for(request).await)
+    }
+
+    async fn sleep_serially(&self, _ctx: Context, request: SleepRequest) -> Result<Blob, Status> {
+        Ok(self.sleep_for(request).await)
+    }
+
+    async fn relay(&self, ctx: Context, request: SleepRequest) -> Result<Blob, Status> {
+        self.client()?
+            .sleep(request)
+            .timeout(Duration::from_secs(60))
+            .within(&ctx)
+            .await
+    }
+
+    async fn flaky(&self, _ctx: Context, request: FlakyRequest) -> Result<Blob, Status> {
+        self.fail_at_first(&request)
+    }
+
+    async fn flaky_non_idempotent(
+        &self,
+        _ctx: Context,
+        request: FlakyRequest,
+    ) -> Result<Blob, Status> {
+        self.fail_at_first(&request)
+    }
+
+    async fn spawn_call(&self, ctx: Context, request: SleepRequest) -> Result<Blob, Status> {
+        let call = self.client()?.sleep(request);
+        let call = call.timeout(Duration::from_secs(60)).within(&ctx);
+        let state = Arc::clone(&self.state);
+        tokio::spawn(async move {
+            if let Err(status) = call.await {
+                let failures = state.spawned_failures.lock();
+                failures
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(status);
+            }
+        });
+        Ok(Blob::default())
+    }
+
+    async fn swap(&self, _ctx: Context, request: Pair) -> Result<Pair, Status> {
+        Ok(Pair {
+            left: request.right,
+            right: request.left,
+        })
+    }
+
+    async fn yield_and_swap(&self, ctx: Context, request: Pair) -> Result<Pair, Status> {
+        tokio::task::yield_now().await;
+        self.swap(ctx, request).await
+    }
+
+    async fn nothing(&self, _ctx: Context, _request: Empty) -> Result<Empty, Status> {
+        Ok(Empty {})
+    }
+}
