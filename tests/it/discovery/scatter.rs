@@ -10,7 +10,7 @@ use micro_tests::behavior::{BehaviorClient, BehaviorServer, FailRequest};
 
 use crate::behavior::requests::{blob, millis};
 use crate::carriers::{Stage, World, on_both_carriers};
-use crate::streams::Scene;
+use crate::streams::fixture::StreamsFixture;
 
 const INSTANCES: usize = 5;
 
@@ -161,7 +161,7 @@ async fn a_prefix_goes_along(world: World) {
 }
 
 async fn a_streaming_method_is_not_called_everywhere(world: World) {
-    let _scene = Scene::on(&world.bus).await;
+    let _fixture = StreamsFixture::start(&world.bus).await;
     let Some(hand) = super::hand(&world).await else {
         return;
     };

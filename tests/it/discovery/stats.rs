@@ -11,7 +11,7 @@ use micro_tests::streams::{CountRequest, Item};
 use crate::behavior::requests::{blob, millis};
 use crate::carriers::{World, on_both_carriers};
 use crate::polling::until;
-use crate::streams::Scene;
+use crate::streams::fixture::StreamsFixture;
 
 const CALLERS: usize = 16;
 const CALLS: usize = 500;
@@ -127,9 +127,9 @@ async fn resetting_begins_anew(world: World) {
 }
 
 async fn streams_are_counted_once_each(world: World) {
-    let scene = Scene::on(&world.bus).await;
+    let fixture = StreamsFixture::start(&world.bus).await;
     let counts = |name: &str| {
-        let endpoint = endpoint(&scene.server, name);
+        let endpoint = endpoint(&fixture.server, name);
         (endpoint.num_requests, endpoint.num_errors)
     };
     let request = |messages, plan: &str| CountRequest {
@@ -138,7 +138,7 @@ async fn streams_are_counted_once_each(world: World) {
         ..CountRequest::default()
     };
     for round in 1..=20 {
-        let mut items = scene.client.count(request(100, "")).await.unwrap();
+        let mut items = fixture.client.count(request(100, "")).await.unwrap();
         while items.message().await.unwrap().is_some() {}
         assert_eq!(
             counts("Count"),
@@ -146,24 +146,28 @@ async fn streams_are_counted_once_each(world: World) {
             "counted before its end is told"
         );
     }
-    scene.client.count(request(0, "refuse")).await.unwrap_err();
+    fixture
+        .client
+        .count(request(0, "refuse"))
+        .await
+        .unwrap_err();
     assert_eq!(counts("Count"), (21, 1));
-    let mut items = scene.client.count(request(1, "panic")).await.unwrap();
+    let mut items = fixture.client.count(request(1, "panic")).await.unwrap();
     while items.message().await.is_ok() {}
     assert_eq!(counts("Count"), (22, 2));
     // Given up by its caller.
-    let items = scene.client.count(request(1, "wait")).await.unwrap();
+    let items = fixture.client.count(request(1, "wait")).await.unwrap();
     drop(items);
     until(|| counts("Count") == (23, 3)).await;
-    let mut collect = scene.client.collect().open().await.unwrap();
+    let mut collect = fixture.client.collect().open().await.unwrap();
     collect.send(Item::default()).await.unwrap();
     assert_eq!(
-        endpoint(&scene.server, "Collect").data.unwrap().in_flight,
+        endpoint(&fixture.server, "Collect").data.unwrap().in_flight,
         1
     );
     collect.finish().await.unwrap();
     assert_eq!(counts("Collect"), (1, 0));
-    let info = &scene.server.info()[0];
+    let info = &fixture.server.info()[0];
     let count = info
         .endpoints
         .iter()

@@ -1,4 +1,4 @@
-//! Time: deadlines that are set and inherited, calls that streams are a part of, silence.
+//! Deadlines of streams, streams nested in other calls, and idle streams.
 
 use std::time::{Duration, Instant};
 
@@ -8,39 +8,43 @@ use micro_testkit::within;
 use micro_tests::streams::{CountRequest, Item, Streams, StreamsClient, StreamsServer, Summary};
 use tokio::sync::mpsc;
 
-use super::statuses::read;
-use super::{Scene, count, item, plan};
+use super::fixture::StreamsFixture;
+use super::items::{count, item, item_with_plan, read_to_end};
 use crate::carriers::{World, on_both_carriers};
 
 on_both_carriers! {
-    a_deadline_ends_both_ends
-    a_stream_has_no_deadline_unless_somebody_says_so
-    a_deadline_is_inherited
-    a_stream_ends_with_the_call_that_it_is_a_part_of
-    a_server_caps_the_time_of_a_stream
-    a_healthy_stream_that_is_idle_lives_on
+    a_deadline_ends_a_stream_at_both_ends
+    a_stream_has_no_default_deadline
+    a_nested_stream_inherits_the_deadline
+    a_nested_stream_ends_with_its_parent_call
+    a_server_caps_the_timeout_of_streams
+    heartbeats_keep_an_idle_stream_open
 }
 
-fn check_late(status: &Status, started: Instant) {
+/// Timeout of the calls that must end by their deadline.
+const SHORT_TIMEOUT: Duration = Duration::from_millis(150);
+
+fn check_deadline_exceeded(status: &Status, started: Instant) {
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
     assert_eq!(status.reason(), Some(Reason::Deadline));
     assert!(started.elapsed() < Duration::from_secs(2));
 }
 
-const SOON: Duration = Duration::from_millis(150);
-
-async fn a_deadline_ends_both_ends(world: World) {
-    let scene = Scene::on(&world.bus).await;
+async fn a_deadline_ends_a_stream_at_both_ends(world: World) {
+    let fixture = StreamsFixture::start(&world.bus).await;
     let started = Instant::now();
-    let never = scene.client.count(count(1, "never")).timeout(SOON);
-    check_late(&never.await.unwrap_err(), started);
-    scene.quiet().await;
+    let never = fixture
+        .client
+        .count(count(1, "never"))
+        .timeout(SHORT_TIMEOUT);
+    check_deadline_exceeded(&never.await.unwrap_err(), started);
+    fixture.wait_until_idle().await;
 
     let started = Instant::now();
-    let mut items = scene
+    let mut items = fixture
         .client
         .count(count(3, "wait"))
-        .timeout(SOON)
+        .timeout(SHORT_TIMEOUT)
         .await
         .unwrap();
     let left = items
@@ -50,20 +54,32 @@ async fn a_deadline_ends_both_ends(world: World) {
         .parse::<u64>()
         .unwrap();
     assert!(left <= 150, "the handler knows: {left}");
-    let (messages, failure) = read(&mut items).await;
+    let (messages, failure) = read_to_end(&mut items).await;
     assert_eq!(messages, 3);
-    check_late(&failure.unwrap(), started);
-    scene.quiet().await;
+    check_deadline_exceeded(&failure.unwrap(), started);
+    fixture.wait_until_idle().await;
 
     let started = Instant::now();
-    let mut collect = scene.client.collect().timeout(SOON).open().await.unwrap();
-    collect.send(plan("wait")).await.unwrap();
-    check_late(&collect.finish().await.unwrap_err(), started);
-    scene.quiet().await;
+    let mut collect = fixture
+        .client
+        .collect()
+        .timeout(SHORT_TIMEOUT)
+        .open()
+        .await
+        .unwrap();
+    collect.send(item_with_plan("wait")).await.unwrap();
+    check_deadline_exceeded(&collect.finish().await.unwrap_err(), started);
+    fixture.wait_until_idle().await;
 
-    // A busy stream is not spared.
+    // The deadline ends a stream with traffic as well.
     let started = Instant::now();
-    let (mut sender, mut items) = scene.client.echo().timeout(SOON).open().await.unwrap();
+    let (mut sender, mut items) = fixture
+        .client
+        .echo()
+        .timeout(SHORT_TIMEOUT)
+        .open()
+        .await
+        .unwrap();
     let writes = async move {
         loop {
             if let Err(status) = sender.send(item(0)).await {
@@ -79,54 +95,54 @@ async fn a_deadline_ends_both_ends(world: World) {
         }
     };
     let (write, read) = tokio::join!(writes, reads);
-    check_late(&write, started);
-    check_late(&read, started);
-    scene.quiet().await;
-    let too_late = scene.client.echo().timeout(Duration::ZERO).open().await;
-    assert_eq!(too_late.unwrap_err().code(), Code::DeadlineExceeded);
+    check_deadline_exceeded(&write, started);
+    check_deadline_exceeded(&read, started);
+    fixture.wait_until_idle().await;
+    let expired = fixture.client.echo().timeout(Duration::ZERO).open().await;
+    assert_eq!(expired.unwrap_err().code(), Code::DeadlineExceeded);
 }
 
-async fn a_stream_has_no_deadline_unless_somebody_says_so(world: World) {
+async fn a_stream_has_no_default_deadline(world: World) {
     let set = |server: Server| server.default_timeout(Duration::from_millis(100));
-    let scene = Scene::with(&world.bus, set).await;
+    let fixture = StreamsFixture::start_with(&world.bus, set).await;
     let request = CountRequest {
         pause_us: 100_000,
         ..count(3, "")
     };
-    let mut items = scene.client.count(request).await.unwrap();
+    let mut items = fixture.client.count(request).await.unwrap();
     assert_eq!(items.metadata().get("left-ms"), None);
-    let (messages, failure) = read(&mut items).await;
+    let (messages, failure) = read_to_end(&mut items).await;
     assert_eq!((messages, failure.is_none()), (3, true));
 }
 
-async fn a_deadline_is_inherited(world: World) {
-    let scene = Scene::on(&world.bus).await;
-    let parent = Context::for_test_with(Metadata::new(), Some(SOON));
+async fn a_nested_stream_inherits_the_deadline(world: World) {
+    let fixture = StreamsFixture::start(&world.bus).await;
+    let parent = Context::for_test_with(Metadata::new(), Some(SHORT_TIMEOUT));
     let started = Instant::now();
-    let mut items = scene
+    let mut items = fixture
         .client
         .count(count(3, "wait"))
         .timeout(Duration::from_secs(60))
         .within(&parent)
         .await
         .unwrap();
-    let (_, failure) = read(&mut items).await;
-    check_late(&failure.unwrap(), started);
-    // Nothing is left of the parent's time.
-    let late = scene.client.echo().within(&parent).open().await;
+    let (_, failure) = read_to_end(&mut items).await;
+    check_deadline_exceeded(&failure.unwrap(), started);
+    // The parent's deadline has passed.
+    let late = fixture.client.echo().within(&parent).open().await;
     assert_eq!(late.unwrap_err().code(), Code::DeadlineExceeded);
-    scene.quiet().await;
+    fixture.wait_until_idle().await;
 }
 
-/// Makes streams as a part of its own call, and leaves them to others.
+/// Handler that opens streams within its own call, and hands them to the test.
 #[derive(Clone)]
-struct Nesting {
+struct NestingHandler {
     client: StreamsClient,
     nested: mpsc::UnboundedSender<Streaming<Item>>,
 }
 
 #[service]
-impl Streams for Nesting {
+impl Streams for NestingHandler {
     async fn count(
         &self,
         ctx: Context,
@@ -156,12 +172,13 @@ impl Streams for Nesting {
     }
 }
 
-async fn nesting(
+/// Serves a handler that opens streams of `client`; returns a client of it, and the streams.
+async fn serve_nesting(
     bus: &Bus,
     client: &StreamsClient,
 ) -> (StreamsClient, mpsc::UnboundedReceiver<Streaming<Item>>) {
     let (nested, streams) = mpsc::unbounded_channel();
-    let handler = Nesting {
+    let handler = NestingHandler {
         client: client.clone(),
         nested,
     };
@@ -172,63 +189,67 @@ async fn nesting(
     (outer.client(), streams)
 }
 
-async fn a_stream_ends_with_the_call_that_it_is_a_part_of(world: World) {
-    let scene = Scene::on(&world.bus).await;
-    let (outer, mut nested) = nesting(&world.bus, &scene.client).await;
-    // A unary parent that has answered.
+async fn a_nested_stream_ends_with_its_parent_call(world: World) {
+    let fixture = StreamsFixture::start(&world.bus).await;
+    let (outer, mut nested) = serve_nesting(&world.bus, &fixture.client).await;
+    // A unary parent that has replied.
     outer.repeat(item(1)).await.unwrap();
     let mut items = nested.recv().await.unwrap();
-    let (_, failure) = within(Duration::from_secs(5), read(&mut items)).await;
+    let (_, failure) = within(Duration::from_secs(5), read_to_end(&mut items)).await;
     let failure = failure.unwrap();
     assert_eq!(failure.reason(), Some(Reason::ParentEnded), "{failure}");
-    // A streaming parent whose caller goes away.
+    // A streaming parent whose caller drops it.
     let parent = outer.count(count(3, "wait")).await.unwrap();
     let mut items = nested.recv().await.unwrap();
     drop(parent);
-    let (_, failure) = within(Duration::from_secs(5), read(&mut items)).await;
+    let (_, failure) = within(Duration::from_secs(5), read_to_end(&mut items)).await;
     assert_eq!(failure.unwrap().reason(), Some(Reason::ParentEnded));
-    within(Duration::from_secs(5), scene.handler.wait_until_idle()).await;
+    within(Duration::from_secs(5), fixture.handler.wait_until_idle()).await;
 }
 
-async fn a_server_caps_the_time_of_a_stream(world: World) {
+async fn a_server_caps_the_timeout_of_streams(world: World) {
     let set = |server: Server| {
         server
-            .max_timeout(SOON)
+            .max_timeout(SHORT_TIMEOUT)
             .min_timeout(Duration::from_millis(20))
     };
-    let scene = Scene::with(&world.bus, set).await;
+    let fixture = StreamsFixture::start_with(&world.bus, set).await;
     let started = Instant::now();
-    let call = scene.client.count(count(3, "wait"));
+    let call = fixture.client.count(count(3, "wait"));
     let mut items = call.timeout(Duration::from_secs(60)).await.unwrap();
-    let (messages, failure) = read(&mut items).await;
+    let (messages, failure) = read_to_end(&mut items).await;
     assert_eq!(messages, 3);
-    check_late(&failure.unwrap(), started);
-    let call = scene.client.collect().timeout(Duration::from_millis(10));
+    check_deadline_exceeded(&failure.unwrap(), started);
+    let call = fixture.client.collect().timeout(Duration::from_millis(10));
     let status = call.open().await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
-    scene.quiet().await;
+    fixture.wait_until_idle().await;
 }
 
-async fn a_healthy_stream_that_is_idle_lives_on(world: World) {
-    // The caller is told of a silence sooner than it would ask by default.
+async fn heartbeats_keep_an_idle_stream_open(world: World) {
+    // Idle timeouts below the default heartbeat: both ends must send heartbeats more often.
     let options = StreamOptions::new().idle_timeout(Duration::from_millis(600));
-    let scene = Scene::with(&world.bus, |server| server.stream_options(options)).await;
-    let call = scene.client.count(count(1, "wait")).stream_options(options);
+    let fixture =
+        StreamsFixture::start_with(&world.bus, |server| server.stream_options(options)).await;
+    let call = fixture
+        .client
+        .count(count(1, "wait"))
+        .stream_options(options);
     let mut items = call.await.unwrap();
     items.message().await.unwrap().unwrap();
-    let (mut sender, mut echoes) = scene
+    let (mut sender, mut echoes) = fixture
         .client
         .echo()
         .stream_options(options)
         .open()
         .await
         .unwrap();
-    // sleep: longer than both ends may be silent.
+    // sleep: longer than the idle timeout of both ends.
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     sender.send(item(7)).await.unwrap();
     assert_eq!(echoes.message().await.unwrap().unwrap().number, 7);
     sender.finish().await.unwrap();
     assert!(echoes.message().await.unwrap().is_none());
     drop(items);
-    scene.quiet().await;
+    fixture.wait_until_idle().await;
 }

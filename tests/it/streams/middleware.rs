@@ -1,4 +1,4 @@
-//! `tower` layers around streaming methods: they see the opening, and may refuse it.
+//! `tower` layers around streaming methods: they see the opening request, and may reject it.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,22 +9,22 @@ use micro_tests::streams::StreamsClient;
 use tower::Service as _;
 use tower::timeout::TimeoutLayer;
 
-use super::statuses::complete;
-use super::{Scene, count, item};
+use super::fixture::StreamsFixture;
+use super::items::{count, expect_items, item};
 use crate::carriers::{World, on_both_carriers};
 
 on_both_carriers! {
-    layers_see_streams_open
-    layers_refuse_streams_at_either_end
+    layers_see_the_opening_of_streams
+    layers_reject_streams_at_either_end
     layers_add_metadata_to_streams
-    layers_that_let_pass_change_nothing
-    a_layer_with_a_timeout_holds_only_for_the_opening
+    pass_through_layers_change_nothing
+    a_timeout_layer_bounds_only_the_opening
 }
 
 type Notes = Arc<Mutex<Vec<String>>>;
 
-/// Notes each opening on its way in and out, adds a header, and refuses a tenant.
-macro_rules! gate {
+/// Layer that records each opening on its way in and out, adds a header, and rejects one tenant.
+macro_rules! recording_layer {
     ($name:literal, $notes:expr) => {{
         let notes: Notes = Arc::clone($notes);
         tower::layer::layer_fn(move |next: Next| {
@@ -53,23 +53,24 @@ macro_rules! gate {
     }};
 }
 
-async fn scene(world: &World, notes: &Notes) -> (Scene, StreamsClient) {
-    let at_server = gate!("server", notes);
-    let scene = Scene::with(&world.bus, |server: Server| server.layer(at_server)).await;
-    let options = ClientOptions::new().layer(gate!("client", notes));
+async fn start_recording(world: &World, notes: &Notes) -> (StreamsFixture, StreamsClient) {
+    let server_layer = recording_layer!("server", notes);
+    let fixture =
+        StreamsFixture::start_with(&world.bus, |server: Server| server.layer(server_layer)).await;
+    let options = ClientOptions::new().layer(recording_layer!("client", notes));
     let client = world.bus.client_with(options);
-    (scene, client)
+    (fixture, client)
 }
 
-async fn layers_see_streams_open(world: World) {
+async fn layers_see_the_opening_of_streams(world: World) {
     let notes = Notes::default();
-    let (scene, client) = scene(&world, &notes).await;
+    let (fixture, client) = start_recording(&world, &notes).await;
     let mut items = client
         .count(count(3, ""))
         .header("tenant", "acme")
         .await
         .unwrap();
-    complete(&mut items, 3).await;
+    expect_items(&mut items, 3).await;
     assert_eq!(items.metadata().get("kind"), Some("count"));
     let found = std::mem::take(&mut *notes.lock().unwrap());
     let length = 4; // CountRequest { messages: 3, size: 16 }
@@ -85,19 +86,19 @@ async fn layers_see_streams_open(world: World) {
     let (mut sender, mut echoes) = client.echo().open().await.unwrap();
     sender.send(item(0)).await.unwrap();
     sender.finish().await.unwrap();
-    complete(&mut echoes, 1).await;
+    expect_items(&mut echoes, 1).await;
     let found = std::mem::take(&mut *notes.lock().unwrap());
     assert_eq!(found.len(), 4, "{found:?}");
     assert_eq!(found[0], "client in Echo 0 none");
     let mut collect = client.collect().open().await.unwrap();
     collect.send(item(0)).await.unwrap();
     assert_eq!(collect.finish().await.unwrap().messages, 1);
-    scene.quiet().await;
+    fixture.wait_until_idle().await;
 }
 
-async fn layers_refuse_streams_at_either_end(world: World) {
+async fn layers_reject_streams_at_either_end(world: World) {
     let notes = Notes::default();
-    let (scene, client) = scene(&world, &notes).await;
+    let (fixture, client) = start_recording(&world, &notes).await;
     for tenant in ["not-by-client", "not-by-server"] {
         let check = |status: Status| {
             assert_eq!(status.code(), Code::PermissionDenied, "{status}");
@@ -105,7 +106,7 @@ async fn layers_refuse_streams_at_either_end(world: World) {
         };
         let call = client.count(count(3, "")).header("tenant", tenant);
         check(call.await.unwrap_err());
-        // Whoever has sends before it is refused learns it from the reply.
+        // A call that has sent before it is rejected gets the status in place of its reply.
         match client.collect().header("tenant", tenant).open().await {
             Ok(collect) => check(collect.finish().await.unwrap_err()),
             Err(status) => check(status),
@@ -115,12 +116,12 @@ async fn layers_refuse_streams_at_either_end(world: World) {
             Err(status) => check(status),
         }
     }
-    scene.quiet().await;
+    fixture.wait_until_idle().await;
 }
 
 async fn layers_add_metadata_to_streams(world: World) {
     let notes = Notes::default();
-    let (scene, client) = scene(&world, &notes).await;
+    let (fixture, client) = start_recording(&world, &notes).await;
     let mut items = client
         .count(count(1, ""))
         .header("tenant", "a")
@@ -129,7 +130,7 @@ async fn layers_add_metadata_to_streams(world: World) {
     assert_eq!(items.metadata().get("server"), Some("opened"));
     assert_eq!(items.metadata().get("kind"), Some("count"));
     assert_eq!(items.metadata().get("tenant"), Some("a"));
-    complete(&mut items, 1).await;
+    expect_items(&mut items, 1).await;
     assert_eq!(items.trailers().get("sent"), Some("1"));
     let status = client.count(count(1, "refuse")).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
@@ -142,34 +143,35 @@ async fn layers_add_metadata_to_streams(world: World) {
         .await
         .unwrap();
     assert_eq!(metadata.get("server"), Some("opened"));
-    scene.quiet().await;
+    fixture.wait_until_idle().await;
 }
 
-async fn layers_that_let_pass_change_nothing(world: World) {
+async fn pass_through_layers_change_nothing(world: World) {
     let layer = TimeoutLayer::new(Duration::from_secs(60));
-    let scene = Scene::with(&world.bus, |server: Server| server.layer(layer.clone())).await;
+    let fixture =
+        StreamsFixture::start_with(&world.bus, |server: Server| server.layer(layer.clone())).await;
     let options = ClientOptions::new().layer(layer);
     let client: StreamsClient = world.bus.client_with(options);
     let mut items = client.count(count(10_000, "")).await.unwrap();
-    complete(&mut items, 10_000).await;
+    expect_items(&mut items, 10_000).await;
     assert_eq!(items.metadata().get("left-ms"), None, "no deadline was set");
     drop(client.count(count(10, "wait")).await.unwrap());
-    scene.quiet().await;
+    fixture.wait_until_idle().await;
 }
 
-async fn a_layer_with_a_timeout_holds_only_for_the_opening(world: World) {
-    let scene = Scene::on(&world.bus).await;
+async fn a_timeout_layer_bounds_only_the_opening(world: World) {
+    let fixture = StreamsFixture::start(&world.bus).await;
     let layer = TimeoutLayer::new(Duration::from_millis(200));
     let options = ClientOptions::new().layer(layer);
     let client: StreamsClient = world.bus.client_with(options);
     let status = client.count(count(1, "never")).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
-    scene.quiet().await;
+    fixture.wait_until_idle().await;
     let (mut sender, mut items) = client.echo().open().await.unwrap();
-    // sleep: longer than the opening may take.
+    // sleep: longer than the layer's timeout.
     tokio::time::sleep(Duration::from_millis(300)).await;
     sender.send(item(0)).await.unwrap();
     sender.finish().await.unwrap();
-    complete(&mut items, 1).await;
-    scene.quiet().await;
+    expect_items(&mut items, 1).await;
+    fixture.wait_until_idle().await;
 }

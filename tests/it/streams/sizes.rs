@@ -1,4 +1,4 @@
-//! Messages of every size, where NATS takes 64 KiB at a time.
+//! Messages around and above the maximum payload of the nats-server, and the limits of both ends.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,8 @@ use micro_runtime::{ReplyStream, Streaming, service};
 use micro_testkit::{NatsServer, within};
 use micro_tests::streams::{CountRequest, Item, Streams, StreamsClient, StreamsServer, Summary};
 
-use super::{Scene, count, heavy};
+use super::fixture::StreamsFixture;
+use super::items::{count, expect_items, sized_item};
 use crate::carriers::{World, on_both_carriers};
 
 const KIB: usize = 1024;
@@ -16,11 +17,12 @@ const MIB: usize = 1024 * 1024;
 on_both_carriers! {
     messages_around_every_boundary
     one_large_message_through_a_small_window
-    a_message_above_the_limit_is_refused
+    a_message_above_the_reassembly_limit_is_rejected
     a_large_opening_message
 }
 
-async fn narrow() -> World {
+/// Starts a nats-server with a maximum payload of 64 KiB.
+async fn start_with_small_payload() -> World {
     let nats = NatsServer::builder().max_payload(64 * KIB);
     let nats = nats.start().await.unwrap();
     World {
@@ -30,50 +32,50 @@ async fn narrow() -> World {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_narrow_server_carries_everything() {
+async fn a_max_payload_of_64_kib_carries_large_messages() {
     within(Duration::from_secs(60), async {
-        let world = narrow().await;
-        sixty_four_mebibytes(&world).await;
-        large_unary_calls(&world).await;
+        let world = start_with_small_payload().await;
+        check_64_mib_each_way(&world).await;
+        check_large_unary_calls(&world).await;
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_narrow_server_carries_every_size() {
+async fn a_max_payload_of_64_kib_carries_every_size() {
     within(Duration::from_secs(60), async {
-        messages_around_every_boundary(narrow().await).await;
-        one_large_message_through_a_small_window(narrow().await).await;
-        a_message_above_the_limit_is_refused(narrow().await).await;
-        a_large_opening_message(narrow().await).await;
+        messages_around_every_boundary(start_with_small_payload().await).await;
+        one_large_message_through_a_small_window(start_with_small_payload().await).await;
+        a_message_above_the_reassembly_limit_is_rejected(start_with_small_payload().await).await;
+        a_large_opening_message(start_with_small_payload().await).await;
     })
     .await;
 }
 
-async fn sixty_four_mebibytes(world: &World) {
-    let scene = Scene::on(&world.bus).await;
+async fn check_64_mib_each_way(world: &World) {
+    let fixture = StreamsFixture::start(&world.bus).await;
     let request = CountRequest {
         messages: 64,
         size: u32::try_from(MIB).unwrap(),
         ..CountRequest::default()
     };
-    let mut items = scene.client.count(request).await.unwrap();
+    let mut items = fixture.client.count(request).await.unwrap();
     for number in 0..64 {
         let item = items.message().await.unwrap().unwrap();
         assert_eq!((item.number, item.data.len()), (number, MIB));
     }
     assert!(items.message().await.unwrap().is_none());
-    let mut collect = scene.client.collect().open().await.unwrap();
+    let mut collect = fixture.client.collect().open().await.unwrap();
     for number in 0..64 {
-        collect.send(heavy(number, MIB)).await.unwrap();
+        collect.send(sized_item(number, MIB)).await.unwrap();
     }
     let summary = collect.finish().await.unwrap();
     assert_eq!(summary.bytes, 64 * MIB as u64);
     assert!(summary.is_in_order);
-    let (mut sender, mut items) = scene.client.echo().open().await.unwrap();
+    let (mut sender, mut items) = fixture.client.echo().open().await.unwrap();
     let writing = async move {
         for number in 0..64 {
-            sender.send(heavy(number, MIB)).await.unwrap();
+            sender.send(sized_item(number, MIB)).await.unwrap();
         }
         sender.finish().await.unwrap();
     };
@@ -85,59 +87,68 @@ async fn sixty_four_mebibytes(world: &World) {
         assert!(items.message().await.unwrap().is_none());
     };
     tokio::join!(writing, reading);
-    scene.quiet().await;
-    scene.server.shutdown().await.unwrap();
+    fixture.wait_until_idle().await;
+    fixture.server.shutdown().await.unwrap();
 }
 
-async fn large_unary_calls(world: &World) {
-    let scene = Scene::on(&world.bus).await;
+async fn check_large_unary_calls(world: &World) {
+    let fixture = StreamsFixture::start(&world.bus).await;
     let check = async |times: u64, size: usize| {
-        let request = heavy(times, size);
-        let reply = scene.client.repeat(request).await.unwrap();
+        let request = sized_item(times, size);
+        let reply = fixture.client.repeat(request).await.unwrap();
         let expected = size * usize::try_from(times).unwrap();
         assert_eq!(reply.data.len(), expected, "{times} times {size}");
     };
-    // Around what fits, and far beyond: only the request, only the reply, both.
+    // Around the maximum payload and far above it: in the request, in the reply, and in both.
     for size in 65_400..65_560 {
         check(1, size).await;
     }
     check(0, 5 * MIB).await;
     check(5_000, KIB).await;
     check(1, 15 * MIB).await;
-    // Above what its receiver takes.
-    let above_at_the_client = scene.client.repeat(heavy(17 * KIB as u64, KIB)).await;
-    let status = above_at_the_client.unwrap_err();
+    // Above the receiver's reassembly limit.
+    let above_client_limit = fixture
+        .client
+        .repeat(sized_item(17 * KIB as u64, KIB))
+        .await;
+    let status = above_client_limit.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
     assert_eq!(status.reason(), Some(Reason::TooLarge));
-    let above_at_the_server = scene.client.repeat(heavy(0, 17 * MIB)).await;
-    let status = above_at_the_server.unwrap_err();
+    let above_server_limit = fixture.client.repeat(sized_item(0, 17 * MIB)).await;
+    let status = above_server_limit.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
     assert_eq!(status.reason(), Some(Reason::TooLarge));
-    // A client that takes more gets more.
-    let patient = StreamOptions::new().reassembly_limit(20 * MIB);
-    let patient = ClientOptions::new().stream_options(patient);
-    let patient: StreamsClient = world.bus.client_with(patient);
-    let reply = patient.repeat(heavy(17 * KIB as u64, KIB)).await.unwrap();
+    // A client with a higher limit gets the reply.
+    let options = StreamOptions::new().reassembly_limit(20 * MIB);
+    let options = ClientOptions::new().stream_options(options);
+    let client: StreamsClient = world.bus.client_with(options);
+    let reply = client
+        .repeat(sized_item(17 * KIB as u64, KIB))
+        .await
+        .unwrap();
     assert_eq!(reply.data.len(), 17 * MIB);
-    scene.quiet().await;
+    fixture.wait_until_idle().await;
 }
 
 async fn messages_around_every_boundary(world: World) {
-    let scene = Scene::on(&world.bus).await;
+    let fixture = StreamsFixture::start(&world.bus).await;
     let sizes = [32 * KIB, 64 * KIB, 128 * KIB, 256 * KIB].map(|around| {
         let offsets = [
             -300_i64, -270, -257, -256, -20, -10, -5, -3, -2, -1, 0, 1, 10,
         ];
         offsets.map(|offset| usize::try_from(i64::try_from(around).unwrap() + offset).unwrap())
     });
-    let (mut sender, mut items) = scene.client.echo().open().await.unwrap();
+    let (mut sender, mut items) = fixture.client.echo().open().await.unwrap();
     let sizes = sizes.concat();
     let expected = sizes.clone();
     let writing = async move {
         for (number, size) in sizes.into_iter().enumerate() {
-            // A small one before it, so that it is not alone in its frame.
-            sender.send(heavy(number as u64, number)).await.unwrap();
-            sender.send(heavy(number as u64, size)).await.unwrap();
+            // A small item first, so that the large one does not start its frame.
+            sender
+                .send(sized_item(number as u64, number))
+                .await
+                .unwrap();
+            sender.send(sized_item(number as u64, size)).await.unwrap();
         }
         sender.finish().await.unwrap();
     };
@@ -151,39 +162,41 @@ async fn messages_around_every_boundary(world: World) {
         assert!(items.message().await.unwrap().is_none());
     };
     tokio::join!(writing, reading);
-    scene.quiet().await;
+    fixture.wait_until_idle().await;
 }
 
 async fn one_large_message_through_a_small_window(world: World) {
-    // The key and the length of the field, and the number, come on top.
+    // The message is at the limit of 16 MiB: keys, length and number of the item need the rest.
     let size = 16 * MIB - 16;
     let small = StreamOptions::new().window_bytes(64 * 1024);
-    let scene = Scene::with(&world.bus, |server| server.stream_options(small)).await;
+    let fixture =
+        StreamsFixture::start_with(&world.bus, |server| server.stream_options(small)).await;
     let request = CountRequest {
         size: u32::try_from(size).unwrap(),
         ..count(1, "")
     };
-    let call = scene.client.count(request).stream_options(small);
+    let call = fixture.client.count(request).stream_options(small);
     let mut items = call.await.unwrap();
     assert_eq!(items.message().await.unwrap().unwrap().data.len(), size);
     assert!(items.message().await.unwrap().is_none());
-    let mut collect = scene.client.collect().open().await.unwrap();
-    collect.send(heavy(0, size)).await.unwrap();
+    let mut collect = fixture.client.collect().open().await.unwrap();
+    collect.send(sized_item(0, size)).await.unwrap();
     assert_eq!(collect.finish().await.unwrap().bytes, size as u64);
-    let echo = scene.client.echo().stream_options(small);
+    let echo = fixture.client.echo().stream_options(small);
     let (mut sender, mut items) = echo.open().await.unwrap();
-    sender.send(heavy(0, size)).await.unwrap();
+    sender.send(sized_item(0, size)).await.unwrap();
     sender.finish().await.unwrap();
     assert_eq!(items.message().await.unwrap().unwrap().data.len(), size);
     assert!(items.message().await.unwrap().is_none());
-    scene.quiet().await;
+    fixture.wait_until_idle().await;
 }
 
-async fn a_message_above_the_limit_is_refused(world: World) {
+async fn a_message_above_the_reassembly_limit_is_rejected(world: World) {
     let limit = StreamOptions::new().reassembly_limit(MIB);
-    let scene = Scene::with(&world.bus, |server| server.stream_options(limit)).await;
-    let mut collect = scene.client.collect().open().await.unwrap();
-    collect.send(heavy(0, MIB + 1)).await.unwrap();
+    let fixture =
+        StreamsFixture::start_with(&world.bus, |server| server.stream_options(limit)).await;
+    let mut collect = fixture.client.collect().open().await.unwrap();
+    collect.send(sized_item(0, MIB + 1)).await.unwrap();
     let status = collect.finish().await.unwrap_err();
     assert_eq!(
         status.code(),
@@ -196,34 +209,34 @@ async fn a_message_above_the_limit_is_refused(world: World) {
         size: u32::try_from(MIB).unwrap(),
         ..count(2, "")
     };
-    let call = scene.client.count(request).stream_options(limit);
+    let call = fixture.client.count(request).stream_options(limit);
     let status = call.await.unwrap().message().await.unwrap_err();
     assert_eq!(status.reason(), Some(Reason::TooLarge));
-    scene.quiet().await;
+    fixture.wait_until_idle().await;
 }
 
 async fn a_large_opening_message(world: World) {
-    let scene = Scene::on(&world.bus).await;
+    let fixture = StreamsFixture::start(&world.bus).await;
     let request = CountRequest {
         padding: vec![1; 5 * MIB],
         ..count(3, "")
     };
-    let mut items = scene.client.count(request).await.unwrap();
-    super::statuses::complete(&mut items, 3).await;
+    let mut items = fixture.client.count(request).await.unwrap();
+    expect_items(&mut items, 3).await;
     let request = CountRequest {
         padding: vec![1; 5 * MIB],
         ..count(3, "refuse")
     };
-    let status = scene.client.count(request).await.unwrap_err();
+    let status = fixture.client.count(request).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
-    scene.quiet().await;
+    fixture.wait_until_idle().await;
 }
 
-/// Blocks its thread for a while.
-struct Blocking;
+/// Handler whose `Repeat` blocks its thread for 500 ms.
+struct BlockingHandler;
 
 #[service]
-impl Streams for Blocking {
+impl Streams for BlockingHandler {
     async fn count(&self, _: Context, _: CountRequest) -> Result<impl ReplyStream<Item>, Status> {
         Ok(Streaming::from_iter([]))
     }
@@ -242,23 +255,23 @@ impl Streams for Blocking {
 
     #[rpc(blocking)]
     async fn repeat(&self, _: Context, request: Item) -> Result<Item, Status> {
-        // sleep: a handler that blocks its thread.
+        // sleep: the handler blocks its thread.
         std::thread::sleep(Duration::from_millis(500));
         Ok(request)
     }
 }
 
 #[tokio::test]
-async fn a_large_request_to_a_blocking_method_blocks_nobody() {
+async fn a_large_request_to_a_blocking_method_leaves_the_runtime_thread_free() {
     let bus = Bus::in_process();
-    let server = Server::new(&bus).add(StreamsServer::new(Blocking));
+    let server = Server::new(&bus).add(StreamsServer::new(BlockingHandler));
     let _server = server.start().await.unwrap();
     let client: StreamsClient = bus.client();
-    let call = tokio::spawn(async move { client.repeat(heavy(1, 3 * MIB)).await });
+    let call = tokio::spawn(async move { client.repeat(sized_item(1, 3 * MIB)).await });
     let mut longest = Duration::ZERO;
     while !call.is_finished() {
         let started = Instant::now();
-        // sleep: this thread is to be free all the time.
+        // sleep: returns late if the handler blocks this thread.
         tokio::time::sleep(Duration::from_millis(5)).await;
         longest = longest.max(started.elapsed());
     }
@@ -266,20 +279,19 @@ async fn a_large_request_to_a_blocking_method_blocks_nobody() {
     assert!(longest < Duration::from_millis(400), "{longest:?}");
 }
 
-/// A server that says how much it takes of one message.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_smallest_server_carries_streams() {
+async fn a_max_payload_of_4_kib_carries_streams() {
     within(Duration::from_secs(30), async {
         let nats = NatsServer::builder().max_payload(4 * KIB);
         let nats = nats.start().await.unwrap();
         let bus = Bus::connect(nats.url()).await.unwrap();
-        let scene = Scene::with(&bus, |server: Server| server).await;
-        let mut collect = scene.client.collect().open().await.unwrap();
+        let fixture = StreamsFixture::start_with(&bus, |server: Server| server).await;
+        let mut collect = fixture.client.collect().open().await.unwrap();
         for number in 0..10 {
-            collect.send(heavy(number, 20_000)).await.unwrap();
+            collect.send(sized_item(number, 20_000)).await.unwrap();
         }
         assert_eq!(collect.finish().await.unwrap().bytes, 200_000);
-        let reply = scene.client.repeat(heavy(3, 10_000)).await.unwrap();
+        let reply = fixture.client.repeat(sized_item(3, 10_000)).await.unwrap();
         assert_eq!(reply.data.len(), 30_000);
     })
     .await;

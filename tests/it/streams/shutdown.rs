@@ -1,4 +1,4 @@
-//! A nats-server that restarts, and a server that drains.
+//! Streams when their server drains, the nats-server restarts, or one connection is replaced.
 
 use std::time::Duration;
 
@@ -6,9 +6,10 @@ use micro_runtime::{ClientOptions, Code, Reason, StreamOptions};
 use micro_testkit::within;
 use micro_tests::streams::{CountRequest, StreamsClient};
 
-use super::statuses::{complete, read};
-use super::{Scene, count, item};
+use super::fixture::StreamsFixture;
+use super::items::{count, expect_items, item, read_to_end};
 use crate::carriers::{World, on_both_carriers};
+use crate::polling::until;
 
 on_both_carriers! {
     a_drain_lets_streams_finish_and_ends_the_rest
@@ -18,7 +19,7 @@ on_both_carriers! {
 async fn a_restarted_nats_server_ends_streams_and_new_ones_work() {
     within(Duration::from_secs(40), async {
         let mut world = World::nats().await;
-        let scene = Scene::on(&world.bus).await;
+        let fixture = StreamsFixture::start(&world.bus).await;
         let callers = world.another_bus().await;
         let client: StreamsClient = callers.client();
         let mut items = client.count(count(1, "wait")).await.unwrap();
@@ -28,7 +29,7 @@ async fn a_restarted_nats_server_ends_streams_and_new_ones_work() {
         let (mut sender, mut echoes) = client.echo().open().await.unwrap();
         sender.send(item(0)).await.unwrap();
         echoes.message().await.unwrap().unwrap();
-        super::until(|| scene.handler.items_taken() == 2).await;
+        until(|| fixture.handler.items_taken() == 2).await;
         let nats = world.nats.as_mut().unwrap();
         nats.kill().unwrap();
         let ended = async {
@@ -42,29 +43,29 @@ async fn a_restarted_nats_server_ends_streams_and_new_ones_work() {
                 assert_eq!(status.code(), Code::Unavailable, "{status}");
                 assert_eq!(status.reason(), Some(Reason::Disconnected), "{status}");
             }
-            // The other end too, although nobody could tell it.
-            scene.handler.wait_until_idle().await;
+            // The handlers end too, by their own lost connection: no RESET can reach them.
+            fixture.handler.wait_until_idle().await;
         };
         within(Duration::from_secs(3), ended).await;
         nats.restart().await.unwrap();
-        let opens = async {
+        let reopened = async {
             loop {
                 match client.count(count(100, "")).await {
-                    Ok(mut items) => return complete(&mut items, 100).await,
+                    Ok(mut items) => return expect_items(&mut items, 100).await,
                     Err(status) => assert_eq!(status.code(), Code::Unavailable, "{status}"),
                 }
             }
         };
-        within(Duration::from_secs(20), opens).await;
-        scene.server.shutdown().await.unwrap();
+        within(Duration::from_secs(20), reopened).await;
+        fixture.server.shutdown().await.unwrap();
     })
     .await;
 }
 
-/// Streams between two connections of which one alone comes back anew.
-async fn one_end_reconnects(is_server: bool) {
+/// Replaces the connection of the server or of the client, while the other stays connected.
+async fn reconnect_one_end(is_server: bool) {
     let world = World::nats().await;
-    let scene = Scene::on(&world.bus).await;
+    let fixture = StreamsFixture::start(&world.bus).await;
     let callers = world.another_bus().await;
     let options = StreamOptions::new().heartbeat(Duration::from_secs(1));
     let client: StreamsClient = callers.client_with(ClientOptions::new().stream_options(options));
@@ -72,48 +73,48 @@ async fn one_end_reconnects(is_server: bool) {
     items.message().await.unwrap().unwrap();
     let mut collect = client.collect().open().await.unwrap();
     collect.send(item(0)).await.unwrap();
-    super::until(|| scene.handler.items_taken() == 1).await;
+    until(|| fixture.handler.items_taken() == 1).await;
     let bus = if is_server { &world.bus } else { &callers };
     bus.nats().unwrap().force_reconnect().await.unwrap();
-    let (here, there) = match is_server {
+    let (handler_limit, client_limit) = match is_server {
         true => (Duration::from_millis(500), Duration::from_secs(2)),
         false => (Duration::from_secs(4), Duration::from_millis(500)),
     };
-    let serves = within(here, scene.handler.wait_until_idle());
-    let calls = within(there, async {
+    let handlers_end = within(handler_limit, fixture.handler.wait_until_idle());
+    let calls_fail = within(client_limit, async {
         let status = items.message().await.unwrap_err();
         assert_eq!(status.code(), Code::Unavailable, "{status}");
         collect.closed().await;
         let status = collect.finish().await.unwrap_err();
         assert_eq!(status.code(), Code::Unavailable, "{status}");
     });
-    tokio::join!(serves, calls);
-    complete(&mut client.count(count(9, "")).await.unwrap(), 9).await;
-    scene.server.shutdown().await.unwrap();
+    tokio::join!(handlers_end, calls_fail);
+    expect_items(&mut client.count(count(9, "")).await.unwrap(), 9).await;
+    fixture.server.shutdown().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_end_that_reconnects_ends_both() {
-    let both = async { tokio::join!(one_end_reconnects(true), one_end_reconnects(false)) };
+async fn a_reconnect_of_one_end_ends_the_stream_at_both() {
+    let both = async { tokio::join!(reconnect_one_end(true), reconnect_one_end(false)) };
     within(Duration::from_secs(20), both).await;
 }
 
 async fn a_drain_lets_streams_finish_and_ends_the_rest(world: World) {
     let grace = Duration::from_millis(1_200);
-    let stopping = Scene::with(&world.bus, |server| server.grace(grace)).await;
+    let stopping = StreamsFixture::start_with(&world.bus, |server| server.grace(grace)).await;
     let request = CountRequest {
         pause_us: 20_000,
         ..count(30, "")
     };
-    let mut finishes = stopping.client.count(request).await.unwrap();
+    let mut finishing_items = stopping.client.count(request).await.unwrap();
     let (mut sender, mut echoes) = stopping.client.echo().open().await.unwrap();
-    let mut left = stopping.client.count(count(3, "wait")).await.unwrap();
-    let mut open = stopping.client.collect().open().await.unwrap();
-    open.send(item(0)).await.unwrap();
-    super::until(|| stopping.handler.live_calls() == 4).await;
+    let mut waiting_items = stopping.client.count(count(3, "wait")).await.unwrap();
+    let mut collect_without_end = stopping.client.collect().open().await.unwrap();
+    collect_without_end.send(item(0)).await.unwrap();
+    until(|| stopping.handler.live_calls() == 4).await;
     let other_bus = world.another_bus().await;
-    let staying = Scene::on(&other_bus).await;
-    let Scene {
+    let staying = StreamsFixture::start(&other_bus).await;
+    let StreamsFixture {
         handler,
         server,
         client,
@@ -121,8 +122,8 @@ async fn a_drain_lets_streams_finish_and_ends_the_rest(world: World) {
     } = stopping;
     let shutdown = tokio::spawn(server.shutdown());
     let finishing = async {
-        complete(&mut finishes, 30).await;
-        // A stream that runs may go on with its conversation.
+        expect_items(&mut finishing_items, 30).await;
+        // A stream that is open when the drain begins may go on in both directions.
         for number in 0..10 {
             sender.send(item(number)).await.unwrap();
             assert_eq!(echoes.message().await.unwrap().unwrap().number, number);
@@ -131,23 +132,23 @@ async fn a_drain_lets_streams_finish_and_ends_the_rest(world: World) {
         assert!(echoes.message().await.unwrap().is_none());
     };
     let ending = async {
-        let (messages, failure) = read(&mut left).await;
+        let (messages, failure) = read_to_end(&mut waiting_items).await;
         let failure = failure.unwrap();
         assert_eq!(messages, 3);
         assert_eq!(failure.code(), Code::Unavailable);
         assert_eq!(failure.reason(), Some(Reason::ShuttingDown), "{failure}");
-        let failure = open.finish().await.unwrap_err();
+        let failure = collect_without_end.finish().await.unwrap_err();
         assert_eq!(failure.reason(), Some(Reason::ShuttingDown), "{failure}");
     };
-    let elsewhere = async {
+    let new_calls = async {
         for _ in 0..50 {
             let mut items = client.count(count(2, "")).await.unwrap();
-            complete(&mut items, 2).await;
+            expect_items(&mut items, 2).await;
             // sleep: spread over the grace period.
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    let all = async { tokio::join!(finishing, ending, elsewhere) };
+    let all = async { tokio::join!(finishing, ending, new_calls) };
     within(Duration::from_secs(10), all).await;
     within(Duration::from_secs(10), shutdown)
         .await

@@ -1,4 +1,4 @@
-//! Streams where subjects are not the plain ones: accounts, instances, prefixes, permissions.
+//! Streams to one instance, under a prefix, across accounts, and with restricted permissions.
 
 use std::time::Duration;
 
@@ -7,22 +7,23 @@ use micro_testkit::{NatsServer, within};
 use micro_tests::StreamsHandler;
 use micro_tests::streams::{StreamsClient, StreamsServer};
 
-use super::statuses::complete;
-use super::{Scene, count, heavy, item, until};
+use super::fixture::StreamsFixture;
+use super::items::{count, expect_items, item, sized_item};
 use crate::carriers::{World, on_both_carriers};
+use crate::polling::until;
 
 on_both_carriers! {
-    streams_of_one_instance
+    streams_to_one_instance
     streams_under_a_prefix
 }
 
-/// Every kind, small and in parts, and what is dropped half way.
-async fn every_kind(client: &StreamsClient, handler: &StreamsHandler) {
+/// Calls every method, with small messages and with messages in parts, and drops one stream midway.
+async fn check_every_kind(client: &StreamsClient, handler: &StreamsHandler) {
     let mut items = client.count(count(10_000, "")).await.unwrap();
-    complete(&mut items, 10_000).await;
+    expect_items(&mut items, 10_000).await;
     let mut collect = client.collect().open().await.unwrap();
     for number in 0..10 {
-        collect.send(heavy(number, 500_000)).await.unwrap();
+        collect.send(sized_item(number, 500_000)).await.unwrap();
     }
     assert_eq!(collect.finish().await.unwrap().bytes, 5_000_000);
     let (mut sender, mut echoes) = client.echo().open().await.unwrap();
@@ -32,7 +33,7 @@ async fn every_kind(client: &StreamsClient, handler: &StreamsHandler) {
     }
     sender.finish().await.unwrap();
     assert!(echoes.message().await.unwrap().is_none());
-    let reply = client.repeat(heavy(2, 3_000_000)).await.unwrap();
+    let reply = client.repeat(sized_item(2, 3_000_000)).await.unwrap();
     assert_eq!(reply.data.len(), 6_000_000);
     until(|| handler.live_calls() == 0).await;
     let mut dropped = client.count(count(u64::MAX, "")).await.unwrap();
@@ -41,7 +42,7 @@ async fn every_kind(client: &StreamsClient, handler: &StreamsHandler) {
     until(|| handler.live_calls() == 0).await;
 }
 
-async fn streams_of_one_instance(world: World) {
+async fn streams_to_one_instance(world: World) {
     let start = async |bus: Bus, instance: &str| {
         let handler = StreamsHandler::default();
         let options = ServiceOptions::new().instance(instance);
@@ -50,7 +51,7 @@ async fn streams_of_one_instance(world: World) {
         (server.start().await.unwrap(), handler)
     };
     let (_first, first) = start(world.another_bus().await, "first").await;
-    // Two of one process share a connection only on different buses.
+    // Two instances on one bus in a process would share a connection, so each has its own bus.
     let second_bus = world.another_bus().await;
     let (_second, second) = match world.nats {
         Some(_) => start(second_bus, "second").await,
@@ -59,22 +60,22 @@ async fn streams_of_one_instance(world: World) {
     let client: StreamsClient = world
         .bus
         .client_with(ClientOptions::new().instance("first"));
-    every_kind(&client, &first).await;
+    check_every_kind(&client, &first).await;
     assert!(first.items_made() > 0 && first.items_taken() > 0);
     assert_eq!((second.items_made(), second.items_taken()), (0, 0));
-    let nobody: StreamsClient = world
+    let unknown: StreamsClient = world
         .bus
         .client_with(ClientOptions::new().instance("third"));
-    nobody.echo().no_retry().open().await.unwrap_err();
+    unknown.echo().no_retry().open().await.unwrap_err();
 }
 
 async fn streams_under_a_prefix(world: World) {
     let bus = world.bus.clone().with_prefix("eu.staging").unwrap();
-    let scene = Scene::on(&bus).await;
-    every_kind(&scene.client, &scene.handler).await;
+    let fixture = StreamsFixture::start(&bus).await;
+    check_every_kind(&fixture.client, &fixture.handler).await;
     let outside: StreamsClient = world.bus.client();
     outside.echo().open().await.unwrap_err();
-    scene.quiet().await;
+    fixture.wait_until_idle().await;
 }
 
 async fn connect(nats: &NatsServer, user: &str) -> Bus {
@@ -85,7 +86,7 @@ async fn connect(nats: &NatsServer, user: &str) -> Bus {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn streams_across_accounts_under_another_subject() {
+async fn streams_across_accounts_with_a_mapped_subject() {
     within(Duration::from_secs(40), async {
         let config = r#"accounts {
           provider: {
@@ -102,36 +103,36 @@ async fn streams_across_accounts_under_another_subject() {
         }
         "#;
         let nats = NatsServer::builder().config(config).start().await.unwrap();
-        let scene = Scene::on(&connect(&nats, "provider").await).await;
+        let fixture = StreamsFixture::start(&connect(&nats, "provider").await).await;
         let consumer = connect(&nats, "consumer").await;
         let options = StreamOptions::new().heartbeat(Duration::from_secs(1));
         let options = ClientOptions::new()
             .service_base("acme.numbers")
             .stream_options(options);
         let client: StreamsClient = consumer.client_with(options.clone());
-        every_kind(&client, &scene.handler).await;
-        let instance = &scene.server.instances()[0];
+        check_every_kind(&client, &fixture.handler).await;
+        let instance = &fixture.server.instances()[0];
         let one: StreamsClient = consumer.client_with(options.instance(instance));
-        every_kind(&one, &scene.handler).await;
+        check_every_kind(&one, &fixture.handler).await;
         let plain: StreamsClient = consumer.client();
         plain.echo().open().await.unwrap_err();
-        // Idle for longer than either end waits for a word.
+        // Idle for longer than either end waits for a heartbeat.
         let mut idle = client.count(count(1, "wait")).await.unwrap();
         idle.message().await.unwrap().unwrap();
         let (mut sender, mut echoes) = client.echo().open().await.unwrap();
-        // sleep: that is the time.
+        // sleep: the idle time.
         tokio::time::sleep(Duration::from_millis(3_500)).await;
         sender.send(item(7)).await.unwrap();
         assert_eq!(echoes.message().await.unwrap().unwrap().number, 7);
-        // The provider is gone: whoever writes or asks learns of it.
-        drop((scene.server, sender));
+        // The provider is gone: the client's heartbeats have no responder.
+        drop((fixture.server, sender));
         idle.message().await.unwrap_err();
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_permissions_of_the_protocol_are_enough_for_streams() {
+async fn documented_permissions_suffice_for_streams() {
     within(Duration::from_secs(40), async {
         let config = r#"authorization { users = [
           { user: service, password: p, permissions: {
@@ -147,17 +148,17 @@ async fn the_permissions_of_the_protocol_are_enough_for_streams() {
         ] }
         "#;
         let nats = NatsServer::builder().config(config).start().await.unwrap();
-        let scene = Scene::on(&connect(&nats, "service").await).await;
+        let fixture = StreamsFixture::start(&connect(&nats, "service").await).await;
         let callers = connect(&nats, "client").await;
-        every_kind(&callers.client(), &scene.handler).await;
+        check_every_kind(&callers.client(), &fixture.handler).await;
         let options = StreamOptions::new().heartbeat(Duration::from_secs(1));
         let client: StreamsClient =
             callers.client_with(ClientOptions::new().stream_options(options));
         let mut idle = client.count(count(1, "wait")).await.unwrap();
         idle.message().await.unwrap().unwrap();
-        // sleep: longer than either end waits for a word.
+        // sleep: longer than either end waits for a heartbeat.
         tokio::time::sleep(Duration::from_millis(3_500)).await;
-        drop(scene.server);
+        drop(fixture.server);
         idle.message().await.unwrap_err();
     })
     .await;

@@ -1,4 +1,4 @@
-//! Flow control: small windows, slow consumers, many streams, and none that delays another.
+//! Flow control: small windows, readers that stop, and many streams on one connection.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,16 +9,17 @@ use micro_runtime::{Server, StreamOptions};
 use micro_testkit::within;
 use micro_tests::streams::CountRequest;
 
-use super::statuses::complete;
-use super::{Scene, count, heavy, item, until};
+use super::fixture::StreamsFixture;
+use super::items::{count, expect_items, item, item_with_plan, sized_item};
 use crate::carriers::{World, on_both_carriers};
+use crate::polling::until;
 
 on_both_carriers! {
     the_smallest_windows_make_progress
-    a_consumer_that_never_reads_stops_the_sender
-    a_handler_that_never_reads_stops_the_caller
+    a_client_that_never_reads_stops_the_handler
+    a_handler_that_never_reads_stops_the_client
     full_duplex_at_different_rates
-    a_slow_stream_delays_nobody
+    unread_streams_do_not_delay_other_calls
     a_thousand_streams_on_one_connection
 }
 
@@ -31,16 +32,16 @@ async fn the_smallest_windows_make_progress(world: World) {
     ];
     for options in smallest {
         let set = |server: Server| server.stream_options(options);
-        let scene = Scene::with(&world.bus, set).await;
-        let call = scene.client.count(count(500, "")).stream_options(options);
-        complete(&mut call.await.unwrap(), 500).await;
-        let mut collect = scene.client.collect().open().await.unwrap();
+        let fixture = StreamsFixture::start_with(&world.bus, set).await;
+        let call = fixture.client.count(count(500, "")).stream_options(options);
+        expect_items(&mut call.await.unwrap(), 500).await;
+        let mut collect = fixture.client.collect().open().await.unwrap();
         for number in 0..500 {
-            collect.send(heavy(number, 3)).await.unwrap();
+            collect.send(sized_item(number, 3)).await.unwrap();
         }
         let summary = collect.finish().await.unwrap();
         assert_eq!((summary.messages, summary.bytes), (500, 1_500));
-        let echo = scene.client.echo().stream_options(options);
+        let echo = fixture.client.echo().stream_options(options);
         let (mut sender, mut items) = echo.open().await.unwrap();
         let writing = async move {
             for number in 0..300 {
@@ -48,17 +49,17 @@ async fn the_smallest_windows_make_progress(world: World) {
             }
             sender.finish().await.unwrap();
         };
-        tokio::join!(writing, complete(&mut items, 300));
-        scene.quiet().await;
-        scene.server.shutdown().await.unwrap();
+        tokio::join!(writing, expect_items(&mut items, 300));
+        fixture.wait_until_idle().await;
+        fixture.server.shutdown().await.unwrap();
     }
 }
 
-/// Waits until a number stays as it is, and returns it.
-async fn settled(number: impl Fn() -> u64) -> u64 {
+/// Waits until a number has not changed for 200 ms, and returns it.
+async fn wait_until_stable(number: impl Fn() -> u64) -> u64 {
     let mut last = (number(), Instant::now());
     while last.1.elapsed() < Duration::from_millis(200) {
-        tokio::time::sleep(Duration::from_millis(5)).await; // sleep: between two looks
+        tokio::time::sleep(Duration::from_millis(5)).await; // sleep: polling interval
         if number() != last.0 {
             last = (number(), Instant::now());
         }
@@ -66,47 +67,51 @@ async fn settled(number: impl Fn() -> u64) -> u64 {
     last.0
 }
 
-async fn a_consumer_that_never_reads_stops_the_sender(world: World) {
-    let scene = Scene::on(&world.bus).await;
-    let check = async |options: StreamOptions, size: u32, most: u64| {
-        let before = scene.handler.items_made();
+async fn a_client_that_never_reads_stops_the_handler(world: World) {
+    let fixture = StreamsFixture::start(&world.bus).await;
+    let check = async |options: StreamOptions, size: u32, max_made: u64| {
+        let before = fixture.handler.items_made();
         let request = CountRequest {
             size,
             ..count(u64::MAX, "")
         };
-        let call = scene.client.count(request).stream_options(options);
+        let call = fixture.client.count(request).stream_options(options);
         let mut items = call.await.unwrap();
-        until(|| scene.handler.items_made() > before).await;
-        let made = settled(|| scene.handler.items_made()).await - before;
-        assert!(made <= most, "{made} messages of {size} bytes were made");
-        // And it goes on as soon as somebody reads.
+        until(|| fixture.handler.items_made() > before).await;
+        let made = wait_until_stable(|| fixture.handler.items_made()).await - before;
+        assert!(
+            made <= max_made,
+            "{made} messages of {size} bytes were made"
+        );
+        // The handler goes on as soon as the client reads.
         for _ in 0..made + 10 {
             items.message().await.unwrap().unwrap();
         }
         drop(items);
-        scene.quiet().await;
+        fixture.wait_until_idle().await;
     };
-    // The window, and one that was made and has no room.
+    // The items of the window, and one that was produced and waits for credit.
     let options = StreamOptions::new();
     check(options.window_messages(10), 16, 11).await;
     check(options.window_bytes(10_000), 1_000, 11).await;
-    // By default four mebibytes; the last one may overshoot.
+    // The default window is 4 MiB; the last item may exceed it.
     check(options, 10_000, 421).await;
-    // Larger ones than a frame: one that is sent, one that waits.
+    // Items larger than a frame: one that is sent, and one that waits.
     check(options.window_bytes(64 * 1024), 3_000_000, 2).await;
 }
 
-async fn a_handler_that_never_reads_stops_the_caller(world: World) {
+async fn a_handler_that_never_reads_stops_the_client(world: World) {
     let window = StreamOptions::new().window_bytes(50_000);
-    let scene = Scene::with(&world.bus, |server| server.stream_options(window)).await;
-    let mut collect = scene.client.collect().open().await.unwrap();
+    let fixture =
+        StreamsFixture::start_with(&world.bus, |server| server.stream_options(window)).await;
+    let mut collect = fixture.client.collect().open().await.unwrap();
     let sent = Arc::new(AtomicU64::new(0));
     let writing = tokio::spawn({
         let sent = Arc::clone(&sent);
         async move {
-            collect.send(super::plan("wait")).await.unwrap();
+            collect.send(item_with_plan("wait")).await.unwrap();
             loop {
-                if collect.send(heavy(0, 1_000)).await.is_err() {
+                if collect.send(sized_item(0, 1_000)).await.is_err() {
                     return;
                 }
                 sent.fetch_add(1, Ordering::SeqCst);
@@ -114,18 +119,19 @@ async fn a_handler_that_never_reads_stops_the_caller(world: World) {
         }
     });
     until(|| sent.load(Ordering::SeqCst) > 0).await;
-    let sent = settled(|| sent.load(Ordering::SeqCst)).await;
+    let sent = wait_until_stable(|| sent.load(Ordering::SeqCst)).await;
     assert!((45..=52).contains(&sent), "{sent} were sent");
     writing.abort();
-    scene.quiet().await;
+    fixture.wait_until_idle().await;
 }
 
 async fn full_duplex_at_different_rates(world: World) {
     const MESSAGES: u64 = 3_000;
     let window = StreamOptions::new().window_messages(64);
-    let scene = Scene::with(&world.bus, |server| server.stream_options(window)).await;
+    let fixture =
+        StreamsFixture::start_with(&world.bus, |server| server.stream_options(window)).await;
     for (write_every, read_every) in [(100, 1_000), (1_000, 100), (7, 7)] {
-        let echo = scene.client.echo().stream_options(window);
+        let echo = fixture.client.echo().stream_options(window);
         let (mut sender, mut items) = echo.open().await.unwrap();
         let writing = tokio::spawn(async move {
             for number in 0..MESSAGES {
@@ -152,55 +158,57 @@ async fn full_duplex_at_different_rates(world: World) {
         writing.await.unwrap();
         assert_eq!(reading.await.unwrap(), MESSAGES);
     }
-    scene.quiet().await;
+    fixture.wait_until_idle().await;
 }
 
-async fn a_slow_stream_delays_nobody(world: World) {
-    let scene = Scene::on(&world.bus).await;
+async fn unread_streams_do_not_delay_other_calls(world: World) {
+    let fixture = StreamsFixture::start(&world.bus).await;
     let endless = CountRequest {
         size: 10_000,
         ..count(u64::MAX, "")
     };
-    // Nobody ever reads these, nor what is sent to those.
-    let mut unread = Vec::new();
-    let mut unheard = Vec::new();
+    // Neither the client reads the first streams, nor the handler the second.
+    let mut unread_by_client = Vec::new();
+    let mut unread_by_handler = Vec::new();
     for _ in 0..8 {
-        unread.push(scene.client.count(endless.clone()).await.unwrap());
-        let mut collect = scene.client.collect().open().await.unwrap();
-        unheard.push(tokio::spawn(async move {
-            collect.send(super::plan("wait")).await.unwrap();
-            while collect.send(heavy(0, 10_000)).await.is_ok() {}
+        unread_by_client.push(fixture.client.count(endless.clone()).await.unwrap());
+        let mut collect = fixture.client.collect().open().await.unwrap();
+        unread_by_handler.push(tokio::spawn(async move {
+            collect.send(item_with_plan("wait")).await.unwrap();
+            while collect.send(sized_item(0, 10_000)).await.is_ok() {}
         }));
     }
-    settled(|| scene.handler.items_made()).await;
+    wait_until_stable(|| fixture.handler.items_made()).await;
     let unary = async {
         for _ in 0..200 {
             let started = Instant::now();
-            scene.client.repeat(item(1)).await.unwrap();
+            fixture.client.repeat(item(1)).await.unwrap();
             assert!(started.elapsed() < Duration::from_secs(1));
         }
     };
     let streams = async {
         for _ in 0..20 {
-            let mut items = scene.client.count(count(1_000, "")).await.unwrap();
-            complete(&mut items, 1_000).await;
+            let mut items = fixture.client.count(count(1_000, "")).await.unwrap();
+            expect_items(&mut items, 1_000).await;
         }
     };
     let both = async { tokio::join!(unary, streams) };
     within(Duration::from_secs(10), both).await;
-    drop(unread);
-    unheard.iter().for_each(tokio::task::JoinHandle::abort);
-    join_all(unheard).await;
-    scene.quiet().await;
+    drop(unread_by_client);
+    unread_by_handler
+        .iter()
+        .for_each(tokio::task::JoinHandle::abort);
+    join_all(unread_by_handler).await;
+    fixture.wait_until_idle().await;
 }
 
 async fn a_thousand_streams_on_one_connection(world: World) {
     const STREAMS: u64 = 1_000;
-    let scene = Scene::on(&world.bus).await;
-    let opening = (0..STREAMS).map(|_| async { scene.client.echo().open().await });
+    let fixture = StreamsFixture::start(&world.bus).await;
+    let opening = (0..STREAMS).map(|_| async { fixture.client.echo().open().await });
     let opened = try_join_all(opening).await.unwrap();
     assert_eq!(opened.len() as u64, STREAMS);
-    until(|| scene.handler.live_calls() as u64 == STREAMS).await;
+    until(|| fixture.handler.live_calls() as u64 == STREAMS).await;
     let running = opened.into_iter().map(|(mut sender, mut items)| {
         tokio::spawn(async move {
             for number in 0..20 {
@@ -220,5 +228,5 @@ async fn a_thousand_streams_on_one_connection(world: World) {
     for stream in running.collect::<Vec<_>>() {
         assert!(stream.await.unwrap().unwrap().is_none());
     }
-    scene.quiet().await;
+    fixture.wait_until_idle().await;
 }

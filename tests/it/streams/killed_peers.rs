@@ -1,43 +1,21 @@
-//! A peer whose process is killed or stopped: how soon the other end knows.
+//! Peers whose process is killed or suspended, and the time until the other end detects it.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use micro_runtime::{Bus, ClientOptions, Code, Reason, Sender, Server, Status, StreamOptions};
-use micro_testkit::{NatsServer, Process, within};
+use micro_testkit::{NatsServer, within};
 use micro_tests::StreamsHandler;
 use micro_tests::streams::{Item, StreamsClient, StreamsServer};
 
-use super::{count, heavy, item, plan, until};
+use super::items::{count, expect_items, item, item_with_plan, sized_item};
+use super::peer_process;
+use crate::polling::until;
 
+/// Number of peers that each test kills, one after the other.
 const KILLS: usize = 21;
 
-/// Starts a process, which is `ready` later.
-fn spawn(nats: &NatsServer, arguments: &[&str]) -> Process {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_stream-peer"));
-    command.args(arguments).env("NATS_URL", nats.url());
-    Process::spawn(command).unwrap()
-}
-
-async fn ready(process: &Process) {
-    let limit = Duration::from_secs(30);
-    process.wait_for_line("ready", limit).await.unwrap();
-}
-
-pub(super) async fn start(nats: &NatsServer, arguments: &[&str]) -> Process {
-    let process = spawn(nats, arguments);
-    ready(&process).await;
-    process
-}
-
-fn signal(process: &Process, name: &str) {
-    let pid = process.pid().to_string();
-    let status = Command::new("kill").args([name, &pid]).status().unwrap();
-    assert!(status.success());
-}
-
-/// A client of one instance.
+/// Client of one instance.
 fn client_of(bus: &Bus, instance: &str) -> StreamsClient {
     bus.client_with(ClientOptions::new().instance(instance))
 }
@@ -50,8 +28,8 @@ async fn serve(bus: &Bus) -> StreamsHandler {
     handler
 }
 
-/// A median of less than 10 ms, and none above 500 ms.
-fn check_times(mut times: Vec<Duration>) {
+/// Checks that the median is below 10 ms, and the longest time below 500 ms.
+fn check_detection_times(mut times: Vec<Duration>) {
     times.sort();
     assert!(times.len() >= KILLS);
     let (median, longest) = (times[times.len() / 2], times[times.len() - 1]);
@@ -62,36 +40,38 @@ fn check_times(mut times: Vec<Duration>) {
     assert!(longest < Duration::from_millis(500), "{times:?}");
 }
 
-/// The writes come every 10 ms, and a kill at any time between them.
-async fn between_two_writes(number: usize) {
+/// Spreads the kills over the 10 ms between two writes of a stream.
+async fn wait_between_writes(number: usize) {
     let number = u64::try_from(number).unwrap();
-    // sleep: that is the time.
+    // sleep: a different time after the last write for each kill.
     tokio::time::sleep(Duration::from_millis(number * 3 % 10)).await;
 }
 
-fn check_gone(status: &Status) {
+fn check_peer_gone(status: &Status) {
     assert_eq!(status.code(), Code::Unavailable, "{status}");
     assert_eq!(status.reason(), Some(Reason::PeerGone), "{status}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_writer_knows_at_once_that_its_server_was_killed() {
+async fn a_writing_client_detects_a_killed_server_at_once() {
     within(Duration::from_secs(60), async {
         let nats = NatsServer::start().await.unwrap();
         let names = (0..KILLS).map(|number| format!("i{number}"));
         let names = names.collect::<Vec<_>>();
-        let servers = names.iter().map(|name| spawn(&nats, &["serve", name]));
+        let servers = names
+            .iter()
+            .map(|name| peer_process::spawn(&nats, &["serve", name]));
         let servers = servers.collect::<Vec<_>>();
         let bus = Bus::connect(nats.url()).await.unwrap();
         let mut times = Vec::new();
         for (name, mut server) in names.iter().zip(servers) {
-            ready(&server).await;
+            peer_process::wait_until_ready(&server).await;
             let (sender, mut echoes) = client_of(&bus, name).echo().open().await.unwrap();
-            let writing = tokio::spawn(write_on(sender));
+            let writing = tokio::spawn(write_until_error(sender));
             for _ in 0..3 {
                 echoes.message().await.unwrap().unwrap();
             }
-            between_two_writes(times.len()).await;
+            wait_between_writes(times.len()).await;
             server.kill().unwrap();
             let killed = Instant::now();
             let status = loop {
@@ -100,64 +80,52 @@ async fn a_writer_knows_at_once_that_its_server_was_killed() {
                 }
             };
             times.push(killed.elapsed());
-            check_gone(&status);
-            check_gone(&writing.await.unwrap());
+            check_peer_gone(&status);
+            check_peer_gone(&writing.await.unwrap());
         }
-        check_times(times);
+        check_detection_times(times);
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_handler_knows_at_once_that_its_caller_was_killed() {
+async fn a_writing_handler_detects_a_killed_client_at_once() {
     within(Duration::from_secs(60), async {
         let nats = NatsServer::start().await.unwrap();
         let bus = Bus::connect(nats.url()).await.unwrap();
         let handler = serve(&bus).await;
-        let clients = (0..KILLS).map(|_| spawn(&nats, &["read"]));
+        let clients = (0..KILLS).map(|_| peer_process::spawn(&nats, &["read"]));
         let clients = clients.collect::<Vec<_>>();
         for client in &clients {
-            ready(client).await;
+            peer_process::wait_until_ready(client).await;
         }
         let mut times = Vec::new();
         for mut client in clients {
-            between_two_writes(times.len()).await;
+            wait_between_writes(times.len()).await;
             client.kill().unwrap();
             let killed = Instant::now();
             let ended = times.len();
             until(|| handler.watched_ends().len() > ended).await;
             times.push(handler.watched_ends()[ended].saturating_duration_since(killed));
         }
-        check_times(times);
+        check_detection_times(times);
         within(Duration::from_secs(5), handler.wait_until_idle()).await;
     })
     .await;
 }
 
-/// Subscribes to everything, so that NATS never says that nobody is there.
-async fn overhear(nats: &NatsServer) {
-    let overhearing = async_nats::connect(nats.url()).await.unwrap();
-    let mut all = overhearing.subscribe(">").await.unwrap();
+/// Subscribes to all subjects, so that NATS never replies that there are no responders.
+async fn subscribe_to_everything(nats: &NatsServer) {
+    let subscriber = async_nats::connect(nats.url()).await.unwrap();
+    let mut all = subscriber.subscribe(">").await.unwrap();
     tokio::spawn(async move {
-        let _overhearing = overhearing;
+        let _connection = subscriber;
         while all.next().await.is_some() {}
     });
 }
 
-/// A caller in a process of its own, of a service under the prefix `here`.
-async fn idle_caller(nats: &NatsServer, seconds: u64) -> Process {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_stream-peer"));
-    command.args(["idle", &seconds.to_string()]);
-    command
-        .env("NATS_URL", nats.url())
-        .env("MICRO_PREFIX", "here");
-    let caller = Process::spawn(command).unwrap();
-    ready(&caller).await;
-    caller
-}
-
-/// Writes every 10 ms, and says how that ends.
-async fn write_on(mut sender: Sender<Item>) -> Status {
+/// Writes every 10 ms until a write fails, and returns its status.
+async fn write_until_error(mut sender: Sender<Item>) -> Status {
     let mut ticks = tokio::time::interval(Duration::from_millis(10));
     loop {
         ticks.tick().await;
@@ -168,15 +136,18 @@ async fn write_on(mut sender: Sender<Item>) -> Status {
     }
 }
 
-/// Streams of every state, whose peers are killed at once; returns how long each end took to know.
-async fn killed_while_idle(is_overheard: bool, seconds: u64) -> Vec<(&'static str, Duration)> {
+/// Kills the peers of streams in every state; returns the time until each end detected it.
+async fn kill_peers(
+    has_wildcard_subscriber: bool,
+    heartbeat_s: u64,
+) -> Vec<(&'static str, Duration)> {
     let nats = NatsServer::start().await.unwrap();
-    if is_overheard {
-        overhear(&nats).await;
+    if has_wildcard_subscriber {
+        subscribe_to_everything(&nats).await;
     }
-    let mut server = start(&nats, &["serve", "doomed"]).await;
+    let mut server = peer_process::start(&nats, &["serve", "doomed"]).await;
     let bus = Bus::connect(nats.url()).await.unwrap();
-    let options = StreamOptions::new().heartbeat(Duration::from_secs(seconds));
+    let options = StreamOptions::new().heartbeat(Duration::from_secs(heartbeat_s));
     let client: StreamsClient = bus.client_with(
         ClientOptions::new()
             .instance("doomed")
@@ -185,29 +156,33 @@ async fn killed_while_idle(is_overheard: bool, seconds: u64) -> Vec<(&'static st
     let mut reading = client.count(count(1, "wait")).await.unwrap();
     reading.message().await.unwrap().unwrap();
     let mut blocked = client.collect().open().await.unwrap();
-    blocked.send(plan("wait")).await.unwrap();
-    let soon = Duration::from_millis(200);
-    while let Ok(sent) = tokio::time::timeout(soon, blocked.send(heavy(0, 100_000))).await {
+    blocked.send(item_with_plan("wait")).await.unwrap();
+    let blocked_after = Duration::from_millis(200);
+    while let Ok(sent) =
+        tokio::time::timeout(blocked_after, blocked.send(sized_item(0, 100_000))).await
+    {
         sent.unwrap();
     }
     let (mut writing, _echoes) = client.echo().open().await.unwrap();
     writing.send(item(0)).await.unwrap();
-    let staging = bus.clone().with_prefix("here").unwrap();
-    let handler = serve(&staging).await;
-    let mut caller = idle_caller(&nats, seconds).await;
+    // The killed client calls a service of this process, under another prefix than the killed server.
+    let prefixed = bus.clone().with_prefix("here").unwrap();
+    let handler = serve(&prefixed).await;
+    let arguments = ["idle", &heartbeat_s.to_string()];
+    let mut caller = peer_process::start_with_prefix(&nats, "here", &arguments).await;
     server.kill().unwrap();
     caller.kill().unwrap();
     let killed = Instant::now();
     let reads = async {
-        check_gone(&reading.message().await.unwrap_err());
+        check_peer_gone(&reading.message().await.unwrap_err());
         killed.elapsed()
     };
     let blocks = async {
-        check_gone(&blocked.send(heavy(0, 100_000)).await.unwrap_err());
+        check_peer_gone(&blocked.send(sized_item(0, 100_000)).await.unwrap_err());
         killed.elapsed()
     };
     let writes = async {
-        check_gone(&write_on(writing).await);
+        check_peer_gone(&write_until_error(writing).await);
         killed.elapsed()
     };
     let serves = async {
@@ -229,29 +204,29 @@ fn check_within(times: &[(&'static str, Duration)], limit: Duration) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_idle_end_knows_in_time_that_its_peer_was_killed() {
+async fn an_idle_end_detects_a_killed_peer_by_heartbeat() {
     within(Duration::from_secs(60), async {
-        let (default, overheard, fast, fast_overheard) = tokio::join!(
-            killed_while_idle(false, 5),
-            killed_while_idle(true, 5),
-            killed_while_idle(false, 1),
-            killed_while_idle(true, 1),
+        let (default, default_silent, fast, fast_silent) = tokio::join!(
+            kill_peers(false, 5),
+            kill_peers(true, 5),
+            kill_peers(false, 1),
+            kill_peers(true, 1),
         );
-        // NATS says that nobody is there when it is asked.
+        // A heartbeat without responders shows that the peer is gone.
         check_within(&default, Duration::from_millis(5_500));
         check_within(&fast, Duration::from_millis(1_500));
-        // Somebody listens to everything, and silence alone tells.
-        check_within(&overheard, Duration::from_secs(16));
-        check_within(&fast_overheard, Duration::from_millis(3_500));
+        // With a subscriber to all subjects, only missing heartbeats show it.
+        check_within(&default_silent, Duration::from_secs(16));
+        check_within(&fast_silent, Duration::from_millis(3_500));
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stopped_peer_ends_its_streams_and_no_more() {
+async fn a_suspended_server_ends_its_streams_and_serves_again_when_resumed() {
     within(Duration::from_secs(40), async {
         let nats = NatsServer::start().await.unwrap();
-        let server = start(&nats, &["serve", "sleeper"]).await;
+        let server = peer_process::start(&nats, &["serve", "sleeper"]).await;
         let bus = Bus::connect(nats.url()).await.unwrap();
         let options = StreamOptions::new().heartbeat(Duration::from_secs(1));
         let client: StreamsClient = bus.client_with(
@@ -263,16 +238,16 @@ async fn a_stopped_peer_ends_its_streams_and_no_more() {
         reading.message().await.unwrap().unwrap();
         let mut collect = client.collect().open().await.unwrap();
         collect.send(item(0)).await.unwrap();
-        signal(&server, "-STOP");
+        peer_process::send_signal(&server, "-STOP");
         let stopped = Instant::now();
-        check_gone(&reading.message().await.unwrap_err());
+        check_peer_gone(&reading.message().await.unwrap_err());
         collect.closed().await;
-        check_gone(&collect.finish().await.unwrap_err());
+        check_peer_gone(&collect.finish().await.unwrap_err());
         let took = stopped.elapsed();
         assert!(took < Duration::from_millis(3_500), "{took:?}");
-        signal(&server, "-CONT");
+        peer_process::send_signal(&server, "-CONT");
         let mut items = client.count(count(3, "")).await.unwrap();
-        super::statuses::complete(&mut items, 3).await;
+        expect_items(&mut items, 3).await;
     })
     .await;
 }
