@@ -11,7 +11,7 @@ use source::{Crates, Source, has_word, layer_of, resolve, root};
 #[rustfmt::skip] // One line is one layer.
 const CRATES: Crates = &[
     ("micro-build", &[
-        &["comments", "error", "naming", "patterns", "proto_dir", "similar"],
+        &["comments", "error", "naming", "patterns", "proto_dir", "suggestions"],
         &["descriptors", "model", "settings"],
         &["descriptor_set", "elements", "explain", "messages", "options", "output"],
         &["check", "compiler", "emit", "lower", "protoc"],
@@ -24,7 +24,7 @@ const CRATES: Crates = &[
         &["restate"],
     ]),
     ("micro-macros", &[
-        &["errors", "nearest", "table"],
+        &["errors", "suggestions", "table"],
         &["args", "include"],
         &["model"],
         &["options", "recognize", "roles", "target"],

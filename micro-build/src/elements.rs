@@ -6,7 +6,7 @@ use crate::descriptors::{FileSet, SourceFile};
 use crate::error::Problem;
 use crate::patterns::{Target, Use};
 use crate::settings::Settings;
-use crate::similar::listed;
+use crate::suggestions::closest_first;
 
 /// The full paths of everything in a run, each with what it is.
 struct Elements(Vec<(String, Is)>);
@@ -129,8 +129,8 @@ impl Elements {
         let (pattern, target) = (pattern.as_str(), name(*target));
         // prost-types has these, unless somebody goes out of his way to generate them.
         let own = there_are().filter(|path| !path.starts_with(".google.protobuf."));
-        let listed = listed(pattern, own);
-        let message = format!("`{option}(\"{pattern}\")` matches no {target}; there are: {listed}");
+        let names = closest_first(pattern, own);
+        let message = format!("`{option}(\"{pattern}\")` matches no {target}; there are: {names}");
         Some(Problem::anywhere(message))
     }
 

@@ -8,7 +8,7 @@ use prost_reflect::{DescriptorPool, Kind};
 
 use crate::descriptors::{Lines, OPTIONS_FILE};
 use crate::error::{Error, ErrorKind, Location, Problem};
-use crate::similar::listed;
+use crate::suggestions::closest_first;
 
 /// `error` in our words. It arose when `proto` was opened; `pool` has what was compiled before.
 pub(crate) fn explain(
@@ -131,7 +131,7 @@ fn fields_of_option(said: &str, pool: &DescriptorPool) -> Option<String> {
         .fields()
         .map(|field| field.name().to_owned())
         .collect();
-    let fields = listed(wanted, fields.iter().map(String::as_str));
+    let fields = closest_first(wanted, fields.iter().map(String::as_str));
     Some(format!("`{}` has the fields {fields}", message.full_name()))
 }
 

@@ -48,7 +48,7 @@ mod polish;
 mod proto_dir;
 mod protoc;
 mod settings;
-mod similar;
+mod suggestions;
 
 use std::path::Path;
 

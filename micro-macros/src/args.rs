@@ -8,7 +8,7 @@ use syn::punctuated::Punctuated;
 use syn::{Attribute, Error, Lit, Meta, Path, Result, Token};
 
 use crate::errors::Errors;
-use crate::nearest::suggestion;
+use crate::suggestions::suggestion;
 
 /// What stands in `#[service(…)]`.
 #[derive(Default)]

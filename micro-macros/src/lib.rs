@@ -12,7 +12,6 @@ mod expand_tests;
 mod fallback;
 mod include;
 mod model;
-mod nearest;
 mod options;
 mod recognize;
 mod repair;
@@ -20,6 +19,7 @@ mod roles;
 #[cfg(test)]
 mod rules_tests;
 mod shared;
+mod suggestions;
 mod table;
 mod target;
 #[cfg(test)]

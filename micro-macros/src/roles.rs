@@ -3,7 +3,7 @@
 use syn::ext::IdentExt;
 
 use crate::model::{Handler, ServiceImpl};
-use crate::nearest::nearest;
+use crate::suggestions::closest;
 use crate::table::{Rpc, Table};
 
 /// The RPC that a handler serves: the one of its name, or the free one whose name is nearest.
@@ -23,8 +23,8 @@ pub(crate) fn meant<'t>(
             .map(|rpc| rpc.method.unraw().to_string())
             .collect();
         let name = handler.name().unraw().to_string();
-        let nearest = nearest(&name, names.iter().map(String::as_str))?;
-        free.into_iter().find(|rpc| rpc.method.unraw() == nearest)
+        let closest = closest(&name, names.iter().map(String::as_str))?;
+        free.into_iter().find(|rpc| rpc.method.unraw() == closest)
     })
 }
 

@@ -8,7 +8,7 @@ use crate::descriptors::{Lines, SourceFile};
 use crate::error::Problem;
 use crate::model::Package;
 use crate::options::Options;
-use crate::similar::listed;
+use crate::suggestions::closest_first;
 
 pub(super) fn check(
     packages: &[Package],
@@ -130,8 +130,8 @@ fn wrong_with_field(name: &str, message: &MessageDescriptor) -> Option<String> {
             .fields()
             .map(|field| field.name().to_owned())
             .collect();
-        let listed = listed(name, fields.iter().map(String::as_str));
-        return Some(format!("there is no field `{name}`; there are: {listed}"));
+        let names = closest_first(name, fields.iter().map(String::as_str));
+        return Some(format!("there is no field `{name}`; there are: {names}"));
     };
     let is_value = !matches!(
         field.kind(),

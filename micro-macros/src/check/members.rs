@@ -5,9 +5,9 @@ use syn::{Error, Result};
 
 use crate::errors::shown;
 use crate::model::{Handler, Member, ServiceImpl};
-use crate::nearest::list;
 use crate::recognize::{is_async_trait, is_context, is_rewritten};
 use crate::roles::{meant, missing};
+use crate::suggestions::list;
 use crate::table::{Contract, Table};
 
 pub(super) fn no_async_trait(service: &ServiceImpl) -> Result<()> {
