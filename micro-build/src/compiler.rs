@@ -1,4 +1,4 @@
-//! Turns `.proto` files into descriptors with protox, so that no protoc is needed.
+//! Compiles `.proto` files to descriptors with protox, the built-in compiler.
 
 use std::path::Path;
 
@@ -8,10 +8,10 @@ use protox::file::{
 
 use crate::descriptors::{FileSet, OPTIONS_FILE, SourceFile};
 use crate::error::Error;
-use crate::explain::explain;
 use crate::proto_dir::OPTIONS_SOURCE;
+use crate::protox_errors::convert;
 
-/// Compiles `protos` and what they import from `includes`.
+/// Compiles `protos` and their imports, which are searched in `includes`.
 pub(crate) fn compile(
     protos: &[impl AsRef<Path>],
     includes: &[impl AsRef<Path>],
@@ -21,14 +21,14 @@ pub(crate) fn compile(
         resolver.add(IncludeFileResolver::new(include.as_ref().to_owned()));
     }
     resolver.add(GoogleFileResolver::new());
-    resolver.add(OwnFileResolver);
+    resolver.add(BundledFileResolver);
     let mut compiler = protox::Compiler::with_file_resolver(resolver);
     compiler.include_imports(true).include_source_info(true);
     for proto in protos {
-        // protox stops at its first error.
+        // protox stops at its first error, so there is one problem at most.
         let opened = compiler.open_file(proto).map(drop);
         opened.map_err(|error| {
-            explain(error, &compiler.descriptor_pool(), proto.as_ref(), includes)
+            convert(error, &compiler.descriptor_pool(), proto.as_ref(), includes)
         })?;
     }
     let pool = compiler.descriptor_pool();
@@ -37,7 +37,7 @@ pub(crate) fn compile(
         Some(SourceFile {
             raw: descriptor.encode_to_vec().into(),
             path: metadata.path().map(Path::to_owned),
-            named: !metadata.is_import(),
+            requested: !metadata.is_import(),
             descriptor,
         })
     });
@@ -45,10 +45,10 @@ pub(crate) fn compile(
     Ok(FileSet::new(pool, files))
 }
 
-/// Finds the files that this crate brings along.
-struct OwnFileResolver;
+/// Resolves the `.proto` files that are part of this crate.
+struct BundledFileResolver;
 
-impl FileResolver for OwnFileResolver {
+impl FileResolver for BundledFileResolver {
     fn open_file(&self, name: &str) -> Result<File, protox::Error> {
         match name {
             OPTIONS_FILE => File::from_source(name, OPTIONS_SOURCE),

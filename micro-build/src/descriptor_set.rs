@@ -1,68 +1,72 @@
-//! Reads a serialized `FileDescriptorSet`, from protoc, buf or a file, without losing what prost
-//! does not know.
+//! Reads a serialized `FileDescriptorSet` and keeps the bytes of each file.
+//!
+//! The bytes are kept since prost-types drops custom options and unknown fields when it decodes them.
 
 use std::collections::HashMap;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf as _, Bytes};
 use micro_editions::without_edition;
-use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+use prost::Message;
+use prost::encoding::{self, DecodeContext, WireType, decode_key, skip_field};
 use prost_reflect::{DescriptorError, DescriptorPool};
 
 use crate::descriptors::{FileSet, SourceFile};
 use crate::error::{Error, ErrorKind, Location, Problem};
 use crate::naming;
 
-/// Reads `set`; `is_named` tells which files were asked for, and not merely imported.
+/// Reads `set`. `is_requested` returns whether the user requested the file of a name; all other files
+/// are imports.
 ///
 /// # Errors
 ///
-/// Fails if the set is cut off, lacks an import or holds no valid descriptors.
-pub(crate) fn read(set: Bytes, is_named: impl Fn(&str) -> bool) -> Result<FileSet, Error> {
+/// Fails if the set is truncated, lacks an import or contains invalid descriptors.
+pub(crate) fn read(set: Bytes, is_requested: impl Fn(&str) -> bool) -> Result<FileSet, Error> {
     let raw = split(set).map_err(|error| {
         let message = format!("this is not a complete `FileDescriptorSet`: {error}");
         Error::new(ErrorKind::Compile, message).with_source(error)
     })?;
     let mut lowered = Vec::new();
     for file in &raw {
-        let file = without_edition(file.clone()).map_err(not_restated)?;
-        prost::encoding::bytes::encode(1, &file, &mut lowered);
+        let file = without_edition(file.clone()).map_err(edition_error)?;
+        encoding::bytes::encode(1, &file, &mut lowered);
     }
     let mut pool = DescriptorPool::new();
     pool.decode_file_descriptor_set(lowered.as_slice())
-        .map_err(refused)?;
+        .map_err(pool_error)?;
 
-    // The pool may leave out a file that comes twice, but it keeps the first of each name.
+    // The pool drops a file that occurs twice; of two files of one name it keeps the first.
     let mut by_name = HashMap::new();
     for file in raw {
-        let name = name_of(&file).unwrap_or_default();
-        by_name.entry(name).or_insert(file);
+        by_name.entry(name_of(&file)).or_insert(file);
     }
     let files: Vec<SourceFile> = pool
         .files()
         .filter_map(|descriptor| {
             let raw = by_name.remove(descriptor.name())?;
-            let named = is_named(descriptor.name());
+            let requested = is_requested(descriptor.name());
             Some(SourceFile {
                 descriptor,
                 raw,
                 path: None,
-                named,
+                requested,
             })
         })
         .collect();
     let set = FileSet::new(pool, files);
-    packages_are_names(&set)?;
-    no_cycle(&set)?;
+    check_package_names(&set)?;
+    check_import_cycle(&set)?;
     Ok(set)
 }
 
-/// The serialized files of a serialized set.
+/// Returns the serialized files of a serialized set.
 fn split(mut set: Bytes) -> Result<Vec<Bytes>, prost::DecodeError> {
     let mut files = Vec::new();
     while set.has_remaining() {
         let (tag, wire_type) = decode_key(&mut set)?;
         if tag == 1 && wire_type == WireType::LengthDelimited {
-            files.push(take(&mut set)?);
+            let mut file = Bytes::new();
+            encoding::bytes::merge(wire_type, &mut file, &mut set, DecodeContext::default())?;
+            files.push(file);
         } else {
             skip_field(wire_type, tag, &mut set, DecodeContext::default())?;
         }
@@ -70,37 +74,20 @@ fn split(mut set: Bytes) -> Result<Vec<Bytes>, prost::DecodeError> {
     Ok(files)
 }
 
-fn name_of(file: &Bytes) -> Option<String> {
-    let mut file = file.clone();
-    let mut name = None;
-    while file.has_remaining() {
-        let (tag, wire_type) = decode_key(&mut file).ok()?;
-        if tag == 1 && wire_type == WireType::LengthDelimited {
-            name = String::from_utf8(take(&mut file).ok()?.into()).ok();
-        } else {
-            skip_field(wire_type, tag, &mut file, DecodeContext::default()).ok()?;
-        }
-    }
-    name
+/// The only field of `google.protobuf.FileDescriptorProto` that is read from the raw bytes.
+#[derive(Clone, PartialEq, Message)]
+struct FileName {
+    #[prost(string, tag = "1")]
+    name: String,
 }
 
-/// The length-delimited value at the front of `buf`.
-fn take(buf: &mut Bytes) -> Result<Bytes, prost::DecodeError> {
-    let mut rest = buf.clone();
-    let length = decode_varint(&mut rest)?;
-    let present = usize::try_from(length)
-        .ok()
-        .filter(|length| *length <= rest.remaining());
-    let Some(length) = present else {
-        // prost has no public way to make its own error; skipping the value makes the right one.
-        skip_field(WireType::LengthDelimited, 1, buf, DecodeContext::default())?;
-        return Ok(Bytes::new());
-    };
-    *buf = rest.split_off(length);
-    Ok(rest)
+/// Returns the name of a serialized file, or an empty string if the file cannot be decoded.
+fn name_of(file: &Bytes) -> String {
+    FileName::decode(file.clone()).unwrap_or_default().name
 }
 
-fn not_restated(error: micro_editions::Error) -> Error {
+/// Converts an error of restating a file with an edition.
+fn edition_error(error: micro_editions::Error) -> Error {
     use micro_editions::Error as Edition;
     match error {
         Edition::NotADescriptor(source) => {
@@ -125,7 +112,8 @@ fn not_restated(error: micro_editions::Error) -> Error {
     }
 }
 
-fn refused(error: DescriptorError) -> Error {
+/// Converts an error of building the descriptor pool.
+fn pool_error(error: DescriptorError) -> Error {
     let line = error
         .line()
         .and_then(|line| u32::try_from(line).ok())
@@ -143,8 +131,11 @@ fn refused(error: DescriptorError) -> Error {
     Error::one(ErrorKind::Compile, problem).with_source(error)
 }
 
-/// Packages name files; one that no compiler has seen could be a path to anywhere.
-fn packages_are_names(set: &FileSet) -> Result<(), Error> {
+/// Checks that every package is a valid name.
+///
+/// Output files are named after packages, so a package such as `../../x` in a set that was not written
+/// by a compiler would lead to files outside of the output folder.
+fn check_package_names(set: &FileSet) -> Result<(), Error> {
     let mut problems = Vec::new();
     for file in set.files().map(|file| &file.descriptor) {
         let package = file.package_name();
@@ -160,8 +151,10 @@ fn packages_are_names(set: &FileSet) -> Result<(), Error> {
     Error::all(ErrorKind::Compile, problems)
 }
 
-/// A compiler never writes one, but nothing keeps a file from holding it.
-fn no_cycle(set: &FileSet) -> Result<(), Error> {
+/// Checks that no file imports itself through others.
+///
+/// A compiler rejects import cycles, but a set that was not written by a compiler can contain them.
+fn check_import_cycle(set: &FileSet) -> Result<(), Error> {
     let Some(cycle) = set.import_cycle() else {
         return Ok(());
     };

@@ -1,4 +1,4 @@
-//! The compiled `.proto` files of one run: which there are, which need code, what their lines say.
+//! The compiled `.proto` files of one run, with their comments and source positions.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
@@ -10,30 +10,33 @@ use prost_types::source_code_info::Location as Span;
 
 use crate::error::Location;
 
-/// Our own options; a file that every user may import and none wants code for.
+/// Name of the file with the custom options of this crate, for which no code is generated.
 pub(crate) const OPTIONS_FILE: &str = "micro/v1/options.proto";
 
-/// Every file of one run, in the order of their names whatever the order of input.
+/// All files of one run, ordered by name, so that the output does not depend on the order of input.
 #[derive(Debug)]
 pub(crate) struct FileSet {
     pub(crate) pool: DescriptorPool,
     files: BTreeMap<String, SourceFile>,
 }
 
+/// One compiled file.
 #[derive(Debug)]
 pub(crate) struct SourceFile {
     pub(crate) descriptor: FileDescriptor,
-    /// The `FileDescriptorProto` as the compiler wrote it, custom options and unknown fields included.
+    /// The serialized `FileDescriptorProto`, with custom options and unknown fields.
     pub(crate) raw: Bytes,
-    /// Where it was read from, unless it came from memory.
+    /// The path on disk; `None` for files that are part of this crate or of a descriptor set.
     pub(crate) path: Option<PathBuf>,
-    /// Asked for by the user, and not merely imported.
-    pub(crate) named: bool,
+    /// Whether the user requested the file, in contrast to an import.
+    pub(crate) requested: bool,
 }
 
-/// Comments and lines of one file, by path in its descriptor.
+/// Comments and line numbers of one file, by the path of the element in the descriptor.
+///
+/// A path is the list of field numbers and indexes that `google.protobuf.SourceCodeInfo` defines.
 #[derive(Debug)]
-pub(crate) struct Lines<'a> {
+pub(crate) struct SourceLocations<'a> {
     file: &'a str,
     spans: HashMap<&'a [i32], &'a Span>,
 }
@@ -47,11 +50,11 @@ impl FileSet {
         Self { pool, files }
     }
 
-    pub(crate) fn has(&self, name: &str) -> bool {
+    pub(crate) fn contains(&self, name: &str) -> bool {
         self.files.contains_key(name)
     }
 
-    /// Notes where the files lie that came without a path.
+    /// Sets the path of every file that has none to the result of `find`.
     pub(crate) fn locate(&mut self, find: impl Fn(&str) -> Option<PathBuf>) {
         for (name, file) in &mut self.files {
             file.path = file.path.take().or_else(|| find(name));
@@ -62,13 +65,15 @@ impl FileSet {
         self.files.values()
     }
 
-    /// The files that need code: those asked for, and those whose types they use. What is imported
-    /// only for its options, such as `google/api/annotations.proto`, needs none.
+    /// Returns the files to generate code for: the requested ones, and those whose types they use.
+    ///
+    /// A file that is imported for its options only, such as `google/api/annotations.proto`, is not
+    /// among them.
     pub(crate) fn generated(&self) -> Vec<&SourceFile> {
         let mut wanted = BTreeSet::new();
         let mut queue: Vec<FileDescriptor> = self
             .files()
-            .filter(|file| file.named && file.descriptor.name() != OPTIONS_FILE)
+            .filter(|file| file.requested && file.descriptor.name() != OPTIONS_FILE)
             .map(|file| file.descriptor.clone())
             .collect();
         while let Some(file) = queue.pop() {
@@ -81,18 +86,18 @@ impl FileSet {
             .collect()
     }
 
-    /// A serialized `FileDescriptorSet` of the files with services in `package` and all that they
-    /// import, each after what it imports, byte for byte as the compiler wrote them.
+    /// Returns a serialized `FileDescriptorSet` of the files with services in `package` and all their
+    /// imports, each file after its imports, with the bytes that the compiler wrote.
     pub(crate) fn embedded(&self, package: &str) -> Vec<u8> {
         self.encode_with_imports(|file| file.package_name() == package && file.services().len() > 0)
     }
 
-    /// A serialized `FileDescriptorSet` of every file of the run, each after what it imports.
+    /// Returns a serialized `FileDescriptorSet` of all files, each after its imports.
     pub(crate) fn encode(&self) -> Vec<u8> {
         self.encode_with_imports(|_| true)
     }
 
-    /// A chain of files of which each imports the next, and the last is the first.
+    /// Returns an import cycle, if there is one: each file imports the next, and the last is the first.
     pub(crate) fn import_cycle(&self) -> Option<Vec<String>> {
         let mut order = ImportOrder::default();
         self.files()
@@ -102,7 +107,7 @@ impl FileSet {
     fn encode_with_imports(&self, wanted: impl Fn(&FileDescriptor) -> bool) -> Vec<u8> {
         let mut order = ImportOrder::default();
         for file in self.files().filter(|file| wanted(&file.descriptor)) {
-            // Whoever made this set has refused cycles.
+            // This cannot fail: both compilers and `descriptor_set` reject import cycles.
             let _ = order.push(&file.descriptor);
         }
         let mut set = Vec::new();
@@ -113,16 +118,21 @@ impl FileSet {
     }
 }
 
-/// Files in an order in which each comes after what it imports.
+/// Topological order of files: each file is after its imports.
 #[derive(Default)]
 struct ImportOrder {
     done: Vec<String>,
     known: HashSet<String>,
+    /// The files whose imports are being added: the path from the first file to the current one.
     open: Vec<String>,
 }
 
 impl ImportOrder {
-    /// Adds `file` after its imports, or tells the cycle that makes this impossible.
+    /// Adds `file` after its imports.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the import cycle, if the file is part of one.
     fn push(&mut self, file: &FileDescriptor) -> Result<(), Vec<String>> {
         let name = file.name();
         if self.known.contains(name) {
@@ -143,7 +153,7 @@ impl ImportOrder {
     }
 }
 
-impl<'a> Lines<'a> {
+impl<'a> SourceLocations<'a> {
     pub(crate) fn of(file: &'a FileDescriptor) -> Self {
         let info = file.file_descriptor_proto().source_code_info.as_ref();
         let spans = info
@@ -160,7 +170,7 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// Where the element at `path` stands; the nearest enclosing element if it has no place of its own.
+    /// Returns the position of the element at `path`, or of the closest enclosing element that has one.
     pub(crate) fn at(&self, path: &[i32]) -> Location {
         let line = (1..=path.len())
             .rev()
@@ -174,7 +184,7 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// The lines of the comment before the element at `path`, then those of the comment after it.
+    /// Returns the lines of the comment before the element at `path`, then those of the comment after it.
     pub(crate) fn comment(&self, path: &[i32]) -> Vec<String> {
         let Some(span) = self.spans.get(path) else {
             return Vec::new();
@@ -193,7 +203,7 @@ fn comment_lines(comment: &str) -> Vec<String> {
     comment.lines().map(str::to_owned).collect()
 }
 
-/// The files that define the types which fields and methods of `file` use.
+/// Returns the files that define the types of the fields and methods of `file`, by name.
 fn used_files(file: &FileDescriptor) -> BTreeMap<String, FileDescriptor> {
     let mut used = BTreeMap::new();
     let mut add = |file: FileDescriptor| drop(used.insert(file.name().to_owned(), file));

@@ -1,34 +1,40 @@
-//! Everything that a pattern can pick, so that one that picks nothing is found out.
+//! Finds patterns that match no element, so that a misspelled path is an error.
 
 use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 
 use crate::descriptors::{FileSet, SourceFile};
 use crate::error::Problem;
-use crate::patterns::{Target, Use};
+use crate::patterns::{PatternUse, Target};
 use crate::settings::Settings;
 use crate::suggestions::closest_first;
 
-/// The full paths of everything in a run, each with what it is.
-struct Elements(Vec<(String, Is)>);
+/// All elements of a set of files: full path, with a leading dot, and kind.
+struct Elements(Vec<(String, ElementKind)>);
 
+/// Kind of an element, as fine as the options of `Config` distinguish them.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Is {
+enum ElementKind {
     Message,
     Enum,
     Oneof,
-    Value,
-    Bytes,
-    Map,
-    OneMessage,
+    EnumValue,
+    BytesField,
+    MapField,
+    /// A field that holds one message.
+    MessageField,
     OtherField,
+    /// A bytes field of a oneof, by its own path; prost's option `bytes` uses that path.
     BytesInOneof,
-    InOneof,
+    /// Any other field of a oneof, by its own path; prost uses that path for comments only.
+    OtherInOneof,
     Service,
     Method,
 }
 
-/// The problems with those of `uses` that pick nothing: among the files that become code, or, where
-/// the code is elsewhere, among all files.
+/// Returns a problem for each pattern of `settings` that matches nothing.
+///
+/// Patterns of `extern_path` are matched against the elements of all files, and the others against the
+/// files to generate.
 pub(crate) fn unmatched(
     settings: &Settings,
     generated: &[&SourceFile],
@@ -42,8 +48,8 @@ pub(crate) fn unmatched(
     let mut generated = Elements::of(generated.iter().copied());
     generated
         .0
-        .retain(|(path, _)| !settings.is_elsewhere(&path[1..]));
-    let elements = |used: &Use| {
+        .retain(|(path, _)| !settings.is_extern(&path[1..]));
+    let elements = |used: &PatternUse| {
         if used.target == Target::Types {
             &all
         } else {
@@ -55,25 +61,32 @@ pub(crate) fn unmatched(
         .collect()
 }
 
-fn covers(target: Target, is: Is) -> bool {
+/// Returns whether an option for `target` applies to elements of `kind`.
+fn applies_to(target: Target, kind: ElementKind) -> bool {
     match target {
-        Target::Messages => is == Is::Message,
-        Target::Enums => matches!(is, Is::Enum | Is::Oneof),
+        Target::Messages => kind == ElementKind::Message,
+        Target::Enums => matches!(kind, ElementKind::Enum | ElementKind::Oneof),
         Target::Fields => matches!(
-            is,
-            Is::Oneof | Is::Value | Is::Bytes | Is::Map | Is::OneMessage | Is::OtherField
+            kind,
+            ElementKind::Oneof
+                | ElementKind::EnumValue
+                | ElementKind::BytesField
+                | ElementKind::MapField
+                | ElementKind::MessageField
+                | ElementKind::OtherField
         ),
-        Target::BytesFields => matches!(is, Is::Bytes | Is::BytesInOneof),
-        Target::MapFields => is == Is::Map,
-        Target::MessageFields => is == Is::OneMessage,
-        Target::Types => matches!(is, Is::Message | Is::Enum),
-        Target::Services => is == Is::Service,
-        Target::ServicesAndMethods => matches!(is, Is::Service | Is::Method),
+        Target::BytesFields => matches!(kind, ElementKind::BytesField | ElementKind::BytesInOneof),
+        Target::MapFields => kind == ElementKind::MapField,
+        Target::MessageFields => kind == ElementKind::MessageField,
+        Target::Types => matches!(kind, ElementKind::Message | ElementKind::Enum),
+        Target::Services => kind == ElementKind::Service,
+        Target::ServicesAndMethods => matches!(kind, ElementKind::Service | ElementKind::Method),
         Target::Documented => true,
     }
 }
 
-fn name(target: Target) -> &'static str {
+/// Returns the noun for the elements of `target`, for error messages.
+fn noun(target: Target) -> &'static str {
     match target {
         Target::Messages => "message",
         Target::Enums => "enum",
@@ -99,73 +112,75 @@ impl Elements {
                 .enums()
                 .for_each(|enumeration| elements.add_enum(&enumeration));
             for service in file.descriptor.services() {
-                elements.add(service.full_name(), Is::Service);
+                elements.add(service.full_name(), ElementKind::Service);
                 service
                     .methods()
-                    .for_each(|method| elements.add(method.full_name(), Is::Method));
+                    .for_each(|method| elements.add(method.full_name(), ElementKind::Method));
             }
         }
         elements
     }
 
-    fn problem(&self, used: &Use) -> Option<Problem> {
-        let Use {
+    /// Returns the problem with `used` if it matches none of the elements.
+    fn problem(&self, used: &PatternUse) -> Option<Problem> {
+        let PatternUse {
             option,
             pattern,
             target,
         } = used;
-        let there_are = || {
-            let covered = self.0.iter().filter(|(_, is)| covers(*target, *is));
-            covered.map(|(path, _)| path.as_str())
+        let candidates = || {
+            let candidates = self.0.iter();
+            let candidates = candidates.filter(|(_, kind)| applies_to(*target, *kind));
+            candidates.map(|(path, _)| path.as_str())
         };
-        // Everything there is may be nothing.
-        let is_picked = |path: &str| match target {
+        let is_matched = |path: &str| match target {
             Target::ServicesAndMethods => pattern.is_for(path),
-            _ => pattern.matches(path) || pattern.as_str() == ".",
+            _ => pattern.matches(path),
         };
-        if there_are().any(is_picked) {
+        if candidates().any(is_matched) {
             return None;
         }
-        let (pattern, target) = (pattern.as_str(), name(*target));
-        // prost-types has these, unless somebody goes out of his way to generate them.
-        let own = there_are().filter(|path| !path.starts_with(".google.protobuf."));
+        let (pattern, target) = (pattern.as_str(), noun(*target));
+        // Code for `google.protobuf` is in prost-types and is usually not generated.
+        let own = candidates().filter(|path| !path.starts_with(".google.protobuf."));
         let names = closest_first(pattern, own);
         let message = format!("`{option}(\"{pattern}\")` matches no {target}; there are: {names}");
         Some(Problem::anywhere(message))
     }
 
-    fn add(&mut self, full_name: &str, is: Is) {
-        self.0.push((format!(".{full_name}"), is));
+    fn add(&mut self, full_name: &str, kind: ElementKind) {
+        self.0.push((format!(".{full_name}"), kind));
     }
 
     fn add_message(&mut self, message: &MessageDescriptor) {
         if message.is_map_entry() {
             return;
         }
-        self.add(message.full_name(), Is::Message);
+        self.add(message.full_name(), ElementKind::Message);
         for field in message.fields() {
-            let is = kind(&field);
+            let kind = kind_of(&field);
             match field
                 .containing_oneof()
                 .filter(|oneof| !oneof.is_synthetic())
             {
-                None => self.add(field.full_name(), is),
+                None => self.add(field.full_name(), kind),
                 Some(oneof) => {
-                    // prost goes by the path of the variant, but for bytes and comments.
+                    // prost matches options against the path of the variant, except for `bytes` and
+                    // `disable_comments`, which use the path of the field.
                     let variant = format!("{}.{}", oneof.full_name(), field.name());
-                    let is_bytes = is == Is::Bytes;
-                    self.add(&variant, if is_bytes { Is::OtherField } else { is });
-                    let is = if is_bytes {
-                        Is::BytesInOneof
-                    } else {
-                        Is::InOneof
+                    let (variant_kind, field_kind) = match kind {
+                        ElementKind::BytesField => {
+                            (ElementKind::OtherField, ElementKind::BytesInOneof)
+                        }
+                        kind => (kind, ElementKind::OtherInOneof),
                     };
-                    self.add(field.full_name(), is);
+                    self.add(&variant, variant_kind);
+                    self.add(field.full_name(), field_kind);
                 }
             }
         }
         let oneofs = message.oneofs().filter(|oneof| !oneof.is_synthetic());
-        oneofs.for_each(|oneof| self.add(oneof.full_name(), Is::Oneof));
+        oneofs.for_each(|oneof| self.add(oneof.full_name(), ElementKind::Oneof));
         message
             .child_messages()
             .for_each(|child| self.add_message(&child));
@@ -175,21 +190,21 @@ impl Elements {
     }
 
     fn add_enum(&mut self, enumeration: &EnumDescriptor) {
-        self.add(enumeration.full_name(), Is::Enum);
+        self.add(enumeration.full_name(), ElementKind::Enum);
         for value in enumeration.values() {
             self.add(
                 &format!("{}.{}", enumeration.full_name(), value.name()),
-                Is::Value,
+                ElementKind::EnumValue,
             );
         }
     }
 }
 
-fn kind(field: &FieldDescriptor) -> Is {
+fn kind_of(field: &FieldDescriptor) -> ElementKind {
     match field.kind() {
-        Kind::Bytes => Is::Bytes,
-        Kind::Message(_) if field.is_map() => Is::Map,
-        Kind::Message(_) if !field.is_list() => Is::OneMessage,
-        _ => Is::OtherField,
+        Kind::Bytes => ElementKind::BytesField,
+        Kind::Message(_) if field.is_map() => ElementKind::MapField,
+        Kind::Message(_) if !field.is_list() => ElementKind::MessageField,
+        _ => ElementKind::OtherField,
     }
 }

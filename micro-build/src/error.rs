@@ -1,28 +1,41 @@
-//! What can go wrong, told so that the reader knows which line of which file to change.
+//! Errors of code generation, each with the file and line to change.
 
 use std::error::Error as StdError;
 use std::fmt;
 
-/// What kind of thing went wrong.
+/// Category of an [`Error`].
+///
+/// # Examples
+///
+/// ```
+/// let error = micro_build::Config::new()
+///     .runtime_path("not a path")
+///     .out_dir(".")
+///     .compile(&["micro/v1/options.proto"], &[micro_build::proto_dir()])
+///     .unwrap_err();
+/// assert_eq!(error.kind(), micro_build::ErrorKind::Config);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The files are not valid protobuf, or one of them was not found.
     Compile,
-    /// The files are valid protobuf, but cannot become a service on the bus.
+    /// The files are valid protobuf, but a name, subject or option cannot be used.
     Check,
-    /// An option of [`Config`](crate::Config) is wrong, or does nothing.
+    /// An option of [`Config`](crate::Config) is invalid, or matches nothing.
     Config,
-    /// A file could not be read or written.
+    /// A file could not be read or written, or protoc could not be run.
     Io,
-    /// The generator failed on input that it should have handled.
+    /// The generator failed on input that it should handle or reject.
     Internal,
 }
 
-/// One or more problems that kept the code from being generated.
+/// One or more problems that prevented code generation.
 ///
 /// Problems of one kind are reported all at once. `Debug` prints the same text as `Display`, since
-/// that is what cargo shows when a `build.rs` returns the error from `main`.
+/// cargo shows the `Debug` text of an error that a `build.rs` returns from `main`.
+///
+/// # Examples
 ///
 /// ```
 /// let error = micro_build::compile(&["no/such/file.proto"], &["no"]).unwrap_err();
@@ -35,7 +48,16 @@ pub struct Error {
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
-/// One thing to change, and where.
+/// One problem, and its position in a `.proto` file if it has one.
+///
+/// # Examples
+///
+/// ```
+/// let error = micro_build::compile(&["no/such/file.proto"], &["no"]).unwrap_err();
+/// for problem in error.problems() {
+///     println!("{:?}, line {:?}: {}", problem.file(), problem.line(), problem.message());
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     at: Option<Location>,
@@ -47,18 +69,18 @@ pub struct Problem {
 pub(crate) struct Location {
     /// The name under which the file is imported.
     pub(crate) file: String,
-    /// Counted from 1; unknown where the compiler left source information out.
+    /// Counted from 1; `None` if the descriptor has no source information.
     pub(crate) line: Option<u32>,
 }
 
 impl Error {
-    /// What kind of thing went wrong.
+    /// Returns the category of all problems.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// Every problem, in the order of files and lines.
+    /// Returns every problem, ordered by file and line. There is at least one.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems
@@ -84,7 +106,7 @@ impl Error {
         self
     }
 
-    /// Fails with all `problems`, or does nothing if there is none.
+    /// Fails with all `problems`, if there are any.
     pub(crate) fn all(kind: ErrorKind, problems: Vec<Problem>) -> Result<(), Self> {
         if problems.is_empty() {
             return Ok(());
@@ -92,7 +114,7 @@ impl Error {
         Err(Self::of(kind, problems))
     }
 
-    /// The error with all `problems`, of which there is one at least.
+    /// Creates an error from one or more `problems`, ordered and without duplicates.
     pub(crate) fn of(kind: ErrorKind, mut problems: Vec<Problem>) -> Self {
         problems.sort_by(|a, b| a.at.cmp(&b.at));
         problems.dedup();
@@ -105,19 +127,21 @@ impl Error {
 }
 
 impl Problem {
-    /// The name under which the file is imported, such as `greeter/v1/greeter.proto`.
+    /// Returns the name under which the file is imported, such as `greeter/v1/greeter.proto`.
     #[must_use]
     pub fn file(&self) -> Option<&str> {
         self.at.as_ref().map(|at| at.file.as_str())
     }
 
-    /// The line in [`file`](Self::file), counted from 1.
+    /// Returns the line in [`file`](Self::file), counted from 1.
+    ///
+    /// `None` if the problem has no position, or if a descriptor set has no source information.
     #[must_use]
     pub fn line(&self) -> Option<u32> {
         self.at.as_ref().and_then(|at| at.line)
     }
 
-    /// What is wrong and what to write instead.
+    /// Returns the description of the problem, usually with a fix.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message

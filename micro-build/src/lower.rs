@@ -1,4 +1,4 @@
-//! Turns descriptors into the model: every service with its names, options, comments and places.
+//! Turns descriptors into the model: services and events with names, options, comments, positions.
 
 mod events;
 
@@ -8,17 +8,17 @@ use prost_reflect::{MethodDescriptor, ServiceDescriptor};
 use prost_types::method_options::IdempotencyLevel;
 use prost_types::{MethodOptions, ServiceOptions};
 
-use crate::descriptors::{Lines, SourceFile};
+use crate::descriptors::{SourceFile, SourceLocations};
 use crate::error::Problem;
 use crate::model::{Idempotency, Kind, Method, Package, Service};
 use crate::naming;
-use crate::options::Options;
+use crate::options::OptionExtensions;
 use crate::settings::Settings;
 
-/// The packages of `files`, in the order of their names, and what is wrong with their options.
+/// Returns the packages of `files`, ordered by name, and the problems with their options.
 pub(crate) fn lower(
     files: &[&SourceFile],
-    options: &Options,
+    options: &OptionExtensions,
     settings: &Settings,
 ) -> (Vec<Package>, Vec<Problem>) {
     let mut packages = BTreeMap::new();
@@ -29,21 +29,21 @@ pub(crate) fn lower(
             name: name.clone(),
             services: Vec::new(),
             events: Vec::new(),
-            is_named: false,
+            is_requested: false,
         });
-        package.is_named |= file.named;
-        if file.descriptor.services().len() == 0 && !options.knows_events() {
+        package.is_requested |= file.requested;
+        if file.descriptor.services().len() == 0 && !options.has_event_option() {
             continue;
         }
-        let lines = Lines::of(&file.descriptor);
+        let locations = SourceLocations::of(&file.descriptor);
         let lowering = Lowering {
-            lines: &lines,
+            locations: &locations,
             options,
             settings,
         };
         package.events.extend(lowering.events(&file.descriptor));
-        let here = |service: &ServiceDescriptor| !settings.is_elsewhere(service.full_name());
-        for service in file.descriptor.services().filter(here) {
+        let is_generated = |service: &ServiceDescriptor| !settings.is_extern(service.full_name());
+        for service in file.descriptor.services().filter(is_generated) {
             package
                 .services
                 .push(lowering.service(&service, &mut problems));
@@ -52,10 +52,10 @@ pub(crate) fn lower(
     (packages.into_values().collect(), problems)
 }
 
-/// What the elements of one file are looked up in.
+/// Context for lowering the elements of one file.
 struct Lowering<'a> {
-    lines: &'a Lines<'a>,
-    options: &'a Options,
+    locations: &'a SourceLocations<'a>,
+    options: &'a OptionExtensions,
     settings: &'a Settings,
 }
 
@@ -68,13 +68,13 @@ impl Lowering<'_> {
             rust_name: renamed.unwrap_or_else(|| naming::service(service.name())),
             full_name: service.full_name().to_owned(),
             package: service.package_name().to_owned(),
-            comment: self.lines.comment(service.path()),
-            at: self.lines.at(service.path()),
+            comment: self.locations.comment(service.path()),
+            at: self.locations.at(service.path()),
             deprecated: proto
                 .options
                 .as_ref()
                 .is_some_and(ServiceOptions::deprecated),
-            options: self.options.service(service, self.lines, problems),
+            options: self.options.service(service, self.locations, problems),
             methods: service
                 .methods()
                 .map(|method| self.method(&method, problems))
@@ -92,15 +92,15 @@ impl Lowering<'_> {
             kind: Kind::of(method.is_client_streaming(), method.is_server_streaming()),
             request: method.input().full_name().to_owned(),
             reply: method.output().full_name().to_owned(),
-            comment: self.lines.comment(method.path()),
-            at: self.lines.at(method.path()),
+            comment: self.locations.comment(method.path()),
+            at: self.locations.at(method.path()),
             deprecated: standard.is_some_and(MethodOptions::deprecated),
             idempotency: match standard.map(MethodOptions::idempotency_level) {
                 Some(IdempotencyLevel::NoSideEffects) => Idempotency::NoSideEffects,
                 Some(IdempotencyLevel::Idempotent) => Idempotency::Idempotent,
                 Some(IdempotencyLevel::IdempotencyUnknown) | None => Idempotency::Unknown,
             },
-            options: self.options.method(method, self.lines, problems),
+            options: self.options.method(method, self.locations, problems),
         }
     }
 }

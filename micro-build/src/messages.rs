@@ -1,4 +1,4 @@
-//! Lets prost write the messages, and notes which Rust types the methods use.
+//! Generates the messages with prost, and records the Rust types of the methods.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,26 +11,27 @@ use crate::comments::printable;
 use crate::descriptors::SourceFile;
 use crate::error::{Error, ErrorKind};
 
-/// What prost wrote.
+/// Output of prost.
 #[derive(Debug)]
 pub(crate) struct Messages {
     /// Unformatted Rust source by package.
     pub(crate) code: BTreeMap<String, String>,
-    pub(crate) types: Types,
+    pub(crate) types: ServiceTypes,
 }
 
-/// The Rust types of every method, as seen from the module of its package.
+/// Rust types of the methods of every service, by the full name of the service.
 #[derive(Debug, Default)]
-pub(crate) struct Types(HashMap<String, Vec<MethodTypes>>);
+pub(crate) struct ServiceTypes(HashMap<String, Vec<MethodTypes>>);
 
+/// Rust types of one method, as paths from the module of its package.
 #[derive(Debug)]
 pub(crate) struct MethodTypes {
     pub(crate) request: String,
     pub(crate) reply: String,
 }
 
-impl Types {
-    /// In the order of the methods of `service`, given by its full name.
+impl ServiceTypes {
+    /// Returns the types of the methods of `service`, a full name, in the order of the methods.
     pub(crate) fn of(&self, service: &str) -> &[MethodTypes] {
         self.0.get(service).map_or(&[], Vec::as_slice)
     }
@@ -40,19 +41,19 @@ impl Types {
 ///
 /// # Errors
 ///
-/// Fails if prost refuses its configuration.
+/// Fails if prost rejects its configuration.
 pub(crate) fn generate(
     files: &[&SourceFile],
     mut prost: prost_build::Config,
 ) -> Result<Messages, Error> {
-    let types = Arc::new(Mutex::new(Types::default()));
-    prost.service_generator(Box::new(Recorder(Arc::clone(&types))));
+    let types = Arc::new(Mutex::new(ServiceTypes::default()));
+    prost.service_generator(Box::new(TypeRecorder(Arc::clone(&types))));
 
     let mut packages = BTreeMap::new();
     let mut requests = Vec::with_capacity(files.len());
     for file in files {
         let mut proto = file.descriptor.file_descriptor_proto().clone();
-        // prost takes a package that is there but empty for a name.
+        // prost would treat an empty package as a name.
         proto.package = proto.package.filter(|package| !package.is_empty());
         clean_comments(&mut proto);
         complete_locations(&mut proto);
@@ -66,7 +67,7 @@ pub(crate) fn generate(
 
     let mut messages = Messages {
         code: BTreeMap::new(),
-        types: Types::default(),
+        types: ServiceTypes::default(),
     };
     for (module, package) in packages {
         messages
@@ -77,7 +78,9 @@ pub(crate) fn generate(
     Ok(messages)
 }
 
-/// prost copies comments as they are; some characters would keep its code from being read.
+/// Removes the characters from all comments that are not allowed in Rust source.
+///
+/// prost copies comments unchanged, and syn could not parse its output.
 fn clean_comments(file: &mut FileDescriptorProto) {
     for location in file
         .source_code_info
@@ -95,7 +98,9 @@ fn clean_comments(file: &mut FileDescriptorProto) {
     }
 }
 
-/// prost takes it for granted that source information, if there is any, covers everything.
+/// Adds an empty location for each element that has none, if the file has source information.
+///
+/// prost-build panics if source information exists but lacks an element.
 fn complete_locations(file: &mut FileDescriptorProto) {
     let Some(mut info) = file.source_code_info.take() else {
         return;
@@ -123,6 +128,7 @@ fn complete_locations(file: &mut FileDescriptorProto) {
     file.source_code_info = Some(info);
 }
 
+/// Adds the paths of `message` and its contents; the numbers are the fields of `DescriptorProto`.
 fn add_message_paths(message: &DescriptorProto, path: &[i32], paths: &mut BTreeSet<Vec<i32>>) {
     let of = |list: i32, index: i32| [path, &[list, index]].concat();
     paths.insert(path.to_vec());
@@ -146,12 +152,14 @@ fn add_enum_paths(enumeration: &EnumDescriptorProto, path: &[i32], paths: &mut B
     paths.extend(values.map(|(index, _)| [path, &[2, index]].concat()));
 }
 
-/// Writes no code: only prost knows what `extern_path` and nesting make of a type's name.
-struct Recorder(Arc<Mutex<Types>>);
+/// Service generator that records the types of methods and writes no code.
+///
+/// Only prost can resolve these types, since `extern_path` and nesting change their paths.
+struct TypeRecorder(Arc<Mutex<ServiceTypes>>);
 
-impl ServiceGenerator for Recorder {
+impl ServiceGenerator for TypeRecorder {
     fn generate(&mut self, service: prost_build::Service, buf: &mut String) {
-        // prost-build 0.14.4 panics on a package for which nothing at all was written.
+        // prost-build 0.14.4 panics if nothing is written for a package.
         buf.push('\n');
         let full_name = match service.package.as_str() {
             "" => service.proto_name,

@@ -1,24 +1,25 @@
-//! Services as the emitters see them: names, kinds, options and places, with nothing left to look up.
+//! Services and events as the emitters need them: names, kinds, options and positions, all resolved.
 
 use crate::error::Location;
 
-/// A protobuf package that has services, or messages, or both.
+/// A protobuf package with its services and events.
 #[derive(Debug)]
 pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) services: Vec<Service>,
     pub(crate) events: Vec<Event>,
-    /// Asked for by the user, who therefore expects a file even if it is an empty one.
-    pub(crate) is_named: bool,
+    /// Whether the user requested one of its files, and so expects an output file even if it is empty.
+    pub(crate) is_requested: bool,
 }
 
+/// A service of a `.proto`.
 #[derive(Debug)]
 pub(crate) struct Service {
-    /// As spelt in the .proto.
+    /// The name in the `.proto`.
     pub(crate) name: String,
-    /// Of which the names of trait, client and server are made.
+    /// The name from which those of trait, client and server are derived.
     pub(crate) rust_name: String,
-    /// `package.Service`, the call subject less its last token.
+    /// `package.Service`: the subject of a call without its last token.
     pub(crate) full_name: String,
     pub(crate) package: String,
     pub(crate) comment: Vec<String>,
@@ -28,16 +29,18 @@ pub(crate) struct Service {
     pub(crate) methods: Vec<Method>,
 }
 
+/// A method of a service.
 #[derive(Debug)]
 pub(crate) struct Method {
-    /// As spelt in the .proto.
+    /// The name in the `.proto`.
     pub(crate) name: String,
-    /// As an identifier, raw if need be.
+    /// The Rust identifier, raw if it is a keyword.
     pub(crate) rust_name: String,
     pub(crate) full_name: String,
     pub(crate) kind: Kind,
-    /// Full protobuf names, without the leading dot.
+    /// The full protobuf name, without the leading dot.
     pub(crate) request: String,
+    /// The full protobuf name, without the leading dot.
     pub(crate) reply: String,
     pub(crate) comment: Vec<String>,
     pub(crate) at: Location,
@@ -46,45 +49,49 @@ pub(crate) struct Method {
     pub(crate) options: MethodOptions,
 }
 
-/// A message with a subject of its own.
+/// A message with the option `(micro.v1.event)`.
 #[derive(Debug)]
 pub(crate) struct Event {
-    /// As spelt in the .proto.
+    /// The name in the `.proto`.
     pub(crate) name: String,
     pub(crate) full_name: String,
-    /// From the package's module, as in `outer::Trade`.
+    /// The path of the struct from the package's module, such as `outer::Trade`.
     pub(crate) rust_path: String,
+    /// The name of the filter, such as `TradeFilter`.
     pub(crate) filter: String,
-    /// The subject, as in `evt.market.trade.{venue}`.
+    /// The subject template, such as `evt.market.trade.{venue}`.
     pub(crate) template: String,
-    /// What the placeholders name, each once, in the order of the template.
+    /// The fields that the placeholders refer to, in the order of the template, without duplicates.
     pub(crate) fields: Vec<EventField>,
     pub(crate) at: Location,
 }
 
+/// A field whose value is a token of an event's subject.
 #[derive(Debug)]
 pub(crate) struct EventField {
-    /// As spelt in the .proto.
+    /// The name in the `.proto`.
     pub(crate) name: String,
     /// The field of the struct.
     pub(crate) rust_name: String,
-    /// The method of the filter.
+    /// The method of the filter that fixes the field.
     pub(crate) setter: String,
     pub(crate) ty: EventFieldType,
-    /// What stands for an absent value, where the struct holds an `Option`.
+    /// The value of an absent field, as text, if the struct's field is an `Option`.
     pub(crate) default: Option<String>,
 }
 
+/// Type of a field that a subject can contain.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum EventFieldType {
     Text,
     Bool,
-    /// The integer as Rust calls it.
+    /// The Rust type, such as `u64`.
     Integer(&'static str),
-    /// The names of the numbers, the first name of each.
+    /// The number and the first name of each value.
     Enum(Vec<(i32, String)>),
 }
 
+/// Kind of a method, by the directions that are streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Unary,
@@ -93,6 +100,7 @@ pub(crate) enum Kind {
     Bidirectional,
 }
 
+/// `google.protobuf.MethodOptions.IdempotencyLevel`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Idempotency {
     Unknown,
@@ -100,7 +108,7 @@ pub(crate) enum Idempotency {
     Idempotent,
 }
 
-/// `micro.v1.ServiceOptions`; what the .proto leaves out is `None`.
+/// `micro.v1.ServiceOptions`; an option that the `.proto` does not set is `None`.
 #[derive(Debug, Default)]
 pub(crate) struct ServiceOptions {
     pub(crate) version: Option<String>,
@@ -108,7 +116,7 @@ pub(crate) struct ServiceOptions {
     pub(crate) description: Option<String>,
 }
 
-/// `micro.v1.MethodOptions`; what the .proto leaves out is `None`.
+/// `micro.v1.MethodOptions`; an option that the `.proto` does not set is `None`.
 #[derive(Debug, Default)]
 pub(crate) struct MethodOptions {
     pub(crate) timeout_ms: Option<u64>,

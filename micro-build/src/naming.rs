@@ -1,15 +1,17 @@
-//! Every Rust name that generated code uses, and how it follows from the protobuf name.
+//! Derives every Rust name of generated code from a protobuf name.
 //!
-//! Types and methods are named as prost and tonic name them, so that code can move over.
+//! Types and methods have the same names as in code of prost and tonic, to ease migration.
 
 use heck::{ToSnakeCase, ToUpperCamelCase};
 
-/// The Rust name of a message, an enum or the variant for a field of a oneof.
+/// Returns the Rust name of a message, an enum, or the variant for a field of a oneof.
 pub(crate) fn type_name(proto: &str) -> String {
     escape(&proto.to_upper_camel_case())
 }
 
-/// The variant for a value of an enum, whose name prost cuts off in front if it is repeated there.
+/// Returns the variant for the value of an enum, without a prefix that repeats the enum's name.
+///
+/// prost removes the same prefix.
 pub(crate) fn variant(enumeration: &str, value: &str) -> String {
     let (prefix, value) = (type_name(enumeration), type_name(value));
     let rest = value.strip_prefix(prefix.as_str());
@@ -17,27 +19,29 @@ pub(crate) fn variant(enumeration: &str, value: &str) -> String {
     escape(rest.unwrap_or(&value))
 }
 
-/// The name of a service, of which its trait, client and server are made.
+/// Returns the Rust name of a service, from which those of trait, client and server are derived.
 pub(crate) fn service(proto: &str) -> String {
     proto.to_upper_camel_case()
 }
 
-/// The trait of the service with this Rust name.
+/// Returns the trait of the service with this Rust name: `Greeter`.
 pub(crate) fn trait_(service: &str) -> String {
     escape(service)
 }
 
-/// The client of the service with this Rust name: `GreeterClient`.
+/// Returns the client of the service with this Rust name: `GreeterClient`.
 pub(crate) fn client(service: &str) -> String {
     escape(&format!("{service}Client"))
 }
 
-/// The server of the service with this Rust name: `GreeterServer`.
+/// Returns the server of the service with this Rust name: `GreeterServer`.
 pub(crate) fn server(service: &str) -> String {
     escape(&format!("{service}Server"))
 }
 
-/// The handler's type in the server. A service or message called `T` would be hidden by it.
+/// Returns the type parameter for the handler in a server: `T`.
+///
+/// It is `T_` if the service or one of its messages is called `T`, which `T` would shadow.
 pub(crate) fn type_parameter<'a>(
     service: &str,
     mut types: impl Iterator<Item = &'a str>,
@@ -46,8 +50,10 @@ pub(crate) fn type_parameter<'a>(
     if is_taken { "T_" } else { "T" }
 }
 
-/// The Rust name of a method. `into` and `try_into` get an underscore: a handler or client that has
-/// such a method of its own is ambiguous with the blanket impls of the standard library.
+/// Returns the Rust name of a method.
+///
+/// `into` and `try_into` get an underscore, since calls of them would be ambiguous with the blanket
+/// impls of `Into` and `TryInto`.
 pub(crate) fn method(proto: &str) -> String {
     match proto.to_snake_case().as_str() {
         name @ ("into" | "try_into") => format!("{name}_"),
@@ -55,32 +61,34 @@ pub(crate) fn method(proto: &str) -> String {
     }
 }
 
-/// The hidden method that takes the handler in an `Arc`; the server calls it.
+/// Returns the hidden method that takes the handler in an `Arc`, which the server calls.
 pub(crate) fn shared(method: &str) -> String {
     format!("__shared_{}", method.trim_start_matches("r#"))
 }
 
-/// The hidden supertrait that names the messages of a service's methods.
+/// Returns the hidden supertrait with the message types of a service's methods.
 pub(crate) fn messages(service: &str) -> String {
     format!("__{service}Messages")
 }
 
-/// What the hidden supertrait calls a method's request.
+/// Returns the associated type of the hidden supertrait for a method's request.
 pub(crate) fn request(method: &str) -> String {
     format!("__{}_request", method.trim_start_matches("r#"))
 }
 
-/// What the hidden supertrait calls a method's reply.
+/// Returns the associated type of the hidden supertrait for a method's reply.
 pub(crate) fn reply(method: &str) -> String {
     format!("__{}_reply", method.trim_start_matches("r#"))
 }
 
-/// The Rust name of a field, and of a module for a part of a package or the inside of a message.
+/// Returns the Rust name of a field, or of the module for a package part or for nested messages.
 pub(crate) fn module(proto: &str) -> String {
     escape(&proto.to_snake_case())
 }
 
-/// The filter of an event, by the names of the messages around it and its own: `TradeFilter`.
+/// Returns the filter of an event: `TradeFilter`.
+///
+/// `messages` are the names of the enclosing messages, from the outside in, then that of the event.
 pub(crate) fn filter(messages: &[&str]) -> String {
     let name: String = messages
         .iter()
@@ -89,8 +97,10 @@ pub(crate) fn filter(messages: &[&str]) -> String {
     escape(&format!("{name}Filter"))
 }
 
-/// What sets a field of a filter. `new` is the filter's own, and the others are ambiguous as they are
-/// for methods.
+/// Returns the setter for a field of a filter.
+///
+/// `new` gets an underscore since it is the filter's constructor; `into` and `try_into` as in
+/// [`method`].
 pub(crate) fn setter(field: &str) -> String {
     match field.to_snake_case().as_str() {
         name @ ("new" | "into" | "try_into") => format!("{name}_"),
@@ -98,18 +108,20 @@ pub(crate) fn setter(field: &str) -> String {
     }
 }
 
-/// The static with the descriptor of a service.
+/// Returns the static with the descriptor of a service.
 pub(crate) fn descriptor(service: &str) -> String {
     format!("__MICRO_{service}")
 }
 
-/// The static with the descriptors of a service's methods.
+/// Returns the static with the descriptors of a service's methods.
 pub(crate) fn methods(service: &str) -> String {
     format!("__MICRO_METHODS_{service}")
 }
 
-/// The companion table. Exported macros share one name space in a crate, so the package is part of
-/// the name; an underscore in it is doubled, so that `a.b_c` and `a.b.c` stay apart.
+/// Returns the macro that is a service's companion table.
+///
+/// Exported macros share one namespace per crate, so the package is part of the name. Underscores of
+/// the package are doubled, so that `a.b_c` and `a.b.c` yield different names.
 pub(crate) fn table(package: &str, service: &str) -> String {
     match package {
         "" => format!("__micro_{service}"),
@@ -120,12 +132,14 @@ pub(crate) fn table(package: &str, service: &str) -> String {
     }
 }
 
-/// The file for a package, without its ending.
+/// Returns the name of a package's output file without its extension.
 pub(crate) fn file_stem(package: &str) -> &str {
     if package.is_empty() { "_" } else { package }
 }
 
-/// Whether a `.proto` could hold `name`. Descriptors that no compiler has seen hold any text.
+/// Returns whether `name` is a valid protobuf identifier with at least one letter or digit.
+///
+/// Compilers ensure the former, but a descriptor set can contain any text.
 pub(crate) fn is_protobuf(name: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
     name.bytes().next().is_some_and(is_letter)
@@ -135,7 +149,7 @@ pub(crate) fn is_protobuf(name: &str) -> bool {
         && name.bytes().any(|byte| byte != b'_')
 }
 
-/// Makes a word usable as an identifier, in every edition.
+/// Turns a word into an identifier that is valid in every edition.
 fn escape(word: &str) -> String {
     match word {
         "" | "_" | "self" | "Self" | "super" | "crate" | "extern" => format!("{word}_"),
@@ -188,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_of_different_packages_never_meet() {
+    fn tables_of_different_packages_have_different_names() {
         assert_eq!(table("greeter.v1", "Greeter"), "__micro_greeter_v1_Greeter");
         assert_ne!(table("a.b_c", "X"), table("a.b.c", "X"));
         assert_eq!(table("", "Greeter"), "__micro_Greeter");

@@ -1,37 +1,41 @@
-//! Reads the custom options of `micro/v1/options.proto`, which prost drops, from the descriptors.
+//! Reads the custom options of `micro/v1/options.proto` from the descriptors; prost drops them.
 
 use prost_reflect::{
     DynamicMessage, ExtensionDescriptor, MessageDescriptor, MethodDescriptor, ReflectMessage,
     ServiceDescriptor,
 };
 
-use crate::descriptors::{FileSet, Lines};
+use crate::descriptors::{FileSet, SourceLocations};
 use crate::error::{Location, Problem};
 use crate::model::{MethodOptions, ServiceOptions};
 
-/// The number that all extensions of `micro/v1/options.proto` share.
-const NUMBER: u32 = 1_632_020;
-const NUMBER_IN_PATH: i32 = 1_632_020;
-/// Field numbers of `options` in the descriptors of a service, a method and a message.
-const SERVICE_OPTIONS: i32 = 3;
-const METHOD_OPTIONS: i32 = 4;
-const MESSAGE_OPTIONS: i32 = 7;
+/// Field number of all extensions of `micro/v1/options.proto`.
+const EXTENSION_NUMBER: u32 = 1_632_020;
+/// The same number, in the type of a path of `SourceCodeInfo`.
+const EXTENSION_PATH_NUMBER: i32 = 1_632_020;
+/// Field number of `options` in `ServiceDescriptorProto`.
+const SERVICE_OPTIONS_FIELD: i32 = 3;
+/// Field number of `options` in `MethodDescriptorProto`.
+const METHOD_OPTIONS_FIELD: i32 = 4;
+/// Field number of `options` in `DescriptorProto`.
+const MESSAGE_OPTIONS_FIELD: i32 = 7;
 
-/// The extensions as this run's files declare them; none of them unless a file imports ours.
+/// The extensions of `micro/v1/options.proto`; all `None` if no file of the run imports it.
 #[derive(Debug)]
-pub(crate) struct Options {
+pub(crate) struct OptionExtensions {
     service: Option<ExtensionDescriptor>,
     method: Option<ExtensionDescriptor>,
     event: Option<ExtensionDescriptor>,
 }
 
-impl Options {
+impl OptionExtensions {
+    /// Finds the extensions among the descriptors of `files`.
     pub(crate) fn of(files: &FileSet) -> Self {
         let extension = |extendee: &str| {
             files
                 .pool
                 .get_message_by_name(extendee)
-                .and_then(|message| message.get_extension(NUMBER))
+                .and_then(|message| message.get_extension(EXTENSION_NUMBER))
         };
         Self {
             service: extension("google.protobuf.ServiceOptions"),
@@ -40,27 +44,28 @@ impl Options {
         }
     }
 
-    /// Whether any file of the run can declare an event.
-    pub(crate) fn knows_events(&self) -> bool {
+    /// Returns whether a file of the run can declare an event.
+    pub(crate) fn has_event_option(&self) -> bool {
         self.event.is_some()
     }
 
+    /// Returns the options of `service`; invalid ones are added to `problems`.
     pub(crate) fn service(
         &self,
         service: &ServiceDescriptor,
-        lines: &Lines<'_>,
+        locations: &SourceLocations<'_>,
         problems: &mut Vec<Problem>,
     ) -> ServiceOptions {
-        let Some(said) = Said::read(self.service.as_ref(), || service.options()) else {
+        let Some(options) = ParsedOptions::read(self.service.as_ref(), || service.options()) else {
             return ServiceOptions::default();
         };
-        let at = |field| said.at(lines, service.path(), SERVICE_OPTIONS, field);
-        let version = said.text("version");
+        let at = |field| options.at(locations, service.path(), SERVICE_OPTIONS_FIELD, field);
+        let version = options.text("version");
         if let Some(version) = version.as_deref().filter(|version| !is_semver(version)) {
             let message = format!("`{version}` is not a SemVer version; write one such as `1.2.3`");
             problems.push(Problem::at(&at("version"), message));
         }
-        let queue_group = said.text("queue_group");
+        let queue_group = options.text("queue_group");
         if let Some(group) = queue_group
             .as_deref()
             .filter(|group| !is_queue_group(group))
@@ -74,21 +79,22 @@ impl Options {
         ServiceOptions {
             version,
             queue_group,
-            description: said.text("description"),
+            description: options.text("description"),
         }
     }
 
+    /// Returns the options of `method`; invalid ones are added to `problems`.
     pub(crate) fn method(
         &self,
         method: &MethodDescriptor,
-        lines: &Lines<'_>,
+        locations: &SourceLocations<'_>,
         problems: &mut Vec<Problem>,
     ) -> MethodOptions {
-        let Some(said) = Said::read(self.method.as_ref(), || method.options()) else {
+        let Some(options) = ParsedOptions::read(self.method.as_ref(), || method.options()) else {
             return MethodOptions::default();
         };
-        let timeout_ms = said.timeout_ms().unwrap_or_else(|message| {
-            let at = said.at(lines, method.path(), METHOD_OPTIONS, "timeout");
+        let timeout_ms = options.timeout_ms().unwrap_or_else(|message| {
+            let at = options.at(locations, method.path(), METHOD_OPTIONS_FIELD, "timeout");
             problems.push(Problem::at(
                 &at,
                 format!("timeout of `{}`: {message}", method.full_name()),
@@ -97,27 +103,29 @@ impl Options {
         });
         MethodOptions {
             timeout_ms,
-            max_concurrent: said.count("max_concurrent"),
+            max_concurrent: options.count("max_concurrent"),
         }
     }
 
-    /// The subject template of an event, and where it is written.
+    /// Returns the subject template of an event and its position, or `None` for a plain message.
     pub(crate) fn event(
         &self,
         message: &MessageDescriptor,
-        lines: &Lines<'_>,
+        locations: &SourceLocations<'_>,
     ) -> Option<(String, Location)> {
-        let said = Said::read(self.event.as_ref(), || message.options())?;
-        let at = said.at(lines, message.path(), MESSAGE_OPTIONS, "subject");
-        Some((said.text("subject").unwrap_or_default(), at))
+        let options = ParsedOptions::read(self.event.as_ref(), || message.options())?;
+        let at = options.at(locations, message.path(), MESSAGE_OPTIONS_FIELD, "subject");
+        Some((options.text("subject").unwrap_or_default(), at))
     }
 }
 
-/// One of our options, as written on one service, method or message.
-struct Said(DynamicMessage);
+/// Value of one extension, as set on one service, method or message.
+struct ParsedOptions(DynamicMessage);
 
-impl Said {
-    /// `options` are decoded only if any file of the run knows the extension.
+impl ParsedOptions {
+    /// Returns the value of `extension` in `options`, if it is set.
+    ///
+    /// `options` is a closure, since decoding is not needed if no file imports the extension.
     fn read(
         extension: Option<&ExtensionDescriptor>,
         options: impl FnOnce() -> DynamicMessage,
@@ -134,12 +142,19 @@ impl Said {
             .map(Self)
     }
 
-    fn at(&self, lines: &Lines<'_>, element: &[i32], options: i32, field: &str) -> Location {
+    /// Returns the position of `field`; `options` is the field number of the options of `element`.
+    fn at(
+        &self,
+        locations: &SourceLocations<'_>,
+        element: &[i32],
+        options: i32,
+        field: &str,
+    ) -> Location {
         let mut path = element.to_vec();
-        path.extend([options, NUMBER_IN_PATH]);
+        path.extend([options, EXTENSION_PATH_NUMBER]);
         let field = self.0.descriptor().get_field_by_name(field);
         path.extend(field.and_then(|field| i32::try_from(field.number()).ok()));
-        lines.at(&path)
+        locations.at(&path)
     }
 
     fn text(&self, field: &str) -> Option<String> {
@@ -176,19 +191,24 @@ impl Said {
     }
 }
 
-/// Whole milliseconds, since that is what travels in `Micro-Timeout`.
+/// Converts a `google.protobuf.Duration` to whole milliseconds, the unit of `Micro-Timeout`.
+///
+/// # Errors
+///
+/// Fails with the description of the problem if the duration is not a positive number of whole
+/// milliseconds.
 fn milliseconds(seconds: i64, nanos: i32) -> Result<u64, String> {
-    let said = format!("{{ seconds: {seconds} nanos: {nanos} }}");
+    let written = format!("{{ seconds: {seconds} nanos: {nanos} }}");
     let (Ok(seconds), Ok(nanos)) = (u64::try_from(seconds), u32::try_from(nanos)) else {
         return Err(format!(
-            "{said} is negative; write at least one millisecond"
+            "{written} is negative; write at least one millisecond"
         ));
     };
     if nanos > 999_999_999 || seconds > 315_576_000_000 {
-        return Err(format!("{said} is not a `google.protobuf.Duration`"));
+        return Err(format!("{written} is not a `google.protobuf.Duration`"));
     }
     if nanos % 1_000_000 != 0 {
-        return Err(format!("{said} is not a whole number of milliseconds"));
+        return Err(format!("{written} is not a whole number of milliseconds"));
     }
     match seconds * 1000 + u64::from(nanos / 1_000_000) {
         0 => Err("it is zero; write at least one millisecond, or leave it out".to_owned()),
@@ -202,7 +222,7 @@ fn is_queue_group(group: &str) -> bool {
         .all(|byte| byte.is_ascii_graphic() && byte != b'*' && byte != b'>')
 }
 
-/// Whether `version` follows <https://semver.org>, which discovery asks for.
+/// Returns whether `version` follows <https://semver.org>, as ADR-32 requires.
 fn is_semver(version: &str) -> bool {
     let (version, build) = version
         .split_once('+')
@@ -232,7 +252,7 @@ mod tests {
     use super::{is_semver, milliseconds};
 
     #[test]
-    fn versions_are_semver() {
+    fn only_semver_versions_are_accepted() {
         for version in ["0.0.0", "1.2.3", "1.2.3-rc.1", "1.2.3-0a+b.1", "1.2.3+001"] {
             assert!(is_semver(version), "{version}");
         }
@@ -244,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn timeouts_are_whole_positive_milliseconds() {
+    fn only_positive_whole_milliseconds_are_accepted() {
         assert_eq!(milliseconds(1, 500_000_000), Ok(1500));
         for (seconds, nanos) in [
             (0, 0),

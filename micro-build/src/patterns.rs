@@ -1,11 +1,11 @@
-//! Paths that pick packages, messages, fields, services and methods, with prost's rules.
+//! Patterns that match packages, messages, fields, services and methods by path, with prost's rules.
 
-/// A path as users write it: `.` for everything, `.pkg.Message` for itself and what is inside, or
-/// the end of a path such as `Message.field`.
+/// A path pattern: `.` for everything, `.pkg.Message` for an element with its contents, or the end of a
+/// path, such as `Message.field`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pattern(String);
 
-/// What an option applies to.
+/// Kinds of elements that an option applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     Messages,
@@ -15,18 +15,19 @@ pub(crate) enum Target {
     Fields,
     BytesFields,
     MapFields,
-    /// Fields that hold one message.
+    /// Fields that hold exactly one message.
     MessageFields,
-    /// Messages and enums of every file, those without code included.
+    /// Messages and enums of every file, including those that no code is generated for.
     Types,
     Services,
     ServicesAndMethods,
+    /// Every element that can have a comment.
     Documented,
 }
 
-/// One pattern, and the option of `Config` that it was given to.
+/// A pattern, and the option of `Config` that it was given to.
 #[derive(Clone, Debug)]
-pub(crate) struct Use {
+pub(crate) struct PatternUse {
     pub(crate) option: &'static str,
     pub(crate) pattern: Pattern,
     pub(crate) target: Target,
@@ -45,7 +46,9 @@ impl Pattern {
         self.0
     }
 
-    /// Whether it picks the element at `path`, which begins with a dot, or what that is inside of.
+    /// Returns whether the pattern matches the element at `path`, or an element that contains it.
+    ///
+    /// `path` begins with a dot.
     pub(crate) fn matches(&self, path: &str) -> bool {
         let Self(pattern) = self;
         let inside = path.strip_prefix(pattern.as_str());
@@ -54,7 +57,7 @@ impl Pattern {
             || (!pattern.is_empty() && inside.is_some_and(|inside| inside.starts_with('.')))
     }
 
-    /// Whether it picks the element at `path` for its own sake.
+    /// Returns whether the pattern matches the element at `path` itself.
     pub(crate) fn is_for(&self, path: &str) -> bool {
         let Self(pattern) = self;
         let end = path.strip_suffix(pattern.as_str());
@@ -67,7 +70,7 @@ mod tests {
     use super::Pattern;
 
     #[test]
-    fn patterns_pick_what_prost_picks() {
+    fn patterns_match_as_in_prost() {
         for pattern in [
             ".", ".a", ".a.b", ".a.b.C", ".a.b.C.d", "C.d", "d", "a.b.C.d",
         ] {

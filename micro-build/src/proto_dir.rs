@@ -1,12 +1,15 @@
-//! The `.proto` files that this crate brings along.
+//! The `.proto` files that are part of this crate.
 
 use std::path::{Path, PathBuf};
 
-/// What users import as `micro/v1/options.proto`.
+/// Source of `micro/v1/options.proto`.
 pub(crate) const OPTIONS_SOURCE: &str = include_str!("../proto/micro/v1/options.proto");
 
-/// The folder with `micro/v1/options.proto`, for the compilers of other languages and for editors.
-/// [`compile`](crate::compile) finds the file without it.
+/// Returns the folder that contains `micro/v1/options.proto`.
+///
+/// Compilers of other languages and editors need it as an include folder; [`compile`](crate::compile)
+/// does not. The folder is in the sources of this crate, so the path is valid only on the machine
+/// that compiled it.
 ///
 /// # Examples
 ///

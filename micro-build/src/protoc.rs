@@ -1,4 +1,4 @@
-//! Runs the user's protoc, for what the built-in compiler does not read.
+//! Compiles `.proto` files with the user's protoc, for files that the built-in compiler does not read.
 
 use std::env;
 use std::ffi::OsString;
@@ -13,7 +13,7 @@ use crate::descriptors::FileSet;
 use crate::error::{Error, ErrorKind};
 use crate::proto_dir::proto_dir;
 
-/// A protoc and what to tell it besides files and include folders.
+/// A protoc executable, and arguments besides files and include folders.
 #[derive(Clone, Debug)]
 pub(crate) struct Protoc {
     pub(crate) executable: PathBuf,
@@ -21,23 +21,24 @@ pub(crate) struct Protoc {
 }
 
 impl Protoc {
-    /// Compiles `protos` and what they import from `includes`.
+    /// Compiles `protos` and their imports, which are searched in `includes`.
     ///
     /// # Errors
     ///
-    /// Fails if protoc cannot be run, or with what it says.
+    /// Fails if protoc cannot be run, or with the errors that it prints.
     pub(crate) fn compile(
         &self,
         protos: &[impl AsRef<Path>],
         includes: &[impl AsRef<Path>],
     ) -> Result<FileSet, Error> {
         let set = self.run(protos, includes)?;
-        let named: Vec<String> = protos
+        let requested: Vec<String> = protos
             .iter()
             .filter_map(|proto| imported_as(proto.as_ref(), includes))
             .collect();
-        let mut files = descriptor_set::read(set, |name| named.iter().any(|named| named == name))?;
-        if let Some(name) = named.iter().find(|name| !files.has(name)) {
+        let is_requested = |name: &str| requested.iter().any(|requested| requested == name);
+        let mut files = descriptor_set::read(set, is_requested)?;
+        if let Some(name) = requested.iter().find(|name| !files.contains(name)) {
             let message =
                 format!("protoc compiled no `{name}`; name files by their path below an include");
             return Err(Error::new(ErrorKind::Compile, message));
@@ -53,6 +54,7 @@ impl Protoc {
         Ok(files)
     }
 
+    /// Runs protoc and returns the serialized `FileDescriptorSet` that it writes.
     fn run(
         &self,
         protos: &[impl AsRef<Path>],
@@ -84,10 +86,10 @@ impl Protoc {
             )
         })?;
         if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
+            let printed = String::from_utf8_lossy(&output.stderr);
             return Err(Error::new(
                 ErrorKind::Compile,
-                format!("{name}: {}", said.trim()),
+                format!("{name}: {}", printed.trim()),
             ));
         }
         let set =
@@ -96,7 +98,9 @@ impl Protoc {
     }
 }
 
-/// The name under which protoc knows the file at `path`: relative to the first include that holds it.
+/// Returns the name by which protoc refers to the file at `path`.
+///
+/// The name is the path relative to the first include folder that contains the file, as in protoc.
 fn imported_as(path: &Path, includes: &[impl AsRef<Path>]) -> Option<String> {
     let relative = includes.iter().find_map(|include| {
         let plain = |path: &Path| path.components().collect::<PathBuf>();

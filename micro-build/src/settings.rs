@@ -1,15 +1,16 @@
-//! What a user may choose about the code that is ours; `config` fills it in, the emitters read it.
+//! Parsed options of the emitters; created by `config`, read by all later stages.
 
 use syn::Attribute;
 
-use crate::patterns::{Pattern, Use};
+use crate::patterns::{Pattern, PatternUse};
 
+/// Parsed options that concern the code of this crate's own emitters.
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "each is one answer of the user, independent of the others"
+    reason = "each is an independent option of `Config`"
 )]
 pub(crate) struct Settings {
-    /// Where generated code finds `micro_runtime`.
+    /// The path of `micro_runtime` in generated code.
     pub(crate) runtime: syn::Path,
     pub(crate) client: bool,
     pub(crate) server: bool,
@@ -17,24 +18,24 @@ pub(crate) struct Settings {
     pub(crate) trait_attributes: Attributes,
     pub(crate) client_attributes: Attributes,
     pub(crate) server_attributes: Attributes,
-    /// Services and methods whose comments stay in the .proto.
+    /// Services and methods whose comments are omitted.
     pub(crate) without_comments: Vec<Pattern>,
-    /// What another crate has generated, services included.
-    pub(crate) elsewhere: Vec<Pattern>,
+    /// Packages and messages that another crate has generated, services included.
+    pub(crate) extern_paths: Vec<Pattern>,
     /// Rust names of services and methods, by path.
     pub(crate) renames: Vec<(Pattern, String)>,
-    /// Whether packages inside of packages become modules inside of modules.
+    /// Whether an include file nests the modules of packages.
     pub(crate) nested_packages: bool,
-    /// Every pattern that was given, so that none is given in vain.
-    pub(crate) uses: Vec<Use>,
+    /// Every pattern that was given to an option, for the check that each matches something.
+    pub(crate) uses: Vec<PatternUse>,
 }
 
-/// Attributes for the items of the services that a pattern picks.
+/// Attributes for the items of the services that a pattern matches.
 #[derive(Default)]
 pub(crate) struct Attributes(pub(crate) Vec<(Pattern, Vec<Attribute>)>);
 
 impl Attributes {
-    /// Those for the service `full_name`, in the order in which they were given.
+    /// Returns the attributes for the service `full_name`, in the order in which they were given.
     pub(crate) fn of(&self, full_name: &str) -> impl Iterator<Item = &Attribute> {
         let path = format!(".{full_name}");
         self.0
@@ -45,13 +46,15 @@ impl Attributes {
 }
 
 impl Settings {
-    /// Whether another crate has the service `full_name`.
-    pub(crate) fn is_elsewhere(&self, full_name: &str) -> bool {
+    /// Returns whether another crate has generated the service or message `full_name`.
+    pub(crate) fn is_extern(&self, full_name: &str) -> bool {
         let path = format!(".{full_name}");
-        self.elsewhere.iter().any(|pattern| pattern.matches(&path))
+        self.extern_paths
+            .iter()
+            .any(|pattern| pattern.matches(&path))
     }
 
-    /// The Rust name that the user gave to the service or method `full_name`.
+    /// Returns the Rust name that the user chose for the service or method `full_name`.
     pub(crate) fn renamed(&self, full_name: &str) -> Option<String> {
         let path = format!(".{full_name}");
         let mut given = self
@@ -61,7 +64,7 @@ impl Settings {
         given.next_back().map(|(_, name)| name.clone())
     }
 
-    /// Whether the comment of the service or method `full_name` becomes documentation.
+    /// Returns whether the comment of the service or method `full_name` becomes documentation.
     pub(crate) fn comments(&self, full_name: &str) -> bool {
         let path = format!(".{full_name}");
         !self

@@ -18,7 +18,7 @@ fn check(files: &[(&str, &str)], expected: &Expect) {
 }
 
 #[test]
-fn broken_syntax() {
+fn a_syntax_error_is_reported_with_its_line() {
     check(
         &[("test.proto", "syntax = \"proto3\";\nmessage {\n")],
         &expect!["test.proto:2: expected an identifier, but found '{'"],
@@ -26,7 +26,7 @@ fn broken_syntax() {
 }
 
 #[test]
-fn a_missing_import() {
+fn a_missing_import_is_reported_with_its_line() {
     check(
         &[("test.proto", "syntax = \"proto3\";\nimport \"no.proto\";\n")],
         &expect!["test.proto:2: import 'no.proto' not found"],
@@ -34,7 +34,7 @@ fn a_missing_import() {
 }
 
 #[test]
-fn an_import_of_a_missing_import() {
+fn a_missing_import_of_an_import_is_reported_there() {
     let inner = "syntax = \"proto3\";\nimport \"no.proto\";\n";
     check(
         &[
@@ -46,7 +46,7 @@ fn an_import_of_a_missing_import() {
 }
 
 #[test]
-fn an_import_cycle() {
+fn an_import_cycle_is_reported() {
     check(
         &[
             ("test.proto", "syntax = \"proto3\";\nimport \"a.proto\";\n"),
@@ -57,7 +57,7 @@ fn an_import_cycle() {
 }
 
 #[test]
-fn an_unknown_type() {
+fn an_unknown_type_is_reported() {
     let source = "syntax = \"proto3\";\npackage a;\nmessage M {\n  Foo foo = 1;\n}\n";
     check(
         &[("test.proto", source)],
@@ -66,7 +66,7 @@ fn an_unknown_type() {
 }
 
 #[test]
-fn a_type_that_is_not_imported() {
+fn a_type_that_is_not_imported_names_the_import_to_add() {
     let source = "syntax = \"proto3\";\nservice S {\n  rpc M(google.protobuf.Empty) returns (google.protobuf.Empty);\n}\n";
     check(
         &[("test.proto", source)],
@@ -77,7 +77,7 @@ fn a_type_that_is_not_imported() {
 }
 
 #[test]
-fn a_number_twice() {
+fn a_duplicate_field_number_is_reported_with_both_lines() {
     let source = "syntax = \"proto3\";\nmessage M {\n  int32 a = 1;\n  int32 b = 1;\n}\n";
     check(
         &[("test.proto", source)],
@@ -88,7 +88,7 @@ fn a_number_twice() {
 }
 
 #[test]
-fn an_edition() {
+fn an_edition_needs_protoc() {
     check(
         &[(
             "test.proto",
@@ -101,7 +101,7 @@ fn an_edition() {
 }
 
 #[test]
-fn an_unknown_option_of_ours() {
+fn an_unknown_micro_option_lists_the_options() {
     let source = "syntax = \"proto3\";\nimport \"micro/v1/options.proto\";\nservice S {\n  option (micro.v1.service).versoin = \"1\";\n}\n";
     check(
         &[("test.proto", source)],
@@ -112,7 +112,7 @@ fn an_unknown_option_of_ours() {
 }
 
 #[test]
-fn an_unknown_field_in_an_option_of_ours() {
+fn an_unknown_field_of_a_micro_option_lists_the_fields() {
     let source = "syntax = \"proto3\";\nimport \"micro/v1/options.proto\";\nservice S {\n  option (micro.v1.service) = {\n    version: \"1.0.0\"\n    queue: \"q\"\n  };\n}\n";
     check(
         &[("test.proto", source)],
@@ -123,7 +123,7 @@ fn an_unknown_field_in_an_option_of_ours() {
 }
 
 #[test]
-fn an_option_of_ours_that_is_not_imported() {
+fn a_micro_option_without_its_import_names_the_import() {
     let source =
         "syntax = \"proto3\";\nservice S {\n  option (micro.v1.service).version = \"1\";\n}\n";
     check(
@@ -135,7 +135,7 @@ fn an_option_of_ours_that_is_not_imported() {
 }
 
 #[test]
-fn an_option_of_the_wrong_type() {
+fn an_option_of_the_wrong_type_is_reported() {
     let source = "syntax = \"proto3\";\nimport \"micro/v1/options.proto\";\nservice S {\n  option (micro.v1.service).version = 1;\n}\n";
     check(
         &[("test.proto", source)],
@@ -145,7 +145,7 @@ fn an_option_of_the_wrong_type() {
     );
 }
 #[test]
-fn a_timeout_as_text() {
+fn a_timeout_written_as_text_is_reported() {
     let source = "syntax = \"proto3\";\nimport \"micro/v1/options.proto\";\nmessage M {}\nservice S {\n  rpc A(M) returns (M) { option (micro.v1.method) = { timeout: \"5s\" }; }\n}\n";
     check(
         &[("test.proto", source)],
@@ -156,7 +156,7 @@ fn a_timeout_as_text() {
 }
 
 #[test]
-fn a_file_that_is_not_there() {
+fn a_missing_include_folder_is_reported() {
     check(
         &[],
         &expect![[r#"
@@ -166,7 +166,7 @@ fn a_file_that_is_not_there() {
 }
 
 #[test]
-fn a_file_outside_of_the_includes() {
+fn a_file_outside_of_the_include_folders_lists_them() {
     let project = Project::new(&[
         ("in/a.proto", "syntax = \"proto3\";\n"),
         ("out/b.proto", "syntax = \"proto3\";\n"),
@@ -185,7 +185,7 @@ fn a_file_outside_of_the_includes() {
 }
 
 #[test]
-fn a_folder_for_a_file() {
+fn a_folder_instead_of_a_file_is_reported() {
     let project = Project::new(&[("a/b.proto", "")]);
     let error = project
         .compile(&["a"], Config::new())
@@ -195,14 +195,14 @@ fn a_folder_for_a_file() {
 }
 
 #[test]
-fn no_file_at_all() {
+fn an_empty_list_of_files_is_reported() {
     let project = Project::new(&[]);
     let error = project.compile(&[], Config::new()).expect_err("an error");
     expect!["there is no .proto file to compile"].assert_eq(&project.text(&error));
 }
 
 #[test]
-fn an_include_that_is_not_there() {
+fn a_relative_include_folder_that_is_missing_is_reported() {
     let error = micro_build::compile(&["a.proto"], &["no/such/folder"]).expect_err("an error");
     expect![[r#"
         file 'a.proto' is not in any include path
@@ -211,7 +211,7 @@ fn an_include_that_is_not_there() {
 }
 
 #[test]
-fn not_utf8() {
+fn a_file_that_is_not_utf8_is_reported() {
     let project = Project::new(&[("test.proto", "")]);
     std::fs::write(
         project.path("proto/test.proto"),
@@ -226,7 +226,7 @@ fn not_utf8() {
 
 #[cfg(unix)]
 #[test]
-fn unreadable() {
+fn an_unreadable_file_is_reported() {
     use std::os::unix::fs::PermissionsExt;
 
     let project = Project::new(&[("test.proto", "syntax = \"proto3\";\n")]);
@@ -247,7 +247,7 @@ fn unreadable() {
 }
 
 #[test]
-fn ten_megabytes() {
+fn a_file_of_ten_megabytes_compiles() {
     let mut source = String::from("syntax = \"proto3\";\npackage test;\nmessage M {}\n");
     while source.len() < 10 << 20 {
         source.push_str("// A comment that says nothing, and that over and over again.\n");
@@ -258,7 +258,7 @@ fn ten_megabytes() {
 }
 
 #[test]
-fn an_empty_file() {
+fn an_empty_file_generates_a_file() {
     let project = Project::new(&[("test.proto", "")]);
     project.compile(&["test.proto"], Config::new()).unwrap();
     assert!(
@@ -269,7 +269,7 @@ fn an_empty_file() {
 }
 
 #[test]
-fn an_output_folder_that_is_not_there() {
+fn a_missing_output_folder_is_reported() {
     let project = Project::new(&[("test.proto", "syntax = \"proto3\";\n")]);
     let error = Config::new()
         .out_dir(project.path("no/such/folder"))
@@ -283,7 +283,7 @@ fn an_output_folder_that_is_not_there() {
 }
 
 #[test]
-fn outside_of_a_build_script() {
+fn a_missing_out_dir_variable_is_reported() {
     let project = Project::new(&[("test.proto", "syntax = \"proto3\";\n")]);
     let error = micro_build::compile(
         &[project.path("proto/test.proto")],

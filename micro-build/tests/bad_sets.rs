@@ -30,7 +30,7 @@ fn a_set() -> Vec<u8> {
 }
 
 #[test]
-fn a_truncated_set() {
+fn a_truncated_set_is_rejected() {
     let set = a_set();
     check_set(
         &set[..set.len() - 3],
@@ -41,7 +41,7 @@ fn a_truncated_set() {
 }
 
 #[test]
-fn a_set_that_is_none() {
+fn bytes_that_are_no_set_are_rejected() {
     check_set(
         b"syntax = \"proto3\";",
         &expect![
@@ -51,7 +51,7 @@ fn a_set_that_is_none() {
 }
 
 #[test]
-fn a_set_without_its_imports() {
+fn a_set_without_its_imports_is_rejected() {
     let set = a_set();
     // The first file is what the second imports: tag, one byte of length, the file.
     let first = usize::from(set[1]) + 2;
@@ -62,7 +62,7 @@ fn a_set_without_its_imports() {
 }
 
 #[test]
-fn every_cut_of_a_set_is_survived() {
+fn no_truncation_of_a_set_panics() {
     let set = a_set();
     let project = Project::new(&[]);
     for end in 0..set.len() {
@@ -87,7 +87,7 @@ fn a_set_by_hand(package: &str, service: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_package_that_is_a_path() {
+fn a_package_that_is_a_path_is_rejected() {
     check_set(
         &a_set_by_hand("../../x", "S"),
         &expect!["a.proto: package `../../x` is not a name"],
@@ -95,7 +95,7 @@ fn a_package_that_is_a_path() {
 }
 
 #[test]
-fn a_service_that_is_no_name() {
+fn a_service_name_that_is_no_identifier_is_rejected() {
     check_set(
         &a_set_by_hand("x", "S \"}"),
         &expect![[r#"a.proto: service `S "}` becomes no name in Rust"#]],
@@ -103,7 +103,7 @@ fn a_service_that_is_no_name() {
 }
 
 #[test]
-fn a_set_with_a_cycle() {
+fn an_import_cycle_in_a_set_is_rejected() {
     let file = |name: &str, import: &str| prost_types::FileDescriptorProto {
         name: Some(name.to_owned()),
         dependency: vec![import.to_owned()],
@@ -118,7 +118,7 @@ fn a_set_with_a_cycle() {
 }
 
 #[test]
-fn a_set_with_source_information_for_nothing() {
+fn a_set_with_empty_source_information_compiles() {
     let file = prost_types::FileDescriptorProto {
         name: Some("a.proto".to_owned()),
         message_type: vec![prost_types::DescriptorProto {

@@ -56,12 +56,12 @@ fn compile(protos: &[PathBuf], include: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[test]
-fn there_are_enough() {
+fn the_corpus_has_at_least_60_cases() {
     assert!(cases().len() >= 60, "{}", cases().len());
 }
 
 #[test]
-fn every_case_becomes_rust() {
+fn every_case_generates_valid_rust() {
     for (name, (include, protos)) in cases() {
         for (file, content) in compile(&protos, &include) {
             if file.ends_with(".rs") {
@@ -74,7 +74,7 @@ fn every_case_becomes_rust() {
 }
 
 #[test]
-fn the_order_of_files_does_not_matter() {
+fn the_output_does_not_depend_on_the_order_of_files() {
     for (name, (include, mut protos)) in cases() {
         let forward = compile(&protos, &include);
         protos.reverse();
@@ -85,7 +85,7 @@ fn the_order_of_files_does_not_matter() {
 }
 
 #[test]
-fn no_path_of_this_machine_is_in_the_output() {
+fn the_output_contains_no_local_path() {
     for (name, (include, protos)) in cases() {
         for (file, content) in compile(&protos, &include) {
             let text = String::from_utf8_lossy(&content);
@@ -95,7 +95,7 @@ fn no_path_of_this_machine_is_in_the_output() {
 }
 
 #[test]
-fn descriptors_become_the_same_as_sources() {
+fn descriptor_sets_generate_the_same_code_as_sources() {
     for (name, (include, protos)) in cases() {
         let from_source = compile(&protos, &include);
         let out_dir = support::folder();

@@ -16,7 +16,7 @@ fn check(source: &str, expected: &Expect) {
 }
 
 #[test]
-fn options_become_descriptors() {
+fn options_are_written_to_the_descriptors() {
     let source = r#"import "micro/v1/options.proto";
         // The comment.
         service S {
@@ -69,7 +69,7 @@ fn options_become_descriptors() {
             .description("The comment.")
             .file_descriptor_set(::core::include_bytes!("test.fds.bin"));
         const _: () = ::micro_runtime::codegen::written_by("0.1.0");
-        /// From `service T` in `test.proto`.
+        /// Generated from `service T` in `test.proto`.
         #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
         #[diagnostic::on_unimplemented(
             message = "`{Self}` does not serve `T`",
@@ -83,7 +83,7 @@ fn options_become_descriptors() {
 }
 
 #[test]
-fn wrong_values_are_told_all_at_once() {
+fn invalid_values_are_reported_all_at_once() {
     check(
         r#"service S {
           option (micro.v1.service) = {
@@ -112,7 +112,7 @@ fn wrong_values_are_told_all_at_once() {
 }
 
 #[test]
-fn wrong_subjects_are_told_all_at_once() {
+fn invalid_subjects_are_reported_all_at_once() {
     check(
         r#"service S { rpc A(M1) returns (M1); }
         message M1 { option (micro.v1.event).subject = "evt.a b.*.>"; }
@@ -156,7 +156,7 @@ fn wrong_subjects_are_told_all_at_once() {
 }
 
 #[test]
-fn right_subjects_are_accepted() {
+fn valid_subjects_are_accepted() {
     let source = r#"import "micro/v1/options.proto";
         enum E { E0 = 0; }
         message M {

@@ -36,26 +36,26 @@ fn check(name: &str) {
 }
 
 #[test]
-fn unary() {
+fn code_for_unary_methods_matches_the_golden_file() {
     check("unary");
 }
 
 #[test]
-fn streaming() {
+fn code_for_streaming_methods_matches_the_golden_file() {
     check("streaming");
 }
 
 #[test]
-fn options() {
+fn code_for_options_matches_the_golden_file() {
     check("options");
 }
 
 #[test]
-fn types() {
+fn code_for_types_matches_the_golden_file() {
     check("types");
 }
 
 #[test]
-fn events() {
+fn code_for_events_matches_the_golden_file() {
     check("events");
 }

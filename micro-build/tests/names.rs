@@ -13,7 +13,7 @@ fn check(source: &str, expected: &Expect) {
 }
 
 #[test]
-fn two_methods_of_one_name() {
+fn methods_with_the_same_rust_name_are_rejected() {
     check(
         "message M {}
         service S {
@@ -37,7 +37,7 @@ fn two_methods_of_one_name() {
 }
 
 #[test]
-fn a_message_named_as_something_of_a_service() {
+fn messages_named_like_items_of_a_service_are_rejected() {
     check(
         "service greeter {}
         message Greeter {}
@@ -60,7 +60,7 @@ fn a_message_named_as_something_of_a_service() {
 }
 
 #[test]
-fn a_message_and_a_service_of_the_same_spelling() {
+fn a_message_and_a_service_of_one_name_are_rejected_by_the_compiler() {
     // protobuf itself refuses this.
     check(
         "service Greeter {}\nmessage Greeter {}",
@@ -88,7 +88,7 @@ fn a_message_and_a_service_of_the_same_spelling() {
 }
 
 #[test]
-fn two_services_of_one_name() {
+fn services_with_the_same_rust_name_are_rejected() {
     check(
         "service FooBar {}\nservice Foo_Bar {}\nservice FooBarClient {}",
         &expect![[r#"
@@ -99,7 +99,7 @@ fn two_services_of_one_name() {
 }
 
 #[test]
-fn reserved_names() {
+fn reserved_names_are_rejected() {
     check(
         "message M {}
         service _Hidden { rpc A(M) returns (M); }
@@ -123,7 +123,7 @@ fn reserved_names() {
 }
 
 #[test]
-fn messages_that_become_one() {
+fn types_with_the_same_rust_name_are_rejected() {
     check(
         "message FooBar {}
         message Foo_Bar {}
@@ -146,7 +146,7 @@ fn messages_that_become_one() {
 }
 
 #[test]
-fn values_that_become_one() {
+fn enum_values_with_the_same_rust_name_are_rejected() {
     check(
         "enum Color { COLOR_RED = 0; Red = 1; COLOR_BLUE = 2; }",
         &expect![
@@ -161,7 +161,7 @@ fn values_that_become_one() {
 }
 
 #[test]
-fn packages_that_become_one() {
+fn packages_with_the_same_module_are_rejected() {
     let project = Project::new(&[
         (
             "a.proto",
@@ -179,7 +179,7 @@ fn packages_that_become_one() {
 }
 
 #[test]
-fn a_package_beside_a_message_with_an_inside() {
+fn a_package_and_nested_messages_with_the_same_module_are_rejected() {
     let project = Project::new(&[
         (
             "a.proto",
@@ -198,7 +198,7 @@ fn a_package_beside_a_message_with_an_inside() {
 }
 
 #[test]
-fn a_message_named_as_the_filter_of_an_event() {
+fn a_message_named_like_an_event_filter_is_rejected() {
     check(
         r#"import "micro/v1/options.proto";
         message TradeFilter {}

@@ -55,7 +55,7 @@ fn removes(config: Config, text: &str) {
 }
 
 #[test]
-fn message_attribute() {
+fn message_attribute_is_written_on_structs() {
     adds(
         Config::new().message_attribute(".test.Order", "#[derive(Eq)]"),
         "#[derive(Eq)]",
@@ -63,7 +63,7 @@ fn message_attribute() {
 }
 
 #[test]
-fn field_attribute() {
+fn field_attribute_is_written_on_fields_oneofs_and_values() {
     adds(
         Config::new().field_attribute("Order.id", "#[cfg(all())]"),
         "#[cfg(all())]",
@@ -79,7 +79,7 @@ fn field_attribute() {
 }
 
 #[test]
-fn enum_attribute() {
+fn enum_attribute_is_written_on_enums_and_oneofs() {
     adds(
         Config::new().enum_attribute(".test.Color", "#[non_exhaustive]"),
         "#[non_exhaustive]",
@@ -91,7 +91,7 @@ fn enum_attribute() {
 }
 
 #[test]
-fn bytes() {
+fn bytes_changes_the_type_of_bytes_fields() {
     adds(
         Config::new().bytes(["Order.picture"]),
         "prost::bytes::Bytes",
@@ -104,12 +104,12 @@ fn bytes() {
 }
 
 #[test]
-fn btree_map() {
+fn btree_map_changes_the_type_of_map_fields() {
     adds(Config::new().btree_map(["."]), "btree_map");
 }
 
 #[test]
-fn boxed() {
+fn boxed_boxes_the_message_of_a_field() {
     adds(
         Config::new().boxed(".test.Order.details"),
         "boxed::Box<Details>",
@@ -117,7 +117,7 @@ fn boxed() {
 }
 
 #[test]
-fn extern_path() {
+fn extern_path_replaces_generated_code() {
     removes(
         Config::new().extern_path(".test.Details", "::other::Details"),
         "pub struct Details",
@@ -132,7 +132,7 @@ fn extern_path() {
 }
 
 #[test]
-fn disable_comments() {
+fn disable_comments_omits_comments() {
     for (path, comment) in [
         (".test.Shop", "Sells."),
         (".test.Shop.Buy", "Buys."),
@@ -153,7 +153,7 @@ fn disable_comments() {
 }
 
 #[test]
-fn prost() {
+fn options_set_on_prost_take_effect() {
     adds(
         Config::new().prost(|prost| {
             prost.retain_enum_prefix();
@@ -175,7 +175,7 @@ fn prost() {
 }
 
 #[test]
-fn trait_attribute() {
+fn trait_attribute_is_written_on_the_trait() {
     adds(
         Config::new().trait_attribute("Shop", "#[cfg(all())]"),
         "#[cfg(all())]\npub trait Shop",
@@ -183,7 +183,7 @@ fn trait_attribute() {
 }
 
 #[test]
-fn client_attribute() {
+fn client_attribute_is_written_on_the_client() {
     let config = Config::new().client_attribute(".test.Shop", "#[cfg(all())]");
     adds(
         config,
@@ -192,7 +192,7 @@ fn client_attribute() {
 }
 
 #[test]
-fn server_attribute() {
+fn server_attribute_is_written_on_the_server() {
     adds(
         Config::new().server_attribute(".", "#[cfg(all())]"),
         "#[cfg(all())]\npub struct ShopServer",
@@ -200,12 +200,12 @@ fn server_attribute() {
 }
 
 #[test]
-fn build_client() {
+fn build_client_false_omits_the_client() {
     removes(Config::new().build_client(false), "ShopClient");
 }
 
 #[test]
-fn build_server() {
+fn build_server_false_omits_trait_and_server() {
     for text in ["trait Shop", "ShopServer", "macro_rules!"] {
         removes(Config::new().build_server(false), text);
     }
@@ -214,7 +214,7 @@ fn build_server() {
 }
 
 #[test]
-fn runtime_path() {
+fn runtime_path_replaces_the_path_of_the_runtime() {
     let code = code_of(SHOP, Config::new().runtime_path("crate::rt"));
     assert!(!code.contains("::micro_runtime"), "{code}");
     assert!(code.contains("crate::rt::UnaryCall<Order, Order>"));
@@ -225,7 +225,7 @@ fn runtime_path() {
 }
 
 #[test]
-fn rename() {
+fn rename_changes_rust_names_but_no_subject() {
     let config = Config::new()
         .rename(".test.Shop", "Store")
         .rename(".test.Shop.Buy", "purchase");
@@ -258,7 +258,7 @@ fn shop() -> Project {
 }
 
 #[test]
-fn out_dir() {
+fn out_dir_receives_the_files() {
     let project = shop();
     let elsewhere = support::folder();
     let protos = [project.path("proto/test.proto")];
@@ -269,7 +269,7 @@ fn out_dir() {
 }
 
 #[test]
-fn include_file() {
+fn include_file_nests_the_modules_of_packages() {
     let project = shop();
     let names = ["test.proto", "a.proto", "none.proto"];
     project
@@ -295,7 +295,7 @@ fn include_file() {
 }
 
 #[test]
-fn file_descriptor_set_path() {
+fn file_descriptor_set_path_receives_all_descriptors() {
     let project = shop();
     let path = project.path("all.bin");
     project
@@ -307,7 +307,7 @@ fn file_descriptor_set_path() {
 }
 
 #[test]
-fn compile_descriptor_set() {
+fn compile_descriptor_set_generates_the_same_files_as_compile() {
     let project = shop();
     let names = ["test.proto", "a.proto", "none.proto"];
     let path = project.path("all.bin");
@@ -323,7 +323,7 @@ fn compile_descriptor_set() {
 }
 
 #[test]
-fn patterns_that_match_nothing_list_what_there_is() {
+fn patterns_that_match_nothing_list_the_candidates() {
     let config = Config::new()
         .message_attribute(".test.Ordre", "#[x]")
         .field_attribute(".test.Order.nr", "#[x]")
@@ -354,7 +354,7 @@ fn patterns_that_match_nothing_list_what_there_is() {
 }
 
 #[test]
-fn attributes_and_paths_have_to_be_rust() {
+fn attributes_and_paths_that_are_not_rust_are_rejected() {
     let config = Config::new()
         .trait_attribute(".", "derive(Eq)")
         .rename("Shop", "a shop");

@@ -21,7 +21,7 @@ fn google_include() -> std::path::PathBuf {
 }
 
 #[test]
-fn protoc_becomes_the_same_code_as_the_built_in_compiler() {
+fn protoc_generates_the_same_code_as_the_built_in_compiler() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
     for entry in fs::read_dir(&corpus).unwrap() {
         let path = entry.unwrap().path();
@@ -53,7 +53,7 @@ fn protoc_becomes_the_same_code_as_the_built_in_compiler() {
 }
 
 #[test]
-fn protoc_finds_our_options_by_itself() {
+fn protoc_finds_the_micro_options_without_an_include_folder() {
     let source = "syntax = \"proto3\"; package test; import \"micro/v1/options.proto\";\n\
                   service S { option (micro.v1.service).version = \"9.8.7\"; }";
     let project = Project::new(&[("test.proto", source)]);
@@ -66,7 +66,7 @@ fn protoc_finds_our_options_by_itself() {
 }
 
 #[test]
-fn protoc_arg() {
+fn protoc_arg_is_passed_to_protoc() {
     let project = Project::new(&[(
         "test.proto",
         "syntax = \"proto3\"; package test; message M {}",
@@ -84,7 +84,7 @@ fn protoc_arg() {
 }
 
 #[test]
-fn errors_of_protoc_are_shown() {
+fn errors_of_protoc_are_reported() {
     let project = Project::new(&[("test.proto", "syntax = \"proto3\";\nmessage {}\n")]);
     let error = project
         .compile(&["test.proto"], with_protoc())
@@ -99,7 +99,7 @@ fn errors_of_protoc_are_shown() {
 }
 
 #[test]
-fn a_protoc_that_is_not_there() {
+fn a_missing_protoc_is_reported() {
     let project = Project::new(&[("test.proto", "")]);
     let error = project
         .compile(&["test.proto"], Config::new().protoc("/no/such/protoc"))
@@ -131,7 +131,7 @@ message Implicit { message Inner {} }
 "#;
 
 #[test]
-fn an_edition_whose_fields_have_presence() {
+fn an_edition_with_explicit_presence_compiles() {
     let project = Project::new(&[("test.proto", EDITION)]);
     project.compile(&["test.proto"], with_protoc()).unwrap();
     let code = project.output("test.rs");
@@ -168,7 +168,7 @@ fn an_edition_whose_fields_have_presence() {
 }
 
 #[test]
-fn an_edition_with_fields_without_presence() {
+fn an_edition_with_implicit_presence_compiles() {
     let source = r#"edition = "2023";
         package test;
         option features.field_presence = IMPLICIT;
@@ -210,7 +210,7 @@ fn an_edition_with_fields_without_presence() {
 }
 
 #[test]
-fn an_edition_that_no_older_syntax_can_say() {
+fn an_edition_that_prost_cannot_express_is_rejected() {
     let source = r#"edition = "2023";
         package test;
         message M {
@@ -225,7 +225,7 @@ fn an_edition_that_no_older_syntax_can_say() {
 }
 
 #[test]
-fn an_edition_with_our_options() {
+fn an_edition_with_micro_options_compiles() {
     let source = r#"edition = "2023";
         package test;
         import "micro/v1/options.proto";

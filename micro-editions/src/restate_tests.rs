@@ -75,7 +75,7 @@ fn check(features: &[&[u8]], syntax: &str, fields: [&str; 3]) {
 }
 
 #[test]
-fn fields_with_presence_are_proto2() {
+fn fields_with_presence_become_proto2() {
     let fields = [
         "Optional Int32",
         "Repeated Int32 packed",
@@ -85,7 +85,7 @@ fn fields_with_presence_are_proto2() {
 }
 
 #[test]
-fn fields_without_presence_are_proto3() {
+fn fields_without_presence_become_proto3() {
     let fields = [
         "Optional Int32",
         "Repeated Int32 packed",
@@ -95,7 +95,7 @@ fn fields_without_presence_are_proto3() {
 }
 
 #[test]
-fn a_list_that_is_expanded_stays_so() {
+fn an_expanded_list_stays_expanded() {
     let fields = [
         "Optional Int32",
         "Repeated Int32 expanded",
@@ -105,7 +105,7 @@ fn a_list_that_is_expanded_stays_so() {
 }
 
 #[test]
-fn required_fields_are_those_of_proto2() {
+fn legacy_required_fields_become_required() {
     let fields = [
         "Required Int32",
         "Repeated Int32 packed",
@@ -115,13 +115,13 @@ fn required_fields_are_those_of_proto2() {
 }
 
 #[test]
-fn a_delimited_message_is_a_group() {
+fn a_delimited_message_becomes_a_group() {
     let fields = ["Optional Int32", "Repeated Int32 packed", "Optional Group"];
     check(&[DELIMITED], "proto2", fields);
 }
 
 #[test]
-fn one_field_without_presence_leaves_the_others_theirs() {
+fn one_implicit_field_does_not_change_the_presence_of_others() {
     let mut mixed = FileDescriptorProto::decode(file("editions", &[]).as_slice()).unwrap();
     let first = &mut mixed.message_type[0].field[0];
     first.name = Some("absent".to_owned());
@@ -158,7 +158,7 @@ fn delimited(tag: u8, bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_file_without_an_edition_stays_as_it_is() {
+fn a_file_without_an_edition_is_unchanged() {
     for syntax in ["", "proto2", "proto3", "proto9"] {
         let file = file(syntax, &[IMPLICIT]);
         assert_eq!(without_edition(file.clone().into()).unwrap(), file);
@@ -166,7 +166,7 @@ fn a_file_without_an_edition_stays_as_it_is() {
 }
 
 #[test]
-fn what_no_older_syntax_can_say_is_named_field_by_field() {
+fn inexpressible_fields_are_listed() {
     let both = [IMPLICIT, DELIMITED, EDITION_2023];
     let mut file = file("editions", &both);
     let another = DescriptorProto {
@@ -192,14 +192,14 @@ fn what_no_older_syntax_can_say_is_named_field_by_field() {
 }
 
 #[test]
-fn bytes_that_are_no_descriptor_are_refused() {
+fn bytes_that_are_no_descriptor_are_rejected() {
     let error = without_edition(vec![0x0a, 0x7f].into()).unwrap_err();
     assert!(matches!(error, Error::NotADescriptor(_)), "{error:?}");
     assert!(error.source().is_some());
 }
 
 #[test]
-fn a_file_that_is_cut_within_is_refused_by_its_name() {
+fn a_truncated_file_is_rejected_with_its_name() {
     // A message whose name is cut off.
     let cut = delimited(4, &[0x0a, 0x7f]);
     let error = without_edition(file("editions", &[&cut]).into()).unwrap_err();

@@ -7,7 +7,7 @@ use super::tests::{COUNT, MOVE, SUM, UNARY, check, messages, shapes};
 use crate::expand::service;
 
 #[test]
-fn service_belongs_on_an_impl() {
+fn service_is_rejected_on_anything_but_a_trait_impl() {
     let check = |item: TokenStream, expected: &str| {
         let found = messages(service(TokenStream::new(), &item));
         assert!(
@@ -57,7 +57,7 @@ fn service_belongs_on_an_impl() {
 }
 
 #[test]
-fn service_takes_one_argument() {
+fn service_accepts_only_the_crate_argument() {
     let check = |args: TokenStream, expected: &[&str]| {
         let found = messages(service(args.clone(), &quote!(impl Shapes for Echo { })));
         assert_eq!(found.len(), expected.len(), "{args}: {found:?}");
@@ -86,7 +86,7 @@ fn service_takes_one_argument() {
 }
 
 #[test]
-fn options_are_checked() {
+fn values_of_rpc_options_are_checked() {
     let check =
         |options: &str, expected: &[&str]| check(&format!("#[rpc{options}] {UNARY}"), expected);
     check(
@@ -143,7 +143,7 @@ fn options_are_checked() {
 }
 
 #[test]
-fn options_fit_the_kind() {
+fn options_for_single_replies_are_rejected_on_streams() {
     let found = messages(shapes(&format!(
         "{UNARY} {SUM} {MOVE} #[rpc(blocking, detached)] {COUNT}"
     )));

@@ -10,8 +10,8 @@ mod shape;
 use syn::Result;
 
 use crate::errors::Errors;
+use crate::method_match::resolve;
 use crate::model::{Handler, Member, ServiceImpl};
-use crate::roles::meant;
 use crate::table::{Rpc, Table};
 
 type Rule = fn(&Handler, &Rpc) -> Result<()>;
@@ -52,7 +52,7 @@ pub(crate) fn check(service: &ServiceImpl, table: &Table, errors: &mut Errors) {
 
 fn check_handler(handler: &Handler, service: &ServiceImpl, table: &Table, errors: &mut Errors) {
     errors.check(members::is_known(handler, service, table));
-    let Some(rpc) = meant(handler, service, table) else {
+    let Some(rpc) = resolve(handler, service, table) else {
         return;
     };
     for rule in HANDLER_RULES {

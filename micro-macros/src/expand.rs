@@ -5,13 +5,13 @@ use quote::{ToTokens, quote};
 use syn::parse::{Parse, ParseStream};
 use syn::{Error, Ident, Path, Result, braced};
 
+use crate::arc_receiver::expand_handler;
 use crate::args::ServiceArgs;
 use crate::check::check;
 use crate::errors::Errors;
 use crate::fallback::fallback;
 use crate::model::{Member, ServiceImpl};
 use crate::options::options;
-use crate::shared::expand_handler;
 use crate::table::{Table, section};
 use crate::target::{event, service_path};
 
@@ -32,28 +32,28 @@ pub(crate) fn service(args: TokenStream, item: &TokenStream) -> TokenStream {
 
 /// `service_impl!`: holds the impl against the table.
 pub(crate) fn service_impl(input: TokenStream) -> TokenStream {
-    let Input { table, item } = match syn::parse2(input) {
+    let ServiceInput { table, item } = match syn::parse2(input) {
         Ok(input) => input,
         Err(error) => return other_version(&error).into_compile_error(),
     };
-    held_against(&table, item)
+    validate(&table, item)
 }
 
 /// `subscriber_impl!`: holds the impl of a handler of events against the runtime's trait.
 pub(crate) fn subscriber_impl(input: TokenStream) -> TokenStream {
-    let subscriber: Subscriber = match syn::parse2(input) {
+    let subscriber: SubscriberInput = match syn::parse2(input) {
         Ok(subscriber) => subscriber,
         Err(error) => return error.into_compile_error(),
     };
-    let Subscriber { runtime, item } = subscriber;
+    let SubscriberInput { runtime, item } = subscriber;
     match event(&item) {
-        Some(event) => held_against(&Table::of_subscriber(runtime, event), item),
+        Some(event) => validate(&Table::of_subscriber(runtime, event), item),
         // Which event is meant is rustc's to ask.
         None => item,
     }
 }
 
-fn held_against(table: &Table, item: TokenStream) -> TokenStream {
+fn validate(table: &Table, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let Ok(service) = ServiceImpl::from_tokens(item.clone(), &mut errors) else {
         // What does not parse is rustc's to tell.
@@ -86,18 +86,18 @@ fn implementation(service: &ServiceImpl, table: &Table) -> TokenStream {
 }
 
 /// What the runtime's own table hands over.
-struct Subscriber {
+struct SubscriberInput {
     runtime: Path,
     item: TokenStream,
 }
 
 /// What a companion table hands over.
-struct Input {
+struct ServiceInput {
     table: Table,
     item: TokenStream,
 }
 
-impl Parse for Input {
+impl Parse for ServiceInput {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let mut table: Table = input.parse()?;
         let (args, item) = user(input)?;
@@ -106,7 +106,7 @@ impl Parse for Input {
     }
 }
 
-impl Parse for Subscriber {
+impl Parse for SubscriberInput {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let runtime = section(input, "runtime")?.call(Path::parse_mod_style)?;
         let (args, item) = user(input)?;

@@ -6,7 +6,7 @@ use super::tests::{COUNT, MOVE, SUM, UNARY, messages, shapes, without_spaces};
 use crate::expand::{service, service_impl, subscriber_impl};
 
 #[test]
-fn a_right_impl_is_emitted_as_written() {
+fn a_correct_impl_is_emitted_unchanged() {
     let written = format!("{UNARY} {COUNT} {SUM} {MOVE}");
     let expanded = without_spaces(&shapes(&written).to_string());
     assert!(expanded.ends_with(&without_spaces(&format!(
@@ -37,7 +37,7 @@ fn options_become_a_constant() {
 }
 
 #[test]
-fn the_impl_goes_through_the_table_beside_the_trait() {
+fn service_passes_the_impl_to_the_companion_table() {
     let item = quote! { impl<T: Clone> greeter::Shapes<u8> for Echo<T> { } };
     let expected = quote! { greeter::Shapes! { user { crate = ::my_micro } { #item } } };
     assert_eq!(
@@ -79,7 +79,7 @@ fn a_wrong_signature_is_repaired() {
 }
 
 #[test]
-fn a_body_that_cannot_fit_is_dropped() {
+fn a_body_that_does_not_fit_the_repaired_signature_is_dropped() {
     let rest = "-> Result<Pong, Status> { half. }";
     for wrong in [
         "async fn unary(&mut self, ctx: Context, request: Ping)",
@@ -114,7 +114,7 @@ fn a_body_that_cannot_fit_is_dropped() {
 }
 
 #[test]
-fn what_is_missing_is_added_and_what_is_no_rpc_moves_out() {
+fn missing_methods_are_added_and_other_items_are_moved_out() {
     check(
         "const LIMIT: u8 = 1; fn helper(&self) { half. }",
         "#[allow(dead_code)] impl Echo { const LIMIT: u8 = 1; fn helper(&self) { half. } }",
@@ -130,7 +130,7 @@ fn what_is_missing_is_added_and_what_is_no_rpc_moves_out() {
 }
 
 #[test]
-fn a_handler_in_an_arc_becomes_the_hidden_method() {
+fn a_handler_with_an_arc_receiver_becomes_the_hidden_method() {
     let arguments =
         "(self: Arc<Self>, _: Context, Ping { text }: Ping) -> Result<Pong, Status> { half. }";
     check(
@@ -157,7 +157,7 @@ fn subscriber(members: &str) -> String {
 }
 
 #[test]
-fn a_subscriber_is_held_against_the_trait_of_the_runtime() {
+fn a_subscriber_is_checked_against_the_runtime_trait() {
     let right = "async fn on_event(&self, ctx: Context, trade: market::Trade) -> Result<(), Status> { half. }";
     let expanded = subscriber(right);
     assert!(expanded.ends_with(&without_spaces(&format!(
@@ -174,7 +174,7 @@ fn a_subscriber_is_held_against_the_trait_of_the_runtime() {
 }
 
 #[test]
-fn a_table_of_another_version_is_told() {
+fn a_table_of_another_version_is_reported() {
     let found = messages(service_impl(quote! {
         runtime(::micro_runtime)
         service(Shapes "shapes.v1.Shapes" "shapes.proto:6")

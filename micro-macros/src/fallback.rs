@@ -6,12 +6,12 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote};
 
+use crate::arc_receiver::expand_handler;
+use crate::method_match::{missing, resolve};
 use crate::model::{Member, ServiceImpl};
-use crate::recognize::is_async_trait;
 use crate::repair::{Repair, stub};
-use crate::roles::{meant, missing};
-use crate::shared::expand_handler;
 use crate::table::Table;
+use crate::type_match::is_async_trait;
 
 /// The repaired impl.
 pub(crate) fn fallback(mut service: ServiceImpl, table: &Table) -> TokenStream {
@@ -28,7 +28,7 @@ pub(crate) fn fallback(mut service: ServiceImpl, table: &Table) -> TokenStream {
             Member::MacroCall(_, tokens) | Member::Verbatim(tokens) => {
                 tokens.to_tokens(&mut members);
             }
-            Member::Handler(handler) => match meant(handler, &service, table) {
+            Member::Handler(handler) => match resolve(handler, &service, table) {
                 None => handler.to_tokens(&mut helpers),
                 Some(rpc) if rpc.method != *handler.name() && served.contains(&&rpc.method) => {}
                 Some(rpc) => {

@@ -1,6 +1,7 @@
 //! The macros of `micro`. They are documented where the runtime exports them, so that the examples can
 //! use the runtime.
 
+mod arc_receiver;
 mod args;
 #[cfg(test)]
 mod args_tests;
@@ -11,19 +12,18 @@ mod expand;
 mod expand_tests;
 mod fallback;
 mod include;
+mod method_match;
 mod model;
 mod options;
-mod recognize;
 mod repair;
-mod roles;
 #[cfg(test)]
 mod rules_tests;
-mod shared;
 mod suggestions;
 mod table;
 mod target;
 #[cfg(test)]
 mod tests;
+mod type_match;
 
 use proc_macro::TokenStream;
 

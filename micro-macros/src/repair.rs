@@ -5,11 +5,12 @@ use quote::quote;
 use syn::{FnArg, Generics, PatType, ReturnType, Signature, parse_quote};
 
 use crate::model::Handler;
-use crate::recognize::{
-    are_swapped, future_output, is_by_value, is_context, is_exclusive, is_generic, is_impl,
-    is_impl_stream, is_miscounted, is_reply, is_request, is_rewritten, is_wrong_output, result,
-};
 use crate::table::{Rpc, Table};
+use crate::type_match::{
+    are_swapped, future_output, has_wrong_streaming, is_by_value, is_context, is_exclusive,
+    is_generic, is_impl, is_impl_stream, is_reply, is_request, is_rewritten_by_async_trait,
+    is_wrong_output, result,
+};
 
 /// A handler, the method that it is meant for, and the service.
 pub(crate) struct Repair<'a> {
@@ -24,7 +25,7 @@ impl Repair<'_> {
         let mut repaired = self.handler.clone();
         repaired.signature.ident = self.name();
         let fits = [
-            self.repair_words(&mut repaired.signature),
+            self.repair_qualifiers(&mut repaired.signature),
             self.repair_receiver(&mut repaired.signature),
             self.repair_arguments(&mut repaired.signature),
             self.repair_output(&mut repaired.signature),
@@ -34,7 +35,7 @@ impl Repair<'_> {
             repaired.attributes = parse_quote! {
                 #(#conditions)* #[allow(unreachable_code, unused_variables)]
             };
-            repaired.body = unreachable(&repaired.signature, self.table);
+            repaired.body = unreachable_body(&repaired.signature, self.table);
         }
         repaired
     }
@@ -47,25 +48,25 @@ impl Repair<'_> {
 
     /// `async` and what stands around it, and the generics. Like the other repairs, it says whether
     /// the body still fits.
-    fn repair_words(&self, signature: &mut Signature) -> bool {
+    fn repair_qualifiers(&self, signature: &mut Signature) -> bool {
         let is_safe = signature.unsafety.is_none();
         (signature.constness, signature.unsafety, signature.abi) = (None, None, None);
-        let is_rewritten = is_rewritten(self.handler);
-        if is_rewritten || is_reply(self.handler.output(), self.rpc) {
+        let is_rewritten_by_async_trait = is_rewritten_by_async_trait(self.handler);
+        if is_rewritten_by_async_trait || is_reply(self.handler.output(), self.rpc) {
             signature.asyncness.get_or_insert_with(Default::default);
         }
         let is_generic = is_generic(signature);
-        if is_rewritten || is_generic {
+        if is_rewritten_by_async_trait || is_generic {
             signature.generics = Generics::default();
         }
-        is_safe && !is_rewritten && !is_generic
+        is_safe && !is_rewritten_by_async_trait && !is_generic
     }
 
     fn repair_receiver(&self, signature: &mut Signature) -> bool {
         let receiver = signature.receiver();
         let is_wrong =
             receiver.is_some_and(|receiver| is_exclusive(receiver) || is_by_value(receiver));
-        if is_wrong || receiver.is_none() || is_rewritten(self.handler) {
+        if is_wrong || receiver.is_none() || is_rewritten_by_async_trait(self.handler) {
             let others = signature
                 .inputs
                 .iter()
@@ -94,8 +95,9 @@ impl Repair<'_> {
             .cloned()
             .unwrap_or_else(|| parse_quote! { _: #runtime::Context });
         let right = self.table.request(self.rpc);
-        let is_wrong = request
-            .is_some_and(|request| is_miscounted(&request.ty, self.rpc) || is_impl(&request.ty));
+        let is_wrong = request.is_some_and(|request| {
+            has_wrong_streaming(&request.ty, self.rpc) || is_impl(&request.ty)
+        });
         let mut request: PatType = request
             .copied()
             .cloned()
@@ -109,7 +111,9 @@ impl Repair<'_> {
 
     fn repair_output(&self, signature: &mut Signature) -> bool {
         let right = match self.handler.output() {
-            Some(output) if is_rewritten(self.handler) => future_output(output).cloned(),
+            Some(output) if is_rewritten_by_async_trait(self.handler) => {
+                future_output(output).cloned()
+            }
             Some(output) if !is_wrong_output(output, self.rpc) => return true,
             _ => None,
         };
@@ -131,7 +135,7 @@ pub(crate) fn stub(rpc: &Rpc, table: &Table) -> TokenStream {
 }
 
 /// A block that nobody enters. A hidden stream is named, since nothing else would tell its type.
-fn unreachable(signature: &Signature, table: &Table) -> TokenStream {
+fn unreachable_body(signature: &Signature, table: &Table) -> TokenStream {
     let runtime = &table.runtime;
     match &signature.output {
         ReturnType::Type(_, output) if result(output).is_some_and(is_impl_stream) => quote! {{

@@ -5,7 +5,7 @@ use proc_macro2::TokenStream;
 use super::tests::{COUNT, MOVE, SUM, UNARY, check, check_sum, expand, messages, shapes};
 
 #[test]
-fn handlers_have_the_right_shape() {
+fn a_wrong_handler_shape_is_reported() {
     let body = "-> Result<Pong, Status> { half. }";
     let plain = "ctx: Context, request: Ping";
     for (unary, expected) in [
@@ -59,7 +59,7 @@ fn handlers_have_the_right_shape() {
 }
 
 #[test]
-fn arguments_are_those_of_the_proto() {
+fn wrong_arguments_are_reported() {
     let expected = "expected `(&self, ctx: Context, request: Ping)` (shapes.proto:7)";
     for (arguments, problem) in [
         ("", "`Context` and the request are missing"),
@@ -95,7 +95,7 @@ fn arguments_are_those_of_the_proto() {
 }
 
 #[test]
-fn outputs_are_those_of_the_proto() {
+fn wrong_outputs_are_reported() {
     let start = "async fn unary(&self, ctx: Context, request: Ping)";
     check(
         &format!("{start} {{ }}"),
@@ -124,7 +124,7 @@ fn outputs_are_those_of_the_proto() {
 }
 
 #[test]
-fn members_are_those_of_the_proto() {
+fn unknown_members_are_reported() {
     check(
         &UNARY.replace("unary", "unari"),
         &["`Shapes` has no RPC `unari`; did you mean `unary` (shapes.proto:7)?"],
@@ -153,7 +153,7 @@ fn members_are_those_of_the_proto() {
 }
 
 #[test]
-fn a_missing_method_comes_with_its_signature() {
+fn a_missing_method_is_reported_with_its_signature() {
     let found = messages(shapes(&format!("{UNARY} {SUM}")));
     assert_eq!(found, ["\
 `Shapes` lacks RPCs: `count` (shapes.proto:8), `r#move` (shapes.proto:10); add
@@ -168,7 +168,7 @@ fn a_missing_method_comes_with_its_signature() {
 }
 
 #[test]
-fn async_trait_is_refused_on_either_side() {
+fn async_trait_is_rejected_above_and_below_service() {
     let item: TokenStream =
         format!("#[async_trait] impl Shapes for Echo {{ {UNARY} {COUNT} {SUM} {MOVE} }}")
             .parse()
@@ -187,7 +187,7 @@ fn async_trait_is_refused_on_either_side() {
 }
 
 #[test]
-fn what_is_not_in_the_contract_is_nobodys_business() {
+fn types_that_cannot_be_recognized_are_left_to_rustc() {
     for unary in [
         "async fn unary(&self, ctx: micro_runtime::Context, request: shapes::Ping) -> Answer { }",
         "async fn unary(&self, _: Ctx, Ping { text }: Ping) -> micro_runtime::Result<Pong> { }",

@@ -1,60 +1,63 @@
-//! Subject templates of events.
+//! Checks the subject templates of events.
 
 use std::collections::HashMap;
 
 use prost_reflect::{Kind, MessageDescriptor};
 
-use crate::descriptors::{Lines, SourceFile};
+use crate::descriptors::{SourceFile, SourceLocations};
 use crate::error::Problem;
 use crate::model::Package;
-use crate::options::Options;
+use crate::options::OptionExtensions;
 use crate::suggestions::closest_first;
 
 pub(super) fn check(
     packages: &[Package],
     files: &[&SourceFile],
-    options: &Options,
+    options: &OptionExtensions,
     problems: &mut Vec<Problem>,
 ) {
-    if !options.knows_events() {
+    if !options.has_event_option() {
         return;
     }
     let methods = packages.iter().flat_map(|package| &package.services);
     let methods = methods.flat_map(|service| &service.methods);
-    let subjects: HashMap<&str, String> = methods
+    let call_subjects: HashMap<&str, String> = methods
         .map(|method| (method.full_name.as_str(), method.at.to_string()))
         .collect();
     for file in files {
-        let lines = Lines::of(&file.descriptor);
+        let locations = SourceLocations::of(&file.descriptor);
         let mut messages: Vec<MessageDescriptor> = file.descriptor.messages().collect();
         while let Some(message) = messages.pop() {
             messages.extend(message.child_messages());
-            let Some((template, at)) = options.event(&message, &lines) else {
+            let Some((template, at)) = options.event(&message, &locations) else {
                 continue;
             };
             let name = message.full_name();
-            let said = match template.as_str() {
+            let event = match template.as_str() {
                 "" => format!("event subject of `{name}`"),
                 template => format!("event subject `{template}` of `{name}`"),
             };
-            let mut wrong = wrong_with(&template, &message);
-            let covered = subjects
+            let mut flaws = template_flaws(&template, &message);
+            let colliding_methods = call_subjects
                 .iter()
-                .filter(|(subject, _)| covers(&template, subject))
+                .filter(|(subject, _)| can_produce(&template, subject))
                 .map(|(_, at)| at);
-            if let Some(method) = covered.min() {
-                wrong.push(format!("it is the call subject of the method at {method}"));
+            if let Some(method) = colliding_methods.min() {
+                flaws.push(format!("it is the call subject of the method at {method}"));
             }
-            let found = wrong
-                .into_iter()
-                .map(|wrong| Problem::at(&at, format!("{said}: {wrong}")));
-            problems.extend(found);
+            problems.extend(
+                flaws
+                    .into_iter()
+                    .map(|flaw| Problem::at(&at, format!("{event}: {flaw}"))),
+            );
         }
     }
 }
 
-/// Whether an event of this template can have the subject. A value never has a dot in it.
-fn covers(template: &str, subject: &str) -> bool {
+/// Returns whether an event of this template can be published on `subject`.
+///
+/// A placeholder produces exactly one token, since the runtime escapes dots in values.
+fn can_produce(template: &str, subject: &str) -> bool {
     let (mut tokens, mut parts) = (template.split('.'), subject.split('.'));
     loop {
         match (tokens.next(), parts.next()) {
@@ -65,66 +68,66 @@ fn covers(template: &str, subject: &str) -> bool {
     }
 }
 
-/// Everything that is wrong with `template`.
-fn wrong_with(template: &str, message: &MessageDescriptor) -> Vec<String> {
+/// Returns all problems with `template`.
+fn template_flaws(template: &str, message: &MessageDescriptor) -> Vec<String> {
     if template.is_empty() {
         return vec!["it is empty; write one such as `evt.market.trade.{venue}`".to_owned()];
     }
-    let mut wrong: Vec<String> = template
+    let mut flaws: Vec<String> = template
         .split('.')
-        .flat_map(|token| wrong_with_token(token, message))
+        .flat_map(|token| token_flaws(token, message))
         .collect();
     if template.starts_with('{') {
-        wrong.push(
+        flaws.push(
             "it begins with a placeholder, and so a value could lead anywhere; begin with a word, as in `evt.…`"
                 .to_owned(),
         );
     }
-    wrong
+    flaws
 }
 
-fn wrong_with_token(token: &str, message: &MessageDescriptor) -> Vec<String> {
+fn token_flaws(token: &str, message: &MessageDescriptor) -> Vec<String> {
     if token.is_empty() {
         return vec!["it has an empty token".to_owned()];
     }
-    let mut wrong = Vec::new();
+    let mut flaws = Vec::new();
     if token.starts_with(['_', '$']) {
-        wrong.push(format!(
+        flaws.push(format!(
             "token `{token}` begins with `_` or `$`, which is reserved"
         ));
     }
     let is_whole = token.starts_with('{') && token.find('}') == Some(token.len() - 1);
     if token.contains('{') && token.contains('}') && !is_whole {
-        wrong.push(format!(
+        flaws.push(format!(
             "a placeholder is a whole token, as a wildcard is; split `{token}`"
         ));
     }
     let mut rest = token;
     while let Some((literal, after)) = rest.split_once('{') {
-        wrong.extend(wrong_with_literal(literal));
+        flaws.extend(literal_flaw(literal));
         let Some((field, after)) = after.split_once('}') else {
-            wrong.push(format!("`{{{after}` is not closed"));
-            return wrong;
+            flaws.push(format!("`{{{after}` is not closed"));
+            return flaws;
         };
-        wrong.extend(wrong_with_field(field, message));
+        flaws.extend(field_flaw(field, message));
         rest = after;
     }
-    wrong.extend(wrong_with_literal(rest));
-    wrong
+    flaws.extend(literal_flaw(rest));
+    flaws
 }
 
-fn wrong_with_literal(literal: &str) -> Option<String> {
-    let wrong = literal
+fn literal_flaw(literal: &str) -> Option<String> {
+    let invalid = literal
         .chars()
         .find(|found| !found.is_ascii_graphic() || "*>}".contains(*found))?;
-    Some(match wrong {
-        '*' | '>' => format!("`{wrong}` is a wildcard, and nothing can be published to one"),
+    Some(match invalid {
+        '*' | '>' => format!("`{invalid}` is a wildcard, and nothing can be published to one"),
         '}' => "`}` without `{`".to_owned(),
-        _ => format!("{wrong:?} cannot stand in a subject; write printable ASCII without spaces"),
+        _ => format!("{invalid:?} cannot stand in a subject; write printable ASCII without spaces"),
     })
 }
 
-fn wrong_with_field(name: &str, message: &MessageDescriptor) -> Option<String> {
+fn field_flaw(name: &str, message: &MessageDescriptor) -> Option<String> {
     let Some(field) = message.get_field_by_name(name) else {
         let fields: Vec<String> = message
             .fields()

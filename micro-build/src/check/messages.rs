@@ -1,11 +1,11 @@
-//! Names of messages, enums and what is inside of them, against each other and against services.
+//! Checks the names of messages, enums, their contents, services and events for collisions.
 
 use std::collections::HashMap;
 
 use prost_reflect::{EnumDescriptor, FileDescriptor, MessageDescriptor};
 
 use super::services::rename;
-use crate::descriptors::{Lines, SourceFile};
+use crate::descriptors::{SourceFile, SourceLocations};
 use crate::error::{Location, Problem};
 use crate::model::Package;
 use crate::naming;
@@ -26,11 +26,11 @@ pub(super) fn check(
     }
     for package in packages {
         let files = by_package.remove(package.name.as_str()).unwrap_or_default();
-        let mut names = Names::default();
+        let mut names = Namespace::default();
         for file in files {
-            let lines = Lines::of(file);
-            let mut check = Check {
-                lines: &lines,
+            let locations = SourceLocations::of(file);
+            let mut check = FileCheck {
+                locations: &locations,
                 settings,
                 problems,
             };
@@ -44,36 +44,42 @@ pub(super) fn check(
     }
 }
 
-/// The names of one Rust module or type, each with what took it. Few clash, so that what a message
-/// needs to say about an element is made only then.
+/// Names of one Rust module or type, each with the element that declares it.
 #[derive(Default)]
-struct Names(HashMap<String, Taken>);
+struct Namespace(HashMap<String, Declaration>);
 
+/// Element that declares a Rust name.
+///
+/// Collisions are rare, so it holds the parts of an error message, not the message.
 #[derive(Clone)]
-struct Taken {
+struct Declaration {
     what: &'static str,
     name: String,
     at: Option<Location>,
 }
 
-impl Names {
-    /// Takes `rust` for `taken`; complains, with `advice`, if something else has it.
-    /// Tells whether it was free.
-    fn take(
+impl Namespace {
+    /// Declares the name `rust`; adds a problem, with `advice`, if it is already declared.
+    ///
+    /// Returns whether the name was free.
+    fn declare(
         &mut self,
         rust: String,
-        taken: Taken,
+        element: Declaration,
         advice: &str,
         problems: &mut Vec<Problem>,
     ) -> bool {
-        if !taken.name.split('.').all(naming::is_protobuf) {
-            let message = format!("{} `{}` becomes no name in Rust", taken.what, taken.name);
-            let at = taken.at.as_ref();
+        if !element.name.split('.').all(naming::is_protobuf) {
+            let message = format!(
+                "{} `{}` becomes no name in Rust",
+                element.what, element.name
+            );
+            let at = element.at.as_ref();
             problems.push(at.map_or(Problem::anywhere(&message), |at| Problem::at(at, &message)));
             return false;
         }
         let Some(first) = self.0.get(&rust) else {
-            self.0.insert(rust, taken);
+            self.0.insert(rust, element);
             return true;
         };
         let at = first
@@ -83,9 +89,9 @@ impl Names {
             .unwrap_or_default();
         let message = format!(
             "{} `{}`{at} and {} `{}` both become `{rust}` in Rust; {advice}",
-            first.what, first.name, taken.what, taken.name
+            first.what, first.name, element.what, element.name
         );
-        problems.push(match &taken.at {
+        problems.push(match &element.at {
             Some(at) => Problem::at(at, message),
             None => Problem::anywhere(message),
         });
@@ -93,66 +99,70 @@ impl Names {
     }
 }
 
+/// Adds the traits, servers and clients of `package`.
 fn add_services(
     package: &Package,
     settings: &Settings,
-    names: &mut Names,
+    names: &mut Namespace,
     problems: &mut Vec<Problem>,
 ) {
     for service in &package.services {
         let advice = rename(&service.full_name);
-        let mut take = |what: &'static str, rust: String| {
+        let mut declare = |what: &'static str, rust: String| {
             let at = Some(service.at.clone());
-            let taken = Taken {
+            let declaration = Declaration {
                 what,
                 name: service.name.clone(),
                 at,
             };
-            names.take(rust, taken, &advice, problems)
+            names.declare(rust, declaration, &advice, problems)
         };
-        // Two services of one name are told once.
-        if settings.server && !take("service", naming::trait_(&service.rust_name)) {
+        // If the traits of two services collide, so do their servers and clients: report it once.
+        if settings.server && !declare("service", naming::trait_(&service.rust_name)) {
             continue;
         }
         if settings.server {
-            take("the server of service", naming::server(&service.rust_name));
+            declare("the server of service", naming::server(&service.rust_name));
         }
         if settings.client {
-            take("the client of service", naming::client(&service.rust_name));
+            declare("the client of service", naming::client(&service.rust_name));
         }
     }
 }
 
+/// Adds the filters of events of `package`, and checks their setters.
 fn add_filters(
     package: &Package,
     settings: &Settings,
-    names: &mut Names,
+    names: &mut Namespace,
     problems: &mut Vec<Problem>,
 ) {
     for event in package.events.iter().filter(|_| settings.events) {
-        let taken = Taken {
+        let declaration = Declaration {
             what: "the filter of event",
             name: event.name.clone(),
             at: Some(event.at.clone()),
         };
-        names.take(event.filter.clone(), taken, IN_THE_PROTO, problems);
-        let mut setters = Names::default();
+        names.declare(event.filter.clone(), declaration, RENAME_IN_PROTO, problems);
+        let mut setters = Namespace::default();
         for field in &event.fields {
-            let taken = Taken {
+            let declaration = Declaration {
                 what: "the filter's field",
                 name: field.name.clone(),
                 at: Some(event.at.clone()),
             };
-            setters.take(field.setter.clone(), taken, IN_THE_PROTO, problems);
+            setters.declare(field.setter.clone(), declaration, RENAME_IN_PROTO, problems);
         }
     }
 }
 
-/// With an include file, packages inside of a package stand beside the modules of its messages.
+/// Adds the modules of packages inside of `package`.
+///
+/// With an include file, they are in the same module as the modules of the package's messages.
 fn add_packages(
     package: &Package,
     packages: &[Package],
-    names: &mut Names,
+    names: &mut Namespace,
     problems: &mut Vec<Problem>,
 ) {
     let prefix = match package.name.as_str() {
@@ -167,42 +177,43 @@ fn add_packages(
     parts.sort_unstable();
     parts.dedup();
     for part in parts {
-        let taken = Taken {
+        let declaration = Declaration {
             what: "package",
             name: format!("{prefix}{part}"),
             at: None,
         };
         let rust = format!("mod {}", naming::module(part));
-        names.take(
+        names.declare(
             rust,
-            taken,
+            declaration,
             "rename one, or leave out `Config::include_file`",
             problems,
         );
     }
 }
 
-const IN_THE_PROTO: &str = "rename one in the .proto";
+/// Advice for names that have no option to change them.
+const RENAME_IN_PROTO: &str = "rename one in the .proto";
 
-/// The walk through one file.
-struct Check<'a> {
-    lines: &'a Lines<'a>,
+/// Context for the checks of one file.
+struct FileCheck<'a> {
+    locations: &'a SourceLocations<'a>,
     settings: &'a Settings,
     problems: &'a mut Vec<Problem>,
 }
 
-impl Check<'_> {
+impl FileCheck<'_> {
     fn types(
         &mut self,
         messages: impl Iterator<Item = MessageDescriptor>,
         enums: impl Iterator<Item = EnumDescriptor>,
-        names: &mut Names,
+        names: &mut Namespace,
     ) {
         for message in messages.filter(|message| !message.is_map_entry()) {
-            if self.settings.is_elsewhere(message.full_name()) {
+            if self.settings.is_extern(message.full_name()) {
                 continue;
             }
-            self.take(
+            self.declare(
                 names,
                 naming::type_name(message.name()),
                 "message",
@@ -210,96 +221,99 @@ impl Check<'_> {
             );
             if has_module(&message) {
                 let module = format!("mod {}", naming::module(message.name()));
-                self.take(names, module, "message", &message);
+                self.declare(names, module, "message", &message);
             }
             self.message(&message);
         }
         for enumeration in enums {
-            if self.settings.is_elsewhere(enumeration.full_name()) {
+            if self.settings.is_extern(enumeration.full_name()) {
                 continue;
             }
-            let at = || self.lines.at(enumeration.path());
-            let taken = taken("enum", enumeration.name(), at());
+            let at = || self.locations.at(enumeration.path());
+            let declaration = declaration("enum", enumeration.name(), at());
             let rust = naming::type_name(enumeration.name());
-            names.take(rust, taken, IN_THE_PROTO, self.problems);
+            names.declare(rust, declaration, RENAME_IN_PROTO, self.problems);
             self.variants(&enumeration);
         }
     }
 
     fn message(&mut self, message: &MessageDescriptor) {
-        let mut fields = Names::default();
+        let mut fields = Namespace::default();
         for field in message.fields() {
             let in_oneof = field
                 .containing_oneof()
                 .is_some_and(|oneof| !oneof.is_synthetic());
             if !in_oneof {
-                let taken = taken("field", field.name(), self.lines.at(field.path()));
+                let declaration =
+                    declaration("field", field.name(), self.locations.at(field.path()));
                 let rust = naming::module(field.name());
-                fields.take(rust, taken, IN_THE_PROTO, self.problems);
+                fields.declare(rust, declaration, RENAME_IN_PROTO, self.problems);
             }
         }
-        let mut nested = Names::default();
+        let mut nested = Namespace::default();
         self.types(message.child_messages(), message.child_enums(), &mut nested);
         for oneof in message.oneofs().filter(|oneof| !oneof.is_synthetic()) {
-            let at = self.lines.at(oneof.path());
+            let at = self.locations.at(oneof.path());
             let rust = naming::module(oneof.name());
-            let as_field = taken("oneof", oneof.name(), at.clone());
-            fields.take(rust, as_field, IN_THE_PROTO, self.problems);
+            let as_field = declaration("oneof", oneof.name(), at.clone());
+            fields.declare(rust, as_field, RENAME_IN_PROTO, self.problems);
             // prost renames the enum of a oneof that has the name of a nested type.
             let mut rust = naming::type_name(oneof.name());
             if nested.0.contains_key(&rust) {
                 rust.push_str("OneOf");
             }
-            nested.take(
+            nested.declare(
                 rust,
-                taken("oneof", oneof.name(), at),
-                IN_THE_PROTO,
+                declaration("oneof", oneof.name(), at),
+                RENAME_IN_PROTO,
                 self.problems,
             );
-            let mut variants = Names::default();
+            let mut variants = Namespace::default();
             for field in oneof.fields() {
-                let taken = taken("field", field.name(), self.lines.at(field.path()));
+                let declaration =
+                    declaration("field", field.name(), self.locations.at(field.path()));
                 let rust = naming::type_name(field.name());
-                variants.take(rust, taken, IN_THE_PROTO, self.problems);
+                variants.declare(rust, declaration, RENAME_IN_PROTO, self.problems);
             }
         }
     }
 
-    /// Aliases of one number become one variant.
+    /// Checks the variants of an enum. Aliases of a number are one variant.
     fn variants(&mut self, enumeration: &EnumDescriptor) {
         let mut numbers = std::collections::HashSet::new();
-        let mut variants = Names::default();
+        let mut variants = Namespace::default();
         for value in enumeration
             .values()
             .filter(|value| numbers.insert(value.number()))
         {
             let rust = naming::variant(enumeration.name(), value.name());
-            let taken = taken("enum value", value.name(), self.lines.at(value.path()));
-            variants.take(rust, taken, IN_THE_PROTO, self.problems);
+            let declaration =
+                declaration("enum value", value.name(), self.locations.at(value.path()));
+            variants.declare(rust, declaration, RENAME_IN_PROTO, self.problems);
         }
     }
 
-    fn take(
+    fn declare(
         &mut self,
-        names: &mut Names,
+        names: &mut Namespace,
         rust: String,
         what: &'static str,
         message: &MessageDescriptor,
     ) {
-        let taken = taken(what, message.name(), self.lines.at(message.path()));
-        names.take(rust, taken, IN_THE_PROTO, self.problems);
+        let declaration = declaration(what, message.name(), self.locations.at(message.path()));
+        names.declare(rust, declaration, RENAME_IN_PROTO, self.problems);
     }
 }
 
-fn taken(what: &'static str, name: &str, at: Location) -> Taken {
-    Taken {
+fn declaration(what: &'static str, name: &str, at: Location) -> Declaration {
+    Declaration {
         what,
         name: name.to_owned(),
         at: Some(at),
     }
 }
 
-/// Whether prost writes a module for what is inside of `message`.
+/// Returns whether prost generates a module for the contents of `message`.
 fn has_module(message: &MessageDescriptor) -> bool {
     message.child_messages().any(|child| !child.is_map_entry())
         || message.child_enums().len() > 0

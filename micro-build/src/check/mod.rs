@@ -1,4 +1,4 @@
-//! Refuses what protobuf allows but no Rust module or NATS subject can hold, everything at once.
+//! Checks names and subjects that are valid protobuf, but cannot be expressed in Rust or NATS.
 
 mod events;
 mod messages;
@@ -7,14 +7,14 @@ mod services;
 use crate::descriptors::SourceFile;
 use crate::error::Problem;
 use crate::model::Package;
-use crate::options::Options;
+use crate::options::OptionExtensions;
 use crate::settings::Settings;
 
-/// Everything that is wrong with the names and subjects of this run.
+/// Returns all problems with the names and subjects of this run.
 pub(crate) fn check(
     packages: &[Package],
     files: &[&SourceFile],
-    options: &Options,
+    options: &OptionExtensions,
     settings: &Settings,
 ) -> Vec<Problem> {
     let mut problems = Vec::new();

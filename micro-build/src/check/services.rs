@@ -1,4 +1,4 @@
-//! Names of packages, services and methods.
+//! Checks the names of packages, services and methods.
 
 use std::collections::HashMap;
 
@@ -29,7 +29,7 @@ fn modules_are_distinct(packages: &[Package], problems: &mut Vec<Problem>) {
     }
 }
 
-/// Exported macros share one name space, whatever module they stand in.
+/// Exported macros share one namespace per crate, regardless of their module.
 fn tables_are_distinct(packages: &[Package], problems: &mut Vec<Problem>) {
     let mut seen = HashMap::new();
     for service in packages.iter().flat_map(|package| &package.services) {
@@ -37,7 +37,7 @@ fn tables_are_distinct(packages: &[Package], problems: &mut Vec<Problem>) {
         let Some(first) = seen.insert(table.clone(), service) else {
             continue;
         };
-        // Inside of one package it is the trait that clashes, which is told elsewhere.
+        // Within one package the traits collide too, which `check::messages` reports.
         if first.package != service.package {
             let message = format!(
                 "services `{}` ({}) and `{}` both need a macro `{table}`; {}",
@@ -53,7 +53,7 @@ fn tables_are_distinct(packages: &[Package], problems: &mut Vec<Problem>) {
 
 /// Tokens that begin with an underscore belong to the runtime (`_i`, `_schema`, `_health`).
 fn names_are_not_reserved(service: &Service, problems: &mut Vec<Problem>) {
-    let mut refuse = |what: &str, name: &str, at: &Location| {
+    let mut reject_if_invalid = |what: &str, name: &str, at: &Location| {
         if name.starts_with('_') {
             let message =
                 format!("{what} begins with `_`, which is reserved in subjects; rename it");
@@ -67,9 +67,9 @@ fn names_are_not_reserved(service: &Service, problems: &mut Vec<Problem>) {
         .split('.')
         .filter(|_| !service.package.is_empty())
     {
-        refuse(&format!("package part `{part}`"), part, &service.at);
+        reject_if_invalid(&format!("package part `{part}`"), part, &service.at);
     }
-    refuse(
+    reject_if_invalid(
         &format!("service `{}`", service.name),
         &service.name,
         &service.at,
@@ -79,7 +79,7 @@ fn names_are_not_reserved(service: &Service, problems: &mut Vec<Problem>) {
             "method `{}` of service `{}`",
             method.name, service.full_name
         );
-        refuse(&what, &method.name, &method.at);
+        reject_if_invalid(&what, &method.name, &method.at);
     }
 }
 
@@ -102,7 +102,7 @@ fn methods_are_distinct(service: &Service, problems: &mut Vec<Problem>) {
     }
 }
 
-/// How to give a service or method another Rust name.
+/// Returns the advice to give a service or method another Rust name.
 pub(super) fn rename(full_name: &str) -> String {
     format!("give one another name, as with `Config::rename(\".{full_name}\", \"…\")`")
 }

@@ -1,10 +1,10 @@
-//! The inside of one line of text: code spans and addresses stay, brackets lose their meaning.
+//! Escapes one line of text: code spans and web addresses are kept, other brackets are escaped.
 
-/// `text` without links into the documentation, HTML, quotes and fences.
+/// Escapes `text` so that it contains no intra-doc links, HTML, quotes or code fences.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len() + 8);
     let mut rest = text;
-    // A quote can hold code, and what looks like a fence here is behind a bullet.
+    // A quote could contain code, and a fence at this position follows a list marker.
     if rest.starts_with(['>', '~']) {
         escaped.push('\\');
         escaped.push_str(&rest[..1]);
@@ -41,7 +41,7 @@ pub(super) fn escape(text: &str) -> String {
     escaped
 }
 
-/// A backslash that takes the meaning of the next character already.
+/// Returns the length of an escape sequence at the start of `text`, or 0.
 fn escape_sequence(text: &str) -> usize {
     match text.as_bytes().get(1) {
         Some(next) if next.is_ascii_punctuation() => 2,
@@ -49,7 +49,9 @@ fn escape_sequence(text: &str) -> usize {
     }
 }
 
-/// Text between two runs of as many backticks.
+/// Returns the length of a code span at the start of `text`, or 0.
+///
+/// A code span ends at a run of as many backticks as it begins with.
 fn code_span(text: &str) -> usize {
     let run = |text: &str| text.bytes().take_while(|byte| *byte == b'`').count();
     let opening = run(text);
@@ -64,14 +66,14 @@ fn code_span(text: &str) -> usize {
     0
 }
 
-/// `<https://…>`
+/// Returns the length of `<https://…>` at the start of `text`, or 0.
 fn autolink(text: &str) -> usize {
     let length = address(&text[1..]);
     let is_closed = length > 0 && text[1 + length..].starts_with('>');
     if is_closed { length + 2 } else { 0 }
 }
 
-/// `[plain text](https://…)`
+/// Returns the length of `[plain text](https://…)` at the start of `text`, or 0.
 fn link(text: &str) -> usize {
     let Some(end) = text[1..]
         .find(['[', ']', '`', '<', '\\', '!'])
@@ -91,7 +93,9 @@ fn link(text: &str) -> usize {
     if is_closed { start + length + 1 } else { 0 }
 }
 
-/// The length of the web address at the front of `text`, without what ends a sentence.
+/// Returns the length of the web address at the start of `text`, or 0.
+///
+/// Punctuation at the end is not part of the address, since it usually ends a sentence.
 fn address(text: &str) -> usize {
     let Some(rest) = text
         .strip_prefix("http://")

@@ -1,8 +1,8 @@
-//! Makes the comment of a .proto file safe to stand in Rust documentation.
+//! Converts comments of `.proto` files to Markdown that is safe in Rust documentation.
 //!
-//! People write C++, shell and JSON into such comments, generics in angle brackets and lists in
-//! square ones. None of it may become a doctest that fails or a link that leads nowhere. What is
-//! safe already stays as it is, so that a comment can pass through twice.
+//! Such comments contain code of other languages, generics in angle brackets and lists in square
+//! brackets. None of it may become a failing doctest or a broken link. Safe text is not changed, so
+//! that converting a comment twice has the same result as converting it once.
 
 mod inline;
 #[cfg(test)]
@@ -12,13 +12,14 @@ use syn::{Attribute, Expr, ExprLit, Lit, Meta, parse_quote};
 
 use inline::escape;
 
-/// From this indentation on, Markdown takes a line for code.
-const CODE: usize = 4;
+/// Indentation, in columns, from which Markdown treats a line as code.
+const CODE_INDENT: usize = 4;
 
-/// The lines of `comment`, as Markdown that rustdoc neither tests nor links. Each line begins with
-/// the space that separates it from the slashes.
+/// Returns the lines of `comment` as Markdown without doctests and intra-doc links.
+///
+/// Each line begins with the space that follows the slashes of a doc comment.
 pub(crate) fn to_docs<L: AsRef<str>>(comment: &[L]) -> Vec<String> {
-    let mut writer = Writer::default();
+    let mut writer = MarkdownWriter::default();
     for line in comment {
         let line = printable(line.as_ref());
         writer.line(line.strip_prefix(' ').unwrap_or(&line));
@@ -26,7 +27,7 @@ pub(crate) fn to_docs<L: AsRef<str>>(comment: &[L]) -> Vec<String> {
     writer.finish()
 }
 
-/// The same for the documentation among `attributes`.
+/// Converts the documentation among `attributes` with [`to_docs`].
 pub(crate) fn make_safe(attributes: &mut Vec<Attribute>) {
     let Some(first) = attributes
         .iter()
@@ -43,7 +44,9 @@ pub(crate) fn make_safe(attributes: &mut Vec<Attribute>) {
     }
 }
 
-/// `comment` without the characters that no Rust source may hold.
+/// Returns `comment` without characters that are not allowed in Rust source.
+///
+/// Bidirectional control characters are removed, and other control characters become spaces.
 pub(crate) fn printable(comment: &str) -> String {
     let is_bidirectional =
         |found: char| matches!(found, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
@@ -60,6 +63,7 @@ pub(crate) fn printable(comment: &str) -> String {
         .collect()
 }
 
+/// Returns the text of a `#[doc = "…"]` attribute.
 fn doc(attribute: &Attribute) -> Option<String> {
     let Meta::NameValue(meta) = &attribute.meta else {
         return None;
@@ -74,24 +78,27 @@ fn doc(attribute: &Attribute) -> Option<String> {
     meta.path.is_ident("doc").then(|| text.value())
 }
 
-/// Writes lines, and remembers what the next one depends on.
+/// Converts lines one by one, with the state that the next line depends on.
 #[derive(Default)]
-struct Writer {
+struct MarkdownWriter {
     docs: Vec<String>,
     block: Option<Block>,
+    /// Whether the last text belongs to a list item, in which indented lines are not code.
     in_list: bool,
+    /// Whether the last line is text, which an indented line would continue.
     after_text: bool,
 }
 
-/// A block of code that is open.
+/// Code block that is not closed yet.
 enum Block {
-    /// Between fences of this text.
+    /// A block that ends at this fence.
     Fenced(Fence),
-    /// Indented in the .proto; fenced here, and closed by what is indented less.
+    /// The lines of an indented block, which ends at a line with less indentation. It is written as a
+    /// fenced block.
     Indented(Vec<String>),
 }
 
-impl Writer {
+impl MarkdownWriter {
     fn line(&mut self, line: &str) {
         let (text, indent) = (line.trim(), indent_of(line));
         match self.block.take() {
@@ -102,7 +109,7 @@ impl Writer {
                 self.push(line.trim_end());
                 self.block = Some(Block::Fenced(fence));
             }
-            Some(Block::Indented(mut lines)) if text.is_empty() || indent >= CODE => {
+            Some(Block::Indented(mut lines)) if text.is_empty() || indent >= CODE_INDENT => {
                 lines.push(line.trim_end().to_owned());
                 self.block = Some(Block::Indented(lines));
             }
@@ -114,27 +121,27 @@ impl Writer {
         }
     }
 
-    /// A line outside of code, or the first one of it.
+    /// Writes a line outside of a code block, or the first line of one.
     fn text(&mut self, line: &str, text: &str, indent: usize) {
         if text.is_empty() {
             self.after_text = false;
             return self.push("");
         }
         if let Some(fence) = Fence::opened_by(text) {
-            // Not indented, so that it belongs to no list item that could end before the code does.
+            // Not indented, since in a list item the block would end with the item.
             self.push(&format!("{}text", fence.marker()));
             self.block = Some(Block::Fenced(fence));
             (self.in_list, self.after_text) = (false, false);
             return;
         }
-        if indent >= CODE && !self.after_text && !self.in_list {
+        if indent >= CODE_INDENT && !self.after_text && !self.in_list {
             self.block = Some(Block::Indented(vec![line.trim_end().to_owned()]));
             return;
         }
         let (markers, text) = list_markers(text);
         self.in_list = !markers.is_empty() || (self.in_list && (indent > 0 || self.after_text));
         self.after_text = true;
-        let indent = " ".repeat(indent.min(CODE - 1));
+        let indent = " ".repeat(indent.min(CODE_INDENT - 1));
         self.push(&format!("{indent}{markers}{}", escape(text)));
     }
 
@@ -174,7 +181,7 @@ impl Writer {
     }
 }
 
-/// A run of at least three backticks or tildes.
+/// Code fence: at least three backticks or tildes.
 struct Fence {
     with: char,
     length: usize,
@@ -191,7 +198,7 @@ impl Fence {
         (length >= 3 && !(with == '`' && info.contains('`'))).then_some(Self { with, length })
     }
 
-    /// One that no line of `code` closes.
+    /// Returns a fence that is longer than every run of backticks at the start of a line of `code`.
     fn around(code: &[String]) -> Self {
         let runs = code
             .iter()
@@ -211,6 +218,7 @@ impl Fence {
     }
 }
 
+/// Returns the indentation of `line` in columns, with tab stops of 4 columns.
 fn indent_of(line: &str) -> usize {
     line.chars()
         .take_while(|found| found.is_whitespace())
@@ -223,7 +231,9 @@ fn indent_of(line: &str) -> usize {
         })
 }
 
-/// The bullets and numbers in front of `text`, each with one space, since more would make it code.
+/// Splits `text` into its leading list markers, each followed by one space, and the rest.
+///
+/// More spaces after a marker could turn the rest into code.
 fn list_markers(text: &str) -> (String, &str) {
     let mut markers = String::new();
     let mut rest = text;

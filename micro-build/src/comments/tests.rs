@@ -53,7 +53,7 @@ fn is_safe(docs: &[String]) {
 }
 
 #[test]
-fn plain_text_stays() {
+fn plain_text_is_unchanged() {
     check(" Greets people.\n\n Twice.", " Greets people.\n\n Twice.");
     check("no space", " no space");
     check(" - one\n - two\n   more", " - one\n - two\n   more");
@@ -108,13 +108,13 @@ fn addresses_stay_links() {
 }
 
 #[test]
-fn what_no_source_may_hold_is_gone() {
+fn characters_not_allowed_in_rust_source_are_removed() {
     check(" a\rb\u{202e}c\u{0}", " a bc");
 }
 
 proptest::proptest! {
     #[test]
-    fn whatever_it_is(comment in "([ \t>`~\\[\\]<!*#a-c().:\\\\|_-]|https://x|```|    |\n|- |1[.] ){0,40}") {
+    fn any_comment_becomes_safe_and_is_not_changed_again(comment in "([ \t>`~\\[\\]<!*#a-c().:\\\\|_-]|https://x|```|    |\n|- |1[.] ){0,40}") {
         let lines: Vec<&str> = comment.lines().collect();
         let docs = to_docs(&lines);
         is_safe(&docs);

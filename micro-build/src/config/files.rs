@@ -1,4 +1,4 @@
-//! Options on what is read and written.
+//! Options that select the input compiler and the output files.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use super::Config;
 
 impl Config {
-    /// Writes to `folder`, which has to exist, instead of cargo's `OUT_DIR`.
+    /// Writes the generated files to `folder`, which has to exist.
+    ///
+    /// Default: cargo's `OUT_DIR`.
     ///
     /// # Examples
     ///
@@ -19,8 +21,10 @@ impl Config {
         self
     }
 
-    /// Also writes a file that includes those of all packages, as modules inside of modules. Types
-    /// of one package that another one uses are found without further ado.
+    /// Also writes the file `name`, which includes the code of all packages as nested modules.
+    ///
+    /// Packages that use each other's types need nested modules, since prost refers to a type of
+    /// another package by a relative path through the module tree. Default: no such file.
     ///
     /// # Examples
     ///
@@ -34,8 +38,11 @@ impl Config {
         self
     }
 
-    /// Also writes the descriptors of all files, with imports and source information, as a
-    /// serialized `google.protobuf.FileDescriptorSet`.
+    /// Also writes the descriptors of all files to `path`.
+    ///
+    /// The file is a serialized `google.protobuf.FileDescriptorSet` with imports and source
+    /// information. A relative `path` is relative to the current directory, which is the folder of
+    /// the crate in a build script. Default: no such file.
     ///
     /// # Examples
     ///
@@ -48,9 +55,11 @@ impl Config {
         self
     }
 
-    /// Compiles with this protoc instead of the built-in compiler, which does not read files with
-    /// `edition`. protoc finds `micro/v1/options.proto` by itself; `PROTOC_INCLUDE`, if set, is one
-    /// more include folder.
+    /// Compiles with the protoc at `executable` instead of the built-in compiler.
+    ///
+    /// Files with an `edition` need protoc, since the built-in compiler does not read them. The folder
+    /// of `micro/v1/options.proto` is passed to protoc as an include folder, and so is
+    /// `PROTOC_INCLUDE` if that environment variable is set. Default: the built-in compiler.
     ///
     /// # Examples
     ///
@@ -63,7 +72,9 @@ impl Config {
         self
     }
 
-    /// Gives `argument` to the protoc of [`protoc`](Self::protoc).
+    /// Passes `argument` to the protoc of [`protoc`](Self::protoc).
+    ///
+    /// Has no effect without `protoc`. Can be called more than once.
     ///
     /// # Examples
     ///

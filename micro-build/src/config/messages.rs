@@ -1,10 +1,10 @@
-//! Options on messages, fields and enums, which prost carries out.
+//! Options for messages, fields and enums, which are passed on to prost.
 
 use super::Config;
 use crate::patterns::Target;
 
 impl Config {
-    /// Puts `attribute` on the structs of the messages that `path` picks.
+    /// Adds `attribute` to the structs of the messages that `path` matches.
     ///
     /// # Examples
     ///
@@ -13,14 +13,14 @@ impl Config {
     /// let config = Config::new().message_attribute(".shop.v1.Order", "#[derive(Eq)]");
     /// ```
     pub fn message_attribute(mut self, path: impl Into<String>, attribute: &str) -> Self {
-        let path = self.picks("message_attribute", path, Target::Messages);
+        let path = self.add_pattern("message_attribute", path, Target::Messages);
         self.prost.message_attribute(path.as_str(), attribute);
         self.prost_attributes
             .push(("message_attribute", path, attribute.to_owned()));
         self
     }
 
-    /// Puts `attribute` on the fields, oneofs and enum values that `path` picks.
+    /// Adds `attribute` to the fields, oneofs and enum values that `path` matches.
     ///
     /// # Examples
     ///
@@ -29,14 +29,14 @@ impl Config {
     /// let config = Config::new().field_attribute(".shop.v1.Order.id", "#[doc(alias = \"number\")]");
     /// ```
     pub fn field_attribute(mut self, path: impl Into<String>, attribute: &str) -> Self {
-        let path = self.picks("field_attribute", path, Target::Fields);
+        let path = self.add_pattern("field_attribute", path, Target::Fields);
         self.prost.field_attribute(path.as_str(), attribute);
         self.prost_attributes
             .push(("field_attribute", path, attribute.to_owned()));
         self
     }
 
-    /// Puts `attribute` on the enums that `path` picks, oneofs included.
+    /// Adds `attribute` to the enums that `path` matches, those of oneofs included.
     ///
     /// # Examples
     ///
@@ -45,15 +45,16 @@ impl Config {
     /// let config = Config::new().enum_attribute(".shop.v1.Color", "#[non_exhaustive]");
     /// ```
     pub fn enum_attribute(mut self, path: impl Into<String>, attribute: &str) -> Self {
-        let path = self.picks("enum_attribute", path, Target::Enums);
+        let path = self.add_pattern("enum_attribute", path, Target::Enums);
         self.prost.enum_attribute(path.as_str(), attribute);
         self.prost_attributes
             .push(("enum_attribute", path, attribute.to_owned()));
         self
     }
 
-    /// Makes the `bytes` fields that `paths` pick `Bytes`, which are shared and not copied, instead
-    /// of `Vec<u8>`.
+    /// Generates `Bytes` for the `bytes` fields that `paths` match.
+    ///
+    /// `Bytes` shares the buffer that it was decoded from. Default: `Vec<u8>`, which is a copy.
     ///
     /// # Examples
     ///
@@ -63,13 +64,15 @@ impl Config {
     /// ```
     pub fn bytes<P: Into<String>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
         for path in paths {
-            let path = self.picks("bytes", path, Target::BytesFields);
+            let path = self.add_pattern("bytes", path, Target::BytesFields);
             self.bytes.push(path.into_string());
         }
         self
     }
 
-    /// Makes the `map` fields that `paths` pick a `BTreeMap` instead of a `HashMap`.
+    /// Generates a `BTreeMap` for the `map` fields that `paths` match.
+    ///
+    /// Default: `HashMap`.
     ///
     /// # Examples
     ///
@@ -79,14 +82,16 @@ impl Config {
     /// ```
     pub fn btree_map<P: Into<String>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
         for path in paths {
-            let path = self.picks("btree_map", path, Target::MapFields);
+            let path = self.add_pattern("btree_map", path, Target::MapFields);
             self.btree_map.push(path.into_string());
         }
         self
     }
 
-    /// Boxes the message in the fields that `path` picks, which keeps a large variant of a oneof
-    /// from making the others large.
+    /// Generates a `Box` around the message of the fields that `path` matches.
+    ///
+    /// A boxed variant adds no more than a pointer to the size of a oneof's enum. Default: only the
+    /// fields of recursive messages are boxed.
     ///
     /// # Examples
     ///
@@ -95,13 +100,14 @@ impl Config {
     /// let config = Config::new().boxed(".shop.v1.Order.details");
     /// ```
     pub fn boxed(mut self, path: impl Into<String>) -> Self {
-        let path = self.picks("boxed", path, Target::MessageFields);
+        let path = self.add_pattern("boxed", path, Target::MessageFields);
         self.prost.boxed(path.as_str());
         self
     }
 
-    /// Uses what another crate has generated for the package or message `proto_path`, and writes
-    /// nothing for it.
+    /// Uses the code at `rust_path` for the package or message `proto_path`, and generates none.
+    ///
+    /// `rust_path` is usually in another crate. Services of the package are not generated either.
     ///
     /// # Examples
     ///
@@ -114,14 +120,15 @@ impl Config {
         proto_path: impl Into<String>,
         rust_path: impl Into<String>,
     ) -> Self {
-        let path = self.picks("extern_path", proto_path, Target::Types);
+        let path = self.add_pattern("extern_path", proto_path, Target::Types);
         self.prost.extern_path(path.as_str(), rust_path);
-        self.elsewhere.push(path);
+        self.extern_paths.push(path);
         self
     }
 
-    /// Leaves the comments of what `paths` pick out of the code: messages, fields, enums, services
-    /// and methods.
+    /// Omits the comments of the messages, fields, enums, services and methods that `paths` match.
+    ///
+    /// Default: comments of the `.proto` become documentation.
     ///
     /// # Examples
     ///
@@ -131,14 +138,16 @@ impl Config {
     /// ```
     pub fn disable_comments<P: Into<String>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
         for path in paths {
-            let path = self.picks("disable_comments", path, Target::Documented);
+            let path = self.add_pattern("disable_comments", path, Target::Documented);
             self.without_comments.push(path.into_string());
         }
         self
     }
 
-    /// Changes what this type has no option for in prost's own configuration. Paths, files, the
-    /// service generator, and the options that have the name of one of ours belong to this type.
+    /// Changes prost's own configuration, for options that this type does not have.
+    ///
+    /// Do not set paths, files, the service generator, or an option of the same name as one of this
+    /// type: those are set by this type.
     ///
     /// # Examples
     ///
@@ -153,12 +162,13 @@ impl Config {
         self
     }
 
+    /// Returns prost's configuration with all options of this type applied.
     pub(super) fn into_prost(mut self) -> prost_build::Config {
         let runtime = &self.runtime_path;
         self.prost.prost_path(format!("{runtime}::codegen::prost"));
         self.prost
             .prost_types_path(format!("{runtime}::codegen::prost_types"));
-        // prost forgets what it was told before when it is told these.
+        // Each of these calls replaces the paths of an earlier call, which may be the user's.
         if !self.bytes.is_empty() {
             self.prost.bytes(&self.bytes);
         }

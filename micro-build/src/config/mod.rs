@@ -1,4 +1,4 @@
-//! What a `build.rs` says. Options lie with their subject: `messages`, `services`, `files`.
+//! Configuration of code generation; the options are in `files`, `messages` and `services`.
 
 mod files;
 mod messages;
@@ -16,15 +16,22 @@ use crate::descriptors::FileSet;
 use crate::error::{Error, ErrorKind};
 use crate::generator::generate;
 use crate::output::{OutDir, print_rerun_rules, write};
-use crate::patterns::{Pattern, Target, Use};
+use crate::patterns::{Pattern, PatternUse, Target};
 use crate::protoc::Protoc;
 
-/// How `.proto` files become Rust code.
+/// Options of code generation, and the methods that run it.
 ///
-/// Options that take a path pick what they apply to as prost's do: `.` is everything, `.shop.v1` a
-/// package, `.shop.v1.Order` a message or service with all that is inside, `.shop.v1.Order.id` a
-/// field or method, and `Order.id`, without the dot in front, the end of any such path. A path that
-/// picks nothing is an error that lists what there is.
+/// Options that take a path select the elements that they apply to with prost's rules:
+///
+/// | path | matches |
+/// |---|---|
+/// | `.` | everything |
+/// | `.shop.v1` | a package |
+/// | `.shop.v1.Order` | a message or service with its contents |
+/// | `.shop.v1.Order.id` | a field or method |
+/// | `Order.id` | every path that ends in it, since it has no leading dot |
+///
+/// A path that matches nothing is an error, which lists the existing paths.
 ///
 /// # Examples
 ///
@@ -43,11 +50,11 @@ pub struct Config {
     bytes: Vec<String>,
     btree_map: Vec<String>,
     without_comments: Vec<String>,
-    elsewhere: Vec<Pattern>,
-    uses: Vec<Use>,
+    extern_paths: Vec<Pattern>,
+    uses: Vec<PatternUse>,
     runtime_path: String,
     renames: Vec<(Pattern, String)>,
-    /// Attributes that prost is to write, by the option that they were given to.
+    /// Attributes that prost writes: the option's name, the pattern, and the attribute's source.
     prost_attributes: Vec<(&'static str, Pattern, String)>,
     client: bool,
     server: bool,
@@ -69,7 +76,9 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Everything is generated, into cargo's `OUT_DIR`.
+    /// Creates a configuration that generates messages, traits, clients, servers and events.
+    ///
+    /// The code is written to cargo's `OUT_DIR`.
     ///
     /// # Examples
     ///
@@ -84,7 +93,7 @@ impl Config {
             bytes: Vec::new(),
             btree_map: Vec::new(),
             without_comments: Vec::new(),
-            elsewhere: Vec::new(),
+            extern_paths: Vec::new(),
             uses: Vec::new(),
             runtime_path: "::micro_runtime".to_owned(),
             renames: Vec::new(),
@@ -103,11 +112,12 @@ impl Config {
         }
     }
 
-    /// Compiles `protos`, found below `includes`, and writes one Rust file for each package.
+    /// Compiles the files `protos` and writes one Rust file per protobuf package.
     ///
-    /// What the files import is compiled too if they use its types. A file that exists below an
-    /// include folder wins over those that come with this crate: `google/protobuf/*.proto` and
-    /// `micro/v1/options.proto`.
+    /// Each path in `protos` is below one of the folders `includes`, or relative to one of them.
+    /// Imported files are generated too if their types are used. `google/protobuf/*.proto` and
+    /// `micro/v1/options.proto` come with this crate; a file of that name in an include folder takes
+    /// precedence.
     ///
     /// In a build script, Cargo receives a `rerun-if-changed` for each file that was read, imports
     /// included. Files below `OUT_DIR` are left out, since the script itself wrote them: print a
@@ -116,8 +126,15 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Fails if the files are not valid protobuf, if they cannot become services (our own checks
-    /// report everything at once), if an option does nothing, or if nothing can be written.
+    /// Fails with
+    ///
+    /// - [`ErrorKind::Compile`] if a file is missing or is not valid protobuf;
+    /// - [`ErrorKind::Check`] if a name, subject or option cannot be used; all of these problems are
+    ///   reported at once;
+    /// - [`ErrorKind::Config`] if an option of this type is invalid or matches nothing, or if `OUT_DIR`
+    ///   is not set;
+    /// - [`ErrorKind::Io`] if a file cannot be written, or protoc cannot be run;
+    /// - [`ErrorKind::Internal`] if the generator panics.
     ///
     /// # Examples
     ///
@@ -137,7 +154,7 @@ impl Config {
                 "there is no .proto file to compile",
             ));
         }
-        guarded(|| {
+        catch_panic(|| {
             let files = match &self.protoc {
                 Some(executable) => {
                     let (executable, arguments) =
@@ -154,18 +171,19 @@ impl Config {
         })
     }
 
-    /// Generates code for every file of a serialized `google.protobuf.FileDescriptorSet`, such as
-    /// `protoc --include_imports -o` and `buf build` write. Bytes, since custom options would not
-    /// survive as `prost_types::FileDescriptorSet`.
+    /// Generates code for every file of a serialized `google.protobuf.FileDescriptorSet`.
     ///
-    /// Source information in the set (`--include_source_info`) gives comments and lines.
+    /// `protoc --include_imports -o` and `buf build` write such sets. The set is passed as bytes, since
+    /// `prost_types::FileDescriptorSet` does not keep custom options. Comments and the line numbers in
+    /// errors need source information in the set (`--include_source_info`).
     ///
     /// The path of the set is not known here: a build script prints its own `rerun-if-changed` for it,
     /// as in the example, or leaves Cargo's default in force by printing nothing.
     ///
     /// # Errors
     ///
-    /// Fails as [`compile`](Self::compile) does, and if the set is cut off or lacks an import.
+    /// Fails as [`compile`](Self::compile) does, and with [`ErrorKind::Compile`] if the set is
+    /// incomplete.
     ///
     /// # Examples
     ///
@@ -178,7 +196,7 @@ impl Config {
     /// # }
     /// ```
     pub fn compile_descriptor_set(self, set: &[u8]) -> Result<(), Error> {
-        guarded(|| {
+        catch_panic(|| {
             let files = descriptor_set::read(Bytes::copy_from_slice(set), |_| true)?;
             self.generate(&files)
         })
@@ -198,9 +216,15 @@ impl Config {
         file_descriptor_set_path.map_or(Ok(()), |path| write(&path, &files.encode()))
     }
 
-    fn picks(&mut self, option: &'static str, path: impl Into<String>, target: Target) -> Pattern {
+    /// Records that `path` was given to `option`, so that a path that matches nothing is reported.
+    fn add_pattern(
+        &mut self,
+        option: &'static str,
+        path: impl Into<String>,
+        target: Target,
+    ) -> Pattern {
         let pattern = Pattern::new(path);
-        self.uses.push(Use {
+        self.uses.push(PatternUse {
             option,
             pattern: pattern.clone(),
             target,
@@ -209,8 +233,10 @@ impl Config {
     }
 }
 
-/// Makes an error of a panic: prost asserts what a set of descriptors by hand need not keep.
-fn guarded(work: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+/// Runs `work` and returns an error if it panics.
+///
+/// prost-build panics on descriptors that no compiler writes, but that a descriptor set can contain.
+fn catch_panic(work: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());

@@ -1,4 +1,4 @@
-//! Options on traits, clients and servers, which our own emitters carry out.
+//! Options for traits, clients, servers and events, which the emitters of this crate apply.
 
 use syn::Attribute;
 use syn::parse::Parser as _;
@@ -9,7 +9,7 @@ use crate::patterns::{Pattern, Target};
 use crate::settings::{Attributes, Settings};
 
 impl Config {
-    /// Puts `attribute` on the traits of the services that `path` picks.
+    /// Adds `attribute` to the traits of the services that `path` matches.
     ///
     /// # Examples
     ///
@@ -18,12 +18,12 @@ impl Config {
     /// let config = Config::new().trait_attribute(".shop.v1.Orders", "#[cfg(feature = \"server\")]");
     /// ```
     pub fn trait_attribute(mut self, path: impl Into<String>, attribute: &str) -> Self {
-        let path = self.picks("trait_attribute", path, Target::Services);
+        let path = self.add_pattern("trait_attribute", path, Target::Services);
         self.trait_attributes.push((path, attribute.to_owned()));
         self
     }
 
-    /// Puts `attribute` on the client structs of the services that `path` picks.
+    /// Adds `attribute` to the client structs of the services that `path` matches.
     ///
     /// # Examples
     ///
@@ -32,12 +32,12 @@ impl Config {
     /// let config = Config::new().client_attribute(".", "#[derive(shop_derive::Named)]");
     /// ```
     pub fn client_attribute(mut self, path: impl Into<String>, attribute: &str) -> Self {
-        let path = self.picks("client_attribute", path, Target::Services);
+        let path = self.add_pattern("client_attribute", path, Target::Services);
         self.client_attributes.push((path, attribute.to_owned()));
         self
     }
 
-    /// Puts `attribute` on the server structs of the services that `path` picks.
+    /// Adds `attribute` to the server structs of the services that `path` matches.
     ///
     /// # Examples
     ///
@@ -46,13 +46,14 @@ impl Config {
     /// let config = Config::new().server_attribute("Orders", "#[derive(shop_derive::Named)]");
     /// ```
     pub fn server_attribute(mut self, path: impl Into<String>, attribute: &str) -> Self {
-        let path = self.picks("server_attribute", path, Target::Services);
+        let path = self.add_pattern("server_attribute", path, Target::Services);
         self.server_attributes.push((path, attribute.to_owned()));
         self
     }
 
-    /// Gives the service or method at `path` another name in Rust; trait, client and server of a
-    /// service follow. Subjects stay as they are.
+    /// Uses `rust_name` as the Rust name of the service or method at `path`.
+    ///
+    /// The trait, client and server of a service are named after it. Subjects do not change.
     ///
     /// # Examples
     ///
@@ -62,12 +63,12 @@ impl Config {
     /// let config = Config::new().rename(".shop.v1.Orders", "OrderDesk");
     /// ```
     pub fn rename(mut self, path: impl Into<String>, rust_name: impl Into<String>) -> Self {
-        let path = self.picks("rename", path, Target::ServicesAndMethods);
+        let path = self.add_pattern("rename", path, Target::ServicesAndMethods);
         self.renames.push((path, rust_name.into()));
         self
     }
 
-    /// Whether clients are generated; they are by default.
+    /// Sets whether clients are generated. Default: `true`.
     ///
     /// # Examples
     ///
@@ -80,7 +81,7 @@ impl Config {
         self
     }
 
-    /// Whether traits and servers are generated; they are by default.
+    /// Sets whether traits and servers are generated. Default: `true`.
     ///
     /// # Examples
     ///
@@ -93,8 +94,10 @@ impl Config {
         self
     }
 
-    /// Whether messages with `(micro.v1.event)` become events, with their filters; they do by default.
-    /// Without, they are plain messages, which need no runtime.
+    /// Sets whether messages with `(micro.v1.event)` become events with filters. Default: `true`.
+    ///
+    /// If no client, server or event is generated, the messages depend on prost only, at
+    /// [`runtime_path`](Self::runtime_path)`::codegen::prost`.
     ///
     /// # Examples
     ///
@@ -107,7 +110,9 @@ impl Config {
         self
     }
 
-    /// Where generated code finds the runtime, and through it prost: `::micro_runtime` by default.
+    /// Sets the path at which generated code finds the runtime, and prost through it.
+    ///
+    /// Default: `::micro_runtime`.
     ///
     /// # Examples
     ///
@@ -120,6 +125,11 @@ impl Config {
         self
     }
 
+    /// Returns the options of the emitters, parsed.
+    ///
+    /// # Errors
+    ///
+    /// Fails with every path, name and attribute that is not valid Rust.
     pub(super) fn settings(&self) -> Result<Settings, Error> {
         let mut problems = Vec::new();
         let runtime = syn::parse_str(&self.runtime_path).map_err(|error| {
@@ -156,7 +166,7 @@ impl Config {
             client_attributes: parsed("client_attribute", &self.client_attributes),
             server_attributes: parsed("server_attribute", &self.server_attributes),
             without_comments: self.without_comments.iter().map(Pattern::new).collect(),
-            elsewhere: self.elsewhere.clone(),
+            extern_paths: self.extern_paths.clone(),
             renames: self.renames.clone(),
             nested_packages: self.include_file.is_some(),
             uses: self.uses.clone(),

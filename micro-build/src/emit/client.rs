@@ -1,13 +1,13 @@
-//! The client: one method for each of the service, and no other name of its own.
+//! Emits the client: one method per RPC, and no other inherent name that could collide with one.
 
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::{Scope, ScopedMethod, allow};
+use super::{MethodScope, ServiceScope, allow};
 use crate::model::Kind;
 
-pub(super) fn emit(scope: &Scope<'_>) -> TokenStream {
-    let Scope {
+pub(super) fn emit(scope: &ServiceScope<'_>) -> TokenStream {
+    let ServiceScope {
         rt,
         client,
         descriptor,
@@ -19,7 +19,7 @@ pub(super) fn emit(scope: &Scope<'_>) -> TokenStream {
         .client_attributes
         .of(&scope.service.full_name);
     let methods = scope.methods.iter().map(|method| call(method, scope));
-    let summary = format!(" Calls `{}` over the bus.", scope.trait_);
+    let summary = format!(" Client of `{}`, with one method per RPC.", scope.trait_);
     quote! {
         #[doc = #summary]
         #[doc = ""]
@@ -46,9 +46,9 @@ pub(super) fn emit(scope: &Scope<'_>) -> TokenStream {
     }
 }
 
-fn call(method: &ScopedMethod<'_>, scope: &Scope<'_>) -> TokenStream {
+fn call(method: &MethodScope<'_>, scope: &ServiceScope<'_>) -> TokenStream {
     let rt = scope.rt;
-    let ScopedMethod {
+    let MethodScope {
         name,
         index,
         request,

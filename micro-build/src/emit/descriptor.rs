@@ -1,14 +1,14 @@
-//! The static facts that discovery, tracing, metrics and the dispatch loop read.
+//! Emits the descriptors that discovery, tracing, metrics and dispatch read.
 
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::{Scope, ScopedMethod, allow};
+use super::{MethodScope, ServiceScope, allow};
 use crate::model::{Idempotency, Kind};
 use crate::naming;
 
-pub(super) fn emit(scope: &Scope<'_>) -> TokenStream {
-    let Scope {
+pub(super) fn emit(scope: &ServiceScope<'_>) -> TokenStream {
+    let ServiceScope {
         rt,
         descriptor,
         descriptors,
@@ -33,8 +33,8 @@ pub(super) fn emit(scope: &Scope<'_>) -> TokenStream {
     }
 }
 
-fn service_descriptor(scope: &Scope<'_>) -> TokenStream {
-    let Scope {
+fn service_descriptor(scope: &ServiceScope<'_>) -> TokenStream {
+    let ServiceScope {
         rt,
         descriptors,
         service,
@@ -62,7 +62,7 @@ fn service_descriptor(scope: &Scope<'_>) -> TokenStream {
     }
 }
 
-fn method_descriptor(method: &ScopedMethod<'_>, scope: &Scope<'_>) -> TokenStream {
+fn method_descriptor(method: &MethodScope<'_>, scope: &ServiceScope<'_>) -> TokenStream {
     let (rt, method) = (scope.rt, method.method);
     let (full_name, name) = (&method.full_name, &method.name);
     let (request, reply) = (&method.request, &method.reply);
@@ -95,7 +95,7 @@ fn method_descriptor(method: &ScopedMethod<'_>, scope: &Scope<'_>) -> TokenStrea
     }
 }
 
-/// The first paragraph of a comment, on one line.
+/// Returns the first paragraph of a comment as one line.
 fn summary(comment: &[String]) -> Option<String> {
     let lines = comment.iter().map(|line| line.trim());
     let paragraph: Vec<&str> = lines

@@ -1,4 +1,4 @@
-//! Events: a message's subject, and the filter that a subscriber gives.
+//! Emits the items of events: `impl Event` for the message, and the filter for subscriptions.
 
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::quote;
@@ -8,15 +8,15 @@ use crate::error::Error;
 use crate::model::{Event, EventField, EventFieldType};
 use crate::settings::Settings;
 
-/// Writes everything for the events of one package.
+/// Emits all items for the events of one package.
 ///
 /// # Errors
 ///
-/// Fails if a name is not one that Rust can hold, which `check` should have refused.
+/// Fails if a name is not valid in Rust, which `check` should have rejected.
 pub(crate) fn emit(events: &[Event], settings: &Settings) -> Result<TokenStream, Error> {
     let mut items = TokenStream::new();
     for event in events {
-        let scope = Scope::new(event, settings)?;
+        let scope = EventScope::new(event, settings)?;
         items.extend([implementation(&scope), filter(&scope)]);
     }
     let (rt, version) = (&settings.runtime, env!("CARGO_PKG_VERSION"));
@@ -24,26 +24,27 @@ pub(crate) fn emit(events: &[Event], settings: &Settings) -> Result<TokenStream,
     Ok(items)
 }
 
-/// One event with every name resolved.
-struct Scope<'a> {
+/// One event with all names parsed.
+struct EventScope<'a> {
     event: &'a Event,
     rt: &'a syn::Path,
     message: syn::Path,
     filter: Ident,
-    fields: Vec<ScopedField<'a>>,
+    fields: Vec<FieldScope<'a>>,
 }
 
-struct ScopedField<'a> {
+/// One field of a subject with all names parsed.
+struct FieldScope<'a> {
     field: &'a EventField,
     index: Literal,
     name: Ident,
     setter: Ident,
 }
 
-impl<'a> Scope<'a> {
+impl<'a> EventScope<'a> {
     fn new(event: &'a Event, settings: &'a Settings) -> Result<Self, Error> {
         let fields = event.fields.iter().enumerate().map(|(index, field)| {
-            Ok(ScopedField {
+            Ok(FieldScope {
                 field,
                 index: Literal::usize_unsuffixed(index),
                 name: parse(&field.rust_name)?,
@@ -60,8 +61,8 @@ impl<'a> Scope<'a> {
     }
 }
 
-fn implementation(scope: &Scope<'_>) -> TokenStream {
-    let Scope {
+fn implementation(scope: &EventScope<'_>) -> TokenStream {
+    let EventScope {
         event,
         rt,
         message,
@@ -87,7 +88,7 @@ fn implementation(scope: &Scope<'_>) -> TokenStream {
     }
 }
 
-fn descriptor(field: &ScopedField<'_>, rt: &syn::Path) -> TokenStream {
+fn descriptor(field: &FieldScope<'_>, rt: &syn::Path) -> TokenStream {
     let name = &field.field.name;
     match &field.field.ty {
         EventFieldType::Enum(names) => {
@@ -101,8 +102,8 @@ fn descriptor(field: &ScopedField<'_>, rt: &syn::Path) -> TokenStream {
     }
 }
 
-/// The template as one call per literal and placeholder.
-fn writes(scope: &Scope<'_>) -> Vec<TokenStream> {
+/// Emits the template as one call per literal and placeholder.
+fn writes(scope: &EventScope<'_>) -> Vec<TokenStream> {
     let mut calls = Vec::new();
     let mut literal = String::new();
     for (index, token) in scope.event.template.split('.').enumerate() {
@@ -131,8 +132,8 @@ fn writes(scope: &Scope<'_>) -> Vec<TokenStream> {
     calls
 }
 
-fn write(field: &ScopedField<'_>) -> TokenStream {
-    let ScopedField { index, name, .. } = field;
+fn write(field: &FieldScope<'_>) -> TokenStream {
+    let FieldScope { index, name, .. } = field;
     let default = field.field.default.as_deref();
     match &field.field.ty {
         EventFieldType::Text => match default {
@@ -155,8 +156,8 @@ fn write(field: &ScopedField<'_>) -> TokenStream {
     }
 }
 
-fn filter(scope: &Scope<'_>) -> TokenStream {
-    let Scope {
+fn filter(scope: &EventScope<'_>) -> TokenStream {
+    let EventScope {
         event,
         rt,
         message,
@@ -165,12 +166,14 @@ fn filter(scope: &Scope<'_>) -> TokenStream {
     } = scope;
     let allow = allow();
     let summary = format!(
-        " Picks `{}` events by the fields in their subjects, `{}`; what is not set is left open.",
+        " Filter for `{}` events by the fields in their subject, `{}`.",
         event.name, event.template
     );
     let setters = fields.iter().map(|field| setter(field));
     quote! {
         #[doc = #summary]
+        ///
+        /// A field that is not set matches every value.
         #allow
         #[derive(::core::clone::Clone, ::core::fmt::Debug)]
         #[must_use]
@@ -178,7 +181,7 @@ fn filter(scope: &Scope<'_>) -> TokenStream {
 
         #allow
         impl #filter {
-            /// Leaves every field open.
+            /// Creates a filter that matches every event.
             pub fn new() -> Self {
                 Self(#rt::codegen::Fixed::new(<#message as #rt::Event>::DESCRIPTOR))
             }
@@ -202,9 +205,12 @@ fn filter(scope: &Scope<'_>) -> TokenStream {
     }
 }
 
-fn setter(field: &ScopedField<'_>) -> TokenStream {
-    let ScopedField { index, setter, .. } = field;
-    let docs = format!(" Only events whose `{}` is this.", field.field.name);
+fn setter(field: &FieldScope<'_>) -> TokenStream {
+    let FieldScope { index, setter, .. } = field;
+    let docs = format!(
+        " Matches only events whose `{}` equals `value`.",
+        field.field.name
+    );
     let (ty, call) = match &field.field.ty {
         EventFieldType::Text => (
             quote!(impl ::core::convert::AsRef<str>),

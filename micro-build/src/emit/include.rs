@@ -1,25 +1,27 @@
-//! One file that includes those of all packages, as modules inside of modules.
+//! Emits the file that includes the code of all packages as nested modules.
 
 use std::collections::BTreeMap;
 
 use super::ALLOW;
 use crate::naming;
 
-/// A package, and the packages inside of it by the name of their module.
+/// Module of a package or of a part of one, with its child modules by name.
 #[derive(Default)]
-struct Tree<'a> {
+struct ModuleTree<'a> {
     package: Option<&'a str>,
-    inside: BTreeMap<String, Self>,
+    children: BTreeMap<String, Self>,
 }
 
-/// The module tree of `packages`. Their files are looked for in cargo's `OUT_DIR`, or else beside
-/// the file that this is written to.
+/// Returns the source of the module tree of `packages`.
+///
+/// It includes the packages' files from cargo's `OUT_DIR` if `in_out_dir` is set, or else from the
+/// folder of the file that contains the tree.
 pub(crate) fn modules<'a>(packages: impl IntoIterator<Item = &'a str>, in_out_dir: bool) -> String {
-    let mut root = Tree::default();
+    let mut root = ModuleTree::default();
     for package in packages {
         let mut tree = &mut root;
         for part in package.split('.').filter(|part| !part.is_empty()) {
-            tree = tree.inside.entry(naming::module(part)).or_default();
+            tree = tree.children.entry(naming::module(part)).or_default();
         }
         tree.package = Some(package);
     }
@@ -28,7 +30,7 @@ pub(crate) fn modules<'a>(packages: impl IntoIterator<Item = &'a str>, in_out_di
     text
 }
 
-impl Tree<'_> {
+impl ModuleTree<'_> {
     fn write(&self, text: &mut String, indent: &str, in_out_dir: bool) {
         if let Some(package) = self.package {
             let file = format!("{}.rs", naming::file_stem(package));
@@ -38,9 +40,9 @@ impl Tree<'_> {
             };
             text.push_str(&format!("{indent}include!({include});\n"));
         }
-        for (module, inside) in &self.inside {
+        for (module, children) in &self.children {
             text.push_str(&format!("{indent}{ALLOW}\n{indent}pub mod {module} {{\n"));
-            inside.write(text, &format!("{indent}    "), in_out_dir);
+            children.write(text, &format!("{indent}    "), in_out_dir);
             text.push_str(&format!("{indent}}}\n"));
         }
     }

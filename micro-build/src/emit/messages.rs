@@ -1,16 +1,18 @@
-//! The hidden supertrait that names each method's messages: through it `#[service]` can write a stub
-//! for a missing method without knowing where the user has the messages from.
+//! Emits the hidden supertrait with the message types of each method as associated types.
+//!
+//! Through it `#[service]` can write a stub for a missing method without knowing the module from which
+//! the user imports the messages.
 
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::{Scope, ScopedMethod, allow};
+use super::{MethodScope, ServiceScope, allow};
 
-pub(super) fn emit(scope: &Scope<'_>) -> TokenStream {
-    let Scope { messages, .. } = scope;
+pub(super) fn emit(scope: &ServiceScope<'_>) -> TokenStream {
+    let ServiceScope { messages, .. } = scope;
     let allow = allow();
     let names = scope.methods.iter().map(|method| {
-        let ScopedMethod {
+        let MethodScope {
             request_name,
             reply_name,
             ..
@@ -18,7 +20,7 @@ pub(super) fn emit(scope: &Scope<'_>) -> TokenStream {
         quote!(type #request_name; type #reply_name;)
     });
     let types = scope.methods.iter().map(|method| {
-        let ScopedMethod {
+        let MethodScope {
             request_name,
             reply_name,
             request,

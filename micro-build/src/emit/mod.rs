@@ -1,4 +1,4 @@
-//! Writes the Rust items of services, one small function per item, in absolute paths and no `use`.
+//! Emits the Rust items of services: one small function per item, absolute paths, and no `use`.
 
 mod client;
 mod descriptor;
@@ -15,31 +15,31 @@ use syn::{Attribute, parse_quote};
 
 use crate::comments::to_docs;
 use crate::error::{Error, ErrorKind};
-use crate::messages::{MethodTypes, Types};
+use crate::messages::{MethodTypes, ServiceTypes};
 use crate::model::{Kind, Method, Service};
 use crate::naming;
 use crate::settings::Settings;
 
-/// The Rust code of one service.
-pub(crate) struct Code {
-    /// Items that are still to be formatted.
+/// Rust code of one service.
+pub(crate) struct ServiceCode {
+    /// Items that are not formatted yet.
     pub(crate) items: TokenStream,
-    /// The companion macro, which a formatter would leave as one long line.
+    /// The companion table as formatted text, since a formatter leaves macros as one long line.
     pub(crate) table: String,
 }
 
-/// Writes everything for one service.
+/// Emits all items for one service.
 ///
 /// # Errors
 ///
-/// Fails if a name is not one that Rust can hold, which `check` should have refused.
+/// Fails if a name is not valid in Rust, which `check` should have rejected.
 pub(crate) fn service(
     service: &Service,
-    types: &Types,
+    types: &ServiceTypes,
     settings: &Settings,
-) -> Result<Code, Error> {
-    let scope = Scope::new(service, types, settings)?;
-    let mut code = Code {
+) -> Result<ServiceCode, Error> {
+    let scope = ServiceScope::new(service, types, settings)?;
+    let mut code = ServiceCode {
         items: TokenStream::new(),
         table: String::new(),
     };
@@ -60,23 +60,26 @@ pub(crate) fn service(
     Ok(code)
 }
 
-/// The lints that generated items are spared: a user's levels cannot know about them, and an inner
-/// attribute cannot stand inside of an `include!`. `warnings` is every lint at the level `warn`; the
-/// others are those that people deny by name.
+/// Returns the attribute that allows lints on a generated item.
+///
+/// It is written on every item, since an `include!`d file cannot have inner attributes. `warnings`
+/// covers all lints of level `warn`; the others are the ones that users often deny by name.
 pub(crate) fn allow() -> Attribute {
     parse_quote!(#[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)])
 }
 
-/// [`allow`] as text.
+/// Text of the attribute that [`allow`] returns.
 const ALLOW: &str =
     "#[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]";
 
-/// One service with every name resolved.
-struct Scope<'a> {
+/// One service with all names parsed.
+struct ServiceScope<'a> {
     service: &'a Service,
     settings: &'a Settings,
+    /// The path of `micro_runtime`.
     rt: &'a syn::Path,
     trait_: Ident,
+    /// The hidden supertrait with the message types.
     messages: Ident,
     client: Ident,
     server: Ident,
@@ -84,12 +87,14 @@ struct Scope<'a> {
     handler: Ident,
     descriptor: Ident,
     descriptors: Ident,
-    methods: Vec<ScopedMethod<'a>>,
+    methods: Vec<MethodScope<'a>>,
 }
 
-struct ScopedMethod<'a> {
+/// One method with all names parsed.
+struct MethodScope<'a> {
     method: &'a Method,
     name: Ident,
+    /// The hidden method that takes the handler in an `Arc`.
     shared: Ident,
     request_name: Ident,
     reply_name: Ident,
@@ -99,8 +104,12 @@ struct ScopedMethod<'a> {
     types: &'a MethodTypes,
 }
 
-impl<'a> Scope<'a> {
-    fn new(service: &'a Service, types: &'a Types, settings: &'a Settings) -> Result<Self, Error> {
+impl<'a> ServiceScope<'a> {
+    fn new(
+        service: &'a Service,
+        types: &'a ServiceTypes,
+        settings: &'a Settings,
+    ) -> Result<Self, Error> {
         let types = types.of(&service.full_name);
         if types.len() != service.methods.len() {
             let message = format!("prost did not name the types of `{}`", service.full_name);
@@ -117,7 +126,7 @@ impl<'a> Scope<'a> {
                 .zip(types)
                 .enumerate()
                 .map(|(index, (method, types))| {
-                    Ok(ScopedMethod {
+                    Ok(MethodScope {
                         method,
                         name: parse(&method.rust_name)?,
                         shared: parse(&naming::shared(&method.rust_name))?,
@@ -144,7 +153,7 @@ impl<'a> Scope<'a> {
         })
     }
 
-    /// For messages: `service Greeter` and where to find it.
+    /// Returns `service Greeter` and its position, for error messages.
     fn contract(&self) -> String {
         format!("`service {}` in {}", self.service.name, self.service.at)
     }
@@ -155,7 +164,7 @@ impl<'a> Scope<'a> {
             false => Vec::new(),
         };
         let origin = format!(
-            " From `service {}` in `{}`.",
+            " Generated from `service {}` in `{}`.",
             self.service.name, self.service.at.file
         );
         let gap = (!lines.is_empty()).then(|| quote!(#[doc = ""]));
@@ -167,8 +176,8 @@ impl<'a> Scope<'a> {
     }
 }
 
-impl ScopedMethod<'_> {
-    fn docs(&self, scope: &Scope<'_>) -> TokenStream {
+impl MethodScope<'_> {
+    fn docs(&self, scope: &ServiceScope<'_>) -> TokenStream {
         let mut lines = Vec::new();
         if scope.settings.comments(&self.method.full_name) {
             lines = to_docs(&self.method.comment);
@@ -183,7 +192,7 @@ impl ScopedMethod<'_> {
         quote!(#(#[doc = #lines])* #deprecated)
     }
 
-    /// What the constructors of endpoints and calls, and the table, call its kind.
+    /// Returns the name of the kind in the runtime's constructors and in the companion table.
     fn kind(&self) -> Ident {
         let kind = match self.method.kind {
             Kind::Unary => "unary",

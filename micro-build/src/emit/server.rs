@@ -1,11 +1,11 @@
-//! The server: turns a handler into one endpoint for each method.
+//! Emits the server, which turns a handler into one endpoint per method.
 
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::{Scope, ScopedMethod, allow};
+use super::{MethodScope, ServiceScope, allow};
 
-pub(super) fn emit(scope: &Scope<'_>) -> TokenStream {
+pub(super) fn emit(scope: &ServiceScope<'_>) -> TokenStream {
     let [item, constructors, derived, service] = [
         item(scope),
         constructors(scope),
@@ -15,8 +15,8 @@ pub(super) fn emit(scope: &Scope<'_>) -> TokenStream {
     quote!(#item #constructors #derived #service)
 }
 
-fn item(scope: &Scope<'_>) -> TokenStream {
-    let Scope {
+fn item(scope: &ServiceScope<'_>) -> TokenStream {
+    let ServiceScope {
         trait_,
         server,
         handler,
@@ -27,7 +27,7 @@ fn item(scope: &Scope<'_>) -> TokenStream {
         .settings
         .server_attributes
         .of(&scope.service.full_name);
-    let summary = format!(" Serves a handler that implements [`{trait_}`].");
+    let summary = format!(" Server for a handler that implements [`{trait_}`].");
     quote! {
         #[doc = #summary]
         #[doc = ""]
@@ -41,8 +41,8 @@ fn item(scope: &Scope<'_>) -> TokenStream {
     }
 }
 
-fn constructors(scope: &Scope<'_>) -> TokenStream {
-    let Scope {
+fn constructors(scope: &ServiceScope<'_>) -> TokenStream {
+    let ServiceScope {
         trait_,
         server,
         handler,
@@ -52,13 +52,13 @@ fn constructors(scope: &Scope<'_>) -> TokenStream {
     quote! {
         #allow
         impl<#handler: #trait_> #server<#handler> {
-            /// Serves `handler`.
+            /// Creates a server for `handler`.
             #[must_use]
             pub fn new(handler: #handler) -> Self {
                 Self::from_arc(::std::sync::Arc::new(handler))
             }
 
-            /// Serves `handler`, which may be shared with others.
+            /// Creates a server for `handler`, which can have other owners.
             #[must_use]
             pub fn from_arc(handler: ::std::sync::Arc<#handler>) -> Self {
                 Self { handler }
@@ -67,9 +67,9 @@ fn constructors(scope: &Scope<'_>) -> TokenStream {
     }
 }
 
-/// Written out, since a derive would ask the handler for the same traits.
-fn derived(scope: &Scope<'_>) -> TokenStream {
-    let Scope {
+/// Emits `Clone` and `Debug`, which a derive would implement only for handlers with the same traits.
+fn derived(scope: &ServiceScope<'_>) -> TokenStream {
+    let ServiceScope {
         server, handler, ..
     } = scope;
     let (allow, name) = (allow(), server.to_string());
@@ -90,8 +90,8 @@ fn derived(scope: &Scope<'_>) -> TokenStream {
     }
 }
 
-fn service(scope: &Scope<'_>) -> TokenStream {
-    let Scope {
+fn service(scope: &ServiceScope<'_>) -> TokenStream {
+    let ServiceScope {
         rt,
         trait_,
         server,
@@ -113,15 +113,15 @@ fn service(scope: &Scope<'_>) -> TokenStream {
     }
 }
 
-fn endpoint(method: &ScopedMethod<'_>, scope: &Scope<'_>) -> TokenStream {
-    let Scope {
+fn endpoint(method: &MethodScope<'_>, scope: &ServiceScope<'_>) -> TokenStream {
+    let ServiceScope {
         rt,
         trait_,
         handler,
         descriptors,
         ..
     } = scope;
-    let ScopedMethod { shared, index, .. } = method;
+    let MethodScope { shared, index, .. } = method;
     let kind = method.kind();
     quote! {
         {

@@ -1,14 +1,14 @@
-//! The companion macro, of the trait's own name, from which `#[service]` learns the contract.
+//! Emits the companion table: a macro of the trait's name that describes the service to `#[service]`.
 
 use std::fmt::Write as _;
 
 use quote::ToTokens;
 
-use super::{ALLOW, Scope, ScopedMethod};
+use super::{ALLOW, MethodScope, ServiceScope};
 use crate::naming;
 
-pub(super) fn emit(scope: &Scope<'_>) -> String {
-    let Scope {
+pub(super) fn emit(scope: &ServiceScope<'_>) -> String {
+    let ServiceScope {
         trait_, service, ..
     } = scope;
     let table = naming::table(&service.package, &service.rust_name);
@@ -40,22 +40,24 @@ pub use {table} as {trait_};
     )
 }
 
-fn push_row(method: &ScopedMethod<'_>, rows: &mut String) {
-    let ScopedMethod { name, types, .. } = method;
+fn push_row(method: &MethodScope<'_>, rows: &mut String) {
+    let MethodScope { name, types, .. } = method;
     let (kind, proto, at) = (
         method.kind(),
         &method.method.name,
         method.method.at.to_string(),
     );
     let (request, reply) = (&types.request, &types.reply);
-    // Writing to a string cannot fail.
+    // Writing to a `String` cannot fail.
     let _ = writeln!(
         rows,
         "            rpc({name} {proto:?} {kind} {at:?} [{request}] [{reply}])"
     );
 }
 
-/// The macro expands where the user calls it, where `crate` may be another one.
+/// Returns the runtime's path with `$crate` instead of `crate`.
+///
+/// The companion table may be expanded in another crate, where `crate` would refer to that crate.
 fn callable(runtime: &syn::Path) -> String {
     let path = runtime.to_token_stream().to_string().replace(' ', "");
     match path.strip_prefix("crate") {

@@ -1,13 +1,13 @@
-//! The trait that a handler implements.
+//! Emits the trait that a handler implements.
 
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::{Scope, ScopedMethod, allow};
+use super::{MethodScope, ServiceScope, allow};
 use crate::model::Kind;
 
-pub(super) fn emit(scope: &Scope<'_>) -> TokenStream {
-    let Scope {
+pub(super) fn emit(scope: &ServiceScope<'_>) -> TokenStream {
+    let ServiceScope {
         rt,
         trait_,
         messages,
@@ -38,7 +38,7 @@ pub(super) fn emit(scope: &Scope<'_>) -> TokenStream {
     }
 }
 
-fn signature(method: &ScopedMethod<'_>, scope: &Scope<'_>) -> TokenStream {
+fn signature(method: &MethodScope<'_>, scope: &ServiceScope<'_>) -> TokenStream {
     let rt = scope.rt;
     let (name, docs) = (&method.name, method.docs(scope));
     let (argument, argument_type) = argument(method, scope);
@@ -49,11 +49,13 @@ fn signature(method: &ScopedMethod<'_>, scope: &Scope<'_>) -> TokenStream {
     }
 }
 
-/// What the server calls. A handler that is asked to borrow itself is lent here; one that wants the
-/// `Arc` gets it from `#[service]`, which overrides this.
-fn shared(method: &ScopedMethod<'_>, scope: &Scope<'_>) -> TokenStream {
+/// Emits the hidden method that the server calls with the handler in an `Arc`.
+///
+/// By default it calls the trait's method with `&self`. For a handler that takes `self: Arc<Self>`,
+/// `#[service]` overrides it.
+fn shared(method: &MethodScope<'_>, scope: &ServiceScope<'_>) -> TokenStream {
     let rt = scope.rt;
-    let ScopedMethod {
+    let MethodScope {
         name,
         shared,
         reply,
@@ -61,8 +63,8 @@ fn shared(method: &ScopedMethod<'_>, scope: &Scope<'_>) -> TokenStream {
     } = method;
     let (argument, argument_type) = argument(method, scope);
     let output = output(method, scope);
-    // What a handler returns names the borrow of the handler in its type, although it is `'static`;
-    // boxing it where the borrow still lives takes the name away.
+    // The opaque type of the reply stream captures the lifetime of `&self`, although the stream is
+    // `'static`. A boxed trait object, created while the borrow is alive, does not.
     let boxed = has_reply_stream(method).then(|| {
         quote! {
             .map(|replies| -> ::core::pin::Pin<::std::boxed::Box<dyn #rt::ReplyStream<#reply>>> {
@@ -82,7 +84,7 @@ fn shared(method: &ScopedMethod<'_>, scope: &Scope<'_>) -> TokenStream {
     }
 }
 
-fn argument(method: &ScopedMethod<'_>, scope: &Scope<'_>) -> (TokenStream, TokenStream) {
+fn argument(method: &MethodScope<'_>, scope: &ServiceScope<'_>) -> (TokenStream, TokenStream) {
     let (rt, request) = (scope.rt, &method.request);
     match method.method.kind {
         Kind::Unary | Kind::ServerStreaming => (quote!(request), quote!(#request)),
@@ -92,7 +94,7 @@ fn argument(method: &ScopedMethod<'_>, scope: &Scope<'_>) -> (TokenStream, Token
     }
 }
 
-fn output(method: &ScopedMethod<'_>, scope: &Scope<'_>) -> TokenStream {
+fn output(method: &MethodScope<'_>, scope: &ServiceScope<'_>) -> TokenStream {
     let (rt, reply) = (scope.rt, &method.reply);
     let output = match has_reply_stream(method) {
         true => quote!(impl #rt::ReplyStream<#reply>),
@@ -105,14 +107,14 @@ fn output(method: &ScopedMethod<'_>, scope: &Scope<'_>) -> TokenStream {
     }
 }
 
-fn has_reply_stream(method: &ScopedMethod<'_>) -> bool {
+fn has_reply_stream(method: &MethodScope<'_>) -> bool {
     match method.method.kind {
         Kind::ServerStreaming | Kind::Bidirectional => true,
         Kind::Unary | Kind::ClientStreaming => false,
     }
 }
 
-/// rustc reads braces in these texts as parameters.
+/// Escapes braces, since `#[diagnostic::on_unimplemented]` treats them as parameters.
 fn braces_escaped(text: &str) -> String {
     text.replace('{', "{{").replace('}', "}}")
 }

@@ -1,4 +1,4 @@
-//! Messages that are events: where they are in Rust, and the fields that their subjects name.
+//! Lowers messages that are events: their Rust paths, and the fields in their subjects.
 
 use prost_reflect::{
     Cardinality, EnumDescriptor, FieldDescriptor, FileDescriptor, Kind, MessageDescriptor, Value,
@@ -9,11 +9,12 @@ use crate::model::{Event, EventField, EventFieldType};
 use crate::naming;
 
 impl Lowering<'_> {
-    /// The events of one file, in the order of their messages. What is wrong with a template is for
-    /// `check` to say; here it is left out.
+    /// Returns the events of one file, in the order of their messages.
+    ///
+    /// Placeholders without a suitable field are skipped; `check` reports them.
     pub(super) fn events(&self, file: &FileDescriptor) -> Vec<Event> {
         let mut events = Vec::new();
-        if self.options.knows_events() {
+        if self.options.has_event_option() {
             for message in file.messages() {
                 self.add_events(&message, &mut Vec::new(), &mut events);
             }
@@ -21,16 +22,17 @@ impl Lowering<'_> {
         events
     }
 
+    /// Adds the events among `message` and its nested messages; `around` are the enclosing messages.
     fn add_events(
         &self,
         message: &MessageDescriptor,
         around: &mut Vec<String>,
         events: &mut Vec<Event>,
     ) {
-        if self.settings.is_elsewhere(message.full_name()) {
+        if self.settings.is_extern(message.full_name()) {
             return;
         }
-        if let Some((template, _)) = self.options.event(message, self.lines) {
+        if let Some((template, _)) = self.options.event(message, self.locations) {
             events.push(self.event(message, around, template));
         }
         around.push(message.name().to_owned());
@@ -58,18 +60,19 @@ impl Lowering<'_> {
             filter: naming::filter(&names),
             template,
             fields,
-            at: self.lines.at(message.path()),
+            at: self.locations.at(message.path()),
         }
     }
 }
 
-/// The fields that a template names. A placeholder is a whole token.
+/// Returns the names in the placeholders of a template. A placeholder is a whole token.
 fn placeholders(template: &str) -> impl Iterator<Item = &str> {
     template
         .split('.')
         .filter_map(|token| token.strip_prefix('{')?.strip_suffix('}'))
 }
 
+/// Returns the field for the model, or `None` if a subject cannot contain a value of its type.
 fn field(field: &FieldDescriptor) -> Option<EventField> {
     let ty = match field.kind() {
         Kind::String => EventFieldType::Text,
@@ -91,7 +94,7 @@ fn field(field: &FieldDescriptor) -> Option<EventField> {
     })
 }
 
-/// Aliases of one number are one value in Rust; its first name counts.
+/// Returns the number and first name of each value; aliases of a number are one value in Rust.
 fn names(enumeration: &EnumDescriptor) -> Vec<(i32, String)> {
     let mut names: Vec<(i32, String)> = Vec::new();
     for value in enumeration.values() {
@@ -102,7 +105,7 @@ fn names(enumeration: &EnumDescriptor) -> Vec<(i32, String)> {
     names
 }
 
-/// A default as a literal without its type.
+/// Returns a default value as a Rust literal without a type suffix; a string as its content.
 fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

@@ -80,14 +80,16 @@ impl ::micro_runtime::Event for Trade {
         subject.integer(2, self.id.unwrap_or(0));
     }
 }
-/// Picks `Trade` events by the fields in their subjects, `evt.market.trade.{venue}.{side}.{id}`; what is not set is left open.
+/// Filter for `Trade` events by the fields in their subject, `evt.market.trade.{venue}.{side}.{id}`.
+///
+/// A field that is not set matches every value.
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 #[derive(::core::clone::Clone, ::core::fmt::Debug)]
 #[must_use]
 pub struct TradeFilter(::micro_runtime::codegen::Fixed);
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 impl TradeFilter {
-    /// Leaves every field open.
+    /// Creates a filter that matches every event.
     pub fn new() -> Self {
         Self(
             ::micro_runtime::codegen::Fixed::new(
@@ -95,17 +97,17 @@ impl TradeFilter {
             ),
         )
     }
-    /// Only events whose `venue` is this.
+    /// Matches only events whose `venue` equals `value`.
     pub fn venue(mut self, value: impl ::core::convert::AsRef<str>) -> Self {
         self.0.text(0, value.as_ref());
         self
     }
-    /// Only events whose `side` is this.
+    /// Matches only events whose `side` equals `value`.
     pub fn side(mut self, value: impl ::core::convert::Into<i32>) -> Self {
         self.0.number(1, value.into());
         self
     }
-    /// Only events whose `id` is this.
+    /// Matches only events whose `id` equals `value`.
     pub fn id(mut self, value: u64) -> Self {
         self.0.integer(2, value);
         self
@@ -139,14 +141,16 @@ impl ::micro_runtime::Event for Closed {
         subject.literal("evt.market.closed");
     }
 }
-/// Picks `Closed` events by the fields in their subjects, `evt.market.closed`; what is not set is left open.
+/// Filter for `Closed` events by the fields in their subject, `evt.market.closed`.
+///
+/// A field that is not set matches every value.
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 #[derive(::core::clone::Clone, ::core::fmt::Debug)]
 #[must_use]
 pub struct ClosedFilter(::micro_runtime::codegen::Fixed);
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 impl ClosedFilter {
-    /// Leaves every field open.
+    /// Creates a filter that matches every event.
     pub fn new() -> Self {
         Self(
             ::micro_runtime::codegen::Fixed::new(

@@ -17,7 +17,7 @@ pub struct Order {
 ///
 /// A second paragraph, with `code` and \[brackets\].
 ///
-/// From `service Orders` in `options.proto`.
+/// Generated from `service Orders` in `options.proto`.
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not serve `Orders`",
@@ -103,13 +103,13 @@ impl<__Handler: ?::core::marker::Sized> __OrdersMessages for __Handler {
     type __remove_request = Key;
     type __remove_reply = ();
 }
-/// Calls `Orders` over the bus.
+/// Client of `Orders`, with one method per RPC.
 ///
 /// Keeps orders.
 ///
 /// A second paragraph, with `code` and \[brackets\].
 ///
-/// From `service Orders` in `options.proto`.
+/// Generated from `service Orders` in `options.proto`.
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 #[derive(::core::clone::Clone, ::core::fmt::Debug)]
 pub struct OrdersClient(::micro_runtime::codegen::Client);
@@ -136,25 +136,25 @@ impl ::micro_runtime::codegen::ServiceClient for OrdersClient {
         Self(client)
     }
 }
-/// Serves a handler that implements [`Orders`].
+/// Server for a handler that implements [`Orders`].
 ///
 /// Keeps orders.
 ///
 /// A second paragraph, with `code` and \[brackets\].
 ///
-/// From `service Orders` in `options.proto`.
+/// Generated from `service Orders` in `options.proto`.
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 pub struct OrdersServer<T> {
     handler: ::std::sync::Arc<T>,
 }
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 impl<T: Orders> OrdersServer<T> {
-    /// Serves `handler`.
+    /// Creates a server for `handler`.
     #[must_use]
     pub fn new(handler: T) -> Self {
         Self::from_arc(::std::sync::Arc::new(handler))
     }
-    /// Serves `handler`, which may be shared with others.
+    /// Creates a server for `handler`, which can have other owners.
     #[must_use]
     pub fn from_arc(handler: ::std::sync::Arc<T>) -> Self {
         Self { handler }
@@ -267,7 +267,7 @@ static __MICRO_Orders: ::micro_runtime::ServiceDescriptor = ::micro_runtime::Ser
 const _: () = ::micro_runtime::codegen::written_by("0.1.0");
 /// Is no longer run.
 ///
-/// From `service Archive` in `options.proto`.
+/// Generated from `service Archive` in `options.proto`.
 #[deprecated]
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 #[diagnostic::on_unimplemented(
@@ -285,11 +285,11 @@ pub trait Archive: __ArchiveMessages + ::core::marker::Send + ::core::marker::Sy
 pub trait __ArchiveMessages {}
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 impl<__Handler: ?::core::marker::Sized> __ArchiveMessages for __Handler {}
-/// Calls `Archive` over the bus.
+/// Client of `Archive`, with one method per RPC.
 ///
 /// Is no longer run.
 ///
-/// From `service Archive` in `options.proto`.
+/// Generated from `service Archive` in `options.proto`.
 #[deprecated]
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 #[derive(::core::clone::Clone, ::core::fmt::Debug)]
@@ -303,11 +303,11 @@ impl ::micro_runtime::codegen::ServiceClient for ArchiveClient {
         Self(client)
     }
 }
-/// Serves a handler that implements [`Archive`].
+/// Server for a handler that implements [`Archive`].
 ///
 /// Is no longer run.
 ///
-/// From `service Archive` in `options.proto`.
+/// Generated from `service Archive` in `options.proto`.
 #[deprecated]
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 pub struct ArchiveServer<T> {
@@ -315,12 +315,12 @@ pub struct ArchiveServer<T> {
 }
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 impl<T: Archive> ArchiveServer<T> {
-    /// Serves `handler`.
+    /// Creates a server for `handler`.
     #[must_use]
     pub fn new(handler: T) -> Self {
         Self::from_arc(::std::sync::Arc::new(handler))
     }
-    /// Serves `handler`, which may be shared with others.
+    /// Creates a server for `handler`, which can have other owners.
     #[must_use]
     pub fn from_arc(handler: ::std::sync::Arc<T>) -> Self {
         Self { handler }
@@ -374,14 +374,16 @@ impl ::micro_runtime::Event for Order {
         subject.text(0, &self.id);
     }
 }
-/// Picks `Order` events by the fields in their subjects, `evt.orders.{id}`; what is not set is left open.
+/// Filter for `Order` events by the fields in their subject, `evt.orders.{id}`.
+///
+/// A field that is not set matches every value.
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 #[derive(::core::clone::Clone, ::core::fmt::Debug)]
 #[must_use]
 pub struct OrderFilter(::micro_runtime::codegen::Fixed);
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 impl OrderFilter {
-    /// Leaves every field open.
+    /// Creates a filter that matches every event.
     pub fn new() -> Self {
         Self(
             ::micro_runtime::codegen::Fixed::new(
@@ -389,7 +391,7 @@ impl OrderFilter {
             ),
         )
     }
-    /// Only events whose `id` is this.
+    /// Matches only events whose `id` equals `value`.
     pub fn id(mut self, value: impl ::core::convert::AsRef<str>) -> Self {
         self.0.text(0, value.as_ref());
         self

@@ -8,7 +8,7 @@ pub struct Number {
 }
 /// Every kind of method.
 ///
-/// From `service Numbers` in `streaming.proto`.
+/// Generated from `service Numbers` in `streaming.proto`.
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not serve `Numbers`",
@@ -165,11 +165,11 @@ impl<__Handler: ?::core::marker::Sized> __NumbersMessages for __Handler {
     type __ping_request = ();
     type __ping_reply = ();
 }
-/// Calls `Numbers` over the bus.
+/// Client of `Numbers`, with one method per RPC.
 ///
 /// Every kind of method.
 ///
-/// From `service Numbers` in `streaming.proto`.
+/// Generated from `service Numbers` in `streaming.proto`.
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 #[derive(::core::clone::Clone, ::core::fmt::Debug)]
 pub struct NumbersClient(::micro_runtime::codegen::Client);
@@ -206,23 +206,23 @@ impl ::micro_runtime::codegen::ServiceClient for NumbersClient {
         Self(client)
     }
 }
-/// Serves a handler that implements [`Numbers`].
+/// Server for a handler that implements [`Numbers`].
 ///
 /// Every kind of method.
 ///
-/// From `service Numbers` in `streaming.proto`.
+/// Generated from `service Numbers` in `streaming.proto`.
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 pub struct NumbersServer<T> {
     handler: ::std::sync::Arc<T>,
 }
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 impl<T: Numbers> NumbersServer<T> {
-    /// Serves `handler`.
+    /// Creates a server for `handler`.
     #[must_use]
     pub fn new(handler: T) -> Self {
         Self::from_arc(::std::sync::Arc::new(handler))
     }
-    /// Serves `handler`, which may be shared with others.
+    /// Creates a server for `handler`, which can have other owners.
     #[must_use]
     pub fn from_arc(handler: ::std::sync::Arc<T>) -> Self {
         Self { handler }

@@ -85,7 +85,7 @@ pub mod outer {
 }
 /// Types from everywhere, and names that are Rust's own.
 ///
-/// From `service Types` in `types.proto`.
+/// Generated from `service Types` in `types.proto`.
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not serve `Types`",
@@ -168,11 +168,11 @@ impl<__Handler: ?::core::marker::Sized> __TypesMessages for __Handler {
     type __into__request = ::micro_runtime::codegen::prost::alloc::string::String;
     type __into__reply = ();
 }
-/// Calls `Types` over the bus.
+/// Client of `Types`, with one method per RPC.
 ///
 /// Types from everywhere, and names that are Rust's own.
 ///
-/// From `service Types` in `types.proto`.
+/// Generated from `service Types` in `types.proto`.
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 #[derive(::core::clone::Clone, ::core::fmt::Debug)]
 pub struct TypesClient(::micro_runtime::codegen::Client);
@@ -206,23 +206,23 @@ impl ::micro_runtime::codegen::ServiceClient for TypesClient {
         Self(client)
     }
 }
-/// Serves a handler that implements [`Types`].
+/// Server for a handler that implements [`Types`].
 ///
 /// Types from everywhere, and names that are Rust's own.
 ///
-/// From `service Types` in `types.proto`.
+/// Generated from `service Types` in `types.proto`.
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 pub struct TypesServer<T> {
     handler: ::std::sync::Arc<T>,
 }
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 impl<T: Types> TypesServer<T> {
-    /// Serves `handler`.
+    /// Creates a server for `handler`.
     #[must_use]
     pub fn new(handler: T) -> Self {
         Self::from_arc(::std::sync::Arc::new(handler))
     }
-    /// Serves `handler`, which may be shared with others.
+    /// Creates a server for `handler`, which can have other owners.
     #[must_use]
     pub fn from_arc(handler: ::std::sync::Arc<T>) -> Self {
         Self { handler }

@@ -15,7 +15,7 @@ pub struct HelloReply {
 }
 /// Greets people.
 ///
-/// From `service Greeter` in `unary.proto`.
+/// Generated from `service Greeter` in `unary.proto`.
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not serve `Greeter`",
@@ -56,11 +56,11 @@ impl<__Handler: ?::core::marker::Sized> __GreeterMessages for __Handler {
     type __say_hello_request = HelloRequest;
     type __say_hello_reply = HelloReply;
 }
-/// Calls `Greeter` over the bus.
+/// Client of `Greeter`, with one method per RPC.
 ///
 /// Greets people.
 ///
-/// From `service Greeter` in `unary.proto`.
+/// Generated from `service Greeter` in `unary.proto`.
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 #[derive(::core::clone::Clone, ::core::fmt::Debug)]
 pub struct GreeterClient(::micro_runtime::codegen::Client);
@@ -81,23 +81,23 @@ impl ::micro_runtime::codegen::ServiceClient for GreeterClient {
         Self(client)
     }
 }
-/// Serves a handler that implements [`Greeter`].
+/// Server for a handler that implements [`Greeter`].
 ///
 /// Greets people.
 ///
-/// From `service Greeter` in `unary.proto`.
+/// Generated from `service Greeter` in `unary.proto`.
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 pub struct GreeterServer<T> {
     handler: ::std::sync::Arc<T>,
 }
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 impl<T: Greeter> GreeterServer<T> {
-    /// Serves `handler`.
+    /// Creates a server for `handler`.
     #[must_use]
     pub fn new(handler: T) -> Self {
         Self::from_arc(::std::sync::Arc::new(handler))
     }
-    /// Serves `handler`, which may be shared with others.
+    /// Creates a server for `handler`, which can have other owners.
     #[must_use]
     pub fn from_arc(handler: ::std::sync::Arc<T>) -> Self {
         Self { handler }

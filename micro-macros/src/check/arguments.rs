@@ -5,8 +5,8 @@ use quote::ToTokens;
 use syn::{Error, Result};
 
 use crate::model::Handler;
-use crate::recognize::{are_swapped, is_context, is_miscounted, is_request};
 use crate::table::Rpc;
+use crate::type_match::{are_swapped, has_wrong_streaming, is_context, is_request};
 
 pub(super) fn takes_context_and_request(handler: &Handler, rpc: &Rpc) -> Result<()> {
     let arguments = handler.arguments();
@@ -48,7 +48,7 @@ pub(super) fn in_order(handler: &Handler, rpc: &Rpc) -> Result<()> {
 
 pub(super) fn takes_one_message(handler: &Handler, rpc: &Rpc) -> Result<()> {
     match handler.arguments().as_slice() {
-        [_, request] if !rpc.kind.streams_requests() && is_miscounted(&request.ty, rpc) => {
+        [_, request] if !rpc.kind.streams_requests() && has_wrong_streaming(&request.ty, rpc) => {
             Err(Error::new_spanned(
                 &request.ty,
                 format!(
@@ -65,7 +65,7 @@ pub(super) fn takes_one_message(handler: &Handler, rpc: &Rpc) -> Result<()> {
 
 pub(super) fn takes_a_stream(handler: &Handler, rpc: &Rpc) -> Result<()> {
     match handler.arguments().as_slice() {
-        [_, request] if rpc.kind.streams_requests() && is_miscounted(&request.ty, rpc) => {
+        [_, request] if rpc.kind.streams_requests() && has_wrong_streaming(&request.ty, rpc) => {
             Err(Error::new_spanned(
                 &request.ty,
                 format!(

@@ -4,11 +4,11 @@ use proc_macro2::Ident;
 use syn::{Error, Result};
 
 use crate::errors::shown;
+use crate::method_match::{missing, resolve};
 use crate::model::{Handler, Member, ServiceImpl};
-use crate::recognize::{is_async_trait, is_context, is_rewritten};
-use crate::roles::{meant, missing};
 use crate::suggestions::list;
 use crate::table::{Contract, Table};
+use crate::type_match::{is_async_trait, is_context, is_rewritten_by_async_trait};
 
 pub(super) fn no_async_trait(service: &ServiceImpl) -> Result<()> {
     const MESSAGE: &str = "remove `#[async_trait]`: the methods of a service are plain `async fn`";
@@ -20,7 +20,10 @@ pub(super) fn no_async_trait(service: &ServiceImpl) -> Result<()> {
     {
         return Err(Error::new_spanned(attribute, MESSAGE));
     }
-    match service.handlers().find(|handler| is_rewritten(handler)) {
+    match service
+        .handlers()
+        .find(|handler| is_rewritten_by_async_trait(handler))
+    {
         Some(handler) => Err(Error::new_spanned(handler.name(), MESSAGE)),
         None => Ok(()),
     }
@@ -51,7 +54,7 @@ pub(super) fn is_known(handler: &Handler, service: &ServiceImpl, table: &Table) 
         return Ok(());
     }
     let unknown = format!("`{}` has no {} `{name}`", service.name(), table.noun());
-    let message = match meant(handler, service, table) {
+    let message = match resolve(handler, service, table) {
         Some(rpc) => format!("{unknown}; did you mean `{}` ({})?", rpc.method, rpc.place),
         None if takes_context(handler, table) => {
             let names: Vec<_> = table

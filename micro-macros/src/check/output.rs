@@ -3,8 +3,8 @@
 use syn::{Error, Result};
 
 use crate::model::Handler;
-use crate::recognize::{is_bare, needless_stream};
 use crate::table::Rpc;
+use crate::type_match::{lacks_result, unexpected_stream};
 
 pub(super) fn has_output(handler: &Handler, rpc: &Rpc) -> Result<()> {
     match handler.output() {
@@ -22,7 +22,7 @@ pub(super) fn has_output(handler: &Handler, rpc: &Rpc) -> Result<()> {
 
 pub(super) fn is_a_result(handler: &Handler, rpc: &Rpc) -> Result<()> {
     match handler.output() {
-        Some(output) if is_bare(output, rpc) => {
+        Some(output) if lacks_result(output, rpc) => {
             let message = format!(
                 "handlers return `{}`, so that a call can fail",
                 rpc.output()
@@ -36,7 +36,7 @@ pub(super) fn is_a_result(handler: &Handler, rpc: &Rpc) -> Result<()> {
 pub(super) fn is_one_message(handler: &Handler, rpc: &Rpc) -> Result<()> {
     match handler
         .output()
-        .and_then(|output| needless_stream(output, rpc))
+        .and_then(|output| unexpected_stream(output, rpc))
     {
         Some(stream) => Err(Error::new_spanned(
             stream,

@@ -4,8 +4,8 @@ use quote::ToTokens;
 use syn::{Error, Result};
 
 use crate::model::Handler;
-use crate::recognize::{is_by_value, is_exclusive, is_generic, is_impl, is_reply};
 use crate::table::Rpc;
+use crate::type_match::{is_by_value, is_exclusive, is_generic, is_impl, is_reply};
 
 /// A plain `fn` that returns a future is fine; one that returns the reply itself is not.
 pub(super) fn is_async(handler: &Handler, rpc: &Rpc) -> Result<()> {

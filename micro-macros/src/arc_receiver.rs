@@ -5,8 +5,8 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
 
 use crate::model::Handler;
-use crate::recognize::is_arc;
 use crate::table::{Contract, Rpc, Table};
+use crate::type_match::is_arc;
 
 /// The handler as it was written, or as the hidden method if it takes an `Arc`.
 pub(crate) fn expand_handler(handler: &Handler, table: &Table) -> TokenStream {

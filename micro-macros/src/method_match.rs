@@ -7,7 +7,7 @@ use crate::suggestions::closest;
 use crate::table::{Rpc, Table};
 
 /// The RPC that a handler serves: the one of its name, or the free one whose name is nearest.
-pub(crate) fn meant<'t>(
+pub(crate) fn resolve<'t>(
     handler: &Handler,
     service: &ServiceImpl,
     table: &'t Table,
@@ -35,7 +35,7 @@ pub(crate) fn missing<'t>(service: &ServiceImpl, table: &'t Table) -> Vec<&'t Rp
     }
     let served = service
         .handlers()
-        .filter_map(|handler| meant(handler, service, table));
+        .filter_map(|handler| resolve(handler, service, table));
     let served: Vec<_> = served.map(|rpc| &rpc.method).collect();
     table
         .rpcs

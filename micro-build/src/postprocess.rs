@@ -1,19 +1,19 @@
-//! Changes in the items that prost wrote: lints they are spared, comments made safe.
+//! Changes the items that prost generated: allows lints, and makes comments safe for rustdoc.
 
 use syn::{Attribute, ImplItem, Item};
 
 use crate::comments::make_safe;
 use crate::emit::allow;
 
-/// Polishes an item of the package's module.
+/// Postprocesses an item of the package's module.
 pub(crate) fn item(item: &mut Item) {
-    comments(item);
+    make_comments_safe(item);
     if let Some(attributes) = attributes_of(item) {
         attributes.push(allow());
     }
 }
 
-fn comments(item: &mut Item) {
+fn make_comments_safe(item: &mut Item) {
     if let Some(attributes) = attributes_of(item) {
         make_safe(attributes);
     }
@@ -32,7 +32,7 @@ fn comments(item: &mut Item) {
             item.content
                 .iter_mut()
                 .flat_map(|(_, items)| items)
-                .for_each(comments);
+                .for_each(make_comments_safe);
         }
         Item::Impl(item) => {
             for item in &mut item.items {

@@ -1,4 +1,4 @@
-//! Says what an error of the built-in compiler leaves out: the line, the reason, the way on.
+//! Converts errors of protox, and adds the line, the cause, notes and hints to their text.
 
 use std::error::Error as _;
 use std::path::Path;
@@ -6,19 +6,21 @@ use std::path::Path;
 use miette::Diagnostic as _;
 use prost_reflect::{DescriptorPool, Kind};
 
-use crate::descriptors::{Lines, OPTIONS_FILE};
+use crate::descriptors::{OPTIONS_FILE, SourceLocations};
 use crate::error::{Error, ErrorKind, Location, Problem};
 use crate::suggestions::closest_first;
 
-/// `error` in our words. It arose when `proto` was opened; `pool` has what was compiled before.
-pub(crate) fn explain(
+/// Converts the `error` of compiling `proto`.
+///
+/// `pool` contains the files that were compiled before the error.
+pub(crate) fn convert(
     error: protox::Error,
     pool: &DescriptorPool,
     proto: &Path,
     includes: &[impl AsRef<Path>],
 ) -> Error {
-    let said = error.to_string();
-    let mut message = said.clone();
+    let text = error.to_string();
+    let mut message = text.clone();
     let mut source = error.source();
     while let Some(reason) = source {
         message.push_str(&format!(": {reason}"));
@@ -29,15 +31,15 @@ pub(crate) fn explain(
     }
     let hints = [
         error.help().map(|help| help.to_string()),
-        edition(&said),
-        fields_of_option(&said, pool),
-        missing_import(&said),
-        not_included(&said, proto, includes),
+        edition_hint(&text),
+        option_fields_hint(&text, pool),
+        missing_import_hint(&text),
+        include_path_hint(&text, proto, includes),
     ];
     let line = line_of(&error);
-    for note in others_at(&error, line)
+    for note in notes_at_other_lines(&error, line)
         .into_iter()
-        .chain(first_definition(&said, pool))
+        .chain(first_definition_note(&text, pool))
     {
         message.push_str(&format!("\n  note: {note}"));
     }
@@ -57,15 +59,17 @@ pub(crate) fn explain(
     Error::one(ErrorKind::Compile, problem).with_source(error)
 }
 
-/// The line at which the error arose, counted from 1. Only `Debug` tells.
+/// Returns the line of the error, counted from 1.
+///
+/// protox exposes the line in the `Debug` text only.
 fn line_of(error: &protox::Error) -> Option<u32> {
-    let said = format!("{error:?}");
-    let place = said.strip_prefix(error.file()?)?.strip_prefix(':')?;
+    let text = format!("{error:?}");
+    let place = text.strip_prefix(error.file()?)?.strip_prefix(':')?;
     place.split(':').next()?.parse().ok()
 }
 
-/// What the compiler points at besides, on other lines than `line`.
-fn others_at(error: &protox::Error, line: Option<u32>) -> Vec<String> {
+/// Returns the labels of the error that point at lines other than `line`.
+fn notes_at_other_lines(error: &protox::Error, line: Option<u32>) -> Vec<String> {
     let (Some(file), Some(source)) = (error.file(), error.source_code()) else {
         return Vec::new();
     };
@@ -82,9 +86,9 @@ fn others_at(error: &protox::Error, line: Option<u32>) -> Vec<String> {
         .collect()
 }
 
-/// For `name 'a.B' is already defined in file 'b.proto'`: where.
-fn first_definition(said: &str, pool: &DescriptorPool) -> Option<String> {
-    let (name, _) = said
+/// Returns the position of the first definition, for `name 'a.B' is already defined in file 'b.proto'`.
+fn first_definition_note(text: &str, pool: &DescriptorPool) -> Option<String> {
+    let (name, _) = text
         .strip_prefix("name '")?
         .split_once("' is already defined in file")?;
     let message = pool
@@ -99,20 +103,23 @@ fn first_definition(said: &str, pool: &DescriptorPool) -> Option<String> {
             .map(|found| (found.parent_file(), found.path().to_vec()))
     };
     let (file, path) = message.or_else(enumeration).or_else(service)?;
-    Some(format!("first defined at {}", Lines::of(&file).at(&path)))
+    Some(format!(
+        "first defined at {}",
+        SourceLocations::of(&file).at(&path)
+    ))
 }
 
-fn edition(said: &str) -> Option<String> {
-    said.ends_with("but found 'edition'").then(|| {
+fn edition_hint(text: &str) -> Option<String> {
+    text.ends_with("but found 'edition'").then(|| {
         "the built-in compiler does not read files with `edition`; set `Config::protoc` to compile \
          with protoc"
             .to_owned()
     })
 }
 
-/// For `… option '(micro.v1.service).versoin' …`: what its message has.
-fn fields_of_option(said: &str, pool: &DescriptorPool) -> Option<String> {
-    let (_, name) = said.split_once("'(")?;
+/// Returns the fields of an option's message, for `… option '(micro.v1.service).versoin' …`.
+fn option_fields_hint(text: &str, pool: &DescriptorPool) -> Option<String> {
+    let (_, name) = text.split_once("'(")?;
     let (name, rest) = name.split_once(')')?;
     let name = name.trim_start_matches('.');
     let wanted = rest
@@ -135,9 +142,10 @@ fn fields_of_option(said: &str, pool: &DescriptorPool) -> Option<String> {
     Some(format!("`{}` has the fields {fields}", message.full_name()))
 }
 
-/// For a file that no include folder holds: what is wrong with the file, or with the folders.
-fn not_included(said: &str, proto: &Path, includes: &[impl AsRef<Path>]) -> Option<String> {
-    if !said.ends_with("is not in any include path") {
+/// Returns why a file is in no include folder: a folder or the file does not exist, or the file is
+/// outside of all folders.
+fn include_path_hint(text: &str, proto: &Path, includes: &[impl AsRef<Path>]) -> Option<String> {
+    if !text.ends_with("is not in any include path") {
         return None;
     }
     let includes = includes.iter().map(AsRef::as_ref);
@@ -156,10 +164,11 @@ fn not_included(said: &str, proto: &Path, includes: &[impl AsRef<Path>]) -> Opti
     ))
 }
 
-/// For `name 'google.protobuf.Empty' is not defined`: the file to import, if it is one that is
-/// always there.
-fn missing_import(said: &str) -> Option<String> {
-    let (name, _) = said
+/// Returns the import to add, for `name 'google.protobuf.Empty' is not defined`.
+///
+/// Only files that are available without an include folder are suggested.
+fn missing_import_hint(text: &str) -> Option<String> {
+    let (name, _) = text
         .strip_prefix("name '")?
         .split_once("' is not defined")?;
     let name = name.trim_start_matches('.');

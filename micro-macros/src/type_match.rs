@@ -10,7 +10,7 @@ use crate::model::Handler;
 use crate::table::{Message, Rpc};
 
 /// Words that the runtime has given a meaning; a message of that name is not told apart.
-const RESERVED: [&str; 5] = ["Context", "Streaming", "Result", "Status", "ReplyStream"];
+const RUNTIME_TYPE_NAMES: [&str; 5] = ["Context", "Streaming", "Result", "Status", "ReplyStream"];
 
 pub(crate) fn is_context(ty: &Type, rpc: &Rpc) -> bool {
     rpc.request.name() != "Context" && word(ty).is_some_and(|word| word == "Context")
@@ -18,7 +18,7 @@ pub(crate) fn is_context(ty: &Type, rpc: &Rpc) -> bool {
 
 pub(crate) fn is_message(ty: &Type, message: &Message) -> bool {
     let name = message.name();
-    !RESERVED.contains(&name) && word(ty).is_some_and(|word| word == name)
+    !RUNTIME_TYPE_NAMES.contains(&name) && word(ty).is_some_and(|word| word == name)
 }
 
 /// The `M` of `Streaming<M>`.
@@ -33,7 +33,7 @@ pub(crate) fn result(ty: &Type) -> Option<&Type> {
 
 /// Whether the type is `impl ReplyStream<…>` or `impl Stream<…>`.
 pub(crate) fn is_impl_stream(ty: &Type) -> bool {
-    let Type::ImplTrait(ty) = peel(ty) else {
+    let Type::ImplTrait(ty) = ungrouped(ty) else {
         return false;
     };
     ty.bounds.iter().any(|bound| match bound {
@@ -47,7 +47,7 @@ pub(crate) fn is_impl_stream(ty: &Type) -> bool {
 }
 
 pub(crate) fn is_unit(ty: &Type) -> bool {
-    matches!(peel(ty), Type::Tuple(tuple) if tuple.elems.is_empty())
+    matches!(ungrouped(ty), Type::Tuple(tuple) if tuple.elems.is_empty())
 }
 
 /// `&mut self`
@@ -95,7 +95,7 @@ pub(crate) fn is_async_trait(attribute: &Attribute) -> bool {
 }
 
 /// Whether `#[async_trait]`, standing above `#[service]`, has been at work.
-pub(crate) fn is_rewritten(handler: &Handler) -> bool {
+pub(crate) fn is_rewritten_by_async_trait(handler: &Handler) -> bool {
     handler
         .signature
         .generics
@@ -117,7 +117,7 @@ pub(crate) fn are_swapped(first: &PatType, second: &PatType, rpc: &Rpc) -> bool 
 }
 
 /// A stream for a single request, or a single request for a stream.
-pub(crate) fn is_miscounted(ty: &Type, rpc: &Rpc) -> bool {
+pub(crate) fn has_wrong_streaming(ty: &Type, rpc: &Rpc) -> bool {
     match rpc.kind.streams_requests() {
         true => is_message(ty, &rpc.request),
         false => streaming(ty).is_some_and(|ty| is_message(ty, &rpc.request)),
@@ -125,14 +125,14 @@ pub(crate) fn is_miscounted(ty: &Type, rpc: &Rpc) -> bool {
 }
 
 /// A reply without the `Result` around it, or no reply at all.
-pub(crate) fn is_bare(output: &Type, rpc: &Rpc) -> bool {
+pub(crate) fn lacks_result(output: &Type, rpc: &Rpc) -> bool {
     is_unit(output)
         || is_impl_stream(output)
         || is_message(streaming(output).unwrap_or(output), &rpc.reply)
 }
 
 /// The stream in a `Result`, where the .proto declares a single reply.
-pub(crate) fn needless_stream<'a>(output: &'a Type, rpc: &Rpc) -> Option<&'a Type> {
+pub(crate) fn unexpected_stream<'a>(output: &'a Type, rpc: &Rpc) -> Option<&'a Type> {
     let is_stream = |ty: &&Type| {
         is_impl_stream(ty) || streaming(ty).is_some_and(|ty| is_message(ty, &rpc.reply))
     };
@@ -142,12 +142,12 @@ pub(crate) fn needless_stream<'a>(output: &'a Type, rpc: &Rpc) -> Option<&'a Typ
 }
 
 pub(crate) fn is_wrong_output(output: &Type, rpc: &Rpc) -> bool {
-    is_bare(output, rpc) || needless_stream(output, rpc).is_some()
+    lacks_result(output, rpc) || unexpected_stream(output, rpc).is_some()
 }
 
 /// Whether a function returns its reply, and not a future of it.
 pub(crate) fn is_reply(output: Option<&Type>, rpc: &Rpc) -> bool {
-    output.is_none_or(|output| is_bare(output, rpc) || result(output).is_some())
+    output.is_none_or(|output| lacks_result(output, rpc) || result(output).is_some())
 }
 
 /// Whether the function has parameters for types, or arguments of `impl` types.
@@ -161,12 +161,12 @@ fn is_impl_argument(input: &FnArg) -> bool {
 }
 
 pub(crate) fn is_impl(ty: &Type) -> bool {
-    matches!(peel(ty), Type::ImplTrait(_))
+    matches!(ungrouped(ty), Type::ImplTrait(_))
 }
 
 /// The `T` of `Pin<Box<dyn Future<Output = T>>>`.
 pub(crate) fn future_output(ty: &Type) -> Option<&Type> {
-    match peel(ty) {
+    match ungrouped(ty) {
         Type::Path(ty) => ty.path.segments.last().and_then(output_argument),
         Type::TraitObject(ty) => ty.bounds.iter().find_map(|bound| match bound {
             TypeParamBound::Trait(bound) => bound.path.segments.last().and_then(output_argument),
@@ -206,7 +206,7 @@ fn argument<'a>(ty: &'a Type, word: &str) -> Option<&'a Type> {
 
 /// The only segment of a path.
 fn segment(ty: &Type) -> Option<&PathSegment> {
-    let Type::Path(ty) = peel(ty) else {
+    let Type::Path(ty) = ungrouped(ty) else {
         return None;
     };
     let is_single =
@@ -215,10 +215,10 @@ fn segment(ty: &Type) -> Option<&PathSegment> {
 }
 
 /// Macros by example put invisible brackets around a type.
-fn peel(ty: &Type) -> &Type {
+fn ungrouped(ty: &Type) -> &Type {
     match ty {
-        Type::Group(group) => peel(&group.elem),
-        Type::Paren(paren) => peel(&paren.elem),
+        Type::Group(group) => ungrouped(&group.elem),
+        Type::Paren(paren) => ungrouped(&paren.elem),
         ty => ty,
     }
 }
