@@ -1,49 +1,50 @@
-//! Nothing lost, nothing twice: recorders and servers that are killed under load.
+//! Consumers and nats-servers killed under load: no acknowledged event is lost or stored twice.
 
 use std::time::Duration;
 
 use micro_runtime::{Bus, EventStream};
 use micro_testkit::{NatsCluster, within};
 
-use super::load::{Load, Record};
-use super::{LIMIT, market, stored};
+use super::market::{TIMEOUT, start_market, stored_events};
+use super::publish_load::PublishLoad;
+use super::recorder_files::RecorderFiles;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_recorder_that_is_killed_loses_nothing_and_doubles_nothing() {
-    within(LIMIT, async {
-        let (nats, bus) = market().await;
-        let record = Record::new();
-        let load = Load::start(&bus);
+async fn a_killed_consumer_loses_and_duplicates_no_event() {
+    within(TIMEOUT, async {
+        let (nats, bus) = start_market().await;
+        let recorders = RecorderFiles::new();
+        let load = PublishLoad::start(&bus);
         for round in 1..=3 {
-            let mut recorder = record.recorder(&nats.url(), "one").await;
+            let mut recorder = recorders.start_recorder(&nats.url(), "one").await;
             load.wait_for(1_000 * round).await;
             recorder.kill().unwrap();
         }
         let (acknowledged, _) = load.stop().await;
-        let _recorder = record.recorder(&nats.url(), "one").await;
-        record.settles(&acknowledged).await;
-        assert_eq!(stored(&bus).await, acknowledged.len() as u64);
+        let _recorder = recorders.start_recorder(&nats.url(), "one").await;
+        recorders.expect_recorded_once(&acknowledged).await;
+        assert_eq!(stored_events(&bus).await, acknowledged.len() as u64);
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_recorders_share_the_work_and_one_may_die() {
-    within(LIMIT, async {
-        let (nats, bus) = market().await;
-        let record = Record::new();
-        let mut recorders = Vec::new();
+async fn three_consumers_share_the_events_and_one_may_be_killed() {
+    within(TIMEOUT, async {
+        let (nats, bus) = start_market().await;
+        let recorders = RecorderFiles::new();
+        let mut processes = Vec::new();
         for name in ["one", "two", "three"] {
-            recorders.push(record.recorder(&nats.url(), name).await);
+            processes.push(recorders.start_recorder(&nats.url(), name).await);
         }
-        let load = Load::start(&bus);
+        let load = PublishLoad::start(&bus);
         load.wait_for(2_000).await;
-        recorders[0].kill().unwrap();
+        processes[0].kill().unwrap();
         load.wait_for(4_000).await;
         let (acknowledged, _) = load.stop().await;
-        record.settles(&acknowledged).await;
+        recorders.expect_recorded_once(&acknowledged).await;
         for name in ["one", "two", "three"] {
-            let lines = record.lines(name);
+            let lines = recorders.lines(name);
             assert!(lines > 100, "recorder {name} got only {lines}");
         }
     })
@@ -51,18 +52,18 @@ async fn three_recorders_share_the_work_and_one_may_die() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_killed_for_five_seconds_loses_nothing_and_doubles_nothing() {
-    within(2 * LIMIT, async {
-        let (mut nats, bus) = market().await;
-        let record = Record::new();
-        let _recorders = (
-            record.recorder(&nats.url(), "one").await,
-            record.recorder(&nats.url(), "two").await,
+async fn a_nats_server_that_is_down_for_five_seconds_loses_and_duplicates_no_event() {
+    within(2 * TIMEOUT, async {
+        let (mut nats, bus) = start_market().await;
+        let recorders = RecorderFiles::new();
+        let _processes = (
+            recorders.start_recorder(&nats.url(), "one").await,
+            recorders.start_recorder(&nats.url(), "two").await,
         );
-        let load = Load::start(&bus);
+        let load = PublishLoad::start(&bus);
         load.wait_for(2_000).await;
         nats.kill().unwrap();
-        // sleep: how long the server is away.
+        // sleep: the time without a nats-server.
         tokio::time::sleep(Duration::from_secs(5)).await;
         nats.restart().await.unwrap();
         let before = load.acknowledged();
@@ -72,19 +73,19 @@ async fn a_server_that_is_killed_for_five_seconds_loses_nothing_and_doubles_noth
             longest >= Duration::from_secs(4),
             "nobody noticed: {longest:?}"
         );
-        record.settles(&acknowledged).await;
-        assert_eq!(stored(&bus).await, acknowledged.len() as u64);
+        recorders.expect_recorded_once(&acknowledged).await;
+        assert_eq!(stored_events(&bus).await, acknowledged.len() as u64);
     })
     .await;
 }
 
-/// Run with `cargo xtask test --slow`.
+/// Runs only with `cargo xtask test --slow`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cluster_whose_leader_is_killed_under_load_loses_nothing_and_doubles_nothing() {
+async fn a_cluster_whose_leaders_are_killed_loses_and_duplicates_no_event() {
     if std::env::var_os("MICRO_SLOW").is_none() {
         return;
     }
-    within(4 * LIMIT, async {
+    within(4 * TIMEOUT, async {
         let mut cluster = NatsCluster::start().await.unwrap();
         let bus = Bus::connect(cluster.url()).await.unwrap();
         let stream = EventStream::named("MARKET")
@@ -92,15 +93,15 @@ async fn a_cluster_whose_leader_is_killed_under_load_loses_nothing_and_doubles_n
             .replicas(3);
         while let Err(error) = bus.declare(&stream).await {
             println!("not yet: {error}");
-            // sleep: between two tries; a cluster needs a moment to elect who leads.
+            // sleep: interval between two attempts, until the cluster has elected a leader.
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
-        let record = Record::new();
-        let _recorders = (
-            record.recorder(&cluster.url(), "one").await,
-            record.recorder(&cluster.url(), "two").await,
+        let recorders = RecorderFiles::new();
+        let _processes = (
+            recorders.start_recorder(&cluster.url(), "one").await,
+            recorders.start_recorder(&cluster.url(), "two").await,
         );
-        let load = Load::start(&bus);
+        let load = PublishLoad::start(&bus);
         for round in 1..=3 {
             load.wait_for(load.acknowledged() + 2_000).await;
             let leader = leader(&bus).await;
@@ -115,19 +116,19 @@ async fn a_cluster_whose_leader_is_killed_under_load_loses_nothing_and_doubles_n
             );
         }
         let (acknowledged, longest) = load.stop().await;
-        let account = record.settles(&acknowledged).await;
-        assert_eq!(stored(&bus).await, acknowledged.len() as u64);
+        let recorded = recorders.expect_recorded_once(&acknowledged).await;
+        assert_eq!(stored_events(&bus).await, acknowledged.len() as u64);
         println!(
             "acknowledged {} recorded {} (lines {}), longest wait {longest:?}",
             acknowledged.len(),
             acknowledged.len(),
-            account.lines
+            recorded.lines
         );
     })
     .await;
 }
 
-/// The server that leads the stream.
+/// Returns the name of the server that leads the stream.
 async fn leader(bus: &Bus) -> String {
     loop {
         let jetstream = async_nats::jetstream::new(bus.nats().unwrap().clone());
@@ -140,7 +141,7 @@ async fn leader(bus: &Bus) -> String {
     }
 }
 
-/// Waits until every copy is complete.
+/// Waits until both followers of the stream are current.
 async fn wait_for_replicas(bus: &Bus) {
     loop {
         let jetstream = async_nats::jetstream::new(bus.nats().unwrap().clone());
@@ -154,7 +155,7 @@ async fn wait_for_replicas(bus: &Bus) {
                 return;
             }
         }
-        // sleep: between two looks; the servers tell nobody that a copy is complete.
+        // sleep: polling interval; the servers send no notification of this.
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }

@@ -1,58 +1,19 @@
-//! What is given up: stored with the reason, while the others go on.
+//! Dead letters: events that are undecodable or exhausted, stored with the reason.
 
 use std::time::Duration;
 
-use async_nats::HeaderMap;
-use futures_util::StreamExt as _;
-use micro_runtime::{Bus, Durable, Event as _, Server};
+use micro_runtime::{Durable, Event as _, Server};
 use micro_testkit::within;
 use micro_tests::market::Trade;
 
+use super::dead_letter_stream::{DeadLetter, read_dead_letters};
+use super::market::{TIMEOUT, market_stream, publish_trades, start_market, trade, trade_id};
 use super::recorder::{Outcome, Recorder};
-use super::{LIMIT, id, market, publish, trade};
 
 const MS: Duration = Duration::from_millis(1);
 
-/// One dead letter.
-pub(crate) struct Letter {
-    headers: HeaderMap,
-    payload: bytes::Bytes,
-}
-
-impl Letter {
-    pub(crate) fn number(&self) -> u64 {
-        let trade: Trade = prost::Message::decode(self.payload.clone()).unwrap();
-        trade.number
-    }
-
-    fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.as_str())
-    }
-}
-
-/// Waits for so many dead letters, and takes them from their stream.
-pub(crate) async fn letters(bus: &Bus, subject: &str, count: usize) -> Vec<Letter> {
-    let jetstream = async_nats::jetstream::new(bus.nats().unwrap().clone());
-    let name = jetstream.stream_by_subject(subject).await.unwrap();
-    let stream = jetstream.get_stream(name).await.unwrap();
-    let config = async_nats::jetstream::consumer::pull::OrderedConfig {
-        filter_subject: subject.to_owned(),
-        ..Default::default()
-    };
-    let consumer = stream.create_consumer(config).await.unwrap();
-    let messages = consumer.messages().await.unwrap();
-    let letters = messages.take(count).map(|message| {
-        let message = message.unwrap().message;
-        Letter {
-            headers: message.headers.unwrap(),
-            payload: message.payload,
-        }
-    });
-    letters.collect().await
-}
-
-/// Two that used up their attempts, and one that is no event.
-fn check_letters(letters: &[Letter], poison: &str) {
+/// Checks the dead letters of two events with exhausted attempts, and of an undecodable one.
+fn check_dead_letters(letters: &[DeadLetter], undecodable: &str) {
     let rows: Vec<[&str; 6]> = letters
         .iter()
         .map(|letter| {
@@ -60,7 +21,7 @@ fn check_letters(letters: &[Letter], poison: &str) {
                 .map(|name| letter.header(&format!("Micro-Dead-{name}")))
         })
         .collect();
-    let (three, four) = (id(3), id(4));
+    let (three, four) = (trade_id(3), trade_id(4));
     assert_eq!(
         rows[0],
         [
@@ -79,7 +40,7 @@ fn check_letters(letters: &[Letter], poison: &str) {
         rows[1][4]
     );
     assert_eq!(rows[1][5], four);
-    assert_eq!(rows[2][..4], ["6", poison, "1", "3"]);
+    assert_eq!(rows[2][..4], ["6", undecodable, "1", "3"]);
     assert!(rows[2][4].contains("market.v1.Trade"), "{}", rows[2][4]);
     assert_eq!(letters[2].header("tenant"), "acme");
     assert_eq!(
@@ -94,16 +55,16 @@ fn check_letters(letters: &[Letter], poison: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn poison_and_last_attempts_become_dead_letters_with_the_reason() {
-    within(LIMIT, async {
-        let (_nats, bus) = market().await;
-        publish(&bus, 1..=5).await;
-        let poison = trade(6).subject().unwrap();
-        bus.publish_raw(&poison, &b"\xff\xff"[..])
+async fn undecodable_and_exhausted_events_become_dead_letters_with_the_reason() {
+    within(TIMEOUT, async {
+        let (_nats, bus) = start_market().await;
+        publish_trades(&bus, 1..=5).await;
+        let undecodable = trade(6).subject().unwrap();
+        bus.publish_raw(&undecodable, &b"\xff\xff"[..])
             .header("tenant", "acme")
             .await
             .unwrap();
-        publish(&bus, 7..=50).await;
+        publish_trades(&bus, 7..=50).await;
         let recorder = Recorder::new(|trade, _| match trade.number {
             3 => Outcome::Fail,
             4 => Outcome::Panic,
@@ -118,19 +79,19 @@ async fn poison_and_last_attempts_become_dead_letters_with_the_reason() {
             .start()
             .await
             .unwrap();
-        let mut letters = letters(&bus, "dlq.MARKET.recorder", 3).await;
+        let mut letters = read_dead_letters(&bus, "dlq.MARKET.recorder", 3).await;
         letters.sort_by_key(|letter| letter.header("Micro-Dead-Sequence").to_owned());
-        check_letters(&letters, &poison);
-        // The others were not held up, and nothing comes again.
+        check_dead_letters(&letters, &undecodable);
+        // The other events were not delayed, and no event is redelivered after its dead letter.
         let others = recorder
-            .seen()
+            .attempts()
             .into_iter()
-            .filter(|seen| !matches!(seen.number, 3 | 4));
-        let first_retry = recorder.looks(3)[1].at;
-        assert!(others.map(|seen| seen.at).all(|at| at < first_retry));
+            .filter(|attempt| !matches!(attempt.number, 3 | 4));
+        let first_retry = recorder.attempts_of(3)[1].at;
+        assert!(others.map(|attempt| attempt.at).all(|at| at < first_retry));
         let jetstream = async_nats::jetstream::new(bus.nats().unwrap().clone());
         let stream = jetstream.get_stream("MARKET").await.unwrap();
-        // What is answered last may still be under way to the server.
+        // The last acknowledgments may not have reached the nats-server yet.
         while stream
             .consumer_info("recorder")
             .await
@@ -140,32 +101,38 @@ async fn poison_and_last_attempts_become_dead_letters_with_the_reason() {
         {
             tokio::task::yield_now().await;
         }
-        assert_eq!((recorder.looks(3).len(), recorder.looks(4).len()), (3, 3));
+        assert_eq!(
+            (recorder.attempts_of(3).len(), recorder.attempts_of(4).len()),
+            (3, 3)
+        );
         server.shutdown().await.unwrap();
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dead_letter_may_go_elsewhere_and_is_behind_the_prefix() {
-    within(LIMIT, async {
-        let (_nats, bus) = market().await;
+async fn a_dead_letter_subject_can_be_set_and_gets_the_prefix() {
+    within(TIMEOUT, async {
+        let (_nats, bus) = start_market().await;
         let bus = bus.with_prefix("staging").unwrap();
-        bus.declare(&super::market_stream()).await.unwrap();
+        bus.declare(&market_stream()).await.unwrap();
         bus.publish_raw(trade(1).subject().unwrap(), &b"\xff"[..])
             .await
             .unwrap();
         let server = Server::new(&bus)
-            .subscribe::<Trade>(Recorder::willing(), Durable::named("a").dead_letter())
+            .subscribe::<Trade>(Recorder::succeeding(), Durable::named("a").dead_letter())
             .subscribe::<Trade>(
-                Recorder::willing(),
+                Recorder::succeeding(),
                 Durable::named("b").dead_letter_to("dead.b"),
             )
             .start()
             .await
             .unwrap();
         for subject in ["staging.dlq.staging-MARKET.a", "staging.dead.b"] {
-            assert_eq!(letters(&bus, subject, 1).await[0].payload, &b"\xff"[..]);
+            assert_eq!(
+                read_dead_letters(&bus, subject, 1).await[0].payload,
+                &b"\xff"[..]
+            );
         }
         server.shutdown().await.unwrap();
     })
@@ -173,36 +140,38 @@ async fn a_dead_letter_may_go_elsewhere_and_is_behind_the_prefix() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_that_nobody_lives_to_answer_is_given_up_too() {
-    within(LIMIT, async {
-        let (_nats, bus) = market().await;
-        publish(&bus, [1]).await;
+async fn an_event_that_no_handler_finishes_becomes_a_dead_letter() {
+    within(TIMEOUT, async {
+        let (_nats, bus) = start_market().await;
+        publish_trades(&bus, [1]).await;
         let durable = || Durable::named("recorder").max_deliver(2).dead_letter();
         for _ in 0..2 {
-            let recorder = Recorder::new(|_, _| Outcome::SucceedAfter(LIMIT));
+            let recorder = Recorder::new(|_, _| Outcome::SucceedAfter(TIMEOUT));
             let server = Server::new(&bus)
                 .grace(Duration::ZERO)
                 .subscribe::<Trade>(recorder.clone(), durable())
                 .start()
                 .await
                 .unwrap();
-            recorder.wait_for(|seen| !seen.seen().is_empty()).await;
+            recorder
+                .wait_for(|recorder| !recorder.attempts().is_empty())
+                .await;
             server.shutdown().await.unwrap();
         }
-        let recorder = Recorder::willing();
+        let recorder = Recorder::succeeding();
         let server = Server::new(&bus)
             .subscribe::<Trade>(recorder.clone(), durable())
             .start()
             .await
             .unwrap();
-        let letters = letters(&bus, "dlq.MARKET.recorder", 1).await;
+        let letters = read_dead_letters(&bus, "dlq.MARKET.recorder", 1).await;
         assert_eq!(letters[0].header("Micro-Dead-Deliveries"), "3");
         assert!(
             letters[0]
                 .header("Micro-Dead-Reason")
                 .contains("without an outcome")
         );
-        assert!(recorder.seen().is_empty());
+        assert!(recorder.attempts().is_empty());
         server.shutdown().await.unwrap();
     })
     .await;

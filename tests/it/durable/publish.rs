@@ -1,4 +1,4 @@
-//! Publishing that is acknowledged: ids, bounds, retries.
+//! Acknowledged publishing: ids, order, timeouts and the bound of unacknowledged events.
 
 use std::time::{Duration, Instant};
 
@@ -6,12 +6,14 @@ use micro_runtime::{Bus, Code, Reason};
 use micro_testkit::{NatsServer, within};
 use micro_tests::market::Trade;
 
-use super::{LIMIT, id, market, market_stream, publish, stored, trade};
+use super::market::{
+    TIMEOUT, market_stream, publish_trades, start_market, stored_events, trade, trade_id,
+};
 
 #[tokio::test]
 async fn an_acknowledgment_names_stream_and_sequence() {
-    within(LIMIT, async {
-        let (_nats, bus) = market().await;
+    within(TIMEOUT, async {
+        let (_nats, bus) = start_market().await;
         for expected in 1..=3 {
             let ack = bus.publish_durable(&trade(expected)).await.unwrap();
             assert_eq!((ack.stream.as_str(), ack.sequence), ("MARKET", expected));
@@ -22,9 +24,9 @@ async fn an_acknowledgment_names_stream_and_sequence() {
 }
 
 #[tokio::test]
-async fn an_id_is_stored_once() {
-    within(LIMIT, async {
-        let (_nats, bus) = market().await;
+async fn events_with_the_same_id_are_stored_once() {
+    within(TIMEOUT, async {
+        let (_nats, bus) = start_market().await;
         let first = bus
             .publish_durable(&trade(1))
             .id("a")
@@ -34,7 +36,7 @@ async fn an_id_is_stored_once() {
         let again = bus.publish_durable(&trade(1)).id("a").await.unwrap();
         assert_eq!((first.is_duplicate, again.is_duplicate), (false, true));
         assert_eq!(first.sequence, again.sequence);
-        assert_eq!(stored(&bus).await, 1);
+        assert_eq!(stored_events(&bus).await, 1);
         for id in ["", "a\r\nb"] {
             let status = bus.publish_durable(&trade(1)).id(id).await.unwrap_err();
             assert_eq!(status.code(), Code::InvalidArgument, "{id:?}");
@@ -44,10 +46,10 @@ async fn an_id_is_stored_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn events_that_are_sent_one_by_one_are_stored_in_that_order() {
-    within(LIMIT, async {
-        let (_nats, bus) = market().await;
-        publish(&bus, 1..=5_000).await;
+async fn pipelined_events_are_stored_in_order() {
+    within(TIMEOUT, async {
+        let (_nats, bus) = start_market().await;
+        publish_trades(&bus, 1..=5_000).await;
         let mut replay = bus.replay::<Trade>().await.unwrap();
         for expected in 1..=5_000 {
             let event = replay.event().await.unwrap().unwrap();
@@ -62,8 +64,8 @@ async fn events_that_are_sent_one_by_one_are_stored_in_that_order() {
 }
 
 #[tokio::test]
-async fn an_event_without_a_stream_fails_once_its_time_is_over() {
-    within(LIMIT, async {
+async fn an_event_without_a_stream_fails_after_its_timeout() {
+    within(TIMEOUT, async {
         let nats = NatsServer::builder().jetstream().start().await.unwrap();
         let bus = Bus::connect(nats.url()).await.unwrap();
         let started = Instant::now();
@@ -81,12 +83,12 @@ async fn an_event_without_a_stream_fails_once_its_time_is_over() {
         );
         assert!(started.elapsed() < Duration::from_secs(2));
 
-        // A stream that appears in time takes it.
+        // A stream that is declared within the timeout stores the event.
         let late = tokio::spawn(bus.publish_durable(&trade(1)).into_future());
         bus.declare(&market_stream()).await.unwrap();
         assert_eq!(late.await.unwrap().unwrap().sequence, 1);
 
-        // What failed is told by the next flush, once.
+        // A failure that `publish` or `send` has returned is not returned again by `flush`.
         let publisher = bus.durable_publisher().timeout(Duration::from_millis(300));
         let huge = Trade {
             venue: "x".repeat(2_000_000),
@@ -107,15 +109,15 @@ async fn an_event_without_a_stream_fails_once_its_time_is_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_in_flight_is_bounded() {
-    within(LIMIT, async {
-        let (mut nats, bus) = market().await;
+async fn unacknowledged_events_are_bounded_by_max_in_flight() {
+    within(TIMEOUT, async {
+        let (mut nats, bus) = start_market().await;
         nats.pause().unwrap();
         let publisher = bus.durable_publisher().max_in_flight(3);
         for number in 0..3 {
             let _pending = publisher
                 .publish(&trade(number))
-                .id(id(number))
+                .id(trade_id(number))
                 .send()
                 .await
                 .unwrap();
@@ -130,7 +132,7 @@ async fn what_is_in_flight_is_bounded() {
         assert_eq!(status.code(), Code::ResourceExhausted);
         nats.resume().unwrap();
         publisher.flush().await.unwrap();
-        assert_eq!(stored(&bus).await, 3);
+        assert_eq!(stored_events(&bus).await, 3);
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! A subscriber that notes what it sees, and does with it what a test says.
+//! A subscriber that records each delivery, with an outcome chosen by the test.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -8,71 +8,74 @@ use micro_runtime::{BatchSubscriber, Context, Delivered, Delivery, Status, Subsc
 use micro_tests::market::Trade;
 use tokio::sync::Notify;
 
-/// One look at one event.
+/// One delivery of one event to the handler.
 #[derive(Clone, Debug)]
-pub(crate) struct Seen {
-    pub(crate) number: u64,
-    pub(crate) delivery: Delivery,
-    pub(crate) at: Instant,
-    /// How many events came together.
-    pub(crate) together: usize,
+pub(super) struct Attempt {
+    pub(super) number: u64,
+    pub(super) delivery: Delivery,
+    pub(super) at: Instant,
+    /// Number of events in the same batch; 1 without batches.
+    pub(super) batch_len: usize,
 }
 
-type Behavior = dyn Fn(&Trade, &Delivery) -> Outcome + Send + Sync;
+type ChooseOutcome = dyn Fn(&Trade, &Delivery) -> Outcome + Send + Sync;
 
-/// What a handler does.
-pub(crate) enum Outcome {
+/// Outcome of handling one event.
+pub(super) enum Outcome {
     Succeed,
     Fail,
     Panic,
     SucceedAfter(Duration),
 }
 
-/// Cheap to clone; the clones share what they saw.
+/// Subscriber for trades; clones share the recorded attempts.
 #[derive(Clone)]
-pub(crate) struct Recorder(Arc<Inner>);
+pub(super) struct Recorder(Arc<Inner>);
 
 struct Inner {
-    behavior: Box<Behavior>,
-    seen: Mutex<Vec<Seen>>,
-    /// What succeeded: the stream's number, and the event's.
-    done: Mutex<BTreeMap<u64, u64>>,
+    choose_outcome: Box<ChooseOutcome>,
+    attempts: Mutex<Vec<Attempt>>,
+    /// Number of each trade that was handled without an error, by its sequence in the stream.
+    succeeded: Mutex<BTreeMap<u64, u64>>,
     changed: Notify,
 }
 
 impl Recorder {
-    pub(crate) fn new(
-        behavior: impl Fn(&Trade, &Delivery) -> Outcome + Send + Sync + 'static,
+    pub(super) fn new(
+        choose_outcome: impl Fn(&Trade, &Delivery) -> Outcome + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(Inner {
-            behavior: Box::new(behavior),
-            seen: Mutex::default(),
-            done: Mutex::default(),
+            choose_outcome: Box::new(choose_outcome),
+            attempts: Mutex::default(),
+            succeeded: Mutex::default(),
             changed: Notify::new(),
         }))
     }
 
-    pub(crate) fn willing() -> Self {
+    /// Makes a recorder whose every outcome is a success.
+    pub(super) fn succeeding() -> Self {
         Self::new(|_, _| Outcome::Succeed)
     }
 
-    pub(crate) fn seen(&self) -> Vec<Seen> {
-        self.0.seen.lock().unwrap().clone()
+    /// All attempts, in the order in which the handler started them.
+    pub(super) fn attempts(&self) -> Vec<Attempt> {
+        self.0.attempts.lock().unwrap().clone()
     }
 
-    /// The looks at one event.
-    pub(crate) fn looks(&self, number: u64) -> Vec<Seen> {
-        let mut seen = self.seen();
-        seen.retain(|seen| seen.number == number);
-        seen
+    /// Attempts at one event.
+    pub(super) fn attempts_of(&self, number: u64) -> Vec<Attempt> {
+        let mut attempts = self.attempts();
+        attempts.retain(|attempt| attempt.number == number);
+        attempts
     }
 
-    /// The numbers of the events that succeeded, each place in the stream once.
-    pub(crate) fn done(&self) -> Vec<u64> {
-        self.0.done.lock().unwrap().values().copied().collect()
+    /// Numbers of the trades that succeeded, in the order of the stream and without duplicates.
+    pub(super) fn succeeded(&self) -> Vec<u64> {
+        self.0.succeeded.lock().unwrap().values().copied().collect()
     }
 
-    pub(crate) async fn wait_for(&self, is_reached: impl Fn(&Self) -> bool) {
+    /// Waits until the condition holds; it is checked after each attempt.
+    pub(super) async fn wait_for(&self, is_reached: impl Fn(&Self) -> bool) {
         loop {
             let changed = self.0.changed.notified();
             if is_reached(self) {
@@ -86,28 +89,28 @@ impl Recorder {
         &self,
         trade: &Trade,
         delivery: &Delivery,
-        together: usize,
+        batch_len: usize,
     ) -> Result<(), Status> {
-        self.0.seen.lock().unwrap().push(Seen {
+        self.0.attempts.lock().unwrap().push(Attempt {
             number: trade.number,
             delivery: delivery.clone(),
             at: Instant::now(),
-            together,
+            batch_len,
         });
         self.0.changed.notify_waiters();
-        let result = match (self.0.behavior)(trade, delivery) {
+        let result = match (self.0.choose_outcome)(trade, delivery) {
             Outcome::Succeed => Ok(()),
             Outcome::Fail => Err(Status::unavailable(format!("no room for {}", trade.number))),
             Outcome::Panic => panic!("asked to panic"),
             Outcome::SucceedAfter(time) => {
-                // sleep: the handler takes its time.
+                // sleep: the handler is slow.
                 tokio::time::sleep(time).await;
                 Ok(())
             }
         };
         if result.is_ok() {
-            let mut done = self.0.done.lock().unwrap();
-            done.insert(delivery.sequence(), trade.number);
+            let mut succeeded = self.0.succeeded.lock().unwrap();
+            succeeded.insert(delivery.sequence(), trade.number);
         }
         self.0.changed.notify_waiters();
         result

@@ -1,4 +1,4 @@
-//! Streams as code declares them: created once, checked ever after.
+//! Declared streams: created if absent, compared with the existing stream otherwise.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use micro_testkit::{NatsServer, within};
 use micro_tests::BehaviorHandler;
 use micro_tests::behavior::BehaviorServer;
 
-use super::{LIMIT, market_stream};
+use super::market::{TIMEOUT, market_stream, trade};
 
 #[tokio::test]
-async fn a_stream_is_created_and_found_again() {
-    within(LIMIT, async {
+async fn a_declared_stream_is_created_or_matched() {
+    within(TIMEOUT, async {
         let nats = NatsServer::builder().jetstream().start().await.unwrap();
         let bus = Bus::connect(nats.url()).await.unwrap();
         let full = EventStream::named("FULL")
@@ -46,8 +46,8 @@ async fn a_stream_is_created_and_found_again() {
 }
 
 #[tokio::test]
-async fn a_stream_that_differs_is_an_error_that_shows_both_and_changes_nothing() {
-    within(LIMIT, async {
+async fn a_differing_stream_is_an_error_with_both_settings_and_stays_unchanged() {
+    within(TIMEOUT, async {
         let nats = NatsServer::builder().jetstream().start().await.unwrap();
         let bus = Bus::connect(nats.url()).await.unwrap();
         bus.declare(&market_stream()).await.unwrap();
@@ -74,39 +74,39 @@ change the declaration, or what is there (`nats stream edit MARKET`)";
 }
 
 #[tokio::test]
-async fn a_stream_that_covers_a_call_is_refused_whoever_comes_first() {
-    within(LIMIT, async {
+async fn a_stream_that_covers_call_subjects_is_rejected_in_either_order() {
+    within(TIMEOUT, async {
         let nats = NatsServer::builder().jetstream().start().await.unwrap();
         let bus = Bus::connect(nats.url()).await.unwrap();
         let all = EventStream::named("ALL")
             .subject("evt.>")
             .subject("behavior.>");
         let server = || Server::new(&bus).add(BehaviorServer::new(BehaviorHandler::on(&bus)));
-        let names_both = |error: micro_runtime::Error| {
+        let check_names_both = |error: micro_runtime::Error| {
             let text = error.to_string();
             let is_named = text.contains("`ALL`")
                 && text.contains("`behavior.>` covers `behavior.v1.Behavior.");
             assert!(is_named, "{text}");
         };
         let running = server().start().await.unwrap();
-        names_both(bus.declare(&all).await.unwrap_err());
+        check_names_both(bus.declare(&all).await.unwrap_err());
         running.shutdown().await.unwrap();
-        names_both(server().stream(all.clone()).start().await.unwrap_err());
+        check_names_both(server().stream(all.clone()).start().await.unwrap_err());
         bus.declare(&all).await.unwrap();
-        names_both(server().start().await.unwrap_err());
+        check_names_both(server().start().await.unwrap_err());
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_prefix_keeps_streams_apart() {
-    within(LIMIT, async {
+async fn a_prefix_separates_streams() {
+    within(TIMEOUT, async {
         let nats = NatsServer::builder().jetstream().start().await.unwrap();
         let bus = Bus::connect(nats.url()).await.unwrap();
         for prefix in ["staging", "eu.test"] {
             let bus = bus.clone().with_prefix(prefix).unwrap();
             bus.declare(&market_stream()).await.unwrap();
-            let ack = bus.publish_durable(&super::trade(1)).await.unwrap();
+            let ack = bus.publish_durable(&trade(1)).await.unwrap();
             assert_eq!(ack.sequence, 1);
             assert_eq!(ack.stream, format!("{}-MARKET", prefix.replace('.', "-")));
         }
@@ -115,13 +115,13 @@ async fn a_prefix_keeps_streams_apart() {
 }
 
 #[tokio::test]
-async fn without_jetstream_there_is_one_clear_error() {
-    within(LIMIT, async {
+async fn without_jetstream_every_operation_fails_with_the_same_error() {
+    within(TIMEOUT, async {
         let bus = Bus::in_process();
         let expected = "durable events need JetStream, which this bus inside one process does not have; use `Bus::connect`";
         let error = bus.declare(&market_stream()).await.unwrap_err();
         assert_eq!(error.to_string(), expected);
-        let status = bus.publish_durable(&super::trade(1)).await.unwrap_err();
+        let status = bus.publish_durable(&trade(1)).await.unwrap_err();
         assert_eq!(status.message(), expected);
         let status = bus.replay::<micro_tests::market::Trade>().await.unwrap_err();
         assert_eq!(status.message(), expected);
