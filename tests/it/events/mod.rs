@@ -1,5 +1,7 @@
-//! Core events, seen by their users, on both carriers.
+//! Core NATS events: publishing, subscriptions and handlers, on both carriers.
 
+mod gated_subscriber;
 mod handlers;
-mod in_place;
-mod streams;
+mod inline_handlers;
+mod subscriptions;
+mod trades;

@@ -1,4 +1,4 @@
-//! Events that are handled on the spot, one in the memory of the other, and loops that publish.
+//! Handlers that run inline and reuse the memory of the last event, and loops that only publish.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,28 +7,28 @@ use micro_runtime::{Bus, Context, Server, Status, Subscriber, Subscription, serv
 use micro_tests::market::Trade;
 use tokio::sync::mpsc;
 
-use super::streams::trade;
+use super::trades::trade;
 use crate::carriers::{World, on_both_carriers};
 
 on_both_carriers! {
-    a_context_that_is_kept_stays_as_it_was
+    a_kept_context_is_not_reused_for_later_events
 }
 
-/// What a handler saw of an event while it ran, and its context for later.
-struct Sight {
+/// Context that outlives its event, and its state while the handler ran.
+struct KeptContext {
     number: u64,
     had_ended: bool,
     context: Context,
 }
 
-/// Keeps each third context beyond its event.
-struct Keeper(mpsc::UnboundedSender<Sight>);
+/// Subscriber that sends every third context to the test.
+struct ContextKeeper(mpsc::UnboundedSender<KeptContext>);
 
 #[service]
-impl Subscriber<Trade> for Keeper {
+impl Subscriber<Trade> for ContextKeeper {
     async fn on_event(&self, context: Context, event: Trade) -> Result<(), Status> {
         if event.number.is_multiple_of(3) {
-            let _ = self.0.send(Sight {
+            let _ = self.0.send(KeptContext {
                 number: event.number,
                 had_ended: context.is_canceled(),
                 context,
@@ -38,53 +38,56 @@ impl Subscriber<Trade> for Keeper {
     }
 }
 
-async fn a_context_that_is_kept_stays_as_it_was(world: World) {
+async fn a_kept_context_is_not_reused_for_later_events(world: World) {
     let (keeper, mut kept) = mpsc::unbounded_channel();
     let server = Server::new(&world.bus)
-        .subscribe::<Trade>(Keeper(keeper), Subscription::broadcast().concurrent(1))
+        .subscribe::<Trade>(
+            ContextKeeper(keeper),
+            Subscription::broadcast().concurrent(1),
+        )
         .start()
         .await
         .unwrap();
     for number in 0..3000 {
         let event = trade("v", &format!("s{number}"), number);
         let publish = world.bus.publish(&event);
-        // Some come without headers, right after one that has some.
+        // Every second event has no headers, right after one with headers.
         let publish = match number % 2 {
             0 => publish.header("number", number.to_string()),
             _ => publish,
         };
         publish.await.unwrap();
     }
-    let mut sights = Vec::new();
+    let mut contexts = Vec::new();
     for _ in 0..1000 {
-        sights.push(kept.recv().await.unwrap());
+        contexts.push(kept.recv().await.unwrap());
     }
     server.shutdown().await.unwrap();
-    for (sight, expected) in sights.iter().zip((0_u64..).step_by(3)) {
-        let number = sight.number;
+    for (kept, expected) in contexts.iter().zip((0_u64..).step_by(3)) {
+        let number = kept.number;
         assert_eq!(number, expected);
-        assert!(!sight.had_ended, "{number} began as one that has ended");
-        assert!(sight.context.is_canceled(), "{number} has not ended");
+        assert!(!kept.had_ended, "{number} began as one that has ended");
+        assert!(kept.context.is_canceled(), "{number} has not ended");
         let subject = format!("evt.market.trade.v.s{number}");
-        assert_eq!(sight.context.subject(), Some(&*subject));
+        assert_eq!(kept.context.subject(), Some(&*subject));
         let header = number.is_multiple_of(2).then(|| number.to_string());
-        assert_eq!(sight.context.header("number"), header.as_deref());
+        assert_eq!(kept.context.header("number"), header.as_deref());
     }
 }
 
 #[tokio::test]
-async fn a_loop_that_publishes_lets_others_run_in_process() {
-    lets_others_run(Bus::in_process()).await;
+async fn a_publish_loop_yields_to_other_tasks_in_process() {
+    check_publish_loop_yields(Bus::in_process()).await;
 }
 
 #[tokio::test]
-async fn a_loop_that_publishes_lets_others_run_on_nats() {
+async fn a_publish_loop_yields_to_other_tasks_on_nats() {
     let world = World::nats().await;
-    lets_others_run(world.bus.clone()).await;
+    check_publish_loop_yields(world.bus.clone()).await;
 }
 
-/// One thread for all: how much a loop publishes before the next has its turn.
-async fn lets_others_run(bus: Bus) {
+/// Checks how many events a loop publishes between two polls of another task on the same thread.
+async fn check_publish_loop_yields(bus: Bus) {
     let published = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&published);
     let publisher = tokio::spawn(async move {
@@ -93,14 +96,17 @@ async fn lets_others_run(bus: Bus) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
     });
-    let (mut before, mut most) = (0, 0);
+    let (mut before, mut max_between_polls) = (0, 0);
     while !publisher.is_finished() {
         tokio::task::yield_now().await;
         let now = published.load(Ordering::Relaxed);
-        most = most.max(now - before);
+        max_between_polls = max_between_polls.max(now - before);
         before = now;
     }
     publisher.await.unwrap();
-    // tokio's budget is 128.
-    assert!((129..=128 * 8 + 8).contains(&most), "{most}");
+    // tokio's cooperative budget is 128 operations.
+    assert!(
+        (129..=128 * 8 + 8).contains(&max_between_polls),
+        "{max_between_polls}"
+    );
 }

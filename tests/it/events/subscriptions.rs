@@ -1,32 +1,24 @@
-//! Events as typed streams, and as bytes.
+//! Subscriptions that return typed events, or events as bytes.
 
 use micro_runtime::{Code, Event as _, EventFilter as _};
 use micro_tests::market::{Closed, ClosedFilter, Order, OrderFilter, Side, Trade, TradeFilter};
 
+use super::trades::trade;
 use crate::carriers::{World, on_both_carriers};
 
 on_both_carriers! {
-    a_filter_takes_the_events_with_its_fields
-    hostile_values_reach_who_asks_for_them
-    every_type_of_field_can_be_filtered_by
-    what_cannot_be_decoded_is_an_item_and_not_the_end
-    headers_and_subject_come_along
-    a_queue_shares_a_stream
-    a_drained_stream_reads_what_had_arrived
-    bytes_travel_as_they_are
+    a_filter_selects_events_by_their_fields
+    hostile_field_values_are_escaped_and_filterable
+    every_field_type_can_be_filtered
+    an_undecodable_event_is_an_error_item_and_not_the_end
+    headers_and_subject_arrive_with_the_event
+    a_queue_group_shares_the_events
+    a_drained_subscription_returns_the_events_that_had_arrived
+    raw_events_are_published_and_received_as_bytes
     an_event_without_fields_has_one_subject
 }
 
-pub(crate) fn trade(venue: &str, symbol: &str, number: u64) -> Trade {
-    Trade {
-        venue: venue.into(),
-        symbol: symbol.into(),
-        number,
-        price: 1.5,
-    }
-}
-
-async fn a_filter_takes_the_events_with_its_fields(world: World) {
+async fn a_filter_selects_events_by_their_fields(world: World) {
     let bus = world.another_bus().await;
     let mut all = bus.subscribe::<Trade>(TradeFilter::new()).await.unwrap();
     let kraken = TradeFilter::new().venue("kraken");
@@ -52,7 +44,7 @@ async fn a_filter_takes_the_events_with_its_fields(world: World) {
     }
 }
 
-async fn hostile_values_reach_who_asks_for_them(world: World) {
+async fn hostile_field_values_are_escaped_and_filterable(world: World) {
     let bus = world.another_bus().await;
     let values = [
         "a.b",
@@ -92,7 +84,7 @@ async fn hostile_values_reach_who_asks_for_them(world: World) {
     assert!(error.to_string().contains("market.v1.Trade"), "{error}");
 }
 
-async fn every_type_of_field_can_be_filtered_by(world: World) {
+async fn every_field_type_can_be_filtered(world: World) {
     let filter = OrderFilter::new().side(Side::Sell).id(-7).is_open(true);
     assert_eq!(filter.subject().unwrap(), "evt.market.order.SELL.-7.true.*");
     let mut orders = world.bus.subscribe::<Order>(filter).await.unwrap();
@@ -120,7 +112,7 @@ async fn every_type_of_field_can_be_filtered_by(world: World) {
     assert!(status.message().contains("`side`"), "{status}");
 }
 
-async fn what_cannot_be_decoded_is_an_item_and_not_the_end(world: World) {
+async fn an_undecodable_event_is_an_error_item_and_not_the_end(world: World) {
     let mut trades = world
         .bus
         .subscribe::<Trade>(TradeFilter::new())
@@ -141,7 +133,7 @@ async fn what_cannot_be_decoded_is_an_item_and_not_the_end(world: World) {
     assert_eq!(trades.undecodable(), 1);
 }
 
-async fn headers_and_subject_come_along(world: World) {
+async fn headers_and_subject_arrive_with_the_event(world: World) {
     let bus = world.bus.clone().with_prefix("staging").unwrap();
     let mut trades = bus.subscribe::<Trade>(TradeFilter::new()).await.unwrap();
     bus.publish(&trade("a", "b", 1))
@@ -158,7 +150,7 @@ async fn headers_and_subject_come_along(world: World) {
     assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
 }
 
-async fn a_queue_shares_a_stream(world: World) {
+async fn a_queue_group_shares_the_events(world: World) {
     let mut members = Vec::new();
     for _ in 0..2 {
         let bus = world.another_bus().await;
@@ -170,7 +162,7 @@ async fn a_queue_shares_a_stream(world: World) {
     for number in 0..=100 {
         world.bus.publish(&trade("a", "b", number)).await.unwrap();
     }
-    // Once the last has come, the others have been handed out.
+    // Once the last event has arrived, the members have received the others.
     while all.next().await.unwrap().unwrap().number < 100 {}
     let mut seen = Vec::new();
     for member in &mut members {
@@ -184,7 +176,7 @@ async fn a_queue_shares_a_stream(world: World) {
     assert!(seen.iter().copied().eq(0..100), "{seen:?}");
 }
 
-async fn a_drained_stream_reads_what_had_arrived(world: World) {
+async fn a_drained_subscription_returns_the_events_that_had_arrived(world: World) {
     let mut trades = world
         .bus
         .subscribe::<Trade>(TradeFilter::new())
@@ -200,7 +192,7 @@ async fn a_drained_stream_reads_what_had_arrived(world: World) {
     assert!(trades.next().await.is_none());
 }
 
-async fn bytes_travel_as_they_are(world: World) {
+async fn raw_events_are_published_and_received_as_bytes(world: World) {
     let mut all = world.bus.subscribe_raw("evt.*.login").await.unwrap();
     let publish = world
         .bus
