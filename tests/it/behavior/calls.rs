@@ -1,4 +1,4 @@
-//! What one call does, on both carriers alike.
+//! Replies, statuses, metadata and retries of unary calls, on both carriers.
 
 use std::future::{IntoFuture as _, poll_fn};
 use std::pin::pin;
@@ -14,34 +14,34 @@ use crate::behavior::requests::{blob, millis};
 use crate::carriers::{World, on_both_carriers};
 
 on_both_carriers! {
-    a_message_comes_back
-    an_empty_message_comes_back
-    a_failure_keeps_code_text_and_headers
-    every_code_and_hostile_text_survives
-    metadata_goes_both_ways
-    bad_metadata_is_the_error_of_the_call
-    nobody_serves
-    nobody_serves_but_somebody_listens_to_everything
-    a_server_that_starts_late_is_found_by_the_second_try
-    a_panic_is_answered_and_the_service_goes_on
-    many_calls_at_once_find_their_own_replies
-    a_call_that_is_dropped_leaves_nothing
+    a_call_returns_the_reply
+    empty_messages_are_sent_and_returned
+    a_failure_keeps_its_code_and_message
+    every_code_and_hostile_message_is_kept
+    metadata_is_sent_both_ways
+    invalid_metadata_fails_the_call
+    a_call_without_responders_is_retried_and_unavailable
+    a_call_that_only_a_wildcard_subscriber_receives_times_out
+    a_retry_reaches_a_server_that_started_late
+    a_panic_is_an_internal_error_and_the_service_continues
+    concurrent_calls_get_their_own_replies
+    the_late_reply_of_a_dropped_call_is_ignored
     calls_can_be_spawned
 }
 
-async fn a_message_comes_back(world: World) {
+async fn a_call_returns_the_reply(world: World) {
     let stage = world.serve().await;
     let reply = stage.client.echo(blob(b"hello")).await.unwrap();
     assert_eq!(reply, blob(b"hello"));
 }
 
-async fn an_empty_message_comes_back(world: World) {
+async fn empty_messages_are_sent_and_returned(world: World) {
     let stage = world.serve().await;
     assert_eq!(stage.client.nothing(Empty {}).await.unwrap(), Empty {});
     assert_eq!(stage.client.echo(blob(b"")).await.unwrap(), blob(b""));
 }
 
-async fn a_failure_keeps_code_text_and_headers(world: World) {
+async fn a_failure_keeps_its_code_and_message(world: World) {
     let stage = world.serve().await;
     let failure = FailRequest {
         code: 9,
@@ -53,7 +53,7 @@ async fn a_failure_keeps_code_text_and_headers(world: World) {
     assert_eq!(status.reason(), None, "a handler said it");
 }
 
-async fn every_code_and_hostile_text_survives(world: World) {
+async fn every_code_and_hostile_message_is_kept(world: World) {
     let stage = world.serve().await;
     let text =
         "\t\ntest with whitespace\r\nand Unicode BMP \u{263a} and non-BMP \u{1f608}\t\n 100 %";
@@ -68,7 +68,7 @@ async fn every_code_and_hostile_text_survives(world: World) {
     }
 }
 
-async fn metadata_goes_both_ways(world: World) {
+async fn metadata_is_sent_both_ways(world: World) {
     let stage = world.serve().await;
     let answer = stage
         .client
@@ -90,7 +90,7 @@ async fn metadata_goes_both_ways(world: World) {
     assert_eq!(answer.metadata.get_bytes("blob-bin"), Some(&[0, 255][..]));
 }
 
-async fn bad_metadata_is_the_error_of_the_call(world: World) {
+async fn invalid_metadata_fails_the_call(world: World) {
     let stage = world.serve().await;
     for (name, value) in [("Micro-Timeout", "1"), ("a b", "x"), ("a", "x\r\ny")] {
         let status = stage
@@ -104,7 +104,7 @@ async fn bad_metadata_is_the_error_of_the_call(world: World) {
     }
 }
 
-async fn nobody_serves(world: World) {
+async fn a_call_without_responders_is_retried_and_unavailable(world: World) {
     let client: BehaviorClient = world.bus.client();
     let started = Instant::now();
     let status = client.echo(blob(b"")).await.unwrap_err();
@@ -122,7 +122,7 @@ async fn nobody_serves(world: World) {
     assert!(elapsed < Duration::from_millis(200), "{elapsed:?}");
 }
 
-async fn nobody_serves_but_somebody_listens_to_everything(world: World) {
+async fn a_call_that_only_a_wildcard_subscriber_receives_times_out(world: World) {
     let Some(nats) = world.bus.nats() else {
         return;
     };
@@ -136,10 +136,10 @@ async fn nobody_serves_but_somebody_listens_to_everything(world: World) {
     assert_eq!(status.code(), Code::DeadlineExceeded);
 }
 
-async fn a_server_that_starts_late_is_found_by_the_second_try(world: World) {
+async fn a_retry_reaches_a_server_that_started_late(world: World) {
     let client: BehaviorClient = world.bus.client();
     let mut call = pin!(client.echo(blob(b"late")).into_future());
-    // The first try goes out before anybody subscribes, and is refused.
+    // The first request is sent before the service subscribes, and has no responders.
     poll_fn(|cx| {
         assert!(call.as_mut().poll(cx).is_pending());
         Poll::Ready(())
@@ -150,7 +150,7 @@ async fn a_server_that_starts_late_is_found_by_the_second_try(world: World) {
     drop(stage);
 }
 
-async fn a_panic_is_answered_and_the_service_goes_on(world: World) {
+async fn a_panic_is_an_internal_error_and_the_service_continues(world: World) {
     let stage = world.serve().await;
     for _ in 0..20 {
         let status = stage.client.panic(blob(b"secret")).await.unwrap_err();
@@ -161,7 +161,7 @@ async fn a_panic_is_answered_and_the_service_goes_on(world: World) {
     }
 }
 
-async fn many_calls_at_once_find_their_own_replies(world: World) {
+async fn concurrent_calls_get_their_own_replies(world: World) {
     let stage = world.serve().await;
     let calls = (0..5_000u32).map(|number| {
         let call = stage.client.echo(Blob {
@@ -175,13 +175,13 @@ async fn many_calls_at_once_find_their_own_replies(world: World) {
     join_all(calls).await;
 }
 
-async fn a_call_that_is_dropped_leaves_nothing(world: World) {
+async fn the_late_reply_of_a_dropped_call_is_ignored(world: World) {
     let stage = world.serve().await;
     for _ in 0..100 {
         let call = async { stage.client.sleep(millis(50)).await };
-        let given_up = tokio::time::timeout(Duration::from_millis(1), call).await;
-        assert!(given_up.is_err());
-        // The late reply of the call above must not be taken for this one's.
+        let timed_out = tokio::time::timeout(Duration::from_millis(1), call).await;
+        assert!(timed_out.is_err());
+        // The late reply of the dropped call must not become the reply of this one.
         assert_eq!(stage.client.echo(blob(b"own")).await.unwrap(), blob(b"own"));
     }
 }

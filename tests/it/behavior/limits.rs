@@ -1,4 +1,4 @@
-//! Deadlines, permits and sizes, on both carriers alike.
+//! Deadlines, concurrency limits and message sizes of unary calls, on both carriers.
 
 use std::time::{Duration, Instant};
 
@@ -13,15 +13,15 @@ use crate::polling::until;
 
 on_both_carriers! {
     a_call_ends_at_its_deadline
-    a_default_deadline_is_5_s_and_a_method_may_set_its_own
-    a_timeout_of_zero_is_never_sent
+    the_default_timeout_is_5_s_and_call_client_or_method_may_set_one
+    a_call_with_a_timeout_of_zero_is_not_sent
     a_handler_is_dropped_at_its_deadline
-    a_nested_call_ends_with_its_parent
-    a_limit_is_answered_at_once
-    a_method_limit_is_answered_at_once
-    a_reply_that_is_too_large_is_answered
-    a_request_that_is_too_large_is_refused
-    long_handlers_do_not_hold_up_short_ones
+    a_nested_call_ends_at_its_parents_deadline
+    a_server_at_max_in_flight_rejects_calls_at_once
+    a_method_at_max_concurrent_rejects_calls_at_once
+    a_reply_above_the_limit_is_resource_exhausted
+    a_request_above_the_limit_is_resource_exhausted
+    a_busy_handler_does_not_delay_other_calls
 }
 
 async fn a_call_ends_at_its_deadline(world: World) {
@@ -38,7 +38,7 @@ async fn a_call_ends_at_its_deadline(world: World) {
     assert!(started.elapsed() < Duration::from_secs(2));
 }
 
-async fn a_default_deadline_is_5_s_and_a_method_may_set_its_own(world: World) {
+async fn the_default_timeout_is_5_s_and_call_client_or_method_may_set_one(world: World) {
     let stage = world.serve().await;
     let seen = stage.client.describe(blob(b"")).await.unwrap();
     assert!((4_000..=5_000).contains(&seen.remaining_ms), "{seen:?}");
@@ -49,10 +49,10 @@ async fn a_default_deadline_is_5_s_and_a_method_may_set_its_own(world: World) {
         .await
         .unwrap();
     assert!((59_000..=60_000).contains(&seen.remaining_ms), "{seen:?}");
-    let hasty: BehaviorClient = world
+    let client: BehaviorClient = world
         .bus
         .client_with(ClientOptions::new().timeout(Duration::from_secs(2)));
-    let seen = hasty.describe(blob(b"")).await.unwrap();
+    let seen = client.describe(blob(b"")).await.unwrap();
     assert!((1_000..=2_000).contains(&seen.remaining_ms), "{seen:?}");
 
     let started = Instant::now();
@@ -65,7 +65,7 @@ async fn a_default_deadline_is_5_s_and_a_method_may_set_its_own(world: World) {
     assert!(started.elapsed() < Duration::from_secs(2));
 }
 
-async fn a_timeout_of_zero_is_never_sent(world: World) {
+async fn a_call_with_a_timeout_of_zero_is_not_sent(world: World) {
     let stage = world.serve().await;
     let status = stage
         .client
@@ -90,7 +90,7 @@ async fn a_handler_is_dropped_at_its_deadline(world: World) {
     until(|| stage.handler.dropped() == 1).await;
 }
 
-async fn a_nested_call_ends_with_its_parent(world: World) {
+async fn a_nested_call_ends_at_its_parents_deadline(world: World) {
     let stage = world.serve().await;
     let status = stage
         .client
@@ -99,7 +99,7 @@ async fn a_nested_call_ends_with_its_parent(world: World) {
         .await
         .unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
-    // The nested call was given a minute; its handler goes with the parent's deadline all the same.
+    // The nested call has a timeout of a minute; its handler ends at the parent's deadline anyway.
     until(|| stage.handler.dropped() == 1).await;
 
     let expired = Context::for_test_with(Metadata::new(), Some(Duration::ZERO));
@@ -107,28 +107,28 @@ async fn a_nested_call_ends_with_its_parent(world: World) {
     assert_eq!(status.unwrap_err().code(), Code::DeadlineExceeded);
 }
 
-async fn a_limit_is_answered_at_once(world: World) {
+async fn a_server_at_max_in_flight_rejects_calls_at_once(world: World) {
     let stage = world.serve_with(|server| server.max_in_flight(2)).await;
     let running = join_all((0..2).map(|_| {
         let call = stage.client.sleep(millis(60_000));
         async { call.timeout(Duration::from_secs(3)).await }
     }));
-    let refused = async {
+    let rejected = async {
         until(|| stage.handler.started() == 2).await;
         let started = Instant::now();
         let status = stage.client.echo(blob(b"")).await.unwrap_err();
         (status, started.elapsed())
     };
-    let (_, (status, elapsed)) = tokio::join!(running, refused);
+    let (_, (status, elapsed)) = tokio::join!(running, rejected);
     assert_eq!(status.code(), Code::ResourceExhausted);
     assert_eq!(status.reason(), Some(Reason::Overloaded));
     assert!(elapsed < Duration::from_secs(1), "{elapsed:?}");
     until(|| stage.handler.dropped() == 2).await;
-    // The places are free once both answers are out, which nobody here is told.
+    // The permits are free once both replies are sent, of which nothing notifies this test.
     while stage.client.echo(blob(b"")).await.is_err() {}
 }
 
-async fn a_method_limit_is_answered_at_once(world: World) {
+async fn a_method_at_max_concurrent_rejects_calls_at_once(world: World) {
     let stage = world.serve().await;
     let running = tokio::spawn({
         let call = stage.client.sleep_serially(millis(60_000));
@@ -146,7 +146,7 @@ async fn a_method_limit_is_answered_at_once(world: World) {
     running.abort();
 }
 
-async fn a_reply_that_is_too_large_is_answered(world: World) {
+async fn a_reply_above_the_limit_is_resource_exhausted(world: World) {
     let stage = world.serve().await;
     let bytes = 1024 * 1024 - 64;
     let reply = stage.client.fill(FillRequest { bytes }).await.unwrap();
@@ -171,7 +171,7 @@ async fn a_reply_that_is_too_large_is_answered(world: World) {
     assert_eq!(status.code(), Code::NotFound);
 }
 
-async fn a_request_that_is_too_large_is_refused(world: World) {
+async fn a_request_above_the_limit_is_resource_exhausted(world: World) {
     let stage = world.serve().await;
     let data = Bytes::from(vec![b'x'; 17 << 20]);
     let Err(status) = stage.client.echo(Blob { data: data.into() }).await else {
@@ -182,15 +182,15 @@ async fn a_request_that_is_too_large_is_refused(world: World) {
     stage.client.echo(blob(b"still here")).await.unwrap();
 }
 
-async fn long_handlers_do_not_hold_up_short_ones(world: World) {
+async fn a_busy_handler_does_not_delay_other_calls(world: World) {
     let stage = world.serve().await;
-    // One thread burns, the other is free: with a loop that waited for its handler, it would not be.
-    let burning = async { stage.client.spin(millis(300)).await.unwrap() };
+    // One thread is busy, the other is free: a loop that waited for its handler would use neither.
+    let busy = async { stage.client.spin(millis(300)).await.unwrap() };
     let quick = async {
         let started = Instant::now();
         stage.client.spin(millis(0)).await.unwrap();
         started.elapsed()
     };
-    let (_, quick) = tokio::join!(burning, quick);
+    let (_, quick) = tokio::join!(busy, quick);
     assert!(quick < Duration::from_millis(290), "{quick:?}");
 }

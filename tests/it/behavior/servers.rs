@@ -1,4 +1,4 @@
-//! What starting, sharing and stopping servers means, on both carriers alike.
+//! Starting, load sharing, addressing and shutdown of servers, on both carriers.
 
 use std::time::Duration;
 
@@ -11,19 +11,19 @@ use crate::carriers::{World, on_both_carriers};
 use crate::polling::until;
 
 on_both_carriers! {
-    two_services_share_the_calls
+    two_instances_share_the_calls
     one_instance_can_be_called
-    an_unknown_method_of_an_instance_is_answered
-    every_instance_answers_without_a_queue_group
-    a_service_is_added_once
-    names_that_break_routing_are_refused
-    shutdown_finishes_what_was_accepted
-    after_the_grace_period_the_rest_is_answered
-    a_dropped_server_is_gone
-    a_server_serves_until_a_signal
+    an_unknown_method_of_an_instance_is_unimplemented
+    without_a_queue_group_every_instance_handles_each_call
+    adding_a_service_twice_fails_the_start
+    invalid_instance_and_queue_group_names_fail_the_start
+    shutdown_finishes_accepted_calls
+    calls_that_outlast_the_grace_period_are_unavailable
+    a_dropped_server_stops_serving
+    serve_until_stops_when_its_future_completes
 }
 
-async fn two_services_share_the_calls(world: World) {
+async fn two_instances_share_the_calls(world: World) {
     let first = world.serve().await;
     let bus = world.another_bus().await;
     let second = BehaviorHandler::on(&bus);
@@ -50,12 +50,12 @@ async fn one_instance_can_be_called(world: World) {
     }
     assert_eq!(first.handler.started(), 0);
     assert_eq!(second.handler.started(), 20);
-    let nobody: BehaviorClient = world.bus.client_with(ClientOptions::new().instance("gone"));
-    let status = nobody.sleep(millis(0)).await.unwrap_err();
+    let unknown: BehaviorClient = world.bus.client_with(ClientOptions::new().instance("gone"));
+    let status = unknown.sleep(millis(0)).await.unwrap_err();
     assert_eq!(status.reason(), Some(Reason::NoResponders));
 }
 
-async fn an_unknown_method_of_an_instance_is_answered(world: World) {
+async fn an_unknown_method_of_an_instance_is_unimplemented(world: World) {
     let stage = world.serve().await;
     let Some(nats) = world.bus.nats() else {
         return;
@@ -69,7 +69,7 @@ async fn an_unknown_method_of_an_instance_is_answered(world: World) {
     }
 }
 
-async fn every_instance_answers_without_a_queue_group(world: World) {
+async fn without_a_queue_group_every_instance_handles_each_call(world: World) {
     let options = || ServiceOptions::new().queue_group("-");
     let mut handlers = Vec::new();
     let mut servers = Vec::new();
@@ -100,7 +100,7 @@ async fn every_instance_answers_without_a_queue_group(world: World) {
     }
 }
 
-async fn a_service_is_added_once(world: World) {
+async fn adding_a_service_twice_fails_the_start(world: World) {
     let error = Server::new(&world.bus)
         .add(BehaviorServer::new(BehaviorHandler::default()))
         .add(BehaviorServer::new(BehaviorHandler::default()))
@@ -114,7 +114,7 @@ async fn a_service_is_added_once(world: World) {
     );
 }
 
-async fn names_that_break_routing_are_refused(world: World) {
+async fn invalid_instance_and_queue_group_names_fail_the_start(world: World) {
     for options in [
         ServiceOptions::new().instance("a b"),
         ServiceOptions::new().instance("a.b"),
@@ -131,7 +131,7 @@ async fn names_that_break_routing_are_refused(world: World) {
     }
 }
 
-async fn shutdown_finishes_what_was_accepted(world: World) {
+async fn shutdown_finishes_accepted_calls(world: World) {
     let stage = world.serve().await;
     let running = tokio::spawn({
         let call = stage.client.sleep(millis(300));
@@ -144,7 +144,7 @@ async fn shutdown_finishes_what_was_accepted(world: World) {
     assert_eq!(status.reason(), Some(Reason::NoResponders));
 }
 
-async fn after_the_grace_period_the_rest_is_answered(world: World) {
+async fn calls_that_outlast_the_grace_period_are_unavailable(world: World) {
     let stage = world
         .serve_with(|server| server.grace(Duration::from_millis(100)))
         .await;
@@ -160,7 +160,7 @@ async fn after_the_grace_period_the_rest_is_answered(world: World) {
     assert_eq!(stage.handler.dropped(), 1);
 }
 
-async fn a_dropped_server_is_gone(world: World) {
+async fn a_dropped_server_stops_serving(world: World) {
     let stage = world.serve().await;
     stage.client.echo(blob(b"")).await.unwrap();
     drop(stage.server);
@@ -173,7 +173,7 @@ async fn a_dropped_server_is_gone(world: World) {
     }
 }
 
-async fn a_server_serves_until_a_signal(world: World) {
+async fn serve_until_stops_when_its_future_completes(world: World) {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let handler = BehaviorHandler::default();
     let server = Server::new(&world.bus).add(BehaviorServer::new(handler.clone()));

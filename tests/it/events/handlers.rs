@@ -235,7 +235,7 @@ async fn a_shutdown_handles_every_event_that_arrived(world: World) {
         let bus = world.another_bus().await;
         let server = serve(&bus, subscriber, subscription).await;
         publish(&world.bus, "x", 0..5000).await;
-        // The marker arrives behind the events, since it is published on the same connection.
+        // Published on the connection of the events, the marker arrives after NATS has forwarded them.
         let mut marker = world.bus.subscribe_raw("evt.marker").await.unwrap();
         world.bus.publish_raw("evt.marker", "").await.unwrap();
         marker.next().await.unwrap();

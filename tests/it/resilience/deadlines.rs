@@ -1,4 +1,4 @@
-//! What a server makes of the time that a call brings, and what ends with a call.
+//! A server's timeout settings, and contexts and nested calls after the end of their call.
 
 use std::time::{Duration, Instant};
 
@@ -11,15 +11,15 @@ use crate::carriers::{World, on_both_carriers};
 use crate::polling::until;
 
 on_both_carriers! {
-    a_server_caps_the_time
-    a_server_refuses_calls_that_bring_too_little_time
-    a_server_has_a_default_of_its_own
-    options_win_over_the_proto
-    what_a_handler_leaves_behind_ends_with_its_call
-    a_context_says_when_its_call_has_ended
+    max_timeout_caps_the_timeout_of_calls
+    min_timeout_rejects_calls_with_less_time
+    default_timeout_applies_to_calls_without_a_timeout
+    service_options_override_the_proto
+    a_nested_call_of_a_spawned_task_ends_with_its_parent_call
+    a_kept_context_shows_that_its_call_has_ended
 }
 
-async fn a_server_caps_the_time(world: World) {
+async fn max_timeout_caps_the_timeout_of_calls(world: World) {
     let stage = world
         .serve_with(|server| server.max_timeout(Duration::from_millis(150)))
         .await;
@@ -37,7 +37,7 @@ async fn a_server_caps_the_time(world: World) {
     assert!(seen.remaining_ms <= 150, "{seen:?}");
 }
 
-async fn a_server_refuses_calls_that_bring_too_little_time(world: World) {
+async fn min_timeout_rejects_calls_with_less_time(world: World) {
     let stage = world
         .serve_with(|server| server.min_timeout(Duration::from_secs(1)))
         .await;
@@ -49,16 +49,16 @@ async fn a_server_refuses_calls_that_bring_too_little_time(world: World) {
     call.timeout(Duration::from_secs(2)).await.unwrap();
 }
 
-async fn a_server_has_a_default_of_its_own(world: World) {
+async fn default_timeout_applies_to_calls_without_a_timeout(world: World) {
     let stage = world
         .serve_with(|server| server.default_timeout(Duration::from_millis(700)))
         .await;
-    // A caller who waits 5 s says nothing, and the server's word counts.
+    // A call with the default timeout of 5 s sends none, and so the server's default applies.
     let seen = stage.client.describe(blob(b"")).await.unwrap();
     assert!(seen.remaining_ms <= 700, "{seen:?}");
 }
 
-async fn options_win_over_the_proto(world: World) {
+async fn service_options_override_the_proto(world: World) {
     let options = ServiceOptions::new().timeout(Duration::from_millis(50));
     let server = micro_runtime::Server::new(&world.bus);
     let server = server.add_with(BehaviorServer::new(BehaviorHandler::default()), options);
@@ -68,7 +68,7 @@ async fn options_win_over_the_proto(world: World) {
     assert!(seen.remaining_ms <= 50, "{seen:?}");
 }
 
-async fn what_a_handler_leaves_behind_ends_with_its_call(world: World) {
+async fn a_nested_call_of_a_spawned_task_ends_with_its_parent_call(world: World) {
     let stage = world.serve().await;
     stage.client.spawn_call(millis(60_000)).await.unwrap();
     until(|| !stage.handler.spawned_failures().is_empty()).await;
@@ -77,14 +77,14 @@ async fn what_a_handler_leaves_behind_ends_with_its_call(world: World) {
     assert_eq!(status.reason(), Some(Reason::ParentEnded));
 }
 
-async fn a_context_says_when_its_call_has_ended(world: World) {
+async fn a_kept_context_shows_that_its_call_has_ended(world: World) {
     use micro_runtime::{Context, Server, Status};
     use micro_tests::greeter::{Greeter, GreeterClient, GreeterServer, HelloReply, HelloRequest};
     use tokio::sync::mpsc;
 
-    struct Keeper(mpsc::UnboundedSender<Context>);
+    struct ContextSender(mpsc::UnboundedSender<Context>);
 
-    impl Greeter for Keeper {
+    impl Greeter for ContextSender {
         async fn say_hello(&self, ctx: Context, _: HelloRequest) -> Result<HelloReply, Status> {
             assert!(!ctx.is_canceled());
             self.0.send(ctx).map_err(|_| Status::internal("gone"))?;
@@ -93,7 +93,7 @@ async fn a_context_says_when_its_call_has_ended(world: World) {
     }
 
     let (sender, mut contexts) = mpsc::unbounded_channel();
-    let server = Server::new(&world.bus).add(GreeterServer::new(Keeper(sender)));
+    let server = Server::new(&world.bus).add(GreeterServer::new(ContextSender(sender)));
     let _server = server.start().await.unwrap();
     let greeter: GreeterClient = world.bus.client();
     greeter.say_hello(HelloRequest::default()).await.unwrap();

@@ -1,4 +1,4 @@
-//! `tower` layers at the server and at the client.
+//! `tower` layers of unary calls, at the server and at the client.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -19,34 +19,34 @@ use crate::polling::until;
 
 on_both_carriers! {
     layers_see_calls_in_order
-    layers_see_what_there_is_to_see
-    a_layer_may_answer_and_refuse
+    layers_see_method_payload_metadata_and_status
+    a_layer_may_reply_and_reject
     a_layer_may_add_metadata
-    towers_own_layers_work
-    a_limit_of_a_server_is_shared_by_its_methods
-    errors_of_the_runtime_pass_through
+    layers_of_tower_work
+    a_concurrency_limit_layer_is_shared_by_all_methods
+    errors_of_the_runtime_pass_through_layers
 }
 
-/// Notes every call on its way in and out.
+/// Layer that records every call on its way in and out.
 #[derive(Clone)]
-struct Noting {
+struct RecordingLayer {
     name: &'static str,
     notes: Arc<Mutex<Vec<String>>>,
 }
 
 #[derive(Clone)]
-struct NotingService {
-    layer: Noting,
+struct RecordingService {
+    layer: RecordingLayer,
     next: Next,
 }
 
-impl Noting {
+impl RecordingLayer {
     fn new(name: &'static str, notes: &Arc<Mutex<Vec<String>>>) -> Self {
         let notes = Arc::clone(notes);
         Self { name, notes }
     }
 
-    fn note(&self, text: &str) {
+    fn record(&self, text: &str) {
         self.notes
             .lock()
             .unwrap()
@@ -54,18 +54,18 @@ impl Noting {
     }
 }
 
-impl Layer<Next> for Noting {
-    type Service = NotingService;
+impl Layer<Next> for RecordingLayer {
+    type Service = RecordingService;
 
-    fn layer(&self, next: Next) -> NotingService {
-        NotingService {
+    fn layer(&self, next: Next) -> RecordingService {
+        RecordingService {
             layer: self.clone(),
             next,
         }
     }
 }
 
-impl Service<Request> for NotingService {
+impl Service<Request> for RecordingService {
     type Response = Response;
     type Error = Status;
     type Future = ResponseFuture;
@@ -77,7 +77,7 @@ impl Service<Request> for NotingService {
     fn call(&mut self, request: Request) -> ResponseFuture {
         let layer = self.layer.clone();
         let has_time = request.remaining().is_some_and(|left| !left.is_zero());
-        layer.note(&format!(
+        layer.record(&format!(
             "in {} {} bytes {:?} {has_time}",
             request.method().name,
             request.payload().len(),
@@ -86,7 +86,7 @@ impl Service<Request> for NotingService {
         let response = self.next.call(request);
         Box::pin(async move {
             let result = response.await;
-            layer.note(&match &result {
+            layer.record(&match &result {
                 Ok(response) => format!("out {} bytes", response.payload().len()),
                 Err(status) => format!("out {}", status.code()),
             });
@@ -109,7 +109,7 @@ async fn serve(
 
 async fn layers_see_calls_in_order(world: World) {
     let notes = Arc::default();
-    let layer = |name| Noting::new(name, &notes);
+    let layer = |name| RecordingLayer::new(name, &notes);
     let options = ServiceOptions::new()
         .layer(layer("service"))
         .method_layer("Echo", layer("method"));
@@ -138,9 +138,9 @@ async fn layers_see_calls_in_order(world: World) {
     );
 }
 
-async fn layers_see_what_there_is_to_see(world: World) {
+async fn layers_see_method_payload_metadata_and_status(world: World) {
     let notes = Arc::default();
-    let set = |server: Server| server.layer(Noting::new("server", &notes));
+    let set = |server: Server| server.layer(RecordingLayer::new("server", &notes));
     let client = serve(&world, set, ServiceOptions::new()).await;
     client
         .echo(blob(b"hi"))
@@ -164,8 +164,8 @@ async fn layers_see_what_there_is_to_see(world: World) {
     );
 }
 
-async fn a_layer_may_answer_and_refuse(world: World) {
-    let refuse = tower::layer::layer_fn(|next: Next| {
+async fn a_layer_may_reply_and_reject(world: World) {
+    let authenticate = tower::layer::layer_fn(|next: Next| {
         tower::service_fn(move |request: Request| {
             let mut next = next.clone();
             async move {
@@ -179,7 +179,12 @@ async fn a_layer_may_answer_and_refuse(world: World) {
             }
         })
     });
-    let client = serve(&world, |server| server.layer(refuse), ServiceOptions::new()).await;
+    let client = serve(
+        &world,
+        |server| server.layer(authenticate),
+        ServiceOptions::new(),
+    )
+    .await;
     let status = client.echo(blob(b"x")).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
     assert_eq!(status.reason(), None);
@@ -223,7 +228,7 @@ async fn a_layer_may_add_metadata(world: World) {
     assert_eq!(answer.metadata.get("served-by"), Some("behaving"));
 }
 
-async fn towers_own_layers_work(world: World) {
+async fn layers_of_tower_work(world: World) {
     let options =
         ServiceOptions::new().method_layer("Sleep", TimeoutLayer::new(Duration::from_millis(50)));
     let client = serve(&world, |server| server, options).await;
@@ -232,7 +237,7 @@ async fn towers_own_layers_work(world: World) {
     assert_eq!(status.reason(), None, "the middleware said it");
 }
 
-async fn a_limit_of_a_server_is_shared_by_its_methods(world: World) {
+async fn a_concurrency_limit_layer_is_shared_by_all_methods(world: World) {
     let handler = BehaviorHandler::default();
     let server = Server::new(&world.bus)
         .layer(ConcurrencyLimitLayer::new(1))
@@ -251,23 +256,23 @@ async fn a_limit_of_a_server_is_shared_by_its_methods(world: World) {
         }
     });
     until(|| handler.started() == 1).await;
-    // Another method waits behind the same limit.
+    // A call of another method waits for the same limit.
     client.echo(blob(b"")).await.unwrap();
     until(|| done.load(Ordering::SeqCst) == 1).await;
     first.await.unwrap();
     server.shutdown().await.unwrap();
 }
 
-async fn errors_of_the_runtime_pass_through(world: World) {
+async fn errors_of_the_runtime_pass_through_layers(world: World) {
     use micro_runtime::Reason;
     let notes = Arc::default();
-    let set = |server: Server| server.layer(Noting::new("server", &notes));
+    let set = |server: Server| server.layer(RecordingLayer::new("server", &notes));
     let client = serve(&world, set, ServiceOptions::new()).await;
     let status = client.panic(blob(b"x")).await.unwrap_err();
     assert_eq!(status.reason(), Some(Reason::Panicked));
     let layered: BehaviorClient = world
         .bus
-        .client_with(ClientOptions::new().layer(Noting::new("client", &notes)));
+        .client_with(ClientOptions::new().layer(RecordingLayer::new("client", &notes)));
     let status = layered
         .sleep(millis(60_000))
         .timeout(Duration::from_millis(50))

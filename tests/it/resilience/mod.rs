@@ -1,7 +1,7 @@
-//! Calls that always answer: time, overload, retries and middleware, on both carriers alike.
+//! Deadlines, overload, retries and middleware of unary calls, on both carriers.
 
 mod deadlines;
 mod middleware;
 mod overload;
 mod retries;
-mod rpc;
+mod rpc_attribute;

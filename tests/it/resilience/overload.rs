@@ -1,4 +1,4 @@
-//! Permits of a server, a service and a method, and the answer above them.
+//! Concurrency limits of a server, a service and a method, and the replies to calls above them.
 
 use std::time::{Duration, Instant};
 
@@ -13,15 +13,15 @@ use crate::carriers::{World, on_both_carriers};
 use crate::polling::until;
 
 on_both_carriers! {
-    a_service_has_a_limit
-    a_method_gets_a_limit_by_option
-    a_limit_tells_when_to_try_again
-    options_for_no_method_are_refused
-    a_flood_is_answered
-    unique_reply_subjects_work_the_same
+    max_concurrent_of_a_service_rejects_calls
+    method_max_concurrent_overrides_the_proto
+    overload_replies_carry_retry_info
+    options_for_an_unknown_method_fail_the_start
+    every_call_of_a_flood_gets_a_reply
+    calls_work_with_unique_reply_subjects
 }
 
-async fn a_service_has_a_limit(world: World) {
+async fn max_concurrent_of_a_service_rejects_calls(world: World) {
     let handler = BehaviorHandler::default();
     let options = ServiceOptions::new().max_concurrent(1);
     let server = Server::new(&world.bus).add_with(BehaviorServer::new(handler.clone()), options);
@@ -41,7 +41,7 @@ async fn a_service_has_a_limit(world: World) {
     running.await.unwrap().unwrap_err();
 }
 
-async fn a_method_gets_a_limit_by_option(world: World) {
+async fn method_max_concurrent_overrides_the_proto(world: World) {
     let handler = BehaviorHandler::default();
     let options = ServiceOptions::new()
         .method_max_concurrent("Sleep", 1)
@@ -49,21 +49,21 @@ async fn a_method_gets_a_limit_by_option(world: World) {
     let server = Server::new(&world.bus).add_with(BehaviorServer::new(handler.clone()), options);
     let _server = server.start().await.unwrap();
     let client: BehaviorClient = world.bus.client();
-    let hold = |call: micro_runtime::UnaryCall<_, _>| {
+    let spawn = |call: micro_runtime::UnaryCall<_, _>| {
         tokio::spawn(async { call.timeout(Duration::from_secs(2)).await })
     };
-    let rest = hold(client.sleep(millis(60_000)));
-    let solo = hold(client.sleep_serially(millis(60_000)));
+    let sleep = spawn(client.sleep(millis(60_000)));
+    let serial = spawn(client.sleep_serially(millis(60_000)));
     until(|| handler.started() == 2).await;
     let status = client.sleep(millis(0)).await.unwrap_err();
     assert_eq!(status.reason(), Some(Reason::Overloaded));
-    // The .proto's limit of one call is lifted.
+    // The option 0 lifts the limit of one call in the .proto file.
     client.sleep_serially(millis(0)).await.unwrap();
-    rest.await.unwrap().unwrap_err();
-    solo.await.unwrap().unwrap_err();
+    sleep.await.unwrap().unwrap_err();
+    serial.await.unwrap().unwrap_err();
 }
 
-async fn a_limit_tells_when_to_try_again(world: World) {
+async fn overload_replies_carry_retry_info(world: World) {
     let stage = world.serve_with(|server| server.max_in_flight(0)).await;
     let status = stage.client.echo(blob(b"")).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
@@ -71,7 +71,7 @@ async fn a_limit_tells_when_to_try_again(world: World) {
     assert!(hint.retry_delay.unwrap().nanos > 0);
 }
 
-async fn options_for_no_method_are_refused(world: World) {
+async fn options_for_an_unknown_method_fail_the_start(world: World) {
     let options = ServiceOptions::new().method_max_concurrent("Ehco", 1);
     let server = Server::new(&world.bus);
     let server = server.add_with(BehaviorServer::new(BehaviorHandler::default()), options);
@@ -81,9 +81,9 @@ async fn options_for_no_method_are_refused(world: World) {
     assert!(error.to_string().contains("Echo"), "{error}");
 }
 
-async fn a_flood_is_answered(world: World) {
-    // Somebody who listens to everything changes nothing.
-    let listener = match world.bus.nats() {
+async fn every_call_of_a_flood_gets_a_reply(world: World) {
+    // A subscriber to all subjects must not change the outcome.
+    let wildcard_subscriber = match world.bus.nats() {
         Some(nats) => Some(nats.subscribe(">").await.unwrap()),
         None => None,
     };
@@ -101,10 +101,10 @@ async fn a_flood_is_answered(world: World) {
     assert!(done >= 16, "{done}");
     assert!(started.elapsed() < Duration::from_secs(20));
     stage.client.echo(blob(b"after")).await.unwrap();
-    drop(listener);
+    drop(wildcard_subscriber);
 }
 
-async fn unique_reply_subjects_work_the_same(world: World) {
+async fn calls_work_with_unique_reply_subjects(world: World) {
     let stage = world.serve().await;
     let options = ClientOptions::new().unique_reply_subjects(true);
     let client: BehaviorClient = world.bus.client_with(options);

@@ -1,4 +1,4 @@
-//! Retries: only where they do no harm.
+//! Retries: which methods and codes are retried, how often, and the retry budget.
 
 use std::time::{Duration, Instant};
 
@@ -9,17 +9,18 @@ use crate::behavior::requests::blob;
 use crate::carriers::{World, on_both_carriers};
 
 on_both_carriers! {
-    an_idempotent_method_is_tried_three_times
-    a_method_that_may_do_harm_is_called_once
-    other_codes_are_not_tried_again
-    a_call_may_forbid_retries
-    retries_never_pass_the_deadline
-    retries_are_few_when_everything_fails
+    an_idempotent_method_is_called_up_to_three_times
+    a_non_idempotent_method_is_called_once
+    other_codes_are_not_retried
+    a_call_may_disable_retries
+    retries_stay_within_the_deadline
+    the_retry_budget_bounds_retries_when_every_call_fails
 }
 
+/// Number of `Code::Unavailable`.
 const UNAVAILABLE: i32 = 14;
 
-fn flake(key: &str, failures: u32, code: i32) -> FlakyRequest {
+fn fail_at_first(key: &str, failures: u32, code: i32) -> FlakyRequest {
     FlakyRequest {
         key: key.into(),
         failures,
@@ -27,48 +28,55 @@ fn flake(key: &str, failures: u32, code: i32) -> FlakyRequest {
     }
 }
 
-async fn an_idempotent_method_is_tried_three_times(world: World) {
+async fn an_idempotent_method_is_called_up_to_three_times(world: World) {
     let stage = world.serve().await;
     let reply = stage
         .client
-        .flaky(flake("a", 2, UNAVAILABLE))
+        .flaky(fail_at_first("a", 2, UNAVAILABLE))
         .await
         .unwrap();
     assert_eq!(reply.data, b"3");
-    let reply = stage.client.flaky(flake("b", 1, 8)).await.unwrap();
+    let reply = stage.client.flaky(fail_at_first("b", 1, 8)).await.unwrap();
     assert_eq!(reply.data, b"2");
     let status = stage
         .client
-        .flaky(flake("c", 9, UNAVAILABLE))
+        .flaky(fail_at_first("c", 9, UNAVAILABLE))
         .await
         .unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     assert_eq!(stage.handler.flaky_calls("c"), 3);
 }
 
-async fn a_method_that_may_do_harm_is_called_once(world: World) {
+async fn a_non_idempotent_method_is_called_once(world: World) {
     let stage = world.serve().await;
     let status = stage
         .client
-        .flaky_non_idempotent(flake("a", 1, UNAVAILABLE))
+        .flaky_non_idempotent(fail_at_first("a", 1, UNAVAILABLE))
         .await
         .unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     assert_eq!(stage.handler.flaky_calls("a"), 1);
 }
 
-async fn other_codes_are_not_tried_again(world: World) {
+async fn other_codes_are_not_retried(world: World) {
     let stage = world.serve().await;
     for code in (1..=16).filter(|code| ![8, UNAVAILABLE].contains(code)) {
         let key = code.to_string();
-        stage.client.flaky(flake(&key, 1, code)).await.unwrap_err();
+        stage
+            .client
+            .flaky(fail_at_first(&key, 1, code))
+            .await
+            .unwrap_err();
         assert_eq!(stage.handler.flaky_calls(&key), 1, "{code}");
     }
 }
 
-async fn a_call_may_forbid_retries(world: World) {
+async fn a_call_may_disable_retries(world: World) {
     let stage = world.serve().await;
-    let call = stage.client.flaky(flake("a", 1, UNAVAILABLE)).no_retry();
+    let call = stage
+        .client
+        .flaky(fail_at_first("a", 1, UNAVAILABLE))
+        .no_retry();
     call.await.unwrap_err();
     assert_eq!(stage.handler.flaky_calls("a"), 1);
     stage.server.shutdown().await.unwrap();
@@ -79,13 +87,13 @@ async fn a_call_may_forbid_retries(world: World) {
     assert!(started.elapsed() < Duration::from_millis(50), "it rested");
 }
 
-async fn retries_never_pass_the_deadline(world: World) {
+async fn retries_stay_within_the_deadline(world: World) {
     let stage = world.serve().await;
     for number in 0..20 {
         let started = Instant::now();
         let call = stage
             .client
-            .flaky(flake(&number.to_string(), 9, UNAVAILABLE));
+            .flaky(fail_at_first(&number.to_string(), 9, UNAVAILABLE));
         let status = call.timeout(Duration::from_millis(20)).await.unwrap_err();
         let is_expected = matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded);
         assert!(is_expected, "{status}");
@@ -93,16 +101,16 @@ async fn retries_never_pass_the_deadline(world: World) {
     }
 }
 
-async fn retries_are_few_when_everything_fails(world: World) {
+async fn the_retry_budget_bounds_retries_when_every_call_fails(world: World) {
     let stage = world.serve().await;
     for _ in 0..300 {
         stage
             .client
-            .flaky(flake("a", u32::MAX, UNAVAILABLE))
+            .flaky(fail_at_first("a", u32::MAX, UNAVAILABLE))
             .await
             .unwrap_err();
     }
     let calls = stage.handler.flaky_calls("a");
-    // Savings for ten retries, and one for every ten calls.
+    // The budget starts with ten retries, and grows by one for every ten calls.
     assert!((300 + 30..=300 + 30 + 11).contains(&calls), "{calls}");
 }

@@ -1,4 +1,4 @@
-//! What `#[rpc(…)]` says is what the runtime does, on both carriers alike.
+//! Options of the attribute `#[rpc(…)]` and receivers of handlers, on both carriers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,28 +13,28 @@ use crate::polling::until;
 
 on_both_carriers! {
     a_timeout_ends_the_handler
-    options_at_add_with_win
-    a_limit_turns_calls_away
-    a_queue_group_of_its_own
-    a_blocking_handler_leaves_the_threads_free
-    a_blocking_handler_that_panics_is_answered
-    a_detached_handler_goes_on
-    a_handler_may_share_itself
+    service_options_override_the_attribute
+    max_concurrent_rejects_calls
+    the_queue_option_sets_the_queue_group
+    blocking_handlers_leave_the_runtime_threads_free
+    a_panic_in_a_blocking_handler_is_an_internal_error
+    a_detached_handler_continues_after_its_deadline
+    a_handler_may_take_arc_self
 }
 
-/// Counts what its handlers do; each handler naps for as many milliseconds as the name says.
+/// Counters of a handler that sleeps for as many milliseconds as the name in its request.
 #[derive(Clone, Default)]
-struct Counting {
+struct SleepCounter {
     started: Arc<AtomicUsize>,
     ended: Arc<AtomicUsize>,
 }
 
-impl Counting {
-    async fn nap(&self, request: HelloRequest) -> Result<HelloReply, Status> {
+impl SleepCounter {
+    async fn sleep(&self, request: HelloRequest) -> Result<HelloReply, Status> {
         self.started.fetch_add(1, Ordering::SeqCst);
-        let nap = Duration::from_millis(request.name.parse()?);
+        let time = Duration::from_millis(request.name.parse()?);
         // sleep: the caller asks for it.
-        tokio::time::sleep(nap).await;
+        tokio::time::sleep(time).await;
         self.ended.fetch_add(1, Ordering::SeqCst);
         Ok(HelloReply::default())
     }
@@ -48,10 +48,11 @@ impl Counting {
     }
 }
 
+/// Defines a handler with these options of `#[rpc(…)]`.
 macro_rules! handler {
     ($name:ident $($option:tt)*) => {
         #[derive(Clone, Default)]
-        struct $name(Counting);
+        struct $name(SleepCounter);
 
         #[service]
         impl Greeter for $name {
@@ -61,18 +62,19 @@ macro_rules! handler {
                 _ctx: Context,
                 request: HelloRequest,
             ) -> Result<HelloReply, Status> {
-                self.0.nap(request).await
+                self.0.sleep(request).await
             }
         }
     };
 }
 
-handler!(Hasty timeout = "100ms");
-handler!(Single max_concurrent = 1);
-handler!(Queued queue = "-");
+handler!(WithTimeout timeout = "100ms");
+handler!(WithMaxConcurrent max_concurrent = 1);
+handler!(WithoutQueueGroup queue = "-");
 handler!(Detached detached, timeout = "100ms");
 
-fn nap(milliseconds: u32) -> HelloRequest {
+/// Request that makes the handler sleep for this long.
+fn millis(milliseconds: u32) -> HelloRequest {
     HelloRequest {
         name: milliseconds.to_string(),
     }
@@ -86,104 +88,104 @@ async fn serve<T: Greeter>(world: &World, handler: T) -> GreeterClient {
 }
 
 async fn a_timeout_ends_the_handler(world: World) {
-    let hasty = Hasty::default();
-    let greeter = serve(&world, hasty.clone()).await;
+    let handler = WithTimeout::default();
+    let greeter = serve(&world, handler.clone()).await;
     let started = Instant::now();
-    let status = greeter.say_hello(nap(60_000)).await.unwrap_err();
+    let status = greeter.say_hello(millis(60_000)).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert!(started.elapsed() < Duration::from_secs(3));
-    assert_eq!(hasty.0.ended(), 0);
+    assert_eq!(handler.0.ended(), 0);
 }
 
-async fn options_at_add_with_win(world: World) {
+async fn service_options_override_the_attribute(world: World) {
     let options = ServiceOptions::new().timeout(Duration::from_secs(30));
     let server = Server::new(&world.bus);
-    let server = server.add_with(GreeterServer::new(Hasty::default()), options);
+    let server = server.add_with(GreeterServer::new(WithTimeout::default()), options);
     let _server = server.start().await.unwrap();
     let greeter: GreeterClient = world.bus.client();
-    greeter.say_hello(nap(300)).await.unwrap();
+    greeter.say_hello(millis(300)).await.unwrap();
 }
 
-async fn a_limit_turns_calls_away(world: World) {
-    let single = Single::default();
-    let greeter = serve(&world, single.clone()).await;
+async fn max_concurrent_rejects_calls(world: World) {
+    let handler = WithMaxConcurrent::default();
+    let greeter = serve(&world, handler.clone()).await;
     let held = tokio::spawn({
-        let call = greeter.say_hello(nap(60_000));
+        let call = greeter.say_hello(millis(60_000));
         async { call.timeout(Duration::from_secs(1)).await }
     });
-    until(|| single.0.started() == 1).await;
-    let status = greeter.say_hello(nap(0)).await.unwrap_err();
+    until(|| handler.0.started() == 1).await;
+    let status = greeter.say_hello(millis(0)).await.unwrap_err();
     assert_eq!(status.reason(), Some(Reason::Overloaded));
     held.await.unwrap().unwrap_err();
 }
 
-async fn a_queue_group_of_its_own(world: World) {
-    let queued = Queued::default();
-    let greeter = serve(&world, queued.clone()).await;
-    serve(&world, queued.clone()).await;
-    greeter.say_hello(nap(0)).await.unwrap();
+async fn the_queue_option_sets_the_queue_group(world: World) {
+    let handler = WithoutQueueGroup::default();
+    let greeter = serve(&world, handler.clone()).await;
+    serve(&world, handler.clone()).await;
+    greeter.say_hello(millis(0)).await.unwrap();
     // Without a queue group both instances get the call.
-    until(|| queued.0.ended() == 2).await;
+    until(|| handler.0.ended() == 2).await;
 }
 
-async fn a_blocking_handler_leaves_the_threads_free(world: World) {
-    struct Blocking;
+async fn blocking_handlers_leave_the_runtime_threads_free(world: World) {
+    struct BlockingGreeter;
 
     #[service]
-    impl Greeter for Blocking {
+    impl Greeter for BlockingGreeter {
         #[rpc(blocking)]
         async fn say_hello(&self, _: Context, request: HelloRequest) -> Result<HelloReply, Status> {
-            // sleep: a handler that blocks its thread is what this is about.
+            // sleep: the handler blocks its thread.
             std::thread::sleep(Duration::from_millis(request.name.parse()?));
             Ok(HelloReply::default())
         }
     }
 
-    let greeter = serve(&world, Blocking).await;
+    let greeter = serve(&world, BlockingGreeter).await;
     let started = Instant::now();
-    join_all((0..8).map(|_| async { greeter.say_hello(nap(300)).await.unwrap() })).await;
-    // Two worker threads alone would take 1.2 s.
+    join_all((0..8).map(|_| async { greeter.say_hello(millis(300)).await.unwrap() })).await;
+    // On the two worker threads alone, the calls would take 1.2 s.
     let elapsed = started.elapsed();
     assert!(elapsed < Duration::from_millis(900), "{elapsed:?}");
-    let call = greeter.say_hello(nap(2_000));
+    let call = greeter.say_hello(millis(2_000));
     let status = call.timeout(Duration::from_millis(50)).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
 }
 
-async fn a_blocking_handler_that_panics_is_answered(world: World) {
-    struct Panicking;
+async fn a_panic_in_a_blocking_handler_is_an_internal_error(world: World) {
+    struct PanickingGreeter;
 
     #[service]
-    impl Greeter for Panicking {
+    impl Greeter for PanickingGreeter {
         #[rpc(blocking)]
         async fn say_hello(&self, _: Context, _: HelloRequest) -> Result<HelloReply, Status> {
             panic!("as it must");
         }
     }
 
-    let greeter = serve(&world, Panicking).await;
+    let greeter = serve(&world, PanickingGreeter).await;
     for _ in 0..10 {
-        let status = greeter.say_hello(nap(0)).await.unwrap_err();
+        let status = greeter.say_hello(millis(0)).await.unwrap_err();
         assert_eq!(status.reason(), Some(Reason::Panicked));
     }
 }
 
-async fn a_detached_handler_goes_on(world: World) {
-    let detached = Detached::default();
-    let greeter = serve(&world, detached.clone()).await;
-    let status = greeter.say_hello(nap(400)).await.unwrap_err();
+async fn a_detached_handler_continues_after_its_deadline(world: World) {
+    let handler = Detached::default();
+    let greeter = serve(&world, handler.clone()).await;
+    let status = greeter.say_hello(millis(400)).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
-    until(|| detached.0.ended() == 1).await;
+    until(|| handler.0.ended() == 1).await;
 }
 
-/// A handler that needs itself in a task that goes on.
+/// Handler that moves itself into a task which outlives the call.
 #[derive(Default)]
-struct Sharing {
+struct SharedGreeter {
     ended: AtomicUsize,
 }
 
 #[service]
-impl Greeter for Sharing {
+impl Greeter for SharedGreeter {
     async fn say_hello(
         self: Arc<Self>,
         ctx: Context,
@@ -200,12 +202,12 @@ impl Greeter for Sharing {
     }
 }
 
-async fn a_handler_may_share_itself(world: World) {
-    let sharing = Arc::new(Sharing::default());
-    let server = Server::new(&world.bus).add(GreeterServer::from_arc(Arc::clone(&sharing)));
+async fn a_handler_may_take_arc_self(world: World) {
+    let handler = Arc::new(SharedGreeter::default());
+    let server = Server::new(&world.bus).add(GreeterServer::from_arc(Arc::clone(&handler)));
     let _server = server.start().await.unwrap();
     let greeter: GreeterClient = world.bus.client();
-    let reply = greeter.say_hello(nap(7)).await.unwrap();
+    let reply = greeter.say_hello(millis(7)).await.unwrap();
     assert_eq!(reply.message, "7");
-    until(|| sharing.ended.load(Ordering::SeqCst) == 1).await;
+    until(|| handler.ended.load(Ordering::SeqCst) == 1).await;
 }
