@@ -1,4 +1,4 @@
-"""Calls a Rust service with plain `nc.request` and bare protobuf."""
+"""Calls a Rust service with plain `nc.request` and protobuf messages without headers."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ SERVICE = "behavior.v1.Behavior"
 async def main():
     nc = await nats.connect(os.environ["NATS_URL"])
 
-    # Blob { data: "hi" }: field 1, two bytes. Bare protobuf in, bare protobuf out, no headers.
+    # Blob { data: "hi" }: field 1, two bytes; request and reply have no headers.
     reply = await nc.request(f"{SERVICE}.Echo", b"\x0a\x02hi", timeout=5)
     assert reply.data == b"\x0a\x02hi", reply.data
     assert reply.headers is None, reply.headers
@@ -26,7 +26,7 @@ async def main():
 
     try:
         await nc.request(f"{SERVICE}.Nope", b"", timeout=5)
-        raise AssertionError("somebody serves Nope")
+        raise AssertionError("Nope has a responder")
     except NoRespondersError:
         pass
 

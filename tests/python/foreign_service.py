@@ -1,4 +1,4 @@
-"""A service of nats.micro that speaks JSON of its own, for a dynamic client to call."""
+"""A nats.micro service with JSON messages and without a schema, for a dynamic client to call."""
 
 import asyncio
 import json

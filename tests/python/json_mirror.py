@@ -1,4 +1,4 @@
-"""Compares what a service answers in JSON with what Google's own JSON makes of the same message."""
+"""Compares the JSON replies of a Rust service with the JSON of google.protobuf for the same message."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ async def main():
         reply = await nc.request(f"{SERVICE}.Show", form.encode(), timeout=5, headers=headers)
         found = json.loads(reply.data)
         assert found == expected, (form, found, expected)
-        # What we write in JSON is read there as the same message; NaN alone is not itself.
+        # google.protobuf reads the reply as the same message; NaN is the one value not equal to itself.
         again = json_format.Parse(reply.data, kind(), descriptor_pool=pool)
         assert again == message or "NaN" in form, (form, again, message)
 

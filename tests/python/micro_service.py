@@ -1,4 +1,4 @@
-"""A service of nats.micro, for a Rust program to find."""
+"""A nats.micro service, for the discovery of a Rust program."""
 
 import asyncio
 import os

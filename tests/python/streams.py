@@ -1,4 +1,4 @@
-"""Reads a server stream with plain nats-py, without a frame."""
+"""Reads a server stream without frames, with plain nats-py."""
 
 import asyncio
 import os

@@ -1,5 +1,5 @@
-//! A durable recorder in a process of its own, for tests that end processes: it appends what it
-//! gets to the file `RECORD`, and acknowledges after that.
+//! A durable consumer as a process, for tests that kill processes: it appends each event to the
+//! file `RECORD`, and acknowledges the event after that.
 #![expect(clippy::print_stdout, reason = "the test waits for the line")]
 
 use std::error::Error;
@@ -12,15 +12,15 @@ use micro_runtime::{BatchSubscriber, Bus, Context, Delivered, Durable, Server, S
 use micro_tests::market::Trade;
 use tokio::signal::unix::{SignalKind, signal};
 
-struct Recorder(File);
+struct FileRecorder(File);
 
-impl BatchSubscriber<Trade> for Recorder {
+impl BatchSubscriber<Trade> for FileRecorder {
     async fn on_batch(&self, _ctx: Context, trades: Vec<Delivered<Trade>>) -> Result<(), Status> {
         let mut lines = String::new();
         for trade in &trades {
             let _ = writeln!(lines, "{} {}", trade.delivery.sequence(), trade.number);
         }
-        // One write, so that processes may share the file.
+        // One write per batch, so that a kill leaves at most one incomplete line.
         (&self.0).write_all(lines.as_bytes())?;
         Ok(())
     }
@@ -29,7 +29,7 @@ impl BatchSubscriber<Trade> for Recorder {
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::var("RECORD")?;
-    let recorder = Recorder(File::options().create(true).append(true).open(path)?);
+    let recorder = FileRecorder(File::options().create(true).append(true).open(path)?);
     let bus = Bus::from_env().await?;
     let mut terminated = signal(SignalKind::terminate())?;
     let durable = Durable::named("recorder")

@@ -1,20 +1,20 @@
-//! The rolling service after its upgrade, and a client of that time.
+//! The rolling service after its upgrade, and its client of the same version.
 #![expect(clippy::print_stdout, reason = "the test reads the lines")]
 
-/// The package as it is.
+/// The package after the upgrade.
 mod rolling {
     include!(concat!(env!("OUT_DIR"), "/rolling/new/rolling.v1.rs"));
 }
-#[path = "../rolling/running.rs"]
-mod running;
+#[path = "../rolling/roles.rs"]
+mod roles;
 
 use micro_runtime::{Bus, Context, Reason, Status, service};
 use rolling::{AddReply, AddRequest, Rolling, RollingClient, RollingServer};
 
-struct Adder;
+struct NewAdder;
 
 #[service]
-impl Rolling for Adder {
+impl Rolling for NewAdder {
     async fn add(&self, _ctx: Context, request: AddRequest) -> Result<AddReply, Status> {
         Ok(AddReply {
             sum: request.left + request.right,
@@ -41,8 +41,8 @@ async fn call(client: RollingClient, number: i64) -> Result<(), String> {
     if added.sum != number + 3 {
         return Err(format!("{number} + 3 is not {}", added.sum));
     }
-    // Only the new servers know this method: until one runs, nobody serves it, and that is what
-    // the upgrade explains.
+    // Only upgraded servers have this method: until the first of them runs, a call of it has no
+    // responders, which is no error here.
     match client.multiply(request).no_retry().await {
         Ok(reply) if reply.sum == number * 3 => Ok(()),
         Ok(reply) => Err(format!("{number} * 3 is not {}", reply.sum)),
@@ -54,11 +54,11 @@ async fn call(client: RollingClient, number: i64) -> Result<(), String> {
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let bus = Bus::from_env().await?;
-    match running::is_server()? {
-        true => running::serve(&bus, RollingServer::new(Adder)).await,
+    match roles::is_server()? {
+        true => roles::serve(&bus, RollingServer::new(NewAdder)).await,
         false => {
             let client: RollingClient = bus.client();
-            running::load(move |number| call(client.clone(), number)).await
+            roles::call_until_terminated(move |number| call(client.clone(), number)).await
         }
     }
 }

@@ -1,20 +1,20 @@
-//! The rolling service before its upgrade, and a client of that time.
+//! The rolling service before its upgrade, and its client of the same version.
 #![expect(clippy::print_stdout, reason = "the test reads the lines")]
 
-/// The package as it was.
+/// The package before the upgrade.
 mod rolling {
     include!(concat!(env!("OUT_DIR"), "/rolling/old/rolling.v1.rs"));
 }
-#[path = "../rolling/running.rs"]
-mod running;
+#[path = "../rolling/roles.rs"]
+mod roles;
 
 use micro_runtime::{Bus, Context, Status, service};
 use rolling::{AddReply, AddRequest, Rolling, RollingClient, RollingServer};
 
-struct Adder;
+struct OldAdder;
 
 #[service]
-impl Rolling for Adder {
+impl Rolling for OldAdder {
     async fn add(&self, _ctx: Context, request: AddRequest) -> Result<AddReply, Status> {
         Ok(AddReply {
             sum: request.left + request.right,
@@ -40,11 +40,11 @@ async fn call(client: RollingClient, number: i64) -> Result<(), String> {
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let bus = Bus::from_env().await?;
-    match running::is_server()? {
-        true => running::serve(&bus, RollingServer::new(Adder)).await,
+    match roles::is_server()? {
+        true => roles::serve(&bus, RollingServer::new(OldAdder)).await,
         false => {
             let client: RollingClient = bus.client();
-            running::load(move |number| call(client.clone(), number)).await
+            roles::call_until_terminated(move |number| call(client.clone(), number)).await
         }
     }
 }

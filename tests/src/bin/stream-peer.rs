@@ -1,5 +1,5 @@
-//! One end of streams in a process of its own, for tests that end processes: `serve <instance>`, or a
-//! caller that will `read` what comes every 10 ms, or stay `idle`.
+//! One end of streams as a process, for tests that kill processes: `serve <instance>`, or a client
+//! that runs `read` (an item every 10 ms) or `idle` (an open stream without traffic).
 #![expect(clippy::print_stdout, reason = "the test waits for the line")]
 
 use std::env;

@@ -1,4 +1,4 @@
-//! What the two versions of the rolling service do alike: serve, or call without pause.
+//! The two roles of a program of the rolling service: to serve, or to call without pause.
 
 use std::error::Error;
 use std::future::Future;
@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use micro_runtime::{Bus, Server, Service};
 use tokio::signal::unix::{SignalKind, signal};
 
-const AT_ONCE: usize = 8;
+/// Number of concurrent callers.
+const CALLERS: usize = 8;
 
-/// Reads the one argument: `serve` or `call`.
+/// Reads the role from the program's argument, `serve` or `call`.
 pub(crate) fn is_server() -> Result<bool, Box<dyn Error>> {
     match std::env::args().nth(1).as_deref() {
         Some("serve") => Ok(true),
@@ -29,20 +30,21 @@ pub(crate) async fn serve(bus: &Bus, service: impl Service) -> Result<(), Box<dy
     Ok(())
 }
 
-/// Calls until SIGTERM, then says how often, and what went wrong.
-pub(crate) async fn load<F, Fut>(call: F) -> Result<(), Box<dyn Error>>
+/// Calls until SIGTERM, then prints each error and the number of calls.
+pub(crate) async fn call_until_terminated<F, Fut>(call: F) -> Result<(), Box<dyn Error>>
 where
     F: Fn(i64) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = Result<(), String>> + Send,
 {
     let mut terminated = signal(SignalKind::terminate())?;
     let count = Arc::new(AtomicI64::new(0));
-    let is_over = Arc::new(AtomicBool::new(false));
-    let workers = (0..AT_ONCE).map(|_| {
-        let (call, count, is_over) = (call.clone(), Arc::clone(&count), Arc::clone(&is_over));
+    let is_stopping = Arc::new(AtomicBool::new(false));
+    let callers = (0..CALLERS).map(|_| {
+        let (call, count, is_stopping) =
+            (call.clone(), Arc::clone(&count), Arc::clone(&is_stopping));
         tokio::spawn(async move {
             let mut errors = Vec::new();
-            while !is_over.load(Ordering::SeqCst) {
+            while !is_stopping.load(Ordering::SeqCst) {
                 let number = count.fetch_add(1, Ordering::SeqCst);
                 errors.extend(call(number).await.err());
                 if number == 500 {
@@ -52,11 +54,11 @@ where
             errors
         })
     });
-    let workers = workers.collect::<Vec<_>>();
+    let callers = callers.collect::<Vec<_>>();
     terminated.recv().await;
-    is_over.store(true, Ordering::SeqCst);
-    for worker in workers {
-        for error in worker.await? {
+    is_stopping.store(true, Ordering::SeqCst);
+    for caller in callers {
+        for error in caller.await? {
             println!("error: {error}");
         }
     }
