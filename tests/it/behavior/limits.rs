@@ -184,7 +184,8 @@ async fn a_request_above_the_limit_is_resource_exhausted(world: World) {
 
 async fn a_busy_handler_does_not_delay_other_calls(world: World) {
     let stage = world.serve().await;
-    // One thread is busy, the other is free: a loop that waited for its handler would use neither.
+    // The second call needs the other of two worker threads, and a loop that does not wait for the
+    // handler of the first call.
     let busy = async { stage.client.spin(millis(300)).await.unwrap() };
     let quick = async {
         let started = Instant::now();

@@ -1,4 +1,4 @@
-//! Requests of the service `behavior.v1.Behavior`, in short.
+//! Constructors of requests to the service `behavior.v1.Behavior`.
 
 use micro_tests::behavior::{Blob, SleepRequest};
 

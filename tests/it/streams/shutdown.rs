@@ -43,7 +43,7 @@ async fn a_restarted_nats_server_ends_streams_and_new_ones_work() {
                 assert_eq!(status.code(), Code::Unavailable, "{status}");
                 assert_eq!(status.reason(), Some(Reason::Disconnected), "{status}");
             }
-            // The handlers end too, by their own lost connection: no RESET can reach them.
+            // The handlers end when their own connection is lost, since no RESET can reach them.
             fixture.handler.wait_until_idle().await;
         };
         within(Duration::from_secs(3), ended).await;

@@ -166,7 +166,7 @@ async fn messages_around_every_boundary(world: World) {
 }
 
 async fn one_large_message_through_a_small_window(world: World) {
-    // The message is at the limit of 16 MiB: keys, length and number of the item need the rest.
+    // The encoded message is at the default limit of 16 MiB: the field's key and length need the rest.
     let size = 16 * MIB - 16;
     let small = StreamOptions::new().window_bytes(64 * 1024);
     let fixture =
