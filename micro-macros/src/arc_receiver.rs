@@ -1,5 +1,7 @@
-//! Handlers that take `self: Arc<Self>`. The trait's method borrows the handler; beside it the trait has
-//! a hidden one that is handed an `Arc`. The server calls the hidden one, which by default borrows.
+//! Expands handlers that take `self: Arc<Self>`.
+//!
+//! A method of the trait takes `&self`, and a hidden method beside it takes an `Arc`. The server calls
+//! the hidden one, which by default calls the other.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
@@ -8,7 +10,7 @@ use crate::model::Handler;
 use crate::table::{Contract, Rpc, Table};
 use crate::type_match::is_arc;
 
-/// The handler as it was written, or as the hidden method if it takes an `Arc`.
+/// Returns the handler unchanged, or as the hidden method if it takes an `Arc`.
 pub(crate) fn expand_handler(handler: &Handler, table: &Table) -> TokenStream {
     let takes_arc = handler.signature.receiver().is_some_and(is_arc);
     match table.rpc(handler.name()).filter(|_| takes_arc) {
@@ -20,13 +22,16 @@ pub(crate) fn expand_handler(handler: &Handler, table: &Table) -> TokenStream {
     }
 }
 
+/// Returns the handler under the name of the hidden method.
 fn hidden(handler: &Handler, rpc: &Rpc) -> TokenStream {
     let mut hidden = handler.clone();
     hidden.signature.ident = format_ident!("__shared_{}", rpc.method, span = handler.name().span());
     hidden.to_token_stream()
 }
 
-/// The trait asks for it, and only code that has no `Arc` calls it.
+/// Returns the method that takes `&self`, with an error as its reply.
+///
+/// The trait requires the method, and only code that calls the handler directly reaches it.
 fn required(handler: &Handler, rpc: &Rpc, table: &Table) -> TokenStream {
     let (method, runtime) = (&rpc.method, &table.runtime);
     let (request, output) = (table.request(rpc), table.output(rpc));

@@ -1,4 +1,4 @@
-//! Reads `#[service(…)]` and `#[rpc(…)]`: what may stand there, and what each value may be.
+//! Parses the arguments of `#[service(…)]` and `#[rpc(…)]`, and checks each value.
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::ToTokens;
@@ -10,25 +10,27 @@ use syn::{Attribute, Error, Lit, Meta, Path, Result, Token};
 use crate::errors::Errors;
 use crate::suggestions::suggestion;
 
-/// What stands in `#[service(…)]`.
+/// Arguments of `#[service(…)]`.
 #[derive(Default)]
 pub(crate) struct ServiceArgs {
-    /// Where the runtime is, if not where the .proto's crate says.
+    /// The path of the runtime; `None` for the path in the companion table.
     pub(crate) runtime: Option<Path>,
 }
 
-/// What the `#[rpc(…)]` attributes of one method say.
+/// Arguments of all `#[rpc(…)]` attributes of one method.
 #[derive(Clone, Default)]
 pub(crate) struct RpcArgs {
     pub(crate) options: Vec<RpcOption>,
 }
 
+/// One option of `#[rpc(…)]`; the name is kept for its span.
 #[derive(Clone)]
 pub(crate) struct RpcOption {
     pub(crate) name: Ident,
     pub(crate) setting: Setting,
 }
 
+/// Value of one option of `#[rpc(…)]`.
 #[derive(Clone, PartialEq)]
 pub(crate) enum Setting {
     TimeoutMs(u64),
@@ -38,15 +40,17 @@ pub(crate) enum Setting {
     Detached,
 }
 
+/// Names of the options of `#[rpc(…)]`.
 const RPC_OPTIONS: [&str; 5] = ["timeout", "max_concurrent", "queue", "blocking", "detached"];
 
-/// One `name` or `name = value`, before anybody looks at it.
+/// One `name` or `name = value`, not yet interpreted.
 struct Arg {
     name: Ident,
     value: Option<TokenStream>,
 }
 
 impl ServiceArgs {
+    /// Parses the arguments; invalid ones are added to `errors` and left out.
     pub(crate) fn from_tokens(tokens: TokenStream, errors: &mut Errors) -> Self {
         let mut args = Self::default();
         for arg in parse_args(tokens, errors) {
@@ -63,7 +67,7 @@ impl ServiceArgs {
 }
 
 impl RpcArgs {
-    /// Adds what one `#[rpc(…)]` says.
+    /// Adds the options of one `#[rpc(…)]`; invalid ones are added to `errors` and left out.
     pub(crate) fn read(&mut self, attribute: &Attribute, errors: &mut Errors) {
         let tokens = match &attribute.meta {
             Meta::List(list) => list.tokens.clone(),
@@ -229,6 +233,7 @@ fn literal(arg: &Arg) -> Option<Lit> {
     arg.value.clone().and_then(|value| syn::parse2(value).ok())
 }
 
+/// Returns an example value for a message, with the equals sign.
 fn example(option: &str) -> &'static str {
     match option {
         "timeout" => " = \"5s\"",
@@ -238,6 +243,7 @@ fn example(option: &str) -> &'static str {
     }
 }
 
+/// Parses a whole number and a unit to milliseconds; `None` if the text is invalid or overflows.
 fn parse_duration(text: &str) -> Option<u64> {
     let unit = text.find(|c: char| !c.is_ascii_digit())?;
     let factor = match &text[unit..] {
@@ -250,6 +256,7 @@ fn parse_duration(text: &str) -> Option<u64> {
     text[..unit].parse::<u64>().ok()?.checked_mul(factor)
 }
 
+/// Returns the reason why `name` is not a valid queue group, if it is not.
 fn queue_flaw(name: &str) -> Option<&'static str> {
     match name {
         "" => Some("it is empty; `-` switches queueing off"),
@@ -267,7 +274,7 @@ fn set_twice(name: &Ident) -> Error {
     Error::new_spanned(name, format!("`{name}` is set twice"))
 }
 
-/// Points at the value, or at the name where there is none.
+/// Creates an error at the value, or at the name if there is no value.
 fn value_error(arg: &Arg, message: &str) -> Error {
     match &arg.value {
         Some(value) if !value.is_empty() => Error::new_spanned(value, message),

@@ -1,4 +1,4 @@
-//! Where `#[service]` may stand, and what may stand in it and in `#[rpc]`.
+//! Checks of the item under `#[service]`, and of the arguments of `#[service]` and `#[rpc]`.
 
 use proc_macro2::TokenStream;
 use quote::quote;

@@ -1,5 +1,7 @@
-//! Holds an impl against the .proto. One rule, one function, one case of the same name in `tests/ui/fail`.
-//! Nothing is said here that rustc says better.
+//! Checks an impl against the `.proto`.
+//!
+//! Each rule is one function with one case of the same name in `tests/ui/fail`. There is no rule for a
+//! mistake that rustc reports better.
 
 mod arguments;
 mod members;
@@ -16,7 +18,7 @@ use crate::table::{Rpc, Table};
 
 type Rule = fn(&Handler, &Rpc) -> Result<()>;
 
-/// What each handler must be.
+/// Rules that every handler must follow, in the order in which their errors are reported.
 const HANDLER_RULES: &[Rule] = &[
     shape::is_async,
     shape::has_receiver,
@@ -38,7 +40,7 @@ const HANDLER_RULES: &[Rule] = &[
     options::is_for_calls,
 ];
 
-/// Finds every mistake that the macro answers better than rustc would.
+/// Adds every violation of the rules to `errors`.
 pub(crate) fn check(service: &ServiceImpl, table: &Table, errors: &mut Errors) {
     errors.check(members::no_async_trait(service));
     for member in &service.members {

@@ -1,10 +1,10 @@
-//! Collects mistakes, so that one compile shows all of them.
+//! Collects errors, so that one compilation reports all of them.
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::{Error, Result};
 
-/// The mistakes found so far.
+/// Errors found so far.
 #[derive(Default)]
 pub(crate) struct Errors(Option<Error>);
 
@@ -16,14 +16,14 @@ impl Errors {
         }
     }
 
-    /// Keeps the error of a rule, if it found one.
+    /// Adds the error of a rule, if there is one.
     pub(crate) fn check(&mut self, rule: Result<()>) {
         if let Err(error) = rule {
             self.push(error);
         }
     }
 
-    /// Keeps the error of a part that could not be read, and leaves the part out.
+    /// Returns the part, or adds its error and returns `None`.
     pub(crate) fn keep<T>(&mut self, part: Result<T>) -> Option<T> {
         part.map_err(|error| self.push(error)).ok()
     }
@@ -32,14 +32,14 @@ impl Errors {
         self.0.is_none()
     }
 
-    /// One `compile_error!` for each mistake, at its place.
+    /// Returns one `compile_error!` per error, with the error's span.
     pub(crate) fn into_tokens(self) -> TokenStream {
         self.0
             .map_or_else(TokenStream::new, Error::into_compile_error)
     }
 }
 
-/// Tokens as a person would write them.
+/// Returns the source of tokens with the usual spacing, for messages.
 pub(crate) fn shown(tokens: &impl ToTokens) -> String {
     let mut text = tokens.to_token_stream().to_string();
     for (spaced, tight) in [
@@ -62,7 +62,7 @@ mod tests {
     use super::shown;
 
     #[test]
-    fn tokens_are_shown_as_written() {
+    fn tokens_are_shown_with_the_usual_spacing() {
         assert_eq!(shown(&quote!(my::With<T, U>)), "my::With<T, U>");
         assert_eq!(shown(&quote!(<T: Clone>)), "<T: Clone>");
         assert_eq!(shown(&quote!(English)), "English");

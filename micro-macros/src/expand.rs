@@ -1,4 +1,7 @@
-//! From an annotated impl to what rustc compiles, in two steps with the companion table between them.
+//! Expands the macros.
+//!
+//! `#[service]` expands to a call of the companion table, and that to a call of `service_impl!` with the
+//! description of the service and the impl.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
@@ -15,7 +18,7 @@ use crate::options::options;
 use crate::table::{Table, section};
 use crate::target::{event, service_path};
 
-/// `#[service]`: hands the impl to the table that stands beside the trait, under the trait's path.
+/// Expands `#[service]`: passes the impl to the companion table, which has the path of the trait.
 pub(crate) fn service(args: TokenStream, item: &TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let args = ServiceArgs::from_tokens(args, &mut errors);
@@ -30,7 +33,7 @@ pub(crate) fn service(args: TokenStream, item: &TokenStream) -> TokenStream {
     }
 }
 
-/// `service_impl!`: holds the impl against the table.
+/// Expands `service_impl!`: validates the impl against the companion table.
 pub(crate) fn service_impl(input: TokenStream) -> TokenStream {
     let ServiceInput { table, item } = match syn::parse2(input) {
         Ok(input) => input,
@@ -39,7 +42,7 @@ pub(crate) fn service_impl(input: TokenStream) -> TokenStream {
     validate(&table, item)
 }
 
-/// `subscriber_impl!`: holds the impl of a handler of events against the runtime's trait.
+/// Expands `subscriber_impl!`: validates the handler of an event against the runtime's trait.
 pub(crate) fn subscriber_impl(input: TokenStream) -> TokenStream {
     let subscriber: SubscriberInput = match syn::parse2(input) {
         Ok(subscriber) => subscriber,
@@ -48,15 +51,16 @@ pub(crate) fn subscriber_impl(input: TokenStream) -> TokenStream {
     let SubscriberInput { runtime, item } = subscriber;
     match event(&item) {
         Some(event) => validate(&Table::of_subscriber(runtime, event), item),
-        // Which event is meant is rustc's to ask.
+        // Without an event type the trait's path is incomplete, which rustc reports.
         None => item,
     }
 }
 
+/// Returns the impl if it is valid, or else its errors with a repaired impl.
 fn validate(table: &Table, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let Ok(service) = ServiceImpl::from_tokens(item.clone(), &mut errors) else {
-        // What does not parse is rustc's to tell.
+        // rustc reports syntax errors.
         return item;
     };
     check(&service, table, &mut errors);
@@ -68,14 +72,14 @@ fn validate(table: &Table, item: TokenStream) -> TokenStream {
     quote! { #errors #repaired }
 }
 
-/// `#[rpc]`: is only ever expanded where `#[service]` has not taken it away.
+/// Expands `#[rpc]` to an error, since `#[service]` removes the attribute where it is allowed.
 pub(crate) fn rpc(item: &TokenStream) -> TokenStream {
     let message = "`#[rpc]` has no effect here: it belongs on a method of a `#[service]` impl";
     let error = Error::new(Span::call_site(), message).into_compile_error();
     quote! { #error #item }
 }
 
-/// The impl as it was written, with the options that stood in `#[rpc(…)]`.
+/// Returns the impl unchanged, with the options of `#[rpc(…)]` as a constant.
 fn implementation(service: &ServiceImpl, table: &Table) -> TokenStream {
     let options = options(service, table);
     let members = service.members.iter().map(|member| match member {
@@ -85,13 +89,13 @@ fn implementation(service: &ServiceImpl, table: &Table) -> TokenStream {
     service.with(quote! { #options #(#members)* })
 }
 
-/// What the runtime's own table hands over.
+/// Input of `subscriber_impl!`.
 struct SubscriberInput {
     runtime: Path,
     item: TokenStream,
 }
 
-/// What a companion table hands over.
+/// Input of `service_impl!`.
 struct ServiceInput {
     table: Table,
     item: TokenStream,
@@ -115,7 +119,7 @@ impl Parse for SubscriberInput {
     }
 }
 
-/// `user { args } { item }`
+/// Parses `user { args } { item }`, the part that `#[service]` passes to a companion table.
 fn user(input: ParseStream<'_>) -> Result<(ServiceArgs, TokenStream)> {
     let word: Ident = input.parse()?;
     if word != "user" {
@@ -128,6 +132,7 @@ fn user(input: ParseStream<'_>) -> Result<(ServiceArgs, TokenStream)> {
     Ok((args, item.parse()?))
 }
 
+/// Creates the error for a companion table that this version cannot parse.
 fn other_version(error: &Error) -> Error {
     Error::new(
         error.span(),

@@ -1,4 +1,4 @@
-//! What is written for an impl, right or wrong.
+//! Output of the macros for valid and invalid impls.
 
 use quote::quote;
 
@@ -46,7 +46,7 @@ fn service_passes_the_impl_to_the_companion_table() {
     );
 }
 
-/// Asserts that the handler `unary` is turned into `expected`.
+/// Asserts that the handler `unary` is expanded to `expected`.
 fn check(unary: &str, expected: &str) {
     let expanded = shapes(&format!("{unary} {COUNT} {SUM} {MOVE}")).to_string();
     let (expanded, expected) = (without_spaces(&expanded), without_spaces(expected));
@@ -146,7 +146,7 @@ fn a_handler_with_an_arc_receiver_becomes_the_hidden_method() {
     );
 }
 
-/// What the runtime's own table hands over.
+/// Expands an impl of `Subscriber` with the items `members`.
 fn subscriber(members: &str) -> String {
     let members: proc_macro2::TokenStream = members.parse().unwrap();
     let expanded = subscriber_impl(quote! {

@@ -1,7 +1,7 @@
-//! Repairs an impl with mistakes into one that compiles, so that each mistake is told once: without it
-//! rustc would add what follows from the mistake, here and where the handler is used.
+//! Repairs an impl with errors into one that compiles, so that each error is reported once.
 //!
-//! A body stays where the repair cannot break it, so that editors go on helping inside of it.
+//! Without it, rustc would add follow-up errors, in the impl and where the handler is used. The body of
+//! a handler is kept if it still compiles with the repaired signature, so that editors can analyze it.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote};
@@ -13,7 +13,7 @@ use crate::repair::{Repair, stub};
 use crate::table::Table;
 use crate::type_match::is_async_trait;
 
-/// The repaired impl.
+/// Returns the repaired impl, and an inherent impl with its other items.
 pub(crate) fn fallback(mut service: ServiceImpl, table: &Table) -> TokenStream {
     service
         .header
@@ -50,7 +50,7 @@ pub(crate) fn fallback(mut service: ServiceImpl, table: &Table) -> TokenStream {
     quote! { #service_impl #helpers }
 }
 
-/// What is not an RPC keeps its callers if it moves to where it belongs.
+/// Returns an inherent impl with the items that are not RPCs, so that calls of them compile.
 fn inherent(service: &ServiceImpl, helpers: &TokenStream) -> TokenStream {
     let (generics, ty) = (&service.header.generics, &service.header.self_ty);
     let where_clause = &generics.where_clause;

@@ -1,5 +1,6 @@
-//! The macros of `micro`. They are documented where the runtime exports them, so that the examples can
-//! use the runtime.
+//! The procedural macros of `micro`, re-exported by micro-runtime.
+//!
+//! The full documentation is at the re-exports, where examples can use the runtime.
 
 mod arc_receiver;
 mod args;
@@ -27,7 +28,7 @@ mod type_match;
 
 use proc_macro::TokenStream;
 
-/// Checks the impl of a service's trait against the .proto and answers mistakes in plain words.
+/// Checks the impl of a service's trait against the `.proto`, and reports mistakes with their fix.
 ///
 /// ```ignore
 /// #[service]
@@ -39,49 +40,53 @@ use proc_macro::TokenStream;
 /// }
 /// ```
 ///
-/// The impl is emitted as it was written; a plain impl of the trait works too.
+/// The impl is emitted unchanged. An impl without the attribute works too, but has no `#[rpc(…)]`.
 ///
-/// On a method, `#[rpc(…)]` takes
+/// A method accepts these options in `#[rpc(…)]`:
 ///
-/// - `timeout = "250ms"`, `"5s"`, `"1m"`, `"1h"`: the longest that a call may take;
-/// - `max_concurrent = 64`: how many calls one instance runs at a time;
-/// - `queue = "workers"`: the queue group that shares the calls, `"-"` for none;
-/// - `blocking`: runs the handler where it may block its thread (a single reply only);
-/// - `detached`: lets the handler finish when the caller has gone (a single reply only).
+/// - `timeout = "250ms"`, `"5s"`, `"1m"`, `"1h"`: the default timeout of a call;
+/// - `max_concurrent = 64`: the maximum number of calls that one instance runs concurrently;
+/// - `queue = "workers"`: the queue group of the method's subscription, or `"-"` for none;
+/// - `blocking`: runs the handler on a thread that it may block (methods with a single reply only);
+/// - `detached`: does not cancel the handler when the caller is gone (methods with a single reply
+///   only).
 ///
-/// It goes on `impl Subscriber<Trade> for Recorder` too, the handler of an event, which takes no
-/// `#[rpc(…)]`.
+/// The attribute also applies to `impl Subscriber<Trade> for Recorder`, the handler of an event, whose
+/// method accepts no `#[rpc(…)]`.
 ///
-/// `#[service(crate = path)]` says where `micro_runtime` is, if it has another name.
+/// `#[service(crate = path)]` sets the path of `micro_runtime`, for crates that re-export it.
 #[proc_macro_attribute]
 pub fn service(args: TokenStream, item: TokenStream) -> TokenStream {
     expand::service(args.into(), &item.into()).into()
 }
 
-/// Sets options of one method in a `#[service]` impl, which reads and removes it.
+/// Sets options of one method in a `#[service]` impl.
 ///
-/// See `#[service]` for the options.
+/// `#[service]` reads and removes the attribute; see there for the options. Anywhere else it is an
+/// error.
 #[proc_macro_attribute]
 pub fn rpc(_: TokenStream, item: TokenStream) -> TokenStream {
     expand::rpc(&item.into()).into()
 }
 
-/// Includes the code that `micro-build` wrote for a package: `include_proto!("greeter.v1");`.
+/// Includes the code that `micro-build` generated for a package: `include_proto!("greeter.v1");`.
 ///
-/// A package that was not compiled is an error that lists those that were.
+/// A package without generated code is an error, which lists the available packages.
 #[proc_macro]
 pub fn include_proto(input: TokenStream) -> TokenStream {
     include::include_proto(input.into()).into()
 }
 
-/// Where a companion table sends the impl. Its input changes with the version of `micro-build`.
+/// Expands an impl with the description of its service; called by the companion table.
+///
+/// The format of the input is specific to the version of `micro-build`.
 #[doc(hidden)]
 #[proc_macro]
 pub fn service_impl(input: TokenStream) -> TokenStream {
     expand::service_impl(input.into()).into()
 }
 
-/// Where the table of `Subscriber`, the runtime's own, sends the impl.
+/// Expands an impl of `Subscriber`; called by the companion table of that trait, in the runtime.
 #[doc(hidden)]
 #[proc_macro]
 pub fn subscriber_impl(input: TokenStream) -> TokenStream {

@@ -1,5 +1,4 @@
-//! The annotated impl as the other stages see it: signatures are parsed, bodies stay raw tokens, so that
-//! a half-typed body still expands.
+//! The parsed impl: signatures are parsed, and bodies are tokens, so that an incomplete body expands.
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
@@ -14,13 +13,13 @@ use syn::{
 use crate::args::RpcArgs;
 use crate::errors::Errors;
 
-/// `impl Trait for Type { … }`
+/// The block `impl Trait for Type { … }`.
 pub(crate) struct ServiceImpl {
     /// The impl without its members.
     pub(crate) header: ItemImpl,
     pub(crate) service: Path,
     pub(crate) members: Vec<Member>,
-    /// Where the block stands, so that rustc's own errors point at the impl.
+    /// The span of the braces, so that errors of rustc point at the impl.
     block: Span,
 }
 
@@ -30,25 +29,25 @@ pub(crate) enum Member {
     Const(Ident, TokenStream),
     Type(Ident, TokenStream),
     MacroCall(Path, TokenStream),
-    /// What cannot be parsed is left to rustc.
+    /// Tokens that cannot be parsed, which are emitted for rustc to report.
     Verbatim(TokenStream),
 }
 
 /// A function of the impl.
 #[derive(Clone)]
 pub(crate) struct Handler {
-    /// All but `#[rpc(…)]`.
+    /// All attributes except `#[rpc(…)]`.
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) rpc: RpcArgs,
-    /// A `pub`, which rustc refuses.
+    /// The visibility, which rustc rejects.
     pub(crate) visibility: Visibility,
     pub(crate) signature: Signature,
-    /// The block, or a semicolon.
+    /// The block, or a semicolon if there is none.
     pub(crate) body: TokenStream,
 }
 
 impl ServiceImpl {
-    /// Reads an impl of a trait. Mistakes in `#[rpc(…)]` go to `errors` and are left out.
+    /// Parses an impl of a trait. Invalid options of `#[rpc(…)]` are added to `errors` and left out.
     pub(crate) fn from_tokens(item: TokenStream, errors: &mut Errors) -> Result<Self> {
         let (mut header, body) = header(item)?;
         let Some((None, service, _)) = header.trait_.clone() else {
@@ -72,7 +71,7 @@ impl ServiceImpl {
         })
     }
 
-    /// The service as the user calls it.
+    /// Returns the last segment of the trait's path.
     pub(crate) fn name(&self) -> String {
         let last = self.service.segments.last();
         last.map_or_else(String::new, |last| last.ident.to_string())
@@ -85,7 +84,7 @@ impl ServiceImpl {
         })
     }
 
-    /// The impl with `members` in its block.
+    /// Returns the impl with `members` in its block.
     pub(crate) fn with(&self, members: TokenStream) -> TokenStream {
         let mut block = Group::new(Delimiter::Brace, members);
         block.set_span(self.block);
@@ -99,12 +98,12 @@ impl ServiceImpl {
         } = &self.header;
         let (service, where_clause) = (&self.service, &generics.where_clause);
         quote! {
-            #[allow(refining_impl_trait, reason = "a handler may say more of its reply than the trait does")]
+            #[allow(refining_impl_trait, reason = "a handler's reply type may be more specific than the trait's")]
             #(#attrs)* #unsafety #impl_token #generics #service for #self_ty #where_clause #block
         }
     }
 
-    /// Whether parts of the impl are not known, so that nothing can be said to be missing.
+    /// Returns whether some items cannot be parsed, so that a method cannot be reported as missing.
     pub(crate) fn is_partly_hidden(&self) -> bool {
         self.members
             .iter()
@@ -117,14 +116,14 @@ impl Handler {
         &self.signature.ident
     }
 
-    /// The `#[cfg(…)]` under which the handler exists.
+    /// Returns the `#[cfg(…)]` attributes of the handler.
     pub(crate) fn conditions(&self) -> impl Iterator<Item = &Attribute> {
         self.attributes
             .iter()
             .filter(|attribute| attribute.path().is_ident("cfg"))
     }
 
-    /// The arguments after the receiver.
+    /// Returns the arguments without the receiver.
     pub(crate) fn arguments(&self) -> Vec<&PatType> {
         let inputs = self.signature.inputs.iter();
         inputs
@@ -135,7 +134,7 @@ impl Handler {
             .collect()
     }
 
-    /// The type after the arrow.
+    /// Returns the return type, if there is one.
     pub(crate) fn output(&self) -> Option<&Type> {
         match &self.signature.output {
             syn::ReturnType::Type(_, output) => Some(output),
@@ -152,7 +151,7 @@ impl Handler {
     }
 }
 
-/// Takes `impl … { … }` apart, so that the header is parsed even where the block cannot be.
+/// Splits `impl … { … }` into its header and block, so that the block need not be valid.
 pub(crate) fn header(item: TokenStream) -> Result<(ItemImpl, Group)> {
     let mut tokens: Vec<TokenTree> = item.into_iter().collect();
     let body = match tokens.pop() {
@@ -163,7 +162,7 @@ pub(crate) fn header(item: TokenStream) -> Result<(ItemImpl, Group)> {
     Ok((syn::parse2(tokens.into_iter().collect())?, body))
 }
 
-/// `#[rpc(…)]`, or the same with the runtime's name before it.
+/// Returns whether the attribute is `#[rpc(…)]` or `#[micro_runtime::rpc(…)]`.
 fn is_rpc(attribute: &Attribute) -> bool {
     let path = attribute.path();
     path.segments.last().is_some_and(|last| last.ident == "rpc") && path.segments.len() <= 2
@@ -206,6 +205,7 @@ impl Parse for Handler {
     }
 }
 
+/// Parses an item that is not a function; `tokens` are all of its tokens.
 fn other_member(start: ParseStream<'_>, tokens: &TokenStream) -> Result<Member> {
     start.call(Attribute::parse_outer)?;
     start.parse::<Visibility>()?;
@@ -220,7 +220,7 @@ fn other_member(start: ParseStream<'_>, tokens: &TokenStream) -> Result<Member> 
     Ok(Member::MacroCall(path, tokens.clone()))
 }
 
-/// Takes the tokens up to a semicolon or a block.
+/// Consumes the tokens up to and including a semicolon or a block.
 fn until_end(input: ParseStream<'_>) -> Result<TokenStream> {
     let mut tokens = TokenStream::new();
     while !input.is_empty() {

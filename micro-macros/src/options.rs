@@ -1,4 +1,4 @@
-//! Carries what stands in `#[rpc(…)]` to the runtime, in the trait's hidden constant.
+//! Emits the options of `#[rpc(…)]` as the trait's hidden constant, which the runtime reads.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -7,7 +7,7 @@ use crate::args::Setting;
 use crate::model::{Handler, ServiceImpl};
 use crate::table::Table;
 
-/// The constant, if any method has options.
+/// Returns the constant, if any method has options.
 pub(crate) fn options(service: &ServiceImpl, table: &Table) -> Option<TokenStream> {
     let runtime = &table.runtime;
     let mut entries = service
@@ -21,8 +21,9 @@ pub(crate) fn options(service: &ServiceImpl, table: &Table) -> Option<TokenStrea
     })
 }
 
-/// One method's options, under the same conditions as the method. The runtime knows a method by the
-/// name that it has in the .proto.
+/// Returns the options of one method, with the `#[cfg(…)]` of the handler.
+///
+/// The runtime identifies a method by its name in the `.proto`.
 fn entry(handler: &Handler, table: &Table) -> Option<TokenStream> {
     let runtime = &table.runtime;
     let name = &table.rpc(handler.name())?.name;

@@ -1,4 +1,4 @@
-//! Gives one handler the signature that its method asks for, and changes nothing that is right already.
+//! Repairs the signature of one handler, and leaves its correct parts unchanged.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
@@ -12,7 +12,7 @@ use crate::type_match::{
     is_wrong_output, result,
 };
 
-/// A handler, the method that it is meant for, and the service.
+/// Context for repairing one handler.
 pub(crate) struct Repair<'a> {
     pub(crate) handler: &'a Handler,
     pub(crate) rpc: &'a Rpc,
@@ -20,7 +20,7 @@ pub(crate) struct Repair<'a> {
 }
 
 impl Repair<'_> {
-    /// The handler with the right signature, and with its body where that still fits.
+    /// Returns the handler with the correct signature, and with its body if that still compiles.
     pub(crate) fn repaired(&self) -> Handler {
         let mut repaired = self.handler.clone();
         repaired.signature.ident = self.name();
@@ -46,8 +46,9 @@ impl Repair<'_> {
         name
     }
 
-    /// `async` and what stands around it, and the generics. Like the other repairs, it says whether
-    /// the body still fits.
+    /// Repairs the qualifiers, such as `async`, and the generics.
+    ///
+    /// Like the other repairs, returns whether the body still compiles.
     fn repair_qualifiers(&self, signature: &mut Signature) -> bool {
         let is_safe = signature.unsafety.is_none();
         (signature.constness, signature.unsafety, signature.abi) = (None, None, None);
@@ -123,7 +124,7 @@ impl Repair<'_> {
     }
 }
 
-/// A method that nobody wrote.
+/// Returns a stub for a missing method.
 pub(crate) fn stub(rpc: &Rpc, table: &Table) -> TokenStream {
     let (method, runtime) = (&rpc.method, &table.runtime);
     let (request, output) = (table.request(rpc), table.output(rpc));
@@ -134,7 +135,9 @@ pub(crate) fn stub(rpc: &Rpc, table: &Table) -> TokenStream {
     }
 }
 
-/// A block that nobody enters. A hidden stream is named, since nothing else would tell its type.
+/// Returns an unreachable body for `signature`.
+///
+/// An opaque reply stream gets a concrete type, since rustc could not infer one.
 fn unreachable_body(signature: &Signature, table: &Table) -> TokenStream {
     let runtime = &table.runtime;
     match &signature.output {

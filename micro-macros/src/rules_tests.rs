@@ -1,4 +1,4 @@
-//! The rules for handlers, and what is none of their business.
+//! Messages of the rules for handlers, and signatures that the rules accept.
 
 use proc_macro2::TokenStream;
 

@@ -1,4 +1,4 @@
-//! Reads the companion table that micro-build writes beside a service's trait: what the .proto says.
+//! Parses the companion table, the description of a service that micro-build emits beside its trait.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, format_ident, quote};
@@ -6,27 +6,27 @@ use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseBuffer, ParseStream};
 use syn::{LitStr, Path, Result, Type, bracketed, parenthesized, parse_quote};
 
-/// A service as its .proto declares it.
+/// A service as declared by its `.proto`.
 pub(crate) struct Table {
     pub(crate) runtime: Path,
-    /// The trait as micro-build names it; the user may have renamed it.
+    /// The trait's name in the generated code, which an import may rename.
     pub(crate) service: Ident,
-    /// Where the service stands, as `greeter.proto:5`.
+    /// The position of the service, such as `greeter.proto:5`.
     pub(crate) place: String,
     pub(crate) rpcs: Vec<Rpc>,
     pub(crate) contract: Contract,
 }
 
-/// Where the signatures come from.
+/// Source of the signatures that an impl is checked against.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Contract {
-    /// A service of a .proto.
+    /// A service of a `.proto`.
     Service,
     /// The runtime's trait for handlers of events.
     Subscriber,
 }
 
-/// A method as its .proto declares it.
+/// A method as declared by its `.proto`.
 pub(crate) struct Rpc {
     /// The trait's method: `say_hello`.
     pub(crate) method: Ident,
@@ -36,10 +36,11 @@ pub(crate) struct Rpc {
     pub(crate) place: String,
     pub(crate) request: Message,
     pub(crate) reply: Message,
-    /// The event as the user names it, where there is no request.
+    /// The event type of a subscriber, as written by the user.
     pub(crate) event: Option<Type>,
 }
 
+/// Kind of a method, by the directions that are streams.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     Unary,
@@ -54,7 +55,7 @@ pub(crate) struct Message {
 }
 
 impl Table {
-    /// The contract of `Subscriber<event>`.
+    /// Returns the table of `Subscriber<event>`, the runtime's trait.
     pub(crate) fn of_subscriber(runtime: Path, event: Type) -> Self {
         let place = "trait `Subscriber`";
         let on_event = Rpc {
@@ -75,7 +76,7 @@ impl Table {
         }
     }
 
-    /// What the methods are called in messages.
+    /// Returns the noun for methods in messages.
     pub(crate) fn noun(&self) -> &'static str {
         match self.contract {
             Contract::Service => "RPC",
@@ -89,7 +90,7 @@ impl Table {
             .find(|rpc| rpc.method.unraw() == method.unraw())
     }
 
-    /// The type of a method's request argument, for a repaired signature.
+    /// Returns the type of a method's request argument, for a repaired signature.
     pub(crate) fn request(&self, rpc: &Rpc) -> Type {
         let (runtime, message) = (&self.runtime, message(rpc, "request"));
         match rpc.kind.streams_requests() {
@@ -98,7 +99,7 @@ impl Table {
         }
     }
 
-    /// The return type of a method, for a repaired signature.
+    /// Returns the return type of a method, for a repaired signature.
     pub(crate) fn output(&self, rpc: &Rpc) -> Type {
         let (runtime, message) = (&self.runtime, message(rpc, "reply"));
         let reply: Type = match rpc.kind.streams_replies() {
@@ -109,8 +110,10 @@ impl Table {
     }
 }
 
-/// The trait has a hidden supertrait that names the messages, so that an impl can name them without
-/// importing them.
+/// Returns the message type of a method; `role` is `request` or `reply`.
+///
+/// It is an associated type of the trait's hidden supertrait, so that no import of the message is
+/// needed.
 fn message(rpc: &Rpc, role: &str) -> Type {
     if let Some(event) = &rpc.event {
         return match role {
@@ -123,12 +126,12 @@ fn message(rpc: &Rpc, role: &str) -> Type {
 }
 
 impl Rpc {
-    /// `ctx: Context, request: HelloRequest`
+    /// Returns `ctx: Context, request: HelloRequest`.
     pub(crate) fn arguments(&self) -> String {
         format!("ctx: Context, {}", self.request_argument())
     }
 
-    /// `request: HelloRequest`, or `requests: Streaming<HelloRequest>`
+    /// Returns `request: HelloRequest`, or `requests: Streaming<HelloRequest>`.
     pub(crate) fn request_argument(&self) -> String {
         match self.kind.streams_requests() {
             true => format!("requests: Streaming<{}>", self.request.shown()),
@@ -137,7 +140,7 @@ impl Rpc {
         }
     }
 
-    /// `Result<HelloReply, Status>`, or `Result<impl ReplyStream<HelloReply>, Status>`
+    /// Returns `Result<HelloReply, Status>`, or `Result<impl ReplyStream<HelloReply>, Status>`.
     pub(crate) fn output(&self) -> String {
         match self.kind.streams_replies() {
             true => format!("Result<impl ReplyStream<{}>, Status>", self.reply.shown()),
@@ -145,7 +148,7 @@ impl Rpc {
         }
     }
 
-    /// The whole signature, to paste.
+    /// Returns the whole signature, which a user can copy from a message.
     pub(crate) fn signature(&self) -> String {
         format!(
             "async fn {}(&self, {}) -> {}",
@@ -174,12 +177,12 @@ impl Message {
         }
     }
 
-    /// The name under which a user is likely to import the message.
+    /// Returns the last segment of the path, under which a user probably imports the message.
     pub(crate) fn name(&self) -> &str {
         self.path.rsplit("::").next().unwrap_or_default()
     }
 
-    /// The type as it can be written in any module: what leads out of the package is dropped.
+    /// Returns the path for messages, without the leading `super::` that leave the package's module.
     pub(crate) fn shown(&self) -> &str {
         let mut path = self.path.as_str();
         while let Some(rest) = path.strip_prefix("super::") {
@@ -246,7 +249,7 @@ impl Parse for Message {
     }
 }
 
-/// The content of `name(…)`.
+/// Parses `name(…)` and returns its content.
 pub(crate) fn section<'a>(input: ParseStream<'a>, name: &str) -> Result<ParseBuffer<'a>> {
     word(input, name)?;
     let content;

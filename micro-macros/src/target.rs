@@ -1,4 +1,4 @@
-//! What `#[service]` stands on: the impl of a service trait, or something that it does not belong on.
+//! Checks the item that `#[service]` is written on, which must be the impl of a service trait.
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::ToTokens;
@@ -7,7 +7,7 @@ use syn::{Error, GenericArgument, ItemImpl, Path, PathArguments, Result, Type};
 use crate::errors::shown;
 use crate::model::header;
 
-/// The path of the service's trait, which is also the path of its companion table.
+/// Returns the path of the service's trait, which is also the path of its companion table.
 pub(crate) fn service_path(item: &TokenStream) -> Result<Path> {
     let keyword = keyword(item);
     match keyword.as_ref().map(ToString::to_string).as_deref() {
@@ -16,12 +16,13 @@ pub(crate) fn service_path(item: &TokenStream) -> Result<Path> {
             let service = has_trait(&header)?;
             Ok(without_generics(service))
         }
-        Some("trait") => Err(is_not_the_trait(item)),
-        _ => Err(is_an_impl(item, keyword.as_ref())),
+        Some("trait") => Err(on_the_trait(item)),
+        _ => Err(not_an_impl(item, keyword.as_ref())),
     }
 }
 
-fn is_an_impl(item: &TokenStream, keyword: Option<&Ident>) -> Error {
+/// Creates the error for an item that is neither an impl nor a trait.
+fn not_an_impl(item: &TokenStream, keyword: Option<&Ident>) -> Error {
     let name = keyword.and_then(|keyword| name_after(item, keyword));
     let name = name
         .as_ref()
@@ -51,7 +52,8 @@ fn is_an_impl(item: &TokenStream, keyword: Option<&Ident>) -> Error {
     )
 }
 
-fn is_not_the_trait(item: &TokenStream) -> Error {
+/// Creates the error for the attribute on a trait.
+fn on_the_trait(item: &TokenStream) -> Error {
     let keyword = keyword(item);
     let name = keyword
         .as_ref()
@@ -76,7 +78,7 @@ fn has_trait(header: &ItemImpl) -> Result<Path> {
     }
 }
 
-/// The event of `impl Subscriber<Event> for …`.
+/// Returns the event of `impl Subscriber<Event> for …`.
 pub(crate) fn event(item: &TokenStream) -> Option<Type> {
     let (header, _) = header(item.clone()).ok()?;
     let (_, path, _) = header.trait_?;
@@ -96,7 +98,7 @@ fn without_generics(mut path: Path) -> Path {
     path
 }
 
-/// The word that says what an item is.
+/// Returns the keyword of an item, such as `struct`.
 fn keyword(item: &TokenStream) -> Option<Ident> {
     const KINDS: [&str; 11] = [
         "impl",

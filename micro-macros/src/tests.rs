@@ -1,11 +1,13 @@
-//! What the macros say and write, as tokens: no new compiler can hide a change.
+//! Support for tests that compare the messages and output of the macros as tokens.
+//!
+//! Unlike `tests/ui`, these tests do not depend on the version of the compiler.
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::quote;
 
 use super::expand::service_impl;
 
-/// What a companion table hands over for one method of each kind.
+/// Expands an impl with the items `body` against a service with one method of each kind.
 pub(super) fn shapes(body: &str) -> TokenStream {
     let members: TokenStream = body.parse().unwrap();
     expand(&quote! { impl Shapes for Echo { #members } })
@@ -30,7 +32,7 @@ pub(super) const COUNT: &str = "async fn count(&self, ctx: Context, request: Pin
 pub(super) const SUM: &str = "async fn sum(&self, ctx: Context, requests: Streaming<Ping>) -> Result<Pong, Status> { todo!() }";
 pub(super) const MOVE: &str = "async fn r#move(&self, ctx: Context, requests: Streaming<Ping>) -> Result<impl ReplyStream<Pong>, Status> { todo!() }";
 
-/// The texts of the errors, in order.
+/// Returns the texts of all `compile_error!`s, in order.
 pub(super) fn messages(tokens: TokenStream) -> Vec<String> {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     let mut messages = vec![];
@@ -49,12 +51,12 @@ pub(super) fn messages(tokens: TokenStream) -> Vec<String> {
     messages
 }
 
-/// Tokens remember whether a space followed them.
+/// Removes whitespace, since the text of tokens depends on the spacing of their source.
 pub(super) fn without_spaces(text: &str) -> String {
     text.split_whitespace().collect()
 }
 
-/// Asserts that `unary`, written so, leads to these errors; each expectation is a part of one error.
+/// Asserts that the handler `unary` causes these errors; each expectation is a part of one error.
 pub(super) fn check(unary: &str, expected: &[&str]) {
     let found = messages(shapes(&format!("{unary} {COUNT} {SUM} {MOVE}")));
     assert_eq!(found.len(), expected.len(), "{unary}\n{found:#?}");
@@ -63,7 +65,7 @@ pub(super) fn check(unary: &str, expected: &[&str]) {
     }
 }
 
-/// The same for `sum`, whose requests are a stream.
+/// Asserts the same of the handler `sum`, whose requests are a stream.
 pub(super) fn check_sum(sum: &str, expected: &[&str]) {
     let found = messages(shapes(&format!("{UNARY} {COUNT} {sum} {MOVE}")));
     assert_eq!(found.len(), expected.len(), "{sum}\n{found:#?}");

@@ -1,5 +1,7 @@
-//! Says what a type that the user wrote surely is. Only single words that stand in the contract are
-//! known: a path, an alias or a renamed import is nobody's business but rustc's.
+//! Recognizes types of the contract in a signature, by their single-word names.
+//!
+//! Paths, aliases and renamed imports are not recognized and not checked: a macro cannot resolve them,
+//! and rustc reports a wrong one.
 
 use syn::{
     Attribute, FnArg, GenericArgument, GenericParam, Ident, PatType, PathArguments, PathSegment,
@@ -9,7 +11,7 @@ use syn::{
 use crate::model::Handler;
 use crate::table::{Message, Rpc};
 
-/// Words that the runtime has given a meaning; a message of that name is not told apart.
+/// Names of the runtime's types; a message of such a name is not recognized.
 const RUNTIME_TYPE_NAMES: [&str; 5] = ["Context", "Streaming", "Result", "Status", "ReplyStream"];
 
 pub(crate) fn is_context(ty: &Type, rpc: &Rpc) -> bool {
@@ -21,17 +23,17 @@ pub(crate) fn is_message(ty: &Type, message: &Message) -> bool {
     !RUNTIME_TYPE_NAMES.contains(&name) && word(ty).is_some_and(|word| word == name)
 }
 
-/// The `M` of `Streaming<M>`.
+/// Returns the `M` of `Streaming<M>`.
 pub(crate) fn streaming(ty: &Type) -> Option<&Type> {
     argument(ty, "Streaming")
 }
 
-/// The `T` of `Result<T, …>`.
+/// Returns the `T` of `Result<T, …>`.
 pub(crate) fn result(ty: &Type) -> Option<&Type> {
     argument(ty, "Result")
 }
 
-/// Whether the type is `impl ReplyStream<…>` or `impl Stream<…>`.
+/// Returns whether the type is `impl ReplyStream<…>` or `impl Stream<…>`.
 pub(crate) fn is_impl_stream(ty: &Type) -> bool {
     let Type::ImplTrait(ty) = ungrouped(ty) else {
         return false;
@@ -50,7 +52,7 @@ pub(crate) fn is_unit(ty: &Type) -> bool {
     matches!(ungrouped(ty), Type::Tuple(tuple) if tuple.elems.is_empty())
 }
 
-/// `&mut self`
+/// Returns whether the receiver is `&mut self`.
 pub(crate) fn is_exclusive(receiver: &Receiver) -> bool {
     match &*receiver.ty {
         Type::Reference(reference) => reference.mutability.is_some(),
@@ -58,7 +60,7 @@ pub(crate) fn is_exclusive(receiver: &Receiver) -> bool {
     }
 }
 
-/// `self`, and the pointers that have one owner or stay on one thread.
+/// Returns whether the receiver is `self`, or a pointer with one owner or for one thread only.
 pub(crate) fn is_by_value(receiver: &Receiver) -> bool {
     let Type::Path(ty) = &*receiver.ty else {
         return false;
@@ -73,7 +75,7 @@ pub(crate) fn is_by_value(receiver: &Receiver) -> bool {
         })
 }
 
-/// `self: Arc<Self>`
+/// Returns whether the receiver is `self: Arc<Self>`.
 pub(crate) fn is_arc(receiver: &Receiver) -> bool {
     let Type::Path(ty) = &*receiver.ty else {
         return false;
@@ -94,7 +96,7 @@ pub(crate) fn is_async_trait(attribute: &Attribute) -> bool {
         .is_some_and(|last| last.ident == "async_trait")
 }
 
-/// Whether `#[async_trait]`, standing above `#[service]`, has been at work.
+/// Returns whether `#[async_trait]` above `#[service]` has already rewritten the handler.
 pub(crate) fn is_rewritten_by_async_trait(handler: &Handler) -> bool {
     handler
         .signature
@@ -107,7 +109,7 @@ pub(crate) fn is_rewritten_by_async_trait(handler: &Handler) -> bool {
         })
 }
 
-/// The message itself or a stream of it: which of the two is a matter of its own.
+/// Returns whether the type is the request message or a stream of it, whatever the method's kind.
 pub(crate) fn is_request(ty: &Type, rpc: &Rpc) -> bool {
     is_message(streaming(ty).unwrap_or(ty), &rpc.request)
 }
@@ -116,7 +118,7 @@ pub(crate) fn are_swapped(first: &PatType, second: &PatType, rpc: &Rpc) -> bool 
     is_request(&first.ty, rpc) && is_context(&second.ty, rpc)
 }
 
-/// A stream for a single request, or a single request for a stream.
+/// Returns whether the type is a stream for a single request, or a message for a stream.
 pub(crate) fn has_wrong_streaming(ty: &Type, rpc: &Rpc) -> bool {
     match rpc.kind.streams_requests() {
         true => is_message(ty, &rpc.request),
@@ -124,14 +126,14 @@ pub(crate) fn has_wrong_streaming(ty: &Type, rpc: &Rpc) -> bool {
     }
 }
 
-/// A reply without the `Result` around it, or no reply at all.
+/// Returns whether the type is a reply without `Result`, or the unit type.
 pub(crate) fn lacks_result(output: &Type, rpc: &Rpc) -> bool {
     is_unit(output)
         || is_impl_stream(output)
         || is_message(streaming(output).unwrap_or(output), &rpc.reply)
 }
 
-/// The stream in a `Result`, where the .proto declares a single reply.
+/// Returns the stream in a `Result`, if the `.proto` declares a single reply.
 pub(crate) fn unexpected_stream<'a>(output: &'a Type, rpc: &Rpc) -> Option<&'a Type> {
     let is_stream = |ty: &&Type| {
         is_impl_stream(ty) || streaming(ty).is_some_and(|ty| is_message(ty, &rpc.reply))
@@ -145,12 +147,12 @@ pub(crate) fn is_wrong_output(output: &Type, rpc: &Rpc) -> bool {
     lacks_result(output, rpc) || unexpected_stream(output, rpc).is_some()
 }
 
-/// Whether a function returns its reply, and not a future of it.
+/// Returns whether a function returns its reply, in contrast to a future of it.
 pub(crate) fn is_reply(output: Option<&Type>, rpc: &Rpc) -> bool {
     output.is_none_or(|output| lacks_result(output, rpc) || result(output).is_some())
 }
 
-/// Whether the function has parameters for types, or arguments of `impl` types.
+/// Returns whether the function has type or const parameters, or arguments of `impl` types.
 pub(crate) fn is_generic(signature: &Signature) -> bool {
     let is_type = |param: &GenericParam| !matches!(param, GenericParam::Lifetime(_));
     signature.generics.params.iter().any(is_type) || signature.inputs.iter().any(is_impl_argument)
@@ -164,7 +166,7 @@ pub(crate) fn is_impl(ty: &Type) -> bool {
     matches!(ungrouped(ty), Type::ImplTrait(_))
 }
 
-/// The `T` of `Pin<Box<dyn Future<Output = T>>>`.
+/// Returns the `T` of `Pin<Box<dyn Future<Output = T>>>`.
 pub(crate) fn future_output(ty: &Type) -> Option<&Type> {
     match ungrouped(ty) {
         Type::Path(ty) => ty.path.segments.last().and_then(output_argument),
@@ -187,12 +189,14 @@ fn output_argument(segment: &PathSegment) -> Option<&Type> {
     })
 }
 
+/// Returns the identifier of a type that is a single word without arguments.
 fn word(ty: &Type) -> Option<&Ident> {
     segment(ty)
         .filter(|segment| segment.arguments.is_none())
         .map(|segment| &segment.ident)
 }
 
+/// Returns the first argument of the generic type `word`.
 fn argument<'a>(ty: &'a Type, word: &str) -> Option<&'a Type> {
     let segment = segment(ty).filter(|segment| segment.ident == word)?;
     let PathArguments::AngleBracketed(arguments) = &segment.arguments else {
@@ -204,7 +208,7 @@ fn argument<'a>(ty: &'a Type, word: &str) -> Option<&'a Type> {
     }
 }
 
-/// The only segment of a path.
+/// Returns the segment of a path that has only one.
 fn segment(ty: &Type) -> Option<&PathSegment> {
     let Type::Path(ty) = ungrouped(ty) else {
         return None;
@@ -214,7 +218,7 @@ fn segment(ty: &Type) -> Option<&PathSegment> {
     ty.path.segments.first().filter(|_| is_single)
 }
 
-/// Macros by example put invisible brackets around a type.
+/// Returns the type without parentheses and the invisible groups of `macro_rules!`.
 fn ungrouped(ty: &Type) -> &Type {
     match ty {
         Type::Group(group) => ungrouped(&group.elem),

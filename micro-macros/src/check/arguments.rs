@@ -1,4 +1,4 @@
-//! What a handler takes: a context, then what the .proto says.
+//! Rules for the arguments of a handler: a context, then the request of the `.proto`.
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;

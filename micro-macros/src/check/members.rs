@@ -1,4 +1,4 @@
-//! What stands in the impl: every method of the .proto, and nothing else.
+//! Rules for the items of the impl: every method of the `.proto`, and nothing else.
 
 use proc_macro2::Ident;
 use syn::{Error, Result};
@@ -32,7 +32,7 @@ pub(super) fn no_async_trait(service: &ServiceImpl) -> Result<()> {
 pub(super) fn only_methods(member: &Member, service: &ServiceImpl, table: &Table) -> Result<()> {
     let message = match member {
         Member::Handler(_) | Member::Verbatim(_) => return Ok(()),
-        Member::Const(name, _) => is_no_rpc(name, service, table),
+        Member::Const(name, _) => not_an_rpc_message(name, service, table),
         Member::Type(name, _) => {
             format!(
                 "`{name}` is not {} of `{}`; move it out of the impl",
@@ -64,7 +64,7 @@ pub(super) fn is_known(handler: &Handler, service: &ServiceImpl, table: &Table) 
                 .collect();
             format!("{unknown} ({}); it has {}", table.place, list(&names))
         }
-        None => is_no_rpc(name, service, table),
+        None => not_an_rpc_message(name, service, table),
     };
     Err(Error::new_spanned(name, message))
 }
@@ -90,7 +90,9 @@ pub(super) fn is_complete(service: &ServiceImpl, table: &Table) -> Result<()> {
     Err(Error::new_spanned(&service.service, message))
 }
 
-/// A trait for events has one method, and its methods are no RPCs.
+/// Returns the noun for one item of the contract, with its article.
+///
+/// The method of the trait for events is not an RPC.
 fn one(table: &Table) -> &'static str {
     match table.contract {
         Contract::Service => "an RPC",
@@ -98,7 +100,8 @@ fn one(table: &Table) -> &'static str {
     }
 }
 
-fn is_no_rpc(name: &Ident, service: &ServiceImpl, table: &Table) -> String {
+/// Returns the message for an item that belongs in an inherent impl.
+fn not_an_rpc_message(name: &Ident, service: &ServiceImpl, table: &Table) -> String {
     let (generics, ty) = (
         shown(&service.header.generics),
         shown(&service.header.self_ty),
@@ -110,7 +113,7 @@ fn is_no_rpc(name: &Ident, service: &ServiceImpl, table: &Table) -> String {
     )
 }
 
-/// Whether a function of an unknown name was written to be called by clients.
+/// Returns whether a function of an unknown name is meant as an RPC, since it takes a context.
 fn takes_context(handler: &Handler, table: &Table) -> bool {
     let is_context = |ty| table.rpcs.iter().all(|rpc| is_context(ty, rpc));
     handler

@@ -1,4 +1,4 @@
-//! Which options of `#[rpc(…)]` make sense for which kind of method.
+//! Rules for the options of `#[rpc(…)]`, which depend on the kind of the method.
 
 use syn::{Error, Result};
 
@@ -6,17 +6,17 @@ use crate::args::Setting;
 use crate::model::Handler;
 use crate::table::Rpc;
 
-/// A streamed reply is written long after the handler has returned, on no thread of its own.
+/// A reply stream is polled after the handler has returned, and not on the handler's thread.
 pub(super) fn blocks_for_one_reply(handler: &Handler, rpc: &Rpc) -> Result<()> {
     needs_one_reply(handler, rpc, &Setting::Blocking)
 }
 
-/// Nobody is left to read the rest of a stream.
+/// A stream without a caller has no reader, so that finishing it would have no effect.
 pub(super) fn detaches_for_one_reply(handler: &Handler, rpc: &Rpc) -> Result<()> {
     needs_one_reply(handler, rpc, &Setting::Detached)
 }
 
-/// How events are handled is said where they are subscribed to.
+/// The options for handling events are set at the subscription.
 pub(super) fn is_for_calls(handler: &Handler, rpc: &Rpc) -> Result<()> {
     match handler.rpc.options.first() {
         Some(option) if rpc.event.is_some() => Err(Error::new_spanned(

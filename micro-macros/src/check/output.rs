@@ -1,4 +1,4 @@
-//! What a handler returns: a `Result` with what the .proto says.
+//! Rules for the return type of a handler: a `Result` with the reply of the `.proto`.
 
 use syn::{Error, Result};
 
