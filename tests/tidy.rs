@@ -21,7 +21,7 @@ const CRATES: Crates = &[
     ]),
     ("micro-editions", &[
         &["elements", "error"],
-        &["restate"],
+        &["convert"],
     ]),
     ("micro-macros", &[
         &["errors", "suggestions", "table"],

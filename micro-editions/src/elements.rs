@@ -1,9 +1,10 @@
-//! Reads and changes the parts of a descriptor by the names that descriptor.proto gives to them.
+//! Reads and changes the fields of a descriptor by their names in descriptor.proto.
 
 use std::borrow::Cow;
 
 use prost_reflect::{DynamicMessage, ReflectMessage as _, Value};
 
+/// Sets the option `name` of `element`.
 pub(crate) fn set_option(element: &mut DynamicMessage, name: &str, value: Value) {
     let options = element
         .get_field_by_name_mut("options")
@@ -13,6 +14,7 @@ pub(crate) fn set_option(element: &mut DynamicMessage, name: &str, value: Value)
     }
 }
 
+/// Returns the messages in the repeated field `list`.
 pub(crate) fn parts<'a>(
     of: &'a DynamicMessage,
     list: &str,
@@ -28,6 +30,7 @@ pub(crate) fn parts<'a>(
     list.iter().filter_map(Value::as_message)
 }
 
+/// Returns the messages in the repeated field `list`, for changes.
 pub(crate) fn parts_mut<'a>(
     of: &'a mut DynamicMessage,
     list: &str,
@@ -36,6 +39,7 @@ pub(crate) fn parts_mut<'a>(
     list.into_iter().flatten().filter_map(Value::as_message_mut)
 }
 
+/// Returns the number of the enum value in `field`, or 0.
 pub(crate) fn number(of: &DynamicMessage, field: &str) -> i32 {
     let value = of.get_field_by_name(field);
     value
@@ -43,6 +47,7 @@ pub(crate) fn number(of: &DynamicMessage, field: &str) -> i32 {
         .unwrap_or_default()
 }
 
+/// Returns the string in `field`, or an empty one.
 pub(crate) fn text(of: &DynamicMessage, field: &str) -> String {
     let value = of.get_field_by_name(field);
     value

@@ -1,30 +1,30 @@
-//! Why a file cannot be restated.
+//! Errors of converting a file with an edition.
 
 use std::error::Error as StdError;
 use std::fmt;
 
 use prost::DecodeError;
 
-/// Why a file cannot be restated.
+/// Reason why a file cannot be converted.
 #[derive(Debug)]
 pub enum Error {
-    /// The bytes are no `FileDescriptorProto`; not even its name could be read.
+    /// The bytes are not a `FileDescriptorProto`: its name and syntax cannot be decoded.
     NotADescriptor(DecodeError),
     /// The file has an edition and a name, but the rest of it cannot be decoded.
     Undecodable {
         /// The name under which the file is imported.
         file: String,
-        /// What is wrong with it.
+        /// The error of the decoder.
         source: DecodeError,
     },
-    /// Fields that need proto2 stand in a file with fields that need proto3.
+    /// A file contains fields that need proto2 and fields that need proto3.
     Inexpressible {
         /// The name under which the file is imported.
         file: String,
-        /// Those that are `LEGACY_REQUIRED` or `DELIMITED`, at least one, as the file names them.
+        /// The names of the fields that are `LEGACY_REQUIRED` or `DELIMITED`; at least one.
         fields: Vec<String>,
     },
-    /// prost-reflect came without descriptor.proto, which it never should.
+    /// The global descriptor pool of prost-reflect does not contain descriptor.proto.
     NoDescriptorProto,
 }
 
@@ -33,7 +33,7 @@ impl fmt::Display for Error {
         match self {
             Self::NotADescriptor(error) => write!(f, "this is no `FileDescriptorProto`: {error}"),
             Self::Undecodable { file, source } => write!(f, "`{file}`: {source}"),
-            // One is enough for a sentence.
+            // The message names the first field only; micro-build reports all of them.
             Self::Inexpressible { file, fields } => write!(
                 f,
                 "field `{}` of `{file}` is `LEGACY_REQUIRED` or `DELIMITED` in a file with \

@@ -1,8 +1,8 @@
-//! Restates a file with `edition` in the syntax that prost and prost-reflect know.
+//! Converts a file with an `edition` to proto2 or proto3.
 //!
-//! A file whose fields all have presence, which is the default of the editions, means in proto2 the
-//! same on the wire, in JSON and in Rust; any other means it in proto3, with `optional` where there is
-//! presence.
+//! If all fields of a file have presence, which is the default of editions, the file is equivalent to
+//! proto2: on the wire, in JSON and in Rust. Any other file is equivalent to proto3, with `optional` on
+//! the fields with presence.
 
 use bytes::Bytes;
 use prost::Message;
@@ -11,12 +11,18 @@ use prost_reflect::{DescriptorPool, DynamicMessage, Value};
 use crate::elements::{number, parts, parts_mut, set_option, text};
 use crate::error::Error;
 
+/// Value of `FileDescriptorProto.syntax` in a file with an edition.
 const EDITIONS: &str = "editions";
 
-/// The numbers that `google/protobuf/descriptor.proto` gives to features, labels and types.
+// Numbers of enum values in `google/protobuf/descriptor.proto`.
+
+/// `FeatureSet.FieldPresence.IMPLICIT`.
 const IMPLICIT: i32 = 2;
+/// `FeatureSet.FieldPresence.LEGACY_REQUIRED`.
 const LEGACY_REQUIRED: i32 = 3;
+/// `FeatureSet.RepeatedFieldEncoding.EXPANDED`.
 const EXPANDED: i32 = 2;
+/// `FeatureSet.MessageEncoding.DELIMITED`.
 const DELIMITED: i32 = 2;
 const LABEL_OPTIONAL: i32 = 1;
 const LABEL_REQUIRED: i32 = 2;
@@ -26,15 +32,33 @@ const TYPE_MESSAGE: i32 = 11;
 const TYPE_STRING: i32 = 9;
 const TYPE_BYTES: i32 = 12;
 
-/// Restates a serialized `FileDescriptorProto` in proto2 or proto3; one without an edition stays
-/// as it is.
+/// Converts a serialized `FileDescriptorProto` to proto2 or proto3.
+///
+/// A file without an edition is returned unchanged.
 ///
 /// # Errors
 ///
-/// Fails if `file` is no `FileDescriptorProto`, or mixes what no older syntax can say together.
+/// Fails if `file` is not a `FileDescriptorProto`, or combines features that neither proto2 nor proto3
+/// can express in one file.
+///
+/// # Examples
+///
+/// ```
+/// use prost::Message as _;
+/// use prost_types::FileDescriptorProto;
+///
+/// let file = FileDescriptorProto {
+///     name: Some("a.proto".to_owned()),
+///     syntax: Some("editions".to_owned()),
+///     ..FileDescriptorProto::default()
+/// };
+/// let converted = micro_editions::without_edition(file.encode_to_vec().into())?;
+/// assert_eq!(FileDescriptorProto::decode(converted)?.syntax(), "proto2");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn without_edition(file: Bytes) -> Result<Bytes, Error> {
-    let head = Head::decode(file.as_ref()).map_err(Error::NotADescriptor)?;
-    if head.syntax != EDITIONS {
+    let header = FileHeader::decode(file.as_ref()).map_err(Error::NotADescriptor)?;
+    if header.syntax != EDITIONS {
         return Ok(file);
     }
     let kind = DescriptorPool::global()
@@ -43,26 +67,26 @@ pub fn without_edition(file: Bytes) -> Result<Bytes, Error> {
     let mut file = match DynamicMessage::decode(kind, file) {
         Ok(file) => file,
         Err(source) => {
-            let file = head.name;
+            let file = header.name;
             return Err(Error::Undecodable { file, source });
         }
     };
     let inherited = Features::default().overridden_by(&file);
     let implicit = parts(&file, "message_type").any(|part| has_implicit_fields(part, &inherited));
-    let mut restated = Restated {
+    let mut conversion = Conversion {
         is_proto3: implicit,
         inexpressible: Vec::new(),
     };
     for message in parts_mut(&mut file, "message_type") {
-        restated.message(message, &inherited);
+        conversion.message(message, &inherited);
     }
     for extension in parts_mut(&mut file, "extension") {
-        restated.field(extension, &inherited, &[]);
+        conversion.field(extension, &inherited, &[]);
     }
-    if !restated.inexpressible.is_empty() {
+    if !conversion.inexpressible.is_empty() {
         return Err(Error::Inexpressible {
-            file: head.name,
-            fields: restated.inexpressible,
+            file: header.name,
+            fields: conversion.inexpressible,
         });
     }
     let target = if implicit { "proto3" } else { "proto2" };
@@ -70,16 +94,18 @@ pub fn without_edition(file: Bytes) -> Result<Bytes, Error> {
     Ok(file.encode_to_vec().into())
 }
 
-/// What tells whether a file has an edition.
+/// The fields of `FileDescriptorProto` that are needed to detect an edition.
 #[derive(Clone, PartialEq, Message)]
-struct Head {
+struct FileHeader {
     #[prost(string, tag = "1")]
     name: String,
     #[prost(string, tag = "12")]
     syntax: String,
 }
 
-/// `google.protobuf.FeatureSet`, as far as it changes the wire or the Rust types. 0 is inherited.
+/// The features of `google.protobuf.FeatureSet` that change the wire format or the Rust types.
+///
+/// 0 means that the value of the enclosing element applies.
 #[derive(Clone, Copy, PartialEq, Message)]
 struct Features {
     #[prost(int32, tag = "1")]
@@ -90,10 +116,11 @@ struct Features {
     message_encoding: i32,
 }
 
-/// Where options keep their features: in a file, a message, a field. No two numbers mean another
-/// thing in one of the others.
+/// The field `features` of `FileOptions`, `MessageOptions` and `FieldOptions`.
+///
+/// One message can decode all three, since none of the numbers has another meaning in the other two.
 #[derive(Clone, PartialEq, Message)]
-struct WithFeatures {
+struct FeatureOptions {
     #[prost(message, optional, tag = "50")]
     of_file: Option<Features>,
     #[prost(message, optional, tag = "12")]
@@ -103,12 +130,12 @@ struct WithFeatures {
 }
 
 impl Features {
-    /// These, less what the options of `element` say otherwise.
+    /// Returns these features with those that `element` overrides in its options.
     fn overridden_by(self, element: &DynamicMessage) -> Self {
         let own = element
             .get_field_by_name("options")
             .and_then(|options| Some(options.as_message()?.encode_to_vec()))
-            .and_then(|options| WithFeatures::decode(options.as_slice()).ok())
+            .and_then(|options| FeatureOptions::decode(options.as_slice()).ok())
             .and_then(|options| options.of_file.or(options.of_message).or(options.of_field))
             .unwrap_or_default();
         let or = |own: i32, inherited: i32| if own == 0 { inherited } else { own };
@@ -120,14 +147,14 @@ impl Features {
     }
 }
 
-/// The work on one file.
-struct Restated {
+/// Conversion of one file.
+struct Conversion {
     is_proto3: bool,
-    /// The names of the fields that the syntax cannot express.
+    /// The names of the fields that the target syntax cannot express.
     inexpressible: Vec<String>,
 }
 
-impl Restated {
+impl Conversion {
     fn message(&mut self, message: &mut DynamicMessage, inherited: &Features) {
         let features = inherited.overridden_by(message);
         let maps: Vec<String> = parts(message, "nested_type")
@@ -200,5 +227,5 @@ fn is_packable(kind: i32) -> bool {
 }
 
 #[cfg(test)]
-#[path = "restate_tests.rs"]
+#[path = "convert_tests.rs"]
 mod tests;

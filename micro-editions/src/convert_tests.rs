@@ -1,4 +1,4 @@
-//! Files with an edition, and what they become in proto2 and proto3.
+//! Results of converting files with an edition.
 
 use std::error::Error as _;
 
@@ -6,10 +6,10 @@ use prost::Message as _;
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorProto};
 
+use crate::convert::without_edition;
 use crate::error::Error;
-use crate::restate::without_edition;
 
-/// `edition = 1000`, the number of 2023.
+/// Encoded `edition = EDITION_2023`, whose number is 1000.
 const EDITION_2023: &[u8] = &[0x70, 0xe8, 0x07];
 /// `option features.field_presence = IMPLICIT;`
 const IMPLICIT: &[u8] = &[0x42, 0x05, 0x92, 0x03, 0x02, 0x08, 0x02];
@@ -31,7 +31,7 @@ fn field(name: &str, number: i32, label: Label, kind: Type) -> FieldDescriptorPr
     }
 }
 
-/// A file of one message with this syntax, and features added to the file's options.
+/// Returns a file of one message with this syntax, and with features in the file's options.
 fn file(syntax: &str, features: &[&[u8]]) -> Vec<u8> {
     let message = DescriptorProto {
         name: Some("M".to_owned()),
@@ -54,14 +54,14 @@ fn file(syntax: &str, features: &[&[u8]]) -> Vec<u8> {
     file
 }
 
-/// The syntax, and each field: `optional` where proto3 says so, label, type, and how it is packed.
+/// Asserts the syntax of a converted file and, for each field, its `optional`, label, type and packing.
 fn check(features: &[&[u8]], syntax: &str, fields: [&str; 3]) {
     let mut options = features.to_vec();
     options.push(EDITION_2023);
-    let restated = without_edition(file("editions", &options).into()).unwrap();
-    let restated = FileDescriptorProto::decode(restated).unwrap();
-    assert_eq!(restated.syntax(), syntax, "{features:x?}");
-    let said = restated.message_type[0].field.iter().map(|field| {
+    let converted = without_edition(file("editions", &options).into()).unwrap();
+    let converted = FileDescriptorProto::decode(converted).unwrap();
+    assert_eq!(converted.syntax(), syntax, "{features:x?}");
+    let found = converted.message_type[0].field.iter().map(|field| {
         let optional = if field.proto3_optional() {
             "proto3 "
         } else {
@@ -71,7 +71,7 @@ fn check(features: &[&[u8]], syntax: &str, fields: [&str; 3]) {
         let packed = packed.map_or("", |is| if is { " packed" } else { " expanded" });
         format!("{optional}{:?} {:?}{packed}", field.label(), field.r#type())
     });
-    assert_eq!(said.collect::<Vec<_>>(), fields, "{features:x?}");
+    assert_eq!(found.collect::<Vec<_>>(), fields, "{features:x?}");
 }
 
 #[test]
@@ -127,29 +127,29 @@ fn one_implicit_field_does_not_change_the_presence_of_others() {
     first.name = Some("absent".to_owned());
     let first = first.encode_to_vec();
     mixed.message_type[0].field[0] = field("present", 1, Label::Optional, Type::Int32);
-    // `absent` goes behind the others, since prost would leave its features out.
+    // `absent` is appended as bytes, since prost-types has no features and would drop them.
     let mut message = mixed.message_type[0].encode_to_vec();
     let implicit = [&first[..], &IMPLICIT_FIELD].concat();
     message.extend(delimited(2, &implicit));
     mixed.message_type.clear();
     let mut mixed = mixed.encode_to_vec();
     mixed.extend(delimited(4, &message));
-    let restated = FileDescriptorProto::decode(without_edition(mixed.into()).unwrap()).unwrap();
+    let converted = FileDescriptorProto::decode(without_edition(mixed.into()).unwrap()).unwrap();
     let has_optional = |name: &str| {
-        let mut fields = restated.message_type[0].field.iter();
+        let mut fields = converted.message_type[0].field.iter();
         fields
             .find(|field| field.name() == name)
             .unwrap()
             .proto3_optional()
     };
-    assert_eq!(restated.syntax(), "proto3");
+    assert_eq!(converted.syntax(), "proto3");
     assert!(has_optional("present") && !has_optional("absent"));
 }
 
-/// `[features.field_presence = IMPLICIT]` on a field.
+/// Encoded options of a field with `[features.field_presence = IMPLICIT]`.
 const IMPLICIT_FIELD: [u8; 7] = [0x42, 0x05, 0xaa, 0x01, 0x02, 0x08, 0x02];
 
-/// A field of a message, with its tag and length.
+/// Encodes a length-delimited field.
 fn delimited(tag: u8, bytes: &[u8]) -> Vec<u8> {
     let mut field = vec![tag << 3 | 2];
     prost::encoding::encode_varint(bytes.len() as u64, &mut field);
@@ -200,7 +200,7 @@ fn bytes_that_are_no_descriptor_are_rejected() {
 
 #[test]
 fn a_truncated_file_is_rejected_with_its_name() {
-    // A message whose name is cut off.
+    // A message with a truncated name.
     let cut = delimited(4, &[0x0a, 0x7f]);
     let error = without_edition(file("editions", &[&cut]).into()).unwrap_err();
     assert!(error.to_string().starts_with("`e.proto`: "), "{error}");
