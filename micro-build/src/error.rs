@@ -64,7 +64,7 @@ pub struct Problem {
     message: String,
 }
 
-/// A place in a `.proto` file.
+/// Position in a `.proto` file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Location {
     /// The name under which the file is imported.
@@ -75,12 +75,26 @@ pub(crate) struct Location {
 
 impl Error {
     /// Returns the category of all problems.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let error = micro_build::compile(&["no/such/file.proto"], &["no"]).unwrap_err();
+    /// assert_eq!(error.kind(), micro_build::ErrorKind::Compile);
+    /// ```
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
     /// Returns every problem, ordered by file and line. There is at least one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let error = micro_build::compile(&["no/such/file.proto"], &["no"]).unwrap_err();
+    /// assert_eq!(error.problems().len(), 1);
+    /// ```
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems

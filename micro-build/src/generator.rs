@@ -86,7 +86,7 @@ impl OutDir {
         generated: &GeneratedCode,
     ) -> Result<(), Error> {
         let packages = generated.packages.iter().map(String::as_str);
-        let modules = emit::include::modules(packages, self.is_cargos);
+        let modules = emit::include::modules(packages, self.is_cargo_out_dir);
         self.write_file(name, format!("{GENERATED_HEADER}{modules}").as_bytes())
     }
 }

@@ -8,27 +8,27 @@ use std::path::{Path, PathBuf};
 use crate::descriptors::FileSet;
 use crate::error::{Error, ErrorKind};
 
-/// Everything that one run writes, by the name of the file.
+/// Content of the generated files, by file name.
 pub(crate) type Output = BTreeMap<String, Vec<u8>>;
 
-/// The folder that generated files go to.
+/// Folder for generated files.
 pub(crate) struct OutDir {
     path: PathBuf,
-    /// Whether it is cargo's, which only cargo knows the path of.
-    pub(crate) is_cargos: bool,
+    /// Whether it is cargo's `OUT_DIR`, whose path can only be written as `env!("OUT_DIR")`.
+    pub(crate) is_cargo_out_dir: bool,
 }
 
 impl OutDir {
-    /// `chosen`, or cargo's.
+    /// Returns the folder `chosen`, or else cargo's `OUT_DIR`.
     ///
     /// # Errors
     ///
-    /// Fails if there is neither.
+    /// Fails if `chosen` is `None` and `OUT_DIR` is not set.
     pub(crate) fn find(chosen: Option<PathBuf>) -> Result<Self, Error> {
         if let Some(path) = chosen {
             return Ok(Self {
                 path,
-                is_cargos: false,
+                is_cargo_out_dir: false,
             });
         }
         let path = env::var_os("OUT_DIR").map(PathBuf::from).ok_or_else(|| {
@@ -38,7 +38,7 @@ impl OutDir {
         })?;
         Ok(Self {
             path,
-            is_cargos: true,
+            is_cargo_out_dir: true,
         })
     }
 
@@ -53,7 +53,9 @@ impl OutDir {
     }
 }
 
-/// Leaves a file alone that is already right, so that cargo does not rebuild what includes it.
+/// Writes a file, unless it already has this content.
+///
+/// A new modification time would make cargo rebuild the crate that includes the file.
 pub(crate) fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
     if fs::read(path).is_ok_and(|found| found == content) {
         return Ok(());
@@ -67,11 +69,11 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
 /// Prints the rules by which Cargo runs the build script again: one for each input file of the run, and
 /// none for a folder, which would rebuild a workspace for every file in it.
 ///
-/// A file below `OUT_DIR` is no input. The build script wrote it, so it is always newer than the start
-/// of that run, and a rule for it would make Cargo run the script on every build.
+/// A file below `OUT_DIR` is not an input. The build script wrote it, so it is always newer than the
+/// start of that run, and a rule for it would make Cargo run the script on every build.
 #[expect(
     clippy::print_stdout,
-    reason = "this is how a build script talks to cargo"
+    reason = "cargo reads instructions from the standard output of a build script"
 )]
 pub(crate) fn print_rerun_rules(files: &FileSet) {
     let is_unset = |name: &&str| env::var_os(name).is_none();
@@ -84,8 +86,8 @@ pub(crate) fn print_rerun_rules(files: &FileSet) {
     let inputs: Vec<&Path> = paths
         .filter(|path| !resolved(path).starts_with(&out_dir))
         .collect();
-    // The first rule of a script turns off Cargo's default, a rule for each file of the package. A run
-    // without input files was made from something only the script knows, so the default stays.
+    // The first rule of a script turns off Cargo's default, a rule for each file of the package. The
+    // inputs of a run without input files are known to the script only, so the default must stay.
     if inputs.is_empty() {
         return;
     }
@@ -95,7 +97,7 @@ pub(crate) fn print_rerun_rules(files: &FileSet) {
     }
 }
 
-/// `path` without links and relative parts, as far as it exists.
+/// Returns `path` without symbolic links and relative parts, or unchanged if it does not exist.
 fn resolved(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }

@@ -1,6 +1,6 @@
-//! Files that are not what they should be: a clear error each, and never a panic.
+//! Invalid input files: each is reported with a clear error, and none causes a panic.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod support;
 
@@ -8,7 +8,7 @@ use expect_test::{Expect, expect};
 use micro_build::Config;
 use support::Project;
 
-/// Compiles `test.proto`, which is among `files`, and compares the error.
+/// Compiles `test.proto`, one of `files`, and compares the error.
 fn check(files: &[(&str, &str)], expected: &Expect) {
     let project = Project::new(files);
     let error = project
@@ -233,7 +233,7 @@ fn an_unreadable_file_is_reported() {
     let path = project.path("proto/test.proto");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
     if std::fs::read(&path).is_ok() {
-        // Root reads everything; a file behind a file is unreadable for everybody.
+        // The root user can read every file, but not a path below a file.
         let error = project
             .compile(&["test.proto/x.proto"], Config::new())
             .expect_err("an error");

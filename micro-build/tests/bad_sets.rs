@@ -1,6 +1,6 @@
-//! Descriptor sets that are cut, empty, made by hand or no descriptor sets: an error each, no panic.
+//! Invalid descriptor sets: truncated, incomplete or hand-made ones are errors, and none panics.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod support;
 
@@ -53,7 +53,7 @@ fn bytes_that_are_no_set_are_rejected() {
 #[test]
 fn a_set_without_its_imports_is_rejected() {
     let set = a_set();
-    // The first file is what the second imports: tag, one byte of length, the file.
+    // The first file is the import of the second: tag, one byte of length, the file.
     let first = usize::from(set[1]) + 2;
     check_set(
         &set[first..],
@@ -67,12 +67,12 @@ fn no_truncation_of_a_set_panics() {
     let project = Project::new(&[]);
     for end in 0..set.len() {
         let config = Config::new().out_dir(project.path("out"));
-        // A cut between two files leaves a set that is complete.
+        // Some of these sets are complete: those that end between two files.
         let _ = config.compile_descriptor_set(&set[..end]);
     }
 }
 
-/// A set of one file with a package and a service, which no compiler would write like this.
+/// Returns a set of one file with a package and a service of names that no compiler accepts.
 fn a_set_by_hand(package: &str, service: &str) -> Vec<u8> {
     let file = prost_types::FileDescriptorProto {
         name: Some("a.proto".to_owned()),

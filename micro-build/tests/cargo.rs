@@ -1,6 +1,6 @@
 //! When Cargo runs a build script again: the rules that micro-build prints, and their effect on a crate.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod support;
 
@@ -13,19 +13,19 @@ use std::process::Command;
 use micro_build::Config;
 use support::Project;
 
-/// Files to compile, as a list of paths. Set for a process that plays the build script.
+/// Variable with the files to compile, as a list of paths. Set in a process that acts as build script.
 const PROTOS: &str = "MICRO_BUILD_TEST_PROTOS";
 
-/// Include folders, as a list of paths.
+/// Variable with the include folders, as a list of paths.
 const INCLUDES: &str = "MICRO_BUILD_TEST_INCLUDES";
 
-/// The protoc to compile with, instead of the built-in compiler.
+/// Variable with the protoc to compile with, instead of the built-in compiler.
 const PROTOC: &str = "MICRO_BUILD_TEST_PROTOC";
 
-/// The variables by which micro-build recognizes a build script, besides `OUT_DIR`.
+/// Variables by which micro-build recognizes a build script, besides `OUT_DIR`.
 const CARGO: [&str; 2] = ["HOST", "TARGET"];
 
-/// The build script: compiles nothing unless another test starts it.
+/// Acts as the build script if another test starts it, and does nothing otherwise.
 #[test]
 fn build_script() {
     let paths = |name| env::split_paths(&env::var_os(name).unwrap()).collect::<Vec<_>>();
@@ -42,7 +42,7 @@ fn list(paths: &[PathBuf]) -> OsString {
     env::join_paths(paths).unwrap()
 }
 
-/// A run of `build_script` with an `OUT_DIR` that holds files too.
+/// Parameters of a run of `build_script` in a process of its own.
 struct Run<'a> {
     project: &'a Project,
     protos: &'a [&'a str],
@@ -60,7 +60,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The lines for Cargo that it prints under these variables.
+    /// Runs it with these environment variables, and returns the lines that it prints for Cargo.
     fn printed(&self, variables: &[(&str, OsString)]) -> Vec<String> {
         let paths = |names: &[&str]| {
             let paths: Vec<PathBuf> = names.iter().map(|name| self.project.path(name)).collect();
@@ -81,7 +81,7 @@ impl<'a> Run<'a> {
         assert!(output.status.success(), "{output:?}");
         let printed = String::from_utf8(output.stdout).unwrap();
         let folder = self.project.path("").display().to_string();
-        // The harness writes the name of the test in front of the first line.
+        // The test harness prints the name of the test before the first line.
         let lines = printed
             .lines()
             .filter_map(|line| Some(&line[line.find("cargo:")?..]));
@@ -106,7 +106,7 @@ fn project() -> Project {
 }
 
 #[test]
-fn each_file_that_is_used_is_named_and_no_other() {
+fn a_rule_is_printed_for_each_used_file_only() {
     assert_eq!(
         Run::new(&project()).printed_for_cargo(),
         [
@@ -118,7 +118,7 @@ fn each_file_that_is_used_is_named_and_no_other() {
 }
 
 #[test]
-fn a_file_found_by_the_environment_of_protoc_is_named() {
+fn a_rule_is_printed_for_a_file_found_through_protoc_include() {
     let project = project();
     fs::create_dir(project.path("more")).unwrap();
     fs::rename(project.path("proto/b"), project.path("more/b")).unwrap();
@@ -146,15 +146,15 @@ fn a_file_found_by_the_environment_of_protoc_is_named() {
 }
 
 #[test]
-fn nothing_is_printed_where_cargo_does_not_listen() {
+fn nothing_is_printed_outside_of_a_build_script() {
     assert_eq!(Run::new(&project()).printed(&[]), [""; 0]);
 }
 
-/// A file below `OUT_DIR` is newer than the start of the script that wrote it, and that start is the
-/// time which Cargo compares with.
+/// Cargo compares files with the start of the build script, which is older than the files that the
+/// script writes.
 #[test]
-fn a_file_below_out_dir_is_not_named() {
-    // Paths of the file to compile, which imports the second, and the file that a rule names.
+fn no_rule_is_printed_for_a_file_below_out_dir() {
+    // The path of the file to compile, the path of its import, and the path that a rule is printed for.
     let cases = [
         ("out/made/a.proto", "out/made/b/c.proto", None),
         ("proto/a.proto", "out/made/b/c.proto", Some("proto/a.proto")),
@@ -163,7 +163,7 @@ fn a_file_below_out_dir_is_not_named() {
             "proto/b/c.proto",
             Some("proto/b/c.proto"),
         ),
-        // A folder whose name begins like that of `OUT_DIR`.
+        // A folder whose name has the name of `OUT_DIR` as a prefix.
         (
             "output/a.proto",
             "out/made/b/c.proto",
@@ -199,7 +199,7 @@ fn a_file_below_out_dir_is_not_named() {
 }
 
 #[test]
-fn what_is_right_already_is_not_written_again() {
+fn an_unchanged_file_is_not_written_again() {
     let project = project();
     Run::new(&project).printed(&[]);
     let out = project.path("out/_.rs");
@@ -290,7 +290,7 @@ const MADE: &str = "syntax = \"proto3\"; package made; message Made {}";
 const MADE_WITH_IMPORT: &str =
     "syntax = \"proto3\"; package made; import \"c.proto\"; message Made { c.C c = 1; }";
 
-/// The second build of a crate is fresh; after a change of `changed`, one more is not.
+/// Asserts that the second build of a crate is fresh, and that the build after a change is not.
 fn check(template: &str, changed: &str, content: &str) {
     let probe = Crate::new(template);
     assert!(!probe.is_fresh(), "the first build");

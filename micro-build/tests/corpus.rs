@@ -1,8 +1,9 @@
-//! Every input of `corpus/` becomes Rust, the same whatever the order of its files and whether it
-//! comes as source or as descriptors. Adding a case is adding a file, or a folder of files that
-//! belong together. `tests/` compiles what comes out.
+//! Generates code for every case in `corpus/`: in any order of files, from sources and descriptors.
+//!
+//! A case is a file, or a folder of files that belong together. The crate in `/tests/corpus` compiles
+//! the generated code.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod support;
 
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use micro_build::Config;
 use support::contents;
 
-/// A case: its include folder, and its files.
+/// Include folder and files of one case.
 type Case = (PathBuf, Vec<PathBuf>);
 
 fn cases() -> BTreeMap<String, Case> {

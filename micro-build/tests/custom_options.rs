@@ -1,6 +1,6 @@
-//! `micro/v1/options.proto`: what it says arrives in the descriptors, and what is wrong is told.
+//! Options of `micro/v1/options.proto`: valid values are in the descriptors, invalid ones are errors.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod support;
 
@@ -78,7 +78,7 @@ fn options_are_written_to_the_descriptors() {
         )]
     "#]].assert_eq(&code[start..start + end]);
     assert!(code.contains(r#".description("What \"it\"\nsays.")"#));
-    // Options are not types: nothing is generated for them.
+    // No code is generated for the option messages.
     assert!(!code.contains("ServiceOptions {"));
 }
 

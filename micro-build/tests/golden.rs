@@ -1,7 +1,8 @@
-//! The code for the main shapes, as reviewed. `UPDATE_EXPECT=1 cargo test -p micro-build --test golden`
-//! rewrites the files; nothing else does.
+//! Compares the code for the main kinds of services and events with reviewed golden files.
+//!
+//! `UPDATE_EXPECT=1 cargo test -p micro-build --test golden` rewrites the files.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +20,7 @@ fn check(name: &str) {
         .unwrap_or_else(|error| panic!("{error}"));
     let code = fs::read_to_string(out_dir.path().join(format!("golden.{name}.v1.rs"))).unwrap();
     expect_file![golden.join(format!("{name}.rs"))].assert_eq(&code);
-    // Only services embed their descriptors.
+    // Packages without services have no embedded descriptors.
     let Ok(descriptors) = fs::read(out_dir.path().join(format!("golden.{name}.v1.fds.bin"))) else {
         return;
     };

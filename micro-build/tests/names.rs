@@ -1,6 +1,6 @@
-//! Names that Rust or NATS cannot hold are refused, all at once, with both places and a way out.
+//! Names that Rust or NATS cannot express are rejected, with both positions and a fix.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod support;
 
@@ -61,7 +61,7 @@ fn messages_named_like_items_of_a_service_are_rejected() {
 
 #[test]
 fn a_message_and_a_service_of_one_name_are_rejected_by_the_compiler() {
-    // protobuf itself refuses this.
+    // The compiler rejects this before the checks of micro-build.
     check(
         "service Greeter {}\nmessage Greeter {}",
         &expect![[r#"
@@ -153,7 +153,7 @@ fn enum_values_with_the_same_rust_name_are_rejected() {
             "test.proto:3: enum value `COLOR_RED` (test.proto:3) and enum value `Red` both become `Red` in Rust; rename one in the .proto"
         ],
     );
-    // Aliases are one value, of which prost writes the first.
+    // Aliases are one value, for which prost generates the first name.
     code_of(
         "enum Color { option allow_alias = true; RED = 0; COLOR_RED = 0; }",
         Config::new(),

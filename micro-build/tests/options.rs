@@ -1,6 +1,6 @@
-//! Every option of `Config` changes the output: one that does nothing is worse than none.
+//! Every option of `Config` has the documented effect on the output.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod support;
 
@@ -32,7 +32,7 @@ message Details { string text = 1; }
 enum Color { COLOR_RED = 0; COLOR_BLUE = 1; }
 "#;
 
-/// Compiles `SHOP` with and without an option: `text` is in the code only with it.
+/// Asserts that the code of `SHOP` contains `text` with the option, and not without.
 fn adds(config: Config, text: &str) {
     assert!(
         !code_of(SHOP, Config::new()).contains(text),
@@ -43,7 +43,7 @@ fn adds(config: Config, text: &str) {
     syn::parse_file(&code).unwrap();
 }
 
-/// Compiles `SHOP` with and without an option: `text` is in the code only without it.
+/// Asserts that the code of `SHOP` contains `text` without the option, and not with.
 fn removes(config: Config, text: &str) {
     assert!(
         code_of(SHOP, Config::new()).contains(text),
@@ -126,7 +126,7 @@ fn extern_path_replaces_generated_code() {
         Config::new().extern_path(".test.Details", "::other::Details"),
         "::other::Details",
     );
-    // A service that another crate has is not generated again.
+    // A service of another crate's package is not generated.
     let package = Config::new().extern_path(".test", "::other");
     assert!(!code_of(SHOP, package).contains("trait Shop"));
 }
@@ -220,7 +220,7 @@ fn runtime_path_replaces_the_path_of_the_runtime() {
     assert!(code.contains("crate::rt::UnaryCall<Order, Order>"));
     assert!(code.contains("crate::rt::codegen::prost::Message"));
     assert!(code.contains("crate::rt::codegen::prost_types::Timestamp"));
-    // In a macro that others call, `crate` would be theirs.
+    // The companion table may be expanded in another crate, where `crate` is that crate.
     assert!(code.contains("runtime($crate::rt)"));
 }
 

@@ -1,6 +1,6 @@
-//! The user's protoc instead of the built-in compiler: the same code, and files with `edition`.
+//! Compiling with the user's protoc: the same code as the built-in compiler's, and editions.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod support;
 
@@ -11,7 +11,7 @@ use expect_test::expect;
 use micro_build::{Config, ErrorKind};
 use support::{Project, contents};
 
-/// With the protoc that a crate brings along, so that the test needs none on the machine.
+/// Returns a configuration with the protoc of a crate, so that the test needs no installed one.
 fn with_protoc() -> Config {
     Config::new().protoc(protoc_bin_vendored::protoc_bin_path().unwrap())
 }
@@ -26,7 +26,7 @@ fn protoc_generates_the_same_code_as_the_built_in_compiler() {
     for entry in fs::read_dir(&corpus).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        // Which element an odd comment belongs to, each compiler decides for itself.
+        // The compilers attach some comments to different elements.
         if path.is_dir() || name.starts_with("comments_") || name == "descriptions.proto" {
             continue;
         }
@@ -38,7 +38,7 @@ fn protoc_generates_the_same_code_as_the_built_in_compiler() {
                 .compile(&[&path], includes)
                 .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             let mut contents = contents(out_dir.path());
-            // Each compiler has its own way to write source information and options.
+            // The compilers encode source information and options differently.
             contents.retain(|name, _| name.ends_with(".rs"));
             contents
         };

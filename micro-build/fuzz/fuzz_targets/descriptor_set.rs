@@ -1,4 +1,4 @@
-//! Any bytes for a `FileDescriptorSet`: an error or code, and never a crash.
+//! Generates code for arbitrary bytes as a `FileDescriptorSet`: an error or code, but no panic.
 
 #![no_main]
 
@@ -8,8 +8,10 @@ use libfuzzer_sys::fuzz_target;
 use micro_build::Config;
 use tempfile::TempDir;
 
-/// The libfuzzer hook ends the process at every panic, also at those that the generator turns into
-/// an error. A panic that gets out still does, since it cannot unwind into C.
+/// Output folder, created together with a panic hook that does nothing.
+///
+/// The hook of libfuzzer aborts at every panic, including those that the generator converts to errors.
+/// A panic that the generator does not catch still aborts, since it cannot unwind into C.
 static OUT_DIR: LazyLock<TempDir> = LazyLock::new(|| {
     std::panic::set_hook(Box::new(|_| {}));
     tempfile::tempdir().expect("a temporary folder")

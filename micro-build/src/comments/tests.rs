@@ -1,4 +1,4 @@
-//! What becomes of comments, and that Markdown agrees.
+//! Converted comments, verified with a Markdown parser.
 
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag};
 
@@ -9,11 +9,11 @@ fn check(comment: &str, docs: &str) {
     let found = to_docs(&lines);
     assert_eq!(found.join("\n"), docs, "{comment}");
     assert_eq!(to_docs(&found), found, "a second time: {comment}");
-    is_safe(&found);
+    assert_safe(&found);
 }
 
-/// Asks what rustdoc asks: is there code to test, or a reference to look up?
-fn is_safe(docs: &[String]) {
+/// Asserts that rustdoc would find no code to test, no link to resolve and no HTML.
+fn assert_safe(docs: &[String]) {
     let markdown: Vec<&str> = docs
         .iter()
         .map(|line| line.strip_prefix(' ').unwrap_or(line))
@@ -117,7 +117,7 @@ proptest::proptest! {
     fn any_comment_becomes_safe_and_is_not_changed_again(comment in "([ \t>`~\\[\\]<!*#a-c().:\\\\|_-]|https://x|```|    |\n|- |1[.] ){0,40}") {
         let lines: Vec<&str> = comment.lines().collect();
         let docs = to_docs(&lines);
-        is_safe(&docs);
+        assert_safe(&docs);
         proptest::prop_assert_eq!(to_docs(&docs), docs);
     }
 }

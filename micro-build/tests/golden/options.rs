@@ -13,7 +13,7 @@ pub struct Order {
     #[prost(string, tag = "1")]
     pub id: ::micro_runtime::codegen::prost::alloc::string::String,
 }
-/// Keeps orders.
+/// Manages orders.
 ///
 /// A second paragraph, with `code` and \[brackets\].
 ///
@@ -33,7 +33,7 @@ pub trait Orders: __OrdersMessages + ::core::marker::Send + ::core::marker::Sync
     ) -> impl ::core::future::Future<
         Output = ::core::result::Result<Order, ::micro_runtime::Status>,
     > + ::core::marker::Send;
-    /// Reads one order, as it was.
+    /// Reads one order, in an old version.
     #[deprecated]
     fn get_old(
         &self,
@@ -105,7 +105,7 @@ impl<__Handler: ?::core::marker::Sized> __OrdersMessages for __Handler {
 }
 /// Client of `Orders`, with one method per RPC.
 ///
-/// Keeps orders.
+/// Manages orders.
 ///
 /// A second paragraph, with `code` and \[brackets\].
 ///
@@ -119,7 +119,7 @@ impl OrdersClient {
     pub fn get(&self, request: Key) -> ::micro_runtime::UnaryCall<Key, Order> {
         ::micro_runtime::codegen::unary(&self.0, 0, request)
     }
-    /// Reads one order, as it was.
+    /// Reads one order, in an old version.
     #[deprecated]
     pub fn get_old(&self, request: Key) -> ::micro_runtime::UnaryCall<Key, Order> {
         ::micro_runtime::codegen::unary(&self.0, 1, request)
@@ -138,7 +138,7 @@ impl ::micro_runtime::codegen::ServiceClient for OrdersClient {
 }
 /// Server for a handler that implements [`Orders`].
 ///
-/// Keeps orders.
+/// Manages orders.
 ///
 /// A second paragraph, with `code` and \[brackets\].
 ///
@@ -262,10 +262,10 @@ static __MICRO_Orders: ::micro_runtime::ServiceDescriptor = ::micro_runtime::Ser
     )
     .version("2.1.0")
     .queue_group("workers")
-    .description("Keeps orders.")
+    .description("Manages orders.")
     .file_descriptor_set(::core::include_bytes!("golden.options.v1.fds.bin"));
 const _: () = ::micro_runtime::codegen::written_by("0.1.0");
-/// Is no longer run.
+/// A deprecated service.
 ///
 /// Generated from `service Archive` in `options.proto`.
 #[deprecated]
@@ -287,7 +287,7 @@ pub trait __ArchiveMessages {}
 impl<__Handler: ?::core::marker::Sized> __ArchiveMessages for __Handler {}
 /// Client of `Archive`, with one method per RPC.
 ///
-/// Is no longer run.
+/// A deprecated service.
 ///
 /// Generated from `service Archive` in `options.proto`.
 #[deprecated]
@@ -305,7 +305,7 @@ impl ::micro_runtime::codegen::ServiceClient for ArchiveClient {
 }
 /// Server for a handler that implements [`Archive`].
 ///
-/// Is no longer run.
+/// A deprecated service.
 ///
 /// Generated from `service Archive` in `options.proto`.
 #[deprecated]
@@ -358,7 +358,7 @@ static __MICRO_Archive: ::micro_runtime::ServiceDescriptor = ::micro_runtime::Se
     )
     .version(::core::env!("CARGO_PKG_VERSION"))
     .queue_group("-")
-    .description("Is no longer run.")
+    .description("A deprecated service.")
     .file_descriptor_set(::core::include_bytes!("golden.options.v1.fds.bin"));
 const _: () = ::micro_runtime::codegen::written_by("0.1.0");
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]

@@ -6,7 +6,7 @@ pub struct Number {
     #[prost(int64, tag = "1")]
     pub value: i64,
 }
-/// Every kind of method.
+/// A method of each kind.
 ///
 /// Generated from `service Numbers` in `streaming.proto`.
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
@@ -43,7 +43,7 @@ pub trait Numbers: __NumbersMessages + ::core::marker::Send + ::core::marker::Sy
     ) -> impl ::core::future::Future<
         Output = ::core::result::Result<Number, ::micro_runtime::Status>,
     > + ::core::marker::Send;
-    /// Many both ways.
+    /// Many requests, many replies.
     fn square(
         &self,
         ctx: ::micro_runtime::Context,
@@ -54,7 +54,7 @@ pub trait Numbers: __NumbersMessages + ::core::marker::Send + ::core::marker::Sy
             ::micro_runtime::Status,
         >,
     > + ::core::marker::Send;
-    /// Neither says anything.
+    /// An empty request, an empty reply.
     fn ping(
         &self,
         ctx: ::micro_runtime::Context,
@@ -167,7 +167,7 @@ impl<__Handler: ?::core::marker::Sized> __NumbersMessages for __Handler {
 }
 /// Client of `Numbers`, with one method per RPC.
 ///
-/// Every kind of method.
+/// A method of each kind.
 ///
 /// Generated from `service Numbers` in `streaming.proto`.
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
@@ -190,11 +190,11 @@ impl NumbersClient {
     pub fn sum(&self) -> ::micro_runtime::ClientStreamingCall<Number, Number> {
         ::micro_runtime::codegen::client_streaming(&self.0, 2)
     }
-    /// Many both ways.
+    /// Many requests, many replies.
     pub fn square(&self) -> ::micro_runtime::BidirectionalCall<Number, Number> {
         ::micro_runtime::codegen::bidirectional(&self.0, 3)
     }
-    /// Neither says anything.
+    /// An empty request, an empty reply.
     pub fn ping(&self, request: ()) -> ::micro_runtime::UnaryCall<(), ()> {
         ::micro_runtime::codegen::unary(&self.0, 4, request)
     }
@@ -208,7 +208,7 @@ impl ::micro_runtime::codegen::ServiceClient for NumbersClient {
 }
 /// Server for a handler that implements [`Numbers`].
 ///
-/// Every kind of method.
+/// A method of each kind.
 ///
 /// Generated from `service Numbers` in `streaming.proto`.
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
@@ -366,7 +366,7 @@ static __MICRO_Numbers: ::micro_runtime::ServiceDescriptor = ::micro_runtime::Se
         &__MICRO_METHODS_Numbers,
     )
     .version(::core::env!("CARGO_PKG_VERSION"))
-    .description("Every kind of method.")
+    .description("A method of each kind.")
     .file_descriptor_set(::core::include_bytes!("golden.streaming.v1.fds.bin"));
 const _: () = ::micro_runtime::codegen::written_by("0.1.0");
 #[doc(hidden)]

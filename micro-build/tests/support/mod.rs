@@ -1,6 +1,6 @@
-//! Compiles sources that a test writes down, in a folder of their own.
+//! Compiles the sources of a test in a temporary folder.
 
-#![allow(dead_code, reason = "each test binary uses its own part of this")]
+#![allow(dead_code, reason = "each test binary uses a part of this module")]
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::path::Path;
 use micro_build::{Config, Error};
 use tempfile::TempDir;
 
-/// A folder with `.proto` files, and one for what is generated from them.
+/// Folder `proto` with `.proto` files, and folder `out` for the generated files.
 pub(crate) struct Project {
     folder: TempDir,
 }
@@ -40,13 +40,13 @@ impl Project {
             .compile(&protos, &[self.path("proto")])
     }
 
-    /// What was generated under this name.
+    /// Returns the generated file `name`.
     pub(crate) fn output(&self, name: &str) -> String {
         let path = self.path("out").join(name);
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    /// The text of an error, without what differs from run to run.
+    /// Returns the text of an error, with `$DIR` for the path of the temporary folder.
     pub(crate) fn text(&self, error: &Error) -> String {
         error
             .to_string()
@@ -54,7 +54,7 @@ impl Project {
     }
 }
 
-/// Compiles one file of proto3 and returns the code of its package `test`.
+/// Compiles a proto3 source and returns the code of its package `test`.
 pub(crate) fn code_of(source: &str, config: Config) -> String {
     let project = Project::new(&[("test.proto", &proto3(source))]);
     project
@@ -63,7 +63,7 @@ pub(crate) fn code_of(source: &str, config: Config) -> String {
     project.output("test.rs")
 }
 
-/// Compiles one file of proto3 that must not compile, and returns the error.
+/// Compiles an invalid proto3 source and returns the error.
 pub(crate) fn error_of(source: &str, config: Config) -> String {
     let project = Project::new(&[("test.proto", &proto3(source))]);
     let error = project
@@ -72,7 +72,7 @@ pub(crate) fn error_of(source: &str, config: Config) -> String {
     project.text(&error)
 }
 
-/// A file of package `test`; `source` begins on its third line.
+/// Returns a file of package `test`, in which `source` begins on line 3.
 pub(crate) fn proto3(source: &str) -> String {
     format!(
         "syntax = \"proto3\"; package test;\n\n{}",
@@ -80,12 +80,12 @@ pub(crate) fn proto3(source: &str) -> String {
     )
 }
 
-/// A folder that stays as long as the test runs.
+/// Creates a temporary folder, which is removed when the value is dropped.
 pub(crate) fn folder() -> TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
-/// Every file below `folder`, by name.
+/// Returns the content of every file in `folder`, by name.
 pub(crate) fn contents(folder: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
     fs::read_dir(folder)
         .unwrap()
