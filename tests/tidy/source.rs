@@ -1,152 +1,63 @@
-//! What the house rules see of a source: its text, its code without comments and literals, and
-//! the modules that its production code names.
-
-use std::fs;
-use std::path::Path;
-
-/// For each crate, its modules in layers from the bottom up.
-pub(crate) type Crates = &'static [(&'static str, Layers)];
-pub(crate) type Layers = &'static [&'static [&'static str]];
+//! A source file as the rules see it: its text, and its code without comments and literals.
 
 pub(crate) struct Source {
-    /// From the root, with `/`.
+    /// Folder of its package from the root of the workspace, as in `examples/hello`.
+    pub(crate) package: String,
+    /// Path from the root of the workspace, with `/`.
     pub(crate) path: String,
     pub(crate) text: String,
-    /// The text with comments and literals blanked; lines stay where they are.
+    /// The text with comments and literals blanked. Lines keep their numbers.
     pub(crate) code: String,
-    crates: Crates,
 }
 
 impl Source {
-    pub(crate) fn new(path: &str, text: &str, crates: Crates) -> Self {
+    pub(crate) fn new(package: &str, path: &str, text: &str) -> Self {
         Self {
+            package: package.to_owned(),
             path: path.to_owned(),
             text: text.to_owned(),
             code: blank(text),
-            crates,
         }
     }
 
-    pub(crate) fn at(&self, line: usize, what: &str) -> String {
-        format!("{}:{line}: {what}", self.path)
+    /// Path in its package.
+    pub(crate) fn local_path(&self) -> &str {
+        let path = self.path.strip_prefix(&self.package).unwrap_or(&self.path);
+        path.trim_start_matches('/')
     }
 
-    /// The layers of its crate and its own path in it, if it is code of one of the crates.
-    pub(crate) fn module(&self) -> Option<(Layers, String)> {
-        let (name, path) = self.path.split_once("/src/")?;
-        let module = path.strip_suffix(".rs")?.replace('/', "::");
-        let module = module.strip_suffix("::mod").unwrap_or(&module);
-        if !name.starts_with("micro-") || module.ends_with("tests") {
-            return None;
-        }
-        let known = self.crates.iter().find(|(known, _)| *known == name);
-        Some((known.map_or(&[], |(_, layers)| *layers), module.to_owned()))
+    /// A violation in line `line`.
+    pub(crate) fn at(&self, line: usize, message: &str) -> String {
+        format!("{}:{line}: {message}", self.path)
     }
 
-    /// Where its production code says `crate::…` or `super::…`: the line, and the path up to
-    /// what is no module, as in `crate::bus::Bus` or `crate::` for `crate::{…}`.
-    pub(crate) fn references(&self) -> Vec<(usize, String)> {
-        let code = without_tests(&self.code);
-        let mut found = vec![];
-        for (number, line) in (1..).zip(code.lines()) {
-            for start in ["crate::", "super::"] {
-                for (at, _) in line.match_indices(start) {
-                    // `$crate` is another crate's way in; `super::super::` is one path.
-                    if !line[..at].ends_with(|c: char| is_word(c) || c == '$' || c == ':') {
-                        let path: String = line[at..]
-                            .chars()
-                            .take_while(|&c| is_word(c) || c == ':')
-                            .collect();
-                        found.push((number, path));
-                    }
-                }
-            }
-        }
-        found
+    /// The first line whose code has `text`, else the first that has the last word of it, else 1.
+    pub(crate) fn line_of(&self, text: &str) -> usize {
+        let text = text.trim_end_matches('!');
+        let last = text.rsplit([':', ' ']).next().unwrap_or(text);
+        [text, last]
+            .iter()
+            .find_map(|text| self.code.lines().position(|line| has_word(line, text)))
+            .map_or(1, |index| index + 1)
     }
 }
 
-pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("tests is a folder of the workspace")
-}
-
-/// All sources of the crates and of `folders`, but not what machines write.
-pub(crate) fn walk(crates: Crates, folders: &[&str]) -> Vec<Source> {
-    let is_ours = |name: &str| name.starts_with("micro-") || folders.contains(&name);
-    let mut paths: Vec<String> = entries(root())
-        .into_iter()
-        .filter(|name| is_ours(name))
-        .collect();
-    let mut sources = vec![];
-    while let Some(path) = paths.pop() {
-        let full = root().join(&path);
-        if full.is_dir() {
-            paths.extend(entries(&full).iter().map(|name| format!("{path}/{name}")));
-        } else if path.ends_with(".rs") {
-            let text = fs::read_to_string(full).expect("a source is UTF-8");
-            if !text.starts_with("// @generated") {
-                sources.push(Source::new(&path, &text, crates));
-            }
-        }
-    }
-    sources.sort_by(|one, other| one.path.cmp(&other.path));
-    sources
-}
-
-fn entries(folder: &Path) -> Vec<String> {
-    fs::read_dir(folder)
-        .expect("a folder can be read")
-        .map(|entry| {
-            entry
-                .expect("a folder can be read")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
-        .filter(|name| !name.starts_with('.') && !matches!(&**name, "target" | "golden"))
-        .collect()
-}
-
-/// The module in the table that a path belongs to, the longest that fits, and its layer.
-pub(crate) fn layer_of(layers: Layers, path: &str) -> Option<(&'static str, usize)> {
-    let holds = |module: &str| {
-        path.strip_prefix(module)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
-    };
-    let modules = (0..)
-        .zip(layers)
-        .flat_map(|(layer, row)| row.iter().map(move |name| (*name, layer)));
-    modules
-        .filter(|(name, _)| holds(name))
-        .max_by_key(|(name, _)| name.len())
-}
-
-/// What a reference made in `module` means, from the root of the crate.
-pub(crate) fn resolve(module: &str, reference: &str) -> String {
-    if let Some(path) = reference.strip_prefix("crate::") {
-        return path.to_owned();
-    }
-    let mut base: Vec<&str> = module.split("::").collect();
-    let mut path = reference;
-    while let Some(rest) = path.strip_prefix("super::") {
-        base.pop();
-        path = rest;
-    }
-    base.push(path);
-    base.join("::")
-}
-
-// Just enough of Rust's grammar.
-
-fn is_word(c: char) -> bool {
+pub(crate) fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
 pub(crate) fn has_word(line: &str, word: &str) -> bool {
     line.match_indices(word)
         .any(|(at, _)| !line[..at].ends_with(is_word))
+}
+
+/// Sources of a package `micro-sample`, given as paths in it and texts.
+pub(crate) fn sample(files: &[(&str, &str)]) -> Vec<Source> {
+    let source = |(path, text): &(&str, &str)| {
+        let path = format!("micro-sample/{path}");
+        Source::new("micro-sample", &path, text)
+    };
+    files.iter().map(source).collect()
 }
 
 /// Replaces comments, strings and characters by spaces.
@@ -196,29 +107,4 @@ fn opaque_end(text: &[char], at: usize) -> usize {
         }
         _ => at,
     }
-}
-
-/// Blanks every item under `#[cfg(test)]`, to its `;` or its closing brace.
-fn without_tests(code: &str) -> String {
-    let mut code = code.to_owned();
-    while let Some(start) = code.find("#[cfg(test)]") {
-        let (mut depth, mut end) = (0_usize, code.len());
-        for (at, c) in code[start + "#[cfg(test)]".len()..].char_indices() {
-            match c {
-                '{' | '(' | '[' => depth += 1,
-                '}' | ')' | ']' => depth = depth.saturating_sub(1),
-                _ => {}
-            }
-            if depth == 0 && matches!(c, ';' | '}') {
-                end = start + "#[cfg(test)]".len() + at + 1;
-                break;
-            }
-        }
-        let blanks: String = code[start..end]
-            .chars()
-            .map(|c| if c == '\n' { c } else { ' ' })
-            .collect();
-        code.replace_range(start..end, &blanks);
-    }
-    code
 }

@@ -1,0 +1,167 @@
+//! Rules about one file: its first line, its length, and what its code must not have.
+
+use crate::source::{Source, has_word, is_word};
+
+/// In lines. Long unit tests go to a sibling file, `wire_tests.rs` beside `wire.rs`.
+const MAX_FILE_LINES: usize = 400;
+
+pub(crate) const FILE_RULES: &[FileRule] = &[
+    opens_with_what_it_owns,
+    stays_short,
+    is_finished,
+    waits_for_events,
+];
+
+type FileRule = fn(&Source) -> Vec<String>;
+
+fn opens_with_what_it_owns(source: &Source) -> Vec<String> {
+    match source.text.lines().next() {
+        Some(line) if line.starts_with("//! ") => vec![],
+        _ => vec![source.at(1, "open with `//! ` and what the file owns")],
+    }
+}
+
+fn stays_short(source: &Source) -> Vec<String> {
+    match source.text.lines().count() {
+        lines if lines <= MAX_FILE_LINES => vec![],
+        lines => vec![source.at(
+            lines,
+            &format!("split the file: at most {MAX_FILE_LINES} lines"),
+        )],
+    }
+}
+
+fn is_finished(source: &Source) -> Vec<String> {
+    let mut violations = vec![];
+    for (number, line) in (1..).zip(source.code.lines()) {
+        for name in ["todo!", "unimplemented!", "dbg!"] {
+            if has_word(line, name) {
+                violations.push(source.at(number, &format!("`{name}` is for work in progress")));
+            }
+        }
+    }
+    violations
+}
+
+/// A test that sleeps and hopes is slow when it passes and fails when the machine is slow.
+fn waits_for_events(source: &Source) -> Vec<String> {
+    let mut violations = vec![];
+    let mut above = "";
+    for (number, (line, code)) in (1..).zip(source.text.lines().zip(source.code.lines())) {
+        let has_reason = [above, line].iter().any(|line| line.contains("// sleep: "));
+        if source.path.starts_with("tests/") && calls_sleep(code) && !has_reason {
+            let advice = "wait for the event, or write `// sleep: <reason>` here or above";
+            violations.push(source.at(number, advice));
+        }
+        above = line;
+    }
+    violations
+}
+
+/// A method, as in `client.sleep(request)`, is not a timer's.
+fn calls_sleep(code: &str) -> bool {
+    let mut calls = code.match_indices("sleep(").map(|(at, _)| &code[..at]);
+    let is_other = |before: &str| {
+        before.ends_with(is_word) || before.ends_with('.') || before.ends_with("fn ")
+    };
+    calls.any(|before| !is_other(before))
+}
+
+/// `expected` is the one violation, without its path, or empty.
+fn check(rule: FileRule, path: &str, text: &str, expected: &str) {
+    let (package, _) = path.split_once('/').expect("a path with a package");
+    let found = rule(&Source::new(package, path, text)).join("\n");
+    let expected = match expected {
+        "" => String::new(),
+        expected => format!("{path}:{expected}"),
+    };
+    assert!(
+        found.starts_with(&expected) && found.is_empty() == expected.is_empty(),
+        "{text}\n{found}"
+    );
+}
+
+#[test]
+fn a_missing_header_is_caught() {
+    check(
+        opens_with_what_it_owns,
+        "xtask/src/main.rs",
+        "//! Chores.\n",
+        "",
+    );
+    check(
+        opens_with_what_it_owns,
+        "xtask/src/main.rs",
+        "use std::fs;\n//! Chores.\n",
+        "1: open with",
+    );
+    check(
+        opens_with_what_it_owns,
+        "xtask/src/main.rs",
+        "",
+        "1: open with",
+    );
+}
+
+#[test]
+fn a_long_file_is_caught() {
+    check(stays_short, "xtask/src/main.rs", &"//\n".repeat(400), "");
+    check(
+        stays_short,
+        "xtask/src/main.rs",
+        &"//\n".repeat(401),
+        "401: split the file",
+    );
+}
+
+#[test]
+fn unfinished_work_is_caught() {
+    check(
+        is_finished,
+        "xtask/src/main.rs",
+        "\nfn f() { todo!() }",
+        "2: `todo!`",
+    );
+    check(
+        is_finished,
+        "xtask/src/main.rs",
+        "let x = dbg!(1);",
+        "1: `dbg!`",
+    );
+    check(
+        is_finished,
+        "xtask/src/main.rs",
+        "// todo!\nlet x = \"dbg!(1)\";",
+        "",
+    );
+}
+
+#[test]
+fn a_sleep_without_a_reason_is_caught() {
+    let sleep = "tokio::time::sleep(SOON).await;";
+    check(
+        waits_for_events,
+        "tests/it/main.rs",
+        sleep,
+        "1: wait for the event",
+    );
+    check(
+        waits_for_events,
+        "tests/it/main.rs",
+        &format!("// sleep: the point\n{sleep}"),
+        "",
+    );
+    check(
+        waits_for_events,
+        "tests/it/main.rs",
+        &format!("{sleep} // sleep: the point"),
+        "",
+    );
+    check(
+        waits_for_events,
+        "tests/it/main.rs",
+        "\"sleep(1)\"; oversleep(1); client.sleep(1); fn sleep() {}",
+        "",
+    );
+    check(waits_for_events, "xtask/src/main.rs", sleep, "");
+}
