@@ -86,7 +86,7 @@ fn name_of(file: &Bytes) -> String {
     FileName::decode(file.clone()).unwrap_or_default().name
 }
 
-/// Converts an error of restating a file with an edition.
+/// Converts an error of converting a file with an edition to proto2 or proto3.
 fn edition_error(error: micro_editions::Error) -> Error {
     use micro_editions::Error as Edition;
     match error {

@@ -44,7 +44,7 @@ use proc_macro::TokenStream;
 ///
 /// A method accepts these options in `#[rpc(…)]`:
 ///
-/// - `timeout = "250ms"`, `"5s"`, `"1m"`, `"1h"`: the default timeout of a call;
+/// - `timeout = "250ms"`, `"5s"`, `"1m"`, `"1h"`: the timeout of calls that have none;
 /// - `max_concurrent = 64`: the maximum number of calls that one instance runs concurrently;
 /// - `queue = "workers"`: the queue group of the method's subscription, or `"-"` for none;
 /// - `blocking`: runs the handler on a thread that it may block (methods with a single reply only);

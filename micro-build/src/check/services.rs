@@ -29,7 +29,9 @@ fn modules_are_distinct(packages: &[Package], problems: &mut Vec<Problem>) {
     }
 }
 
-/// Exported macros share one namespace per crate, regardless of their module.
+/// Checks that companion tables have different names.
+///
+/// They are exported macros, which share one namespace per crate, regardless of their module.
 fn tables_are_distinct(packages: &[Package], problems: &mut Vec<Problem>) {
     let mut seen = HashMap::new();
     for service in packages.iter().flat_map(|package| &package.services) {
@@ -51,7 +53,9 @@ fn tables_are_distinct(packages: &[Package], problems: &mut Vec<Problem>) {
     }
 }
 
-/// Tokens that begin with an underscore belong to the runtime (`_i`, `_schema`, `_health`).
+/// Checks that no name begins with an underscore.
+///
+/// Such tokens of a subject are reserved for the runtime: `_i`, `_schema`, `_health`.
 fn names_are_not_reserved(service: &Service, problems: &mut Vec<Problem>) {
     let mut reject_if_invalid = |what: &str, name: &str, at: &Location| {
         if name.starts_with('_') {

@@ -6,17 +6,18 @@ use crate::args::Setting;
 use crate::model::Handler;
 use crate::table::Rpc;
 
-/// A reply stream is polled after the handler has returned, and not on the handler's thread.
+/// Rejects `blocking` for a reply stream, which is polled after the handler has returned and not on the
+/// handler's thread.
 pub(super) fn blocks_for_one_reply(handler: &Handler, rpc: &Rpc) -> Result<()> {
     needs_one_reply(handler, rpc, &Setting::Blocking)
 }
 
-/// A stream without a caller has no reader, so that finishing it would have no effect.
+/// Rejects `detached` for a reply stream, which has no reader once the caller is gone.
 pub(super) fn detaches_for_one_reply(handler: &Handler, rpc: &Rpc) -> Result<()> {
     needs_one_reply(handler, rpc, &Setting::Detached)
 }
 
-/// The options for handling events are set at the subscription.
+/// Rejects options for the handler of an event, whose options are set at the subscription.
 pub(super) fn is_for_calls(handler: &Handler, rpc: &Rpc) -> Result<()> {
     match handler.rpc.options.first() {
         Some(option) if rpc.event.is_some() => Err(Error::new_spanned(

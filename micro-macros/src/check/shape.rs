@@ -7,7 +7,7 @@ use crate::model::Handler;
 use crate::table::Rpc;
 use crate::type_match::{is_by_value, is_exclusive, is_generic, is_impl, is_reply};
 
-/// A `fn` may return a future, but not the reply itself.
+/// Requires an `async fn`, or a `fn` that returns a future.
 pub(super) fn is_async(handler: &Handler, rpc: &Rpc) -> Result<()> {
     if handler.signature.asyncness.is_some() || !is_reply(handler.output(), rpc) {
         return Ok(());
@@ -51,7 +51,7 @@ pub(super) fn borrows_self(handler: &Handler, _: &Rpc) -> Result<()> {
     }
 }
 
-/// Named lifetimes are allowed, since they do not prevent the impl of the trait's method.
+/// Rejects type and const parameters. Lifetimes are allowed, since an impl may name them.
 pub(super) fn is_not_generic(handler: &Handler, _: &Rpc) -> Result<()> {
     if !is_generic(&handler.signature) {
         return Ok(());
