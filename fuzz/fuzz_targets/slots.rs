@@ -1,4 +1,4 @@
-//! The reply slots under arbitrary steps; `steps` says what must hold.
+//! Fuzz target: arbitrary steps on the table of reply slots. `steps` has the model that the table must match.
 #![no_main]
 
 #[path = "slots/steps.rs"]

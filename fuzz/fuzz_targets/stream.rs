@@ -1,5 +1,5 @@
-//! One end of a stream under arbitrary frames and steps; `micro-runtime/src/stream/fuzz.rs` says what
-//! must hold.
+//! Fuzz target: arbitrary frames and steps at one end of a stream. `micro-runtime/src/stream/fuzz.rs` has
+//! the invariants.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -1,5 +1,5 @@
-//! Reads bytes as steps on the table of reply slots and holds it against a model: a reply reaches
-//! its own call or nobody. The fuzz target and `tests/fuzz_corpus.rs` share it.
+//! Reads bytes as steps on the table of reply slots and compares the table with a model: a reply reaches
+//! its own call or none. The fuzz target and `tests/fuzz_corpus.rs` share it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,33 +16,33 @@ mod table;
 
 use table::{Delivery, Key, Table};
 
-/// What a wait ends with when all waits fail. Calls are numbered from 0 and never come this far.
+/// Result of all waiting calls when they fail together. Calls are numbered from 0 and never reach it.
 const FAILED: u64 = u64::MAX;
-/// What a message carries that is no reply to a call that waits.
+/// Payload of a message that is not the reply of a waiting call.
 const STRAY: u64 = u64::MAX - 1;
-/// As many free slots rest before one is used again, as the table documents it.
+/// Number of free slots that the table keeps before it uses one again, as it documents.
 const RESTING: usize = 32;
-/// How many calls a small burst makes at most: enough that slots which rested are used again.
+/// Upper bound of the calls in a small burst. It exceeds `RESTING`, so that slots are used again.
 const SMALL_BURST: u8 = 48;
-/// How many calls a large burst makes: it leaves more free slots than the table keeps.
+/// Number of calls in a large burst, which frees more slots than the table keeps.
 const LARGE_BURST: usize = 1100;
-/// How many of them a run makes; they take long.
+/// Maximum number of large bursts in a run, since each takes long.
 const LARGE_BURSTS: u32 = 3;
 
-/// What a run came to, as in "late".
+/// Cases that a run reached, as in "late".
 pub(crate) type Reached = BTreeSet<&'static str>;
 
-/// The table, and what is known of every call that was made on it.
+/// The table, and the expected state of every call on it.
 struct Model {
     table: Table<u64, ()>,
     open: Vec<Call>,
-    /// Those of the open calls.
+    /// Names of the open calls.
     in_use: BTreeSet<Name>,
-    /// Those of calls that have ended.
+    /// Names of calls that have ended.
     old: Vec<Name>,
-    /// Every one so far.
+    /// All names so far.
     used: BTreeSet<Name>,
-    /// What must not be used again, since a reply may still come for it.
+    /// Names that must not be used again, since a late reply may still arrive.
     spent: BTreeSet<Name>,
     most_open: usize,
     large_bursts: u32,
@@ -61,7 +61,7 @@ struct Call {
     is_unique: bool,
     wakes: Arc<Wakes>,
     is_watched: bool,
-    /// What the table holds for it.
+    /// The result that the table stores for it.
     value: Option<u64>,
 }
 
@@ -72,11 +72,11 @@ struct Wakes(AtomicUsize);
 /// Bytes that are read one by one; there is a 0 after the end.
 struct Input<'a>(&'a [u8]);
 
-/// Runs the steps that `bytes` stand for.
+/// Runs the steps that `bytes` encode.
 ///
 /// # Panics
 ///
-/// When the table does what the model does not allow.
+/// Panics if the table differs from the model.
 pub(crate) fn run(bytes: &[u8]) -> Reached {
     let mut input = Input(bytes);
     let mut model = Model::new();
@@ -117,7 +117,7 @@ impl Model {
         }
     }
 
-    /// Every call gets its answer in the end.
+    /// Delivers a reply to every open call.
     fn finish(&mut self) {
         while let Some(at) = self.open.len().checked_sub(1) {
             self.deliver(at);
@@ -159,7 +159,7 @@ impl Model {
         );
     }
 
-    /// The one reply of a call, or one more.
+    /// Delivers the reply of a call, or a second one.
     fn deliver(&mut self, at: usize) {
         let call = &mut self.open[at];
         let delivery = self.table.deliver(call.key, call.number);
@@ -174,8 +174,8 @@ impl Model {
         }
     }
 
-    /// A reply to a call that has ended. One to a subject that is in use again is not told from
-    /// the reply to its new call; whoever fears that asks for unique subjects.
+    /// Delivers a reply to a call that has ended. If its subject is in use again, the table cannot
+    /// distinguish that reply from the one of the new call; unique subjects prevent it.
     fn deliver_old(&mut self, at: usize) {
         if self.old.is_empty() {
             return;
@@ -225,7 +225,7 @@ impl Model {
         self.old.push(call.name);
     }
 
-    /// A message to a subject that somebody made up.
+    /// Delivers a message to an arbitrary subject.
     fn stray(&mut self, input: &mut Input<'_>) {
         let token = input.text();
         let name = name_of(&token);
@@ -256,7 +256,7 @@ impl Model {
         }
     }
 
-    /// Many calls at once, each of which ends at once.
+    /// Opens many calls, then ends each of them.
     fn burst(&mut self, size: u8) {
         let before = self.open.len();
         let size = match size {
@@ -295,7 +295,7 @@ impl Call {
         self.check_wakes();
     }
 
-    /// It ends once, so it is woken once; and by its own reply.
+    /// A call ends once, so its waker is called once.
     fn check_wakes(&self) {
         let wakes = self.wakes.0.load(Ordering::Relaxed);
         assert_eq!(wakes, usize::from(self.is_watched), "call {}", self.number);
@@ -329,7 +329,7 @@ impl Input<'_> {
         *first
     }
 
-    /// Which of many.
+    /// An index, before it is reduced to the number of entries.
     fn position(&mut self) -> usize {
         usize::from(self.byte())
     }
