@@ -100,13 +100,7 @@ const PENDING_CIRCLES: &[&str] = &[
     "xtask",
 ];
 const PENDING_DECLARATIONS: &[&str] = &["micro-build", "micro-runtime"];
-const PENDING_TYPE_NAMES: &[&str] = &[
-    "bench",
-    "examples/market",
-    "micro-build",
-    "micro-runtime",
-    "tests",
-];
+const PENDING_TYPE_NAMES: &[&str] = &["bench", "examples/market", "micro-runtime", "tests"];
 const PENDING_WORDING: &[&str] = &[
     "bench",
     "examples/discovery",
@@ -114,10 +108,6 @@ const PENDING_WORDING: &[&str] = &[
     "examples/market",
     "examples/metrics",
     "examples/middleware",
-    "fuzz",
-    "micro-build",
-    "micro-editions",
-    "micro-macros",
     "micro-runtime",
     "tests",
     "tests/support",
