@@ -71,7 +71,13 @@ async fn a_deadline_ends_a_stream_at_both_ends(world: World) {
     check_deadline_exceeded(&collect.finish().await.unwrap_err(), started);
     fixture.wait_until_idle().await;
 
-    // The deadline ends a stream with traffic as well.
+    check_deadline_of_busy_stream(&fixture).await;
+    let expired = fixture.client.echo().timeout(Duration::ZERO).open().await;
+    assert_eq!(expired.unwrap_err().code(), Code::DeadlineExceeded);
+}
+
+/// Checks that the deadline ends a stream on which both ends keep sending.
+async fn check_deadline_of_busy_stream(fixture: &StreamsFixture) {
     let started = Instant::now();
     let (mut sender, mut items) = fixture
         .client
@@ -98,8 +104,6 @@ async fn a_deadline_ends_a_stream_at_both_ends(world: World) {
     check_deadline_exceeded(&write, started);
     check_deadline_exceeded(&read, started);
     fixture.wait_until_idle().await;
-    let expired = fixture.client.echo().timeout(Duration::ZERO).open().await;
-    assert_eq!(expired.unwrap_err().code(), Code::DeadlineExceeded);
 }
 
 async fn a_stream_has_no_default_deadline(world: World) {

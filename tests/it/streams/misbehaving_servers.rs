@@ -56,7 +56,6 @@ async fn round_trip(nats: &Client) {
 }
 
 /// An ACCEPT frame of the instance, with more flags.
-
 fn accept(flags: u64, instance: &str) -> Vec<u8> {
     [
         number_field(3, ACCEPT | flags),
