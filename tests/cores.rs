@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use micro_runtime::{Bus, Server};
 use micro_testkit::{NatsServer, within};
 use micro_tests::BehaviorHandler;
-use micro_tests::behavior::{BehaviorClient, BehaviorServer, SleepRequest};
+use micro_tests::behavior::{BehaviorClient, BehaviorServer, WaitRequest};
 
 const CALLS: u32 = 8;
 const BURN_MS: u32 = 100;
@@ -28,7 +28,7 @@ async fn eight_burning_calls_use_both_cores() {
         for _ in 0..TRIES {
             let started = Instant::now();
             let calls = (0..CALLS).map(|_| {
-                let call = client.spin(SleepRequest {
+                let call = client.spin(WaitRequest {
                     milliseconds: BURN_MS,
                 });
                 async { call.await.unwrap() }

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use micro_runtime::{Bus, Reason, Server};
 use micro_testkit::{NatsServer, within};
 use micro_tests::BehaviorHandler;
-use micro_tests::behavior::{BehaviorClient, BehaviorServer, SleepRequest};
+use micro_tests::behavior::{BehaviorClient, BehaviorServer, WaitRequest};
 
 const CALLS: usize = 10_000;
 const LIMIT: usize = 16;
@@ -53,7 +53,7 @@ async fn every_call_of_a_flood_is_answered_in_time() {
 
 async fn flood(client: &BehaviorClient) {
     let calls = (0..CALLS).map(|_| {
-        let call = client.sleep(SleepRequest {
+        let call = client.wait(WaitRequest {
             milliseconds: NAP_MS,
         });
         async { call.timeout(Duration::from_secs(30)).await }

@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use micro_runtime::{Bus, Code, Server};
 use micro_testkit::{NatsServer, within};
 use micro_tests::BehaviorHandler;
-use micro_tests::behavior::{BehaviorClient, BehaviorServer, SleepRequest};
+use micro_tests::behavior::{BehaviorClient, BehaviorServer, WaitRequest};
 
 const ROUND: usize = 100_000;
 const AT_ONCE: usize = 500;
@@ -25,7 +25,7 @@ async fn calls_that_nobody_answers_leave_nothing() {
         let bus = Bus::connect(nats.url()).await.unwrap();
         let hand = async_nats::connect(nats.url()).await.unwrap();
         // Somebody listens and never answers, so that there is no 503 either.
-        let mut silence = hand.subscribe("behavior.v1.Behavior.Sleep").await.unwrap();
+        let mut silence = hand.subscribe("behavior.v1.Behavior.Wait").await.unwrap();
         // The answer to this proves that the server knows the subscription.
         hand.request("nobody.serves.this", "".into())
             .await
@@ -46,7 +46,7 @@ async fn calls_that_nobody_answers_leave_nothing() {
         // The multiplexer still works, and a served call comes back.
         let server = Server::new(&bus).add(BehaviorServer::new(BehaviorHandler::default()));
         let _server = server.start().await.unwrap();
-        client.sleep(SleepRequest::default()).await.unwrap();
+        client.wait(WaitRequest::default()).await.unwrap();
     })
     .await;
 }
@@ -55,7 +55,7 @@ async fn calls_that_nobody_answers_leave_nothing() {
 async fn unanswered(client: &BehaviorClient) {
     for _ in 0..ROUND / AT_ONCE {
         let calls = (0..AT_ONCE).map(|number| {
-            let call = client.sleep(SleepRequest::default());
+            let call = client.wait(WaitRequest::default());
             async move {
                 if number % 2 == 0 {
                     let result = call.timeout(Duration::from_millis(3)).await;

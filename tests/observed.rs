@@ -13,7 +13,7 @@ use log::Log;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use micro_runtime::{Bus, Code, Server};
 use micro_testkit::{NatsServer, within};
-use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob, FlakyRequest, SleepRequest};
+use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob, FlakyRequest, WaitRequest};
 use micro_tests::streams::{CountRequest, StreamsClient, StreamsServer};
 use micro_tests::{BehaviorHandler, StreamsHandler};
 
@@ -124,12 +124,12 @@ async fn a_trace_is_passed_on(scene: &Scene) {
     use futures_util::StreamExt as _;
     const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let hand = async_nats::connect(scene.nats.url()).await.unwrap();
-    let mut nested = hand.subscribe("behavior.v1.Behavior.Sleep").await.unwrap();
+    let mut nested = hand.subscribe("behavior.v1.Behavior.Wait").await.unwrap();
     let mut headers = HeaderMap::new();
     headers.insert("traceparent", PARENT);
     headers.insert("tracestate", "a=b");
     headers.insert("baggage", "user=ada");
-    // SleepRequest { milliseconds: 0 }, on the connection that listens: the order is kept.
+    // WaitRequest { milliseconds: 0 }, on the connection that listens: the order is kept.
     let request = hand.request_with_headers("behavior.v1.Behavior.Relay", headers, "".into());
     request.await.unwrap();
     let seen = nested.next().await.unwrap().headers.unwrap();
@@ -167,7 +167,7 @@ async fn calls_are_counted(scene: &Scene) {
     };
     let echo = "behavior.v1.Behavior.Echo";
     let panic = "behavior.v1.Behavior.Panic";
-    let rest = "behavior.v1.Behavior.Sleep";
+    let rest = "behavior.v1.Behavior.Wait";
     let counter = |number: u64| Some(format!("{:?}", DebugValue::Counter(number)));
     for side in ["client", "server"] {
         assert_eq!(value(&format!("rpc.{side}.requests"), echo), counter(10));
@@ -199,7 +199,7 @@ async fn reply_elsewhere(scene: &Scene) {
 async fn overload(scene: &Scene) {
     let before = scene.handler.started();
     let hold = || {
-        let call = scene.client.sleep(SleepRequest {
+        let call = scene.client.wait(WaitRequest {
             milliseconds: 60_000,
         });
         tokio::spawn(async { call.timeout(Duration::from_secs(2)).await })
@@ -208,11 +208,7 @@ async fn overload(scene: &Scene) {
     while scene.handler.started() < before + 4 {
         tokio::task::yield_now().await;
     }
-    let status = scene
-        .client
-        .sleep(SleepRequest::default())
-        .await
-        .unwrap_err();
+    let status = scene.client.wait(WaitRequest::default()).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
     for call in held {
         call.await.unwrap().unwrap_err();

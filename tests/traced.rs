@@ -7,7 +7,7 @@ use std::time::Duration;
 use micro_runtime::{Bus, Server};
 use micro_testkit::{NatsServer, within};
 use micro_tests::BehaviorHandler;
-use micro_tests::behavior::{BehaviorClient, BehaviorServer, SleepRequest};
+use micro_tests::behavior::{BehaviorClient, BehaviorServer, WaitRequest};
 use opentelemetry::trace::{SpanKind, TracerProvider as _};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -31,7 +31,7 @@ async fn nested_calls_are_one_trace() {
         let server = Server::new(&bus).add(BehaviorServer::new(BehaviorHandler::on(&bus)));
         let server = server.start().await.unwrap();
         let client: BehaviorClient = bus.client();
-        client.relay(SleepRequest::default()).await.unwrap();
+        client.relay(WaitRequest::default()).await.unwrap();
         server.shutdown().await.unwrap();
         exporter.get_finished_spans().unwrap()
     })
@@ -47,8 +47,8 @@ async fn nested_calls_are_one_trace() {
     let chain = [
         find("behavior.v1.Behavior.Relay", SpanKind::Client),
         find("behavior.v1.Behavior.Relay", SpanKind::Server),
-        find("behavior.v1.Behavior.Sleep", SpanKind::Client),
-        find("behavior.v1.Behavior.Sleep", SpanKind::Server),
+        find("behavior.v1.Behavior.Wait", SpanKind::Client),
+        find("behavior.v1.Behavior.Wait", SpanKind::Server),
     ];
     for pair in chain.windows(2) {
         assert_eq!(

@@ -156,9 +156,9 @@ async fn garbage_of_many_kinds_is_answered() {
 #[tokio::test]
 async fn the_server_says_when_the_deadline_has_passed() {
     let bench = bench().await;
-    // SleepRequest { milliseconds: 60000 }, and a caller that waits longer than it says.
+    // WaitRequest { milliseconds: 60000 }, and a caller that waits longer than it says.
     let reply = bench
-        .request("Sleep", &[("Micro-Timeout", "100")], b"\x08\xe0\xd4\x03")
+        .request("Wait", &[("Micro-Timeout", "100")], b"\x08\xe0\xd4\x03")
         .await;
     assert_eq!(header(&reply, "Micro-Status"), "4");
     assert_eq!(header(&reply, "Nats-Service-Error-Code"), "504");
@@ -168,14 +168,14 @@ async fn the_server_says_when_the_deadline_has_passed() {
 async fn a_reply_goes_only_to_an_allowed_prefix() {
     let bench = bench().await;
     let mut elsewhere = bench.hand.subscribe("admin.>").await.unwrap();
-    let subject = "behavior.v1.Behavior.Sleep";
+    let subject = "behavior.v1.Behavior.Wait";
     bench
         .hand
         .publish_with_reply(subject, "admin.delete", "".into())
         .await
         .unwrap();
     // Requests on one subject are taken in order: once this one is answered that one is done.
-    bench.request("Sleep", &[], b"").await;
+    bench.request("Wait", &[], b"").await;
     assert_eq!(
         bench.handler.started(),
         1,
@@ -190,10 +190,10 @@ async fn a_request_without_a_reply_subject_runs() {
     let bench = bench().await;
     bench
         .hand
-        .publish("behavior.v1.Behavior.Sleep", "".into())
+        .publish("behavior.v1.Behavior.Wait", "".into())
         .await
         .unwrap();
-    bench.request("Sleep", &[], b"").await;
+    bench.request("Wait", &[], b"").await;
     let ran = async {
         while bench.handler.started() < 2 {
             tokio::task::yield_now().await;

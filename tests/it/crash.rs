@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use micro_runtime::{Bus, Code, Status};
 use micro_testkit::{NatsServer, Process, within};
-use micro_tests::behavior::{BehaviorClient, SleepRequest};
+use micro_tests::behavior::{BehaviorClient, WaitRequest};
 
 /// Starts the service in a process of its own, and waits until it can be reached.
 pub(crate) async fn server_process(nats: &NatsServer) -> Process {
@@ -42,7 +42,7 @@ async fn a_killed_server_costs_only_the_calls_in_flight() {
                 };
                 while !is_over() {
                     let started = Instant::now();
-                    let call = client.sleep(SleepRequest { milliseconds: 2 });
+                    let call = client.wait(WaitRequest { milliseconds: 2 });
                     match call.timeout(Duration::from_secs(1)).await {
                         Ok(_) => {
                             done.fetch_add(1, Ordering::SeqCst);

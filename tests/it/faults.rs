@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use micro_runtime::{Bus, Code, Reason, Status};
 use micro_testkit::within;
-use micro_tests::behavior::{BehaviorClient, Blob, SleepRequest};
+use micro_tests::behavior::{BehaviorClient, Blob, WaitRequest};
 
 use crate::carriers::{Stage, World};
 use crate::polling::until;
@@ -17,11 +17,8 @@ const CALLS: usize = 64;
 /// For those, whose handlers run on, and as many beside them, and some echoes.
 const PERMITS: usize = 3 * CALLS;
 
-fn rest(
-    client: &BehaviorClient,
-    milliseconds: u32,
-) -> micro_runtime::UnaryCall<SleepRequest, Blob> {
-    client.sleep(SleepRequest { milliseconds })
+fn rest(client: &BehaviorClient, milliseconds: u32) -> micro_runtime::UnaryCall<WaitRequest, Blob> {
+    client.wait(WaitRequest { milliseconds })
 }
 
 /// Calls until one succeeds: the connections are back.
@@ -164,10 +161,10 @@ async fn a_caller_that_disappears_frees_its_place() {
             .await
             .unwrap();
         let inbox = caller.new_inbox();
-        // SleepRequest { milliseconds: 300 }
+        // WaitRequest { milliseconds: 300 }
         let payload = b"\x08\xac\x02".as_slice();
         caller
-            .publish_with_reply("behavior.v1.Behavior.Sleep", inbox, payload.into())
+            .publish_with_reply("behavior.v1.Behavior.Wait", inbox, payload.into())
             .await
             .unwrap();
         caller.flush().await.unwrap();
@@ -205,11 +202,11 @@ async fn garbage_on_every_subject_is_answered() {
         let methods = [
             "Echo",
             "Fail",
-            "Sleep",
+            "Wait",
             "Describe",
             "Fill",
-            "SleepWithTimeout",
-            "SleepSerially",
+            "WaitWithTimeout",
+            "WaitSerially",
             "Relay",
             "Nothing",
             "Flaky",

@@ -9,10 +9,10 @@ use micro_runtime::{Bus, Code, Context, Status, service};
 
 use crate::behavior::{
     Behavior, BehaviorClient, Blob, DescribeReply, Empty, FailRequest, FillRequest, FlakyRequest,
-    Pair, SleepRequest,
+    Pair, WaitRequest,
 };
 
-/// Handler that sleeps, fails or panics as its requests ask for, and counts its calls.
+/// Handler that waits, fails or panics as its requests ask for, and counts its calls.
 #[derive(Clone, Debug, Default)]
 pub struct BehaviorHandler {
     bus: Option<Bus>,
@@ -29,13 +29,13 @@ struct State {
     spawned_failures: Mutex<Vec<Status>>,
 }
 
-/// Counts a running sleep, and a sleep that is dropped before its end.
-struct SleepGuard<'a> {
+/// Counts a running wait, and a wait that is dropped before its end.
+struct WaitGuard<'a> {
     state: &'a State,
     is_finished: bool,
 }
 
-impl<'a> SleepGuard<'a> {
+impl<'a> WaitGuard<'a> {
     fn new(state: &'a State) -> Self {
         state.running.fetch_add(1, Ordering::SeqCst);
         state.started.fetch_add(1, Ordering::SeqCst);
@@ -46,7 +46,7 @@ impl<'a> SleepGuard<'a> {
     }
 }
 
-impl Drop for SleepGuard<'_> {
+impl Drop for WaitGuard<'_> {
     fn drop(&mut self) {
         if !self.is_finished {
             self.state.dropped.fetch_add(1, Ordering::SeqCst);
@@ -65,19 +65,19 @@ impl BehaviorHandler {
         }
     }
 
-    /// Number of sleeps that have started.
+    /// Number of waits that have started.
     #[must_use]
     pub fn started(&self) -> usize {
         self.state.started.load(Ordering::SeqCst)
     }
 
-    /// Number of sleeps that have started and neither finished nor been dropped.
+    /// Number of waits that have started and neither finished nor been dropped.
     #[must_use]
     pub fn running(&self) -> usize {
         self.state.running.load(Ordering::SeqCst)
     }
 
-    /// Number of sleeps that were dropped before their end.
+    /// Number of waits that were dropped before their end.
     #[must_use]
     pub fn dropped(&self) -> usize {
         self.state.dropped.load(Ordering::SeqCst)
@@ -118,8 +118,8 @@ impl BehaviorHandler {
             .ok_or_else(|| Status::failed_precondition("this handler has no bus"))
     }
 
-    async fn sleep_for(&self, request: SleepRequest) -> Blob {
-        let mut guard = SleepGuard::new(&self.state);
+    async fn wait_for(&self, request: WaitRequest) -> Blob {
+        let mut guard = WaitGuard::new(&self.state);
         // sleep: the caller asks for it.
         tokio::time::sleep(Duration::from_millis(request.milliseconds.into())).await;
         guard.is_finished = true;
@@ -140,11 +140,11 @@ impl Behavior for BehaviorHandler {
         Err(Status::new(code, request.text))
     }
 
-    async fn sleep(&self, _ctx: Context, request: SleepRequest) -> Result<Blob, Status> {
-        Ok(self.sleep_for(request).await)
+    async fn wait(&self, _ctx: Context, request: WaitRequest) -> Result<Blob, Status> {
+        Ok(self.wait_for(request).await)
     }
 
-    async fn spin(&self, _ctx: Context, request: SleepRequest) -> Result<Blob, Status> {
+    async fn spin(&self, _ctx: Context, request: WaitRequest) -> Result<Blob, Status> {
         let end = Instant::now() + Duration::from_millis(request.milliseconds.into());
         while Instant::now() < end {
             std::hint::spin_loop();
@@ -178,21 +178,17 @@ impl Behavior for BehaviorHandler {
         })
     }
 
-    async fn sleep_with_timeout(
-        &self,
-        _ctx: Context,
-        request: SleepRequest,
-    ) -> Result<Blob, Status> {
-        Ok(self.sleep_for(request).await)
+    async fn wait_with_timeout(&self, _ctx: Context, request: WaitRequest) -> Result<Blob, Status> {
+        Ok(self.wait_for(request).await)
     }
 
-    async fn sleep_serially(&self, _ctx: Context, request: SleepRequest) -> Result<Blob, Status> {
-        Ok(self.sleep_for(request).await)
+    async fn wait_serially(&self, _ctx: Context, request: WaitRequest) -> Result<Blob, Status> {
+        Ok(self.wait_for(request).await)
     }
 
-    async fn relay(&self, ctx: Context, request: SleepRequest) -> Result<Blob, Status> {
+    async fn relay(&self, ctx: Context, request: WaitRequest) -> Result<Blob, Status> {
         self.client()?
-            .sleep(request)
+            .wait(request)
             .timeout(Duration::from_secs(60))
             .within(&ctx)
             .await
@@ -210,8 +206,8 @@ impl Behavior for BehaviorHandler {
         self.fail_at_first(&request)
     }
 
-    async fn spawn_call(&self, ctx: Context, request: SleepRequest) -> Result<Blob, Status> {
-        let call = self.client()?.sleep(request);
+    async fn spawn_call(&self, ctx: Context, request: WaitRequest) -> Result<Blob, Status> {
+        let call = self.client()?.wait(request);
         let call = call.timeout(Duration::from_secs(60)).within(&ctx);
         let state = Arc::clone(&self.state);
         tokio::spawn(async move {

@@ -13,7 +13,7 @@ pub mod greeter {
     micro_runtime::include_proto!("greeter.v1");
 }
 
-/// A unary service that fails, sleeps, panics or relays as its requests ask for.
+/// A unary service that fails, waits, panics or relays as its requests ask for.
 pub mod behavior {
     micro_runtime::include_proto!("behavior.v1");
 }

@@ -178,7 +178,7 @@ async fn concurrent_calls_get_their_own_replies(world: World) {
 async fn the_late_reply_of_a_dropped_call_is_ignored(world: World) {
     let stage = world.serve().await;
     for _ in 0..100 {
-        let call = async { stage.client.sleep(millis(50)).await };
+        let call = async { stage.client.wait(millis(50)).await };
         let timed_out = tokio::time::timeout(Duration::from_millis(1), call).await;
         assert!(timed_out.is_err());
         // The late reply of the dropped call must not become the reply of this one.

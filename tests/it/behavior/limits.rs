@@ -29,7 +29,7 @@ async fn a_call_ends_at_its_deadline(world: World) {
     let started = Instant::now();
     let status = stage
         .client
-        .sleep(millis(10_000))
+        .wait(millis(10_000))
         .timeout(Duration::from_millis(100))
         .await
         .unwrap_err();
@@ -58,7 +58,7 @@ async fn the_default_timeout_is_5_s_and_call_client_or_method_may_set_one(world:
     let started = Instant::now();
     let status = stage
         .client
-        .sleep_with_timeout(millis(10_000))
+        .wait_with_timeout(millis(10_000))
         .await
         .unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
@@ -69,7 +69,7 @@ async fn a_call_with_a_timeout_of_zero_is_not_sent(world: World) {
     let stage = world.serve().await;
     let status = stage
         .client
-        .sleep(millis(0))
+        .wait(millis(0))
         .timeout(Duration::ZERO)
         .await
         .unwrap_err();
@@ -77,7 +77,7 @@ async fn a_call_with_a_timeout_of_zero_is_not_sent(world: World) {
     assert_eq!(stage.handler.started(), 0);
     stage
         .client
-        .sleep(millis(0))
+        .wait(millis(0))
         .timeout(Duration::MAX)
         .await
         .unwrap();
@@ -85,7 +85,7 @@ async fn a_call_with_a_timeout_of_zero_is_not_sent(world: World) {
 
 async fn a_handler_is_dropped_at_its_deadline(world: World) {
     let stage = world.serve().await;
-    let call = stage.client.sleep(millis(60_000));
+    let call = stage.client.wait(millis(60_000));
     call.timeout(Duration::from_millis(100)).await.unwrap_err();
     until(|| stage.handler.dropped() == 1).await;
 }
@@ -110,7 +110,7 @@ async fn a_nested_call_ends_at_its_parents_deadline(world: World) {
 async fn a_server_at_max_in_flight_rejects_calls_at_once(world: World) {
     let stage = world.serve_with(|server| server.max_in_flight(2)).await;
     let running = join_all((0..2).map(|_| {
-        let call = stage.client.sleep(millis(60_000));
+        let call = stage.client.wait(millis(60_000));
         async { call.timeout(Duration::from_secs(3)).await }
     }));
     let rejected = async {
@@ -131,18 +131,18 @@ async fn a_server_at_max_in_flight_rejects_calls_at_once(world: World) {
 async fn a_method_at_max_concurrent_rejects_calls_at_once(world: World) {
     let stage = world.serve().await;
     let running = tokio::spawn({
-        let call = stage.client.sleep_serially(millis(60_000));
+        let call = stage.client.wait_serially(millis(60_000));
         async { call.timeout(Duration::from_secs(3)).await }
     });
     until(|| stage.handler.started() == 1).await;
-    let status = stage.client.sleep_serially(millis(0)).await.unwrap_err();
+    let status = stage.client.wait_serially(millis(0)).await.unwrap_err();
     assert_eq!(status.reason(), Some(Reason::Overloaded));
     assert!(
         status
             .message()
-            .contains("behavior.v1.Behavior.SleepSerially")
+            .contains("behavior.v1.Behavior.WaitSerially")
     );
-    stage.client.sleep(millis(0)).await.unwrap();
+    stage.client.wait(millis(0)).await.unwrap();
     running.abort();
 }
 

@@ -33,7 +33,7 @@ async fn two_instances_share_the_calls(world: World) {
         .await
         .unwrap();
     for _ in 0..200 {
-        first.client.sleep(millis(0)).await.unwrap();
+        first.client.wait(millis(0)).await.unwrap();
     }
     assert_eq!(first.handler.started() + second.started(), 200);
     assert!(first.handler.started() > 20, "{}", first.handler.started());
@@ -46,12 +46,12 @@ async fn one_instance_can_be_called(world: World) {
     let id = &second.server.instances()[0];
     let client: BehaviorClient = world.bus.client_with(ClientOptions::new().instance(id));
     for _ in 0..20 {
-        client.sleep(millis(0)).await.unwrap();
+        client.wait(millis(0)).await.unwrap();
     }
     assert_eq!(first.handler.started(), 0);
     assert_eq!(second.handler.started(), 20);
     let unknown: BehaviorClient = world.bus.client_with(ClientOptions::new().instance("gone"));
-    let status = unknown.sleep(millis(0)).await.unwrap_err();
+    let status = unknown.wait(millis(0)).await.unwrap_err();
     assert_eq!(status.reason(), Some(Reason::NoResponders));
 }
 
@@ -83,7 +83,7 @@ async fn without_a_queue_group_every_instance_handles_each_call(world: World) {
     let client: BehaviorClient = world.bus.client();
     for round in 1..=100 {
         let text = format!("round {round}");
-        client.sleep(millis(0)).await.unwrap();
+        client.wait(millis(0)).await.unwrap();
         let reply = client
             .echo(Blob {
                 data: text.clone().into(),
@@ -134,7 +134,7 @@ async fn invalid_instance_and_queue_group_names_fail_the_start(world: World) {
 async fn shutdown_finishes_accepted_calls(world: World) {
     let stage = world.serve().await;
     let running = tokio::spawn({
-        let call = stage.client.sleep(millis(300));
+        let call = stage.client.wait(millis(300));
         async { call.await }
     });
     until(|| stage.handler.started() == 1).await;
@@ -149,7 +149,7 @@ async fn calls_that_outlast_the_grace_period_are_unavailable(world: World) {
         .serve_with(|server| server.grace(Duration::from_millis(100)))
         .await;
     let running = tokio::spawn({
-        let call = stage.client.sleep(millis(60_000));
+        let call = stage.client.wait(millis(60_000));
         async { call.timeout(Duration::from_secs(30)).await }
     });
     until(|| stage.handler.started() == 1).await;
@@ -183,7 +183,7 @@ async fn serve_until_stops_when_its_future_completes(world: World) {
     let client: BehaviorClient = world.bus.client();
     while client.echo(blob(b"")).await.is_err() {}
     let last = tokio::spawn({
-        let call = client.sleep(millis(200));
+        let call = client.wait(millis(200));
         async { call.await }
     });
     until(|| handler.started() == 1).await;

@@ -30,7 +30,7 @@ on_both_carriers! {
 
 async fn all_nine_subjects_answer_what_the_tools_take(world: World) {
     let stage = world.serve().await;
-    stage.client.sleep(millis(0)).await.unwrap();
+    stage.client.wait(millis(0)).await.unwrap();
     let Some(hand) = hand(&world).await else {
         return;
     };
@@ -131,18 +131,18 @@ async fn info_is_answered_while_every_permit_is_held(world: World) {
     let stage = world.serve_with(|server| server.max_in_flight(2)).await;
     let call = stage
         .client
-        .sleep(millis(60_000))
+        .wait(millis(60_000))
         .timeout(Duration::from_secs(60));
     let other = stage
         .client
-        .sleep(millis(60_000))
+        .wait(millis(60_000))
         .timeout(Duration::from_secs(60));
     let held = [
         tokio::spawn(async { call.await }),
         tokio::spawn(async { other.await }),
     ];
     until(|| stage.handler.started() == 2).await;
-    let refused = stage.client.sleep(millis(0)).no_retry().await.unwrap_err();
+    let refused = stage.client.wait(millis(0)).no_retry().await.unwrap_err();
     assert_eq!(refused.code(), micro_runtime::Code::ResourceExhausted);
     let discovery = world.bus.discovery();
     assert_eq!(
@@ -153,7 +153,7 @@ async fn info_is_answered_while_every_permit_is_held(world: World) {
     let rest = stats[0]
         .endpoints
         .iter()
-        .find(|e| e.name == "Sleep")
+        .find(|e| e.name == "Wait")
         .unwrap();
     let data = rest.data.as_ref().unwrap();
     assert_eq!((data.in_flight, data.shed), (2, 1));

@@ -92,11 +92,11 @@ async fn failures_say_whose_they_are(world: World) {
 async fn the_last_reply_is_waited_for_as_long_as_is_said(world: World) {
     let (stages, _) = stages(&world).await;
     let client = &stages[0].client;
-    let call = client.sleep(millis(700)).to_all();
+    let call = client.wait(millis(700)).to_all();
     let patient = call.stall(Duration::from_secs(1)).await.unwrap();
     assert_eq!(patient.count().await, INSTANCES);
     let call = client
-        .sleep(millis(60_000))
+        .wait(millis(60_000))
         .timeout(Duration::from_millis(200));
     let begun = Instant::now();
     match call.to_all().await {
@@ -136,7 +136,7 @@ async fn it_ends_with_the_call_it_belongs_to(world: World) {
     let (_stages, _) = stages(&world).await;
     let client: BehaviorClient = world.bus.client();
     let ctx = Context::for_test_with(Metadata::new(), Some(Duration::from_millis(100)));
-    let call = client.sleep(millis(60_000)).within(&ctx).to_all();
+    let call = client.wait(millis(60_000)).within(&ctx).to_all();
     let begun = Instant::now();
     if let Ok(replies) = call.await {
         replies.collect::<Vec<_>>().await;

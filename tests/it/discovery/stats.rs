@@ -75,7 +75,7 @@ async fn the_counts_are_those_of_the_calls(world: World) {
     let counts = counts(&world.bus, 2).await;
     assert_eq!(counts["Echo"], (echoes, 0));
     assert_eq!(counts["Fail"], (failures, failures));
-    assert_eq!(counts["Sleep"], (0, 0));
+    assert_eq!(counts["Wait"], (0, 0));
     let fail = endpoint(&second.server, "Fail");
     assert_eq!(fail.last_error, "404:no");
     let average = fail.processing_time / u32::try_from(fail.num_requests).unwrap();
@@ -103,13 +103,13 @@ async fn what_is_turned_away_is_a_failure_too(world: World) {
 async fn resetting_begins_anew(world: World) {
     let stage = world.serve().await;
     let before = stage.server.stats().remove(0);
-    stage.client.sleep(millis(1)).await.unwrap();
+    stage.client.wait(millis(1)).await.unwrap();
     let request = FailRequest {
         code: 3,
         text: "no".into(),
     };
     stage.client.fail(request).await.unwrap_err();
-    assert!(endpoint(&stage.server, "Sleep").processing_time >= Duration::from_millis(1));
+    assert!(endpoint(&stage.server, "Wait").processing_time >= Duration::from_millis(1));
     stage.server.reset_stats();
     let after = world.bus.discovery().stats().expect(1).await.unwrap();
     let after = &after[0];

@@ -24,7 +24,7 @@ async fn max_timeout_caps_the_timeout_of_calls(world: World) {
         .serve_with(|server| server.max_timeout(Duration::from_millis(150)))
         .await;
     let started = Instant::now();
-    let call = stage.client.sleep(millis(60_000));
+    let call = stage.client.wait(millis(60_000));
     let status = call.timeout(Duration::from_secs(30)).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert_eq!(status.reason(), Some(Reason::Deadline));
@@ -41,11 +41,11 @@ async fn min_timeout_rejects_calls_with_less_time(world: World) {
     let stage = world
         .serve_with(|server| server.min_timeout(Duration::from_secs(1)))
         .await;
-    let call = stage.client.sleep(millis(0));
+    let call = stage.client.wait(millis(0));
     let status = call.timeout(Duration::from_millis(900)).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert_eq!(stage.handler.started(), 0);
-    let call = stage.client.sleep(millis(0));
+    let call = stage.client.wait(millis(0));
     call.timeout(Duration::from_secs(2)).await.unwrap();
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use micro_runtime::middleware::{Next, Request, Response, ResponseFuture};
 use micro_runtime::{ClientOptions, Code, Server, ServiceOptions, Status};
 use micro_tests::BehaviorHandler;
-use micro_tests::behavior::{BehaviorClient, BehaviorServer, FailRequest, SleepRequest};
+use micro_tests::behavior::{BehaviorClient, BehaviorServer, FailRequest, WaitRequest};
 use tower::limit::ConcurrencyLimitLayer;
 use tower::timeout::TimeoutLayer;
 use tower::{Layer, Service};
@@ -230,9 +230,9 @@ async fn a_layer_may_add_metadata(world: World) {
 
 async fn layers_of_tower_work(world: World) {
     let options =
-        ServiceOptions::new().method_layer("Sleep", TimeoutLayer::new(Duration::from_millis(50)));
+        ServiceOptions::new().method_layer("Wait", TimeoutLayer::new(Duration::from_millis(50)));
     let client = serve(&world, |server| server, options).await;
-    let status = client.sleep(millis(60_000)).await.unwrap_err();
+    let status = client.wait(millis(60_000)).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert_eq!(status.reason(), None, "the middleware said it");
 }
@@ -248,7 +248,7 @@ async fn a_concurrency_limit_layer_is_shared_by_all_methods(world: World) {
     let client: BehaviorClient = world.bus.client();
     let done = Arc::new(AtomicUsize::new(0));
     let first = tokio::spawn({
-        let call = client.sleep(SleepRequest { milliseconds: 300 });
+        let call = client.wait(WaitRequest { milliseconds: 300 });
         let done = Arc::clone(&done);
         async move {
             call.await.unwrap();
@@ -274,7 +274,7 @@ async fn errors_of_the_runtime_pass_through_layers(world: World) {
         .bus
         .client_with(ClientOptions::new().layer(RecordingLayer::new("client", &notes)));
     let status = layered
-        .sleep(millis(60_000))
+        .wait(millis(60_000))
         .timeout(Duration::from_millis(50))
         .await;
     assert_eq!(status.unwrap_err().code(), Code::DeadlineExceeded);

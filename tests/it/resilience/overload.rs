@@ -28,7 +28,7 @@ async fn max_concurrent_of_a_service_rejects_calls(world: World) {
     let _server = server.start().await.unwrap();
     let client: BehaviorClient = world.bus.client();
     let running = tokio::spawn({
-        let call = client.sleep(millis(60_000));
+        let call = client.wait(millis(60_000));
         async { call.timeout(Duration::from_secs(2)).await }
     });
     until(|| handler.started() == 1).await;
@@ -44,22 +44,22 @@ async fn max_concurrent_of_a_service_rejects_calls(world: World) {
 async fn method_max_concurrent_overrides_the_proto(world: World) {
     let handler = BehaviorHandler::default();
     let options = ServiceOptions::new()
-        .method_max_concurrent("Sleep", 1)
-        .method_max_concurrent("SleepSerially", 0);
+        .method_max_concurrent("Wait", 1)
+        .method_max_concurrent("WaitSerially", 0);
     let server = Server::new(&world.bus).add_with(BehaviorServer::new(handler.clone()), options);
     let _server = server.start().await.unwrap();
     let client: BehaviorClient = world.bus.client();
     let spawn = |call: micro_runtime::UnaryCall<_, _>| {
         tokio::spawn(async { call.timeout(Duration::from_secs(2)).await })
     };
-    let sleep = spawn(client.sleep(millis(60_000)));
-    let serial = spawn(client.sleep_serially(millis(60_000)));
+    let wait = spawn(client.wait(millis(60_000)));
+    let serial = spawn(client.wait_serially(millis(60_000)));
     until(|| handler.started() == 2).await;
-    let status = client.sleep(millis(0)).await.unwrap_err();
+    let status = client.wait(millis(0)).await.unwrap_err();
     assert_eq!(status.reason(), Some(Reason::Overloaded));
     // The option 0 lifts the limit of one call in the .proto file.
-    client.sleep_serially(millis(0)).await.unwrap();
-    sleep.await.unwrap().unwrap_err();
+    client.wait_serially(millis(0)).await.unwrap();
+    wait.await.unwrap().unwrap_err();
     serial.await.unwrap().unwrap_err();
 }
 
@@ -90,7 +90,7 @@ async fn every_call_of_a_flood_gets_a_reply(world: World) {
     let stage = world.serve_with(|server| server.max_in_flight(16)).await;
     let started = Instant::now();
     let calls = (0..10_000).map(|_| {
-        let call = stage.client.sleep(millis(5)).no_retry();
+        let call = stage.client.wait(millis(5)).no_retry();
         async move { call.timeout(Duration::from_secs(30)).await }
     });
     let results = join_all(calls).await;

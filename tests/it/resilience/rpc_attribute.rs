@@ -22,15 +22,15 @@ on_both_carriers! {
     a_handler_may_take_arc_self
 }
 
-/// Counters of a handler that sleeps for as many milliseconds as the name in its request.
+/// Counters of a handler that waits for as many milliseconds as the name in its request.
 #[derive(Clone, Default)]
-struct SleepCounter {
+struct WaitCounter {
     started: Arc<AtomicUsize>,
     ended: Arc<AtomicUsize>,
 }
 
-impl SleepCounter {
-    async fn sleep(&self, request: HelloRequest) -> Result<HelloReply, Status> {
+impl WaitCounter {
+    async fn wait(&self, request: HelloRequest) -> Result<HelloReply, Status> {
         self.started.fetch_add(1, Ordering::SeqCst);
         let time = Duration::from_millis(request.name.parse()?);
         // sleep: the caller asks for it.
@@ -52,7 +52,7 @@ impl SleepCounter {
 macro_rules! handler {
     ($name:ident $($option:tt)*) => {
         #[derive(Clone, Default)]
-        struct $name(SleepCounter);
+        struct $name(WaitCounter);
 
         #[service]
         impl Greeter for $name {
@@ -62,7 +62,7 @@ macro_rules! handler {
                 _ctx: Context,
                 request: HelloRequest,
             ) -> Result<HelloReply, Status> {
-                self.0.sleep(request).await
+                self.0.wait(request).await
             }
         }
     };
@@ -73,7 +73,7 @@ handler!(WithMaxConcurrent max_concurrent = 1);
 handler!(WithoutQueueGroup queue = "-");
 handler!(Detached detached, timeout = "100ms");
 
-/// Request that makes the handler sleep for this long.
+/// Request that makes the handler wait for this long.
 fn millis(milliseconds: u32) -> HelloRequest {
     HelloRequest {
         name: milliseconds.to_string(),
