@@ -1,5 +1,5 @@
-//! Run with `cargo run -p hello`: a service and its client in one process, and what they say.
-#![expect(clippy::print_stdout, reason = "an example talks")]
+//! Run with `cargo run -p hello`: a service and its client in one process, and every reply printed.
+#![expect(clippy::print_stdout, reason = "the output is the point of an example")]
 
 use std::error::Error;
 
@@ -14,7 +14,7 @@ use micro_runtime::{Bus, Server};
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// Who is greeted
+    /// Names to greet
     #[arg(default_values_t = ["Ada".to_owned(), "Grace".to_owned(), String::new()])]
     names: Vec<String>,
 }
@@ -22,7 +22,7 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
-    hello::log();
+    hello::init_logging();
     let bus = match std::env::var("NATS_URL") {
         Ok(url) if !url.is_empty() => {
             println!("bus: NATS at NATS_URL");

@@ -1,5 +1,5 @@
-//! Run with `cargo run -p hello --bin hello-client -- Ada`: one call to a hello-server.
-#![expect(clippy::print_stdout, reason = "an example talks")]
+//! Run with `cargo run -p hello --bin hello-client -- Ada`: one call to a hello-server per name.
+#![expect(clippy::print_stdout, reason = "the output is the point of an example")]
 
 use std::error::Error;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use micro_runtime::Bus;
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// Who is greeted
+    /// Names to greet
     #[arg(required = true)]
     names: Vec<String>,
     /// How long to wait for each reply, in milliseconds
@@ -26,7 +26,7 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
-    hello::log();
+    hello::init_logging();
     let bus = Bus::from_env().await?;
     let greeter: GreeterClient = bus.client();
     for name in arguments.names {

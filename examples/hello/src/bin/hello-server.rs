@@ -1,5 +1,5 @@
 //! Run with `cargo run -p hello --bin hello-server`: serves until Ctrl-C or SIGTERM.
-#![expect(clippy::print_stdout, reason = "an example talks")]
+#![expect(clippy::print_stdout, reason = "the output is the point of an example")]
 
 use std::error::Error;
 
@@ -19,7 +19,9 @@ struct Arguments {}
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let Arguments {} = Arguments::parse();
-    hello::log();
+    hello::init_logging();
+    // Registered before the service is announced: a signal that follows the line always drains.
+    let shutdown = hello::shutdown_signal()?;
     let bus = Bus::from_env().await?;
     let mut server = Server::new(&bus)
         .add(GreeterServer::new(English))
@@ -27,7 +29,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .await?;
     println!("greeter.v1.Greeter is served; Ctrl-C stops");
     tokio::select! {
-        asked = hello::asked_to_end() => asked?,
+        () = shutdown => {}
         stopped = server.stopped() => return Ok(stopped?),
     }
     println!("draining");
