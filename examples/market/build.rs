@@ -1,4 +1,4 @@
-//! Turns the .proto into Rust, and into the descriptors that Python makes its classes of.
+//! Generates Rust code and a descriptor set from the .proto; Python builds its classes from the latter.
 
 use std::env;
 use std::error::Error;

@@ -1,4 +1,4 @@
-"""The messages of market.proto as classes, made of the descriptors that the Rust build writes."""
+"""Classes for the messages of market.proto, built from the descriptor set that build.rs writes."""
 
 import os
 
@@ -9,7 +9,7 @@ def _load(path):
     with open(path, "rb") as file:
         files = descriptor_pb2.FileDescriptorSet.FromString(file.read())
     pool = descriptor_pool.DescriptorPool()
-    for proto in files.file:  # what is imported comes first
+    for proto in files.file:  # imported files come first
         pool.AddSerializedFile(proto.SerializeToString())
     return pool
 
@@ -23,5 +23,5 @@ def message(name):
 
 Trade = message("Trade")
 Tick = message("Tick")
-SeenRequest = message("SeenRequest")
-SeenReply = message("SeenReply")
+CountsRequest = message("CountsRequest")
+CountsReply = message("CountsReply")

@@ -1,6 +1,6 @@
-"""Reads every trade and tick of the market, prints the trades, and says what it has seen.
+"""Counts every trade and tick of the market, prints the trades, and serves the counts.
 
-Nothing here knows of Rust: the payloads are bare protobuf, the consumer is a durable pull consumer
+Nothing here depends on Rust: the payloads are bare protobuf, the consumer is a durable pull consumer
 of JetStream, and the service is an ADR-32 service that answers on its plain subject.
 """
 
@@ -15,47 +15,48 @@ import nats.micro
 from google.protobuf.message import DecodeError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from messages import SeenReply, SeenRequest, Tick, Trade
+from messages import CountsReply, CountsRequest, Tick, Trade
 
 STREAM = "MARKET"
 DURABLE = "python"
 
 
-class Seen:
-    """Counts each event once, though a delivery may come twice, and over its own death.
+class EventCounts:
+    """Counts each event once, although an event can be delivered twice.
 
-    What is counted is on the disk before it is acknowledged: one line for each event.
+    The counts survive a restart: each event is a line of a file, written before the event is
+    acknowledged.
     """
 
     def __init__(self, path):
         self.trades = 0
         self.ticks = 0
-        self.last = None
-        self._all_up_to = 0  # every number up to this one was seen
-        self._beyond = set()
+        self.last_trade = None
+        self._contiguous = 0  # every stream sequence up to this one is counted
+        self._above = set()  # counted sequences above it
         self._file = open(path, "a+", newline="\n")
         self._file.seek(0)
         text = self._file.read()
-        whole = text[: text.rfind("\n") + 1]
-        self._file.truncate(len(whole))
-        for line in whole.splitlines():
+        complete = text[: text.rfind("\n") + 1]  # without a line that a kill has cut off
+        self._file.truncate(len(complete))
+        for line in complete.splitlines():
             sequence, kind = line.split(" ")
             self._count(int(sequence), kind)
 
     def _count(self, sequence, kind):
-        if sequence <= self._all_up_to or sequence in self._beyond:
+        if sequence <= self._contiguous or sequence in self._above:
             return False
-        self._beyond.add(sequence)
-        while self._all_up_to + 1 in self._beyond:
-            self._all_up_to += 1
-            self._beyond.remove(self._all_up_to)
+        self._above.add(sequence)
+        while self._contiguous + 1 in self._above:
+            self._contiguous += 1
+            self._above.remove(self._contiguous)
         if kind == "trade":
             self.trades += 1
         else:
             self.ticks += 1
         return True
 
-    def take(self, message):
+    def add(self, message):
         sequence = message.metadata.sequence.stream
         kind = message.subject.split(".")[2]
         event = (Trade if kind == "trade" else Tick).FromString(message.data)
@@ -63,15 +64,15 @@ class Seen:
             return
         self._file.write(f"{sequence} {kind}\n")
         if kind == "trade":
-            self.last = event
+            self.last_trade = event
             side = "buys" if event.side == 1 else "sells"
             print(event.venue, event.symbol, side, event.amount, "at", event.price)
 
-    def keep(self):
+    def flush(self):
         self._file.flush()
 
 
-async def watch(js, seen, stop):
+async def subscribe(js, counts, stop):
     config = ConsumerConfig(
         durable_name=DURABLE,
         deliver_policy=DeliverPolicy.ALL,
@@ -84,60 +85,65 @@ async def watch(js, seen, stop):
     print("ready", flush=True)
     while not stop.is_set():
         try:
-            await handle(await subscription.fetch(500, timeout=1), seen)
+            await handle(await subscription.fetch(500, timeout=1), counts)
         except (nats.errors.Error, asyncio.TimeoutError):
-            await asyncio.sleep(0.05)  # nothing there, or no server: what was not acknowledged returns
+            await asyncio.sleep(0.05)  # no event, or no server: unacknowledged events are redelivered
 
 
-async def handle(messages, seen):
-    good = []
+async def handle(messages, counts):
+    counted = []
     for message in messages:
         try:
-            seen.take(message)
-            good.append(message)
+            counts.add(message)
+            counted.append(message)
         except DecodeError as error:
             print("not an event:", message.subject, error, file=sys.stderr)
             await message.term()
-    seen.keep()
-    for message in good:
+    counts.flush()
+    for message in counted:
         await message.ack()
 
 
-async def serve(nc, seen):
-    async def answer(request):
-        SeenRequest.FromString(request.data)
-        reply = SeenReply(trades=seen.trades, ticks=seen.ticks, last=seen.last)
+async def serve(nc, counts):
+    async def reply_with_counts(request):
+        CountsRequest.FromString(request.data)
+        reply = CountsReply(
+            trades=counts.trades, ticks=counts.ticks, last_trade=counts.last_trade
+        )
         await request.respond(reply.SerializeToString())
 
     service = await nats.micro.add_service(
-        nc, name="market-v1-Watcher", version="0.1.0", description="Has seen the market, in Python"
+        nc, name="market-v1-Watcher", version="0.1.0", description="Counts trades and ticks, in Python"
     )
-    await service.add_endpoint(name="Seen", subject="market.v1.Watcher.Seen", handler=answer)
+    await service.add_endpoint(
+        name="Counts", subject="market.v1.Watcher.Counts", handler=reply_with_counts
+    )
 
 
-def stop_when_asked(stop):
+def stop_on_signal(stop):
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    if "--tied" in sys.argv:  # ends with whoever started it
+    if "--exit-on-stdin-eof" in sys.argv:  # ends with the process that started it
 
-        def wait():
+        def wait_for_eof():
             sys.stdin.read()
             loop.call_soon_threadsafe(stop.set)
 
-        threading.Thread(target=wait, daemon=True).start()
+        threading.Thread(target=wait_for_eof, daemon=True).start()
 
 
 async def main():
-    stop, seen = asyncio.Event(), Seen(os.environ.get("MARKET_SEEN", "python.seen"))
-    stop_when_asked(stop)
+    stop = asyncio.Event()
+    stop_on_signal(stop)  # before "ready" is printed: no signal is missed after it
+    counts = EventCounts(os.environ.get("MARKET_COUNTS", "python.counts"))
     nc = await nats.connect(
         os.environ.get("NATS_URL", "nats://127.0.0.1:4222").split(","),
         max_reconnect_attempts=-1,
         reconnect_time_wait=0.25,
     )
-    await serve(nc, seen)
-    await watch(nc.jetstream(), seen, stop)
+    await serve(nc, counts)
+    await subscribe(nc.jetstream(), counts, stop)
     await nc.flush()  # the last acknowledgments
     await nc.close()
 

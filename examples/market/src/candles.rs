@@ -1,21 +1,21 @@
-//! Makes candles of prices. Pure.
+//! Aggregates prices into candles. It does no I/O.
 
 use crate::proto::Candle;
 
-/// One price at one moment.
+/// Price at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Price {
-    /// In microseconds since 1970.
+pub struct PricePoint {
+    /// Time, in microseconds since 1970.
     pub time: i64,
-    /// What one was paid.
+    /// Price of one unit.
     pub price: f64,
-    /// How much was traded.
+    /// Traded amount.
     pub amount: f64,
 }
 
-/// Folds prices, which are in the order of time, into candles of `resolution` seconds.
+/// Aggregates prices, ordered by time, into candles of `resolution` seconds.
 #[must_use]
-pub fn candles(prices: impl IntoIterator<Item = Price>, resolution: u32) -> Vec<Candle> {
+pub fn candles(prices: impl IntoIterator<Item = PricePoint>, resolution: u32) -> Vec<Candle> {
     let length = i64::from(resolution.max(1)) * 1_000_000;
     let mut candles: Vec<Candle> = Vec::new();
     for price in prices {
@@ -36,7 +36,7 @@ pub fn candles(prices: impl IntoIterator<Item = Price>, resolution: u32) -> Vec<
     candles
 }
 
-/// The mean of the last `count` closing prices, if there are so many.
+/// Returns the mean of the last `count` closing prices, or `None` if there are fewer.
 #[must_use]
 pub fn mean(candles: &[Candle], count: usize) -> Option<f64> {
     let last = candles.len().checked_sub(count).filter(|_| count > 0)?;
@@ -44,7 +44,7 @@ pub fn mean(candles: &[Candle], count: usize) -> Option<f64> {
     Some(sum / count as f64)
 }
 
-fn extend(candle: &mut Candle, price: Price) {
+fn extend(candle: &mut Candle, price: PricePoint) {
     candle.high = candle.high.max(price.price);
     candle.low = candle.low.min(price.price);
     candle.close = price.price;
@@ -56,8 +56,8 @@ fn extend(candle: &mut Candle, price: Price) {
 mod tests {
     use super::*;
 
-    fn price(second: i64, price: f64) -> Price {
-        Price {
+    fn price(second: i64, price: f64) -> PricePoint {
+        PricePoint {
             time: second * 1_000_000,
             price,
             amount: 2.0,
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_candle_is_what_happened_in_its_span() {
+    fn prices_of_one_interval_form_one_candle() {
         let prices = [
             price(10, 5.0),
             price(11, 9.0),

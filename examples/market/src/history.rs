@@ -1,4 +1,4 @@
-//! The `History` service: candles and ticks out of the database, which it only reads.
+//! The `History` service: candles and ticks from the database, which it only reads.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,32 +13,35 @@ use crate::proto::{
 };
 use crate::store::{Reader, Writer};
 
-const CANDLES: u32 = 100;
+/// Number of candles in a reply to a request without a limit.
+const DEFAULT_CANDLES: u32 = 100;
+/// Maximum number of candles in a reply.
 const MAX_CANDLES: u32 = 1_000;
+/// Maximum length of a candle, in seconds: one day.
 const MAX_RESOLUTION: u32 = 86_400;
-/// Ticks that are read at a time, while a stream is read by its client.
-const PAGE: u32 = 1_000;
+/// Number of ticks that one query reads for a stream.
+const TICKS_PER_PAGE: u32 = 1_000;
 
-/// Answers from the recorder's database.
+/// Handler of `History` that reads the recorder's database.
 #[derive(Clone, Debug)]
-pub struct Records(Arc<Mutex<Reader>>);
+pub struct RecordedHistory(Arc<Mutex<Reader>>);
 
-impl Records {
-    /// Opens the database, and makes it if the recorder has not yet.
+impl RecordedHistory {
+    /// Opens the database, and creates it if the recorder has not yet.
     ///
     /// # Errors
     ///
-    /// If SQLite refuses.
+    /// If SQLite cannot open it.
     pub fn open(path: &Path) -> crate::Result<Self> {
         Writer::open(path)?;
         Ok(Self(Arc::new(Mutex::new(Reader::open(path)?))))
     }
 
-    /// Begins to serve.
+    /// Starts a server of the service.
     ///
     /// # Errors
     ///
-    /// If the service cannot be reached.
+    /// As [`Server::start`].
     pub async fn start(self, bus: &Bus) -> crate::Result<RunningServer> {
         Ok(Server::new(bus)
             .add(HistoryServer::new(self))
@@ -46,7 +49,7 @@ impl Records {
             .await?)
     }
 
-    /// SQLite blocks, so it runs where that holds up nobody.
+    /// Runs a query on a thread for blocking work, since SQLite blocks its thread.
     async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Reader) -> rusqlite::Result<T> + Send + 'static,
@@ -63,7 +66,7 @@ impl Records {
 }
 
 #[service]
-impl History for Records {
+impl History for RecordedHistory {
     async fn symbols(
         &self,
         _ctx: Context,
@@ -90,7 +93,7 @@ impl History for Records {
             return Err(Status::invalid_argument(text));
         }
         let limit = match request.limit {
-            0 => CANDLES,
+            0 => DEFAULT_CANDLES,
             limit => limit.min(MAX_CANDLES),
         };
         let candles = self.read(move |reader| {
@@ -108,7 +111,7 @@ impl History for Records {
             let Some(last) = reader.last_time(venue, symbol, before)? else {
                 return Ok(None);
             };
-            // Back to the begin of the first candle, so that it is a whole one.
+            // From the start of the first candle, so that it is complete.
             let length = i64::from(*resolution) * 1_000_000;
             let from = (last.div_euclid(length) - i64::from(limit) + 1) * length;
             let prices = reader.prices(venue, symbol, from, before)?;
@@ -125,23 +128,24 @@ impl History for Records {
         _ctx: Context,
         request: TicksRequest,
     ) -> Result<impl ReplyStream<Tick>, Status> {
-        let records = self.clone();
+        let history = self.clone();
         let until = if request.until == 0 {
             i64::MAX
         } else {
             request.until
         };
         let (venue, symbol) = (request.venue, request.symbol);
-        let begin = (request.from.saturating_sub(1), u64::MAX);
-        // A page is read when the client has taken the one before.
-        let pages = stream::try_unfold(begin, move |behind| {
-            let (records, venue, symbol) = (records.clone(), venue.clone(), symbol.clone());
+        let start = (request.from.saturating_sub(1), u64::MAX);
+        // A page is read when the client has received the page before it.
+        let pages = stream::try_unfold(start, move |position| {
+            let (history, venue, symbol) = (history.clone(), venue.clone(), symbol.clone());
             async move {
-                let page = records
-                    .read(move |reader| reader.ticks((&venue, &symbol), behind, until, PAGE));
+                let page = history.read(move |reader| {
+                    reader.ticks((&venue, &symbol), position, until, TICKS_PER_PAGE)
+                });
                 let page = page.await?;
-                let behind = page.last().map(|tick| (tick.time, tick.number));
-                Ok::<_, Status>(behind.map(|behind| (page, behind)))
+                let next = page.last().map(|tick| (tick.time, tick.number));
+                Ok::<_, Status>(next.map(|next| (page, next)))
             }
         });
         Ok(pages

@@ -1,4 +1,4 @@
-//! The `Indicators` service: moving averages of candles, told when asked and published as they change.
+//! The `Indicators` service: moving averages of candles, as replies to calls and as events.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,75 +11,82 @@ use crate::proto::{
     MovingAverageRequest, SymbolsRequest,
 };
 
-/// What is published: means of so many candles, of so many seconds of the market's time each.
-pub const PUBLISHED: [u32; 2] = [5, 20];
-/// The length of a candle that published averages are made of, in seconds.
-pub const RESOLUTION: u32 = 5;
+/// Numbers of candles of the published averages.
+pub const PUBLISHED_LENGTHS: [u32; 2] = [5, 20];
+/// Length of the candles of published averages, in seconds of the market's time.
+pub const PUBLISHED_RESOLUTION: u32 = 5;
 
-const TURN: Duration = Duration::from_millis(500);
+/// Interval at which `History` is queried for candles that have closed.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(500);
+/// Maximum number of candles of an average.
 const MAX_CANDLES: u32 = 500;
 
-/// Asks `History` for candles.
+/// Handler of `Indicators` that gets its candles from the `History` service.
 #[derive(Clone, Debug)]
-pub struct Averages(HistoryClient);
+pub struct MovingAverages(HistoryClient);
 
-impl Averages {
-    /// Uses the history that is served on this bus.
+impl MovingAverages {
+    /// Creates the handler, with a client of `History` on this bus.
     #[must_use]
     pub fn new(bus: &Bus) -> Self {
         Self(bus.client())
     }
 
-    /// Serves, and publishes what changes, until `end`.
+    /// Serves the calls and publishes new averages until `shutdown` completes. Calls `ready` once the
+    /// service is reachable.
     ///
     /// # Errors
     ///
-    /// If the service cannot be reached.
+    /// As [`Server::start`].
     pub async fn run(
         self,
         bus: &Bus,
         ready: impl FnOnce(),
-        end: impl Future<Output = crate::Result<()>>,
+        shutdown: impl Future<Output = ()>,
     ) -> crate::Result<()> {
         let server = Server::new(bus).add(IndicatorsServer::new(self.clone()));
         let server = server.start().await?;
         ready();
-        let ended = tokio::select! {
-            ended = end => ended,
-            () = self.publish_changes(bus) => Ok(()),
-        };
-        server.shutdown().await?;
-        ended
+        tokio::select! {
+            () = shutdown => {}
+            () = self.publish_repeatedly(bus) => {}
+        }
+        Ok(server.shutdown().await?)
     }
 
-    async fn publish_changes(&self, bus: &Bus) {
+    async fn publish_repeatedly(&self, bus: &Bus) {
         let mut published = HashMap::new();
-        let mut turns = tokio::time::interval(TURN);
-        turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut interval = tokio::time::interval(PUBLISH_INTERVAL);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            turns.tick().await;
-            // The next turn is the next try.
-            if let Err(status) = self.publish(bus, &mut published).await {
-                tracing::warn!(%status, "no averages this time");
+            interval.tick().await;
+            // A failure is not retried here: the next interval does.
+            if let Err(status) = self.publish_changes(bus, &mut published).await {
+                tracing::warn!(%status, "cannot publish averages; tries again");
             }
         }
     }
 
-    /// Publishes the averages of candles that have closed since the last time.
-    async fn publish(
+    /// Publishes the averages of candles that have closed since the previous interval. `published` has
+    /// the end time of the last published average, by venue, symbol and number of candles.
+    async fn publish_changes(
         &self,
         bus: &Bus,
         published: &mut HashMap<(String, String, u32), i64>,
     ) -> Result<(), Status> {
         for row in self.0.symbols(SymbolsRequest {}).await?.symbols {
-            let most = PUBLISHED.into_iter().max().unwrap_or_default();
-            let request = candles_of(&row.venue, &row.symbol, RESOLUTION, most);
-            let candles = closed(self.0.candles(request).await?.candles);
-            for count in PUBLISHED {
-                let Some(average) = average(&row.venue, &row.symbol, RESOLUTION, &candles, count)
-                else {
-                    continue;
-                };
+            let count = PUBLISHED_LENGTHS.into_iter().max().unwrap_or_default();
+            let request = candles_request(&row.venue, &row.symbol, PUBLISHED_RESOLUTION, count);
+            let candles = closed_candles(self.0.candles(request).await?.candles);
+            for count in PUBLISHED_LENGTHS {
+                let average = average(
+                    &row.venue,
+                    &row.symbol,
+                    PUBLISHED_RESOLUTION,
+                    &candles,
+                    count,
+                );
+                let Some(average) = average else { continue };
                 let key = (row.venue.clone(), row.symbol.clone(), count);
                 if published.insert(key, average.time) != Some(average.time) {
                     bus.publish(&average).await?;
@@ -91,7 +98,7 @@ impl Averages {
 }
 
 #[service]
-impl Indicators for Averages {
+impl Indicators for MovingAverages {
     async fn moving_average(
         &self,
         ctx: Context,
@@ -107,30 +114,32 @@ impl Indicators for Averages {
             let text = format!("`candles` is from 1 to {MAX_CANDLES}");
             return Err(Status::invalid_argument(text));
         }
-        let request = candles_of(&venue, &symbol, resolution, count);
+        let request = candles_request(&venue, &symbol, resolution, count);
         let reply = self.0.candles(request).within(&ctx).await?;
-        average(&venue, &symbol, resolution, &closed(reply.candles), count)
-            .ok_or_else(|| Status::failed_precondition("there are not so many candles yet"))
+        let candles = closed_candles(reply.candles);
+        average(&venue, &symbol, resolution, &candles, count)
+            .ok_or_else(|| Status::failed_precondition("there are not enough candles yet"))
     }
 }
 
-fn candles_of(venue: &str, symbol: &str, resolution: u32, count: u32) -> CandlesRequest {
+fn candles_request(venue: &str, symbol: &str, resolution: u32, count: u32) -> CandlesRequest {
     CandlesRequest {
         venue: venue.to_owned(),
         symbol: symbol.to_owned(),
         resolution,
-        // And the one that still changes.
+        // One more, since the last candle is still open.
         limit: count + 1,
         before: 0,
     }
 }
 
-/// Without the last one, which still changes.
-fn closed(mut candles: Vec<Candle>) -> Vec<Candle> {
+/// Removes the last candle, which is still open.
+fn closed_candles(mut candles: Vec<Candle>) -> Vec<Candle> {
     candles.pop();
     candles
 }
 
+/// Returns the average of the last `count` candles, or `None` if there are fewer.
 fn average(
     venue: &str,
     symbol: &str,
@@ -138,13 +147,13 @@ fn average(
     candles: &[Candle],
     count: u32,
 ) -> Option<Average> {
-    let begin = candles.last()?.time;
+    let start = candles.last()?.time;
     Some(Average {
         venue: venue.to_owned(),
         symbol: symbol.to_owned(),
         candles: count,
         resolution,
-        time: begin + i64::from(resolution) * 1_000_000,
+        time: start + i64::from(resolution) * 1_000_000,
         value: mean(candles, count as usize)?,
     })
 }

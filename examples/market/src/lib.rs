@@ -1,27 +1,23 @@
-//! A small market over NATS: feeds that publish trades and ticks, a recorder that loses none of
-//! them, services that answer from its records, and a subscriber in Python.
+//! A small market over NATS: feeds that publish trades and ticks, a recorder that stores every one of
+//! them, services that answer queries from its database, and a subscriber in Python.
 //!
 //! Each part runs as a process of its own (`market feed-crypto`, `market recorder`, …);
-//! [`show`] starts them all. The README tells how to use them.
+//! [`supervisor`] starts them all. `README.md` describes the parts and their options.
 
-/// Messages, events and services of `proto/market.proto`.
-pub mod proto {
-    micro_runtime::include_proto!("market.v1");
-}
-
-pub mod account;
+pub mod audit;
 pub mod candles;
 pub mod exchange;
 pub mod feed;
 pub mod history;
 pub mod indicators;
-pub mod life;
-pub mod market;
+pub mod lifecycle;
+pub mod proto;
 pub mod recorder;
 pub mod replay;
-pub mod show;
+mod result;
 pub mod store;
+pub mod stream;
+pub mod supervisor;
 pub mod watcher;
 
-/// Ends a part with a sentence for the person who started it.
-pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+pub use result::Result;

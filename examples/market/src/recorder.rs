@@ -1,4 +1,4 @@
-//! The recorder: every trade and tick into the database, acknowledged once it is on the disk.
+//! The recorder: writes every trade and tick into the database, and acknowledges it once it is on disk.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,33 +12,35 @@ use crate::Result;
 use crate::proto::{Tick, Trade};
 use crate::store::{Row, Writer};
 
-/// One transaction holds at most so many events; it holds what is there, and waits for no more.
-const BATCH: usize = 1_000;
-/// Room for several recorders.
+/// Maximum number of events in one transaction. A batch holds the events that are there, and does not
+/// wait for more.
+const MAX_BATCH: usize = 1_000;
+/// Maximum number of unacknowledged events of all recorders together.
 const MAX_ACK_PENDING: u32 = 16_000;
-/// So long after the death of a recorder the others get what it had in hand.
+/// Time after which the events of a recorder that has died are delivered to another one.
 const ACK_WAIT: Duration = Duration::from_secs(5);
+/// Delays before an event whose batch failed is delivered again.
 const BACKOFF: [Duration; 3] = [
     Duration::from_millis(200),
     Duration::from_secs(1),
     Duration::from_secs(5),
 ];
 
-/// Writes events; recorders that run at the same time share the work.
+/// Subscriber of trades and ticks. Recorders that run at the same time share the events.
 #[derive(Clone, Debug)]
 pub struct Recorder(Arc<Mutex<Writer>>);
 
 impl Recorder {
-    /// Opens the database, and makes it if there is none.
+    /// Opens the database, and creates it if there is none.
     ///
     /// # Errors
     ///
-    /// If SQLite refuses.
+    /// If SQLite cannot open it.
     pub fn open(path: &Path) -> Result<Self> {
         Ok(Self(Arc::new(Mutex::new(Writer::open(path)?))))
     }
 
-    /// Begins to record.
+    /// Starts to record.
     ///
     /// # Errors
     ///
@@ -59,7 +61,7 @@ impl Recorder {
         let written = written
             .await
             .map_err(|error| Status::internal("the writer has ended").with_source(error))?;
-        // Delivered again, later: a full disk must not cost an event.
+        // A failed batch is delivered again later, so that a full disk loses no event.
         written.map_err(|error| Status::unavailable(format!("SQLite: {error}")).with_source(error))
     }
 }
@@ -76,7 +78,7 @@ impl<E: Row> BatchSubscriber<E> for Recorder {
 
 fn durable(name: &str) -> Durable {
     Durable::named(name)
-        .batch(BATCH)
+        .batch(MAX_BATCH)
         .ack_wait(ACK_WAIT)
         .max_ack_pending(MAX_ACK_PENDING)
         .backoff(BACKOFF)

@@ -1,4 +1,4 @@
-//! Reads the whole stream again, from its first event, into a database of its own.
+//! Reads the whole stream again, from its first event, into a separate database.
 
 use std::path::Path;
 
@@ -8,13 +8,14 @@ use crate::Result;
 use crate::proto::{Tick, Trade};
 use crate::store::{Row, Writer};
 
-const BATCH: usize = 1_000;
+/// Number of events in one transaction.
+const BATCH_LEN: usize = 1_000;
 
-/// Replays trades and ticks; returns how many there were.
+/// Replays trades and ticks, and returns the number of events.
 ///
 /// # Errors
 ///
-/// If the stream cannot be read, or SQLite refuses.
+/// If the stream cannot be read, or SQLite cannot write.
 pub async fn replay(bus: &Bus, path: &Path) -> Result<u64> {
     let mut writer = Writer::open(path)?;
     let trades = replay_all::<Trade>(bus, &mut writer).await?;
@@ -24,12 +25,12 @@ pub async fn replay(bus: &Bus, path: &Path) -> Result<u64> {
 
 async fn replay_all<E: Row>(bus: &Bus, writer: &mut Writer) -> Result<u64> {
     let mut replay = bus.replay::<E>().await?;
-    let mut batch: Vec<Delivered<E>> = Vec::with_capacity(BATCH);
+    let mut batch: Vec<Delivered<E>> = Vec::with_capacity(BATCH_LEN);
     let mut count = 0;
     while let Some(event) = replay.event().await? {
         batch.push(event);
         count += 1;
-        if batch.len() == BATCH {
+        if batch.len() == BATCH_LEN {
             writer.write(&batch)?;
             batch.clear();
         }

@@ -1,73 +1,65 @@
-//! The simulated market: prices that wander, the same for the same seed on every machine. Pure.
+//! The simulated market: random walks of prices, the same for the same seed on every machine. It does
+//! no I/O and reads no clock.
 
-/// Midnight of 2016-12-01, in microseconds since 1970: when the simulated market opens.
-const OPENS: i64 = 1_480_550_400_000_000;
-/// Between two events on average, in microseconds of the market's own time.
-const PAUSE: u64 = 10_000;
+/// Time of the first event: midnight of 2016-12-01 UTC, in microseconds since 1970.
+const OPENING_TIME: i64 = 1_480_550_400_000_000;
+/// Mean time between two events, in microseconds of the market's own time.
+const MEAN_EVENT_INTERVAL: u64 = 10_000;
 
-/// Which of the two simulated exchanges.
+/// Kind of a simulated exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Trades of coins.
+pub enum MarketKind {
+    /// Trades of cryptocurrencies.
     Crypto,
     /// Ticks of currencies.
     Fx,
 }
 
-/// One thing that happened on the simulated market.
+/// One event of the simulated market.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Happening {
-    /// Counts from 1.
+pub struct SimulatedEvent {
+    /// Number of the event, counted from 1.
     pub number: u64,
-    /// What it happened to.
+    /// Traded symbol.
     pub symbol: &'static str,
-    /// In microseconds since 1970.
+    /// Time of the event, in microseconds since 1970.
     pub time: i64,
-    /// What was paid, or the middle between bid and ask.
+    /// Price of the trade, or the middle between bid and ask.
     pub price: f64,
-    /// Between the middle and what one pays or gets.
+    /// Distance from the middle to bid and to ask.
     pub spread: f64,
-    /// How much was traded.
+    /// Traded amount.
     pub amount: f64,
-    /// Whether the buyer came to the seller.
+    /// Whether the taker bought.
     pub is_buy: bool,
 }
 
-/// Everything that ever happens, one after the other.
+/// Endless iterator over the events of a market.
 #[derive(Clone, Debug)]
 pub struct Simulation {
-    listed: Vec<Listed>,
+    instruments: Vec<Instrument>,
     random: Random,
     number: u64,
     time: i64,
 }
 
 #[derive(Clone, Debug)]
-struct Listed {
+struct Instrument {
     symbol: &'static str,
     price: f64,
-    /// How far the price goes at a time, as a part of it.
+    /// Standard deviation of one price change, as a fraction of the price.
     step: f64,
-    /// So many of the smallest step of a price make 1.
+    /// Number of smallest price increments in 1.
     scale: f64,
 }
 
-/// SplitMix64: small, and the same everywhere, which no crate promises across its versions.
+/// SplitMix64. Crates for random numbers do not guarantee the same sequence across their versions.
 #[derive(Clone, Debug)]
 struct Random(u64);
 
-impl Kind {
-    /// The last part of the exchange's URL.
-    #[must_use]
-    pub fn path(self) -> &'static str {
-        match self {
-            Self::Crypto => "crypto",
-            Self::Fx => "fx",
-        }
-    }
-
-    fn listed(self) -> Vec<Listed> {
-        let list = |symbol, price, step, scale| Listed {
+impl MarketKind {
+    fn instruments(self) -> Vec<Instrument> {
+        let instrument = |symbol, price, step, scale| Instrument {
             symbol,
             price,
             step,
@@ -75,50 +67,50 @@ impl Kind {
         };
         match self {
             Self::Crypto => vec![
-                list("BTC-USD", 760.0, 0.000_6, 100.0),
-                list("ETH-USD", 8.6, 0.000_9, 1_000.0),
-                list("LTC-USD", 3.9, 0.000_8, 1_000.0),
+                instrument("BTC-USD", 760.0, 0.000_6, 100.0),
+                instrument("ETH-USD", 8.6, 0.000_9, 1_000.0),
+                instrument("LTC-USD", 3.9, 0.000_8, 1_000.0),
             ],
             Self::Fx => vec![
-                list("EUR-USD", 1.060_0, 0.000_05, 100_000.0),
-                list("GBP-USD", 1.250_0, 0.000_06, 100_000.0),
-                list("AUD-USD", 0.738_0, 0.000_07, 100_000.0),
+                instrument("EUR-USD", 1.060_0, 0.000_05, 100_000.0),
+                instrument("GBP-USD", 1.250_0, 0.000_06, 100_000.0),
+                instrument("AUD-USD", 0.738_0, 0.000_07, 100_000.0),
             ],
         }
     }
 }
 
 impl Simulation {
-    /// The market of this seed, from its first event.
+    /// Creates the market of this seed, at its first event.
     #[must_use]
-    pub fn new(kind: Kind, seed: u64) -> Self {
+    pub fn new(kind: MarketKind, seed: u64) -> Self {
         Self {
-            listed: kind.listed(),
-            random: Random(seed ^ kind.listed().len() as u64 ^ ((kind as u64) << 32)),
+            instruments: kind.instruments(),
+            random: Random(seed ^ kind.instruments().len() as u64 ^ ((kind as u64) << 32)),
             number: 0,
-            time: OPENS,
+            time: OPENING_TIME,
         }
     }
 }
 
 impl Iterator for Simulation {
-    type Item = Happening;
+    type Item = SimulatedEvent;
 
-    fn next(&mut self) -> Option<Happening> {
+    fn next(&mut self) -> Option<SimulatedEvent> {
         self.number += 1;
-        self.time += (self.random.next() % (2 * PAUSE)) as i64;
-        let chosen = (self.random.next() % self.listed.len() as u64) as usize;
+        self.time += (self.random.next() % (2 * MEAN_EVENT_INTERVAL)) as i64;
+        let chosen = (self.random.next() % self.instruments.len() as u64) as usize;
         let step = self.random.normal();
         let amount = 1.0 + (self.random.next() % 9_999) as f64;
         let is_buy = self.random.next().is_multiple_of(2);
-        let listed = &mut self.listed[chosen];
-        listed.price *= 1.0 + listed.step * step;
-        Some(Happening {
+        let instrument = &mut self.instruments[chosen];
+        instrument.price *= 1.0 + instrument.step * step;
+        Some(SimulatedEvent {
             number: self.number,
-            symbol: listed.symbol,
+            symbol: instrument.symbol,
             time: self.time,
-            price: rounded(listed.price, listed.scale),
-            spread: rounded(listed.price * listed.step, listed.scale),
+            price: round(instrument.price, instrument.scale),
+            spread: round(instrument.price * instrument.step, instrument.scale),
             amount: amount / 1_000.0,
             is_buy,
         })
@@ -134,15 +126,15 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// Nearly normal, with mean 0 and deviation 1. Sums alone, so that no machine's own logarithm
-    /// has a say.
+    /// Returns an approximately normal number with mean 0 and deviation 1. Only sums are used, since
+    /// the last bits of a logarithm differ between machines.
     fn normal(&mut self) -> f64 {
         let sum: f64 = (0..12).map(|_| (self.next() >> 11) as f64).sum();
         sum / (1_u64 << 53) as f64 - 6.0
     }
 }
 
-fn rounded(price: f64, scale: f64) -> f64 {
+fn round(price: f64, scale: f64) -> f64 {
     (price * scale).round() / scale
 }
 
@@ -150,17 +142,19 @@ fn rounded(price: f64, scale: f64) -> f64 {
 mod tests {
     use super::*;
 
-    fn some(seed: u64) -> Vec<Happening> {
-        Simulation::new(Kind::Crypto, seed).take(2_000).collect()
+    fn events(seed: u64) -> Vec<SimulatedEvent> {
+        Simulation::new(MarketKind::Crypto, seed)
+            .take(2_000)
+            .collect()
     }
 
     #[test]
-    fn a_seed_is_a_market() {
-        assert_eq!(some(7), some(7));
-        assert_ne!(some(7), some(8));
-        let last = some(7).pop().unwrap();
+    fn the_same_seed_gives_the_same_events() {
+        assert_eq!(events(7), events(7));
+        assert_ne!(events(7), events(8));
+        let last = events(7).pop().unwrap();
         assert_eq!(last.number, 2_000);
-        // Written down once: whoever changes the simulation changes everybody's replays.
+        // A fixed sample: a change of the simulation makes kept databases and new runs disagree.
         assert_eq!(
             (last.symbol, last.time, last.price),
             ("BTC-USD", 1_480_550_420_036_789, 775.47),
@@ -168,15 +162,15 @@ mod tests {
     }
 
     #[test]
-    fn the_market_is_a_plausible_one() {
-        let events = some(1);
+    fn events_are_ordered_and_have_plausible_values() {
+        let events = events(1);
         assert!(events.is_sorted_by_key(|event| event.time));
         assert!(
             events
                 .iter()
                 .all(|event| event.price > 0.0 && event.amount > 0.0)
         );
-        let seconds = (events[1_999].time - OPENS) / 1_000_000;
+        let seconds = (events[1_999].time - OPENING_TIME) / 1_000_000;
         assert!((15..25).contains(&seconds), "{seconds}");
     }
 }

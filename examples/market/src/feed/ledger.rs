@@ -1,4 +1,5 @@
-//! The ledger: which events JetStream has acknowledged. What is in it must be in the database.
+//! The ledger: a file with the ids of the events that JetStream has acknowledged to a feed. Each of
+//! them must end up in the database.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -10,7 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::Result;
 
-/// A file with the id of one acknowledged event in each line.
+/// Ledger file, with one id per line, that a feed appends to.
 #[derive(Debug)]
 pub struct Ledger {
     file: Option<BufWriter<File>>,
@@ -18,23 +19,29 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Goes on with the file, or keeps none.
+    /// Opens the file to append to it; without a path only counts.
     ///
     /// # Errors
     ///
     /// If the file cannot be written.
     pub fn open(path: Option<&Path>) -> Result<Self> {
         Ok(Self {
-            file: path.map(whole_lines).transpose()?.map(BufWriter::new),
+            file: path
+                .map(open_after_last_line)
+                .transpose()?
+                .map(BufWriter::new),
             acknowledged: 0,
         })
     }
 
-    /// Waits for acknowledgments, in the order of sending, until the sender is gone; returns how
-    /// many there were.
-    pub(super) async fn keep(mut self, mut sent: mpsc::Receiver<(String, Pending)>) -> Result<u64> {
+    /// Waits for acknowledgments, in the order of sending, until the sender is dropped; returns the
+    /// number of acknowledged events.
+    pub(super) async fn record_acknowledgments(
+        mut self,
+        mut sent: mpsc::Receiver<(String, Pending)>,
+    ) -> Result<u64> {
         loop {
-            // What is read by others is complete whenever there is nothing to do.
+            // Flushed before each wait, so that readers of the file see every acknowledgment.
             let next = match sent.try_recv() {
                 Ok(next) => Some(next),
                 Err(_) => {
@@ -62,8 +69,8 @@ impl Ledger {
     }
 }
 
-/// Opens the file behind its last whole line; a feed that was killed may have left half of one.
-fn whole_lines(path: &Path) -> Result<File> {
+/// Opens the file to append after its last complete line; a killed feed may have left a partial one.
+fn open_after_last_line(path: &Path) -> Result<File> {
     let mut options = File::options();
     let mut file = options.create(true).read(true).append(true).open(path)?;
     let mut bytes = Vec::new();
@@ -73,68 +80,68 @@ fn whole_lines(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// Reads which events were acknowledged. A last line that is cut off does not count.
+/// Reads the ids of the acknowledged events. A partial last line is ignored.
 ///
 /// # Errors
 ///
-/// If the file is there and cannot be read.
-pub fn acknowledged(path: &Path) -> Result<HashSet<String>> {
+/// If the file exists and cannot be read.
+pub fn acknowledged_ids(path: &Path) -> Result<HashSet<String>> {
     let text = match std::fs::read_to_string(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
         read => read?,
     };
-    let whole = text
+    let lines = text
         .split_inclusive('\n')
         .filter(|line| line.ends_with('\n'));
-    Ok(whole.map(|line| line.trim_end().to_owned()).collect())
+    Ok(lines.map(|line| line.trim_end().to_owned()).collect())
 }
 
-/// The number of the last acknowledged event, 0 if there is none: a feed that is started again goes
-/// on there. What was sent behind it is sent again, and the stream tells it by its id.
+/// Returns the number of the last acknowledged event, 0 if there is none. A restarted feed resumes
+/// there: it publishes later events again, and the stream drops the copies by their ids.
 ///
 /// # Errors
 ///
-/// As [`acknowledged`].
+/// As [`acknowledged_ids`].
 pub(super) fn last_number(path: &Path) -> Result<u64> {
-    let ids = acknowledged(path)?;
+    let ids = acknowledged_ids(path)?;
     let numbers = ids
         .iter()
         .filter_map(|id| id.rsplit(':').next()?.parse().ok());
     Ok(numbers.max().unwrap_or_default())
 }
 
-/// Counts the acknowledged events of a ledger that grows, and reads each line of it once.
+/// Counts the events of a ledger that grows, and reads each line of it once.
 #[derive(Debug)]
-pub struct Tally {
+pub struct LedgerCounter {
     path: PathBuf,
-    read: u64,
+    bytes_read: u64,
     lines: u64,
 }
 
-impl Tally {
-    /// Begins with none.
+impl LedgerCounter {
+    /// Creates a counter that has read nothing yet.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
         Self {
             path,
-            read: 0,
+            bytes_read: 0,
             lines: 0,
         }
     }
 
-    /// How many there are now.
+    /// Reads the new lines, and returns the number of all.
     ///
     /// # Errors
     ///
-    /// As [`acknowledged`].
+    /// As [`acknowledged_ids`].
     pub fn count(&mut self) -> Result<u64> {
         let mut file = match File::open(&self.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
             opened => opened?,
         };
-        file.seek(SeekFrom::Start(self.read))?;
+        file.seek(SeekFrom::Start(self.bytes_read))?;
         let mut bytes = Vec::new();
-        self.read += file.read_to_end(&mut bytes)? as u64;
+        self.bytes_read += file.read_to_end(&mut bytes)? as u64;
         self.lines += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
         Ok(self.lines)
     }
@@ -145,14 +152,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn half_a_line_is_no_event() {
+    fn a_partial_last_line_is_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger");
         std::fs::write(&path, "trades:v:S:1\ntrades:v:S:2\ntrades:v").unwrap();
-        assert_eq!(acknowledged(&path).unwrap().len(), 2);
+        assert_eq!(acknowledged_ids(&path).unwrap().len(), 2);
         drop(Ledger::open(Some(&path)).unwrap());
         assert_eq!(std::fs::read_to_string(&path).unwrap().len(), 26);
         assert_eq!(last_number(&path).unwrap(), 2);
-        assert_eq!(Tally::new(path).count().unwrap(), 2);
+        assert_eq!(LedgerCounter::new(path).count().unwrap(), 2);
     }
 }

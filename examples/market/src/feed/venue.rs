@@ -1,4 +1,4 @@
-//! A venue as its reader knows it: an endless row of events, whatever becomes of the connection.
+//! Reads the events of a venue, and reconnects for as long as it takes.
 
 use std::time::Duration;
 
@@ -9,54 +9,58 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use crate::Result;
-use crate::exchange::language::{Subscribe, Told};
-use crate::feed::{Fed, Settings};
+use crate::exchange::protocol::{ExchangeMessage, Subscribe};
+use crate::feed::event::FeedEvent;
+use crate::feed::settings::FeedSettings;
 
-const FIRST_REST: Duration = Duration::from_millis(200);
-const LAST_REST: Duration = Duration::from_secs(10);
-/// A venue that is silent for so long is asked whether it lives; twice, and it is given up.
-const SILENCE: Duration = Duration::from_secs(15);
+/// Delay before the first reconnect; it doubles with each failure.
+const INITIAL_BACKOFF: Duration = Duration::from_millis(200);
+/// Maximum delay before a reconnect.
+const MAX_BACKOFF: Duration = Duration::from_secs(10);
+/// Time without a message after which a ping is sent, and after a second one the connection is closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-pub(super) struct Venue {
-    settings: Settings,
+/// Iterator over the events of one venue.
+pub(super) struct VenueReader {
+    settings: FeedSettings,
     socket: Option<Socket>,
-    rest: Duration,
-    last: u64,
+    backoff: Duration,
+    last_number: u64,
 }
 
-impl Venue {
-    pub(super) fn new(settings: Settings) -> Self {
+impl VenueReader {
+    pub(super) fn new(settings: FeedSettings) -> Self {
         Self {
-            last: settings.after,
+            last_number: settings.after,
             settings,
             socket: None,
-            rest: FIRST_REST,
+            backoff: INITIAL_BACKOFF,
         }
     }
 
-    /// The next event. Connects again, with growing rests, for as long as it takes.
-    pub(super) async fn next<E: Fed>(&mut self) -> E {
+    /// Returns the next event. Reconnects with growing delays until there is one.
+    pub(super) async fn next<E: FeedEvent>(&mut self) -> E {
         loop {
             match self.try_next::<E>().await {
                 Ok(event) => {
-                    self.rest = FIRST_REST;
-                    self.last = event.number();
+                    self.backoff = INITIAL_BACKOFF;
+                    self.last_number = event.number();
                     return event;
                 }
                 Err(error) => {
                     let url = &self.settings.url;
-                    tracing::warn!(%error, url, rest = ?self.rest, "lost the venue; connects again");
+                    tracing::warn!(%error, url, backoff = ?self.backoff, "lost the connection to the venue; reconnects");
                     self.socket = None;
-                    tokio::time::sleep(self.rest).await;
-                    self.rest = (self.rest * 2).min(LAST_REST);
+                    tokio::time::sleep(self.backoff).await;
+                    self.backoff = (self.backoff * 2).min(MAX_BACKOFF);
                 }
             }
         }
     }
 
-    async fn try_next<E: Fed>(&mut self) -> Result<E> {
+    async fn try_next<E: FeedEvent>(&mut self) -> Result<E> {
         let socket = match &mut self.socket {
             Some(socket) => socket,
             None => {
@@ -64,26 +68,26 @@ impl Venue {
                 self.socket.insert(socket)
             }
         };
-        let mut is_asked = false;
+        let mut is_pinged = false;
         loop {
-            let message = match timeout(SILENCE, socket.next()).await {
+            let message = match timeout(IDLE_TIMEOUT, socket.next()).await {
                 Ok(message) => message.ok_or("the venue has closed the connection")??,
-                Err(_) if is_asked => return Err("the venue is silent".into()),
+                Err(_) if is_pinged => return Err("the venue is silent".into()),
                 Err(_) => {
-                    is_asked = true;
+                    is_pinged = true;
                     socket.send(Message::Ping(Default::default())).await?;
                     continue;
                 }
             };
-            is_asked = false;
+            is_pinged = false;
             let Message::Text(text) = message else {
                 continue;
             };
-            let told: Told = serde_json::from_str(&text)?;
-            if let Told::Error { message } = told {
+            let message: ExchangeMessage = serde_json::from_str(&text)?;
+            if let ExchangeMessage::Error { message } = message {
                 return Err(message.into());
             }
-            if let Some(event) = E::from_told(&told, &self.settings.venue) {
+            if let Some(event) = E::from_message(&message, &self.settings.venue) {
                 return Ok(event);
             }
         }
@@ -91,16 +95,16 @@ impl Venue {
 
     async fn connect(&self, channel: &str) -> Result<Socket> {
         let connecting = tokio_tungstenite::connect_async(&self.settings.url);
-        let (mut socket, _) = timeout(SILENCE, connecting).await??;
-        let wanted = Subscribe {
+        let (mut socket, _) = timeout(IDLE_TIMEOUT, connecting).await??;
+        let subscribe = Subscribe {
             r#type: "subscribe".to_owned(),
             product_ids: self.settings.symbols.clone(),
             channels: vec![channel.to_owned()],
-            after: self.settings.is_simulated.then_some(self.last),
+            after: self.settings.is_simulated.then_some(self.last_number),
         };
-        let wanted = serde_json::to_string(&wanted)?;
-        socket.send(Message::text(wanted)).await?;
-        tracing::info!(url = self.settings.url, channel, "reads the venue");
+        let subscribe = serde_json::to_string(&subscribe)?;
+        socket.send(Message::text(subscribe)).await?;
+        tracing::info!(url = self.settings.url, channel, "subscribed to the venue");
         Ok(socket)
     }
 }

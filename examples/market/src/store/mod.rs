@@ -1,54 +1,8 @@
 //! The database: one SQLite file in WAL mode, which many processes read while some write.
 
-mod read;
-mod write;
+mod connection;
+mod reader;
+mod writer;
 
-use std::path::Path;
-use std::time::Duration;
-
-use rusqlite::{Connection, OpenFlags};
-
-pub use read::{Reader, SymbolRow};
-pub use write::{Row, Writer};
-
-/// How long one writer waits for another.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// The key is the venue's own name of the event, so that a second copy finds the first, whether it
-/// was delivered twice or published twice. The database is the same whatever the order of arrival.
-const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS trades (
-        venue TEXT NOT NULL, symbol TEXT NOT NULL, number INTEGER NOT NULL,
-        time INTEGER NOT NULL, price REAL NOT NULL, amount REAL NOT NULL, side INTEGER NOT NULL,
-        sequence INTEGER NOT NULL, stored INTEGER NOT NULL,
-        PRIMARY KEY (venue, symbol, number)
-    ) WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS ticks (
-        venue TEXT NOT NULL, symbol TEXT NOT NULL, number INTEGER NOT NULL,
-        time INTEGER NOT NULL, bid REAL NOT NULL, ask REAL NOT NULL,
-        sequence INTEGER NOT NULL, stored INTEGER NOT NULL,
-        PRIMARY KEY (venue, symbol, number)
-    ) WITHOUT ROWID;
-    CREATE INDEX IF NOT EXISTS trades_by_time ON trades (venue, symbol, time, number);
-    CREATE INDEX IF NOT EXISTS ticks_by_time ON ticks (venue, symbol, time, number);
-";
-
-/// Opens the database for writing, and makes it if there is none.
-fn open(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
-    connection.busy_timeout(PATIENCE)?;
-    // WAL: readers and writers do not wait for each other. FULL: a commit is on the disk before the
-    // event is acknowledged, also when the power goes.
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.execute_batch(SCHEMA)?;
-    Ok(connection)
-}
-
-/// Opens the database for reading.
-fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(PATIENCE)?;
-    Ok(connection)
-}
+pub use reader::{Reader, SymbolRow};
+pub use writer::{Row, Writer};

@@ -1,135 +1,143 @@
-//! Nothing lost, nothing twice: recorders and servers that die while the feeds go on.
+//! No event is lost or recorded twice while recorders, feeds and servers are killed.
 
 use std::time::{Duration, Instant};
 
 use micro_runtime::Bus;
 use micro_testkit::{NatsCluster, NatsServer, within};
 
-use crate::world::{LIMIT, PATIENCE, World};
+use crate::fixture::{MarketFixture, PROCESS_TIMEOUT, TEST_TIMEOUT};
 
 /// Events a second of each of the two feeds.
 const RATE: u32 = 500;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_recorder_and_python_are_killed_in_mid_stream() {
-    within(LIMIT, async {
+async fn no_event_is_lost_when_recorder_and_python_are_killed() {
+    within(TEST_TIMEOUT, async {
         let nats = NatsServer::builder().jetstream().start().await.unwrap();
-        let world = World::new(nats.url(), 1);
-        let feeds = world.feeds(RATE).await;
+        let market = MarketFixture::new(nats.url(), 1);
+        let feeds = market.start_feeds(RATE).await;
         for _ in 0..3 {
-            let (mut recorder, mut python) = (world.recorder().await, world.python().await);
-            world.published(world.acknowledged() + 1_000).await;
+            let (mut recorder, mut python) =
+                (market.start_recorder().await, market.start_python().await);
+            market
+                .wait_for_published(market.acknowledged() + 1_000)
+                .await;
             recorder.kill().unwrap();
             python.kill().unwrap();
         }
-        let _parts = (world.recorder().await, world.python().await);
-        world.stop(feeds).await;
-        let account = world.settles().await;
-        world.python_sees(account.recorded).await;
+        let _parts = (market.start_recorder().await, market.start_python().await);
+        market.stop_feeds(feeds).await;
+        let audit = market.wait_until_recorded().await;
+        market.wait_for_python(audit.recorded).await;
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_recorders_share_and_one_is_killed() {
-    within(LIMIT, async {
+async fn no_event_is_lost_when_one_of_three_recorders_is_killed() {
+    within(TEST_TIMEOUT, async {
         let nats = NatsServer::builder().jetstream().start().await.unwrap();
-        let world = World::new(nats.url(), 1);
-        let mut doomed = world.recorder().await;
-        let _others = (world.recorder().await, world.recorder().await);
-        let feeds = world.feeds(RATE).await;
-        world.published(2_000).await;
-        doomed.kill().unwrap();
-        world.published(4_000).await;
-        world.stop(feeds).await;
-        world.settles().await;
+        let market = MarketFixture::new(nats.url(), 1);
+        let mut killed = market.start_recorder().await;
+        let _others = (market.start_recorder().await, market.start_recorder().await);
+        let feeds = market.start_feeds(RATE).await;
+        market.wait_for_published(2_000).await;
+        killed.kill().unwrap();
+        market.wait_for_published(4_000).await;
+        market.stop_feeds(feeds).await;
+        market.wait_until_recorded().await;
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_feeds_are_killed() {
-    within(LIMIT, async {
+async fn no_event_is_duplicated_when_the_feeds_are_killed() {
+    within(TEST_TIMEOUT, async {
         let nats = NatsServer::builder().jetstream().start().await.unwrap();
-        let world = World::new(nats.url(), 1);
-        let _recorder = world.recorder().await;
+        let market = MarketFixture::new(nats.url(), 1);
+        let _recorder = market.start_recorder().await;
         for round in 1..=2 {
-            let feeds = world.feeds(RATE).await;
-            world.published(round * 1_000).await;
+            let feeds = market.start_feeds(RATE).await;
+            market.wait_for_published(round * 1_000).await;
             for mut feed in feeds {
                 feed.kill().unwrap();
             }
         }
-        // What they had in flight is stored and in no ledger; it is sent again and told by its id.
-        let feeds = world.feeds(RATE).await;
-        world.published(3_000).await;
+        // Events that were in flight are stored, but in no ledger: they are published again, and the
+        // stream drops the copies by their ids.
+        let feeds = market.start_feeds(RATE).await;
+        market.wait_for_published(3_000).await;
         for mut feed in feeds {
             feed.terminate().unwrap();
             assert!(
-                feed.wait(PATIENCE).await.unwrap().success(),
+                feed.wait(PROCESS_TIMEOUT).await.unwrap().success(),
                 "{}",
                 feed.output()
             );
         }
-        world.settles().await;
+        market.wait_until_recorded().await;
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_server_is_killed_for_five_seconds() {
-    within(LIMIT, async {
+async fn no_event_is_lost_while_the_server_is_down_for_five_seconds() {
+    within(TEST_TIMEOUT, async {
         let mut nats = NatsServer::builder().jetstream().start().await.unwrap();
-        let world = World::new(nats.url(), 1);
-        let _parts = (world.recorder().await, world.python().await);
-        let feeds = world.feeds(RATE).await;
-        world.published(2_000).await;
+        let market = MarketFixture::new(nats.url(), 1);
+        let _parts = (market.start_recorder().await, market.start_python().await);
+        let feeds = market.start_feeds(RATE).await;
+        market.wait_for_published(2_000).await;
         nats.kill().unwrap();
         // sleep: how long the server is away.
         tokio::time::sleep(Duration::from_secs(5)).await;
         nats.restart().await.unwrap();
-        world.published(world.acknowledged() + 4_000).await;
-        world.stop(feeds).await;
-        let account = world.settles().await;
-        world.python_sees(account.recorded).await;
+        market
+            .wait_for_published(market.acknowledged() + 4_000)
+            .await;
+        market.stop_feeds(feeds).await;
+        let audit = market.wait_until_recorded().await;
+        market.wait_for_python(audit.recorded).await;
     })
     .await;
 }
 
 /// Run with `cargo xtask test --slow`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_leader_of_a_cluster_is_killed_under_load() {
+async fn no_event_is_lost_when_the_leader_of_a_cluster_is_killed() {
     if std::env::var_os("MICRO_SLOW").is_none() {
         return;
     }
-    within(4 * LIMIT, async {
+    within(4 * TEST_TIMEOUT, async {
         let mut cluster = NatsCluster::start().await.unwrap();
-        let world = World::new(cluster.url(), 3);
-        let _recorders = (world.recorder().await, world.recorder().await);
-        let _python = world.python().await;
-        let feeds = world.feeds(RATE).await;
+        let market = MarketFixture::new(cluster.url(), 3);
+        let _recorders = (market.start_recorder().await, market.start_recorder().await);
+        let _python = market.start_python().await;
+        let feeds = market.start_feeds(RATE).await;
         let bus = Bus::connect(cluster.url()).await.unwrap();
         for round in 1..=3 {
-            world.published(world.acknowledged() + 3_000).await;
+            market
+                .wait_for_published(market.acknowledged() + 3_000)
+                .await;
             let leader = leader(&bus).await;
-            let (before, began) = (world.acknowledged(), Instant::now());
+            let (before, began) = (market.acknowledged(), Instant::now());
             cluster.server(&leader).unwrap().kill().unwrap();
-            world.published(before + 4_000).await;
+            market.wait_for_published(before + 4_000).await;
             let took = began.elapsed();
             cluster.server(&leader).unwrap().restart().await.unwrap();
-            copies_are_whole(&bus).await;
+            wait_for_replicas(&bus).await;
             println!("round {round}: {leader} was killed, the next 4,000 events took {took:?}");
         }
-        world.stop(feeds).await;
-        let account = world.settles().await;
-        world.python_sees(account.recorded).await;
+        market.stop_feeds(feeds).await;
+        let audit = market.wait_until_recorded().await;
+        market.wait_for_python(audit.recorded).await;
     })
     .await;
 }
 
-/// The server that leads the stream.
+/// Returns the name of the server that leads the stream.
 async fn leader(bus: &Bus) -> String {
-    within(LIMIT, async {
+    within(TEST_TIMEOUT, async {
         loop {
             if let Some(leader) = cluster(bus).await.and_then(|cluster| cluster.leader) {
                 return leader;
@@ -139,8 +147,8 @@ async fn leader(bus: &Bus) -> String {
     .await
 }
 
-/// Waits until the server that came back has caught up.
-async fn copies_are_whole(bus: &Bus) {
+/// Waits until the restarted server has caught up.
+async fn wait_for_replicas(bus: &Bus) {
     loop {
         let replicas = cluster(bus).await.map(|cluster| cluster.replicas);
         let replicas = replicas.unwrap_or_default();
@@ -152,13 +160,16 @@ async fn copies_are_whole(bus: &Bus) {
         {
             return;
         }
-        // sleep: between two looks; the servers tell nobody that a copy is whole.
+        // sleep: between two looks; the servers send no event when a replica is current.
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
 async fn cluster(bus: &Bus) -> Option<micro_runtime::async_nats::jetstream::stream::ClusterInfo> {
     let jetstream = micro_runtime::async_nats::jetstream::new(bus.nats().unwrap().clone());
-    let stream = jetstream.get_stream(market::market::STREAM).await.ok()?;
+    let stream = jetstream
+        .get_stream(market::stream::STREAM_NAME)
+        .await
+        .ok()?;
     stream.cached_info().cluster.clone()
 }

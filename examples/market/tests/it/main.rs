@@ -1,10 +1,12 @@
-//! The market seen from outside: its parts as processes, which are killed, against a real
-//! nats-server with JetStream.
+//! The parts of the market as processes, which the tests kill, on a real nats-server with JetStream.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![expect(clippy::print_stdout, reason = "figures of runs that take long")]
+#![expect(
+    clippy::print_stdout,
+    reason = "a test that runs long prints its figures"
+)]
 
+mod cli;
+mod fixture;
 mod loss;
 mod replay;
-mod runs;
 mod services;
-mod world;

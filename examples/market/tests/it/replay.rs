@@ -1,44 +1,44 @@
-//! A replay of the stream is the database again.
+//! A replay of the stream gives the rows of the database.
 
 use market::store::Reader;
 use micro_testkit::{NatsServer, Process, within};
 
-use crate::world::{LIMIT, PATIENCE, World};
+use crate::fixture::{MarketFixture, PROCESS_TIMEOUT, TEST_TIMEOUT};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replay_into_an_empty_database_gives_an_identical_one() {
-    within(LIMIT, async {
+async fn a_replay_into_an_empty_database_has_the_same_fingerprint() {
+    within(TEST_TIMEOUT, async {
         let nats = NatsServer::builder().jetstream().start().await.unwrap();
-        let world = World::new(nats.url(), 1);
-        let feeds = world.feeds(1_000).await;
-        let mut recorder = world.recorder().await;
-        world.published(2_000).await;
-        // Out of order, and some of it twice.
+        let market = MarketFixture::new(nats.url(), 1);
+        let feeds = market.start_feeds(1_000).await;
+        let mut recorder = market.start_recorder().await;
+        market.wait_for_published(2_000).await;
+        // The others receive its unacknowledged events again, out of order.
         recorder.kill().unwrap();
-        let _recorders = (world.recorder().await, world.recorder().await);
-        world.published(6_000).await;
-        world.stop(feeds).await;
-        let account = world.settles().await;
+        let _recorders = (market.start_recorder().await, market.start_recorder().await);
+        market.wait_for_published(6_000).await;
+        market.stop_feeds(feeds).await;
+        let audit = market.wait_until_recorded().await;
 
-        let copy = world.path("copy.db");
-        let mut command = world.command("replay");
+        let copy = market.path("copy.db");
+        let mut command = market.command("replay");
         command.arg("--db").arg(&copy);
         let mut replay = Process::spawn(command).unwrap();
         assert!(
-            replay.wait(PATIENCE).await.unwrap().success(),
+            replay.wait(PROCESS_TIMEOUT).await.unwrap().success(),
             "{}",
             replay.output()
         );
 
-        let original = Reader::open(&world.database())
+        let original = Reader::open(&market.database())
             .unwrap()
             .fingerprint()
             .unwrap();
         let copied = Reader::open(&copy).unwrap();
         assert_eq!(copied.fingerprint().unwrap(), original);
-        assert_eq!(copied.rows().unwrap(), account.recorded);
-        let said = format!("replayed {} events: {original}", account.recorded);
-        assert!(replay.output().contains(&said), "{}", replay.output());
+        assert_eq!(copied.rows().unwrap(), audit.recorded);
+        let line = format!("replayed {} events: {original}", audit.recorded);
+        assert!(replay.output().contains(&line), "{}", replay.output());
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! The services and the averages, called and heard from Rust; Python beside them.
+//! The services and the published averages, with a client and a subscriber in Rust.
 
 use market::proto::{
     Average, AverageFilter, CandlesRequest, HistoryClient, IndicatorsClient, MovingAverageRequest,
@@ -7,45 +7,45 @@ use market::proto::{
 use micro_runtime::{Bus, Code};
 use micro_testkit::{NatsServer, within};
 
-use crate::world::{LIMIT, World};
+use crate::fixture::{MarketFixture, TEST_TIMEOUT};
 
 const VENUE: &str = "sim-crypto";
 const SYMBOL: &str = "BTC-USD";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_recorded_can_be_asked_for() {
-    within(LIMIT, async {
+async fn services_return_what_was_recorded() {
+    within(TEST_TIMEOUT, async {
         let nats = NatsServer::builder().jetstream().start().await.unwrap();
-        let world = World::new(nats.url(), 1);
+        let market = MarketFixture::new(nats.url(), 1);
         let bus = Bus::connect(nats.url()).await.unwrap();
         let filter = AverageFilter::new().venue(VENUE).symbol(SYMBOL);
         let mut averages = bus.subscribe::<Average>(filter).await.unwrap();
         let _parts = (
-            world.recorder().await,
-            world.on_database("history").await,
-            world.part(world.command("indicators"), &[]).await,
-            world.python().await,
+            market.start_recorder().await,
+            market.start_with_database("history").await,
+            market.start(market.command("indicators"), &[]).await,
+            market.start_python().await,
         );
-        let feeds = world.feeds(1_000).await;
-        let heard = averages.next().await.unwrap().unwrap();
+        let feeds = market.start_feeds(1_000).await;
+        let average = averages.next().await.unwrap().unwrap();
         assert_eq!(
-            (heard.venue.as_str(), heard.symbol.as_str()),
+            (average.venue.as_str(), average.symbol.as_str()),
             (VENUE, SYMBOL)
         );
-        assert!(heard.value > 0.0);
-        world.stop(feeds).await;
-        let account = world.settles().await;
+        assert!(average.value > 0.0);
+        market.stop_feeds(feeds).await;
+        let audit = market.wait_until_recorded().await;
 
-        let seen = world.python_sees(account.recorded).await;
-        let last = seen.last.unwrap();
+        let counts = market.wait_for_python(audit.recorded).await;
+        let last = counts.last_trade.unwrap();
         assert_eq!(last.venue, VENUE);
-        history(&bus, account.recorded).await;
-        indicators(&bus).await;
+        check_history(&bus, audit.recorded).await;
+        check_indicators(&bus).await;
     })
     .await;
 }
 
-async fn history(bus: &Bus, recorded: u64) {
+async fn check_history(bus: &Bus, recorded: u64) {
     let history: HistoryClient = bus.client();
     let symbols = history.symbols(SymbolsRequest {}).await.unwrap().symbols;
     assert_eq!(symbols.len(), 6);
@@ -79,19 +79,19 @@ async fn history(bus: &Bus, recorded: u64) {
     }
     assert_eq!(count, quoted.events);
 
-    let refused = history.candles(candles(3, 0)).await.unwrap_err();
-    assert_eq!(refused.code(), Code::InvalidArgument);
-    let nothing = CandlesRequest {
+    let rejected = history.candles(candles(3, 0)).await.unwrap_err();
+    assert_eq!(rejected.code(), Code::InvalidArgument);
+    let unknown = CandlesRequest {
         symbol: "NO-NE".to_owned(),
         ..candles(3, 1)
     };
     assert_eq!(
-        history.candles(nothing).await.unwrap_err().code(),
+        history.candles(unknown).await.unwrap_err().code(),
         Code::NotFound
     );
 }
 
-async fn indicators(bus: &Bus) {
+async fn check_indicators(bus: &Bus) {
     let (history, indicators): (HistoryClient, IndicatorsClient) = (bus.client(), bus.client());
     let request = MovingAverageRequest {
         venue: VENUE.to_owned(),
@@ -108,8 +108,8 @@ async fn indicators(bus: &Bus) {
         resolution: 3_600,
         ..request
     };
-    let refused = indicators.moving_average(many).await.unwrap_err();
-    assert_eq!(refused.code(), Code::FailedPrecondition);
+    let rejected = indicators.moving_average(many).await.unwrap_err();
+    assert_eq!(rejected.code(), Code::FailedPrecondition);
 }
 
 fn candles(limit: u32, resolution: u32) -> CandlesRequest {

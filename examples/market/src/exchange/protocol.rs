@@ -1,48 +1,48 @@
-//! What exchanges and their readers tell each other: the public JSON of Coinbase Exchange, of which
-//! only what a market needs is read and written.
+//! The messages between exchanges and their readers: the public JSON of Coinbase Exchange, reduced to
+//! the fields that the market needs.
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::exchange::simulation::Happening;
+use crate::exchange::simulation::SimulatedEvent;
 use crate::proto::{Side, Tick, Trade};
 
-/// What a reader asks for first.
+/// First message of a reader.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Subscribe {
-    /// `subscribe`.
+    /// Message type: `subscribe`.
     pub r#type: String,
-    /// The symbols; a simulated exchange takes none for all.
+    /// Symbols to receive; to a simulated exchange an empty list means all.
     pub product_ids: Vec<String>,
-    /// `matches` for trades, `ticker` for ticks.
+    /// Channels: `matches` for trades, `ticker` for ticks.
     pub channels: Vec<String>,
-    /// To a simulated exchange: go on behind this number.
+    /// Number after which a simulated exchange resumes; a real one has no such field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<u64>,
 }
 
-/// What an exchange tells.
+/// Message of an exchange.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub enum Told {
-    /// Two parties agreed.
+pub enum ExchangeMessage {
+    /// A trade.
     Match(Match),
-    /// The trade before the first `match`, so that nobody waits for a price.
+    /// Last trade before the subscription, so that a reader has a price at once.
     LastMatch(Match),
-    /// The best prices have changed.
+    /// A change of the best prices.
     Ticker(Ticker),
-    /// The exchange does not understand.
+    /// Rejection of a message of the reader.
     Error {
-        /// Why.
+        /// Reason.
         message: String,
     },
-    /// Anything else is none of our business.
+    /// Every other message, which readers ignore.
     #[serde(other)]
     Other,
 }
 
-/// A trade. `side` is that of the party who waited in the book.
+/// A trade. `side` is the side of the maker, the order that was already in the book.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Match {
     trade_id: u64,
@@ -53,7 +53,7 @@ pub struct Match {
     time: String,
 }
 
-/// The best prices.
+/// Best bid and ask of a symbol.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Ticker {
     sequence: u64,
@@ -64,20 +64,20 @@ pub struct Ticker {
 }
 
 impl Match {
-    /// As an exchange tells it.
+    /// Converts an event of the simulation.
     #[must_use]
-    pub fn of(happening: &Happening) -> Self {
+    pub fn from_simulated(event: &SimulatedEvent) -> Self {
         Self {
-            trade_id: happening.number,
-            product_id: happening.symbol.to_owned(),
-            price: happening.price.to_string(),
-            size: happening.amount.to_string(),
-            side: if happening.is_buy { "sell" } else { "buy" }.to_owned(),
-            time: written(happening.time),
+            trade_id: event.number,
+            product_id: event.symbol.to_owned(),
+            price: event.price.to_string(),
+            size: event.amount.to_string(),
+            side: if event.is_buy { "sell" } else { "buy" }.to_owned(),
+            time: format_time(event.time),
         }
     }
 
-    /// The event; `None` if a number is none.
+    /// Converts to an event; returns `None` if a field cannot be parsed.
     #[must_use]
     pub fn trade(&self, venue: &str) -> Option<Trade> {
         let side = match self.side.as_str() {
@@ -89,7 +89,7 @@ impl Match {
             venue: venue.to_owned(),
             symbol: self.product_id.clone(),
             number: self.trade_id,
-            time: read(&self.time)?,
+            time: parse_time(&self.time)?,
             price: self.price.parse().ok()?,
             amount: self.size.parse().ok()?,
             side: side.into(),
@@ -98,40 +98,40 @@ impl Match {
 }
 
 impl Ticker {
-    /// As an exchange tells it.
+    /// Converts an event of the simulation.
     #[must_use]
-    pub fn of(happening: &Happening) -> Self {
+    pub fn from_simulated(event: &SimulatedEvent) -> Self {
         Self {
-            sequence: happening.number,
-            product_id: happening.symbol.to_owned(),
-            best_bid: format!("{:.5}", happening.price - happening.spread),
-            best_ask: format!("{:.5}", happening.price + happening.spread),
-            time: written(happening.time),
+            sequence: event.number,
+            product_id: event.symbol.to_owned(),
+            best_bid: format!("{:.5}", event.price - event.spread),
+            best_ask: format!("{:.5}", event.price + event.spread),
+            time: format_time(event.time),
         }
     }
 
-    /// The event; `None` if a number is none.
+    /// Converts to an event; returns `None` if a field cannot be parsed.
     #[must_use]
     pub fn tick(&self, venue: &str) -> Option<Tick> {
         Some(Tick {
             venue: venue.to_owned(),
             symbol: self.product_id.clone(),
             number: self.sequence,
-            time: read(&self.time)?,
+            time: parse_time(&self.time)?,
             bid: self.best_bid.parse().ok()?,
             ask: self.best_ask.parse().ok()?,
         })
     }
 }
 
-fn written(time: i64) -> String {
+fn format_time(time: i64) -> String {
     let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(time) * 1_000);
     time.ok()
         .and_then(|time| time.format(&Rfc3339).ok())
         .unwrap_or_default()
 }
 
-fn read(text: &str) -> Option<i64> {
+fn parse_time(text: &str) -> Option<i64> {
     let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
     i64::try_from(time.unix_timestamp_nanos() / 1_000).ok()
 }
@@ -141,11 +141,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_real_venues_trade_is_read() {
+    fn a_trade_of_a_real_venue_is_parsed() {
         let text = r#"{"type":"match","trade_id":10,"sequence":50,"maker_order_id":"ac928c66",
             "taker_order_id":"132fb6ae","time":"2014-11-07T08:19:27.028459Z",
             "product_id":"BTC-USD","size":"5.23512","price":"400.23","side":"sell"}"#;
-        let Ok(Told::Match(told)) = serde_json::from_str(text) else {
+        let Ok(ExchangeMessage::Match(message)) = serde_json::from_str(text) else {
             panic!("no match");
         };
         let expected = Trade {
@@ -157,12 +157,12 @@ mod tests {
             amount: 5.23512,
             side: Side::Buy.into(),
         };
-        assert_eq!(told.trade("coinbase"), Some(expected));
+        assert_eq!(message.trade("coinbase"), Some(expected));
     }
 
     #[test]
-    fn what_is_simulated_is_read_back_as_it_was() {
-        let happening = Happening {
+    fn a_simulated_ticker_survives_a_round_trip() {
+        let event = SimulatedEvent {
             number: 7,
             symbol: "EUR-USD",
             time: 1_480_550_400_123_456,
@@ -171,18 +171,20 @@ mod tests {
             amount: 1.25,
             is_buy: true,
         };
-        let text = serde_json::to_string(&Told::Ticker(Ticker::of(&happening))).unwrap();
-        let Ok(Told::Ticker(told)) = serde_json::from_str(&text) else {
+        let text = serde_json::to_string(&ExchangeMessage::Ticker(Ticker::from_simulated(&event)))
+            .unwrap();
+        let Ok(ExchangeMessage::Ticker(message)) = serde_json::from_str(&text) else {
             panic!("no ticker: {text}");
         };
-        let tick = told.tick("sim-fx").unwrap();
+        let tick = message.tick("sim-fx").unwrap();
         assert_eq!((tick.number, tick.time), (7, 1_480_550_400_123_456));
         assert_eq!((tick.bid, tick.ask), (1.05995, 1.06005));
     }
 
     #[test]
-    fn what_is_not_understood_is_passed_over() {
-        let told = serde_json::from_str::<Told>(r#"{"type":"subscriptions","channels":[]}"#);
-        assert!(matches!(told, Ok(Told::Other)));
+    fn an_unknown_message_type_is_accepted() {
+        let text = r#"{"type":"subscriptions","channels":[]}"#;
+        let message = serde_json::from_str::<ExchangeMessage>(text);
+        assert!(matches!(message, Ok(ExchangeMessage::Other)));
     }
 }

@@ -1,4 +1,4 @@
-//! What a person sees: a line a second, and tables at the end.
+//! The output of a running market: a status line per second, and tables at the end.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,49 +9,50 @@ use micro_runtime::{Bus, Status};
 use tokio::task::JoinHandle;
 
 use crate::Result;
-use crate::feed::Tally;
-use crate::indicators::{PUBLISHED, RESOLUTION};
-use crate::life::say;
+use crate::feed::LedgerCounter;
+use crate::indicators::{PUBLISHED_LENGTHS, PUBLISHED_RESOLUTION};
+use crate::lifecycle::print_line;
 use crate::proto::{
-    Average, AverageFilter, CandlesRequest, HistoryClient, IndicatorsClient, MovingAverageRequest,
-    SeenReply, SymbolsRequest, TicksRequest,
+    Average, AverageFilter, CandlesRequest, CountsReply, HistoryClient, IndicatorsClient,
+    MovingAverageRequest, SymbolsRequest, TicksRequest,
 };
 use crate::store::Reader;
 
-/// The screen, and what it has heard.
-pub(super) struct Screen {
+/// Sources of the output: the services, the database, the ledgers, and the averages received so far.
+pub(super) struct Report {
     history: HistoryClient,
     indicators: IndicatorsClient,
     reader: Reader,
-    tallies: Vec<Tally>,
-    averages: Arc<Mutex<Averages>>,
-    hearing: JoinHandle<()>,
+    ledgers: Vec<LedgerCounter>,
+    averages: Arc<Mutex<ReceivedAverages>>,
+    subscriber: JoinHandle<()>,
 }
 
-impl Drop for Screen {
+impl Drop for Report {
     fn drop(&mut self) {
-        self.hearing.abort();
+        self.subscriber.abort();
     }
 }
 
 #[derive(Debug, Default)]
-struct Averages {
+struct ReceivedAverages {
     count: u64,
-    last: BTreeMap<(String, u32), f64>,
+    /// Latest value by symbol and number of candles.
+    latest: BTreeMap<(String, u32), f64>,
 }
 
-impl Screen {
-    /// Begins to listen to averages: on the bus alone, so what comes while nobody listens is gone.
+impl Report {
+    /// Subscribes to averages. They are not stored: those from before the subscription are not received.
     pub(super) async fn start(bus: &Bus, database: &Path, ledgers: &[PathBuf]) -> Result<Self> {
-        let averages = Arc::new(Mutex::new(Averages::default()));
+        let averages = Arc::new(Mutex::new(ReceivedAverages::default()));
         let mut events = bus.subscribe::<Average>(AverageFilter::new()).await?;
-        let heard = Arc::clone(&averages);
-        let hearing = tokio::spawn(async move {
+        let received = Arc::clone(&averages);
+        let subscriber = tokio::spawn(async move {
             while let Some(Ok(average)) = events.next().await {
-                let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
-                heard.count += 1;
-                heard
-                    .last
+                let mut received = received.lock().unwrap_or_else(PoisonError::into_inner);
+                received.count += 1;
+                received
+                    .latest
                     .insert((average.symbol, average.candles), average.value);
             }
         });
@@ -59,28 +60,36 @@ impl Screen {
             history: bus.client(),
             indicators: bus.client(),
             reader: Reader::open(database)?,
-            tallies: ledgers.iter().cloned().map(Tally::new).collect(),
+            ledgers: ledgers.iter().cloned().map(LedgerCounter::new).collect(),
             averages,
-            hearing,
+            subscriber,
         })
     }
 
-    pub(super) fn line(&mut self, elapsed: Duration, seen: Option<SeenReply>) -> Result<()> {
+    /// Prints one status line.
+    pub(super) fn print_status(
+        &mut self,
+        elapsed: Duration,
+        counts: Option<CountsReply>,
+    ) -> Result<()> {
         let mut published = 0;
-        for tally in &mut self.tallies {
-            published += tally.count()?;
+        for ledger in &mut self.ledgers {
+            published += ledger.count()?;
         }
         let recorded = self.reader.rows()?;
-        let python = match &seen {
-            Some(seen) => (seen.trades + seen.ticks).to_string(),
+        let python = match &counts {
+            Some(counts) => (counts.trades + counts.ticks).to_string(),
             None => "silent".to_owned(),
         };
-        let last = seen.and_then(|seen| seen.last);
+        let last = counts.and_then(|counts| counts.last_trade);
         let last = last.map(|trade| format!("{} {}", trade.symbol, trade.price));
         let averages = self.averages.lock().unwrap_or_else(PoisonError::into_inner);
-        let mean = averages.last.get(&("BTC-USD".to_owned(), PUBLISHED[1]));
-        let mean = mean.map(|mean| format!(", BTC-USD mean of {} {mean:.2}", PUBLISHED[1]));
-        say(&format!(
+        let mean = averages
+            .latest
+            .get(&("BTC-USD".to_owned(), PUBLISHED_LENGTHS[1]));
+        let length = PUBLISHED_LENGTHS[1];
+        let mean = mean.map(|mean| format!(", BTC-USD mean of {length} {mean:.2}"));
+        print_line(&format!(
             "{:>4} s  published {published:>8}  recorded {recorded:>8}  python {python:>8}  averages {:>5}  last {}{}",
             elapsed.as_secs(),
             averages.count,
@@ -90,16 +99,16 @@ impl Screen {
         Ok(())
     }
 
-    /// Asks the services for what they know, by typed calls.
-    pub(super) async fn tables(&self) {
-        if let Err(status) = self.try_tables().await {
-            say(&format!("the services say no more: {status}"));
+    /// Calls the services, and prints what they return.
+    pub(super) async fn print_tables(&self) {
+        if let Err(status) = self.try_print_tables().await {
+            print_line(&format!("the tables are not available: {status}"));
         }
     }
 
-    async fn try_tables(&self) -> std::result::Result<(), Status> {
+    async fn try_print_tables(&self) -> std::result::Result<(), Status> {
         let symbols = self.history.symbols(SymbolsRequest {}).await?.symbols;
-        say("venue       symbol     events      close       high        low  mean of 5");
+        print_line("venue       symbol     events      close       high        low  mean of 5");
         for row in &symbols {
             let (venue, symbol) = (row.venue.clone(), row.symbol.clone());
             let request = CandlesRequest {
@@ -115,12 +124,12 @@ impl Screen {
             let request = MovingAverageRequest {
                 venue: row.venue.clone(),
                 symbol: row.symbol.clone(),
-                candles: PUBLISHED[0],
-                resolution: RESOLUTION,
+                candles: PUBLISHED_LENGTHS[0],
+                resolution: PUBLISHED_RESOLUTION,
             };
             let mean = self.indicators.moving_average(request).await;
             let mean = mean.map_or("-".to_owned(), |average| format!("{:.4}", average.value));
-            say(&format!(
+            print_line(&format!(
                 "{:<11} {:<8} {:>8} {:>10.4} {:>10.4} {:>10.4} {mean:>10}",
                 row.venue, row.symbol, row.events, last.close, last.high, last.low
             ));
@@ -137,7 +146,10 @@ impl Screen {
             while ticks.message().await?.is_some() {
                 count += 1;
             }
-            say(&format!("{count} ticks of {} came as a stream", row.symbol));
+            print_line(&format!(
+                "{count} ticks of {} received as a stream",
+                row.symbol
+            ));
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Writing events: many in one transaction, each once.
+//! Writes events: many in one transaction, each once.
 
 use std::path::Path;
 use std::time::UNIX_EPOCH;
@@ -6,43 +6,45 @@ use std::time::UNIX_EPOCH;
 use micro_runtime::{Delivered, Delivery};
 use rusqlite::{CachedStatement, Connection, ToSql, TransactionBehavior};
 
-use crate::market::Quote;
 use crate::proto::{Tick, Trade};
+use crate::store::connection;
+use crate::stream::Quote;
 
-/// An event that is a row of a table.
+/// An event that is stored as a row of a table.
 pub trait Row: Quote {
-    /// What the table has for it besides what it has for every quote.
+    /// Columns besides those that every quote has.
     const COLUMNS: &'static [&'static str];
 
-    /// The values of [`COLUMNS`](Self::COLUMNS), in their order.
+    /// Returns the values of [`COLUMNS`](Self::COLUMNS), in their order.
     fn values(&self) -> Vec<&dyn ToSql>;
 }
 
-/// The only connection of a process that writes.
+/// Connection that writes; a process has at most one.
 #[derive(Debug)]
 pub struct Writer(Connection);
 
 impl Writer {
-    /// Opens the database, and makes it if there is none.
+    /// Opens the database, and creates it if there is none.
     ///
     /// # Errors
     ///
-    /// As SQLite.
+    /// If SQLite cannot open it.
     pub fn open(path: &Path) -> rusqlite::Result<Self> {
-        super::open(path).map(Self)
+        connection::open(path).map(Self)
     }
 
-    /// Writes all of them, or none; they are on the disk when it returns.
+    /// Writes all events or none; they are on disk when it returns.
     ///
     /// # Errors
     ///
-    /// As SQLite.
+    /// If the transaction fails.
     pub fn write<E: Row>(&mut self, events: &[Delivered<E>]) -> rusqlite::Result<()> {
-        // Taken at once: a transaction that begins with reading could not wait for another writer.
+        // The write lock is taken at the start: a transaction that reads first cannot wait for another
+        // writer, and fails instead.
         let transaction = self
             .0
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut statement = transaction.prepare_cached(&insert_into::<E>())?;
+        let mut statement = transaction.prepare_cached(&insert_statement::<E>())?;
         for event in events {
             insert::<E>(&mut statement, event, &event.delivery)?;
         }
@@ -67,9 +69,9 @@ impl Row for Tick {
     }
 }
 
-/// Inserts a row. A second copy changes nothing, unless it lies before the first in the stream: so a
-/// database does not depend on the order in which copies came.
-fn insert_into<E: Row>() -> String {
+/// Returns the statement that inserts a row. Of two copies, the one with the lower stream sequence wins,
+/// so that the rows do not depend on the order of arrival.
+fn insert_statement<E: Row>() -> String {
     format!(
         "INSERT INTO {} (venue, symbol, number, sequence, stored, {})
          VALUES (?, ?, ?, ?, ?{})
@@ -87,20 +89,20 @@ fn insert<E: Row>(
     delivery: &Delivery,
 ) -> rusqlite::Result<usize> {
     let (number, sequence) = (signed(event.number()), signed(delivery.sequence()));
-    let stored = stored(delivery);
+    let stored = stored_at(delivery);
     let (venue, symbol) = (event.venue(), event.symbol());
     let mut values: Vec<&dyn ToSql> = vec![&venue, &symbol, &number, &sequence, &stored];
     values.extend(event.values());
     statement.execute(values.as_slice())
 }
 
-/// SQLite's integers are signed; no venue counts so far.
+/// Converts to SQLite's signed integers; no venue numbers its events above their maximum.
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// When the stream took it, in microseconds since 1970.
-fn stored(delivery: &Delivery) -> i64 {
+/// Returns the time at which the stream stored the event, in microseconds since 1970.
+fn stored_at(delivery: &Delivery) -> i64 {
     let since = delivery
         .time()
         .duration_since(UNIX_EPOCH)

@@ -1,4 +1,4 @@
-//! What all parts agree on: the stream, and how an event is named for good.
+//! The stream that all parts share, and the ids of the events in it.
 
 use std::time::Duration;
 
@@ -6,33 +6,36 @@ use micro_runtime::{Event, EventStream};
 
 use crate::proto::{Tick, Trade};
 
-/// The stream that stores trades and ticks.
-pub const STREAM: &str = "MARKET";
+/// Name of the stream that stores trades and ticks.
+pub const STREAM_NAME: &str = "MARKET";
 
-const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Age at which the stream drops an event: one week.
+const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Declares the stream; averages are not in it, since whoever misses one can ask again.
-pub fn stream(replicas: usize) -> EventStream {
-    EventStream::named(STREAM)
+/// Returns the declaration of the stream. Averages are not stored, since a client that misses one can
+/// call `Indicators.MovingAverage`.
+pub fn market_stream(replicas: usize) -> EventStream {
+    EventStream::named(STREAM_NAME)
         .subject("evt.market.trade.>")
         .subject("evt.market.tick.>")
-        .max_age(WEEK)
+        .max_age(MAX_AGE)
         .replicas(replicas)
 }
 
-/// An event that a venue numbers.
+/// An event that its venue numbers.
 pub trait Quote: Event + Clone {
-    /// What its ids begin with, and its table in the database.
+    /// Prefix of the ids, and table in the database.
     const TABLE: &'static str;
 
-    /// Where it happened.
+    /// Returns the exchange where it happened.
     fn venue(&self) -> &str;
-    /// To what.
+    /// Returns the traded symbol.
     fn symbol(&self) -> &str;
-    /// The venue's own number.
+    /// Returns the venue's own number of the event.
     fn number(&self) -> u64;
 
-    /// Its name for good: the message id in the stream, and the key in the database.
+    /// Returns an id that is the same for each copy of the event: the message id in the stream, and
+    /// the key in the database.
     fn id(&self) -> String {
         format!(
             "{}:{}:{}:{}",

@@ -1,4 +1,4 @@
-//! Reading: counts, prices, ticks, and the fingerprint of everything.
+//! Queries: counts, prices, ticks, and the fingerprint of all rows.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -7,64 +7,65 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params};
 use sha2::{Digest as _, Sha256};
 
-use crate::candles::Price;
+use crate::candles::PricePoint;
 use crate::proto::Tick;
+use crate::store::connection;
 
 const TABLES: [&str; 2] = ["trades", "ticks"];
 
-/// A connection that only reads.
+/// Connection that only reads.
 #[derive(Debug)]
 pub struct Reader(Connection);
 
-/// What is known of a symbol.
+/// Symbol with the number of its recorded events.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SymbolRow {
-    /// Where it is traded.
+    /// Exchange that trades it.
     pub venue: String,
-    /// Its name.
+    /// Name of the symbol.
     pub symbol: String,
-    /// Trades or ticks.
+    /// Number of recorded trades or ticks.
     pub events: u64,
 }
 
 impl Reader {
-    /// Opens a database that is there.
+    /// Opens an existing database.
     ///
     /// # Errors
     ///
-    /// As SQLite.
+    /// If the file cannot be opened.
     pub fn open(path: &Path) -> rusqlite::Result<Self> {
-        super::open_to_read(path).map(Self)
+        connection::open_read_only(path).map(Self)
     }
 
-    /// How many rows there are.
+    /// Returns the number of rows of both tables.
     ///
     /// # Errors
     ///
-    /// As SQLite.
+    /// If the query fails.
     pub fn rows(&self) -> rusqlite::Result<u64> {
         let sql = "SELECT (SELECT count(*) FROM trades) + (SELECT count(*) FROM ticks)";
         self.number(sql)
     }
 
-    /// The highest number that a venue has given.
+    /// Returns the highest event number of a venue, 0 if there is none.
     ///
     /// # Errors
     ///
-    /// As SQLite.
+    /// If the query fails.
     pub fn last_number(&self, table: &str, venue: &str) -> rusqlite::Result<u64> {
         let sql = format!("SELECT coalesce(max(number), 0) FROM {table} WHERE venue = ?1");
         let number: i64 = self.0.query_row(&sql, [venue], |row| row.get(0))?;
         Ok(number.unsigned_abs())
     }
 
-    /// All rows: their ids, as the feeds write them down, with their places in the stream.
+    /// Returns the stream sequence of each row, by its id, which is also the id in the feeds' ledgers.
     ///
     /// # Errors
     ///
-    /// As SQLite.
-    pub fn ids(&self) -> rusqlite::Result<HashMap<String, i64>> {
-        let mut ids = HashMap::new();
+    /// If the query fails.
+    pub fn sequences_by_id(&self) -> rusqlite::Result<HashMap<String, i64>> {
+        let mut sequences = HashMap::new();
         for table in TABLES {
             let sql = format!(
                 "SELECT '{table}:' || venue || ':' || symbol || ':' || number, sequence FROM {table}"
@@ -72,17 +73,17 @@ impl Reader {
             let mut statement = self.0.prepare(&sql)?;
             for row in statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))? {
                 let (id, sequence) = row?;
-                ids.insert(id, sequence);
+                sequences.insert(id, sequence);
             }
         }
-        Ok(ids)
+        Ok(sequences)
     }
 
-    /// The SHA-256 over every column of every row, in the order of their keys.
+    /// Returns the SHA-256 of every column of every row, in the order of the keys.
     ///
     /// # Errors
     ///
-    /// As SQLite.
+    /// If the query fails.
     pub fn fingerprint(&self) -> rusqlite::Result<String> {
         let mut hash = Sha256::new();
         for table in TABLES {
@@ -111,11 +112,11 @@ impl Reader {
             .collect())
     }
 
-    /// Every symbol that something was recorded of.
+    /// Returns every symbol that has recorded events.
     ///
     /// # Errors
     ///
-    /// As SQLite.
+    /// If the query fails.
     pub fn symbols(&self) -> rusqlite::Result<Vec<SymbolRow>> {
         let mut statement = self.0.prepare_cached(
             "SELECT venue, symbol, count(*) FROM trades GROUP BY venue, symbol
@@ -131,11 +132,11 @@ impl Reader {
         rows.collect()
     }
 
-    /// When something was last heard of a symbol before a moment.
+    /// Returns the time of the last event of a symbol before a given time.
     ///
     /// # Errors
     ///
-    /// As SQLite.
+    /// If the query fails.
     pub fn last_time(
         &self,
         venue: &str,
@@ -151,18 +152,18 @@ impl Reader {
         statement.query_row(params![venue, symbol, before], |row| row.get(0))
     }
 
-    /// The prices of a span, the oldest first: of trades, or the middle between bid and ask.
+    /// Returns the prices of a time span, oldest first: those of trades, or the middle between bid and ask.
     ///
     /// # Errors
     ///
-    /// As SQLite.
+    /// If the query fails.
     pub fn prices(
         &self,
         venue: &str,
         symbol: &str,
         from: i64,
         until: i64,
-    ) -> rusqlite::Result<Vec<Price>> {
+    ) -> rusqlite::Result<Vec<PricePoint>> {
         let mut statement = self.0.prepare_cached(
             "SELECT time, price, amount, number FROM trades
              WHERE venue = ?1 AND symbol = ?2 AND time >= ?3 AND time < ?4
@@ -171,7 +172,7 @@ impl Reader {
              ORDER BY time, number",
         )?;
         let rows = statement.query_map(params![venue, symbol, from, until], |row| {
-            Ok(Price {
+            Ok(PricePoint {
                 time: row.get(0)?,
                 price: row.get(1)?,
                 amount: row.get(2)?,
@@ -180,15 +181,15 @@ impl Reader {
         rows.collect()
     }
 
-    /// The next `limit` ticks of a span behind the place (time, number).
+    /// Returns up to `limit` ticks after the position (time, number) and before the time `until`.
     ///
     /// # Errors
     ///
-    /// As SQLite.
+    /// If the query fails.
     pub fn ticks(
         &self,
         (venue, symbol): (&str, &str),
-        behind: (i64, u64),
+        after: (i64, u64),
         until: i64,
         limit: u32,
     ) -> rusqlite::Result<Vec<Tick>> {
@@ -197,9 +198,9 @@ impl Reader {
              WHERE venue = ?1 AND symbol = ?2 AND (time, number) > (?3, ?4) AND time < ?5
              ORDER BY time, number LIMIT ?6",
         )?;
-        let number = i64::try_from(behind.1).unwrap_or(i64::MAX);
+        let number = i64::try_from(after.1).unwrap_or(i64::MAX);
         let rows = statement.query_map(
-            params![venue, symbol, behind.0, number, until, limit],
+            params![venue, symbol, after.0, number, until, limit],
             |row| {
                 Ok(Tick {
                     venue: row.get(0)?,

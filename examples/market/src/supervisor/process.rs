@@ -1,4 +1,4 @@
-//! A part of the market as a process: its log, its end, and its return from the dead.
+//! A part of the market as a child process: its start, its log, its restart and its end.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -10,17 +10,21 @@ use tokio::process::{Child, Command as TokioCommand};
 use tokio::time::timeout;
 
 use crate::Result;
-use crate::life::{READY, say};
+use crate::lifecycle::{READY, print_line};
 
-/// The first time Python's packages may have to be fetched before; that is not counted.
-const START: Duration = Duration::from_secs(60);
-/// A feed may wait that long for its last acknowledgments.
-const STOP: Duration = Duration::from_secs(45);
-const LOOK: Duration = Duration::from_millis(10);
+/// Limit for a part to print that it is ready.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// Limit for a part to end; a feed may have to wait for its last acknowledgments.
+const STOP_TIMEOUT: Duration = Duration::from_secs(45);
+/// Interval at which the log of a part that starts is read.
+const LOG_POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// Number of log lines that are printed for a part that failed.
+const LOG_TAIL_LINES: usize = 5;
 
-/// A process that ends when this one does, however that happens: its standard input closes.
+/// A child process whose standard input is a pipe. It ends when the pipe closes, so also when this
+/// process is killed.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct PartProcess {
     name: String,
     program: PathBuf,
     arguments: Vec<OsString>,
@@ -29,14 +33,12 @@ pub(super) struct Part {
     child: Child,
 }
 
-impl Part {
-    /// Starts it and waits until it says that it is ready.
+impl PartProcess {
+    /// Starts the process, and waits until it has printed that it is ready.
     pub(super) async fn start(name: &str, command: Command, folder: &Path) -> Result<Self> {
-        let number = (1..).map(|number| folder.join(format!("{name}-{number}.log")));
-        let log = number
-            .into_iter()
-            .find(|log| !log.exists())
-            .unwrap_or_else(|| folder.join("log"));
+        let mut logs = (1..).map(|number| folder.join(format!("{name}-{number}.log")));
+        let log = logs.find(|log| !log.exists());
+        let log = log.unwrap_or_else(|| folder.join("log"));
         let variables = command
             .get_envs()
             .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));
@@ -60,21 +62,21 @@ impl Part {
         self.child.id().unwrap_or_default()
     }
 
-    /// What follows `text` in the first line of its log that begins with it.
-    pub(super) fn said(&self, text: &str) -> Option<String> {
+    /// Returns the rest of the first log line that begins with `prefix`.
+    pub(super) fn find_in_log(&self, prefix: &str) -> Option<String> {
         let log = std::fs::read_to_string(&self.log).ok()?;
         let mut lines = log.lines();
-        lines.find_map(|line| line.strip_prefix(text).map(str::to_owned))
+        lines.find_map(|line| line.strip_prefix(prefix).map(str::to_owned))
     }
 
-    /// Arguments for its next start.
+    /// Adds arguments for the restarts of this part.
     pub(super) fn add_arguments<'a>(&mut self, arguments: impl IntoIterator<Item = &'a str>) {
         self.arguments
             .extend(arguments.into_iter().map(OsString::from));
     }
 
-    /// Starts it again if it has died.
-    pub(super) async fn revive(&mut self) -> Result<()> {
+    /// Starts the process again if it has exited.
+    pub(super) async fn restart_if_exited(&mut self) -> Result<()> {
         let Some(status) = self.child.try_wait()? else {
             return Ok(());
         };
@@ -84,30 +86,24 @@ impl Part {
             .envs(self.variables.iter().cloned());
         self.child = spawn(command, &self.log)?;
         let (name, pid) = (&self.name, self.pid());
-        say(&format!(
-            "{name} has died ({status}); it is started again as {pid}"
-        ));
+        print_line(&format!("{name} exited ({status}); restarted as pid {pid}"));
         Ok(())
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Closes the standard input of the process, and waits until it has ended.
     pub(super) async fn stop(&mut self) -> Result<()> {
         drop(self.child.stdin.take());
-        match timeout(STOP, self.child.wait()).await {
+        let name = &self.name;
+        match timeout(STOP_TIMEOUT, self.child.wait()).await {
             Ok(status) if status.as_ref().is_ok_and(ExitStatus::success) => Ok(()),
             Ok(status) => {
-                say(&format!(
-                    "{} ended with {}: {}",
-                    self.name,
-                    status?,
-                    self.last_words()
-                ));
+                let (status, tail) = (status?, self.log_tail());
+                print_line(&format!("{name} ended with {status}: {tail}"));
                 Ok(())
             }
             Err(_) => {
-                say(&format!(
-                    "{} does not end within {STOP:?} and is killed",
-                    self.name
+                print_line(&format!(
+                    "{name} does not end within {STOP_TIMEOUT:?} and is killed"
                 ));
                 Ok(self.child.kill().await?)
             }
@@ -115,36 +111,37 @@ impl Part {
     }
 
     async fn wait_until_ready(&mut self) -> Result<()> {
-        let deadline = Instant::now() + START;
-        while self.said(READY).is_none() {
+        let deadline = Instant::now() + START_TIMEOUT;
+        while self.find_in_log(READY).is_none() {
             let status = self.child.try_wait()?;
             if status.is_some() || Instant::now() > deadline {
-                let ended = status.map_or("is not ready".to_owned(), |status| {
+                let failure = status.map_or("is not ready".to_owned(), |status| {
                     format!("ended with {status}")
                 });
-                return Err(format!("{} {ended}: {}", self.name, self.last_words()).into());
+                return Err(format!("{} {failure}: {}", self.name, self.log_tail()).into());
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(LOG_POLL_INTERVAL).await;
         }
         Ok(())
     }
 
-    fn last_words(&self) -> String {
+    fn log_tail(&self) -> String {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(5)..].join("\n    ")
+        lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n    ")
     }
 }
 
 fn spawn(mut command: TokioCommand, log: &Path) -> Result<Child> {
     let log = File::options().create(true).append(true).open(log)?;
     command
-        .arg("--tied")
+        .arg("--exit-on-stdin-eof")
         .stdin(Stdio::piped())
         .stdout(log.try_clone()?)
         .stderr(log)
         .kill_on_drop(true);
-    // Ctrl-C is for this process, which then ends the others in order.
+    // A process group of its own, so that Ctrl-C in the terminal reaches this process alone, which then
+    // ends the parts in order.
     #[cfg(unix)]
     command.process_group(0);
     Ok(command.spawn()?)
