@@ -1,5 +1,5 @@
-//! Turns the .proto into the trait, the client and the server; no protoc is needed.
+//! Generates the trait, the client and the server from the .proto; no protoc is needed.
 
 fn main() -> Result<(), micro_build::Error> {
-    micro_build::compile(&["proto/studio.proto"], &["proto"])
+    micro_build::compile(&["proto/streaming_demo.proto"], &["proto"])
 }

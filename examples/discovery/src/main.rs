@@ -1,8 +1,8 @@
 //! Run with `cargo run -p discovery`: a live table of the services on a bus and their instances.
-#![expect(clippy::print_stdout, reason = "an example talks")]
+#![expect(clippy::print_stdout, reason = "the output is the point of an example")]
 
 use std::error::Error;
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use clap::Parser;
@@ -14,25 +14,25 @@ use tokio::time::MissedTickBehavior;
 
 type BoxError = Box<dyn Error>;
 
-/// Clears the terminal and goes to its first line.
-const HOME: &str = "\x1b[2J\x1b[H";
-/// How many of the last changes are shown.
-const CHANGES: usize = 8;
+/// Escape sequence that clears the terminal and moves the cursor to its first line.
+const CLEAR_SCREEN: &str = "\x1b[2J\x1b[H";
+/// Number of recent changes that a terminal shows below the table.
+const MAX_CHANGES: usize = 8;
 
-/// Shows who serves on a bus: who comes, goes and falls silent, and what they have counted.
+/// Shows the instances on a bus: which join, leave and fall silent, and their counters.
 ///
 /// With NATS_URL set it shows that bus, with services of any library that follows ADR-32; without it,
 /// a small shop inside this process.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// How long between two looks, in milliseconds
+    /// Time between two queries, in milliseconds
     #[arg(long, default_value_t = 1000)]
     interval_ms: u64,
-    /// Opens the shop on the bus at NATS_URL too
+    /// Runs the shop on the bus at NATS_URL too
     #[arg(long)]
     demo: bool,
-    /// Ends after this many seconds; without it, Ctrl-C ends
+    /// Ends after this many seconds; without it, Ctrl-C or SIGTERM ends
     #[arg(long)]
     seconds: Option<u64>,
 }
@@ -40,79 +40,112 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let arguments = Arguments::parse();
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
-    let is_given = std::env::var("NATS_URL").is_ok_and(|url| !url.is_empty());
-    let bus = match is_given {
-        true => Bus::from_env().await?,
-        false => Bus::in_process(),
-    };
-    println!(
-        "bus: {}",
-        if is_given {
-            "NATS at NATS_URL"
-        } else {
-            "inside this process"
+    init_logging();
+    // Registered before the first line is printed: a signal that follows it ends the program in order.
+    let shutdown = shutdown_signal()?;
+    let has_url = std::env::var("NATS_URL").is_ok_and(|url| !url.is_empty());
+    let bus = match has_url {
+        true => {
+            println!("bus: NATS at NATS_URL");
+            Bus::from_env().await?
         }
-    );
+        false => {
+            println!("bus: inside this process");
+            Bus::in_process()
+        }
+    };
     let interval = Duration::from_millis(arguments.interval_ms.max(1));
     let watch = bus.discovery().watch().interval(interval).start().await?;
     let shop = async {
-        match arguments.demo || !is_given {
+        match arguments.demo || !has_url {
             true => demo::run(&bus).await,
             false => std::future::pending().await,
         }
     };
     tokio::select! {
-        closed = shop => closed?,
-        shown = show(bus.discovery(), watch, interval) => shown?,
-        interrupted = tokio::signal::ctrl_c() => interrupted?,
-        () = after(arguments.seconds) => {}
+        ended = shop => ended?,
+        ended = show_table(bus.discovery(), watch, interval) => ended?,
+        () = shutdown => {}
+        () = elapsed(arguments.seconds) => {}
     }
     println!("stopped");
     Ok(())
 }
 
-/// Draws the table again and again, and at each change.
-async fn show(discovery: Discovery, mut watch: Watch, interval: Duration) -> Result<(), BoxError> {
-    let is_terminal = std::io::stdout().is_terminal();
+/// Draws the table at each change and at each interval.
+async fn show_table(
+    discovery: Discovery,
+    mut watch: Watch,
+    interval: Duration,
+) -> Result<(), BoxError> {
+    let is_terminal = io::stdout().is_terminal();
     let mut table = Table::default();
     let mut changes = Vec::new();
-    let mut looks = tokio::time::interval(interval);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut queries = tokio::time::interval(interval);
+    queries.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             change = watch.change() => match change {
                 Some(change) => {
-                    changes.push(table.change(&change));
+                    changes.push(table.apply(&change));
                     if !is_terminal {
                         println!("{}", changes.last().map_or("", String::as_str));
                     }
                 }
                 None => return Err("the connection is closed".into()),
             },
-            _ = looks.tick() => {
+            _ = queries.tick() => {
                 let (pongs, stats) = tokio::join!(discovery.ping(), discovery.stats());
-                table.measure(pongs?, stats?);
+                table.update(pongs?, stats?);
             }
         }
-        let first = changes.len().saturating_sub(CHANGES);
+        let first = changes.len().saturating_sub(MAX_CHANGES);
         changes.drain(..first);
         if is_terminal {
-            println!("{HOME}{}\n{}", table.render(), changes.join("\n"));
+            println!("{CLEAR_SCREEN}{}\n{}", table.render(), changes.join("\n"));
         } else {
             println!("{}", table.render());
         }
     }
 }
 
-async fn after(seconds: Option<u64>) {
+/// Completes after this many seconds, or never.
+async fn elapsed(seconds: Option<u64>) {
     match seconds {
         Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
         None => std::future::pending().await,
     }
+}
+
+/// Returns a future that completes on the first SIGINT (Ctrl-C) or SIGTERM; the handlers are
+/// registered by this call, not by the first poll of the future.
+fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        Ok(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        })
+    }
+    #[cfg(windows)]
+    {
+        let mut interrupt = tokio::signal::windows::ctrl_c()?;
+        Ok(async move {
+            interrupt.recv().await;
+        })
+    }
+}
+
+fn init_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .init();
 }

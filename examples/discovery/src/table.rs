@@ -1,12 +1,12 @@
-//! The table: one line for each instance, from what a watch has seen and what STATS say. Text in, text
-//! out; `main` does the waiting.
+//! The table: one line for each instance, from the changes of a watch and the replies to PING and
+//! STATS. It does no I/O; `main` queries and prints.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use micro_runtime::discovery::{Change, Instance, Pong, Stats};
 
-/// The instances that are known, and the last of what they said.
+/// Known instances with their last round-trip times and statistics.
 #[derive(Debug, Default)]
 pub struct Table {
     rows: BTreeMap<(String, String), Row>,
@@ -33,14 +33,14 @@ const HEADER: [&str; 9] = [
 ];
 
 impl Table {
-    /// Takes a change in, and says it in a line.
-    pub fn change(&mut self, change: &Change) -> String {
+    /// Applies a change, and returns a line that describes it.
+    pub fn apply(&mut self, change: &Change) -> String {
         let instance = change.instance();
         let name = format!("{} {}", instance.name, instance.id);
         match change {
             Change::Left(_, how) => {
                 self.rows.remove(&key(instance));
-                format!("{name} has left ({how:?})")
+                format!("{name} left ({how:?})")
             }
             Change::Silent(_) => {
                 self.row(instance).is_silent = true;
@@ -52,26 +52,26 @@ impl Table {
             }
             _ => {
                 self.row(instance).version.clone_from(&instance.version);
-                format!("{name} is there")
+                format!("{name} joined")
             }
         }
     }
 
-    /// Takes in how far away the instances are, and what they have counted.
-    pub fn measure(&mut self, pongs: Vec<Pong>, stats: Vec<Stats>) {
+    /// Updates the round-trip times and the counters of known instances.
+    pub fn update(&mut self, pongs: Vec<Pong>, stats: Vec<Stats>) {
         for pong in pongs {
             if let Some(row) = self.rows.get_mut(&key(&pong.instance)) {
                 row.round_trip = Some(pong.round_trip);
             }
         }
-        for one in stats {
-            if let Some(row) = self.rows.get_mut(&(one.name.clone(), one.id.clone())) {
-                row.stats = Some(one);
+        for record in stats {
+            if let Some(row) = self.rows.get_mut(&(record.name.clone(), record.id.clone())) {
+                row.stats = Some(record);
             }
         }
     }
 
-    /// The table as text, its columns as wide as they need to be.
+    /// Returns the table as text, each column as wide as its widest cell.
     #[must_use]
     pub fn render(&self) -> String {
         let header = HEADER.map(str::to_owned);
@@ -113,11 +113,11 @@ impl Row {
             id.to_owned(),
             self.version.clone(),
             self.state().to_owned(),
-            self.round_trip.map(time).unwrap_or_default(),
+            self.round_trip.map(format_time).unwrap_or_default(),
             calls.to_string(),
             errors.to_string(),
             in_flight.to_string(),
-            p99.map(time).unwrap_or_default(),
+            p99.map(format_time).unwrap_or_default(),
         ]
     }
 
@@ -136,7 +136,7 @@ fn key(instance: &Instance) -> (String, String) {
     (instance.name.clone(), instance.id.clone())
 }
 
-fn time(time: Duration) -> String {
+fn format_time(time: Duration) -> String {
     match time.as_micros() {
         micros @ 0..1000 => format!("{micros} us"),
         micros => format!("{}.{} ms", micros / 1000, micros % 1000 / 100),
@@ -148,13 +148,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_short() {
-        assert_eq!(time(Duration::from_micros(250)), "250 us");
-        assert_eq!(time(Duration::from_micros(12_345)), "12.3 ms");
+    fn times_are_formatted_with_their_unit() {
+        assert_eq!(format_time(Duration::from_micros(250)), "250 us");
+        assert_eq!(format_time(Duration::from_micros(12_345)), "12.3 ms");
     }
 
     #[test]
-    fn an_empty_table_is_its_header() {
+    fn an_empty_table_renders_its_header() {
         let text = Table::default().render();
         assert!(text.starts_with("SERVICE  INSTANCE  VERSION"), "{text}");
         assert_eq!(text.lines().count(), 1);

@@ -1,8 +1,9 @@
-//! Run with `cargo run -p metrics-example`: a service, a client that calls it, and what Prometheus
-//! is told about both.
-#![expect(clippy::print_stdout, reason = "an example talks")]
+//! Run with `cargo run -p metrics-example`: a service, a client that calls it, and an endpoint from
+//! which Prometheus scrapes the metrics of both.
+#![expect(clippy::print_stdout, reason = "the output is the point of an example")]
 
 use std::error::Error;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
@@ -14,30 +15,30 @@ use micro_runtime::{Bus, Server};
 
 type BoxError = Box<dyn Error>;
 
-/// Upper bounds of the times that are told apart, in seconds.
+/// Upper bounds of the histogram buckets for durations, in seconds.
 const BUCKETS: [f64; 9] = [
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.025, 0.1, 1.0, 5.0,
 ];
-/// Every so many calls, the client sends an empty name, which the service refuses.
-const FAULTY: u64 = 5;
-/// How often a port is looked for that nobody else takes meanwhile.
-const ATTEMPTS: usize = 10;
+/// Every how many calls the client sends an empty name, which the service rejects.
+const CALLS_PER_ERROR: u64 = 5;
+/// Maximum number of free ports that are tried until the exporter can bind one.
+const MAX_BIND_ATTEMPTS: usize = 10;
 
-/// Serves metrics.v1.Greeter, calls it, and lets Prometheus scrape the numbers of both.
+/// Serves metrics.v1.Greeter, calls it, and lets Prometheus scrape the metrics of both.
 ///
 /// With NATS_URL set, service and client talk over that server; without it, inside this process.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// Where Prometheus scrapes, on 127.0.0.1; 0 takes a free port
+    /// Port on 127.0.0.1 that Prometheus scrapes; 0 takes a free one
     #[arg(long, default_value_t = 9464)]
     port: u16,
-    /// How many calls the client makes
+    /// How many calls the client makes; without it, calls until the program ends
     #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
     calls: u64,
-    /// How long the client rests between its calls, in milliseconds
+    /// Time between two calls of the client, in milliseconds
     #[arg(long, default_value_t = 100)]
-    rest_ms: u64,
+    interval_ms: u64,
     /// Ends after this many seconds; without it, Ctrl-C or SIGTERM ends
     #[arg(long)]
     seconds: Option<u64>,
@@ -46,8 +47,11 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let arguments = Arguments::parse();
-    log();
-    // First of all: the runtime asks for its counters when a server starts and a client is made.
+    init_logging();
+    // Registered before the first line is printed: a signal that follows it ends the program in order.
+    let shutdown = shutdown_signal()?;
+    // The recorder must be installed before the server starts and the client is created, since
+    // both register their metrics then.
     let address = serve_metrics(arguments.port)?;
     println!("metrics: http://{address}/metrics");
     let bus = match std::env::var("NATS_URL") {
@@ -64,24 +68,26 @@ async fn main() -> Result<(), BoxError> {
         .add(GreeterServer::new(English))
         .start()
         .await?;
-    let calling = tokio::spawn(call(bus.client(), arguments.calls, arguments.rest_ms));
+    let interval = Duration::from_millis(arguments.interval_ms);
+    let calls = tokio::spawn(call_repeatedly(bus.client(), arguments.calls, interval));
     tokio::select! {
-        asked = asked_to_end() => asked?,
-        () = after(arguments.seconds) => {}
+        () = shutdown => {}
+        () = elapsed(arguments.seconds) => {}
     }
-    calling.abort();
+    calls.abort();
     server.shutdown().await?;
     println!("stopped");
     Ok(())
 }
 
-/// Listens for Prometheus, and says where.
+/// Starts the endpoint for Prometheus, and returns its address.
 fn serve_metrics(port: u16) -> Result<SocketAddr, BoxError> {
     let mut attempts = 0;
     loop {
         attempts += 1;
         let address = match port {
-            // The exporter takes an address and not a listener, so a free port has to be found out.
+            // The exporter takes an address, not a listener. Another process may take the free port
+            // between this lookup and the exporter's own bind, hence the attempts.
             0 => TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?,
             port => (Ipv4Addr::LOCALHOST, port).into(),
         };
@@ -90,56 +96,66 @@ fn serve_metrics(port: u16) -> Result<SocketAddr, BoxError> {
             .set_buckets_for_metric(Matcher::Suffix("duration".into()), &BUCKETS)?;
         match exporter.install() {
             Ok(()) => return Ok(address),
-            Err(BuildError::FailedToCreateHTTPListener(_)) if port == 0 && attempts < ATTEMPTS => {}
+            Err(BuildError::FailedToCreateHTTPListener(_))
+                if port == 0 && attempts < MAX_BIND_ATTEMPTS => {}
             Err(error) => return Err(format!("cannot serve metrics at {address}: {error}").into()),
         }
     }
 }
 
-/// Calls again and again, and says what came of it.
-async fn call(greeter: GreeterClient, calls: u64, rest_ms: u64) {
+/// Calls the service at each interval, and prints how many calls failed.
+async fn call_repeatedly(greeter: GreeterClient, calls: u64, interval: Duration) {
     let mut failed = 0;
     for number in 1..=calls {
-        let name = match number % FAULTY {
+        let name = match number % CALLS_PER_ERROR {
             0 => String::new(),
             _ => "Ada".to_owned(),
         };
         if greeter.say_hello(HelloRequest { name }).await.is_err() {
             failed += 1;
         }
-        tokio::time::sleep(Duration::from_millis(rest_ms)).await;
+        tokio::time::sleep(interval).await;
     }
     println!("{calls} calls made, {failed} of them failed");
 }
 
-async fn after(seconds: Option<u64>) {
+/// Completes after this many seconds, or never.
+async fn elapsed(seconds: Option<u64>) {
     match seconds {
         Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
         None => std::future::pending().await,
     }
 }
 
-/// Ready when somebody asks this process to end: Ctrl-C, or SIGTERM where there is one.
-async fn asked_to_end() -> Result<(), BoxError> {
+/// Returns a future that completes on the first SIGINT (Ctrl-C) or SIGTERM; the handlers are
+/// registered by this call, not by the first poll of the future.
+fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
+        let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => interrupted?,
-            _ = terminate.recv() => {}
-        }
+        Ok(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        })
     }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await?;
-    Ok(())
+    #[cfg(windows)]
+    {
+        let mut interrupt = tokio::signal::windows::ctrl_c()?;
+        Ok(async move {
+            interrupt.recv().await;
+        })
+    }
 }
 
-fn log() {
+fn init_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(io::stderr)
         .init();
 }

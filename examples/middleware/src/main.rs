@@ -1,5 +1,5 @@
 //! Run with `cargo run -p middleware`: layers around calls, and what each of them does.
-#![expect(clippy::print_stdout, reason = "an example talks")]
+#![expect(clippy::print_stdout, reason = "the output is the point of an example")]
 
 use std::error::Error;
 use std::num::NonZeroU32;
@@ -14,19 +14,23 @@ use middleware::English;
 use middleware::greeter::{
     GreeterClient, GreeterServer, HelloReply, HelloRequest, SlowHelloRequest,
 };
-use middleware::layers::{CarryToken, DemandToken, FAILURES, Log, REST, RateLimit, breaker};
+use middleware::layers::{
+    AddBearerToken, CallLog, MAX_CONSECUTIVE_FAILURES, OPEN_DURATION, RateLimit,
+    RequireBearerToken, circuit_breaker,
+};
 use tower::limit::ConcurrencyLimitLayer;
 use tower::timeout::TimeoutLayer;
 
 type BoxError = Box<dyn Error>;
 
 const TOKEN: &str = "sesame";
-/// So many slow greetings run at a time.
-const AT_A_TIME: usize = 2;
-/// A slow greeting that takes longer is given up.
-const LONGEST: Duration = Duration::from_secs(1);
-/// So many rare greetings at once, and then one more every ten seconds.
-const RARE: NonZeroU32 = NonZeroU32::new(5).expect("it is not zero");
+/// Maximum number of `SayHelloSlowly` calls that run at the same time.
+const MAX_CONCURRENT_SLOW: usize = 2;
+/// Time after which a `SayHelloSlowly` call is canceled.
+const SLOW_TIMEOUT: Duration = Duration::from_secs(1);
+/// Number of `SayHelloRarely` calls that are accepted in a burst.
+const RARE_BURST: NonZeroU32 = NonZeroU32::new(5).expect("it is not zero");
+/// Time after which the quota of `SayHelloRarely` grows by one call.
 const RARE_PERIOD: Duration = Duration::from_secs(10);
 
 /// Puts middleware around a service and its client, and shows what each layer does.
@@ -39,7 +43,7 @@ struct Arguments {}
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let Arguments {} = Arguments::parse();
-    log();
+    init_logging();
     let bus = match std::env::var("NATS_URL") {
         Ok(url) if !url.is_empty() => {
             println!("bus: NATS at NATS_URL");
@@ -51,41 +55,43 @@ async fn main() -> Result<(), BoxError> {
         }
     };
     let english = Arc::new(English::default());
-    let server = serve(&bus, &english).await?;
-    show_token(&bus).await;
+    let server = start_server(&bus, &english).await?;
+    show_bearer_token(&bus).await;
     let greeter = client(&bus)?;
     show_timeout(&greeter).await;
     show_concurrency_limit(&greeter, &english).await;
     show_rate_limit(&greeter).await;
-    let server = show_breaker(&bus, &greeter, server, &english).await?;
+    let server = show_circuit_breaker(&bus, &greeter, server, &english).await?;
     server.shutdown().await?;
     Ok(())
 }
 
-/// The layers at the server: around all its calls, around one service's, around one method's. The
-/// first that is added is the outermost.
-async fn serve(bus: &Bus, english: &Arc<English>) -> Result<RunningServer, BoxError> {
+/// Starts the service with layers around all calls of the server, of one service, and of one method.
+/// The layer that is added first is the outermost.
+async fn start_server(bus: &Bus, english: &Arc<English>) -> Result<RunningServer, BoxError> {
     let quota = Quota::with_period(RARE_PERIOD).ok_or("the period is zero")?;
+    let rare_limit = RateLimit::new(quota.allow_burst(RARE_BURST));
+    let slow_limit = ConcurrencyLimitLayer::new(MAX_CONCURRENT_SLOW);
     let options = ServiceOptions::new()
-        .layer(DemandToken::new(TOKEN))
-        .method_layer("SayHelloSlowly", ConcurrencyLimitLayer::new(AT_A_TIME))
-        .method_layer("SayHelloSlowly", TimeoutLayer::new(LONGEST))
-        .method_layer("SayHelloRarely", RateLimit::new(quota.allow_burst(RARE)));
+        .layer(RequireBearerToken::new(TOKEN))
+        .method_layer("SayHelloSlowly", slow_limit)
+        .method_layer("SayHelloSlowly", TimeoutLayer::new(SLOW_TIMEOUT))
+        .method_layer("SayHelloRarely", rare_limit);
     let service = GreeterServer::from_arc(Arc::clone(english));
-    let server = Server::new(bus).layer(Log).add_with(service, options);
+    let server = Server::new(bus).layer(CallLog).add_with(service, options);
     Ok(server.start().await?)
 }
 
-/// The layers at the client.
+/// Creates a client with layers of its own.
 fn client(bus: &Bus) -> Result<GreeterClient, BoxError> {
     let options = ClientOptions::new()
-        .layer(breaker()?)
-        .layer(CarryToken::new(TOKEN));
+        .layer(circuit_breaker()?)
+        .layer(AddBearerToken::new(TOKEN));
     Ok(bus.client_with(options))
 }
 
-async fn show_token(bus: &Bus) {
-    println!("\nbearer token: a layer of the service looks at the header `authorization`");
+async fn show_bearer_token(bus: &Bus) {
+    println!("\nbearer token: a layer of the service checks the header `authorization`");
     let greeter: GreeterClient = bus.client();
     let result = greeter.say_hello(hello()).await;
     println!("  no token: {}", shown(&result));
@@ -99,7 +105,7 @@ async fn show_token(bus: &Bus) {
 }
 
 async fn show_timeout(greeter: &GreeterClient) {
-    println!("\ntower::timeout: SayHelloSlowly may take {LONGEST:?}");
+    println!("\ntower::timeout: SayHelloSlowly is canceled after {SLOW_TIMEOUT:?}");
     let result = greeter.say_hello_slowly(slow_hello(60_000)).await;
     println!("  a call of a minute: {}", shown(&result));
     let result = greeter.say_hello_slowly(slow_hello(1)).await;
@@ -107,41 +113,45 @@ async fn show_timeout(greeter: &GreeterClient) {
 }
 
 async fn show_concurrency_limit(greeter: &GreeterClient, english: &English) {
-    println!("\ntower::limit: SayHelloSlowly runs {AT_A_TIME} at a time, the others wait");
+    println!("\ntower::limit: {MAX_CONCURRENT_SLOW} SayHelloSlowly run at a time, the others wait");
     let calls = (0..6).map(|_| async { greeter.say_hello_slowly(slow_hello(50)).await });
     let results = join_all(calls).await;
-    let answered = results.iter().filter(|result| result.is_ok()).count();
-    let most = english.most_at_a_time();
-    println!("  6 calls at once: {answered} answered, the handler ran at most {most} at a time");
+    let succeeded = results.iter().filter(|result| result.is_ok()).count();
+    let max = english.max_running();
+    println!("  6 calls at once: {succeeded} succeeded, at most {max} handlers ran at a time");
 }
 
 async fn show_rate_limit(greeter: &GreeterClient) {
-    println!("\ngovernor: SayHelloRarely takes {RARE} calls, then one more every {RARE_PERIOD:?}");
+    println!(
+        "\ngovernor: SayHelloRarely accepts {RARE_BURST} calls, then one more every {RARE_PERIOD:?}"
+    );
     let calls = (0..8).map(|_| async { greeter.say_hello_rarely(hello()).await });
     let results = join_all(calls).await;
-    let answered = results.iter().filter(|result| result.is_ok()).count();
-    println!("  8 calls at once: {answered} answered, and the others");
-    for refused in results.iter().filter(|result| result.is_err()) {
-        println!("    {}", shown(refused));
+    let succeeded = results.iter().filter(|result| result.is_ok()).count();
+    println!("  8 calls at once: {succeeded} succeeded, the others failed:");
+    for failed in results.iter().filter(|result| result.is_err()) {
+        println!("    {}", shown(failed));
     }
 }
 
-async fn show_breaker(
+async fn show_circuit_breaker(
     bus: &Bus,
     greeter: &GreeterClient,
     server: RunningServer,
     english: &Arc<English>,
 ) -> Result<RunningServer, BoxError> {
-    println!("\ncircuit breaker: a layer of the client opens after {FAILURES} failures in a row");
+    println!(
+        "\ncircuit breaker: a layer of the client opens after {MAX_CONSECUTIVE_FAILURES} failures in a row"
+    );
     server.shutdown().await?;
     println!("  the server has stopped");
-    for number in 1..=FAILURES + 2 {
+    for number in 1..=MAX_CONSECUTIVE_FAILURES + 2 {
         let result = greeter.say_hello(hello()).await;
         println!("  call {number}: {}", shown(&result));
     }
-    let server = serve(bus, english).await?;
-    println!("  the server is back; the circuit rests for {REST:?}");
-    tokio::time::sleep(REST).await;
+    let server = start_server(bus, english).await?;
+    println!("  the server is back; the circuit stays open for {OPEN_DURATION:?}");
+    tokio::time::sleep(OPEN_DURATION).await;
     let result = greeter.say_hello(hello()).await;
     println!("  the next call: {}", shown(&result));
     Ok(server)
@@ -163,7 +173,7 @@ fn shown(result: &Result<HelloReply, Status>) -> String {
     }
 }
 
-fn log() {
+fn init_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     tracing_subscriber::fmt()

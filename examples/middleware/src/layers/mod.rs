@@ -1,11 +1,12 @@
 //! Layers to copy. Each is a `tower::Layer` that wraps [`Next`](micro_runtime::middleware::Next).
 
-mod breaker;
-mod log;
+mod bearer_token;
+mod call_log;
+mod circuit_breaker;
 mod rate_limit;
-mod token;
 
-pub use breaker::{FAILURES, REST, breaker};
-pub use log::{Log, LogService};
+pub use bearer_token::{AddBearerToken, AddBearerTokenService};
+pub use bearer_token::{RequireBearerToken, RequireBearerTokenService};
+pub use call_log::{CallLog, CallLogService};
+pub use circuit_breaker::{MAX_CONSECUTIVE_FAILURES, OPEN_DURATION, circuit_breaker};
 pub use rate_limit::{RateLimit, RateLimitService};
-pub use token::{CarryToken, CarryTokenService, DemandToken, DemandTokenService};

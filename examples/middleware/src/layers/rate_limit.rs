@@ -1,7 +1,8 @@
-//! Turns calls away that come faster than a quota of the crate `governor` allows.
+//! Rejects calls above a rate, with a quota of the crate `governor`.
 //!
-//! `tower`'s own rate limit makes callers wait, and wants a `Buffer` to be shared. This one answers
-//! at once, and says when to come again; micro's clients honor that when they send a call again.
+//! `tower`'s own rate limit makes callers wait, and needs a `Buffer` around it before it can be
+//! shared. This layer rejects a call at once and attaches the delay after which a retry can succeed;
+//! micro's clients respect that delay when they retry.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,11 +15,11 @@ use micro_runtime::details::RetryInfo;
 use micro_runtime::middleware::{Next, Request, Response, ResponseFuture};
 use tower::{Layer, Service};
 
-/// Allows as many calls as the quota does, whoever makes them.
+/// Layer that shares one quota among all callers.
 #[derive(Clone, Debug)]
 pub struct RateLimit(Arc<DefaultDirectRateLimiter>);
 
-/// What [`RateLimit`] makes.
+/// Service that [`RateLimit`] wraps around the next one.
 #[derive(Clone, Debug)]
 pub struct RateLimitService {
     limiter: Arc<DefaultDirectRateLimiter>,
@@ -26,7 +27,7 @@ pub struct RateLimitService {
 }
 
 impl RateLimit {
-    /// Starts with nothing of the quota used.
+    /// Creates a limit whose quota is unused.
     #[must_use]
     pub fn new(quota: Quota) -> Self {
         Self(Arc::new(RateLimiter::direct(quota)))
@@ -55,15 +56,15 @@ impl Service<Request> for RateLimitService {
         match self.limiter.check() {
             Ok(()) => self.next.call(request),
             Err(not_until) => {
-                let wait = not_until.wait_time_from(self.limiter.clock().now());
-                Box::pin(async move { Err(refusal(wait)) })
+                let delay = not_until.wait_time_from(self.limiter.clock().now());
+                Box::pin(async move { Err(too_many_calls(delay)) })
             }
         }
     }
 }
 
-fn refusal(wait: Duration) -> Status {
-    let retry_delay = prost_types::Duration::try_from(wait).ok();
-    let text = format!("too many calls; come again in {:.1} s", wait.as_secs_f64());
+fn too_many_calls(delay: Duration) -> Status {
+    let retry_delay = prost_types::Duration::try_from(delay).ok();
+    let text = format!("too many calls; retry in {:.1} s", delay.as_secs_f64());
     Status::resource_exhausted(text).with_detail(&RetryInfo { retry_delay })
 }

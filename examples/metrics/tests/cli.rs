@@ -1,4 +1,4 @@
-//! The example as a newcomer starts it, and as Prometheus sees it.
+//! The program of the example, started as a newcomer starts it and scraped as Prometheus does.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::process::Command;
@@ -8,9 +8,12 @@ use micro_testkit::{NatsServer, Process, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Limit for one line to appear or one run to end, on a machine that is busy with other builds.
+const PROCESS_TIMEOUT: Duration = Duration::from_secs(60);
+/// Limit for the counters of all calls to appear in the scraped metrics.
+const COUNTED_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What stands there after twenty calls, of which every fifth is refused.
+/// Lines of the scraped metrics after twenty calls, of which every fifth is rejected.
 const SERIES: [&str; 12] = [
     r#"rpc_server_requests{method="metrics.v1.Greeter.SayHello"} 20"#,
     r#"rpc_server_errors{method="metrics.v1.Greeter.SayHello",code="INVALID_ARGUMENT"} 4"#,
@@ -33,9 +36,12 @@ fn start(url: Option<&str>, args: &[&str]) -> Process {
     Process::spawn(command).unwrap()
 }
 
-/// What comes over plain TCP from where the process says that it serves.
+/// Scrapes the address that the process has printed, over plain TCP.
 async fn scrape(process: &Process) -> String {
-    let line = process.wait_for_line("metrics: ", PATIENCE).await.unwrap();
+    let line = process
+        .wait_for_line("metrics: ", PROCESS_TIMEOUT)
+        .await
+        .unwrap();
     let address = line.strip_prefix("metrics: http://").unwrap();
     let address = address.strip_suffix("/metrics").unwrap();
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -47,8 +53,8 @@ async fn scrape(process: &Process) -> String {
     response
 }
 
-/// The server counts a call as ended once the reply is out, so the client may be ahead of it.
-async fn scrape_until_all_is_counted(process: &Process) {
+/// The server counts a call as ended after it has sent the reply, so the client can be ahead of it.
+async fn scrape_until_all_calls_are_counted(process: &Process) {
     let mut response = String::new();
     let counted = async {
         loop {
@@ -58,7 +64,7 @@ async fn scrape_until_all_is_counted(process: &Process) {
             }
         }
     };
-    let is_counted = tokio::time::timeout(Duration::from_secs(10), counted).await;
+    let is_counted = tokio::time::timeout(COUNTED_TIMEOUT, counted).await;
     let missing = SERIES.iter().filter(|series| !has_line(&response, series));
     let missing: Vec<_> = missing.collect();
     assert!(is_counted.is_ok(), "no {missing:#?} in\n{response}");
@@ -69,52 +75,54 @@ fn has_line(text: &str, line: &str) -> bool {
 }
 
 async fn check(url: Option<&str>, bus: &str) {
-    let args = ["--port", "0", "--calls", "20", "--rest-ms", "1"];
+    let args = ["--port", "0", "--calls", "20", "--interval-ms", "1"];
     let mut process = start(url, &args);
     let made = "20 calls made, 4 of them failed";
-    process.wait_for_line(bus, PATIENCE).await.unwrap();
-    process.wait_for_line(made, PATIENCE).await.unwrap();
-    scrape_until_all_is_counted(&process).await;
+    process.wait_for_line(bus, PROCESS_TIMEOUT).await.unwrap();
+    process.wait_for_line(made, PROCESS_TIMEOUT).await.unwrap();
+    scrape_until_all_calls_are_counted(&process).await;
     process.terminate().unwrap();
-    let status = process.wait(PATIENCE).await.unwrap();
+    let status = process.wait(PROCESS_TIMEOUT).await.unwrap();
     assert!(status.success(), "{}", process.output());
     assert!(process.output().contains("stopped"));
 }
 
 #[tokio::test]
-async fn prometheus_sees_both_sides() {
+async fn client_and_server_metrics_are_exported_in_process() {
     check(None, "bus: inside this process").await;
 }
 
 #[tokio::test]
-async fn prometheus_sees_both_sides_on_a_server_too() {
+async fn client_and_server_metrics_are_exported_over_nats() {
     let nats = NatsServer::start().await.unwrap();
     check(Some(&nats.url()), "bus: NATS").await;
 }
 
 #[tokio::test]
-async fn it_ends_by_itself() {
+async fn it_ends_after_the_given_seconds() {
     let mut process = start(None, &["--port", "0", "--seconds", "1"]);
-    let status = within(PATIENCE, process.wait(PATIENCE)).await.unwrap();
+    let status = within(PROCESS_TIMEOUT, process.wait(PROCESS_TIMEOUT))
+        .await
+        .unwrap();
     assert!(status.success(), "{}", process.output());
     assert!(process.output().contains("stopped"));
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_named() {
+async fn a_taken_port_is_an_error_that_names_the_address() {
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap();
     let mut process = start(None, &["--port", &address.port().to_string()]);
-    assert!(!process.wait(PATIENCE).await.unwrap().success());
+    assert!(!process.wait(PROCESS_TIMEOUT).await.unwrap().success());
     let output = process.output();
     let expected = format!("cannot serve metrics at {address}");
     assert!(output.contains(&expected), "{output}");
 }
 
 #[tokio::test]
-async fn help_says_how_to_run_it() {
+async fn help_names_nats_url_and_the_main_options() {
     let mut process = start(None, &["--help"]);
-    assert!(process.wait(PATIENCE).await.unwrap().success());
+    assert!(process.wait(PROCESS_TIMEOUT).await.unwrap().success());
     let output = process.output();
     for word in ["NATS_URL", "--port", "--seconds"] {
         assert!(output.contains(word), "{output}");

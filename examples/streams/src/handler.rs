@@ -1,4 +1,4 @@
-//! The service: three handlers that read and write streams.
+//! The handler of `StreamingDemo`: one method per streaming kind.
 
 use std::time::Duration;
 
@@ -6,22 +6,30 @@ use futures_util::stream::{self, StreamExt as _};
 use micro_runtime::{Context, ReplyStream, Status, Streaming, service};
 use sha2::{Digest as _, Sha256};
 
-use crate::api::{Chunk, CountRequest, Line, Receipt, Studio, Tick};
+use crate::api::{Chunk, CountRequest, Line, StreamingDemo, Tick, UploadReceipt};
+use crate::hex::hex;
 
-pub(crate) struct Workshop;
+/// Maximum of [`CountRequest::to`].
+const MAX_COUNT: u32 = 100_000;
+
+pub(crate) struct DemoHandler;
 
 #[service]
-impl Studio for Workshop {
-    async fn upload(&self, _ctx: Context, mut chunks: Streaming<Chunk>) -> Result<Receipt, Status> {
+impl StreamingDemo for DemoHandler {
+    async fn upload(
+        &self,
+        _ctx: Context,
+        mut chunks: Streaming<Chunk>,
+    ) -> Result<UploadReceipt, Status> {
         let mut hash = Sha256::new();
         let mut bytes = 0;
         while let Some(chunk) = chunks.message().await? {
             bytes += chunk.data.len() as u64;
             hash.update(&chunk.data);
         }
-        Ok(Receipt {
+        Ok(UploadReceipt {
             bytes,
-            sha256: crate::hex(&hash.finalize()),
+            sha256: hex(&hash.finalize()),
         })
     }
 
@@ -30,18 +38,20 @@ impl Studio for Workshop {
         ctx: Context,
         request: CountRequest,
     ) -> Result<impl ReplyStream<Tick>, Status> {
-        if request.to > 100_000 {
-            return Err(Status::invalid_argument("`to` is at most 100000"));
+        if request.to > MAX_COUNT {
+            let text = format!("`to` is at most {MAX_COUNT}");
+            return Err(Status::invalid_argument(text));
         }
-        ctx.set_header("from", "1")?;
-        let pause = Duration::from_millis(request.interval_ms.into());
+        // Headers reach the client before the first message.
+        ctx.set_header("first", "1")?;
+        let interval = Duration::from_millis(request.interval_ms.into());
         Ok(stream::iter(1..=request.to).then(move |number| async move {
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(interval).await;
             Ok(Tick { number })
         }))
     }
 
-    async fn converse(
+    async fn reverse_lines(
         &self,
         _ctx: Context,
         lines: Streaming<Line>,
@@ -49,7 +59,7 @@ impl Studio for Workshop {
         Ok(lines.map(|line| {
             let text = line?.text;
             if text.is_empty() {
-                return Err(Status::invalid_argument("a line says something"));
+                return Err(Status::invalid_argument("the line is empty"));
             }
             Ok(Line {
                 text: text.chars().rev().collect(),

@@ -1,5 +1,5 @@
-//! Says of every call what was called, how large it was, how it ended and how long it took.
-#![expect(clippy::print_stdout, reason = "an example talks")]
+//! Logs each call: its method, the sizes of request and reply, its outcome and its duration.
+#![expect(clippy::print_stdout, reason = "the output is the point of an example")]
 
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -8,23 +8,23 @@ use micro_runtime::Status;
 use micro_runtime::middleware::{Next, Request, Response, ResponseFuture};
 use tower::{Layer, Service};
 
-/// Prints one line per call.
+/// Layer that prints one line per call.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Log;
+pub struct CallLog;
 
-/// What [`Log`] makes.
+/// Service that [`CallLog`] wraps around the next one.
 #[derive(Clone, Debug)]
-pub struct LogService(Next);
+pub struct CallLogService(Next);
 
-impl Layer<Next> for Log {
-    type Service = LogService;
+impl Layer<Next> for CallLog {
+    type Service = CallLogService;
 
-    fn layer(&self, next: Next) -> LogService {
-        LogService(next)
+    fn layer(&self, next: Next) -> CallLogService {
+        CallLogService(next)
     }
 }
 
-impl Service<Request> for LogService {
+impl Service<Request> for CallLogService {
     type Response = Response;
     type Error = Status;
     type Future = ResponseFuture;
@@ -36,16 +36,16 @@ impl Service<Request> for LogService {
     fn call(&mut self, request: Request) -> ResponseFuture {
         let started = Instant::now();
         let method = request.method().name;
-        let size = request.payload().len();
+        let request_len = request.payload().len();
         let response = self.0.call(request);
         Box::pin(async move {
             let result = response.await;
-            let end = match &result {
+            let outcome = match &result {
                 Ok(response) => format!("OK, {} bytes out", response.payload().len()),
                 Err(status) => status.code().to_string(),
             };
-            let took = started.elapsed().as_secs_f64() * 1000.0;
-            println!("  log: {method}, {size} bytes in, {end}, {took:.1} ms");
+            let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
+            println!("  log: {method}, {request_len} bytes in, {outcome}, {milliseconds:.1} ms");
             result
         })
     }

@@ -1,4 +1,4 @@
-//! The program as a person starts it.
+//! The program of the example, started as a newcomer starts it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::process::Command;
@@ -29,30 +29,30 @@ fn check(text: &str, uploaded: &str) {
 }
 
 #[test]
-fn runs_inside_one_process() {
+fn all_streaming_kinds_run_in_process() {
     let args = ["--mebibytes", "9", "--count", "9", "--interval", "1"];
-    let (ended_well, text) = streams(&args, None);
-    assert!(ended_well, "{text}");
+    let (is_success, text) = streams(&args, None);
+    assert!(is_success, "{text}");
     check(&text, "Upload   9.0 MiB");
 }
 
 #[tokio::test]
-async fn uploads_a_file_over_nats() {
+async fn a_file_is_uploaded_over_nats() {
     let nats = NatsServer::start().await.unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), vec![3; 3_300_000]).unwrap();
     let path = file.path().to_str().unwrap();
-    let (ended_well, text) = streams(
+    let (is_success, text) = streams(
         &[path, "--count", "9", "--interval", "1"],
         Some(&nats.url()),
     );
-    assert!(ended_well, "{text}");
+    assert!(is_success, "{text}");
     check(&text, "Upload   3.1 MiB");
 }
 
 #[test]
-fn names_the_file_that_is_not_there() {
-    let (ended_well, text) = streams(&["/no/such/file"], None);
-    assert!(!ended_well);
+fn a_missing_file_is_an_error_that_names_it() {
+    let (is_success, text) = streams(&["/no/such/file"], None);
+    assert!(!is_success);
     assert!(text.contains("cannot open /no/such/file"), "{text}");
 }

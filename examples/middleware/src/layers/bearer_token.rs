@@ -1,4 +1,4 @@
-//! A bearer token in the header `authorization`: the server demands it, the client carries it.
+//! Bearer tokens in the header `authorization`: the server requires one, the client adds it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,49 +11,49 @@ use tower::{Layer, Service};
 const HEADER: &str = "authorization";
 const SCHEME: &str = "Bearer ";
 
-/// Turns calls away that do not carry the token.
+/// Server layer that rejects calls without the right token.
 #[derive(Clone, Debug)]
-pub struct DemandToken(Token);
+pub struct RequireBearerToken(Token);
 
-/// What [`DemandToken`] makes.
+/// Service that [`RequireBearerToken`] wraps around the next one.
 #[derive(Clone, Debug)]
-pub struct DemandTokenService {
+pub struct RequireBearerTokenService {
     token: Token,
     next: Next,
 }
 
-/// Adds the token to calls.
+/// Client layer that adds the token to every call.
 #[derive(Clone, Debug)]
-pub struct CarryToken(Token);
+pub struct AddBearerToken(Token);
 
-/// What [`CarryToken`] makes.
+/// Service that [`AddBearerToken`] wraps around the next one.
 #[derive(Clone, Debug)]
-pub struct CarryTokenService {
+pub struct AddBearerTokenService {
     token: Token,
     next: Next,
 }
 
-/// A secret, which no debug text shows.
+/// A secret that its `Debug` output hides.
 #[derive(Clone)]
 struct Token(Arc<str>);
 
-impl DemandToken {
-    /// Demands this token, without the `Bearer` before it.
+impl RequireBearerToken {
+    /// Requires `token`, which does not include the prefix `Bearer`.
     pub fn new(token: impl Into<Arc<str>>) -> Self {
         Self(Token(token.into()))
     }
 }
 
-impl Layer<Next> for DemandToken {
-    type Service = DemandTokenService;
+impl Layer<Next> for RequireBearerToken {
+    type Service = RequireBearerTokenService;
 
-    fn layer(&self, next: Next) -> DemandTokenService {
+    fn layer(&self, next: Next) -> RequireBearerTokenService {
         let token = self.0.clone();
-        DemandTokenService { token, next }
+        RequireBearerTokenService { token, next }
     }
 }
 
-impl Service<Request> for DemandTokenService {
+impl Service<Request> for RequireBearerTokenService {
     type Response = Response;
     type Error = Status;
     type Future = ResponseFuture;
@@ -70,23 +70,23 @@ impl Service<Request> for DemandTokenService {
     }
 }
 
-impl CarryToken {
-    /// Carries this token, without the `Bearer` before it.
+impl AddBearerToken {
+    /// Adds `token`, which does not include the prefix `Bearer`.
     pub fn new(token: impl Into<Arc<str>>) -> Self {
         Self(Token(token.into()))
     }
 }
 
-impl Layer<Next> for CarryToken {
-    type Service = CarryTokenService;
+impl Layer<Next> for AddBearerToken {
+    type Service = AddBearerTokenService;
 
-    fn layer(&self, next: Next) -> CarryTokenService {
+    fn layer(&self, next: Next) -> AddBearerTokenService {
         let token = self.0.clone();
-        CarryTokenService { token, next }
+        AddBearerTokenService { token, next }
     }
 }
 
-impl Service<Request> for CarryTokenService {
+impl Service<Request> for AddBearerTokenService {
     type Response = Response;
     type Error = Status;
     type Future = ResponseFuture;
@@ -111,15 +111,15 @@ fn check(request: &Request, token: &str) -> Result<(), Status> {
         )));
     };
     match header.strip_prefix(SCHEME) {
-        Some(shown) if is_same(shown.as_bytes(), token.as_bytes()) => Ok(()),
-        _ => Err(Status::unauthenticated("this token is not the one")),
+        Some(sent) if is_equal(sent.as_bytes(), token.as_bytes()) => Ok(()),
+        _ => Err(Status::unauthenticated("the token is wrong")),
     }
 }
 
-/// Compares in a time that says nothing about how much of the token was right.
-fn is_same(shown: &[u8], token: &[u8]) -> bool {
-    let pairs = shown.iter().zip(token);
-    shown.len() == token.len() && pairs.fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
+/// Compares in constant time: the duration reveals only the length, not how many bytes are right.
+fn is_equal(sent: &[u8], token: &[u8]) -> bool {
+    let pairs = sent.iter().zip(token);
+    sent.len() == token.len() && pairs.fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
 }
 
 impl fmt::Debug for Token {
