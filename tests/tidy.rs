@@ -95,11 +95,10 @@ const PENDING_CIRCLES: &[&str] = &[
     "bench",
     "examples/market",
     "examples/streams",
-    "micro-build",
     "micro-runtime",
     "xtask",
 ];
-const PENDING_DECLARATIONS: &[&str] = &["micro-build", "micro-runtime"];
+const PENDING_DECLARATIONS: &[&str] = &["micro-runtime"];
 const PENDING_TYPE_NAMES: &[&str] = &["bench", "examples/market", "micro-runtime", "tests"];
 const PENDING_WORDING: &[&str] = &[
     "bench",

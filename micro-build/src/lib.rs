@@ -53,30 +53,8 @@ mod protox_errors;
 mod settings;
 mod suggestions;
 
-use std::path::Path;
-
-pub use crate::config::Config;
+pub use crate::config::{Config, compile};
 pub use crate::error::{Error, ErrorKind, Problem};
 pub use crate::proto_dir::proto_dir;
 /// The version of prost-build that [`Config::prost`] configures.
 pub use prost_build;
-
-/// Compiles the files `protos` with the default [`Config`].
-///
-/// Each path in `protos` is below one of the folders `includes`, or relative to one of them. The code
-/// is written to cargo's `OUT_DIR`, one file per protobuf package.
-///
-/// # Errors
-///
-/// Fails as [`Config::compile`] does.
-///
-/// # Examples
-///
-/// ```no_run
-/// # fn main() -> Result<(), micro_build::Error> {
-/// micro_build::compile(&["proto/greeter.proto"], &["proto"])
-/// # }
-/// ```
-pub fn compile(protos: &[impl AsRef<Path>], includes: &[impl AsRef<Path>]) -> Result<(), Error> {
-    Config::new().compile(protos, includes)
-}

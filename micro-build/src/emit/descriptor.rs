@@ -3,7 +3,8 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::{MethodScope, ServiceScope, allow};
+use super::lints::allow;
+use super::scope::{MethodScope, ServiceScope};
 use crate::model::{Idempotency, Kind};
 use crate::naming;
 

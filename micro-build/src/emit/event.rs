@@ -3,7 +3,8 @@
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::quote;
 
-use super::{allow, parse};
+use super::lints::allow;
+use super::scope::parse;
 use crate::error::Error;
 use crate::model::{Event, EventField, EventFieldType};
 use crate::settings::Settings;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::ALLOW;
+use super::lints::ALLOW;
 use crate::naming;
 
 /// Module of a package or of a part of one, with its child modules by name.

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use quote::ToTokens;
 
-use super::{ALLOW, MethodScope, ServiceScope};
+use super::lints::ALLOW;
+use super::scope::{MethodScope, ServiceScope};
 use crate::naming;
 
 pub(super) fn emit(scope: &ServiceScope<'_>) -> String {

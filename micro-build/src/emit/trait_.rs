@@ -3,7 +3,8 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::{MethodScope, ServiceScope, allow};
+use super::lints::allow;
+use super::scope::{MethodScope, ServiceScope};
 use crate::model::Kind;
 
 pub(super) fn emit(scope: &ServiceScope<'_>) -> TokenStream {

@@ -233,6 +233,26 @@ impl Config {
     }
 }
 
+/// Compiles the files `protos` with the default [`Config`].
+///
+/// Each path in `protos` is below one of the folders `includes`, or relative to one of them. The code
+/// is written to cargo's `OUT_DIR`, one file per protobuf package.
+///
+/// # Errors
+///
+/// Fails as [`Config::compile`] does.
+///
+/// # Examples
+///
+/// ```no_run
+/// # fn main() -> Result<(), micro_build::Error> {
+/// micro_build::compile(&["proto/greeter.proto"], &["proto"])
+/// # }
+/// ```
+pub fn compile(protos: &[impl AsRef<Path>], includes: &[impl AsRef<Path>]) -> Result<(), Error> {
+    Config::new().compile(protos, includes)
+}
+
 /// Runs `work` and returns an error if it panics.
 ///
 /// prost-build panics on descriptors that no compiler writes, but that a descriptor set can contain.
