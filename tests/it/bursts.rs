@@ -9,7 +9,7 @@ use micro_runtime::{Code, Reason};
 use micro_testkit::within;
 use micro_tests::behavior::{BehaviorClient, Blob};
 
-use crate::carriers::World;
+use crate::carriers::Carrier;
 use crate::faults::recovered;
 
 /// More than all queues of a connection hold together.
@@ -23,29 +23,29 @@ fn blob() -> Blob {
 
 /// How a pile of calls ends that begins while nats-server stands still.
 async fn pile_up(timeout: Duration, resumes_at_once: bool) -> Vec<Result<Blob, Code>> {
-    let mut world = World::nats().await;
-    let stage = world.serve().await;
-    let callers = world.another_bus().await;
+    let mut carrier = Carrier::nats().await;
+    let fixture = carrier.serve().await;
+    let callers = carrier.another_bus().await;
     let client: BehaviorClient = callers.client();
     recovered(&client).await;
-    world.nats.as_mut().unwrap().pause().unwrap();
+    carrier.nats.as_mut().unwrap().pause().unwrap();
     let mut calls = pin!(join_all((0..PILE).map(|_| async {
         let call = client.echo(blob()).timeout(timeout);
         call.await.map_err(|status| status.code())
     })));
     let results = match poll!(calls.as_mut()) {
         std::task::Poll::Pending if resumes_at_once => {
-            world.nats.as_mut().unwrap().resume().unwrap();
+            carrier.nats.as_mut().unwrap().resume().unwrap();
             calls.await
         }
         std::task::Poll::Pending => calls.await,
         std::task::Poll::Ready(_) => panic!("they were answered by a server that stands still"),
     };
-    world.nats.as_mut().unwrap().resume().unwrap();
+    carrier.nats.as_mut().unwrap().resume().unwrap();
     recovered(&client).await;
     let after = join_all((0..64).map(|_| async { client.echo(blob()).await })).await;
     assert!(after.iter().all(Result::is_ok), "{after:?}");
-    stage.server.shutdown().await.unwrap();
+    fixture.server.shutdown().await.unwrap();
     results
 }
 
@@ -72,9 +72,9 @@ async fn a_pile_is_served_once_the_nats_server_goes_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_on_a_closed_connection_fail_at_once() {
     within(Duration::from_secs(20), async {
-        let world = World::nats().await;
-        let stage = world.serve().await;
-        let callers = world.another_bus().await;
+        let carrier = Carrier::nats().await;
+        let fixture = carrier.serve().await;
+        let callers = carrier.another_bus().await;
         let client: BehaviorClient = callers.client();
         recovered(&client).await;
         callers.nats().unwrap().drain().await.unwrap();
@@ -88,7 +88,7 @@ async fn calls_on_a_closed_connection_fail_at_once() {
                 assert_eq!(status.reason(), Some(Reason::Disconnected), "{status}");
             }
         }
-        stage.server.shutdown().await.unwrap();
+        fixture.server.shutdown().await.unwrap();
     })
     .await;
 }
@@ -98,15 +98,15 @@ async fn calls_on_a_closed_connection_fail_at_once() {
 async fn a_burst_before_a_stop_on_the_same_bus_is_served() {
     within(Duration::from_secs(60), async {
         for _ in 0..40 {
-            let world = World::nats().await;
-            let stage = world.serve().await;
-            let client: BehaviorClient = world.bus.client();
+            let carrier = Carrier::nats().await;
+            let fixture = carrier.serve().await;
+            let client: BehaviorClient = carrier.bus.client();
             recovered(&client).await;
             let mut calls = pin!(join_all(
                 (0..64).map(|_| async { client.echo(blob()).await })
             ));
             assert!(poll!(calls.as_mut()).is_pending());
-            let (results, stopped) = join(calls, stage.server.shutdown()).await;
+            let (results, stopped) = join(calls, fixture.server.shutdown()).await;
             stopped.unwrap();
             let failures: Vec<_> = results.iter().filter_map(|r| r.as_ref().err()).collect();
             assert!(failures.is_empty(), "{failures:?}");

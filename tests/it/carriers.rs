@@ -1,24 +1,24 @@
-//! The two carriers that one suite runs on.
+//! The two carriers of a bus, NATS and the inside of a process, and a test of each case on both.
 
 use micro_runtime::{Bus, RunningServer, Server};
 use micro_testkit::NatsServer;
 use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer};
 
-/// A bus of one carrier, and what keeps it alive.
-pub(crate) struct World {
+/// A bus on one carrier, with its nats-server if the carrier is NATS.
+pub(crate) struct Carrier {
     pub(crate) bus: Bus,
     pub(crate) nats: Option<NatsServer>,
 }
 
-/// A service that runs in a world, with its client.
-pub(crate) struct Stage {
+/// A running service `behavior.v1.Behavior`, and a client of it on the same bus.
+pub(crate) struct BehaviorFixture {
     pub(crate) handler: BehaviorHandler,
     pub(crate) server: RunningServer,
     pub(crate) client: BehaviorClient,
 }
 
-impl World {
+impl Carrier {
     pub(crate) async fn in_process() -> Self {
         Self {
             bus: Bus::in_process(),
@@ -34,7 +34,7 @@ impl World {
         }
     }
 
-    /// A bus with a connection of its own, where there are connections.
+    /// Returns a bus with its own connection on NATS, and the same bus in process.
     pub(crate) async fn another_bus(&self) -> Bus {
         match &self.nats {
             Some(nats) => Bus::connect(nats.url()).await.unwrap(),
@@ -42,19 +42,19 @@ impl World {
         }
     }
 
-    /// Starts the service as it is.
-    pub(crate) async fn serve(&self) -> Stage {
+    /// Starts the service with default settings.
+    pub(crate) async fn serve(&self) -> BehaviorFixture {
         self.serve_with(|server| server).await
     }
 
-    /// Starts the service on a server with settings.
-    pub(crate) async fn serve_with(&self, set: impl FnOnce(Server) -> Server) -> Stage {
+    /// Starts the service on a server that `set` configures.
+    pub(crate) async fn serve_with(&self, set: impl FnOnce(Server) -> Server) -> BehaviorFixture {
         let handler = BehaviorHandler::on(&self.bus);
         let server = set(Server::new(&self.bus).add(BehaviorServer::new(handler.clone())))
             .start()
             .await
             .unwrap();
-        Stage {
+        BehaviorFixture {
             handler,
             server,
             client: self.bus.client(),
@@ -62,13 +62,13 @@ impl World {
     }
 }
 
-/// Makes one test per carrier of each function that takes a `World`.
+/// Defines two tests, one per carrier, for each named function that takes a [`Carrier`].
 macro_rules! on_both_carriers {
     ($($name:ident)*) => {
         mod in_process {$(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                let test = super::$name(crate::carriers::World::in_process().await);
+                let test = super::$name(crate::carriers::Carrier::in_process().await);
                 micro_testkit::within(std::time::Duration::from_secs(60), test).await;
             }
         )*}
@@ -76,7 +76,7 @@ macro_rules! on_both_carriers {
         mod nats {$(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                let test = super::$name(crate::carriers::World::nats().await);
+                let test = super::$name(crate::carriers::Carrier::nats().await);
                 micro_testkit::within(std::time::Duration::from_secs(60), test).await;
             }
         )*}

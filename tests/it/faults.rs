@@ -9,7 +9,7 @@ use micro_runtime::{Bus, Code, Reason, Status};
 use micro_testkit::within;
 use micro_tests::behavior::{BehaviorClient, Blob, WaitRequest};
 
-use crate::carriers::{Stage, World};
+use crate::carriers::{BehaviorFixture, Carrier};
 use crate::polling::until;
 
 /// So many calls are in flight when their server dies.
@@ -37,11 +37,11 @@ pub(crate) async fn recovered(client: &BehaviorClient) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_nats_server_that_dies_costs_the_calls_in_flight_and_no_more() {
     within(Duration::from_secs(60), async {
-        let mut world = World::nats().await;
-        let stage = world
+        let mut carrier = Carrier::nats().await;
+        let fixture = carrier
             .serve_with(|server| server.max_in_flight(PERMITS))
             .await;
-        let callers = world.another_bus().await;
+        let callers = carrier.another_bus().await;
         let client: BehaviorClient = callers.client();
         recovered(&client).await;
         let tasks_before = alive_tasks();
@@ -53,8 +53,8 @@ async fn a_nats_server_that_dies_costs_the_calls_in_flight_and_no_more() {
             })
         });
         let calls = calls.collect::<Vec<_>>();
-        until(|| stage.handler.running() == CALLS).await;
-        let nats = world.nats.as_mut().unwrap();
+        until(|| fixture.handler.running() == CALLS).await;
+        let nats = carrier.nats.as_mut().unwrap();
         nats.kill().unwrap();
         for call in calls {
             let (result, elapsed) = call.await.unwrap();
@@ -66,10 +66,10 @@ async fn a_nats_server_that_dies_costs_the_calls_in_flight_and_no_more() {
         assert!(after.iter().all(Result::is_ok), "{after:?}");
         // The handlers that nobody waits for any more end by themselves, and leave no task behind; a
         // connection that came back has the two tasks that it had.
-        until(|| stage.handler.running() == 0).await;
-        assert_eq!(stage.handler.dropped(), 0);
+        until(|| fixture.handler.running() == 0).await;
+        assert_eq!(fixture.handler.dropped(), 0);
         until(|| alive_tasks() <= tasks_before).await;
-        every_permit_serves_until_the_end(stage, &client).await;
+        every_permit_serves_until_the_end(fixture, &client).await;
     })
     .await;
 }
@@ -87,7 +87,7 @@ fn failed_at_once(status: &Status, elapsed: Duration) {
 }
 
 /// As many calls run at once as there are permits, and the server stops without losing one.
-async fn every_permit_serves_until_the_end(stage: Stage, client: &BehaviorClient) {
+async fn every_permit_serves_until_the_end(fixture: BehaviorFixture, client: &BehaviorClient) {
     let calls = (0..PERMITS).map(|_| {
         let client = client.clone();
         tokio::spawn(async move {
@@ -101,8 +101,8 @@ async fn every_permit_serves_until_the_end(stage: Stage, client: &BehaviorClient
         })
     });
     let calls = calls.collect::<Vec<_>>();
-    until(|| stage.handler.running() == PERMITS).await;
-    stage.server.shutdown().await.unwrap();
+    until(|| fixture.handler.running() == PERMITS).await;
+    fixture.server.shutdown().await.unwrap();
     for call in calls {
         call.await.unwrap().unwrap();
     }
@@ -127,9 +127,9 @@ fn publish_raw(bus: &Bus, message: &[u8]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_malformed_message_costs_the_calls_in_flight_and_no_more() {
     within(Duration::from_secs(60), async {
-        let world = World::nats().await;
-        let stage = world.serve().await;
-        let callers = world.another_bus().await;
+        let carrier = Carrier::nats().await;
+        let fixture = carrier.serve().await;
+        let callers = carrier.another_bus().await;
         let client: BehaviorClient = callers.client();
         let headers: [&[u8]; 4] = [
             b"NATS/1.0\r\nno colon\r\n\r\n",
@@ -144,10 +144,10 @@ async fn a_malformed_message_costs_the_calls_in_flight_and_no_more() {
             let mut message = format!("HPUB {subject} {length} {length}\r\n").into_bytes();
             message.extend_from_slice(header);
             message.extend_from_slice(b"\r\n");
-            publish_raw(&world.bus, &message);
+            publish_raw(&carrier.bus, &message);
         }
         recovered(&client).await;
-        stage.server.shutdown().await.unwrap();
+        fixture.server.shutdown().await.unwrap();
     })
     .await;
 }
@@ -155,9 +155,9 @@ async fn a_malformed_message_costs_the_calls_in_flight_and_no_more() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_that_disappears_frees_its_place() {
     within(Duration::from_secs(30), async {
-        let world = World::nats().await;
-        let stage = world.serve_with(|server| server.max_in_flight(1)).await;
-        let caller = async_nats::connect(world.nats.as_ref().unwrap().url())
+        let carrier = Carrier::nats().await;
+        let fixture = carrier.serve_with(|server| server.max_in_flight(1)).await;
+        let caller = async_nats::connect(carrier.nats.as_ref().unwrap().url())
             .await
             .unwrap();
         let inbox = caller.new_inbox();
@@ -168,11 +168,11 @@ async fn a_caller_that_disappears_frees_its_place() {
             .await
             .unwrap();
         caller.flush().await.unwrap();
-        while stage.handler.started() < 1 {
+        while fixture.handler.started() < 1 {
             tokio::task::yield_now().await;
         }
         drop(caller);
-        recovered(&stage.client).await;
+        recovered(&fixture.client).await;
     })
     .await;
 }
@@ -181,10 +181,10 @@ async fn a_caller_that_disappears_frees_its_place() {
 async fn garbage_on_every_subject_is_answered() {
     use async_nats::HeaderMap;
     within(Duration::from_secs(60), async {
-        let world = World::nats().await;
-        let stage = world.serve().await;
-        let hand = world.bus.nats().unwrap();
-        let id = &stage.server.instances()[0];
+        let carrier = Carrier::nats().await;
+        let fixture = carrier.serve().await;
+        let hand = carrier.bus.nats().unwrap();
+        let id = &fixture.server.instances()[0];
         let payloads: [&[u8]; 5] = [
             b"",
             b"\xff\xff\xff\xff",
@@ -234,7 +234,7 @@ async fn garbage_on_every_subject_is_answered() {
                 }
             }
         }
-        stage.client.echo(Blob::default()).await.unwrap();
+        fixture.client.echo(Blob::default()).await.unwrap();
     })
     .await;
 }

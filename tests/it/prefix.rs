@@ -4,14 +4,14 @@ use micro_runtime::{Reason, Server};
 use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob};
 
-use crate::carriers::{World, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers};
 
 on_both_carriers! {
     a_prefix_separates
 }
 
-async fn a_prefix_separates(world: World) {
-    let staging = world.bus.clone().with_prefix("eu.staging").unwrap();
+async fn a_prefix_separates(carrier: Carrier) {
+    let staging = carrier.bus.clone().with_prefix("eu.staging").unwrap();
     let _server = Server::new(&staging)
         .add(BehaviorServer::new(BehaviorHandler::default()))
         .start()
@@ -19,10 +19,10 @@ async fn a_prefix_separates(world: World) {
         .unwrap();
     let inside: BehaviorClient = staging.client();
     inside.echo(Blob::default()).await.unwrap();
-    let outside: BehaviorClient = world.bus.client();
+    let outside: BehaviorClient = carrier.bus.client();
     let status = outside.echo(Blob::default()).await.unwrap_err();
     assert_eq!(status.reason(), Some(Reason::NoResponders));
-    if let Some(nats) = world.bus.nats() {
+    if let Some(nats) = carrier.bus.nats() {
         let subject = "eu.staging.behavior.v1.Behavior.Echo";
         nats.request(subject, "".into()).await.unwrap();
     }

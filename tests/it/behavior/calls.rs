@@ -11,7 +11,7 @@ use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{Behavior, BehaviorClient, Blob, Empty, FailRequest};
 
 use crate::behavior::requests::{blob, millis};
-use crate::carriers::{World, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers};
 
 on_both_carriers! {
     a_call_returns_the_reply
@@ -29,32 +29,32 @@ on_both_carriers! {
     calls_can_be_spawned
 }
 
-async fn a_call_returns_the_reply(world: World) {
-    let stage = world.serve().await;
-    let reply = stage.client.echo(blob(b"hello")).await.unwrap();
+async fn a_call_returns_the_reply(carrier: Carrier) {
+    let fixture = carrier.serve().await;
+    let reply = fixture.client.echo(blob(b"hello")).await.unwrap();
     assert_eq!(reply, blob(b"hello"));
 }
 
-async fn empty_messages_are_sent_and_returned(world: World) {
-    let stage = world.serve().await;
-    assert_eq!(stage.client.nothing(Empty {}).await.unwrap(), Empty {});
-    assert_eq!(stage.client.echo(blob(b"")).await.unwrap(), blob(b""));
+async fn empty_messages_are_sent_and_returned(carrier: Carrier) {
+    let fixture = carrier.serve().await;
+    assert_eq!(fixture.client.nothing(Empty {}).await.unwrap(), Empty {});
+    assert_eq!(fixture.client.echo(blob(b"")).await.unwrap(), blob(b""));
 }
 
-async fn a_failure_keeps_its_code_and_message(world: World) {
-    let stage = world.serve().await;
+async fn a_failure_keeps_its_code_and_message(carrier: Carrier) {
+    let fixture = carrier.serve().await;
     let failure = FailRequest {
         code: 9,
         text: "not now".into(),
     };
-    let status = stage.client.fail(failure).await.unwrap_err();
+    let status = fixture.client.fail(failure).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
     assert_eq!(status.message(), "not now");
     assert_eq!(status.reason(), None, "a handler said it");
 }
 
-async fn every_code_and_hostile_message_is_kept(world: World) {
-    let stage = world.serve().await;
+async fn every_code_and_hostile_message_is_kept(carrier: Carrier) {
+    let fixture = carrier.serve().await;
     let text =
         "\t\ntest with whitespace\r\nand Unicode BMP \u{263a} and non-BMP \u{1f608}\t\n 100 %";
     for code in 1..=16 {
@@ -62,15 +62,15 @@ async fn every_code_and_hostile_message_is_kept(world: World) {
             code,
             text: text.into(),
         };
-        let status = stage.client.fail(failure).await.unwrap_err();
+        let status = fixture.client.fail(failure).await.unwrap_err();
         assert_eq!(Some(status.code()), Code::from_number(code));
         assert_eq!(status.message(), text);
     }
 }
 
-async fn metadata_is_sent_both_ways(world: World) {
-    let stage = world.serve().await;
-    let answer = stage
+async fn metadata_is_sent_both_ways(carrier: Carrier) {
+    let fixture = carrier.serve().await;
+    let answer = fixture
         .client
         .describe(blob(b""))
         .header("trail", "one")
@@ -90,10 +90,10 @@ async fn metadata_is_sent_both_ways(world: World) {
     assert_eq!(answer.metadata.get_bytes("blob-bin"), Some(&[0, 255][..]));
 }
 
-async fn invalid_metadata_fails_the_call(world: World) {
-    let stage = world.serve().await;
+async fn invalid_metadata_fails_the_call(carrier: Carrier) {
+    let fixture = carrier.serve().await;
     for (name, value) in [("Micro-Timeout", "1"), ("a b", "x"), ("a", "x\r\ny")] {
-        let status = stage
+        let status = fixture
             .client
             .echo(blob(b""))
             .header(name, value)
@@ -104,8 +104,8 @@ async fn invalid_metadata_fails_the_call(world: World) {
     }
 }
 
-async fn a_call_without_responders_is_retried_and_unavailable(world: World) {
-    let client: BehaviorClient = world.bus.client();
+async fn a_call_without_responders_is_retried_and_unavailable(carrier: Carrier) {
+    let client: BehaviorClient = carrier.bus.client();
     let started = Instant::now();
     let status = client.echo(blob(b"")).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
@@ -122,12 +122,12 @@ async fn a_call_without_responders_is_retried_and_unavailable(world: World) {
     assert!(elapsed < Duration::from_millis(200), "{elapsed:?}");
 }
 
-async fn a_call_that_only_a_wildcard_subscriber_receives_times_out(world: World) {
-    let Some(nats) = world.bus.nats() else {
+async fn a_call_that_only_a_wildcard_subscriber_receives_times_out(carrier: Carrier) {
+    let Some(nats) = carrier.bus.nats() else {
         return;
     };
     let _listener = nats.subscribe(">").await.unwrap();
-    let client: BehaviorClient = world.bus.client();
+    let client: BehaviorClient = carrier.bus.client();
     let status = client
         .echo(blob(b""))
         .timeout(Duration::from_millis(300))
@@ -136,8 +136,8 @@ async fn a_call_that_only_a_wildcard_subscriber_receives_times_out(world: World)
     assert_eq!(status.code(), Code::DeadlineExceeded);
 }
 
-async fn a_retry_reaches_a_server_that_started_late(world: World) {
-    let client: BehaviorClient = world.bus.client();
+async fn a_retry_reaches_a_server_that_started_late(carrier: Carrier) {
+    let client: BehaviorClient = carrier.bus.client();
     let mut call = pin!(client.echo(blob(b"late")).into_future());
     // The first request is sent before the service subscribes, and has no responders.
     poll_fn(|cx| {
@@ -145,26 +145,26 @@ async fn a_retry_reaches_a_server_that_started_late(world: World) {
         Poll::Ready(())
     })
     .await;
-    let stage = world.serve().await;
+    let fixture = carrier.serve().await;
     assert_eq!(call.await.unwrap(), blob(b"late"));
-    drop(stage);
+    drop(fixture);
 }
 
-async fn a_panic_is_an_internal_error_and_the_service_continues(world: World) {
-    let stage = world.serve().await;
+async fn a_panic_is_an_internal_error_and_the_service_continues(carrier: Carrier) {
+    let fixture = carrier.serve().await;
     for _ in 0..20 {
-        let status = stage.client.panic(blob(b"secret")).await.unwrap_err();
+        let status = fixture.client.panic(blob(b"secret")).await.unwrap_err();
         assert_eq!(status.code(), Code::Internal);
         assert_eq!(status.reason(), Some(Reason::Panicked));
         assert!(!status.message().contains("secret"), "{status}");
-        stage.client.echo(blob(b"")).await.unwrap();
+        fixture.client.echo(blob(b"")).await.unwrap();
     }
 }
 
-async fn concurrent_calls_get_their_own_replies(world: World) {
-    let stage = world.serve().await;
+async fn concurrent_calls_get_their_own_replies(carrier: Carrier) {
+    let fixture = carrier.serve().await;
     let calls = (0..5_000u32).map(|number| {
-        let call = stage.client.echo(Blob {
+        let call = fixture.client.echo(Blob {
             data: number.to_be_bytes().to_vec(),
         });
         async move {
@@ -175,29 +175,32 @@ async fn concurrent_calls_get_their_own_replies(world: World) {
     join_all(calls).await;
 }
 
-async fn the_late_reply_of_a_dropped_call_is_ignored(world: World) {
-    let stage = world.serve().await;
+async fn the_late_reply_of_a_dropped_call_is_ignored(carrier: Carrier) {
+    let fixture = carrier.serve().await;
     for _ in 0..100 {
-        let call = async { stage.client.wait(millis(50)).await };
+        let call = async { fixture.client.wait(millis(50)).await };
         let timed_out = tokio::time::timeout(Duration::from_millis(1), call).await;
         assert!(timed_out.is_err());
         // The late reply of the dropped call must not become the reply of this one.
-        assert_eq!(stage.client.echo(blob(b"own")).await.unwrap(), blob(b"own"));
+        assert_eq!(
+            fixture.client.echo(blob(b"own")).await.unwrap(),
+            blob(b"own")
+        );
     }
 }
 
-async fn calls_can_be_spawned(world: World) {
+async fn calls_can_be_spawned(carrier: Carrier) {
     // Generic over the handler: the compiler must see that its future is `Send`.
     async fn echo<T: Behavior>(handler: T) {
         let echo = handler.echo(Context::for_test(), Blob::default());
         echo.await.unwrap();
     }
-    let stage = world.serve().await;
-    let client = stage.client.clone();
+    let fixture = carrier.serve().await;
+    let client = fixture.client.clone();
     tokio::spawn(async move { client.echo(blob(b"")).await.unwrap() })
         .await
         .unwrap();
-    let client = stage.client.clone();
+    let client = fixture.client.clone();
     tokio::spawn(async move { client.echo(blob(b"")).answer().await.unwrap() })
         .await
         .unwrap();

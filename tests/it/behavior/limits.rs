@@ -8,7 +8,7 @@ use micro_runtime::{ClientOptions, Code, Context, Metadata, Reason};
 use micro_tests::behavior::{BehaviorClient, Blob, FailRequest, FillRequest};
 
 use crate::behavior::requests::{blob, millis};
-use crate::carriers::{World, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers};
 use crate::polling::until;
 
 on_both_carriers! {
@@ -24,10 +24,10 @@ on_both_carriers! {
     a_busy_handler_does_not_delay_other_calls
 }
 
-async fn a_call_ends_at_its_deadline(world: World) {
-    let stage = world.serve().await;
+async fn a_call_ends_at_its_deadline(carrier: Carrier) {
+    let fixture = carrier.serve().await;
     let started = Instant::now();
-    let status = stage
+    let status = fixture
         .client
         .wait(millis(10_000))
         .timeout(Duration::from_millis(100))
@@ -38,25 +38,25 @@ async fn a_call_ends_at_its_deadline(world: World) {
     assert!(started.elapsed() < Duration::from_secs(2));
 }
 
-async fn the_default_timeout_is_5_s_and_call_client_or_method_may_set_one(world: World) {
-    let stage = world.serve().await;
-    let seen = stage.client.describe(blob(b"")).await.unwrap();
+async fn the_default_timeout_is_5_s_and_call_client_or_method_may_set_one(carrier: Carrier) {
+    let fixture = carrier.serve().await;
+    let seen = fixture.client.describe(blob(b"")).await.unwrap();
     assert!((4_000..=5_000).contains(&seen.remaining_ms), "{seen:?}");
-    let seen = stage
+    let seen = fixture
         .client
         .describe(blob(b""))
         .timeout(Duration::from_secs(60))
         .await
         .unwrap();
     assert!((59_000..=60_000).contains(&seen.remaining_ms), "{seen:?}");
-    let client: BehaviorClient = world
+    let client: BehaviorClient = carrier
         .bus
         .client_with(ClientOptions::new().timeout(Duration::from_secs(2)));
     let seen = client.describe(blob(b"")).await.unwrap();
     assert!((1_000..=2_000).contains(&seen.remaining_ms), "{seen:?}");
 
     let started = Instant::now();
-    let status = stage
+    let status = fixture
         .client
         .wait_with_timeout(millis(10_000))
         .await
@@ -65,17 +65,17 @@ async fn the_default_timeout_is_5_s_and_call_client_or_method_may_set_one(world:
     assert!(started.elapsed() < Duration::from_secs(2));
 }
 
-async fn a_call_with_a_timeout_of_zero_is_not_sent(world: World) {
-    let stage = world.serve().await;
-    let status = stage
+async fn a_call_with_a_timeout_of_zero_is_not_sent(carrier: Carrier) {
+    let fixture = carrier.serve().await;
+    let status = fixture
         .client
         .wait(millis(0))
         .timeout(Duration::ZERO)
         .await
         .unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
-    assert_eq!(stage.handler.started(), 0);
-    stage
+    assert_eq!(fixture.handler.started(), 0);
+    fixture
         .client
         .wait(millis(0))
         .timeout(Duration::MAX)
@@ -83,16 +83,16 @@ async fn a_call_with_a_timeout_of_zero_is_not_sent(world: World) {
         .unwrap();
 }
 
-async fn a_handler_is_dropped_at_its_deadline(world: World) {
-    let stage = world.serve().await;
-    let call = stage.client.wait(millis(60_000));
+async fn a_handler_is_dropped_at_its_deadline(carrier: Carrier) {
+    let fixture = carrier.serve().await;
+    let call = fixture.client.wait(millis(60_000));
     call.timeout(Duration::from_millis(100)).await.unwrap_err();
-    until(|| stage.handler.dropped() == 1).await;
+    until(|| fixture.handler.dropped() == 1).await;
 }
 
-async fn a_nested_call_ends_at_its_parents_deadline(world: World) {
-    let stage = world.serve().await;
-    let status = stage
+async fn a_nested_call_ends_at_its_parents_deadline(carrier: Carrier) {
+    let fixture = carrier.serve().await;
+    let status = fixture
         .client
         .relay(millis(60_000))
         .timeout(Duration::from_millis(200))
@@ -100,65 +100,65 @@ async fn a_nested_call_ends_at_its_parents_deadline(world: World) {
         .unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     // The nested call has a timeout of a minute; its handler ends at the parent's deadline anyway.
-    until(|| stage.handler.dropped() == 1).await;
+    until(|| fixture.handler.dropped() == 1).await;
 
     let expired = Context::for_test_with(Metadata::new(), Some(Duration::ZERO));
-    let status = stage.client.echo(blob(b"")).within(&expired).await;
+    let status = fixture.client.echo(blob(b"")).within(&expired).await;
     assert_eq!(status.unwrap_err().code(), Code::DeadlineExceeded);
 }
 
-async fn a_server_at_max_in_flight_rejects_calls_at_once(world: World) {
-    let stage = world.serve_with(|server| server.max_in_flight(2)).await;
+async fn a_server_at_max_in_flight_rejects_calls_at_once(carrier: Carrier) {
+    let fixture = carrier.serve_with(|server| server.max_in_flight(2)).await;
     let running = join_all((0..2).map(|_| {
-        let call = stage.client.wait(millis(60_000));
+        let call = fixture.client.wait(millis(60_000));
         async { call.timeout(Duration::from_secs(3)).await }
     }));
     let rejected = async {
-        until(|| stage.handler.started() == 2).await;
+        until(|| fixture.handler.started() == 2).await;
         let started = Instant::now();
-        let status = stage.client.echo(blob(b"")).await.unwrap_err();
+        let status = fixture.client.echo(blob(b"")).await.unwrap_err();
         (status, started.elapsed())
     };
     let (_, (status, elapsed)) = tokio::join!(running, rejected);
     assert_eq!(status.code(), Code::ResourceExhausted);
     assert_eq!(status.reason(), Some(Reason::Overloaded));
     assert!(elapsed < Duration::from_secs(1), "{elapsed:?}");
-    until(|| stage.handler.dropped() == 2).await;
+    until(|| fixture.handler.dropped() == 2).await;
     // The permits are free once both replies are sent, of which nothing notifies this test.
-    while stage.client.echo(blob(b"")).await.is_err() {}
+    while fixture.client.echo(blob(b"")).await.is_err() {}
 }
 
-async fn a_method_at_max_concurrent_rejects_calls_at_once(world: World) {
-    let stage = world.serve().await;
+async fn a_method_at_max_concurrent_rejects_calls_at_once(carrier: Carrier) {
+    let fixture = carrier.serve().await;
     let running = tokio::spawn({
-        let call = stage.client.wait_serially(millis(60_000));
+        let call = fixture.client.wait_serially(millis(60_000));
         async { call.timeout(Duration::from_secs(3)).await }
     });
-    until(|| stage.handler.started() == 1).await;
-    let status = stage.client.wait_serially(millis(0)).await.unwrap_err();
+    until(|| fixture.handler.started() == 1).await;
+    let status = fixture.client.wait_serially(millis(0)).await.unwrap_err();
     assert_eq!(status.reason(), Some(Reason::Overloaded));
     assert!(
         status
             .message()
             .contains("behavior.v1.Behavior.WaitSerially")
     );
-    stage.client.wait(millis(0)).await.unwrap();
+    fixture.client.wait(millis(0)).await.unwrap();
     running.abort();
 }
 
-async fn a_reply_above_the_limit_is_resource_exhausted(world: World) {
-    let stage = world.serve().await;
+async fn a_reply_above_the_limit_is_resource_exhausted(carrier: Carrier) {
+    let fixture = carrier.serve().await;
     let bytes = 1024 * 1024 - 64;
-    let reply = stage.client.fill(FillRequest { bytes }).await.unwrap();
+    let reply = fixture.client.fill(FillRequest { bytes }).await.unwrap();
     assert_eq!(reply.data.len(), bytes as usize);
-    let reply = stage
+    let reply = fixture
         .client
         .fill(FillRequest { bytes: 2 << 20 })
         .await
         .unwrap();
     assert_eq!(reply.data.len(), 2 << 20);
     let too_large = FillRequest { bytes: 17 << 20 };
-    let Err(status) = stage.client.fill(too_large).await else {
+    let Err(status) = fixture.client.fill(too_large).await else {
         panic!("17 MiB arrived");
     };
     assert_eq!(status.code(), Code::ResourceExhausted);
@@ -167,29 +167,29 @@ async fn a_reply_above_the_limit_is_resource_exhausted(world: World) {
 
     let text = "x".repeat(900 * 1024);
     let failure = FailRequest { code: 5, text };
-    let status = stage.client.fail(failure).await.unwrap_err();
+    let status = fixture.client.fail(failure).await.unwrap_err();
     assert_eq!(status.code(), Code::NotFound);
 }
 
-async fn a_request_above_the_limit_is_resource_exhausted(world: World) {
-    let stage = world.serve().await;
+async fn a_request_above_the_limit_is_resource_exhausted(carrier: Carrier) {
+    let fixture = carrier.serve().await;
     let data = Bytes::from(vec![b'x'; 17 << 20]);
-    let Err(status) = stage.client.echo(Blob { data: data.into() }).await else {
+    let Err(status) = fixture.client.echo(Blob { data: data.into() }).await else {
         panic!("17 MiB arrived");
     };
     assert_eq!(status.code(), Code::ResourceExhausted);
     assert_eq!(status.reason(), Some(Reason::TooLarge));
-    stage.client.echo(blob(b"still here")).await.unwrap();
+    fixture.client.echo(blob(b"still here")).await.unwrap();
 }
 
-async fn a_busy_handler_does_not_delay_other_calls(world: World) {
-    let stage = world.serve().await;
+async fn a_busy_handler_does_not_delay_other_calls(carrier: Carrier) {
+    let fixture = carrier.serve().await;
     // The second call needs the other of two worker threads, and a loop that does not wait for the
     // handler of the first call.
-    let busy = async { stage.client.spin(millis(300)).await.unwrap() };
+    let busy = async { fixture.client.spin(millis(300)).await.unwrap() };
     let quick = async {
         let started = Instant::now();
-        stage.client.spin(millis(0)).await.unwrap();
+        fixture.client.spin(millis(0)).await.unwrap();
         started.elapsed()
     };
     let (_, quick) = tokio::join!(busy, quick);

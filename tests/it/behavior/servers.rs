@@ -7,7 +7,7 @@ use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob};
 
 use crate::behavior::requests::{blob, millis};
-use crate::carriers::{World, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers};
 use crate::polling::until;
 
 on_both_carriers! {
@@ -23,9 +23,9 @@ on_both_carriers! {
     serve_until_stops_when_its_future_completes
 }
 
-async fn two_instances_share_the_calls(world: World) {
-    let first = world.serve().await;
-    let bus = world.another_bus().await;
+async fn two_instances_share_the_calls(carrier: Carrier) {
+    let first = carrier.serve().await;
+    let bus = carrier.another_bus().await;
     let second = BehaviorHandler::on(&bus);
     let _server = Server::new(&bus)
         .add(BehaviorServer::new(second.clone()))
@@ -40,27 +40,29 @@ async fn two_instances_share_the_calls(world: World) {
     assert!(second.started() > 20, "{}", second.started());
 }
 
-async fn one_instance_can_be_called(world: World) {
-    let first = world.serve().await;
-    let second = world.serve().await;
+async fn one_instance_can_be_called(carrier: Carrier) {
+    let first = carrier.serve().await;
+    let second = carrier.serve().await;
     let id = &second.server.instances()[0];
-    let client: BehaviorClient = world.bus.client_with(ClientOptions::new().instance(id));
+    let client: BehaviorClient = carrier.bus.client_with(ClientOptions::new().instance(id));
     for _ in 0..20 {
         client.wait(millis(0)).await.unwrap();
     }
     assert_eq!(first.handler.started(), 0);
     assert_eq!(second.handler.started(), 20);
-    let unknown: BehaviorClient = world.bus.client_with(ClientOptions::new().instance("gone"));
+    let unknown: BehaviorClient = carrier
+        .bus
+        .client_with(ClientOptions::new().instance("gone"));
     let status = unknown.wait(millis(0)).await.unwrap_err();
     assert_eq!(status.reason(), Some(Reason::NoResponders));
 }
 
-async fn an_unknown_method_of_an_instance_is_unimplemented(world: World) {
-    let stage = world.serve().await;
-    let Some(nats) = world.bus.nats() else {
+async fn an_unknown_method_of_an_instance_is_unimplemented(carrier: Carrier) {
+    let fixture = carrier.serve().await;
+    let Some(nats) = carrier.bus.nats() else {
         return;
     };
-    let id = &stage.server.instances()[0];
+    let id = &fixture.server.instances()[0];
     for method in ["Nope", "_x", "Echo.more"] {
         let subject = format!("behavior.v1.Behavior._i.{id}.{method}");
         let reply = nats.request(subject, "".into()).await.unwrap();
@@ -69,18 +71,18 @@ async fn an_unknown_method_of_an_instance_is_unimplemented(world: World) {
     }
 }
 
-async fn without_a_queue_group_every_instance_handles_each_call(world: World) {
+async fn without_a_queue_group_every_instance_handles_each_call(carrier: Carrier) {
     let options = || ServiceOptions::new().queue_group("-");
     let mut handlers = Vec::new();
     let mut servers = Vec::new();
     for _ in 0..3 {
         let handler = BehaviorHandler::default();
         let service = BehaviorServer::new(handler.clone());
-        let server = Server::new(&world.bus).add_with(service, options());
+        let server = Server::new(&carrier.bus).add_with(service, options());
         servers.push(server.start().await.unwrap());
         handlers.push(handler);
     }
-    let client: BehaviorClient = world.bus.client();
+    let client: BehaviorClient = carrier.bus.client();
     for round in 1..=100 {
         let text = format!("round {round}");
         client.wait(millis(0)).await.unwrap();
@@ -100,8 +102,8 @@ async fn without_a_queue_group_every_instance_handles_each_call(world: World) {
     }
 }
 
-async fn adding_a_service_twice_fails_the_start(world: World) {
-    let error = Server::new(&world.bus)
+async fn adding_a_service_twice_fails_the_start(carrier: Carrier) {
+    let error = Server::new(&carrier.bus)
         .add(BehaviorServer::new(BehaviorHandler::default()))
         .add(BehaviorServer::new(BehaviorHandler::default()))
         .start()
@@ -114,7 +116,7 @@ async fn adding_a_service_twice_fails_the_start(world: World) {
     );
 }
 
-async fn invalid_instance_and_queue_group_names_fail_the_start(world: World) {
+async fn invalid_instance_and_queue_group_names_fail_the_start(carrier: Carrier) {
     for options in [
         ServiceOptions::new().instance("a b"),
         ServiceOptions::new().instance("a.b"),
@@ -122,7 +124,7 @@ async fn invalid_instance_and_queue_group_names_fail_the_start(world: World) {
         ServiceOptions::new().queue_group(""),
         ServiceOptions::new().queue_group("a b"),
     ] {
-        let server = Server::new(&world.bus).add_with(
+        let server = Server::new(&carrier.bus).add_with(
             BehaviorServer::new(BehaviorHandler::default()),
             options.clone(),
         );
@@ -131,41 +133,41 @@ async fn invalid_instance_and_queue_group_names_fail_the_start(world: World) {
     }
 }
 
-async fn shutdown_finishes_accepted_calls(world: World) {
-    let stage = world.serve().await;
+async fn shutdown_finishes_accepted_calls(carrier: Carrier) {
+    let fixture = carrier.serve().await;
     let running = tokio::spawn({
-        let call = stage.client.wait(millis(300));
+        let call = fixture.client.wait(millis(300));
         async { call.await }
     });
-    until(|| stage.handler.started() == 1).await;
-    stage.server.shutdown().await.unwrap();
+    until(|| fixture.handler.started() == 1).await;
+    fixture.server.shutdown().await.unwrap();
     running.await.unwrap().unwrap();
-    let status = stage.client.echo(blob(b"")).await.unwrap_err();
+    let status = fixture.client.echo(blob(b"")).await.unwrap_err();
     assert_eq!(status.reason(), Some(Reason::NoResponders));
 }
 
-async fn calls_that_outlast_the_grace_period_are_unavailable(world: World) {
-    let stage = world
+async fn calls_that_outlast_the_grace_period_are_unavailable(carrier: Carrier) {
+    let fixture = carrier
         .serve_with(|server| server.grace(Duration::from_millis(100)))
         .await;
     let running = tokio::spawn({
-        let call = stage.client.wait(millis(60_000));
+        let call = fixture.client.wait(millis(60_000));
         async { call.timeout(Duration::from_secs(30)).await }
     });
-    until(|| stage.handler.started() == 1).await;
-    stage.server.shutdown().await.unwrap();
+    until(|| fixture.handler.started() == 1).await;
+    fixture.server.shutdown().await.unwrap();
     let status = running.await.unwrap().unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     assert_eq!(status.reason(), Some(Reason::ShuttingDown));
-    assert_eq!(stage.handler.dropped(), 1);
+    assert_eq!(fixture.handler.dropped(), 1);
 }
 
-async fn a_dropped_server_stops_serving(world: World) {
-    let stage = world.serve().await;
-    stage.client.echo(blob(b"")).await.unwrap();
-    drop(stage.server);
+async fn a_dropped_server_stops_serving(carrier: Carrier) {
+    let fixture = carrier.serve().await;
+    fixture.client.echo(blob(b"")).await.unwrap();
+    drop(fixture.server);
     loop {
-        let call = stage.client.echo(blob(b""));
+        let call = fixture.client.echo(blob(b""));
         match call.timeout(Duration::from_millis(500)).await {
             Err(status) if status.reason() == Some(Reason::NoResponders) => break,
             _ => tokio::task::yield_now().await,
@@ -173,14 +175,14 @@ async fn a_dropped_server_stops_serving(world: World) {
     }
 }
 
-async fn serve_until_stops_when_its_future_completes(world: World) {
+async fn serve_until_stops_when_its_future_completes(carrier: Carrier) {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let handler = BehaviorHandler::default();
-    let server = Server::new(&world.bus).add(BehaviorServer::new(handler.clone()));
+    let server = Server::new(&carrier.bus).add(BehaviorServer::new(handler.clone()));
     let serving = tokio::spawn(server.serve_until(async {
         let _ = stopped.await;
     }));
-    let client: BehaviorClient = world.bus.client();
+    let client: BehaviorClient = carrier.bus.client();
     while client.echo(blob(b"")).await.is_err() {}
     let last = tokio::spawn({
         let call = client.wait(millis(200));

@@ -13,7 +13,7 @@ use super::made::OneGreeter;
 use super::rules::violations;
 use super::{ask, hand};
 use crate::behavior::requests::millis;
-use crate::carriers::{World, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers};
 use crate::polling::until;
 
 on_both_carriers! {
@@ -28,13 +28,13 @@ on_both_carriers! {
     no_answer_goes_where_the_service_must_not_publish
 }
 
-async fn all_nine_subjects_answer_what_the_tools_take(world: World) {
-    let stage = world.serve().await;
-    stage.client.wait(millis(0)).await.unwrap();
-    let Some(hand) = hand(&world).await else {
+async fn all_nine_subjects_answer_what_the_tools_take(carrier: Carrier) {
+    let fixture = carrier.serve().await;
+    fixture.client.wait(millis(0)).await.unwrap();
+    let Some(hand) = hand(&carrier).await else {
         return;
     };
-    let id = &stage.server.instances()[0];
+    let id = &fixture.server.instances()[0];
     for verb in ["PING", "INFO", "STATS"] {
         for tail in [
             String::new(),
@@ -51,18 +51,18 @@ async fn all_nine_subjects_answer_what_the_tools_take(world: World) {
     assert!(nobody.await.is_err());
 }
 
-async fn info_shows_what_won(world: World) {
+async fn info_shows_what_won(carrier: Carrier) {
     let options = ServiceOptions::new()
         .instance("a1")
         .metadata("zone", "eu-west-1")
         .method_max_concurrent("Echo", 7)
         .timeout(Duration::from_millis(1500));
-    let server = Server::new(&world.bus)
+    let server = Server::new(&carrier.bus)
         .add_with(BehaviorServer::new(BehaviorHandler::default()), options)
         .start()
         .await
         .unwrap();
-    let found = world.bus.discovery().list().expect(1).await.unwrap();
+    let found = carrier.bus.discovery().list().expect(1).await.unwrap();
     assert_eq!(found, server.info());
     let info = &found[0];
     assert_eq!(info.id, "a1");
@@ -101,9 +101,9 @@ async fn info_shows_what_won(world: World) {
     assert_eq!(swap.metadata["micro.idempotency"], "no_side_effects");
 }
 
-async fn queue_groups_are_set_and_switched_off_at_each_level(world: World) {
+async fn queue_groups_are_set_and_switched_off_at_each_level(carrier: Carrier) {
     let check = async |server_level: Option<&str>, options: ServiceOptions, expected: [&str; 2]| {
-        let mut server = Server::new(&world.bus);
+        let mut server = Server::new(&carrier.bus);
         if let Some(group) = server_level {
             server = server.queue_group(group);
         }
@@ -127,13 +127,13 @@ async fn queue_groups_are_set_and_switched_off_at_each_level(world: World) {
     check(None, method, ["", "a"]).await;
 }
 
-async fn info_is_answered_while_every_permit_is_held(world: World) {
-    let stage = world.serve_with(|server| server.max_in_flight(2)).await;
-    let call = stage
+async fn info_is_answered_while_every_permit_is_held(carrier: Carrier) {
+    let fixture = carrier.serve_with(|server| server.max_in_flight(2)).await;
+    let call = fixture
         .client
         .wait(millis(60_000))
         .timeout(Duration::from_secs(60));
-    let other = stage
+    let other = fixture
         .client
         .wait(millis(60_000))
         .timeout(Duration::from_secs(60));
@@ -141,13 +141,13 @@ async fn info_is_answered_while_every_permit_is_held(world: World) {
         tokio::spawn(async { call.await }),
         tokio::spawn(async { other.await }),
     ];
-    until(|| stage.handler.started() == 2).await;
-    let refused = stage.client.wait(millis(0)).no_retry().await.unwrap_err();
+    until(|| fixture.handler.started() == 2).await;
+    let refused = fixture.client.wait(millis(0)).no_retry().await.unwrap_err();
     assert_eq!(refused.code(), micro_runtime::Code::ResourceExhausted);
-    let discovery = world.bus.discovery();
+    let discovery = carrier.bus.discovery();
     assert_eq!(
         discovery.list().expect(1).await.unwrap(),
-        stage.server.info()
+        fixture.server.info()
     );
     let stats = discovery.stats().expect(1).await.unwrap();
     let rest = stats[0]
@@ -157,41 +157,41 @@ async fn info_is_answered_while_every_permit_is_held(world: World) {
         .unwrap();
     let data = rest.data.as_ref().unwrap();
     assert_eq!((data.in_flight, data.shed), (2, 1));
-    assert_eq!(stage.handler.started(), 2, "no permit was given back");
+    assert_eq!(fixture.handler.started(), 2, "no permit was given back");
     held.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
-async fn the_prefix_can_be_another(world: World) {
-    let _stage = world
+async fn the_prefix_can_be_another(carrier: Carrier) {
+    let _fixture = carrier
         .serve_with(|server| server.discovery_prefix("acme.$SRV"))
         .await;
-    let discovery = world.bus.discovery();
+    let discovery = carrier.bus.discovery();
     assert_eq!(discovery.list().await.unwrap(), []);
     let found = discovery.prefix("acme.$SRV").list().expect(1).await;
     assert_eq!(found.unwrap().len(), 1);
-    let server = Server::new(&world.bus)
+    let server = Server::new(&carrier.bus)
         .discovery_prefix("a b")
         .add(OneGreeter);
     let error = server.start().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Service);
-    let wrong = world.bus.discovery().prefix("a.*").list().await;
+    let wrong = carrier.bus.discovery().prefix("a.*").list().await;
     assert_eq!(wrong.unwrap_err().kind(), ErrorKind::Configuration);
 }
 
-async fn a_stopped_service_answers_no_more(world: World) {
-    let stage = world.serve().await;
-    let discovery = world.bus.discovery();
+async fn a_stopped_service_answers_no_more(carrier: Carrier) {
+    let fixture = carrier.serve().await;
+    let discovery = carrier.bus.discovery();
     assert_eq!(discovery.ping().expect(1).await.unwrap().len(), 1);
-    stage.server.shutdown().await.unwrap();
+    fixture.server.shutdown().await.unwrap();
     assert_eq!(discovery.ping().await.unwrap(), []);
 }
 
-async fn the_schema_is_what_the_compiler_wrote(world: World) {
-    let stage = world.serve().await;
-    let Some(hand) = hand(&world).await else {
+async fn the_schema_is_what_the_compiler_wrote(carrier: Carrier) {
+    let fixture = carrier.serve().await;
+    let Some(hand) = hand(&carrier).await else {
         return;
     };
-    let id = &stage.server.instances()[0];
+    let id = &fixture.server.instances()[0];
     let mut answers = Vec::new();
     for tail in ["_schema".to_owned(), format!("_i.{id}._schema")] {
         let subject = format!("behavior.v1.Behavior.{tail}");
@@ -202,16 +202,16 @@ async fn the_schema_is_what_the_compiler_wrote(world: World) {
     assert_eq!(answers[0], answers[1]);
     let digest = Sha256::digest(&answers[0]);
     let hex = digest.iter().map(|byte| format!("{byte:02x}"));
-    let info = &stage.server.info()[0];
+    let info = &fixture.server.info()[0];
     assert_eq!(info.metadata["micro.schema"], hex.collect::<String>());
     let name = b"behavior.proto";
     assert!(answers[0].windows(name.len()).any(|part| part == name));
 }
 
-async fn reserved_metadata_is_refused(world: World) {
+async fn reserved_metadata_is_refused(carrier: Carrier) {
     for key in ["micro.wire", "_nats.x"] {
         let options = ServiceOptions::new().metadata(key, "x");
-        let server = Server::new(&world.bus).add_with(OneGreeter, options);
+        let server = Server::new(&carrier.bus).add_with(OneGreeter, options);
         let error = server.start().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Service);
         assert!(error.to_string().contains(key), "{error}");
@@ -253,9 +253,9 @@ async fn info_names_the_prefix_of_the_bus() {
     assert_eq!(subject, &Value::from("staging.one.v1.Greeter.Greet"));
 }
 
-async fn no_answer_goes_where_the_service_must_not_publish(world: World) {
-    let _stage = world.serve().await;
-    let Some(hand) = hand(&world).await else {
+async fn no_answer_goes_where_the_service_must_not_publish(carrier: Carrier) {
+    let _fixture = carrier.serve().await;
+    let Some(hand) = hand(&carrier).await else {
         return;
     };
     let mut victim = hand.subscribe("admin.>").await.unwrap();

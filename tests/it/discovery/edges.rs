@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use micro_runtime::{ErrorKind, Server, Service};
 
 use super::made::{BadMethod, BadName, Bare, Many, NoSemver, OneGreeter, OtherGreeter};
-use crate::carriers::{World, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers};
 
 /// How far after the last answer, or after the stall time, a list may return.
 const SLACK: Duration = Duration::from_millis(50);
@@ -21,15 +21,15 @@ on_both_carriers! {
     nobody_is_an_answer
 }
 
-async fn two_services_may_have_an_endpoint_of_one_name(world: World) {
-    let server = Server::new(&world.bus)
+async fn two_services_may_have_an_endpoint_of_one_name(carrier: Carrier) {
+    let server = Server::new(&carrier.bus)
         .add(OneGreeter)
         .add(OtherGreeter)
         .add(Bare)
         .start()
         .await
         .unwrap();
-    let mut found = world.bus.discovery().list().expect(3).await.unwrap();
+    let mut found = carrier.bus.discovery().list().expect(3).await.unwrap();
     found.sort_by(|one, other| one.name.cmp(&other.name));
     let seen = found.iter().map(|info| {
         let endpoint = &info.endpoints[0];
@@ -52,31 +52,36 @@ async fn two_services_may_have_an_endpoint_of_one_name(world: World) {
     ];
     assert_eq!(seen.collect::<Vec<_>>(), expected);
     for name in ["one.v1.Greeter", "one-v1-Greeter"] {
-        let one = world.bus.discovery().get(name).expect(1).await.unwrap();
+        let one = carrier.bus.discovery().get(name).expect(1).await.unwrap();
         assert_eq!(one.len(), 1);
         assert_eq!(one[0].metadata["micro.service"], "one.v1.Greeter");
     }
     server.shutdown().await.unwrap();
 }
 
-async fn what_adr_32_does_not_allow_is_refused_at_start(world: World) {
+async fn what_adr_32_does_not_allow_is_refused_at_start(carrier: Carrier) {
     refused(
-        &world,
+        &carrier,
         NoSemver,
         "the version `v1` of one.v1.NoSemver is no SemVer",
     )
     .await;
     refused(
-        &world,
+        &carrier,
         BadName,
         "`one.v1.Bad Name` cannot be the name of a service",
     )
     .await;
-    refused(&world, BadMethod, "`Gre.et` cannot be the name of a method").await;
+    refused(
+        &carrier,
+        BadMethod,
+        "`Gre.et` cannot be the name of a method",
+    )
+    .await;
 }
 
-async fn refused(world: &World, service: impl Service, text: &str) {
-    let error = Server::new(&world.bus)
+async fn refused(carrier: &Carrier, service: impl Service, text: &str) {
+    let error = Server::new(&carrier.bus)
         .add(service)
         .start()
         .await
@@ -85,26 +90,26 @@ async fn refused(world: &World, service: impl Service, text: &str) {
     assert!(error.to_string().contains(text), "{error}");
 }
 
-async fn two_hundred_methods_in_one_service(world: World) {
-    let server = Server::new(&world.bus).add(Many).start().await.unwrap();
-    let found = world.bus.discovery().get("many.v1.Many").expect(1).await;
+async fn two_hundred_methods_in_one_service(carrier: Carrier) {
+    let server = Server::new(&carrier.bus).add(Many).start().await.unwrap();
+    let found = carrier.bus.discovery().get("many.v1.Many").expect(1).await;
     let found = found.unwrap();
     assert_eq!(found, server.info());
     assert_eq!(found[0].endpoints.len(), 200);
     assert_eq!(found[0].endpoints[199].subject, "many.v1.Many.M199");
-    let stats = world.bus.discovery().stats().expect(1).await.unwrap();
+    let stats = carrier.bus.discovery().stats().expect(1).await.unwrap();
     assert_eq!(stats[0].endpoints.len(), 200);
     server.shutdown().await.unwrap();
 }
 
-async fn a_hundred_instances_are_listed_without_a_fixed_wait(world: World) {
+async fn a_hundred_instances_are_listed_without_a_fixed_wait(carrier: Carrier) {
     let mut servers = Vec::new();
     for _ in 0..INSTANCES {
-        servers.push(Server::new(&world.bus).add(OneGreeter).start());
+        servers.push(Server::new(&carrier.bus).add(OneGreeter).start());
     }
     let servers = futures_util::future::join_all(servers).await;
     let servers = servers.into_iter().map(Result::unwrap).collect::<Vec<_>>();
-    let asking = world.another_bus().await;
+    let asking = carrier.another_bus().await;
     let (mut counted, mut in_all, mut stalled) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         // A ping says when the last answer came.
@@ -133,9 +138,9 @@ async fn a_hundred_instances_are_listed_without_a_fixed_wait(world: World) {
     drop(servers);
 }
 
-async fn nobody_is_an_answer(world: World) {
+async fn nobody_is_an_answer(carrier: Carrier) {
     let begun = Instant::now();
-    let discovery = world.bus.discovery();
+    let discovery = carrier.bus.discovery();
     assert_eq!(discovery.list().await.unwrap(), []);
     assert_eq!(discovery.stats().of("no.v1.Such").await.unwrap(), []);
     assert_eq!(discovery.ping().instance("nobody").await.unwrap(), []);

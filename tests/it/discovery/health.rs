@@ -8,7 +8,7 @@ use async_nats::Client;
 use micro_runtime::Status;
 
 use super::hand;
-use crate::carriers::{World, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers};
 use crate::polling::until;
 
 /// `HealthCheckResponse { status: SERVING }` and `NOT_SERVING`.
@@ -26,12 +26,12 @@ async fn health(hand: &Client, tail: &str, request: &'static [u8]) -> Vec<u8> {
     reply.payload.to_vec()
 }
 
-async fn health_is_grpcs(world: World) {
-    let stage = world.serve().await;
-    let Some(hand) = hand(&world).await else {
+async fn health_is_grpcs(carrier: Carrier) {
+    let fixture = carrier.serve().await;
+    let Some(hand) = hand(&carrier).await else {
         return;
     };
-    let own = format!("_i.{}._health", stage.server.instances()[0]);
+    let own = format!("_i.{}._health", fixture.server.instances()[0]);
     for tail in ["_health", &own] {
         assert_eq!(health(&hand, tail, b"").await, SERVING);
         // HealthCheckRequest { service: "behavior.v1.Behavior" }
@@ -43,10 +43,10 @@ async fn health_is_grpcs(world: World) {
     assert_eq!(headers.get("Micro-Status").unwrap().as_str(), "5");
 }
 
-async fn a_check_decides_and_shows_in_stats(world: World) {
+async fn a_check_decides_and_shows_in_stats(carrier: Carrier) {
     let is_up = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&is_up);
-    let stage = world
+    let fixture = carrier
         .serve_with(|server| {
             server
                 .readiness_check("database", move || {
@@ -60,7 +60,7 @@ async fn a_check_decides_and_shows_in_stats(world: World) {
                 .liveness_check("loop", || async { Ok(()) })
         })
         .await;
-    let discovery = world.bus.discovery();
+    let discovery = carrier.bus.discovery();
     let data = async || {
         let stats = discovery.stats().expect(1).await.unwrap();
         stats.into_iter().next().unwrap().data.unwrap()
@@ -70,7 +70,7 @@ async fn a_check_decides_and_shows_in_stats(world: World) {
     assert_eq!(first.checks[0].name, "database");
     assert!(first.checks[0].error.contains("no route"));
     assert_eq!(first.checks[1].error, "");
-    if let Some(hand) = hand(&world).await {
+    if let Some(hand) = hand(&carrier).await {
         assert_eq!(health(&hand, "_health", b"").await, NOT_SERVING);
         let liveness = b"\x0a\x08liveness";
         assert_eq!(health(&hand, "_health", liveness).await, SERVING);
@@ -83,5 +83,5 @@ async fn a_check_decides_and_shows_in_stats(world: World) {
         }
     })
     .await;
-    until(|| stage.server.stats()[0].data.as_ref().unwrap().is_ready).await;
+    until(|| fixture.server.stats()[0].data.as_ref().unwrap().is_ready).await;
 }

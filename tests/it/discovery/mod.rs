@@ -16,11 +16,11 @@ use async_nats::Client;
 use micro_runtime::Bus;
 use serde_json::Value;
 
-use crate::carriers::World;
+use crate::carriers::Carrier;
 
 /// A client that knows nothing of us, where there is a server.
-async fn hand(world: &World) -> Option<Client> {
-    let nats = world.nats.as_ref()?;
+async fn hand(carrier: &Carrier) -> Option<Client> {
+    let nats = carrier.nats.as_ref()?;
     Some(async_nats::connect(nats.url()).await.unwrap())
 }
 

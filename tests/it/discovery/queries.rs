@@ -7,7 +7,7 @@ use micro_testkit::{NatsServer, within};
 
 use super::instances;
 use super::made::{OneGreeter, OtherGreeter};
-use crate::carriers::{World, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers};
 
 on_both_carriers! {
     a_question_reaches_who_it_is_for
@@ -15,20 +15,20 @@ on_both_carriers! {
     a_view_is_kept_while_it_is_young
 }
 
-async fn a_question_reaches_who_it_is_for(world: World) {
-    let first = Server::new(&world.bus)
+async fn a_question_reaches_who_it_is_for(carrier: Carrier) {
+    let first = Server::new(&carrier.bus)
         .add(OneGreeter)
         .start()
         .await
         .unwrap();
-    let second = Server::new(&world.bus)
+    let second = Server::new(&carrier.bus)
         .add(OneGreeter)
         .add(OtherGreeter)
         .start()
         .await
         .unwrap();
-    let discovery = world.bus.discovery();
-    assert_eq!(instances(&world.bus).await, 3);
+    let discovery = carrier.bus.discovery();
+    assert_eq!(instances(&carrier.bus).await, 3);
     assert_eq!(
         discovery.ping().of("one.v1.Greeter").await.unwrap().len(),
         2
@@ -52,13 +52,13 @@ async fn a_question_reaches_who_it_is_for(world: World) {
     assert_eq!(pongs[0].instance.version, "1.0.0");
 }
 
-async fn somebody_who_answers_nonsense_is_left_out(world: World) {
-    let _server = Server::new(&world.bus)
+async fn somebody_who_answers_nonsense_is_left_out(carrier: Carrier) {
+    let _server = Server::new(&carrier.bus)
         .add(OneGreeter)
         .start()
         .await
         .unwrap();
-    if let Some(hand) = super::hand(&world).await {
+    if let Some(hand) = super::hand(&carrier).await {
         let mut asked = hand.subscribe("$SRV.PING").await.unwrap();
         hand.flush().await.unwrap();
         tokio::spawn(async move {
@@ -69,16 +69,16 @@ async fn somebody_who_answers_nonsense_is_left_out(world: World) {
             }
         });
     }
-    assert_eq!(instances(&world.bus).await, 1);
+    assert_eq!(instances(&carrier.bus).await, 1);
 }
 
-async fn a_view_is_kept_while_it_is_young(world: World) {
-    let server = Server::new(&world.bus)
+async fn a_view_is_kept_while_it_is_young(carrier: Carrier) {
+    let server = Server::new(&carrier.bus)
         .add(OneGreeter)
         .start()
         .await
         .unwrap();
-    let directory = world.bus.discovery().cached(Duration::from_secs(60));
+    let directory = carrier.bus.discovery().cached(Duration::from_secs(60));
     let first = directory.snapshot().await.unwrap();
     assert_eq!(first.instances(), server.info());
     assert_eq!(first.of("one.v1.Greeter").count(), 1);

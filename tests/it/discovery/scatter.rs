@@ -9,7 +9,7 @@ use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer, FailRequest};
 
 use crate::behavior::requests::{blob, millis};
-use crate::carriers::{Stage, World, on_both_carriers};
+use crate::carriers::{BehaviorFixture, Carrier, on_both_carriers};
 use crate::streams::fixture::StreamsFixture;
 
 const INSTANCES: usize = 5;
@@ -25,21 +25,21 @@ on_both_carriers! {
     a_streaming_method_is_not_called_everywhere
 }
 
-async fn stages(world: &World) -> (Vec<Stage>, BTreeSet<String>) {
-    let mut stages = Vec::new();
+async fn fixtures(carrier: &Carrier) -> (Vec<BehaviorFixture>, BTreeSet<String>) {
+    let mut fixtures = Vec::new();
     for _ in 0..INSTANCES {
-        stages.push(world.serve().await);
+        fixtures.push(carrier.serve().await);
     }
-    let ids = stages
+    let ids = fixtures
         .iter()
-        .map(|stage| stage.server.instances()[0].clone());
+        .map(|fixture| fixture.server.instances()[0].clone());
     let ids = ids.collect();
-    (stages, ids)
+    (fixtures, ids)
 }
 
-async fn every_instance_answers_once(world: World) {
-    let (stages, ids) = stages(&world).await;
-    let client: BehaviorClient = world.another_bus().await.client();
+async fn every_instance_answers_once(carrier: Carrier) {
+    let (fixtures, ids) = fixtures(&carrier).await;
+    let client: BehaviorClient = carrier.another_bus().await.client();
     for expected in [None, Some(INSTANCES)] {
         let mut call = client.echo(blob(b"hi")).to_all();
         if let Some(expected) = expected {
@@ -56,15 +56,15 @@ async fn every_instance_answers_once(world: World) {
         let is_short = begun.elapsed() < Duration::from_millis(250);
         assert_eq!(is_short, expected.is_some(), "a count ends the wait");
     }
-    for stage in &stages {
-        let stats = stage.server.stats();
+    for fixture in &fixtures {
+        let stats = fixture.server.stats();
         assert_eq!(stats[0].endpoints[0].num_requests, 2);
     }
 }
 
-async fn failures_say_whose_they_are(world: World) {
-    let (_stages, ids) = stages(&world).await;
-    let client: BehaviorClient = world.bus.client();
+async fn failures_say_whose_they_are(carrier: Carrier) {
+    let (_fixtures, ids) = fixtures(&carrier).await;
+    let client: BehaviorClient = carrier.bus.client();
     let request = FailRequest {
         code: 5,
         text: "no".into(),
@@ -80,7 +80,7 @@ async fn failures_say_whose_they_are(world: World) {
     // Turned away before a handler: signed all the same.
     let options = ServiceOptions::new().instance("full").max_concurrent(0);
     let service = BehaviorServer::new(BehaviorHandler::default());
-    let server = Server::new(&world.bus).add_with(service, options);
+    let server = Server::new(&carrier.bus).add_with(service, options);
     let _server = server.start().await.unwrap();
     let call = client.echo(blob(b"")).to_all().expect(INSTANCES + 1);
     let replies = call.await.unwrap().collect::<Vec<_>>().await;
@@ -89,9 +89,9 @@ async fn failures_say_whose_they_are(world: World) {
     assert_eq!(refused.reason(), Some(Reason::Overloaded));
 }
 
-async fn the_last_reply_is_waited_for_as_long_as_is_said(world: World) {
-    let (stages, _) = stages(&world).await;
-    let client = &stages[0].client;
+async fn the_last_reply_is_waited_for_as_long_as_is_said(carrier: Carrier) {
+    let (fixtures, _) = fixtures(&carrier).await;
+    let client = &fixtures[0].client;
     let call = client.wait(millis(700)).to_all();
     let patient = call.stall(Duration::from_secs(1)).await.unwrap();
     assert_eq!(patient.count().await, INSTANCES);
@@ -111,15 +111,15 @@ async fn the_last_reply_is_waited_for_as_long_as_is_said(world: World) {
     assert!(begun.elapsed() < Duration::from_secs(1));
 }
 
-async fn nobody_there_is_an_error(world: World) {
-    let client: BehaviorClient = world.bus.client();
+async fn nobody_there_is_an_error(carrier: Carrier) {
+    let client: BehaviorClient = carrier.bus.client();
     let status = client.echo(blob(b"")).to_all().await.unwrap_err();
     assert_eq!(status.reason(), Some(Reason::NoResponders));
 }
 
-async fn metadata_goes_both_ways(world: World) {
-    let (_stages, _) = stages(&world).await;
-    let client: BehaviorClient = world.bus.client();
+async fn metadata_goes_both_ways(carrier: Carrier) {
+    let (_fixtures, _) = fixtures(&carrier).await;
+    let client: BehaviorClient = carrier.bus.client();
     let call = client.describe(blob(b"")).header("tenant", "acme");
     let mut replies = call.to_all().expect(INSTANCES).await.unwrap();
     while let Some(reply) = replies.reply().await {
@@ -132,9 +132,9 @@ async fn metadata_goes_both_ways(world: World) {
     assert_eq!(call.await.unwrap_err().code(), Code::InvalidArgument);
 }
 
-async fn it_ends_with_the_call_it_belongs_to(world: World) {
-    let (_stages, _) = stages(&world).await;
-    let client: BehaviorClient = world.bus.client();
+async fn it_ends_with_the_call_it_belongs_to(carrier: Carrier) {
+    let (_fixtures, _) = fixtures(&carrier).await;
+    let client: BehaviorClient = carrier.bus.client();
     let ctx = Context::for_test_with(Metadata::new(), Some(Duration::from_millis(100)));
     let call = client.wait(millis(60_000)).within(&ctx).to_all();
     let begun = Instant::now();
@@ -144,11 +144,11 @@ async fn it_ends_with_the_call_it_belongs_to(world: World) {
     assert!(begun.elapsed() < Duration::from_secs(2));
 }
 
-async fn a_prefix_goes_along(world: World) {
-    let staging = world.bus.clone().with_prefix("staging").unwrap();
+async fn a_prefix_goes_along(carrier: Carrier) {
+    let staging = carrier.bus.clone().with_prefix("staging").unwrap();
     let service = || BehaviorServer::new(BehaviorHandler::default());
     let server = Server::new(&staging).add(service()).start().await.unwrap();
-    let _outside = Server::new(&world.bus)
+    let _outside = Server::new(&carrier.bus)
         .add(service())
         .start()
         .await
@@ -160,9 +160,9 @@ async fn a_prefix_goes_along(world: World) {
     assert_eq!(replies[0].instance, server.instances()[0]);
 }
 
-async fn a_streaming_method_is_not_called_everywhere(world: World) {
-    let _fixture = StreamsFixture::start(&world.bus).await;
-    let Some(hand) = super::hand(&world).await else {
+async fn a_streaming_method_is_not_called_everywhere(carrier: Carrier) {
+    let _fixture = StreamsFixture::start(&carrier.bus).await;
+    let Some(hand) = super::hand(&carrier).await else {
         return;
     };
     let subject = "streams.v1.Streams._i._all.Count";

@@ -9,7 +9,7 @@ use micro_tests::behavior::{Blob, FailRequest};
 use micro_tests::streams::{CountRequest, Item};
 
 use crate::behavior::requests::{blob, millis};
-use crate::carriers::{World, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers};
 use crate::polling::until;
 use crate::streams::fixture::StreamsFixture;
 
@@ -42,9 +42,9 @@ fn endpoint(server: &RunningServer, name: &str) -> EndpointStats {
     endpoints.find(|endpoint| endpoint.name == name).unwrap()
 }
 
-async fn the_counts_are_those_of_the_calls(world: World) {
-    let first = world.serve().await;
-    let second = world.serve().await;
+async fn the_counts_are_those_of_the_calls(carrier: Carrier) {
+    let first = carrier.serve().await;
+    let second = carrier.serve().await;
     let callers = (0..CALLERS).map(|caller| {
         let client = first.client.clone();
         tokio::spawn(async move {
@@ -72,7 +72,7 @@ async fn the_counts_are_those_of_the_calls(world: World) {
         failures += made.1;
     }
     // Asked at once: whoever has a reply finds it counted.
-    let counts = counts(&world.bus, 2).await;
+    let counts = counts(&carrier.bus, 2).await;
     assert_eq!(counts["Echo"], (echoes, 0));
     assert_eq!(counts["Fail"], (failures, failures));
     assert_eq!(counts["Wait"], (0, 0));
@@ -88,30 +88,30 @@ async fn the_counts_are_those_of_the_calls(world: World) {
     assert_eq!((data.in_flight, data.shed), (0, 0));
 }
 
-async fn what_is_turned_away_is_a_failure_too(world: World) {
-    let stage = world.serve_with(|server| server.max_in_flight(0)).await;
+async fn what_is_turned_away_is_a_failure_too(carrier: Carrier) {
+    let fixture = carrier.serve_with(|server| server.max_in_flight(0)).await;
     for _ in 0..10 {
-        let call = stage.client.echo(blob(b"")).no_retry();
+        let call = fixture.client.echo(blob(b"")).no_retry();
         assert_eq!(call.await.unwrap_err().code(), Code::ResourceExhausted);
     }
-    let echo = endpoint(&stage.server, "Echo");
+    let echo = endpoint(&fixture.server, "Echo");
     assert_eq!((echo.num_requests, echo.num_errors), (10, 10));
     assert_eq!(echo.data.unwrap().shed, 10);
     assert!(echo.last_error.starts_with("429:"), "{}", echo.last_error);
 }
 
-async fn resetting_begins_anew(world: World) {
-    let stage = world.serve().await;
-    let before = stage.server.stats().remove(0);
-    stage.client.wait(millis(1)).await.unwrap();
+async fn resetting_begins_anew(carrier: Carrier) {
+    let fixture = carrier.serve().await;
+    let before = fixture.server.stats().remove(0);
+    fixture.client.wait(millis(1)).await.unwrap();
     let request = FailRequest {
         code: 3,
         text: "no".into(),
     };
-    stage.client.fail(request).await.unwrap_err();
-    assert!(endpoint(&stage.server, "Wait").processing_time >= Duration::from_millis(1));
-    stage.server.reset_stats();
-    let after = world.bus.discovery().stats().expect(1).await.unwrap();
+    fixture.client.fail(request).await.unwrap_err();
+    assert!(endpoint(&fixture.server, "Wait").processing_time >= Duration::from_millis(1));
+    fixture.server.reset_stats();
+    let after = carrier.bus.discovery().stats().expect(1).await.unwrap();
     let after = &after[0];
     assert!(after.started > before.started, "{}", after.started);
     for endpoint in &after.endpoints {
@@ -121,13 +121,13 @@ async fn resetting_begins_anew(world: World) {
     }
     let uptime = |stats: &micro_runtime::discovery::Stats| stats.data.clone().unwrap().uptime;
     assert!(uptime(after) > uptime(&before));
-    let reply = stage.client.echo(Blob::default()).await;
+    let reply = fixture.client.echo(Blob::default()).await;
     reply.unwrap();
-    assert_eq!(endpoint(&stage.server, "Echo").num_requests, 1);
+    assert_eq!(endpoint(&fixture.server, "Echo").num_requests, 1);
 }
 
-async fn streams_are_counted_once_each(world: World) {
-    let fixture = StreamsFixture::start(&world.bus).await;
+async fn streams_are_counted_once_each(carrier: Carrier) {
+    let fixture = StreamsFixture::start(&carrier.bus).await;
     let counts = |name: &str| {
         let endpoint = endpoint(&fixture.server, name);
         (endpoint.num_requests, endpoint.num_errors)

@@ -7,7 +7,7 @@ use micro_runtime::{Bus, Server};
 use micro_testkit::{NatsServer, Process, within};
 
 use super::made::{OneGreeter, OtherGreeter};
-use crate::carriers::{World, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers};
 use crate::crash::server_process;
 
 const INTERVAL: Duration = Duration::from_millis(300);
@@ -35,19 +35,19 @@ async fn change(watch: &mut Watch) -> Change {
         .unwrap()
 }
 
-async fn who_starts_and_stops_says_so_at_once(world: World) {
-    let first = Server::new(&world.bus)
+async fn who_starts_and_stops_says_so_at_once(carrier: Carrier) {
+    let first = Server::new(&carrier.bus)
         .add(OneGreeter)
         .start()
         .await
         .unwrap();
     // An interval that no test waits for: what comes now was said, not found.
-    let discovery = world.another_bus().await.discovery();
+    let discovery = carrier.another_bus().await.discovery();
     let hour = Duration::from_secs(3600);
     let mut watch = discovery.watch().interval(hour).start().await.unwrap();
     let there = change(&mut watch).await;
     assert_eq!(there.instance().id, first.instances()[0]);
-    let second = Server::new(&world.bus)
+    let second = Server::new(&carrier.bus)
         .add(OtherGreeter)
         .start()
         .await
@@ -79,16 +79,16 @@ async fn who_starts_and_stops_says_so_at_once(world: World) {
     );
 }
 
-async fn one_service_can_be_watched(world: World) {
-    let discovery = world.bus.discovery();
+async fn one_service_can_be_watched(carrier: Carrier) {
+    let discovery = carrier.bus.discovery();
     let watch = discovery.watch().of("one.v1.Greeter").interval(INTERVAL);
     let mut watch = watch.start().await.unwrap();
-    let _other = Server::new(&world.bus)
+    let _other = Server::new(&carrier.bus)
         .add(OtherGreeter)
         .start()
         .await
         .unwrap();
-    let one = Server::new(&world.bus)
+    let one = Server::new(&carrier.bus)
         .add(OneGreeter)
         .start()
         .await
@@ -96,13 +96,13 @@ async fn one_service_can_be_watched(world: World) {
     assert_eq!(change(&mut watch).await.instance().id, one.instances()[0]);
 }
 
-async fn a_server_that_is_dropped_leaves(world: World) {
-    let server = Server::new(&world.bus)
+async fn a_server_that_is_dropped_leaves(carrier: Carrier) {
+    let server = Server::new(&carrier.bus)
         .add(OneGreeter)
         .start()
         .await
         .unwrap();
-    let mut watch = watch(&world.bus).await;
+    let mut watch = watch(&carrier.bus).await;
     assert!(matches!(change(&mut watch).await, Change::Came(_)));
     drop(server);
     let begun = Instant::now();
@@ -115,16 +115,16 @@ async fn a_server_that_is_dropped_leaves(world: World) {
     );
 }
 
-async fn nobody_speaks_for_another(world: World) {
-    let server = Server::new(&world.bus)
+async fn nobody_speaks_for_another(carrier: Carrier) {
+    let server = Server::new(&carrier.bus)
         .add(OneGreeter)
         .start()
         .await
         .unwrap();
-    let Some(hand) = super::hand(&world).await else {
+    let Some(hand) = super::hand(&carrier).await else {
         return;
     };
-    let mut watch = watch(&world.bus).await;
+    let mut watch = watch(&carrier.bus).await;
     assert!(matches!(change(&mut watch).await, Change::Came(_)));
     let id = &server.instances()[0];
     let said = format!(

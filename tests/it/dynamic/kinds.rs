@@ -8,7 +8,7 @@ use micro_runtime::{Bus, ClientOptions, Code, Idempotency, MethodKind, Reason};
 use serde_json::json;
 
 use super::{MIRROR, mirror};
-use crate::carriers::{World, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers};
 
 on_both_carriers! {
     a_unary_call
@@ -30,8 +30,8 @@ async fn in_both_formats(bus: &Bus, test: impl AsyncFn(micro_runtime::DynamicCli
     }
 }
 
-async fn a_unary_call(world: World) {
-    in_both_formats(&world.bus, async |client| {
+async fn a_unary_call(carrier: Carrier) {
+    in_both_formats(&carrier.bus, async |client| {
         let request = json!({ "text": "hi", "large": 7 });
         let reply = client.call("Show", request).await.unwrap();
         assert_eq!(reply.text().unwrap(), r#"{"large":"7","text":"hi"}"#);
@@ -45,8 +45,8 @@ async fn a_unary_call(world: World) {
     .await;
 }
 
-async fn a_message_by_its_fields(world: World) {
-    in_both_formats(&world.bus, async |client| {
+async fn a_message_by_its_fields(carrier: Carrier) {
+    in_both_formats(&carrier.bus, async |client| {
         let mut request = DynamicMessage::new(client.request_type("Show").unwrap());
         request.set_field_by_name("number", Field::I32(7));
         let reply = client.call("Show", request).await.unwrap();
@@ -60,8 +60,8 @@ async fn a_message_by_its_fields(world: World) {
     .await;
 }
 
-async fn a_stream_of_replies(world: World) {
-    in_both_formats(&world.bus, async |client| {
+async fn a_stream_of_replies(carrier: Carrier) {
+    in_both_formats(&carrier.bus, async |client| {
         let request = json!({ "messages": 3, "letters": 1 });
         let mut replies = client.call("Repeat", request).stream().await.unwrap();
         assert_eq!(replies.metadata().get("kind"), Some("repeat"));
@@ -82,8 +82,8 @@ async fn a_stream_of_replies(world: World) {
     .await;
 }
 
-async fn streams_of_requests(world: World) {
-    in_both_formats(&world.bus, async |client| {
+async fn streams_of_requests(carrier: Carrier) {
+    in_both_formats(&carrier.bus, async |client| {
         let (mut sender, reply) = client.begin("Join").open().await.unwrap();
         sender.send(r#"{"text": "a"}"#).await.unwrap();
         let status = sender.send(r#"{"nope": 1}"#).await.unwrap_err();
@@ -105,8 +105,8 @@ async fn streams_of_requests(world: World) {
     .await;
 }
 
-async fn failures_come_whole(world: World) {
-    in_both_formats(&world.bus, async |client| {
+async fn failures_come_whole(carrier: Carrier) {
+    in_both_formats(&carrier.bus, async |client| {
         let request = json!({ "code": 9, "text": "no\nway", "hasDetails": true });
         let status = client.call("Fail", request).await.unwrap_err();
         assert_eq!(
@@ -121,8 +121,8 @@ async fn failures_come_whole(world: World) {
     .await;
 }
 
-async fn what_is_wrong_here_is_not_sent(world: World) {
-    let (_server, client) = mirror(&world.bus, false).await;
+async fn what_is_wrong_here_is_not_sent(carrier: Carrier) {
+    let (_server, client) = mirror(&carrier.bus, false).await;
     let fails = async |call: micro_runtime::DynamicCall, code: Code, words: &str| {
         let status = call.await.unwrap_err();
         assert_eq!(status.code(), code, "{status}");
@@ -157,16 +157,16 @@ async fn what_is_wrong_here_is_not_sent(world: World) {
     let status = client.begin("Show").open().await.unwrap_err();
     assert!(status.message().contains("is unary"), "{status}");
     for name in ["", "a b", "a.>", "_x"] {
-        let status = world.bus.dynamic(name).await.unwrap_err();
+        let status = carrier.bus.dynamic(name).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument, "{name}");
     }
-    let status = world.bus.dynamic("nobody.v1.Nobody").await.unwrap_err();
+    let status = carrier.bus.dynamic("nobody.v1.Nobody").await.unwrap_err();
     assert_eq!(status.reason(), Some(Reason::NoResponders));
     assert!(status.message().contains("nobody.v1.Nobody"), "{status}");
 }
 
-async fn what_is_said_about_methods(world: World) {
-    let (_server, client) = mirror(&world.bus, false).await;
+async fn what_is_said_about_methods(carrier: Carrier) {
+    let (_server, client) = mirror(&carrier.bus, false).await;
     let methods = client.methods();
     let names = methods.iter().map(|method| method.name).collect::<Vec<_>>();
     assert_eq!(names, ["Show", "Fail", "Fill", "Repeat", "Join", "Chat"]);
@@ -181,24 +181,24 @@ async fn what_is_said_about_methods(world: World) {
     assert_eq!(again.schema_sha256(), client.schema_sha256());
 }
 
-async fn one_instance(world: World) {
-    let (server, _) = mirror(&world.bus, false).await;
+async fn one_instance(carrier: Carrier) {
+    let (server, _) = mirror(&carrier.bus, false).await;
     let options = ClientOptions::new().instance(&server.instances()[0]);
-    let client = world.bus.dynamic_with(MIRROR, options).await.unwrap();
+    let client = carrier.bus.dynamic_with(MIRROR, options).await.unwrap();
     assert!(client.call("Show", "{}").await.is_ok());
     let options = ClientOptions::new().instance("nobody");
-    let status = world.bus.dynamic_with(MIRROR, options).await.unwrap_err();
+    let status = carrier.bus.dynamic_with(MIRROR, options).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
 }
 
-async fn large_messages(world: World) {
-    in_both_formats(&world.bus, async |client| {
+async fn large_messages(carrier: Carrier) {
+    in_both_formats(&carrier.bus, async |client| {
         let request = json!({ "text": "x".repeat(2_000_000) });
         let reply = client.call("Show", request.clone()).await.unwrap();
         assert!(reply.json().unwrap() == request);
     })
     .await;
-    let (_server, client) = mirror(&world.bus, true).await;
+    let (_server, client) = mirror(&carrier.bus, true).await;
     let request = json!({ "text": "x".repeat(5_000_000) });
     let status = client.call("Show", request).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);

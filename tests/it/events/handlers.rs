@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 
 use super::gated_subscriber::{GatedSubscriber, gated_subscriber, next_number};
 use super::trades::trade;
-use crate::carriers::{World, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers};
 
 on_both_carriers! {
     a_broadcast_reaches_every_subscriber_and_a_queue_group_one
@@ -65,19 +65,19 @@ async fn wait_for_stats(
     }
 }
 
-async fn a_broadcast_reaches_every_subscriber_and_a_queue_group_one(world: World) {
+async fn a_broadcast_reaches_every_subscriber_and_a_queue_group_one(carrier: Carrier) {
     let mut servers = Vec::new();
     let (shared, mut by_queue) = gated_subscriber();
     let mut by_broadcast = Vec::new();
     for _ in 0..3 {
         let (own, handled) = gated_subscriber();
         by_broadcast.push(handled);
-        let server = Server::new(&world.another_bus().await)
+        let server = Server::new(&carrier.another_bus().await)
             .subscribe::<Trade>(shared.clone(), Subscription::queue("recorder"))
             .subscribe::<Trade>(Arc::new(own), Subscription::broadcast());
         servers.push(server.start().await.unwrap());
     }
-    publish(&world.bus, "x", 0..300).await;
+    publish(&carrier.bus, "x", 0..300).await;
     for handled in &mut by_broadcast {
         for number in 0..300 {
             assert_eq!(next_number(handled).await, number);
@@ -98,13 +98,13 @@ async fn a_broadcast_reaches_every_subscriber_and_a_queue_group_one(world: World
     assert_eq!(stats.group.as_deref(), Some("recorder"));
 }
 
-async fn one_worker_keeps_the_order(world: World) {
+async fn one_worker_keeps_the_order(carrier: Carrier) {
     let (subscriber, mut handled) = gated_subscriber();
-    let _server = serve(&world.bus, subscriber.clone(), Subscription::broadcast()).await;
-    publish(&world.bus, "x", 0..2000).await;
-    publish(&world.bus, "panic", 0..1).await;
-    publish(&world.bus, "wait", 2000..2001).await;
-    publish(&world.bus, "x", 2001..3000).await;
+    let _server = serve(&carrier.bus, subscriber.clone(), Subscription::broadcast()).await;
+    publish(&carrier.bus, "x", 0..2000).await;
+    publish(&carrier.bus, "panic", 0..1).await;
+    publish(&carrier.bus, "wait", 2000..2001).await;
+    publish(&carrier.bus, "x", 2001..3000).await;
     subscriber.gate.add_permits(1);
     for number in 0..3000 {
         assert_eq!(next_number(&mut handled).await, number);
@@ -112,11 +112,11 @@ async fn one_worker_keeps_the_order(world: World) {
     assert_eq!(subscriber.max_running.load(Ordering::SeqCst), 1);
 }
 
-async fn concurrent_handlers_are_bounded(world: World) {
+async fn concurrent_handlers_are_bounded(carrier: Carrier) {
     let (subscriber, mut handled) = gated_subscriber();
     let subscription = Subscription::broadcast().concurrent(4);
-    let server = serve(&world.bus, subscriber.clone(), subscription).await;
-    publish(&world.bus, "wait", 0..20).await;
+    let server = serve(&carrier.bus, subscriber.clone(), subscription).await;
+    publish(&carrier.bus, "wait", 0..20).await;
     wait_for_stats(&server, |stats| stats.received == 20).await;
     while subscriber.running.load(Ordering::SeqCst) < 4 {
         tokio::task::yield_now().await;
@@ -128,16 +128,16 @@ async fn concurrent_handlers_are_bounded(world: World) {
     assert_eq!(subscriber.max_running.load(Ordering::SeqCst), 4);
 }
 
-async fn events_with_the_same_key_keep_their_order(world: World) {
+async fn events_with_the_same_key_keep_their_order(carrier: Carrier) {
     let (subscriber, mut handled) = gated_subscriber();
     let subscription = Subscription::broadcast()
         .concurrent(8)
         .ordered_by(|trade: &Trade| trade.venue.clone());
-    let _server = serve(&world.bus, subscriber, subscription).await;
+    let _server = serve(&carrier.bus, subscriber, subscription).await;
     // Every 50th event has the same venue, which is the key.
     for number in 0..4000 {
         let venue = (number % 50).to_string();
-        world
+        carrier
             .bus
             .publish(&trade(&venue, "x", number))
             .await
@@ -152,15 +152,15 @@ async fn events_with_the_same_key_keep_their_order(world: World) {
     }
 }
 
-async fn events_beyond_max_waiting_are_dropped_and_counted(world: World) {
+async fn events_beyond_max_waiting_are_dropped_and_counted(carrier: Carrier) {
     let (subscriber, mut handled) = gated_subscriber();
     let subscription = Subscription::broadcast().max_waiting(10);
-    let server = serve(&world.bus, subscriber.clone(), subscription).await;
-    publish(&world.bus, "wait", 0..1).await;
+    let server = serve(&carrier.bus, subscriber.clone(), subscription).await;
+    publish(&carrier.bus, "wait", 0..1).await;
     while subscriber.running.load(Ordering::SeqCst) < 1 {
         tokio::task::yield_now().await;
     }
-    publish(&world.bus, "wait", 1..100).await;
+    publish(&carrier.bus, "wait", 1..100).await;
     let stats = wait_for_stats(&server, |stats| stats.received == 100).await;
     assert_eq!(stats.dropped, 89);
     subscriber.gate.add_permits(11);
@@ -175,12 +175,12 @@ async fn events_beyond_max_waiting_are_dropped_and_counted(world: World) {
     );
 }
 
-async fn undecodable_events_are_counted_with_their_error(world: World) {
+async fn undecodable_events_are_counted_with_their_error(carrier: Carrier) {
     let (subscriber, mut handled) = gated_subscriber();
-    let server = serve(&world.bus, subscriber, Subscription::broadcast()).await;
-    let raw = |payload: &'static [u8]| world.bus.publish_raw("evt.market.trade.v.x", payload);
+    let server = serve(&carrier.bus, subscriber, Subscription::broadcast()).await;
+    let raw = |payload: &'static [u8]| carrier.bus.publish_raw("evt.market.trade.v.x", payload);
     raw(b"\xff\xff").await.unwrap();
-    publish(&world.bus, "x", 1..2).await;
+    publish(&carrier.bus, "x", 1..2).await;
     assert_eq!(next_number(&mut handled).await, 1);
     let stats = wait_for_stats(&server, |stats| stats.handled == 1).await;
     assert_eq!((stats.received, stats.undecodable), (2, 1));
@@ -188,37 +188,37 @@ async fn undecodable_events_are_counted_with_their_error(world: World) {
     assert!(error.contains("is not a market.v1.Trade"), "{error}");
 }
 
-async fn failures_panics_and_timeouts_are_counted_with_their_error(world: World) {
+async fn failures_panics_and_timeouts_are_counted_with_their_error(carrier: Carrier) {
     let (subscriber, mut handled) = gated_subscriber();
     let subscription = Subscription::broadcast().timeout(Duration::from_millis(20));
-    let server = serve(&world.bus, subscriber, subscription).await;
+    let server = serve(&carrier.bus, subscriber, subscription).await;
     let cases = [
         ("fail", "NOT_FOUND: no such account"),
         ("panic", "a bad day"),
         ("wait", "did not end in time"),
     ];
     for (number, (symbol, part)) in (1..).zip(cases) {
-        publish(&world.bus, symbol, 0..1).await;
+        publish(&carrier.bus, symbol, 0..1).await;
         let ended = |stats: &EventStats| stats.failed + stats.panicked == number;
         let stats = wait_for_stats(&server, ended).await;
         let error = stats.last_error.unwrap().to_string();
         assert!(error.contains(part), "{error}");
     }
-    publish(&world.bus, "x", 7..8).await;
+    publish(&carrier.bus, "x", 7..8).await;
     assert_eq!(next_number(&mut handled).await, 7);
     let stats = wait_for_stats(&server, |stats| stats.handled == 1).await;
     assert_eq!((stats.failed, stats.panicked), (2, 1));
 }
 
-async fn a_slow_handler_does_not_delay_other_subscribers(world: World) {
+async fn a_slow_handler_does_not_delay_other_subscribers(carrier: Carrier) {
     let (slow, _slow_handled) = gated_subscriber();
     let (fast, mut handled) = gated_subscriber();
-    let server = Server::new(&world.bus)
+    let server = Server::new(&carrier.bus)
         .subscribe::<Trade>(slow.clone(), Subscription::broadcast())
         .subscribe::<Trade>(fast.clone(), Subscription::broadcast());
     let server = server.start().await.unwrap();
     fast.gate.add_permits(Semaphore::MAX_PERMITS >> 1);
-    publish(&world.bus, "wait", 0..5000).await;
+    publish(&carrier.bus, "wait", 0..5000).await;
     for number in 0..5000 {
         assert_eq!(next_number(&mut handled).await, number);
     }
@@ -228,16 +228,16 @@ async fn a_slow_handler_does_not_delay_other_subscribers(world: World) {
     server.shutdown().await.unwrap();
 }
 
-async fn a_shutdown_handles_every_event_that_arrived(world: World) {
+async fn a_shutdown_handles_every_event_that_arrived(carrier: Carrier) {
     for workers in [1, 8] {
         let (subscriber, mut handled) = gated_subscriber();
         let subscription = Subscription::queue("recorder").concurrent(workers);
-        let bus = world.another_bus().await;
+        let bus = carrier.another_bus().await;
         let server = serve(&bus, subscriber, subscription).await;
-        publish(&world.bus, "x", 0..5000).await;
+        publish(&carrier.bus, "x", 0..5000).await;
         // Published on the connection of the events, the marker arrives after NATS has forwarded them.
-        let mut marker = world.bus.subscribe_raw("evt.marker").await.unwrap();
-        world.bus.publish_raw("evt.marker", "").await.unwrap();
+        let mut marker = carrier.bus.subscribe_raw("evt.marker").await.unwrap();
+        carrier.bus.publish_raw("evt.marker", "").await.unwrap();
         marker.next().await.unwrap();
         server.shutdown().await.unwrap();
         let mut count = 0;
@@ -248,13 +248,13 @@ async fn a_shutdown_handles_every_event_that_arrived(world: World) {
     }
 }
 
-async fn handlers_that_outlast_the_grace_period_are_dropped(world: World) {
+async fn handlers_that_outlast_the_grace_period_are_dropped(carrier: Carrier) {
     let (subscriber, mut handled) = gated_subscriber();
-    let server = Server::new(&world.bus)
+    let server = Server::new(&carrier.bus)
         .subscribe::<Trade>(subscriber.clone(), Subscription::broadcast())
         .grace(Duration::from_millis(50));
     let server = server.start().await.unwrap();
-    publish(&world.bus, "wait", 0..10).await;
+    publish(&carrier.bus, "wait", 0..10).await;
     wait_for_stats(&server, |stats| stats.received == 10).await;
     server.shutdown().await.unwrap();
     assert!(handled.try_recv().is_err());
@@ -262,11 +262,11 @@ async fn handlers_that_outlast_the_grace_period_are_dropped(world: World) {
     assert!(handled.recv().await.is_none(), "a worker is left");
 }
 
-async fn a_hundred_thousand_events_arrive(world: World) {
+async fn a_hundred_thousand_events_arrive(carrier: Carrier) {
     let (subscriber, mut handled) = gated_subscriber();
     let subscription = Subscription::broadcast().max_waiting(100_000);
-    let server = serve(&world.bus, subscriber, subscription).await;
-    let publisher = world.another_bus().await;
+    let server = serve(&carrier.bus, subscriber, subscription).await;
+    let publisher = carrier.another_bus().await;
     // At most 20,000 events ahead of the handler, which the buffers of NATS and async-nats can hold.
     for round in 0..100 {
         publish(&publisher, "x", round * 1000..(round + 1) * 1000).await;
@@ -283,7 +283,7 @@ async fn a_hundred_thousand_events_arrive(world: World) {
     assert_eq!((stats.received, stats.dropped), (100_000, 0));
 }
 
-async fn event_subjects_that_overlap_calls_are_rejected(world: World) {
+async fn event_subjects_that_overlap_calls_are_rejected(carrier: Carrier) {
     struct IdleSubscriber;
 
     #[service]
@@ -293,7 +293,7 @@ async fn event_subjects_that_overlap_calls_are_rejected(world: World) {
         }
     }
 
-    let bus = world.bus.with_prefix("staging").unwrap();
+    let bus = carrier.bus.with_prefix("staging").unwrap();
     let server = |filter| {
         Server::new(&bus)
             .subscribe::<Overlapping>(IdleSubscriber, Subscription::broadcast().filter(filter))
@@ -322,7 +322,7 @@ async fn event_subjects_that_overlap_calls_are_rejected(world: World) {
     server(other).await.unwrap().shutdown().await.unwrap();
 }
 
-async fn a_handler_may_take_arc_self_and_continues_the_trace(world: World) {
+async fn a_handler_may_take_arc_self_and_continues_the_trace(carrier: Carrier) {
     struct ForwardingSubscriber(Bus);
 
     #[service]
@@ -336,17 +336,17 @@ async fn a_handler_may_take_arc_self_and_continues_the_trace(world: World) {
         }
     }
 
-    let server = Server::new(&world.bus).subscribe::<Trade>(
-        ForwardingSubscriber(world.bus.clone()),
+    let server = Server::new(&carrier.bus).subscribe::<Trade>(
+        ForwardingSubscriber(carrier.bus.clone()),
         Subscription::broadcast(),
     );
     let _server = server.start().await.unwrap();
     let filter = TradeFilter::new().venue("second");
-    let mut second = world.bus.subscribe::<Trade>(filter).await.unwrap();
-    world.bus.publish(&trade("first", "x", 3)).await.unwrap();
+    let mut second = carrier.bus.subscribe::<Trade>(filter).await.unwrap();
+    carrier.bus.publish(&trade("first", "x", 3)).await.unwrap();
     let (ctx, event) = second.next_with_context().await.unwrap().unwrap();
     assert_eq!((event.number, ctx.header("k")), (3, Some("v")));
-    if let Some(client) = world.bus.nats() {
+    if let Some(client) = carrier.bus.nats() {
         let mut raw = client.subscribe("evt.market.trade.second.y").await.unwrap();
         let mut headers = async_nats::HeaderMap::new();
         headers.insert("traceparent", TRACEPARENT);

@@ -8,7 +8,7 @@ use micro_tests::market::Trade;
 use tokio::sync::mpsc;
 
 use super::trades::trade;
-use crate::carriers::{World, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers};
 
 on_both_carriers! {
     a_kept_context_is_not_reused_for_later_events
@@ -38,9 +38,9 @@ impl Subscriber<Trade> for ContextKeeper {
     }
 }
 
-async fn a_kept_context_is_not_reused_for_later_events(world: World) {
+async fn a_kept_context_is_not_reused_for_later_events(carrier: Carrier) {
     let (keeper, mut kept) = mpsc::unbounded_channel();
-    let server = Server::new(&world.bus)
+    let server = Server::new(&carrier.bus)
         .subscribe::<Trade>(
             ContextKeeper(keeper),
             Subscription::broadcast().concurrent(1),
@@ -50,7 +50,7 @@ async fn a_kept_context_is_not_reused_for_later_events(world: World) {
         .unwrap();
     for number in 0..3000 {
         let event = trade("v", &format!("s{number}"), number);
-        let publish = world.bus.publish(&event);
+        let publish = carrier.bus.publish(&event);
         // Every second event has no headers, right after one with headers.
         let publish = match number % 2 {
             0 => publish.header("number", number.to_string()),
@@ -82,8 +82,8 @@ async fn a_publish_loop_yields_to_other_tasks_in_process() {
 
 #[tokio::test]
 async fn a_publish_loop_yields_to_other_tasks_on_nats() {
-    let world = World::nats().await;
-    check_publish_loop_yields(world.bus.clone()).await;
+    let carrier = Carrier::nats().await;
+    check_publish_loop_yields(carrier.bus.clone()).await;
 }
 
 /// Checks how many events a loop publishes between two polls of another task on the same thread.

@@ -4,7 +4,7 @@ use micro_runtime::{Code, Event as _, EventFilter as _};
 use micro_tests::market::{Closed, ClosedFilter, Order, OrderFilter, Side, Trade, TradeFilter};
 
 use super::trades::trade;
-use crate::carriers::{World, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers};
 
 on_both_carriers! {
     a_filter_selects_events_by_their_fields
@@ -18,8 +18,8 @@ on_both_carriers! {
     an_event_without_fields_has_one_subject
 }
 
-async fn a_filter_selects_events_by_their_fields(world: World) {
-    let bus = world.another_bus().await;
+async fn a_filter_selects_events_by_their_fields(carrier: Carrier) {
+    let bus = carrier.another_bus().await;
     let mut all = bus.subscribe::<Trade>(TradeFilter::new()).await.unwrap();
     let kraken = TradeFilter::new().venue("kraken");
     let mut kraken = bus.subscribe::<Trade>(kraken).await.unwrap();
@@ -31,7 +31,7 @@ async fn a_filter_selects_events_by_their_fields(world: World) {
         (3, "kraken", "EUR"),
     ] {
         let event = trade(venue, symbol, number);
-        world.bus.publish(&event).await.unwrap();
+        carrier.bus.publish(&event).await.unwrap();
     }
     for (stream, expected) in [
         (&mut all, &[1, 2, 3][..]),
@@ -44,8 +44,8 @@ async fn a_filter_selects_events_by_their_fields(world: World) {
     }
 }
 
-async fn hostile_field_values_are_escaped_and_filterable(world: World) {
-    let bus = world.another_bus().await;
+async fn hostile_field_values_are_escaped_and_filterable(carrier: Carrier) {
+    let bus = carrier.another_bus().await;
     let values = [
         "a.b",
         "*",
@@ -63,9 +63,13 @@ async fn hostile_field_values_are_escaped_and_filterable(world: World) {
     for (number, value) in (0..).zip(values) {
         let filter = TradeFilter::new().venue(value).symbol(value);
         let mut one = bus.subscribe::<Trade>(filter).await.unwrap();
-        world.bus.publish(&trade("other", value, 99)).await.unwrap();
+        carrier
+            .bus
+            .publish(&trade("other", value, 99))
+            .await
+            .unwrap();
         let event = trade(value, value, number);
-        world.bus.publish(&event).await.unwrap();
+        carrier.bus.publish(&event).await.unwrap();
         assert_eq!(one.next().await.unwrap().unwrap(), event, "{value:?}");
         assert_eq!(all.next().await.unwrap().unwrap().number, 99);
         let (ctx, seen) = all.next_with_context().await.unwrap().unwrap();
@@ -76,7 +80,7 @@ async fn hostile_field_values_are_escaped_and_filterable(world: World) {
         assert_eq!(fields, [value, value]);
     }
     let long = trade(&"x".repeat(129), "", 0);
-    let status = world.bus.publish(&long).await.unwrap_err();
+    let status = carrier.bus.publish(&long).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     assert!(status.message().contains("`venue`"), "{status}");
     let filter = TradeFilter::new().venue("x".repeat(129));
@@ -84,18 +88,18 @@ async fn hostile_field_values_are_escaped_and_filterable(world: World) {
     assert!(error.to_string().contains("market.v1.Trade"), "{error}");
 }
 
-async fn every_field_type_can_be_filtered(world: World) {
+async fn every_field_type_can_be_filtered(carrier: Carrier) {
     let filter = OrderFilter::new().side(Side::Sell).id(-7).is_open(true);
     assert_eq!(filter.subject().unwrap(), "evt.market.order.SELL.-7.true.*");
-    let mut orders = world.bus.subscribe::<Order>(filter).await.unwrap();
+    let mut orders = carrier.bus.subscribe::<Order>(filter).await.unwrap();
     let order = |side: Side, note: Option<&str>| Order {
         side: side.into(),
         id: -7,
         is_open: true,
         note: note.map(str::to_owned),
     };
-    world.bus.publish(&order(Side::Buy, None)).await.unwrap();
-    world.bus.publish(&order(Side::Sell, None)).await.unwrap();
+    carrier.bus.publish(&order(Side::Buy, None)).await.unwrap();
+    carrier.bus.publish(&order(Side::Sell, None)).await.unwrap();
     assert_eq!(
         orders.next().await.unwrap().unwrap(),
         order(Side::Sell, None)
@@ -108,22 +112,22 @@ async fn every_field_type_can_be_filtered(world: World) {
         side: 9,
         ..order(Side::Buy, None)
     };
-    let status = world.bus.publish(&unnamed).await.unwrap_err();
+    let status = carrier.bus.publish(&unnamed).await.unwrap_err();
     assert!(status.message().contains("`side`"), "{status}");
 }
 
-async fn an_undecodable_event_is_an_error_item_and_not_the_end(world: World) {
-    let mut trades = world
+async fn an_undecodable_event_is_an_error_item_and_not_the_end(carrier: Carrier) {
+    let mut trades = carrier
         .bus
         .subscribe::<Trade>(TradeFilter::new())
         .await
         .unwrap();
-    world
+    carrier
         .bus
         .publish_raw("evt.market.trade.a.b", &b"\xff"[..])
         .await
         .unwrap();
-    world.bus.publish(&trade("a", "b", 1)).await.unwrap();
+    carrier.bus.publish(&trade("a", "b", 1)).await.unwrap();
     let status = trades.next().await.unwrap().unwrap_err();
     assert!(
         status.message().contains("is not a market.v1.Trade"),
@@ -133,8 +137,8 @@ async fn an_undecodable_event_is_an_error_item_and_not_the_end(world: World) {
     assert_eq!(trades.undecodable(), 1);
 }
 
-async fn headers_and_subject_arrive_with_the_event(world: World) {
-    let bus = world.bus.clone().with_prefix("staging").unwrap();
+async fn headers_and_subject_arrive_with_the_event(carrier: Carrier) {
+    let bus = carrier.bus.clone().with_prefix("staging").unwrap();
     let mut trades = bus.subscribe::<Trade>(TradeFilter::new()).await.unwrap();
     bus.publish(&trade("a", "b", 1))
         .header("source", "replay")
@@ -150,17 +154,17 @@ async fn headers_and_subject_arrive_with_the_event(world: World) {
     assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
 }
 
-async fn a_queue_group_shares_the_events(world: World) {
+async fn a_queue_group_shares_the_events(carrier: Carrier) {
     let mut members = Vec::new();
     for _ in 0..2 {
-        let bus = world.another_bus().await;
+        let bus = carrier.another_bus().await;
         let member = bus.subscribe::<Trade>(TradeFilter::new()).queue("q").await;
         members.push(member.unwrap());
     }
-    let all = world.bus.subscribe::<Trade>(TradeFilter::new());
+    let all = carrier.bus.subscribe::<Trade>(TradeFilter::new());
     let mut all = all.await.unwrap();
     for number in 0..=100 {
-        world.bus.publish(&trade("a", "b", number)).await.unwrap();
+        carrier.bus.publish(&trade("a", "b", number)).await.unwrap();
     }
     // Once the last event has arrived, the members have received the others.
     while all.next().await.unwrap().unwrap().number < 100 {}
@@ -176,14 +180,14 @@ async fn a_queue_group_shares_the_events(world: World) {
     assert!(seen.iter().copied().eq(0..100), "{seen:?}");
 }
 
-async fn a_drained_subscription_returns_the_events_that_had_arrived(world: World) {
-    let mut trades = world
+async fn a_drained_subscription_returns_the_events_that_had_arrived(carrier: Carrier) {
+    let mut trades = carrier
         .bus
         .subscribe::<Trade>(TradeFilter::new())
         .await
         .unwrap();
     for number in 0..1000 {
-        world.bus.publish(&trade("a", "b", number)).await.unwrap();
+        carrier.bus.publish(&trade("a", "b", number)).await.unwrap();
     }
     trades.drain().await.unwrap();
     for number in 0..1000 {
@@ -192,9 +196,9 @@ async fn a_drained_subscription_returns_the_events_that_had_arrived(world: World
     assert!(trades.next().await.is_none());
 }
 
-async fn raw_events_are_published_and_received_as_bytes(world: World) {
-    let mut all = world.bus.subscribe_raw("evt.*.login").await.unwrap();
-    let publish = world
+async fn raw_events_are_published_and_received_as_bytes(carrier: Carrier) {
+    let mut all = carrier.bus.subscribe_raw("evt.*.login").await.unwrap();
+    let publish = carrier
         .bus
         .publish_raw("evt.audit.login", "ada")
         .header("k", "v");
@@ -204,21 +208,21 @@ async fn raw_events_are_published_and_received_as_bytes(world: World) {
     assert_eq!(event.context.subject(), Some("evt.audit.login"));
     assert_eq!(event.context.header("k"), Some("v"));
     for wrong in ["", "a..b", "a b", "a.*", "a.>", "a\r\n"] {
-        let status = world.bus.publish_raw(wrong, "").await.unwrap_err();
+        let status = carrier.bus.publish_raw(wrong, "").await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument, "{wrong:?}");
     }
     for wrong in ["", "a..b", "a b", ">.a"] {
-        world.bus.subscribe_raw(wrong).await.unwrap_err();
+        carrier.bus.subscribe_raw(wrong).await.unwrap_err();
     }
 }
 
-async fn an_event_without_fields_has_one_subject(world: World) {
-    let mut closed = world
+async fn an_event_without_fields_has_one_subject(carrier: Carrier) {
+    let mut closed = carrier
         .bus
         .subscribe::<Closed>(ClosedFilter::new())
         .await
         .unwrap();
-    world.bus.publish(&Closed { number: 7 }).await.unwrap();
+    carrier.bus.publish(&Closed { number: 7 }).await.unwrap();
     assert_eq!(closed.next().await.unwrap().unwrap().number, 7);
     assert_eq!(Closed::default().subject().unwrap(), "evt.market.closed");
 }

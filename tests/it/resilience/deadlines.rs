@@ -7,7 +7,7 @@ use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer};
 
 use crate::behavior::requests::{blob, millis};
-use crate::carriers::{World, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers};
 use crate::polling::until;
 
 on_both_carriers! {
@@ -19,12 +19,12 @@ on_both_carriers! {
     a_kept_context_shows_that_its_call_has_ended
 }
 
-async fn max_timeout_caps_the_timeout_of_calls(world: World) {
-    let stage = world
+async fn max_timeout_caps_the_timeout_of_calls(carrier: Carrier) {
+    let fixture = carrier
         .serve_with(|server| server.max_timeout(Duration::from_millis(150)))
         .await;
     let started = Instant::now();
-    let call = stage.client.wait(millis(60_000));
+    let call = fixture.client.wait(millis(60_000));
     let status = call.timeout(Duration::from_secs(30)).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert_eq!(status.reason(), Some(Reason::Deadline));
@@ -33,51 +33,51 @@ async fn max_timeout_caps_the_timeout_of_calls(world: World) {
         "{status}: the server says it"
     );
     assert!(started.elapsed() < Duration::from_secs(5));
-    let seen = stage.client.describe(blob(b"")).await.unwrap();
+    let seen = fixture.client.describe(blob(b"")).await.unwrap();
     assert!(seen.remaining_ms <= 150, "{seen:?}");
 }
 
-async fn min_timeout_rejects_calls_with_less_time(world: World) {
-    let stage = world
+async fn min_timeout_rejects_calls_with_less_time(carrier: Carrier) {
+    let fixture = carrier
         .serve_with(|server| server.min_timeout(Duration::from_secs(1)))
         .await;
-    let call = stage.client.wait(millis(0));
+    let call = fixture.client.wait(millis(0));
     let status = call.timeout(Duration::from_millis(900)).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
-    assert_eq!(stage.handler.started(), 0);
-    let call = stage.client.wait(millis(0));
+    assert_eq!(fixture.handler.started(), 0);
+    let call = fixture.client.wait(millis(0));
     call.timeout(Duration::from_secs(2)).await.unwrap();
 }
 
-async fn default_timeout_applies_to_calls_without_a_timeout(world: World) {
-    let stage = world
+async fn default_timeout_applies_to_calls_without_a_timeout(carrier: Carrier) {
+    let fixture = carrier
         .serve_with(|server| server.default_timeout(Duration::from_millis(700)))
         .await;
     // A call with the default timeout of 5 s sends none, and so the server's default applies.
-    let seen = stage.client.describe(blob(b"")).await.unwrap();
+    let seen = fixture.client.describe(blob(b"")).await.unwrap();
     assert!(seen.remaining_ms <= 700, "{seen:?}");
 }
 
-async fn service_options_override_the_proto(world: World) {
+async fn service_options_override_the_proto(carrier: Carrier) {
     let options = ServiceOptions::new().timeout(Duration::from_millis(50));
-    let server = micro_runtime::Server::new(&world.bus);
+    let server = micro_runtime::Server::new(&carrier.bus);
     let server = server.add_with(BehaviorServer::new(BehaviorHandler::default()), options);
     let _server = server.start().await.unwrap();
-    let client: BehaviorClient = world.bus.client();
+    let client: BehaviorClient = carrier.bus.client();
     let seen = client.describe(blob(b"")).await.unwrap();
     assert!(seen.remaining_ms <= 50, "{seen:?}");
 }
 
-async fn a_nested_call_of_a_spawned_task_ends_with_its_parent_call(world: World) {
-    let stage = world.serve().await;
-    stage.client.spawn_call(millis(60_000)).await.unwrap();
-    until(|| !stage.handler.spawned_failures().is_empty()).await;
-    let status = &stage.handler.spawned_failures()[0];
+async fn a_nested_call_of_a_spawned_task_ends_with_its_parent_call(carrier: Carrier) {
+    let fixture = carrier.serve().await;
+    fixture.client.spawn_call(millis(60_000)).await.unwrap();
+    until(|| !fixture.handler.spawned_failures().is_empty()).await;
+    let status = &fixture.handler.spawned_failures()[0];
     assert_eq!(status.code(), Code::Canceled);
     assert_eq!(status.reason(), Some(Reason::ParentEnded));
 }
 
-async fn a_kept_context_shows_that_its_call_has_ended(world: World) {
+async fn a_kept_context_shows_that_its_call_has_ended(carrier: Carrier) {
     use micro_runtime::{Context, Server, Status};
     use micro_tests::greeter::{Greeter, GreeterClient, GreeterServer, HelloReply, HelloRequest};
     use tokio::sync::mpsc;
@@ -93,9 +93,9 @@ async fn a_kept_context_shows_that_its_call_has_ended(world: World) {
     }
 
     let (sender, mut contexts) = mpsc::unbounded_channel();
-    let server = Server::new(&world.bus).add(GreeterServer::new(ContextSender(sender)));
+    let server = Server::new(&carrier.bus).add(GreeterServer::new(ContextSender(sender)));
     let _server = server.start().await.unwrap();
-    let greeter: GreeterClient = world.bus.client();
+    let greeter: GreeterClient = carrier.bus.client();
     greeter.say_hello(HelloRequest::default()).await.unwrap();
     let ctx = contexts.recv().await.unwrap();
     ctx.canceled().await;

@@ -14,7 +14,7 @@ use tower::timeout::TimeoutLayer;
 use tower::{Layer, Service};
 
 use crate::behavior::requests::{blob, millis};
-use crate::carriers::{World, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers};
 use crate::polling::until;
 
 on_both_carriers! {
@@ -96,26 +96,26 @@ impl Service<Request> for RecordingService {
 }
 
 async fn serve(
-    world: &World,
+    carrier: &Carrier,
     set: impl FnOnce(Server) -> Server,
     options: ServiceOptions,
 ) -> BehaviorClient {
     let service = BehaviorServer::new(BehaviorHandler::default());
-    let server = set(Server::new(&world.bus)).add_with(service, options);
+    let server = set(Server::new(&carrier.bus)).add_with(service, options);
     // Kept until the test's runtime ends.
     std::mem::forget(server.start().await.unwrap());
-    world.bus.client()
+    carrier.bus.client()
 }
 
-async fn layers_see_calls_in_order(world: World) {
+async fn layers_see_calls_in_order(carrier: Carrier) {
     let notes = Arc::default();
     let layer = |name| RecordingLayer::new(name, &notes);
     let options = ServiceOptions::new()
         .layer(layer("service"))
         .method_layer("Echo", layer("method"));
     let set = |server: Server| server.layer(layer("first")).layer(layer("second"));
-    serve(&world, set, options).await;
-    let client: BehaviorClient = world.bus.client_with(
+    serve(&carrier, set, options).await;
+    let client: BehaviorClient = carrier.bus.client_with(
         ClientOptions::new()
             .layer(layer("client"))
             .method_layer("Echo", layer("call")),
@@ -138,10 +138,10 @@ async fn layers_see_calls_in_order(world: World) {
     );
 }
 
-async fn layers_see_method_payload_metadata_and_status(world: World) {
+async fn layers_see_method_payload_metadata_and_status(carrier: Carrier) {
     let notes = Arc::default();
     let set = |server: Server| server.layer(RecordingLayer::new("server", &notes));
-    let client = serve(&world, set, ServiceOptions::new()).await;
+    let client = serve(&carrier, set, ServiceOptions::new()).await;
     client
         .echo(blob(b"hi"))
         .header("tenant", "acme")
@@ -164,7 +164,7 @@ async fn layers_see_method_payload_metadata_and_status(world: World) {
     );
 }
 
-async fn a_layer_may_reply_and_reject(world: World) {
+async fn a_layer_may_reply_and_reject(carrier: Carrier) {
     let authenticate = tower::layer::layer_fn(|next: Next| {
         tower::service_fn(move |request: Request| {
             let mut next = next.clone();
@@ -180,7 +180,7 @@ async fn a_layer_may_reply_and_reject(world: World) {
         })
     });
     let client = serve(
-        &world,
+        &carrier,
         |server| server.layer(authenticate),
         ServiceOptions::new(),
     )
@@ -196,7 +196,7 @@ async fn a_layer_may_reply_and_reject(world: World) {
     assert_eq!(call.await.unwrap(), blob(b"ca"));
 }
 
-async fn a_layer_may_add_metadata(world: World) {
+async fn a_layer_may_add_metadata(carrier: Carrier) {
     let add = |name: &'static str| {
         tower::layer::layer_fn(move |next: Next| {
             tower::service_fn(move |mut request: Request| {
@@ -211,12 +211,12 @@ async fn a_layer_may_add_metadata(world: World) {
         })
     };
     serve(
-        &world,
+        &carrier,
         |server| server.layer(add("server")),
         ServiceOptions::new(),
     )
     .await;
-    let client: BehaviorClient = world
+    let client: BehaviorClient = carrier
         .bus
         .client_with(ClientOptions::new().layer(add("client")));
     let answer = client.describe(blob(b"")).answer().await.unwrap();
@@ -228,24 +228,24 @@ async fn a_layer_may_add_metadata(world: World) {
     assert_eq!(answer.metadata.get("served-by"), Some("behaving"));
 }
 
-async fn layers_of_tower_work(world: World) {
+async fn layers_of_tower_work(carrier: Carrier) {
     let options =
         ServiceOptions::new().method_layer("Wait", TimeoutLayer::new(Duration::from_millis(50)));
-    let client = serve(&world, |server| server, options).await;
+    let client = serve(&carrier, |server| server, options).await;
     let status = client.wait(millis(60_000)).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert_eq!(status.reason(), None, "the middleware said it");
 }
 
-async fn a_concurrency_limit_layer_is_shared_by_all_methods(world: World) {
+async fn a_concurrency_limit_layer_is_shared_by_all_methods(carrier: Carrier) {
     let handler = BehaviorHandler::default();
-    let server = Server::new(&world.bus)
+    let server = Server::new(&carrier.bus)
         .layer(ConcurrencyLimitLayer::new(1))
         .add(BehaviorServer::new(handler.clone()))
         .start()
         .await
         .unwrap();
-    let client: BehaviorClient = world.bus.client();
+    let client: BehaviorClient = carrier.bus.client();
     let done = Arc::new(AtomicUsize::new(0));
     let first = tokio::spawn({
         let call = client.wait(WaitRequest { milliseconds: 300 });
@@ -263,14 +263,14 @@ async fn a_concurrency_limit_layer_is_shared_by_all_methods(world: World) {
     server.shutdown().await.unwrap();
 }
 
-async fn errors_of_the_runtime_pass_through_layers(world: World) {
+async fn errors_of_the_runtime_pass_through_layers(carrier: Carrier) {
     use micro_runtime::Reason;
     let notes = Arc::default();
     let set = |server: Server| server.layer(RecordingLayer::new("server", &notes));
-    let client = serve(&world, set, ServiceOptions::new()).await;
+    let client = serve(&carrier, set, ServiceOptions::new()).await;
     let status = client.panic(blob(b"x")).await.unwrap_err();
     assert_eq!(status.reason(), Some(Reason::Panicked));
-    let layered: BehaviorClient = world
+    let layered: BehaviorClient = carrier
         .bus
         .client_with(ClientOptions::new().layer(RecordingLayer::new("client", &notes)));
     let status = layered

@@ -9,7 +9,7 @@ use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer};
 
 use crate::behavior::requests::{blob, millis};
-use crate::carriers::{World, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers};
 use crate::polling::until;
 
 on_both_carriers! {
@@ -21,12 +21,12 @@ on_both_carriers! {
     calls_work_with_unique_reply_subjects
 }
 
-async fn max_concurrent_of_a_service_rejects_calls(world: World) {
+async fn max_concurrent_of_a_service_rejects_calls(carrier: Carrier) {
     let handler = BehaviorHandler::default();
     let options = ServiceOptions::new().max_concurrent(1);
-    let server = Server::new(&world.bus).add_with(BehaviorServer::new(handler.clone()), options);
+    let server = Server::new(&carrier.bus).add_with(BehaviorServer::new(handler.clone()), options);
     let _server = server.start().await.unwrap();
-    let client: BehaviorClient = world.bus.client();
+    let client: BehaviorClient = carrier.bus.client();
     let running = tokio::spawn({
         let call = client.wait(millis(60_000));
         async { call.timeout(Duration::from_secs(2)).await }
@@ -41,14 +41,14 @@ async fn max_concurrent_of_a_service_rejects_calls(world: World) {
     running.await.unwrap().unwrap_err();
 }
 
-async fn method_max_concurrent_overrides_the_proto(world: World) {
+async fn method_max_concurrent_overrides_the_proto(carrier: Carrier) {
     let handler = BehaviorHandler::default();
     let options = ServiceOptions::new()
         .method_max_concurrent("Wait", 1)
         .method_max_concurrent("WaitSerially", 0);
-    let server = Server::new(&world.bus).add_with(BehaviorServer::new(handler.clone()), options);
+    let server = Server::new(&carrier.bus).add_with(BehaviorServer::new(handler.clone()), options);
     let _server = server.start().await.unwrap();
-    let client: BehaviorClient = world.bus.client();
+    let client: BehaviorClient = carrier.bus.client();
     let spawn = |call: micro_runtime::UnaryCall<_, _>| {
         tokio::spawn(async { call.timeout(Duration::from_secs(2)).await })
     };
@@ -63,17 +63,17 @@ async fn method_max_concurrent_overrides_the_proto(world: World) {
     serial.await.unwrap().unwrap_err();
 }
 
-async fn overload_replies_carry_retry_info(world: World) {
-    let stage = world.serve_with(|server| server.max_in_flight(0)).await;
-    let status = stage.client.echo(blob(b"")).await.unwrap_err();
+async fn overload_replies_carry_retry_info(carrier: Carrier) {
+    let fixture = carrier.serve_with(|server| server.max_in_flight(0)).await;
+    let status = fixture.client.echo(blob(b"")).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
     let hint: RetryInfo = status.detail().unwrap();
     assert!(hint.retry_delay.unwrap().nanos > 0);
 }
 
-async fn options_for_an_unknown_method_fail_the_start(world: World) {
+async fn options_for_an_unknown_method_fail_the_start(carrier: Carrier) {
     let options = ServiceOptions::new().method_max_concurrent("Ehco", 1);
-    let server = Server::new(&world.bus);
+    let server = Server::new(&carrier.bus);
     let server = server.add_with(BehaviorServer::new(BehaviorHandler::default()), options);
     let error = server.start().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Service);
@@ -81,16 +81,16 @@ async fn options_for_an_unknown_method_fail_the_start(world: World) {
     assert!(error.to_string().contains("Echo"), "{error}");
 }
 
-async fn every_call_of_a_flood_gets_a_reply(world: World) {
+async fn every_call_of_a_flood_gets_a_reply(carrier: Carrier) {
     // A subscriber to all subjects must not change the outcome.
-    let wildcard_subscriber = match world.bus.nats() {
+    let wildcard_subscriber = match carrier.bus.nats() {
         Some(nats) => Some(nats.subscribe(">").await.unwrap()),
         None => None,
     };
-    let stage = world.serve_with(|server| server.max_in_flight(16)).await;
+    let fixture = carrier.serve_with(|server| server.max_in_flight(16)).await;
     let started = Instant::now();
     let calls = (0..10_000).map(|_| {
-        let call = stage.client.wait(millis(5)).no_retry();
+        let call = fixture.client.wait(millis(5)).no_retry();
         async move { call.timeout(Duration::from_secs(30)).await }
     });
     let results = join_all(calls).await;
@@ -100,16 +100,16 @@ async fn every_call_of_a_flood_gets_a_reply(world: World) {
     }
     assert!(done >= 16, "{done}");
     assert!(started.elapsed() < Duration::from_secs(20));
-    stage.client.echo(blob(b"after")).await.unwrap();
+    fixture.client.echo(blob(b"after")).await.unwrap();
     drop(wildcard_subscriber);
 }
 
-async fn calls_work_with_unique_reply_subjects(world: World) {
-    let stage = world.serve().await;
+async fn calls_work_with_unique_reply_subjects(carrier: Carrier) {
+    let fixture = carrier.serve().await;
     let options = ClientOptions::new().unique_reply_subjects(true);
-    let client: BehaviorClient = world.bus.client_with(options);
+    let client: BehaviorClient = carrier.bus.client_with(options);
     for _ in 0..100 {
         assert_eq!(client.echo(blob(b"x")).await.unwrap(), blob(b"x"));
     }
-    drop(stage);
+    drop(fixture);
 }

@@ -6,7 +6,7 @@ use micro_runtime::{Code, Reason};
 use micro_tests::behavior::{BehaviorClient, FlakyRequest};
 
 use crate::behavior::requests::blob;
-use crate::carriers::{World, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers};
 
 on_both_carriers! {
     an_idempotent_method_is_called_up_to_three_times
@@ -28,70 +28,74 @@ fn fail_at_first(key: &str, failures: u32, code: i32) -> FlakyRequest {
     }
 }
 
-async fn an_idempotent_method_is_called_up_to_three_times(world: World) {
-    let stage = world.serve().await;
-    let reply = stage
+async fn an_idempotent_method_is_called_up_to_three_times(carrier: Carrier) {
+    let fixture = carrier.serve().await;
+    let reply = fixture
         .client
         .flaky(fail_at_first("a", 2, UNAVAILABLE))
         .await
         .unwrap();
     assert_eq!(reply.data, b"3");
-    let reply = stage.client.flaky(fail_at_first("b", 1, 8)).await.unwrap();
+    let reply = fixture
+        .client
+        .flaky(fail_at_first("b", 1, 8))
+        .await
+        .unwrap();
     assert_eq!(reply.data, b"2");
-    let status = stage
+    let status = fixture
         .client
         .flaky(fail_at_first("c", 9, UNAVAILABLE))
         .await
         .unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
-    assert_eq!(stage.handler.flaky_calls("c"), 3);
+    assert_eq!(fixture.handler.flaky_calls("c"), 3);
 }
 
-async fn a_non_idempotent_method_is_called_once(world: World) {
-    let stage = world.serve().await;
-    let status = stage
+async fn a_non_idempotent_method_is_called_once(carrier: Carrier) {
+    let fixture = carrier.serve().await;
+    let status = fixture
         .client
         .flaky_non_idempotent(fail_at_first("a", 1, UNAVAILABLE))
         .await
         .unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
-    assert_eq!(stage.handler.flaky_calls("a"), 1);
+    assert_eq!(fixture.handler.flaky_calls("a"), 1);
 }
 
-async fn other_codes_are_not_retried(world: World) {
-    let stage = world.serve().await;
+async fn other_codes_are_not_retried(carrier: Carrier) {
+    let fixture = carrier.serve().await;
     for code in (1..=16).filter(|code| ![8, UNAVAILABLE].contains(code)) {
         let key = code.to_string();
-        stage
+        fixture
             .client
             .flaky(fail_at_first(&key, 1, code))
             .await
             .unwrap_err();
-        assert_eq!(stage.handler.flaky_calls(&key), 1, "{code}");
+        assert_eq!(fixture.handler.flaky_calls(&key), 1, "{code}");
     }
 }
 
-async fn a_call_may_disable_retries(world: World) {
-    let stage = world.serve().await;
-    let call = stage
+async fn a_call_may_disable_retries(carrier: Carrier) {
+    let fixture = carrier.serve().await;
+    let call = fixture
         .client
         .flaky(fail_at_first("a", 1, UNAVAILABLE))
         .no_retry();
     call.await.unwrap_err();
-    assert_eq!(stage.handler.flaky_calls("a"), 1);
-    stage.server.shutdown().await.unwrap();
-    let client: BehaviorClient = world.bus.client();
+    assert_eq!(fixture.handler.flaky_calls("a"), 1);
+    fixture.server.shutdown().await.unwrap();
+    let client: BehaviorClient = carrier.bus.client();
     let started = Instant::now();
     let status = client.echo(blob(b"")).no_retry().await.unwrap_err();
     assert_eq!(status.reason(), Some(Reason::NoResponders));
     assert!(started.elapsed() < Duration::from_millis(50), "it rested");
 }
 
-async fn retries_stay_within_the_deadline(world: World) {
-    let stage = world.serve().await;
+async fn retries_stay_within_the_deadline(carrier: Carrier) {
+    let fixture = carrier.serve().await;
     for number in 0..20 {
         let started = Instant::now();
-        let call = stage
+        let call = fixture
             .client
             .flaky(fail_at_first(&number.to_string(), 9, UNAVAILABLE));
         let status = call.timeout(Duration::from_millis(20)).await.unwrap_err();
@@ -101,16 +105,16 @@ async fn retries_stay_within_the_deadline(world: World) {
     }
 }
 
-async fn the_retry_budget_bounds_retries_when_every_call_fails(world: World) {
-    let stage = world.serve().await;
+async fn the_retry_budget_bounds_retries_when_every_call_fails(carrier: Carrier) {
+    let fixture = carrier.serve().await;
     for _ in 0..300 {
-        stage
+        fixture
             .client
             .flaky(fail_at_first("a", u32::MAX, UNAVAILABLE))
             .await
             .unwrap_err();
     }
-    let calls = stage.handler.flaky_calls("a");
+    let calls = fixture.handler.flaky_calls("a");
     // The budget starts with ten retries, and grows by one for every ten calls.
     assert!((300 + 30..=300 + 30 + 11).contains(&calls), "{calls}");
 }

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use micro_runtime::{Code, Context, Reason, Server, ServiceOptions, Status, service};
 use micro_tests::greeter::{Greeter, GreeterClient, GreeterServer, HelloReply, HelloRequest};
 
-use crate::carriers::{World, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers};
 use crate::polling::until;
 
 on_both_carriers! {
@@ -80,16 +80,16 @@ fn millis(milliseconds: u32) -> HelloRequest {
     }
 }
 
-async fn serve<T: Greeter>(world: &World, handler: T) -> GreeterClient {
-    let server = Server::new(&world.bus).add(GreeterServer::new(handler));
+async fn serve<T: Greeter>(carrier: &Carrier, handler: T) -> GreeterClient {
+    let server = Server::new(&carrier.bus).add(GreeterServer::new(handler));
     // Kept until the test's runtime ends.
     std::mem::forget(server.start().await.unwrap());
-    world.bus.client()
+    carrier.bus.client()
 }
 
-async fn a_timeout_ends_the_handler(world: World) {
+async fn a_timeout_ends_the_handler(carrier: Carrier) {
     let handler = WithTimeout::default();
-    let greeter = serve(&world, handler.clone()).await;
+    let greeter = serve(&carrier, handler.clone()).await;
     let started = Instant::now();
     let status = greeter.say_hello(millis(60_000)).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
@@ -97,18 +97,18 @@ async fn a_timeout_ends_the_handler(world: World) {
     assert_eq!(handler.0.ended(), 0);
 }
 
-async fn service_options_override_the_attribute(world: World) {
+async fn service_options_override_the_attribute(carrier: Carrier) {
     let options = ServiceOptions::new().timeout(Duration::from_secs(30));
-    let server = Server::new(&world.bus);
+    let server = Server::new(&carrier.bus);
     let server = server.add_with(GreeterServer::new(WithTimeout::default()), options);
     let _server = server.start().await.unwrap();
-    let greeter: GreeterClient = world.bus.client();
+    let greeter: GreeterClient = carrier.bus.client();
     greeter.say_hello(millis(300)).await.unwrap();
 }
 
-async fn max_concurrent_rejects_calls(world: World) {
+async fn max_concurrent_rejects_calls(carrier: Carrier) {
     let handler = WithMaxConcurrent::default();
-    let greeter = serve(&world, handler.clone()).await;
+    let greeter = serve(&carrier, handler.clone()).await;
     let held = tokio::spawn({
         let call = greeter.say_hello(millis(60_000));
         async { call.timeout(Duration::from_secs(1)).await }
@@ -119,16 +119,16 @@ async fn max_concurrent_rejects_calls(world: World) {
     held.await.unwrap().unwrap_err();
 }
 
-async fn the_queue_option_sets_the_queue_group(world: World) {
+async fn the_queue_option_sets_the_queue_group(carrier: Carrier) {
     let handler = WithoutQueueGroup::default();
-    let greeter = serve(&world, handler.clone()).await;
-    serve(&world, handler.clone()).await;
+    let greeter = serve(&carrier, handler.clone()).await;
+    serve(&carrier, handler.clone()).await;
     greeter.say_hello(millis(0)).await.unwrap();
     // Without a queue group both instances get the call.
     until(|| handler.0.ended() == 2).await;
 }
 
-async fn blocking_handlers_leave_the_runtime_threads_free(world: World) {
+async fn blocking_handlers_leave_the_runtime_threads_free(carrier: Carrier) {
     struct BlockingGreeter;
 
     #[service]
@@ -141,7 +141,7 @@ async fn blocking_handlers_leave_the_runtime_threads_free(world: World) {
         }
     }
 
-    let greeter = serve(&world, BlockingGreeter).await;
+    let greeter = serve(&carrier, BlockingGreeter).await;
     let started = Instant::now();
     join_all((0..8).map(|_| async { greeter.say_hello(millis(300)).await.unwrap() })).await;
     // On the two worker threads alone, the calls would take 1.2 s.
@@ -152,7 +152,7 @@ async fn blocking_handlers_leave_the_runtime_threads_free(world: World) {
     assert_eq!(status.code(), Code::DeadlineExceeded);
 }
 
-async fn a_panic_in_a_blocking_handler_is_an_internal_error(world: World) {
+async fn a_panic_in_a_blocking_handler_is_an_internal_error(carrier: Carrier) {
     struct PanickingGreeter;
 
     #[service]
@@ -163,16 +163,16 @@ async fn a_panic_in_a_blocking_handler_is_an_internal_error(world: World) {
         }
     }
 
-    let greeter = serve(&world, PanickingGreeter).await;
+    let greeter = serve(&carrier, PanickingGreeter).await;
     for _ in 0..10 {
         let status = greeter.say_hello(millis(0)).await.unwrap_err();
         assert_eq!(status.reason(), Some(Reason::Panicked));
     }
 }
 
-async fn a_detached_handler_continues_after_its_deadline(world: World) {
+async fn a_detached_handler_continues_after_its_deadline(carrier: Carrier) {
     let handler = Detached::default();
-    let greeter = serve(&world, handler.clone()).await;
+    let greeter = serve(&carrier, handler.clone()).await;
     let status = greeter.say_hello(millis(400)).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     until(|| handler.0.ended() == 1).await;
@@ -202,11 +202,11 @@ impl Greeter for SharedGreeter {
     }
 }
 
-async fn a_handler_may_take_arc_self(world: World) {
+async fn a_handler_may_take_arc_self(carrier: Carrier) {
     let handler = Arc::new(SharedGreeter::default());
-    let server = Server::new(&world.bus).add(GreeterServer::from_arc(Arc::clone(&handler)));
+    let server = Server::new(&carrier.bus).add(GreeterServer::from_arc(Arc::clone(&handler)));
     let _server = server.start().await.unwrap();
-    let greeter: GreeterClient = world.bus.client();
+    let greeter: GreeterClient = carrier.bus.client();
     let reply = greeter.say_hello(millis(7)).await.unwrap();
     assert_eq!(reply.message, "7");
     until(|| handler.ended.load(Ordering::SeqCst) == 1).await;

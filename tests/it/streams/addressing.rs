@@ -9,7 +9,7 @@ use micro_tests::streams::{StreamsClient, StreamsServer};
 
 use super::fixture::StreamsFixture;
 use super::items::{count, expect_items, item, sized_item};
-use crate::carriers::{World, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers};
 use crate::polling::until;
 
 on_both_carriers! {
@@ -42,7 +42,7 @@ async fn check_every_kind(client: &StreamsClient, handler: &StreamsHandler) {
     until(|| handler.live_calls() == 0).await;
 }
 
-async fn streams_to_one_instance(world: World) {
+async fn streams_to_one_instance(carrier: Carrier) {
     let start = async |bus: Bus, instance: &str| {
         let handler = StreamsHandler::default();
         let options = ServiceOptions::new().instance(instance);
@@ -50,30 +50,30 @@ async fn streams_to_one_instance(world: World) {
         let server = Server::new(&bus).add_with(service, options);
         (server.start().await.unwrap(), handler)
     };
-    let (_first, first) = start(world.another_bus().await, "first").await;
+    let (_first, first) = start(carrier.another_bus().await, "first").await;
     // Two instances on one bus in a process would share a connection, so each has its own bus.
-    let second_bus = world.another_bus().await;
-    let (_second, second) = match world.nats {
+    let second_bus = carrier.another_bus().await;
+    let (_second, second) = match carrier.nats {
         Some(_) => start(second_bus, "second").await,
         None => start(second_bus.with_prefix("other").unwrap(), "second").await,
     };
-    let client: StreamsClient = world
+    let client: StreamsClient = carrier
         .bus
         .client_with(ClientOptions::new().instance("first"));
     check_every_kind(&client, &first).await;
     assert!(first.items_made() > 0 && first.items_taken() > 0);
     assert_eq!((second.items_made(), second.items_taken()), (0, 0));
-    let unknown: StreamsClient = world
+    let unknown: StreamsClient = carrier
         .bus
         .client_with(ClientOptions::new().instance("third"));
     unknown.echo().no_retry().open().await.unwrap_err();
 }
 
-async fn streams_under_a_prefix(world: World) {
-    let bus = world.bus.clone().with_prefix("eu.staging").unwrap();
+async fn streams_under_a_prefix(carrier: Carrier) {
+    let bus = carrier.bus.clone().with_prefix("eu.staging").unwrap();
     let fixture = StreamsFixture::start(&bus).await;
     check_every_kind(&fixture.client, &fixture.handler).await;
-    let outside: StreamsClient = world.bus.client();
+    let outside: StreamsClient = carrier.bus.client();
     outside.echo().open().await.unwrap_err();
     fixture.wait_until_idle().await;
 }

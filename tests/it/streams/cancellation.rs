@@ -13,7 +13,7 @@ use micro_tests::streams::{Item, StreamsClient};
 
 use super::fixture::StreamsFixture;
 use super::items::{count, expect_items, item, item_with_plan, sized_item};
-use crate::carriers::{World, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers};
 use crate::polling::until;
 
 on_both_carriers! {
@@ -39,8 +39,8 @@ async fn poll_times<F: Future>(future: F, times: usize) -> Option<F::Output> {
     None
 }
 
-async fn dropping_a_call_after_any_poll_leaks_nothing(world: World) {
-    let fixture = StreamsFixture::start_with(&world.bus, |server| server.max_streams(64)).await;
+async fn dropping_a_call_after_any_poll_leaks_nothing(carrier: Carrier) {
+    let fixture = StreamsFixture::start_with(&carrier.bus, |server| server.max_streams(64)).await;
     // The plan `never` accepts the stream and never opens it: the call is dropped before, at or
     // after ACCEPT.
     for times in (0..6).cycle().take(300) {
@@ -73,8 +73,8 @@ async fn dropping_a_call_after_any_poll_leaks_nothing(world: World) {
     fixture.wait_until_idle().await;
 }
 
-async fn dropping_either_half_cancels_the_stream(world: World) {
-    let fixture = StreamsFixture::start_with(&world.bus, |server| server.max_streams(4)).await;
+async fn dropping_either_half_cancels_the_stream(carrier: Carrier) {
+    let fixture = StreamsFixture::start_with(&carrier.bus, |server| server.max_streams(4)).await;
     for messages in [0, 1, 100, 70_000] {
         let mut items = fixture.client.count(count(u64::MAX, "")).await.unwrap();
         for number in 0..messages {
@@ -121,7 +121,7 @@ async fn dropping_either_half_cancels_the_stream(world: World) {
     // A send that is dropped while it waits for credit sends nothing.
     let small = StreamOptions::new().window_messages(1);
     let fixture =
-        StreamsFixture::start_with(&world.bus, |server| server.stream_options(small)).await;
+        StreamsFixture::start_with(&carrier.bus, |server| server.stream_options(small)).await;
     let (mut sender, mut items) = fixture.client.echo().open().await.unwrap();
     let mut sent = 0;
     for number in 0..50 {
@@ -138,8 +138,8 @@ async fn dropping_either_half_cancels_the_stream(world: World) {
     fixture.wait_until_idle().await;
 }
 
-async fn a_handler_context_ends_when_its_caller_drops_the_stream(world: World) {
-    let fixture = StreamsFixture::start(&world.bus).await;
+async fn a_handler_context_ends_when_its_caller_drops_the_stream(carrier: Carrier) {
+    let fixture = StreamsFixture::start(&carrier.bus).await;
     let mut items = fixture
         .client
         .count(count(u64::MAX, ""))
@@ -159,10 +159,10 @@ async fn a_handler_context_ends_when_its_caller_drops_the_stream(world: World) {
     fixture.wait_until_idle().await;
 }
 
-async fn a_handler_may_drop_the_request_stream_and_continue(world: World) {
+async fn a_handler_may_drop_the_request_stream_and_continue(carrier: Carrier) {
     let small = StreamOptions::new().window_messages(8);
     let fixture =
-        StreamsFixture::start_with(&world.bus, |server| server.stream_options(small)).await;
+        StreamsFixture::start_with(&carrier.bus, |server| server.stream_options(small)).await;
     let mut collect = fixture.client.collect().open().await.unwrap();
     collect.send(item(0)).await.unwrap();
     collect.send(item_with_plan("drop")).await.unwrap();
@@ -188,8 +188,8 @@ async fn a_handler_may_drop_the_request_stream_and_continue(world: World) {
     fixture.wait_until_idle().await;
 }
 
-async fn a_request_stream_read_after_the_reply_ends_with_canceled(world: World) {
-    let fixture = StreamsFixture::start(&world.bus).await;
+async fn a_request_stream_read_after_the_reply_ends_with_canceled(carrier: Carrier) {
+    let fixture = StreamsFixture::start(&carrier.bus).await;
     let mut collect = fixture.client.collect().open().await.unwrap();
     collect.send(item_with_plan("leave")).await.unwrap();
     collect.closed().await;
@@ -202,8 +202,8 @@ async fn a_request_stream_read_after_the_reply_ends_with_canceled(world: World) 
     fixture.wait_until_idle().await;
 }
 
-async fn several_tasks_may_await_closed(world: World) {
-    let fixture = StreamsFixture::start(&world.bus).await;
+async fn several_tasks_may_await_closed(carrier: Carrier) {
+    let fixture = StreamsFixture::start(&carrier.bus).await;
     let (sender, items) = fixture.client.echo().open().await.unwrap();
     let sender = std::sync::Arc::new(sender);
     let waiting = (0..3).map(|_| {
@@ -223,13 +223,13 @@ async fn several_tasks_may_await_closed(world: World) {
     fixture.wait_until_idle().await;
 }
 
-async fn dropping_a_server_ends_its_streams(world: World) {
+async fn dropping_a_server_ends_its_streams(carrier: Carrier) {
     let StreamsFixture {
         handler,
         server,
         client,
         ..
-    } = StreamsFixture::start(&world.bus).await;
+    } = StreamsFixture::start(&carrier.bus).await;
     let client: StreamsClient = client;
     let mut items = client.count(count(1, "wait")).await.unwrap();
     items.message().await.unwrap().unwrap();

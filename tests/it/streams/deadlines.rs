@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::fixture::StreamsFixture;
 use super::items::{count, item, item_with_plan, read_to_end};
-use crate::carriers::{World, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers};
 
 on_both_carriers! {
     a_deadline_ends_a_stream_at_both_ends
@@ -30,8 +30,8 @@ fn check_deadline_exceeded(status: &Status, started: Instant) {
     assert!(started.elapsed() < Duration::from_secs(2));
 }
 
-async fn a_deadline_ends_a_stream_at_both_ends(world: World) {
-    let fixture = StreamsFixture::start(&world.bus).await;
+async fn a_deadline_ends_a_stream_at_both_ends(carrier: Carrier) {
+    let fixture = StreamsFixture::start(&carrier.bus).await;
     let started = Instant::now();
     let never = fixture
         .client
@@ -106,9 +106,9 @@ async fn check_deadline_of_busy_stream(fixture: &StreamsFixture) {
     fixture.wait_until_idle().await;
 }
 
-async fn a_stream_has_no_default_deadline(world: World) {
+async fn a_stream_has_no_default_deadline(carrier: Carrier) {
     let set = |server: Server| server.default_timeout(Duration::from_millis(100));
-    let fixture = StreamsFixture::start_with(&world.bus, set).await;
+    let fixture = StreamsFixture::start_with(&carrier.bus, set).await;
     let request = CountRequest {
         pause_us: 100_000,
         ..count(3, "")
@@ -119,8 +119,8 @@ async fn a_stream_has_no_default_deadline(world: World) {
     assert_eq!((messages, failure.is_none()), (3, true));
 }
 
-async fn a_nested_stream_inherits_the_deadline(world: World) {
-    let fixture = StreamsFixture::start(&world.bus).await;
+async fn a_nested_stream_inherits_the_deadline(carrier: Carrier) {
+    let fixture = StreamsFixture::start(&carrier.bus).await;
     let parent = Context::for_test_with(Metadata::new(), Some(SHORT_TIMEOUT));
     let started = Instant::now();
     let mut items = fixture
@@ -193,9 +193,9 @@ async fn serve_nesting(
     (outer.client(), streams)
 }
 
-async fn a_nested_stream_ends_with_its_parent_call(world: World) {
-    let fixture = StreamsFixture::start(&world.bus).await;
-    let (outer, mut nested) = serve_nesting(&world.bus, &fixture.client).await;
+async fn a_nested_stream_ends_with_its_parent_call(carrier: Carrier) {
+    let fixture = StreamsFixture::start(&carrier.bus).await;
+    let (outer, mut nested) = serve_nesting(&carrier.bus, &fixture.client).await;
     // A unary parent that has replied.
     outer.repeat(item(1)).await.unwrap();
     let mut items = nested.recv().await.unwrap();
@@ -211,13 +211,13 @@ async fn a_nested_stream_ends_with_its_parent_call(world: World) {
     within(Duration::from_secs(5), fixture.handler.wait_until_idle()).await;
 }
 
-async fn a_server_caps_the_timeout_of_streams(world: World) {
+async fn a_server_caps_the_timeout_of_streams(carrier: Carrier) {
     let set = |server: Server| {
         server
             .max_timeout(SHORT_TIMEOUT)
             .min_timeout(Duration::from_millis(20))
     };
-    let fixture = StreamsFixture::start_with(&world.bus, set).await;
+    let fixture = StreamsFixture::start_with(&carrier.bus, set).await;
     let started = Instant::now();
     let call = fixture.client.count(count(3, "wait"));
     let mut items = call.timeout(Duration::from_secs(60)).await.unwrap();
@@ -230,11 +230,11 @@ async fn a_server_caps_the_timeout_of_streams(world: World) {
     fixture.wait_until_idle().await;
 }
 
-async fn heartbeats_keep_an_idle_stream_open(world: World) {
+async fn heartbeats_keep_an_idle_stream_open(carrier: Carrier) {
     // Idle timeouts below the default heartbeat: both ends must send heartbeats more often.
     let options = StreamOptions::new().idle_timeout(Duration::from_millis(600));
     let fixture =
-        StreamsFixture::start_with(&world.bus, |server| server.stream_options(options)).await;
+        StreamsFixture::start_with(&carrier.bus, |server| server.stream_options(options)).await;
     let call = fixture
         .client
         .count(count(1, "wait"))

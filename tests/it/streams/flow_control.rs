@@ -11,7 +11,7 @@ use micro_tests::streams::CountRequest;
 
 use super::fixture::StreamsFixture;
 use super::items::{count, expect_items, item, item_with_plan, sized_item};
-use crate::carriers::{World, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers};
 use crate::polling::until;
 
 on_both_carriers! {
@@ -23,7 +23,7 @@ on_both_carriers! {
     a_thousand_streams_on_one_connection
 }
 
-async fn the_smallest_windows_make_progress(world: World) {
+async fn the_smallest_windows_make_progress(carrier: Carrier) {
     let smallest = [
         StreamOptions::new().window_messages(1),
         StreamOptions::new().window_bytes(1),
@@ -32,7 +32,7 @@ async fn the_smallest_windows_make_progress(world: World) {
     ];
     for options in smallest {
         let set = |server: Server| server.stream_options(options);
-        let fixture = StreamsFixture::start_with(&world.bus, set).await;
+        let fixture = StreamsFixture::start_with(&carrier.bus, set).await;
         let call = fixture.client.count(count(500, "")).stream_options(options);
         expect_items(&mut call.await.unwrap(), 500).await;
         let mut collect = fixture.client.collect().open().await.unwrap();
@@ -67,8 +67,8 @@ async fn wait_until_stable(number: impl Fn() -> u64) -> u64 {
     last.0
 }
 
-async fn a_client_that_never_reads_stops_the_handler(world: World) {
-    let fixture = StreamsFixture::start(&world.bus).await;
+async fn a_client_that_never_reads_stops_the_handler(carrier: Carrier) {
+    let fixture = StreamsFixture::start(&carrier.bus).await;
     let check = async |options: StreamOptions, size: u32, max_made: u64| {
         let before = fixture.handler.items_made();
         let request = CountRequest {
@@ -100,10 +100,10 @@ async fn a_client_that_never_reads_stops_the_handler(world: World) {
     check(options.window_bytes(64 * 1024), 3_000_000, 2).await;
 }
 
-async fn a_handler_that_never_reads_stops_the_client(world: World) {
+async fn a_handler_that_never_reads_stops_the_client(carrier: Carrier) {
     let window = StreamOptions::new().window_bytes(50_000);
     let fixture =
-        StreamsFixture::start_with(&world.bus, |server| server.stream_options(window)).await;
+        StreamsFixture::start_with(&carrier.bus, |server| server.stream_options(window)).await;
     let mut collect = fixture.client.collect().open().await.unwrap();
     let sent = Arc::new(AtomicU64::new(0));
     let writing = tokio::spawn({
@@ -125,11 +125,11 @@ async fn a_handler_that_never_reads_stops_the_client(world: World) {
     fixture.wait_until_idle().await;
 }
 
-async fn full_duplex_at_different_rates(world: World) {
+async fn full_duplex_at_different_rates(carrier: Carrier) {
     const MESSAGES: u64 = 3_000;
     let window = StreamOptions::new().window_messages(64);
     let fixture =
-        StreamsFixture::start_with(&world.bus, |server| server.stream_options(window)).await;
+        StreamsFixture::start_with(&carrier.bus, |server| server.stream_options(window)).await;
     for (write_every, read_every) in [(100, 1_000), (1_000, 100), (7, 7)] {
         let echo = fixture.client.echo().stream_options(window);
         let (mut sender, mut items) = echo.open().await.unwrap();
@@ -161,8 +161,8 @@ async fn full_duplex_at_different_rates(world: World) {
     fixture.wait_until_idle().await;
 }
 
-async fn unread_streams_do_not_delay_other_calls(world: World) {
-    let fixture = StreamsFixture::start(&world.bus).await;
+async fn unread_streams_do_not_delay_other_calls(carrier: Carrier) {
+    let fixture = StreamsFixture::start(&carrier.bus).await;
     let endless = CountRequest {
         size: 10_000,
         ..count(u64::MAX, "")
@@ -202,9 +202,9 @@ async fn unread_streams_do_not_delay_other_calls(world: World) {
     fixture.wait_until_idle().await;
 }
 
-async fn a_thousand_streams_on_one_connection(world: World) {
+async fn a_thousand_streams_on_one_connection(carrier: Carrier) {
     const STREAMS: u64 = 1_000;
-    let fixture = StreamsFixture::start(&world.bus).await;
+    let fixture = StreamsFixture::start(&carrier.bus).await;
     let opening = (0..STREAMS).map(|_| async { fixture.client.echo().open().await });
     let opened = try_join_all(opening).await.unwrap();
     assert_eq!(opened.len() as u64, STREAMS);

@@ -4,7 +4,7 @@ use micro_runtime::Code;
 use micro_tests::streams::{CountRequest, Item};
 
 use super::fixture::StreamsFixture;
-use crate::carriers::{World, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers};
 
 on_both_carriers! {
     server_streaming
@@ -13,8 +13,8 @@ on_both_carriers! {
     large_unary_messages_are_sent_in_parts
 }
 
-async fn server_streaming(world: World) {
-    let fixture = StreamsFixture::start(&world.bus).await;
+async fn server_streaming(carrier: Carrier) {
+    let fixture = StreamsFixture::start(&carrier.bus).await;
     for messages in [0, 1, 2, 100_000] {
         let request = CountRequest {
             messages,
@@ -37,8 +37,8 @@ async fn server_streaming(world: World) {
     fixture.server.shutdown().await.unwrap();
 }
 
-async fn client_streaming(world: World) {
-    let fixture = StreamsFixture::start(&world.bus).await;
+async fn client_streaming(carrier: Carrier) {
+    let fixture = StreamsFixture::start(&carrier.bus).await;
     for messages in [0, 1, 2, 100_000] {
         let mut collect = fixture.client.collect().open().await.unwrap();
         for number in 0..messages {
@@ -58,8 +58,8 @@ async fn client_streaming(world: World) {
     fixture.handler.wait_until_idle().await;
 }
 
-async fn bidirectional_streaming(world: World) {
-    let fixture = StreamsFixture::start(&world.bus).await;
+async fn bidirectional_streaming(carrier: Carrier) {
+    let fixture = StreamsFixture::start(&carrier.bus).await;
     let (mut sender, mut replies) = fixture.client.echo().open().await.unwrap();
     for number in 0..1000 {
         let item = Item {
@@ -82,8 +82,8 @@ async fn bidirectional_streaming(world: World) {
     fixture.handler.wait_until_idle().await;
 }
 
-async fn large_unary_messages_are_sent_in_parts(world: World) {
-    let fixture = StreamsFixture::start(&world.bus).await;
+async fn large_unary_messages_are_sent_in_parts(carrier: Carrier) {
+    let fixture = StreamsFixture::start(&carrier.bus).await;
     let small_to_large = Item {
         number: 3000,
         data: b"0123456789".repeat(100),

@@ -11,7 +11,7 @@ use tower::timeout::TimeoutLayer;
 
 use super::fixture::StreamsFixture;
 use super::items::{count, expect_items, item};
-use crate::carriers::{World, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers};
 
 on_both_carriers! {
     layers_see_the_opening_of_streams
@@ -53,18 +53,18 @@ macro_rules! recording_layer {
     }};
 }
 
-async fn start_recording(world: &World, notes: &Notes) -> (StreamsFixture, StreamsClient) {
+async fn start_recording(carrier: &Carrier, notes: &Notes) -> (StreamsFixture, StreamsClient) {
     let server_layer = recording_layer!("server", notes);
     let fixture =
-        StreamsFixture::start_with(&world.bus, |server: Server| server.layer(server_layer)).await;
+        StreamsFixture::start_with(&carrier.bus, |server: Server| server.layer(server_layer)).await;
     let options = ClientOptions::new().layer(recording_layer!("client", notes));
-    let client = world.bus.client_with(options);
+    let client = carrier.bus.client_with(options);
     (fixture, client)
 }
 
-async fn layers_see_the_opening_of_streams(world: World) {
+async fn layers_see_the_opening_of_streams(carrier: Carrier) {
     let notes = Notes::default();
-    let (fixture, client) = start_recording(&world, &notes).await;
+    let (fixture, client) = start_recording(&carrier, &notes).await;
     let mut items = client
         .count(count(3, ""))
         .header("tenant", "acme")
@@ -96,9 +96,9 @@ async fn layers_see_the_opening_of_streams(world: World) {
     fixture.wait_until_idle().await;
 }
 
-async fn layers_reject_streams_at_either_end(world: World) {
+async fn layers_reject_streams_at_either_end(carrier: Carrier) {
     let notes = Notes::default();
-    let (fixture, client) = start_recording(&world, &notes).await;
+    let (fixture, client) = start_recording(&carrier, &notes).await;
     for tenant in ["not-by-client", "not-by-server"] {
         let check = |status: Status| {
             assert_eq!(status.code(), Code::PermissionDenied, "{status}");
@@ -119,9 +119,9 @@ async fn layers_reject_streams_at_either_end(world: World) {
     fixture.wait_until_idle().await;
 }
 
-async fn layers_add_metadata_to_streams(world: World) {
+async fn layers_add_metadata_to_streams(carrier: Carrier) {
     let notes = Notes::default();
-    let (fixture, client) = start_recording(&world, &notes).await;
+    let (fixture, client) = start_recording(&carrier, &notes).await;
     let mut items = client
         .count(count(1, ""))
         .header("tenant", "a")
@@ -146,12 +146,13 @@ async fn layers_add_metadata_to_streams(world: World) {
     fixture.wait_until_idle().await;
 }
 
-async fn pass_through_layers_change_nothing(world: World) {
+async fn pass_through_layers_change_nothing(carrier: Carrier) {
     let layer = TimeoutLayer::new(Duration::from_secs(60));
     let fixture =
-        StreamsFixture::start_with(&world.bus, |server: Server| server.layer(layer.clone())).await;
+        StreamsFixture::start_with(&carrier.bus, |server: Server| server.layer(layer.clone()))
+            .await;
     let options = ClientOptions::new().layer(layer);
-    let client: StreamsClient = world.bus.client_with(options);
+    let client: StreamsClient = carrier.bus.client_with(options);
     let mut items = client.count(count(10_000, "")).await.unwrap();
     expect_items(&mut items, 10_000).await;
     assert_eq!(items.metadata().get("left-ms"), None, "no deadline was set");
@@ -159,11 +160,11 @@ async fn pass_through_layers_change_nothing(world: World) {
     fixture.wait_until_idle().await;
 }
 
-async fn a_timeout_layer_bounds_only_the_opening(world: World) {
-    let fixture = StreamsFixture::start(&world.bus).await;
+async fn a_timeout_layer_bounds_only_the_opening(carrier: Carrier) {
+    let fixture = StreamsFixture::start(&carrier.bus).await;
     let layer = TimeoutLayer::new(Duration::from_millis(200));
     let options = ClientOptions::new().layer(layer);
-    let client: StreamsClient = world.bus.client_with(options);
+    let client: StreamsClient = carrier.bus.client_with(options);
     let status = client.count(count(1, "never")).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     fixture.wait_until_idle().await;

@@ -8,7 +8,7 @@ use micro_tests::streams::{CountRequest, StreamsClient};
 
 use super::fixture::StreamsFixture;
 use super::items::{count, expect_items, item, read_to_end};
-use crate::carriers::{World, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers};
 use crate::polling::until;
 
 on_both_carriers! {
@@ -18,9 +18,9 @@ on_both_carriers! {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restarted_nats_server_ends_streams_and_new_ones_work() {
     within(Duration::from_secs(40), async {
-        let mut world = World::nats().await;
-        let fixture = StreamsFixture::start(&world.bus).await;
-        let callers = world.another_bus().await;
+        let mut carrier = Carrier::nats().await;
+        let fixture = StreamsFixture::start(&carrier.bus).await;
+        let callers = carrier.another_bus().await;
         let client: StreamsClient = callers.client();
         let mut items = client.count(count(1, "wait")).await.unwrap();
         items.message().await.unwrap().unwrap();
@@ -30,7 +30,7 @@ async fn a_restarted_nats_server_ends_streams_and_new_ones_work() {
         sender.send(item(0)).await.unwrap();
         echoes.message().await.unwrap().unwrap();
         until(|| fixture.handler.items_taken() == 2).await;
-        let nats = world.nats.as_mut().unwrap();
+        let nats = carrier.nats.as_mut().unwrap();
         nats.kill().unwrap();
         let ended = async {
             let reading = items.message().await.unwrap_err();
@@ -64,9 +64,9 @@ async fn a_restarted_nats_server_ends_streams_and_new_ones_work() {
 
 /// Replaces the connection of the server or of the client, while the other stays connected.
 async fn reconnect_one_end(is_server: bool) {
-    let world = World::nats().await;
-    let fixture = StreamsFixture::start(&world.bus).await;
-    let callers = world.another_bus().await;
+    let carrier = Carrier::nats().await;
+    let fixture = StreamsFixture::start(&carrier.bus).await;
+    let callers = carrier.another_bus().await;
     let options = StreamOptions::new().heartbeat(Duration::from_secs(1));
     let client: StreamsClient = callers.client_with(ClientOptions::new().stream_options(options));
     let mut items = client.count(count(1, "wait")).await.unwrap();
@@ -74,7 +74,7 @@ async fn reconnect_one_end(is_server: bool) {
     let mut collect = client.collect().open().await.unwrap();
     collect.send(item(0)).await.unwrap();
     until(|| fixture.handler.items_taken() == 1).await;
-    let bus = if is_server { &world.bus } else { &callers };
+    let bus = if is_server { &carrier.bus } else { &callers };
     bus.nats().unwrap().force_reconnect().await.unwrap();
     let (handler_limit, client_limit) = match is_server {
         true => (Duration::from_millis(500), Duration::from_secs(2)),
@@ -99,9 +99,9 @@ async fn a_reconnect_of_one_end_ends_the_stream_at_both() {
     within(Duration::from_secs(20), both).await;
 }
 
-async fn a_drain_lets_streams_finish_and_ends_the_rest(world: World) {
+async fn a_drain_lets_streams_finish_and_ends_the_rest(carrier: Carrier) {
     let grace = Duration::from_millis(1_200);
-    let stopping = StreamsFixture::start_with(&world.bus, |server| server.grace(grace)).await;
+    let stopping = StreamsFixture::start_with(&carrier.bus, |server| server.grace(grace)).await;
     let request = CountRequest {
         pause_us: 20_000,
         ..count(30, "")
@@ -112,7 +112,7 @@ async fn a_drain_lets_streams_finish_and_ends_the_rest(world: World) {
     let mut collect_without_end = stopping.client.collect().open().await.unwrap();
     collect_without_end.send(item(0)).await.unwrap();
     until(|| stopping.handler.live_calls() == 4).await;
-    let other_bus = world.another_bus().await;
+    let other_bus = carrier.another_bus().await;
     let staying = StreamsFixture::start(&other_bus).await;
     let StreamsFixture {
         handler,

@@ -9,7 +9,7 @@ use micro_tests::streams::{CountRequest, Item, Streams, StreamsClient, StreamsSe
 
 use super::fixture::StreamsFixture;
 use super::items::{count, expect_items, sized_item};
-use crate::carriers::{World, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * 1024;
@@ -22,10 +22,10 @@ on_both_carriers! {
 }
 
 /// Starts a nats-server with a maximum payload of 64 KiB.
-async fn start_with_small_payload() -> World {
+async fn start_with_small_payload() -> Carrier {
     let nats = NatsServer::builder().max_payload(64 * KIB);
     let nats = nats.start().await.unwrap();
-    World {
+    Carrier {
         bus: Bus::connect(nats.url()).await.unwrap(),
         nats: Some(nats),
     }
@@ -34,9 +34,9 @@ async fn start_with_small_payload() -> World {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_max_payload_of_64_kib_carries_large_messages() {
     within(Duration::from_secs(60), async {
-        let world = start_with_small_payload().await;
-        check_64_mib_each_way(&world).await;
-        check_large_unary_calls(&world).await;
+        let carrier = start_with_small_payload().await;
+        check_64_mib_each_way(&carrier).await;
+        check_large_unary_calls(&carrier).await;
     })
     .await;
 }
@@ -52,8 +52,8 @@ async fn a_max_payload_of_64_kib_carries_every_size() {
     .await;
 }
 
-async fn check_64_mib_each_way(world: &World) {
-    let fixture = StreamsFixture::start(&world.bus).await;
+async fn check_64_mib_each_way(carrier: &Carrier) {
+    let fixture = StreamsFixture::start(&carrier.bus).await;
     let request = CountRequest {
         messages: 64,
         size: u32::try_from(MIB).unwrap(),
@@ -91,8 +91,8 @@ async fn check_64_mib_each_way(world: &World) {
     fixture.server.shutdown().await.unwrap();
 }
 
-async fn check_large_unary_calls(world: &World) {
-    let fixture = StreamsFixture::start(&world.bus).await;
+async fn check_large_unary_calls(carrier: &Carrier) {
+    let fixture = StreamsFixture::start(&carrier.bus).await;
     let check = async |times: u64, size: usize| {
         let request = sized_item(times, size);
         let reply = fixture.client.repeat(request).await.unwrap();
@@ -121,7 +121,7 @@ async fn check_large_unary_calls(world: &World) {
     // A client with a higher limit gets the reply.
     let options = StreamOptions::new().reassembly_limit(20 * MIB);
     let options = ClientOptions::new().stream_options(options);
-    let client: StreamsClient = world.bus.client_with(options);
+    let client: StreamsClient = carrier.bus.client_with(options);
     let reply = client
         .repeat(sized_item(17 * KIB as u64, KIB))
         .await
@@ -130,8 +130,8 @@ async fn check_large_unary_calls(world: &World) {
     fixture.wait_until_idle().await;
 }
 
-async fn messages_around_every_boundary(world: World) {
-    let fixture = StreamsFixture::start(&world.bus).await;
+async fn messages_around_every_boundary(carrier: Carrier) {
+    let fixture = StreamsFixture::start(&carrier.bus).await;
     let sizes = [32 * KIB, 64 * KIB, 128 * KIB, 256 * KIB].map(|around| {
         let offsets = [
             -300_i64, -270, -257, -256, -20, -10, -5, -3, -2, -1, 0, 1, 10,
@@ -165,12 +165,12 @@ async fn messages_around_every_boundary(world: World) {
     fixture.wait_until_idle().await;
 }
 
-async fn one_large_message_through_a_small_window(world: World) {
+async fn one_large_message_through_a_small_window(carrier: Carrier) {
     // The encoded message is at the default limit of 16 MiB: the field's key and length need the rest.
     let size = 16 * MIB - 16;
     let small = StreamOptions::new().window_bytes(64 * 1024);
     let fixture =
-        StreamsFixture::start_with(&world.bus, |server| server.stream_options(small)).await;
+        StreamsFixture::start_with(&carrier.bus, |server| server.stream_options(small)).await;
     let request = CountRequest {
         size: u32::try_from(size).unwrap(),
         ..count(1, "")
@@ -191,10 +191,10 @@ async fn one_large_message_through_a_small_window(world: World) {
     fixture.wait_until_idle().await;
 }
 
-async fn a_message_above_the_reassembly_limit_is_rejected(world: World) {
+async fn a_message_above_the_reassembly_limit_is_rejected(carrier: Carrier) {
     let limit = StreamOptions::new().reassembly_limit(MIB);
     let fixture =
-        StreamsFixture::start_with(&world.bus, |server| server.stream_options(limit)).await;
+        StreamsFixture::start_with(&carrier.bus, |server| server.stream_options(limit)).await;
     let mut collect = fixture.client.collect().open().await.unwrap();
     collect.send(sized_item(0, MIB + 1)).await.unwrap();
     let status = collect.finish().await.unwrap_err();
@@ -215,8 +215,8 @@ async fn a_message_above_the_reassembly_limit_is_rejected(world: World) {
     fixture.wait_until_idle().await;
 }
 
-async fn a_large_opening_message(world: World) {
-    let fixture = StreamsFixture::start(&world.bus).await;
+async fn a_large_opening_message(carrier: Carrier) {
+    let fixture = StreamsFixture::start(&carrier.bus).await;
     let request = CountRequest {
         padding: vec![1; 5 * MIB],
         ..count(3, "")

@@ -5,7 +5,7 @@ use micro_tests::streams::StreamsClient;
 
 use super::fixture::StreamsFixture;
 use super::items::{count, expect_items, item, item_with_plan, read_to_end};
-use crate::carriers::{World, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers};
 
 on_both_carriers! {
     a_status_before_the_first_message_fails_the_open
@@ -28,8 +28,8 @@ fn check_trailers(trailers: &Metadata) {
     assert_eq!(trailers.get_bytes("last-bin"), Some(&[255, 0, b'\r'][..]));
 }
 
-async fn a_status_before_the_first_message_fails_the_open(world: World) {
-    let fixture = StreamsFixture::start(&world.bus).await;
+async fn a_status_before_the_first_message_fails_the_open(carrier: Carrier) {
+    let fixture = StreamsFixture::start(&carrier.bus).await;
     let status = fixture.client.count(count(3, "refuse")).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
     assert_eq!(status.reason(), None, "it is the handler's own word");
@@ -40,8 +40,8 @@ async fn a_status_before_the_first_message_fails_the_open(world: World) {
     fixture.wait_until_idle().await;
 }
 
-async fn an_error_arrives_after_the_messages_before_it(world: World) {
-    let fixture = StreamsFixture::start(&world.bus).await;
+async fn an_error_arrives_after_the_messages_before_it(carrier: Carrier) {
+    let fixture = StreamsFixture::start(&carrier.bus).await;
     for messages in [0, 1, 3, 5_000] {
         let mut items = fixture.client.count(count(messages, "fail")).await.unwrap();
         let (read, end) = read_to_end(&mut items).await;
@@ -78,8 +78,8 @@ async fn an_error_arrives_after_the_messages_before_it(world: World) {
     fixture.wait_until_idle().await;
 }
 
-async fn a_panic_arrives_as_internal_after_the_messages(world: World) {
-    let fixture = StreamsFixture::start(&world.bus).await;
+async fn a_panic_arrives_as_internal_after_the_messages(carrier: Carrier) {
+    let fixture = StreamsFixture::start(&carrier.bus).await;
     for messages in [0, 1, 3, 5_000] {
         let mut items = fixture
             .client
@@ -109,9 +109,9 @@ async fn a_panic_arrives_as_internal_after_the_messages(world: World) {
     assert_eq!(read_to_end(&mut items).await.0, 3);
 }
 
-async fn overload_fails_the_open(world: World) {
+async fn overload_fails_the_open(carrier: Carrier) {
     let set = |server: Server| server.max_streams(1);
-    let fixture = StreamsFixture::start_with(&world.bus, set).await;
+    let fixture = StreamsFixture::start_with(&carrier.bus, set).await;
     for _ in 0..3 {
         let held = fixture.client.count(count(1, "wait")).await.unwrap();
         let rejected = fixture.client.count(count(1, "")).no_retry().await;
@@ -133,8 +133,8 @@ async fn overload_fails_the_open(world: World) {
     }
 }
 
-async fn no_responders_fail_the_open(world: World) {
-    let client: StreamsClient = world.bus.client();
+async fn no_responders_fail_the_open(carrier: Carrier) {
+    let client: StreamsClient = carrier.bus.client();
     let check = |status: Status| {
         assert_eq!(status.code(), Code::Unavailable);
         assert_eq!(status.reason(), Some(Reason::NoResponders), "{status}");
@@ -145,8 +145,8 @@ async fn no_responders_fail_the_open(world: World) {
     check(client.echo().open().await.unwrap_err());
 }
 
-async fn headers_come_first_and_trailers_last(world: World) {
-    let fixture = StreamsFixture::start(&world.bus).await;
+async fn headers_come_first_and_trailers_last(carrier: Carrier) {
+    let fixture = StreamsFixture::start(&carrier.bus).await;
     let call = fixture.client.count(count(2, "")).header("tenant", "acme");
     let mut items = call.header("id-bin", [0, 159]).await.unwrap();
     check_headers(&items.metadata(), "count");
@@ -174,8 +174,8 @@ async fn headers_come_first_and_trailers_last(world: World) {
     fixture.wait_until_idle().await;
 }
 
-async fn an_invalid_header_fails_the_call(world: World) {
-    let fixture = StreamsFixture::start(&world.bus).await;
+async fn an_invalid_header_fails_the_call(carrier: Carrier) {
+    let fixture = StreamsFixture::start(&carrier.bus).await;
     let check = |status: Status| assert_eq!(status.code(), Code::InvalidArgument, "{status}");
     let call = fixture
         .client
@@ -189,8 +189,8 @@ async fn an_invalid_header_fails_the_call(world: World) {
     fixture.wait_until_idle().await;
 }
 
-async fn half_close_leaves_the_other_half_open(world: World) {
-    let fixture = StreamsFixture::start(&world.bus).await;
+async fn half_close_leaves_the_other_half_open(carrier: Carrier) {
+    let fixture = StreamsFixture::start(&carrier.bus).await;
     let (mut sender, mut items) = fixture.client.echo().open().await.unwrap();
     for number in 0..10_000 {
         sender.send(item(number)).await.unwrap();
@@ -205,8 +205,8 @@ async fn half_close_leaves_the_other_half_open(world: World) {
     fixture.wait_until_idle().await;
 }
 
-async fn sending_after_the_reply_fails_with_canceled(world: World) {
-    let fixture = StreamsFixture::start(&world.bus).await;
+async fn sending_after_the_reply_fails_with_canceled(carrier: Carrier) {
+    let fixture = StreamsFixture::start(&carrier.bus).await;
     let mut collect = fixture.client.collect().open().await.unwrap();
     collect.send(item(0)).await.unwrap();
     collect.send(item_with_plan("end")).await.unwrap();
