@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use bytes::Bytes;
 
+use crate::bus::{Key, Table};
 use crate::metadata::Metadata;
-use crate::mux::{Key, Table};
 use crate::status::Status;
 use crate::stream::{Body, Control, Frame};
 use crate::subject;

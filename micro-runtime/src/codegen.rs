@@ -4,12 +4,11 @@ pub use micro_macros::{service_impl, subscriber_impl};
 pub use prost;
 pub use prost_types;
 
-pub use crate::call::unary;
-pub use crate::client::{Client, ServiceClient};
-pub use crate::endpoint::{Endpoint, Service};
+pub use crate::client::{
+    Client, ServiceClient, bidirectional, client_streaming, server_streaming, unary,
+};
+pub use crate::dispatch::{Endpoint, RpcOptions, Service};
 pub use crate::event::{EventFilter, Fixed, SubjectWriter};
-pub use crate::options::RpcOptions;
-pub use crate::streaming_call::{bidirectional, client_streaming, server_streaming};
 
 /// Stops the build where micro-build and micro-runtime do not belong together; rustc shows the line
 /// with the other version.

@@ -48,49 +48,28 @@
 //! | `opentelemetry` | `traceparent` for sampled spans, and the caller's span as parent |
 
 mod bus;
-mod call;
 mod client;
 mod context;
-#[cfg(feature = "jetstream")]
-mod delivery;
 mod descriptor;
 pub mod discovery;
+mod dispatch;
 #[cfg(feature = "json")]
 mod dynamic;
-mod endpoint;
 mod error;
 mod event;
-mod events;
-mod exchange;
-mod gather;
-mod health;
+mod execute;
 #[cfg(feature = "jetstream")]
 mod jetstream;
-#[cfg_attr(not(feature = "json"), path = "no_json.rs")]
+#[cfg_attr(not(feature = "json"), path = "json_off.rs")]
 mod json;
 mod metadata;
 pub mod middleware;
-mod mux;
 mod observe;
-mod opening;
-mod options;
-mod pace;
-mod percent;
-mod publish;
-mod request;
-mod retry;
-mod scatter;
-mod serve;
 mod server;
-mod stats;
 mod status;
 mod stream;
-mod streaming;
-mod streaming_call;
 mod subject;
-mod subscriber;
 mod sync;
-mod transcode;
 mod wire;
 
 #[cfg(feature = "__bench")]
@@ -108,36 +87,36 @@ pub use prost_reflect;
 #[doc(hidden)]
 pub use __micro_Subscriber as Subscriber;
 pub use bus::Bus;
-pub use call::{Answer, AnswerFuture, UnaryCall, UnaryFuture};
-pub use client::ClientOptions;
+pub use client::{
+    AllCall, Answer, AnswerFuture, BidirectionalCall, ClientOptions, ClientStreamingCall,
+    InstanceReply, Replies, ServerStreamingCall, UnaryCall, UnaryFuture,
+};
 pub use context::Context;
 #[cfg(feature = "jetstream")]
-pub use delivery::Delivery;
-pub use descriptor::{Idempotency, MethodDescriptor, MethodKind, ServiceDescriptor};
+pub use context::Delivery;
+pub use descriptor::{
+    EventDescriptor, EventField, Idempotency, MethodDescriptor, MethodKind, ServiceDescriptor,
+};
+pub use dispatch::{Service, ServiceOptions};
 #[cfg(feature = "json")]
 pub use dynamic::{
     Dynamic, DynamicCall, DynamicClient, DynamicRequest, DynamicSender, DynamicStreaming, RawCall,
 };
-pub use endpoint::Service;
 pub use error::{Error, ErrorKind};
-pub use event::{Event, EventDescriptor, EventField, EventFilter};
-pub use events::{Events, RawEvent, RawEvents, Subscribe};
+pub use event::{
+    Event, EventFilter, EventSource, EventStats, Events, Publish, PublishFuture, RawEvent,
+    RawEvents, Subscribe, Subscriber, Subscription,
+};
 #[cfg(feature = "jetstream")]
 pub use jetstream::{
     BatchSubscriber, Delivered, Durable, DurablePublish, DurablePublishFuture, DurablePublisher,
     EventStream, OpenReplay, Pending, PublishAck, Replay, ReplayFuture, Retention, Start,
 };
 pub use metadata::Metadata;
-pub use options::ServiceOptions;
-pub use publish::{Publish, PublishFuture};
-pub use scatter::{AllCall, InstanceReply, Replies};
 pub use server::{RunningServer, Server};
 pub use status::details;
 pub use status::{Code, Reason, Status};
-pub use stream::StreamOptions;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use stream::fuzz_stream;
-pub use streaming::{ClientStream, ReplyStream, Sender, Streaming};
-pub use streaming_call::{BidirectionalCall, ClientStreamingCall, ServerStreamingCall};
-pub use subscriber::{EventSource, EventStats, Subscriber, Subscription};
+pub use stream::{ClientStream, ReplyStream, Sender, StreamOptions, Streaming};

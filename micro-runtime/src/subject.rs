@@ -1,5 +1,10 @@
 //! NATS subjects as text: which are well formed, which pattern covers which. Pure.
 
+use bytes::{BufMut as _, BytesMut};
+
+/// Token of an empty text, since a token cannot be empty.
+const EMPTY: &str = "%";
+
 /// Says what is wrong with `text` as one or more literal tokens that a person chose.
 ///
 /// Wildcards, empty tokens and white space break routing; `_` and `$` begin reserved names.
@@ -71,6 +76,46 @@ pub(crate) fn matches(pattern: &str, subject: &str) -> bool {
 /// Says whether `pattern` holds a wildcard token.
 pub(crate) fn is_pattern(pattern: &str) -> bool {
     pattern.split('.').any(|token| matches!(token, "*" | ">"))
+}
+
+/// Writes a text as one token, escaped so that it cannot break out of its place.
+pub(crate) fn escape(text: &str, buffer: &mut BytesMut) {
+    if text.is_empty() {
+        return buffer.put_slice(EMPTY.as_bytes());
+    }
+    buffer.reserve(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) {
+            buffer.put_u8(byte);
+        } else {
+            const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+            let digit = |nibble: u8| DIGITS[usize::from(nibble)];
+            buffer.put_slice(&[b'%', digit(byte >> 4), digit(byte & 15)]);
+        }
+    }
+}
+
+/// Reads one token back; `None` if it is not how a text is written.
+pub(crate) fn unescape(token: &str) -> Option<String> {
+    if token == EMPTY {
+        return Some(String::new());
+    }
+    let mut bytes = Vec::with_capacity(token.len());
+    let mut rest = token.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let (digits, tail) = rest.split_at_checked(2)?;
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        let value = digit(digits[0])? * 16 + digit(digits[1])?;
+        bytes.push(u8::try_from(value).ok()?);
+        rest = tail;
+    }
+    let text = String::from_utf8(bytes).ok()?;
+    (!text.is_empty()).then_some(text)
 }
 
 #[cfg(test)]

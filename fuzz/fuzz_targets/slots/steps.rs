@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Wake, Waker};
 
 /// The table is private to micro-runtime and depends on nothing there, so it is compiled in.
-#[path = "../../../micro-runtime/src/mux/table.rs"]
+#[path = "../../../micro-runtime/src/bus/mux/table.rs"]
 #[cfg_attr(
     not(test),
     expect(dead_code, reason = "slots of streams have no replies of their own")

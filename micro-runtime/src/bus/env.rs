@@ -2,7 +2,7 @@
 
 use async_nats::ConnectOptions;
 
-use crate::bus::Bus;
+use crate::bus::bus::Bus;
 use crate::error::{Error, ErrorKind};
 
 const DEFAULT_URL: &str = "nats://127.0.0.1:4222";

@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 use async_nats::{Message, StatusCode, Subject};
 use tokio::sync::mpsc;
 
-use crate::bus::{Outgoing, PublishError};
-use crate::mux::Mux;
+use crate::bus::mux::Mux;
+use crate::bus::outgoing::{Outgoing, PublishError};
 use crate::subject;
 use crate::sync::lock;
 

@@ -1,33 +1,19 @@
 //! What JetStream needs of a connection: its API, and a bound for what waits to be acknowledged.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use async_nats::{Client, jetstream};
+use async_nats::jetstream;
 use tokio::sync::Semaphore;
 
-use crate::bus::claims::Claims;
-use crate::bus::{Carrier, Connection};
+use crate::bus::connection::{Carrier, Connection};
+use crate::bus::jetstream_state::JetStream;
+use crate::bus::stream_claims::Claims;
 use crate::error::{Error, ErrorKind};
 use crate::status::{Code, Reason, Status};
 
 /// How many events of one connection may wait for their acknowledgment at a time.
 const MAX_IN_FLIGHT: usize = 4096;
 const IN_PROCESS: &str = "durable events need JetStream, which this bus inside one process does not have; use `Bus::connect`";
-
-/// A connection's part in JetStream.
-#[derive(Default)]
-pub(super) struct State {
-    claims: Claims,
-    /// Made when it is first asked for.
-    jetstream: OnceLock<JetStream>,
-}
-
-/// The JetStream of one connection.
-pub(crate) struct JetStream {
-    pub(crate) client: Client,
-    pub(crate) api: jetstream::Context,
-    pub(crate) in_flight: Arc<Semaphore>,
-}
 
 impl Connection {
     /// Who may have which subjects.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_nats::{Client, ConnectOptions, Event, ServerError};
 use tokio::sync::broadcast;
 
-use crate::bus::{Outgoing, PublishError};
-use crate::mux::Mux;
+use crate::bus::mux::Mux;
+use crate::bus::outgoing::{Outgoing, PublishError};
 use crate::observe;
 use crate::status::{Code, Reason, Status};
 

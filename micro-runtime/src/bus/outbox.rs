@@ -14,9 +14,9 @@ use async_nats::Client;
 use futures_util::future::{join, join_all};
 use tokio::task::coop::unconstrained;
 
-use crate::bus::Outgoing;
+use crate::bus::mux::Mux;
 use crate::bus::nats::publish;
-use crate::mux::Mux;
+use crate::bus::outgoing::Outgoing;
 use crate::status::{Code, Reason, Status};
 use crate::sync::lock;
 

@@ -11,14 +11,12 @@ use async_nats::{Message, Subject};
 use bytes::Bytes;
 use tokio::sync::broadcast;
 
-use crate::bus::{Outgoing, is_about};
-use crate::discovery::Discovery;
-use crate::discovery::names;
+use crate::bus::{End, Gather, Outgoing, Patience, Unasked, is_about};
 use crate::discovery::names::Verb;
-use crate::discovery::records;
 use crate::discovery::records::{Info, Instance, Record, Stats};
+use crate::discovery::scope::Scope;
+use crate::discovery::{names, records};
 use crate::error::{Error, ErrorKind};
-use crate::gather::{End, Gather, Patience, Unasked};
 
 /// As the `nats` tool waits.
 pub(crate) const STALL: Duration = Duration::from_millis(300);
@@ -43,7 +41,7 @@ pub(crate) const MAX_WAIT: Duration = Duration::from_secs(2);
 /// ```
 #[must_use = "a question is asked when it is awaited"]
 pub struct Query<A> {
-    discovery: Discovery,
+    scope: Scope,
     service: Option<String>,
     id: Option<String>,
     patience: Patience,
@@ -107,9 +105,9 @@ impl Answer for Pong {
 }
 
 impl<A> Query<A> {
-    pub(crate) fn new(discovery: &Discovery) -> Self {
+    pub(crate) fn new(scope: &Scope) -> Self {
         Self {
-            discovery: discovery.clone(),
+            scope: scope.clone(),
             service: None,
             id: None,
             patience: Patience {
@@ -157,7 +155,7 @@ impl<A> Query<A> {
 impl<A: Answer> Query<A> {
     async fn ask(self) -> Result<Vec<A>, Error> {
         let subject = self.subject()?;
-        let connection = &self.discovery.connection;
+        let connection = &self.scope.connection;
         let mut violations = connection.violations();
         let outgoing = Outgoing {
             subject: subject.clone(),
@@ -194,12 +192,12 @@ impl<A: Answer> Query<A> {
 
     fn subject(&self) -> Result<Subject, Error> {
         let verb = A::VERB.0;
-        if let Some(flaw) = names::prefix_flaw(&self.discovery.prefix) {
-            let prefix = &self.discovery.prefix;
+        if let Some(flaw) = names::prefix_flaw(&self.scope.prefix) {
+            let prefix = &self.scope.prefix;
             return Err(wrong(format!("`{prefix}` cannot be a prefix: {flaw}")));
         }
         let Some(name) = &self.service else {
-            return Ok(verb.subject(&self.discovery.prefix, None, None));
+            return Ok(verb.subject(&self.scope.prefix, None, None));
         };
         if let Some(flaw) = names::name_flaw(name) {
             return Err(wrong(format!("`{name}` is not a service's name: {flaw}")));
@@ -207,7 +205,7 @@ impl<A: Answer> Query<A> {
         // An id that is no token cannot be asked by itself; nobody has it.
         let is_token = |id: &&str| names::prefix_flaw(id).is_none() && !id.contains('.');
         let id = self.id.as_deref().filter(is_token);
-        Ok(verb.subject(&self.discovery.prefix, Some(name), id))
+        Ok(verb.subject(&self.scope.prefix, Some(name), id))
     }
 
     fn record(&self, message: &Message) -> Option<A::Record> {
@@ -238,7 +236,7 @@ impl<A: Answer> IntoFuture for Query<A> {
 impl<A> Clone for Query<A> {
     fn clone(&self) -> Self {
         Self {
-            discovery: self.discovery.clone(),
+            scope: self.scope.clone(),
             service: self.service.clone(),
             id: self.id.clone(),
             patience: self.patience,

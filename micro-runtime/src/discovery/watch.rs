@@ -12,17 +12,14 @@ use futures_util::stream::Stream;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use crate::bus::{Outgoing, Subscription};
-use crate::discovery::Discovery;
-use crate::discovery::names;
+use crate::bus::{End, Gather, Outgoing, Patience, Subscription, after};
 use crate::discovery::names::Verb;
-use crate::discovery::query;
 use crate::discovery::query::{Pong, Query};
 use crate::discovery::records::{Event, EventKind, Instance};
 use crate::discovery::roster::{Change, Roster};
+use crate::discovery::scope::Scope;
+use crate::discovery::{names, query};
 use crate::error::Error;
-use crate::gather;
-use crate::gather::{End, Gather, Patience};
 
 const INTERVAL: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -42,7 +39,7 @@ const UNREAD: usize = 1024;
 #[must_use = "a watch begins once it is started"]
 #[derive(Clone, Debug)]
 pub struct WatchOptions {
-    discovery: Discovery,
+    scope: Scope,
     service: Option<String>,
     interval: Duration,
     patience: Duration,
@@ -64,9 +61,9 @@ struct Round {
 }
 
 impl WatchOptions {
-    pub(crate) fn new(discovery: &Discovery) -> Self {
+    pub(crate) fn new(scope: &Scope) -> Self {
         Self {
-            discovery: discovery.clone(),
+            scope: scope.clone(),
             service: None,
             interval: INTERVAL,
             patience: PATIENCE,
@@ -107,8 +104,8 @@ impl WatchOptions {
     /// what instances say, [`ErrorKind::Connect`](crate::ErrorKind::Connect) or
     /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) when NATS does not answer.
     pub async fn start(self) -> Result<Watch, Error> {
-        let connection = &self.discovery.connection;
-        let subject = names::event_pattern(&self.discovery.prefix, self.service.as_deref());
+        let connection = &self.scope.connection;
+        let subject = names::event_pattern(&self.scope.prefix, self.service.as_deref());
         let mut violations = connection.violations();
         let events = connection.subscribe(subject.clone(), None).await?;
         connection.barrier().await?;
@@ -127,7 +124,7 @@ impl WatchOptions {
     async fn round(self, known: Vec<Instance>, at: Instant) -> Round {
         tokio::time::sleep_until(at.into()).await;
         let asked = Instant::now();
-        let mut ping = Query::<Pong>::new(&self.discovery);
+        let mut ping = Query::<Pong>::new(&self.scope);
         if let Some(service) = &self.service {
             ping = ping.of(service);
         }
@@ -152,7 +149,7 @@ impl WatchOptions {
     /// Asks one instance; `None` if it answered.
     async fn probe(&self, instance: Instance) -> (Instance, Option<End>) {
         let (name, id) = (instance.name.as_str(), instance.id.as_str());
-        let subject = Verb::Ping.subject(&self.discovery.prefix, Some(name), Some(id));
+        let subject = Verb::Ping.subject(&self.scope.prefix, Some(name), Some(id));
         let outgoing = Outgoing {
             subject,
             reply: None,
@@ -164,7 +161,7 @@ impl WatchOptions {
             stall: self.patience,
             max_wait: self.patience,
         };
-        let end = match Gather::send(&self.discovery.connection, outgoing, patience).await {
+        let end = match Gather::send(&self.scope.connection, outgoing, patience).await {
             Ok(mut gather) => match gather.next().await {
                 Some(_) => None,
                 None => gather.end(),
@@ -186,7 +183,7 @@ async fn run(options: WatchOptions, mut events: Subscription, changes: mpsc::Sen
                 None => return,
             },
             outcome = &mut round => {
-                let at = gather::after(outcome.asked, options.interval);
+                let at = after(outcome.asked, options.interval);
                 let found = take_round(&mut roster, outcome);
                 let next = options.clone().round(roster.instances(), at);
                 round = Box::pin(next);

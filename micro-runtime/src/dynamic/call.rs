@@ -8,17 +8,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost_reflect::MessageDescriptor;
 
-use crate::call::{Answer, Calling};
+use crate::client::{Answer, Call, Calling, WaitsFor};
 use crate::context::Context;
 use crate::descriptor::MethodKind;
-use crate::dynamic::message::{self, Dynamic};
+use crate::dynamic::message;
+use crate::dynamic::message::Dynamic;
 use crate::dynamic::stream::{DynamicSender, DynamicStreaming};
 use crate::metadata::Metadata;
-use crate::opening::WaitsFor;
 use crate::status::Status;
-use crate::stream::StreamOptions;
-use crate::streaming::Sender;
-use crate::streaming_call::Call;
+use crate::stream::{Sender, StreamOptions};
 use crate::wire;
 
 /// A call of a method that was unknown at compile time. It is made when it is awaited.

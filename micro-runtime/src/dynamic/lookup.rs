@@ -11,17 +11,14 @@ use prost_reflect::{MethodDescriptor as Reflected, Value};
 use sha2::{Digest as _, Sha256};
 
 use crate::bus::Bus;
-use crate::call::Calling;
-use crate::client::{Client, ClientOptions};
+use crate::client::{Call, Calling, Client, ClientOptions};
 use crate::descriptor::{Idempotency, MethodDescriptor, MethodKind, ServiceDescriptor};
 use crate::discovery::Info;
 use crate::dynamic::intern;
 use crate::json::Schema;
 use crate::status::{Code, Reason, Status};
-use crate::streaming_call::Call;
-use crate::subject;
 use crate::sync::lock;
-use crate::wire;
+use crate::{subject, wire};
 
 /// So many schemas are kept parsed in a process, those that were used last.
 const KEPT: usize = 32;

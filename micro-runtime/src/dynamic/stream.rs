@@ -7,11 +7,11 @@ use std::task::{Context as TaskContext, Poll, ready};
 use futures_util::stream::{Stream, StreamExt as _};
 use prost_reflect::MessageDescriptor;
 
-use crate::dynamic::message::{self, Dynamic, DynamicRequest};
+use crate::dynamic::message;
+use crate::dynamic::message::{Dynamic, DynamicRequest};
 use crate::metadata::Metadata;
 use crate::status::{Code, Status};
-use crate::stream::Reader;
-use crate::streaming::Sender;
+use crate::stream::{Reader, Sender};
 
 /// The messages that the service sends; as [`Streaming`](crate::Streaming).
 #[must_use = "a stream that is dropped is given up"]

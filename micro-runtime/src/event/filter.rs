@@ -2,7 +2,8 @@
 
 use bytes::BytesMut;
 
-use crate::event::{EventDescriptor, SubjectWriter};
+use crate::descriptor::EventDescriptor;
+use crate::event::subject_writer::SubjectWriter;
 use crate::status::Status;
 
 /// Picks events of one kind. micro-build writes one per event, as in

@@ -2,8 +2,11 @@
 
 use proptest::prelude::*;
 
-use super::*;
-use crate::status::Code;
+use bytes::BytesMut;
+
+use crate::descriptor::{EventDescriptor, EventField};
+use crate::event::{Fixed, SubjectWriter};
+use crate::status::{Code, Status};
 
 static DEMO: EventDescriptor = EventDescriptor::new(
     "demo.v1.Demo",

@@ -8,14 +8,13 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 
-use crate::context::Context;
-use crate::delivery::Delivery;
-use crate::event::Event;
-use crate::events;
-use crate::jetstream::consume::{Handler, Handling};
-use crate::jetstream::job::{Job, Settle, panicked};
+use crate::context::{Context, Delivery};
+use crate::event;
+use crate::event::{Event, EventCounters, Subscriber};
+use crate::jetstream::acknowledger::{Settle, panicked};
+use crate::jetstream::consumer_loop::{Handler, Handling};
+use crate::jetstream::pending_delivery::Job;
 use crate::status::Status;
-use crate::subscriber::{EventCounters, Subscriber};
 
 /// A stored event, and where it is stored.
 ///
@@ -138,7 +137,7 @@ async fn decode<E: Event>(
         }
         let decoded = settle
             .context(&job, None)
-            .and_then(|_| events::decode::<E>(job.payload.clone()));
+            .and_then(|_| event::decode::<E>(job.payload.clone()));
         match decoded {
             Ok(event) => {
                 let delivery = job.delivery.clone();

@@ -12,11 +12,11 @@ use crate::bus::Bus;
 use crate::error::Error;
 use crate::jetstream::consumer::Consumer;
 use crate::jetstream::durable::DeadLetter;
-use crate::jetstream::job::Job;
+use crate::jetstream::pending_delivery::Job;
 use crate::jetstream::store::Storing;
 use crate::jetstream::stream::{EventStream, ensure_exactly};
-use crate::percent::percent_encode;
 use crate::status::Status;
+use crate::wire::percent_encode;
 
 const SUBJECT: HeaderName = HeaderName::from_static("Micro-Dead-Subject");
 const STREAM: HeaderName = HeaderName::from_static("Micro-Dead-Stream");

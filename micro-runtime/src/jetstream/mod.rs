@@ -1,14 +1,15 @@
 //! Durable events: streams declared in code, publishing that is acknowledged, consumers that lose
 //! nothing. On plain JetStream: what any other client of NATS stores or reads is the same.
 
+mod acknowledger;
 mod batch;
-mod consume;
 mod consumer;
+mod consumer_loop;
 mod dead_letter;
 mod difference;
 mod durable;
-mod held;
-mod job;
+mod in_flight;
+mod pending_delivery;
 mod publish;
 mod pull;
 mod replay;

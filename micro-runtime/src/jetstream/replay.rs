@@ -13,13 +13,12 @@ use async_nats::jetstream::consumer::Consumer;
 use async_nats::jetstream::consumer::pull::{Ordered, OrderedConfig};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, ready};
-
 use tokio::time::{Instant, Interval, interval};
 
 use crate::bus::Bus;
-use crate::delivery::Delivery;
+use crate::context::Delivery;
+use crate::event;
 use crate::event::{Event, EventFilter as _};
-use crate::events;
 use crate::jetstream::batch::Delivered;
 use crate::jetstream::durable::Start;
 use crate::jetstream::pull::connects;
@@ -246,7 +245,7 @@ impl<E: Event> Replay<E> {
         if !is_wanted || self.ends_at.is_some_and(|end| sequence > end) {
             return None;
         }
-        let event = events::decode(message.payload);
+        let event = event::decode(message.payload);
         Some(event.map(|event| Delivered { event, delivery }))
     }
 }

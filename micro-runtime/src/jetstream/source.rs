@@ -6,17 +6,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
-use crate::event::Event;
+use crate::event::{
+    Event, EventHandler, EventSource, ExternalSource, InPlace, Kind, Source, SourceRun,
+};
+use crate::jetstream::acknowledger::Settle;
 use crate::jetstream::batch::{BatchSubscriber, Batched, OneByOne};
-use crate::jetstream::consume::{Consumption, Handler, Handling};
 use crate::jetstream::consumer::Consumer;
+use crate::jetstream::consumer_loop::{Consumption, Handler, Handling};
 use crate::jetstream::dead_letter::DeadLetters;
 use crate::jetstream::durable::{Durable, WORKERS};
-use crate::jetstream::job::{Job, Settle};
+use crate::jetstream::pending_delivery::Job;
 use crate::subject;
-use crate::subscriber::{
-    EventHandler, EventSource, ExternalSource, InPlace, Kind, Source, SourceRun,
-};
 
 /// A durable subscription with its handler, to be started.
 struct DurableSource {

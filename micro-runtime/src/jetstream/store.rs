@@ -10,8 +10,7 @@ use async_nats::{HeaderMap, Message, StatusCode, Subject};
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
-use crate::bus::{Connection, Outgoing, PublishError};
-use crate::mux::Waiting;
+use crate::bus::{Connection, Outgoing, PublishError, Waiting};
 use crate::status::{Code, Reason, Status};
 
 /// One try waits so long: a leader may die with an event under way, and then nobody answers.

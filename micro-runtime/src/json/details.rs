@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use Holds::{Message, Messages, Text, TextMap, Texts};
 use prost_reflect::DescriptorPool;
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorProto, MessageOptions};
@@ -16,8 +17,6 @@ enum Holds {
     Message(&'static str),
     Messages(&'static str),
 }
-
-use Holds::{Message, Messages, Text, TextMap, Texts};
 
 const PACKAGE: &str = "google.rpc";
 

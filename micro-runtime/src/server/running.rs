@@ -11,11 +11,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::bus::Subscription;
 use crate::discovery::records::{Info, Stats};
+use crate::dispatch;
+use crate::dispatch::{Desk, Phase, Shared, Target};
 use crate::error::{Error, ErrorKind};
-use crate::serve;
-use crate::serve::{Desk, Phase, Shared, Target};
-use crate::server::start::Watched;
-use crate::subscriber::{EventCounters, EventStats};
+use crate::event::{EventCounters, EventStats};
+use crate::server::required_permissions::Watched;
 
 /// How long calls may take to answer `UNAVAILABLE` once the grace period is over.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -184,7 +184,7 @@ impl Stopper {
                     &mut tasks
                 }
             };
-            tasks.spawn(serve::run(
+            tasks.spawn(dispatch::run(
                 subscription,
                 target,
                 receiver.clone(),

@@ -1,58 +1,81 @@
 //! From services to subscriptions: checks, subscribes, and proves that the server is reachable.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "jetstream")]
 use async_nats::Subject;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::bus::{Bus, Connection, Subscription};
-use crate::bus::{is_about, is_about_inbox};
+#[cfg(feature = "jetstream")]
+use crate::bus::Bus;
+use crate::bus::{Connection, Subscription};
 use crate::descriptor::ServiceDescriptor;
 use crate::discovery::records::EventKind;
-use crate::endpoint::Endpoint as Generated;
-use crate::error::{Error, ErrorKind};
-use crate::health::Health;
+use crate::dispatch::{
+    Desk, Endpoint, Health, Home, MethodOptions, MethodStats, ServedMethod, ServiceOptions, Shared,
+    Target, layered,
+};
+use crate::error::Error;
+use crate::execute::{Gate, Pace};
 #[cfg(feature = "jetstream")]
 use crate::jetstream::EventStream;
 use crate::json::Lazy;
 use crate::middleware::Next;
 use crate::observe::{Meters, Side};
-use crate::options::{MethodOptions, ServiceOptions};
-use crate::pace::Pace;
-use crate::serve::{Ask, Desk, Endpoint, Gate, Home, Shared, Target, layered};
-use crate::server::front;
-use crate::server::front::Front;
+use crate::server::checks::{check_methods, check_subjects, check_token};
+use crate::server::event_sources::Subscriptions;
+use crate::server::instance_subscriptions;
+use crate::server::instance_subscriptions::Front;
+use crate::server::plan::{Plan, World};
+use crate::server::required_permissions::Watched;
 use crate::server::running::{RunningServer, Stopper};
-use crate::server::subscriptions::Subscriptions;
-use crate::server::{Registration, Server};
-use crate::stats::MethodStats;
-use crate::subject;
+use crate::server::server::{Registration, Server};
 
 /// nats-server says what it refuses up to a millisecond after the barrier.
 const REFUSAL: Duration = Duration::from_millis(25);
 
-/// One subscription to be made, and what its requests are for.
-pub(super) struct Plan {
-    pub(super) subject: Subject,
-    pub(super) queue: Option<String>,
-    pub(super) target: Target,
+impl Server {
+    /// Starts to serve. When this returns, every method can be reached.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Service`](crate::ErrorKind::Service) when two endpoints share a subject, a name
+    /// breaks routing or a version is no SemVer,
+    /// [`ErrorKind::Permission`](crate::ErrorKind::Permission) with the subject that NATS refuses, [`ErrorKind::Connect`](crate::ErrorKind::Connect) or
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) when NATS does not answer.
+    pub async fn start(self) -> Result<RunningServer, Error> {
+        start(self).await
+    }
+
+    /// Starts to serve, and stops as [`RunningServer::shutdown`] does once `signal` is ready.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start) and [`RunningServer::shutdown`].
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn run(bus: micro_runtime::Bus) -> Result<(), micro_runtime::Error> {
+    /// use micro_runtime::Server;
+    ///
+    /// let interrupted = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
+    /// Server::new(&bus).serve_until(interrupted).await
+    /// # }
+    /// ```
+    pub async fn serve_until(self, signal: impl Future<Output = ()>) -> Result<(), Error> {
+        let mut server = self.start().await?;
+        tokio::select! {
+            () = signal => server.shutdown().await,
+            stopped = server.stopped() => stopped,
+        }
+    }
 }
 
-/// What the services of one server have in common.
-pub(super) struct World {
-    pub(super) bus: Bus,
-    pub(super) shared: Arc<Shared>,
-    around: Next,
-    queue_group: Option<String>,
-    pub(super) srv_prefix: String,
-    pub(super) health: Arc<Health>,
-}
-
-pub(super) async fn start(server: Server) -> Result<RunningServer, Error> {
+async fn start(server: Server) -> Result<RunningServer, Error> {
     let Server {
         bus,
         services,
@@ -80,7 +103,7 @@ pub(super) async fn start(server: Server) -> Result<RunningServer, Error> {
         srv_prefix: settings.srv_prefix,
         health: Arc::new(Health::new(settings.checks)),
     };
-    front::check_prefix(&world.srv_prefix)?;
+    instance_subscriptions::check_prefix(&world.srv_prefix)?;
     let mut plans = Vec::new();
     let mut desks = Vec::new();
     for mut service in services {
@@ -159,7 +182,7 @@ fn plan(
         .unwrap_or_else(|| nuid::next().to_string());
     check_token("instance", &instance)?;
     check_methods(service, &options)?;
-    front::check_service(service, &options)?;
+    instance_subscriptions::check_service(service, &options)?;
     let service_queue = options.service_queue_group(service, world.queue_group.as_deref());
     if let Some(queue) = &service_queue {
         check_token("queue group", queue)?;
@@ -208,7 +231,7 @@ struct OfService<'a> {
 }
 
 impl OfService<'_> {
-    fn endpoint(&self, world: &World, generated: Generated) -> Result<Arc<Endpoint>, Error> {
+    fn endpoint(&self, world: &World, generated: Endpoint) -> Result<Arc<ServedMethod>, Error> {
         let (options, method) = (self.options, generated.method);
         let resolved = MethodOptions::resolve(
             options,
@@ -223,7 +246,7 @@ impl OfService<'_> {
         let limit = resolved.max_concurrent.map_or(usize::MAX, |n| n as usize);
         let around_method = options.layers.stack_for(method.name);
         let stacks = [world.around.clone(), self.around.clone(), around_method];
-        Ok(Arc::new(Endpoint {
+        Ok(Arc::new(ServedMethod {
             shared: Arc::clone(&world.shared),
             home: Arc::clone(&self.home),
             method,
@@ -236,95 +259,6 @@ impl OfService<'_> {
             meters: Arc::new(Meters::new(Side::Server, method)),
             stats: MethodStats::new(),
         }))
-    }
-}
-
-/// Settings for a method that does not exist would do nothing, in silence.
-fn check_methods(service: &ServiceDescriptor, options: &ServiceOptions) -> Result<(), Error> {
-    let names = || service.methods.iter().map(|method| method.name);
-    match options
-        .named_methods()
-        .find(|name| names().all(|known| known != *name))
-    {
-        None => Ok(()),
-        Some(unknown) => Err(Error::new(
-            ErrorKind::Service,
-            format!(
-                "options name the method `{unknown}`, which {} does not have; it has {}",
-                service.full_name,
-                names().collect::<Vec<_>>().join(", ")
-            ),
-        )),
-    }
-}
-
-pub(super) fn check_token(what: &str, token: &str) -> Result<(), Error> {
-    let flaw = subject::literal_flaw(token)
-        .or_else(|| token.contains('.').then_some("it has more than one token"));
-    match flaw {
-        None => Ok(()),
-        Some(flaw) => Err(Error::new(
-            ErrorKind::Service,
-            format!("`{token}` cannot be the name of a {what}: {flaw}"),
-        )),
-    }
-}
-
-fn check_subjects(plans: &[Plan]) -> Result<(), Error> {
-    let mut seen = HashSet::new();
-    for plan in plans {
-        let is_shared = matches!(plan.target, Target::Desk(_, Ask::Srv(_)) | Target::All(_));
-        if !is_shared && !seen.insert(plan.subject.as_str()) {
-            return Err(Error::new(
-                ErrorKind::Service,
-                format!(
-                    "`{}` is served twice by one server; add each service once",
-                    plan.subject
-                ),
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// What a running server needs to be allowed to.
-pub(super) struct Watched {
-    subjects: Vec<Subject>,
-    inbox: Subject,
-    /// No stream may store calls as long as this lives.
-    #[cfg(feature = "jetstream")]
-    _claim: Arc<[Subject]>,
-}
-
-impl Watched {
-    /// Turns NATS's words into an error, if they are about this server.
-    pub(super) fn error(&self, violation: &str) -> Option<Error> {
-        if let Some(subject) = self.subjects.iter().find(|s| is_about(violation, s)) {
-            let message =
-                format!("NATS does not let this user subscribe to `{subject}`: {violation}");
-            return Some(Error::new(ErrorKind::Permission, message));
-        }
-        let inbox = &self.inbox;
-        is_about_inbox(violation, inbox).then(|| {
-            let message =
-                format!("NATS does not let this user use its own inbox `{inbox}.>`: {violation}");
-            Error::new(ErrorKind::Permission, message)
-        })
-    }
-
-    /// Waits for the first violation that is about this server.
-    pub(super) async fn violation(&self, violations: &mut broadcast::Receiver<String>) -> Error {
-        loop {
-            match violations.recv().await {
-                Ok(text) => {
-                    if let Some(error) = self.error(&text) {
-                        return error;
-                    }
-                }
-                Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
-            }
-        }
     }
 }
 

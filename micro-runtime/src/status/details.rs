@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use prost::Name;
 use prost_types::{Any, Duration};
 
-use crate::status::Status;
+use crate::status::status::Status;
 
 macro_rules! named {
     ($($name:ident)*) => {$(

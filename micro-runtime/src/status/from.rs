@@ -4,7 +4,8 @@ use std::error::Error as StdError;
 use std::io;
 
 use crate::error::{Error, ErrorKind};
-use crate::status::{Code, Status};
+use crate::status::code::Code;
+use crate::status::status::Status;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 

@@ -47,7 +47,7 @@ pub enum Reason {
 }
 
 /// Every reason with its name in `google.rpc.ErrorInfo`.
-pub(super) const REASONS: [(Reason, &str); 20] = [
+const REASONS: [(Reason, &str); 20] = [
     (Reason::NoResponders, "NO_RESPONDERS"),
     (Reason::Deadline, "DEADLINE"),
     (Reason::Overloaded, "OVERLOADED"),
@@ -80,5 +80,19 @@ impl Reason {
 
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         REASONS.iter().find(|row| row.1 == name).map(|row| row.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_read_back_by_its_name() {
+        for (reason, name) in REASONS {
+            assert_eq!(reason.name(), name);
+            assert_eq!(Reason::from_name(name), Some(reason));
+        }
+        assert_eq!(Reason::from_name("TIRED"), None);
     }
 }

@@ -10,8 +10,8 @@ use async_nats::{Message, StatusCode};
 use bytes::Bytes;
 use tokio::time::Sleep;
 
+use crate::bus::Sink;
 use crate::metadata::Metadata;
-use crate::mux::Sink;
 use crate::status::Status;
 use crate::stream::machine::{Machine, dropped};
 use crate::stream::options::Sums;

@@ -5,7 +5,8 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::status::Status;
-use crate::stream::frame::{self, Frame};
+use crate::stream::frame;
+use crate::stream::frame::Frame;
 use crate::stream::machine::{Machine, Role, dropped};
 use crate::stream::options::Sums;
 use crate::stream::peer::Peer;

@@ -15,13 +15,14 @@ mod peer;
 mod reader;
 mod receiving;
 mod sending;
+mod streaming;
 
 pub(crate) use channel::Channel;
 #[cfg(feature = "__bench")]
 pub(crate) use frame::{Body, Control, Frame};
 pub(crate) use lending::Piece;
 pub(crate) use link::{Link, Target};
-pub(crate) use machine::{Machine, dropped};
+pub(crate) use machine::Machine;
 pub(crate) use options::{Limits, Open};
 pub(crate) use output::reset_frame;
 pub(crate) use peer::Peer;
@@ -31,3 +32,4 @@ pub(crate) use sending::Writing;
 #[cfg(fuzzing)]
 pub use fuzz::fuzz_stream;
 pub use options::StreamOptions;
+pub use streaming::{ClientStream, ReplyStream, Sender, Streaming};

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::status::Status;
-use crate::stream::frame::{self, Body, Control};
+use crate::stream::frame;
+use crate::stream::frame::{Body, Control};
 use crate::stream::machine::{Machine, Role};
 
 /// Every so many frames with messages one asks NATS whether the peer is there …

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use crate::status::Status;
-use crate::stream::frame::{self, Body, Control, Frame};
+use crate::stream::frame;
+use crate::stream::frame::{Body, Control, Frame};
 use crate::stream::receiving::bad_frame;
 
 /// What a server calls a stream: tokens that the client appends to its own service base.

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
 use crate::status::{Code, Reason, Status};
-use crate::stream::frame::{self, Entries, Frame};
+use crate::stream::frame;
+use crate::stream::frame::{Entries, Frame};
 use crate::stream::options::{Limits, Sums};
 
 /// A frame up to this size that has to wait gets a buffer of its own: the one that it arrived in is

@@ -5,7 +5,8 @@ use prost::Message as _;
 
 use crate::metadata::Metadata;
 use crate::status::{Code, Reason, Status};
-use crate::stream::frame::{self, Body, Control};
+use crate::stream::frame;
+use crate::stream::frame::{Body, Control};
 use crate::stream::options::Sums;
 
 /// What an entry takes besides its bytes, at most.

@@ -1,0 +1,132 @@
+//! `Gather`: one question, many answers, and when to stop waiting for more: as soon as all are here,
+//! or once none has come for a while. Never a fixed wait.
+
+use std::time::{Duration, Instant};
+
+use async_nats::{Message, StatusCode};
+
+use crate::bus::connection::Connection;
+use crate::bus::outgoing::{Outgoing, PublishError};
+use crate::bus::subscription::Subscription;
+use crate::error::Error;
+
+/// How long answers are waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Patience {
+    /// Enough answers, if it is known how many there can be.
+    pub(crate) expected: Option<usize>,
+    /// How long after an answer the next one may come.
+    pub(crate) stall: Duration,
+    /// How long all of it may take, and so how long the first answer may.
+    pub(crate) max_wait: Duration,
+}
+
+/// Answers that are on their way.
+pub(crate) struct Gather {
+    subscription: Subscription,
+    patience: Patience,
+    sent: Instant,
+    until: Instant,
+    counted: usize,
+    end: Option<End>,
+}
+
+/// Why no more answers are waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// NATS says that nobody is there.
+    Nobody,
+    /// All that were expected have come.
+    Complete,
+    /// None has come for too long.
+    Stalled,
+}
+
+/// A wait that nobody will see the end of, for times too large to add to a clock.
+const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
+/// Why a question could not be asked.
+pub(crate) enum Unasked {
+    Unsubscribed(Error),
+    Unsent(PublishError),
+}
+
+impl Gather {
+    /// Asks. The reply subject is set here.
+    pub(crate) async fn send(
+        connection: &Connection,
+        outgoing: Outgoing,
+        patience: Patience,
+    ) -> Result<Self, Unasked> {
+        let inbox = connection.new_inbox();
+        let subscription = connection.subscribe(inbox.clone(), None).await;
+        let subscription = subscription.map_err(Unasked::Unsubscribed)?;
+        let outgoing = Outgoing {
+            reply: Some(inbox),
+            ..outgoing
+        };
+        let sent = Instant::now();
+        connection
+            .publish(outgoing)
+            .await
+            .map_err(Unasked::Unsent)?;
+        Ok(Self {
+            subscription,
+            patience,
+            sent,
+            until: after(sent, patience.max_wait),
+            counted: 0,
+            end: None,
+        })
+    }
+
+    /// The next answer; `None` once no more are waited for. May be dropped while it waits.
+    pub(crate) async fn next(&mut self) -> Option<Message> {
+        if self.end.is_none() && self.patience.expected.is_some_and(|n| self.counted >= n) {
+            self.end = Some(End::Complete);
+        }
+        if self.end.is_some() {
+            return None;
+        }
+        let until = tokio::time::Instant::from_std(self.until);
+        match tokio::time::timeout_at(until, self.subscription.next()).await {
+            Ok(Some(message)) if message.status == Some(StatusCode::NO_RESPONDERS) => {
+                self.end = Some(End::Nobody);
+                None
+            }
+            Ok(Some(message)) => {
+                let last = after(self.sent, self.patience.max_wait);
+                self.until = last.min(after(Instant::now(), self.patience.stall));
+                Some(message)
+            }
+            Ok(None) | Err(_) => {
+                self.end = Some(End::Stalled);
+                None
+            }
+        }
+    }
+
+    /// Counts an answer that was one of those expected.
+    pub(crate) fn count(&mut self) {
+        self.counted += 1;
+    }
+
+    /// How many were counted.
+    pub(crate) fn counted(&self) -> usize {
+        self.counted
+    }
+
+    /// How long ago the question was asked.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.sent.elapsed()
+    }
+
+    pub(crate) fn end(&self) -> Option<End> {
+        self.end
+    }
+}
+
+/// The moment so long after another.
+pub(crate) fn after(moment: Instant, time: Duration) -> Instant {
+    moment.checked_add(time).unwrap_or(moment + FOREVER)
+}

@@ -1,0 +1,8 @@
+//! Matches replies to calls: one inbox per connection, one reply slot per call in flight.
+
+mod mux;
+mod table;
+
+pub(crate) use mux::{Mux, Sink, Waiting};
+#[cfg(feature = "__bench")]
+pub(crate) use table::{Key, Table};

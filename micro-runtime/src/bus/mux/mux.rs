@@ -1,0 +1,205 @@
+//! The request multiplexer: one inbox per connection, one slot per call that waits.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::task::{Context as TaskContext, Poll};
+
+use async_nats::{Message, Subject};
+
+use crate::bus::mux::table::{Delivery, Key, Table};
+use crate::status::Status;
+use crate::sync::lock;
+use crate::wire::header::MICRO_STREAM;
+
+/// So many calls and streams at least.
+const MANY: usize = 4;
+
+/// What a call is woken with: the reply, or why there will be none.
+pub(crate) type Reply = Result<Message, Status>;
+
+/// One end of a stream, which takes everything that comes under its subject. Never waits.
+pub(crate) trait Sink: Send + Sync {
+    fn deliver(&self, message: Message);
+
+    /// The connection is lost.
+    fn fail(&self, status: &Status);
+}
+
+/// The calls of one connection that wait for a reply, and its streams at both ends.
+pub(crate) struct Mux {
+    inbox: Subject,
+    table: Mutex<Table<Reply, Arc<dyn Sink>>>,
+    /// The streams that are served, by name.
+    served: Mutex<HashMap<String, Arc<dyn Sink>>>,
+}
+
+/// One wait for one reply, or for all that comes for a stream. Dropping it frees the slot at once.
+pub(crate) struct Waiting {
+    mux: Arc<Mux>,
+    key: Option<Key>,
+    is_one_of_many: bool,
+}
+
+/// A stream that is served. Dropping it makes it unknown.
+pub(crate) struct Served {
+    mux: Arc<Mux>,
+    name: String,
+}
+
+impl Mux {
+    pub(crate) fn new(inbox: &str) -> Self {
+        Self {
+            inbox: Subject::from(inbox),
+            table: Mutex::new(Table::new(inbox)),
+            served: Mutex::default(),
+        }
+    }
+
+    /// The subject under which all replies arrive, without its last token.
+    pub(crate) fn inbox(&self) -> &Subject {
+        &self.inbox
+    }
+
+    /// Takes a slot, and names the subject that the reply is to go to; a unique one is never used
+    /// again.
+    pub(crate) fn open(self: &Arc<Self>, is_unique: bool) -> (Waiting, Subject) {
+        let mut table = lock(&self.table);
+        let (key, subject) = table.open(is_unique);
+        let is_one_of_many = table.taken() >= MANY;
+        drop(table);
+        let waiting = Waiting {
+            mux: Arc::clone(self),
+            key: Some(key),
+            is_one_of_many,
+        };
+        (waiting, subject)
+    }
+
+    /// Takes a slot for a stream, and names the subject under which it hears.
+    pub(crate) fn open_stream(self: &Arc<Self>, sink: Arc<dyn Sink>) -> (Waiting, Subject) {
+        let (key, subject) = lock(&self.table).open_stream(sink);
+        let waiting = Waiting {
+            mux: Arc::clone(self),
+            key: Some(key),
+            is_one_of_many: false,
+        };
+        (waiting, subject)
+    }
+
+    /// Makes a stream known that is served.
+    pub(crate) fn serve(self: &Arc<Self>, name: &str, sink: Arc<dyn Sink>) -> Served {
+        lock(&self.served).insert(name.to_owned(), sink);
+        Served {
+            mux: Arc::clone(self),
+            name: name.to_owned(),
+        }
+    }
+
+    /// The stream of this name, if it is served.
+    pub(crate) fn served(&self, name: &str) -> Option<Arc<dyn Sink>> {
+        lock(&self.served).get(name).cloned()
+    }
+
+    /// Hands a message that arrived under the inbox to whoever waits for it.
+    pub(crate) fn deliver(&self, message: Message) {
+        let Some(key) = self.key(&message.subject) else {
+            tracing::warn!(subject = %message.subject, "a message in the inbox is no reply");
+            return;
+        };
+        let delivery = lock(&self.table).deliver(key, Ok(message));
+        match delivery {
+            Delivery::Woken(Some(waker)) => waker.wake(),
+            Delivery::Stream(sink, Ok(message)) => sink.deliver(message),
+            Delivery::Woken(None) | Delivery::Stream(_, Err(_)) => {}
+            Delivery::Late => tracing::debug!(?key, "a reply came too late"),
+            Delivery::Repeated => tracing::warn!(?key, "a request was answered twice"),
+        }
+    }
+
+    /// Ends the wait for the reply under this subject: its request was not sent.
+    pub(crate) fn fail(&self, subject: &Subject, status: Status) {
+        let Some(key) = self.key(subject) else {
+            return;
+        };
+        let delivery = lock(&self.table).deliver(key, Err(status));
+        if let Delivery::Woken(Some(waker)) = delivery {
+            waker.wake();
+        }
+    }
+
+    /// Leaves out whatever is for the reply of a call that waits no more.
+    pub(crate) fn retain_waiting<T>(
+        &self,
+        list: &mut Vec<T>,
+        reply: impl Fn(&T) -> Option<&Subject>,
+    ) {
+        let table = lock(&self.table);
+        list.retain(|item| {
+            let key = reply(item).and_then(|reply| self.key(reply));
+            key.is_none_or(|key| table.is_waiting(key))
+        });
+    }
+
+    fn key(&self, subject: &Subject) -> Option<Key> {
+        let token = subject.strip_prefix(self.inbox.as_str())?;
+        Key::parse(token.strip_prefix('.')?)
+    }
+
+    /// Ends every call that waits, and every stream.
+    pub(crate) fn fail_all(&self, status: &Status) {
+        let (wakers, mut sinks) = lock(&self.table).fail_all(|| Err(status.clone()));
+        wakers.into_iter().for_each(std::task::Waker::wake);
+        sinks.extend(lock(&self.served).values().cloned());
+        sinks.iter().for_each(|sink| sink.fail(status));
+    }
+}
+
+impl Waiting {
+    /// Says whether many waited when this one began: their replies arrive in bursts, and what those
+    /// bring about may as well leave in one.
+    pub(crate) fn is_one_of_many(&self) -> bool {
+        self.is_one_of_many
+    }
+
+    /// Asks for the reply; there is one at most. The slot is kept for `attach` where the reply says
+    /// that it goes on as a stream.
+    pub(crate) fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Reply> {
+        let Some(key) = self.key else {
+            return Poll::Pending;
+        };
+        let mut is_followed = false;
+        let polled = lock(&self.mux.table).poll(key, cx.waker(), |reply| {
+            is_followed = goes_on(reply);
+            is_followed
+        });
+        if polled.is_ready() && !is_followed {
+            self.key = None;
+        }
+        polled
+    }
+
+    /// Goes on as the slot of a stream, after a reply that says so; names its subject.
+    pub(crate) fn attach(&self, sink: Arc<dyn Sink>) -> Option<Subject> {
+        lock(&self.mux.table).attach(self.key?, sink)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            lock(&self.mux.table).close(key);
+        }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        lock(&self.mux.served).remove(&self.name);
+    }
+}
+
+/// Says whether more comes after a reply: it names the stream that it goes on as.
+fn goes_on(reply: &Reply) -> bool {
+    let headers = reply.as_ref().ok().and_then(|reply| reply.headers.as_ref());
+    headers.is_some_and(|headers| headers.get(MICRO_STREAM).is_some())
+}

@@ -1,0 +1,50 @@
+//! Calls to all instances at once: every instance answers, and each answer says whose it is.
+
+use std::sync::Arc;
+
+use async_nats::Message;
+
+use crate::descriptor::MethodKind;
+use crate::dispatch::instance_address::Home;
+use crate::dispatch::served_method::ServedMethod;
+use crate::dispatch::shared::Shared;
+use crate::metadata::Metadata;
+use crate::status::{Code, Reason, Status};
+
+/// The unary methods of one instance, as they are called together with those of all others.
+pub(crate) struct All {
+    pub(crate) shared: Arc<Shared>,
+    /// The full name of the service.
+    pub(crate) service: &'static str,
+    pub(crate) home: Arc<Home>,
+    pub(crate) id: Arc<str>,
+    pub(crate) endpoints: Vec<Arc<ServedMethod>>,
+}
+
+impl All {
+    /// The subject before the method's name, with its dot.
+    pub(crate) fn base(home: &Home) -> String {
+        format!("{}_i._all.", home.base)
+    }
+
+    pub(super) async fn dispatch(&self, message: Message) {
+        let base = Self::base(&self.home);
+        let name = message.subject.strip_prefix(base.as_str());
+        let name = name.unwrap_or_default();
+        let is_it = |endpoint: &&Arc<ServedMethod>| {
+            endpoint.method.name == name && endpoint.method.kind == MethodKind::Unary
+        };
+        if let Some(endpoint) = self.endpoints.iter().find(is_it) {
+            return endpoint.dispatch_as(message, Some(&self.id)).await;
+        }
+        let text = format!(
+            "{} has no unary method `{name}` to call everywhere",
+            self.service
+        );
+        let status = Status::from_runtime(Code::Unimplemented, Reason::NoSuchMethod, text);
+        if let Some(reply) = self.shared.reply_subject(&message, self.service) {
+            let metadata = Metadata::new().signed(Some(&self.id));
+            self.shared.answer(reply, Err(status), metadata).await;
+        }
+    }
+}

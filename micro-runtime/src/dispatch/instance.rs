@@ -1,0 +1,92 @@
+//! One instance of a service, under its own subjects: calls for it alone, and the frames of streams.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_nats::Message;
+
+use crate::bus::Outgoing;
+use crate::descriptor::ServiceDescriptor;
+use crate::dispatch::introspection::{Ask, Desk};
+use crate::dispatch::served_method::ServedMethod;
+use crate::dispatch::shared::Shared;
+use crate::metadata::Metadata;
+use crate::status::{Code, Reason, Status};
+use crate::stream::reset_frame;
+
+/// The methods of one instance, by name.
+pub(crate) struct Instance {
+    pub(crate) service: &'static ServiceDescriptor,
+    pub(crate) shared: Arc<Shared>,
+    /// The subject before the method's name, with its dot.
+    pub(crate) base: String,
+    pub(crate) endpoints: Vec<Arc<ServedMethod>>,
+    /// Calls are refused, while the streams that run go on.
+    pub(crate) is_stopping: AtomicBool,
+    pub(crate) desk: Arc<Desk>,
+}
+
+impl Instance {
+    pub(super) async fn dispatch(&self, message: Message) {
+        let name = message.subject.strip_prefix(self.base.as_str());
+        if let Some(stream) = name.and_then(|name| name.strip_prefix("_up.")) {
+            return match self.shared.connection.mux().served(stream) {
+                Some(sink) => sink.deliver(message),
+                None => self.answer_unknown_stream(message).await,
+            };
+        }
+        let name = name.unwrap_or_default();
+        if let Some(ask) = Ask::from_token(name) {
+            return self.desk.dispatch(ask, message).await;
+        }
+        let status = match self.endpoint(name) {
+            Some(_) if self.is_stopping.load(Ordering::Relaxed) => Status::from_runtime(
+                Code::Unavailable,
+                Reason::ShuttingDown,
+                format!("this instance of {} stops", self.service.full_name),
+            ),
+            Some(endpoint) => return endpoint.dispatch(message).await,
+            None => Status::from_runtime(
+                Code::Unimplemented,
+                Reason::NoSuchMethod,
+                format!("{} has no method `{name}`", self.service.full_name),
+            ),
+        };
+        self.refuse(&message, status).await;
+    }
+
+    fn endpoint(&self, name: &str) -> Option<&Arc<ServedMethod>> {
+        self.endpoints.iter().find(|e| e.method.name == name)
+    }
+
+    async fn refuse(&self, message: &Message, status: Status) {
+        let Some(reply) = self.shared.reply_subject(message, self.service.full_name) else {
+            return;
+        };
+        let endpoint = self.endpoints.first();
+        let format = endpoint.and_then(|e| e.format(message.headers.as_ref()).ok());
+        let format = format.unwrap_or_default();
+        self.shared
+            .answer_in(&format, None, reply, Err(status), Metadata::new())
+            .await;
+    }
+
+    /// Ends a stream at its other end that has ended here, or never was.
+    async fn answer_unknown_stream(&self, message: Message) {
+        if message.status.is_some() || message.reply.is_none() {
+            return;
+        }
+        let Some(subject) = self.shared.reply_subject(&message, self.service.full_name) else {
+            return;
+        };
+        let text = "the server knows no stream of this name";
+        let status = Status::from_runtime(Code::Unavailable, Reason::PeerGone, text);
+        let outgoing = Outgoing {
+            subject,
+            reply: None,
+            headers: None,
+            payload: reset_frame(&status),
+        };
+        let _ = self.shared.connection.publish(outgoing).await;
+    }
+}

@@ -1,0 +1,31 @@
+//! The subjects under which one instance of a service is reached alone.
+
+use async_nats::Subject;
+
+use crate::json::Lazy;
+use crate::stream::Peer;
+
+/// Where one instance of a service can be reached alone.
+pub(crate) struct Home {
+    /// Reads JSON for its methods.
+    pub(crate) json: Lazy,
+    /// The subject before `_i`, with its dot.
+    pub(crate) base: String,
+    pub(crate) instance: String,
+}
+
+impl Home {
+    /// Names a stream so that nobody can guess it.
+    pub(super) fn new_stream(&self) -> Peer {
+        Peer {
+            instance: self.instance.clone(),
+            stream: format!("{:032x}", rand::random::<u128>()),
+        }
+    }
+
+    /// Where the frames of a stream arrive.
+    pub(super) fn up(&self, peer: &Peer) -> Subject {
+        let Peer { instance, stream } = peer;
+        Subject::from(format!("{}_i.{instance}._up.{stream}", self.base))
+    }
+}

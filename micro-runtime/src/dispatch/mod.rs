@@ -1,0 +1,41 @@
+//! From a message on a subject to a call of a handler, and its reply.
+
+mod admission;
+mod broadcast;
+mod by_hand;
+mod event_loop;
+mod handler;
+mod health;
+mod instance;
+mod instance_address;
+mod introspection;
+mod layered;
+mod options;
+mod permit;
+mod phase;
+mod replies;
+mod reply;
+mod requests;
+mod route;
+mod served_method;
+mod service;
+mod shared;
+mod stats;
+mod streaming;
+mod transcode;
+mod unary;
+
+pub(crate) use broadcast::All;
+pub(crate) use health::{Checks, Health};
+pub(crate) use instance::Instance;
+pub(crate) use instance_address::Home;
+pub(crate) use introspection::{Ask, Desk, DeskSettings};
+pub(crate) use layered::layered;
+pub(crate) use options::{MethodOptions, Timeouts};
+pub use options::{RpcOptions, ServiceOptions};
+pub(crate) use phase::Phase;
+pub(crate) use route::{Target, run};
+pub(crate) use served_method::ServedMethod;
+pub use service::{Endpoint, Service};
+pub(crate) use shared::Shared;
+pub(crate) use stats::MethodStats;

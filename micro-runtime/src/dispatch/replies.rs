@@ -1,0 +1,85 @@
+//! The reply messages of one call, encoded when there is room for them.
+
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll, ready};
+
+use bytes::Bytes;
+use pin_project_lite::pin_project;
+
+use crate::status::Status;
+use crate::stream::{ReplyStream, Writing};
+
+/// The replies of a running call.
+pub(crate) type Replies = Pin<Box<dyn ReplySource>>;
+
+/// Replies that are encoded when there is room for them.
+pub(crate) trait ReplySource: Send {
+    /// Writes as many replies as are ready and have room, at least one unless it is the end.
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        writing: &mut Writing,
+    ) -> Poll<Written>;
+}
+
+/// What came of writing replies.
+pub(crate) enum Written {
+    /// Nothing more is ready, or there is no more room.
+    Flush,
+    /// That was all.
+    End(Result<(), Status>),
+}
+
+pub(super) fn many<M: prost::Message + 'static>(replies: impl ReplyStream<M>) -> Replies {
+    Box::pin(Many {
+        replies,
+        message: std::marker::PhantomData,
+    })
+}
+
+pin_project! {
+    struct Many<R, M> {
+        #[pin]
+        replies: R,
+        message: std::marker::PhantomData<fn() -> M>,
+    }
+}
+
+/// The reply of a method that has one.
+pub(super) struct One(pub(super) Bytes);
+
+impl<M: prost::Message, R: ReplyStream<M>> ReplySource for Many<R, M> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        writing: &mut Writing,
+    ) -> Poll<Written> {
+        let mut replies = self.project().replies;
+        while writing.has_room() {
+            let next = match replies.as_mut().poll_next(cx) {
+                Poll::Pending if !writing.is_empty() => return Poll::Ready(Written::Flush),
+                polled => ready!(polled),
+            };
+            match next {
+                Some(Ok(message)) => writing.put(&message),
+                Some(Err(status)) => {
+                    let status = status.with_reason(None);
+                    return Poll::Ready(Written::End(Err(status)));
+                }
+                None => return Poll::Ready(Written::End(Ok(()))),
+            }
+        }
+        Poll::Ready(Written::Flush)
+    }
+}
+
+impl ReplySource for One {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut TaskContext<'_>,
+        writing: &mut Writing,
+    ) -> Poll<Written> {
+        writing.put_owned(std::mem::take(&mut self.0));
+        Poll::Ready(Written::End(Ok(())))
+    }
+}

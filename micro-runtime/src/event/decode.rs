@@ -1,0 +1,48 @@
+//! Reads a message of NATS as an event with its context.
+
+use std::time::Instant;
+
+use async_nats::{HeaderMap, Subject};
+use bytes::Bytes;
+
+use crate::context::{Context, Origin};
+use crate::descriptor::EventDescriptor;
+use crate::event::event::Event;
+use crate::metadata::Metadata;
+use crate::status::{Code, Reason, Status};
+use crate::wire;
+
+/// What a handler knows of an event besides the event; see [`Context::of_event`] for `spare`.
+pub(crate) fn context(
+    event: Option<&'static EventDescriptor>,
+    subject: Subject,
+    headers: Option<&HeaderMap>,
+    prefix: usize,
+    deadline: Option<Instant>,
+    spare: Option<Context>,
+) -> Result<Context, Status> {
+    let (mut metadata, mut trace) = (Metadata::new(), None);
+    if let Some(headers) = headers {
+        wire::check_content_type(headers)?;
+        metadata = wire::decode_metadata(headers)?;
+        trace = wire::trace_headers(headers);
+    }
+    let origin = Origin {
+        event,
+        subject,
+        prefix,
+    };
+    Ok(Context::of_event(origin, metadata, deadline, trace, spare))
+}
+
+/// Reads an event.
+pub(crate) fn decode<E: Event>(payload: Bytes) -> Result<E, Status> {
+    E::decode(payload).map_err(|error| {
+        let name = E::DESCRIPTOR.full_name;
+        Status::from_runtime(
+            Code::InvalidArgument,
+            Reason::Undecodable,
+            format!("the event is not a {name}: {error}"),
+        )
+    })
+}

@@ -1,0 +1,149 @@
+//! The subscriptions of a service instance that are not of a method: its own, and its desk's.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use async_nats::Subject;
+
+use crate::descriptor::ServiceDescriptor;
+use crate::discovery::names;
+use crate::discovery::names::Verb;
+use crate::discovery::records::Labels;
+use crate::dispatch::{
+    All, Ask, Desk, DeskSettings, Home, Instance, ServedMethod, ServiceOptions, Target,
+};
+use crate::error::{Error, ErrorKind};
+use crate::server::plan::{Plan, World};
+
+/// Keys that belong to the runtime and to NATS.
+const RESERVED_KEYS: [&str; 2] = ["micro.", "_nats."];
+
+/// One service instance whose methods are planned.
+pub(super) struct Front {
+    pub(super) service: &'static ServiceDescriptor,
+    pub(super) home: Arc<Home>,
+    pub(super) queue: Option<String>,
+    pub(super) metadata: Labels,
+    pub(super) served: Vec<(Subject, Arc<ServedMethod>)>,
+}
+
+impl Front {
+    pub(super) fn plan(self, world: &World, plans: &mut Vec<Plan>) -> Arc<Desk> {
+        let Self {
+            service,
+            home,
+            queue,
+            metadata,
+            served,
+        } = self;
+        let endpoints = served.iter().map(|(_, endpoint)| Arc::clone(endpoint));
+        let endpoints = endpoints.collect::<Vec<_>>();
+        let settings = DeskSettings {
+            service,
+            id: home.instance.clone(),
+            bus_prefix: world.bus.prefix().unwrap_or_default().to_owned(),
+            srv_prefix: world.srv_prefix.clone(),
+            metadata,
+        };
+        let health = Arc::clone(&world.health);
+        let shared = Arc::clone(&world.shared);
+        let desk = Desk::new(shared, settings, served, health, Arc::clone(&home));
+        let desk = Arc::new(desk);
+        let own = format!("{}_i.{}.", home.base, home.instance);
+        plans.push(Plan {
+            subject: Subject::from(format!("{own}>")),
+            queue: None,
+            target: Target::Instance(Instance {
+                service,
+                shared: Arc::clone(&world.shared),
+                base: own,
+                endpoints: endpoints.clone(),
+                is_stopping: AtomicBool::new(false),
+                desk: Arc::clone(&desk),
+            }),
+        });
+        plans.push(Plan {
+            subject: Subject::from(format!("{}>", All::base(&home))),
+            queue: None,
+            target: Target::All(All {
+                shared: Arc::clone(&world.shared),
+                service: service.full_name,
+                id: home.instance.as_str().into(),
+                home: Arc::clone(&home),
+                endpoints,
+            }),
+        });
+        for (token, ask) in [("_schema", Ask::Schema), ("_health", Ask::Health)] {
+            plans.push(Plan {
+                subject: Subject::from(format!("{}{token}", home.base)),
+                queue: queue.clone(),
+                target: Target::Desk(Arc::clone(&desk), ask),
+            });
+        }
+        plan_srv(&world.srv_prefix, &desk, plans);
+        desk
+    }
+}
+
+/// ADR-32's nine subjects; each instance answers on its own, so there is never a queue group.
+fn plan_srv(prefix: &str, desk: &Arc<Desk>, plans: &mut Vec<Plan>) {
+    let (name, id) = (desk.info().name.as_str(), desk.info().id.as_str());
+    for verb in Verb::ALL {
+        for (name, id) in [(None, None), (Some(name), None), (Some(name), Some(id))] {
+            plans.push(Plan {
+                subject: verb.subject(prefix, name, id),
+                queue: None,
+                target: Target::Desk(Arc::clone(desk), Ask::Srv(verb)),
+            });
+        }
+    }
+}
+
+/// Holds what ADR-32 says about names, versions and metadata.
+pub(super) fn check_service(
+    service: &ServiceDescriptor,
+    options: &ServiceOptions,
+) -> Result<(), Error> {
+    let name = names::service_name(service.full_name);
+    if let Some(flaw) = names::name_flaw(&name) {
+        let name = service.full_name;
+        return Err(refused(format!(
+            "`{name}` cannot be the name of a service: {flaw}"
+        )));
+    }
+    if !names::is_semver(service.version) {
+        return Err(refused(format!(
+            "the version `{}` of {} is no SemVer, which discovery asks for; write one such as `1.2.3`",
+            service.version, service.full_name
+        )));
+    }
+    for method in service.methods {
+        if let Some(flaw) = names::name_flaw(method.name) {
+            return Err(refused(format!(
+                "`{}` cannot be the name of a method of {}: {flaw}",
+                method.name, service.full_name
+            )));
+        }
+    }
+    let reserved = |key: &&String| RESERVED_KEYS.iter().any(|prefix| key.starts_with(prefix));
+    match options.metadata.keys().find(reserved) {
+        None => Ok(()),
+        Some(key) => Err(refused(format!(
+            "`{key}` cannot be a key of the metadata of {}: `micro.` and `_nats.` are reserved",
+            service.full_name
+        ))),
+    }
+}
+
+pub(super) fn check_prefix(prefix: &str) -> Result<(), Error> {
+    match names::prefix_flaw(prefix) {
+        None => Ok(()),
+        Some(flaw) => Err(refused(format!(
+            "`{prefix}` cannot be the prefix of discovery: {flaw}"
+        ))),
+    }
+}
+
+fn refused(message: String) -> Error {
+    Error::new(ErrorKind::Service, message)
+}

@@ -1,0 +1,54 @@
+//! Metadata as NATS headers, and back.
+
+use async_nats::{HeaderMap, HeaderName};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+use crate::metadata;
+use crate::metadata::Metadata;
+use crate::status::{Code, Reason, Status};
+use crate::wire::header::append;
+
+/// Adds metadata to headers that may not exist yet.
+pub(crate) fn encode_metadata(headers: &mut Option<HeaderMap>, metadata: &Metadata) {
+    for (name, value) in metadata.iter() {
+        let Ok(key) = name.parse::<HeaderName>() else {
+            continue;
+        };
+        let headers = headers.get_or_insert_with(HeaderMap::new);
+        if metadata::is_binary(name) {
+            append(headers, key, &BASE64.encode(value));
+        } else {
+            append(headers, key, &String::from_utf8_lossy(value));
+        }
+    }
+}
+
+/// Reads the metadata out of a peer's headers, and leaves the protocol's own there.
+pub(crate) fn decode_metadata(headers: &HeaderMap) -> Result<Metadata, Status> {
+    let mut metadata = Metadata::new();
+    for (name, values) in headers.iter() {
+        let name: &str = name.as_ref();
+        if !metadata::is_metadata(name) {
+            continue;
+        }
+        for value in values {
+            if metadata::is_binary(name) {
+                metadata.append(name, decode_base64(name, value.as_str())?)?;
+            } else {
+                metadata.append(name, value.as_str())?;
+            }
+        }
+    }
+    Ok(metadata)
+}
+
+fn decode_base64(name: &str, value: &str) -> Result<Vec<u8>, Status> {
+    BASE64.decode(value).map_err(|error| {
+        Status::from_runtime(
+            Code::InvalidArgument,
+            Reason::BadHeader,
+            format!("header `{name}` is not base64 with padding: {error}"),
+        )
+    })
+}

@@ -1,0 +1,224 @@
+//! The wire's golden bytes, the same that docs/PROTOCOL.md shows, and what garbage turns into.
+
+use prost_types::Any;
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+
+use crate::metadata::Metadata;
+use crate::status::{Code, Reason, Status};
+use crate::wire::codec::*;
+use crate::wire::header::*;
+use crate::wire::metadata::*;
+use crate::wire::percent::percent_decode;
+use crate::wire::status::*;
+use crate::wire::timeout::*;
+
+fn header_lines(headers: &HeaderMap) -> Vec<String> {
+    let mut lines = headers
+        .iter()
+        .flat_map(|(name, values)| {
+            let name: &str = name.as_ref();
+            values.iter().map(move |value| format!("{name}: {value}"))
+        })
+        .collect::<Vec<_>>();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn a_failure_has_these_headers_and_these_bytes() {
+    let (headers, payload) = encode_status(&Status::not_found("no account 7"));
+    assert_eq!(
+        header_lines(&headers),
+        [
+            "Micro-Status: 5",
+            "Nats-Service-Error-Code: 404",
+            "Nats-Service-Error: no account 7",
+        ]
+    );
+    assert_eq!(&payload[..], b"\x08\x05\x12\x0cno account 7");
+}
+
+#[test]
+fn what_the_runtime_says_carries_its_reason() {
+    let status = Status::from_runtime(Code::ResourceExhausted, Reason::Overloaded, "busy");
+    let (headers, payload) = encode_status(&status);
+    assert_eq!(
+        &payload[..],
+        b"\x08\x08\x12\x04busy\x1a\x42\x0a\x28type.googleapis.com/google.rpc.ErrorInfo\
+          \x12\x16\x0a\x0aOVERLOADED\x12\x08micro.v1"
+    );
+    let read = decode_status(&headers, &payload).unwrap();
+    assert_eq!(read.reason(), Some(Reason::Overloaded));
+    assert!(read.details().is_empty());
+    let handler = encode_status(&Status::resource_exhausted("busy"));
+    assert_eq!(
+        decode_status(&handler.0, &handler.1).unwrap().reason(),
+        None
+    );
+}
+
+#[test]
+fn a_message_that_is_too_large_has_its_own_error_code() {
+    let status = Status::from_runtime(Code::ResourceExhausted, Reason::TooLarge, "2 MiB");
+    let lines = header_lines(&encode_status(&status).0);
+    assert!(lines.contains(&"Nats-Service-Error-Code: 413".to_owned()));
+}
+
+#[test]
+fn every_code_and_text_survives_byte_for_byte() {
+    let texts = [
+        "",
+        " padded ",
+        "100 % \"sure\"",
+        "\t\ntest with whitespace\r\nand Unicode BMP \u{263a} and non-BMP \u{1f608}\t\n",
+        "%41 is no escape here",
+        "\0",
+    ];
+    for number in 1..=16 {
+        let code = Code::from_number(number).unwrap();
+        for text in texts {
+            let (headers, payload) = encode_status(&Status::new(code, text));
+            let read = decode_status(&headers, &payload).unwrap();
+            assert_eq!((read.code(), read.message()), (code, text));
+            // A tool that reads the header alone sees the same text.
+            assert_eq!(
+                percent_decode(headers.get(SERVICE_ERROR).unwrap().as_str()),
+                text
+            );
+        }
+    }
+}
+
+#[test]
+fn the_text_in_the_header_is_cut_between_characters() {
+    let text = "\u{263a}".repeat(100);
+    let (headers, payload) = encode_status(&Status::internal(text.clone()));
+    let header = headers.get(SERVICE_ERROR).unwrap().as_str();
+    assert!(header.len() <= ERROR_TEXT_LIMIT);
+    assert_eq!(percent_decode(header), "\u{263a}".repeat(56));
+    assert_eq!(decode_status(&headers, &payload).unwrap().message(), text);
+}
+
+#[test]
+fn a_peer_that_knows_only_adr_32_is_read_by_its_number() {
+    let check = |number: &str, expected: Option<Code>| {
+        let mut headers = HeaderMap::new();
+        headers.insert(SERVICE_ERROR_CODE, number);
+        headers.insert(SERVICE_ERROR, "why");
+        let read = decode_status(&headers, &Bytes::from_static(b"free text"));
+        assert_eq!(read.as_ref().map(Status::code), expected, "{number}");
+        if let Some(status) = read {
+            assert_eq!(status.message(), "why");
+        }
+    };
+    check("200", None);
+    check("400", Some(Code::InvalidArgument));
+    check("401", Some(Code::Unauthenticated));
+    check("403", Some(Code::PermissionDenied));
+    check("404", Some(Code::NotFound));
+    check("409", Some(Code::AlreadyExists));
+    check("429", Some(Code::ResourceExhausted));
+    check("499", Some(Code::Canceled));
+    check("500", Some(Code::Internal));
+    check("501", Some(Code::Unimplemented));
+    check("503", Some(Code::Unavailable));
+    check("504", Some(Code::DeadlineExceeded));
+    check("418", Some(Code::Unknown));
+    check("-1", Some(Code::Unknown));
+    check("what", Some(Code::Unknown));
+}
+
+#[test]
+fn details_go_both_ways() {
+    let detail = Any {
+        type_url: "type.googleapis.com/acme.Hint".to_owned(),
+        value: vec![1, 2, 3],
+    };
+    let status = Status::aborted("again").with_details([detail.clone()]);
+    let (headers, payload) = encode_status(&status);
+    assert_eq!(
+        decode_status(&headers, &payload).unwrap().details(),
+        [detail]
+    );
+}
+
+#[test]
+fn metadata_goes_both_ways() {
+    let mut metadata = Metadata::new();
+    metadata.append("trail", "1").unwrap();
+    metadata.append("trail", "2").unwrap();
+    metadata.append("blob-bin", [0xab, 0xab, 0xab]).unwrap();
+    let mut headers = None;
+    encode_metadata(&mut headers, &metadata);
+    let headers = headers.unwrap();
+    assert_eq!(
+        header_lines(&headers),
+        ["blob-bin: q6ur", "trail: 1", "trail: 2"]
+    );
+    let read = decode_metadata(&headers).unwrap();
+    assert_eq!(read.get_all("trail").collect::<Vec<_>>(), ["1", "2"]);
+    assert_eq!(read.get_bytes("blob-bin"), Some(&[0xab, 0xab, 0xab][..]));
+}
+
+#[test]
+fn no_metadata_is_no_headers() {
+    let mut headers = None;
+    encode_metadata(&mut headers, &Metadata::new());
+    assert!(headers.is_none());
+}
+
+#[test]
+fn the_protocols_own_headers_are_no_metadata() {
+    let (mut headers, _) = encode_status(&Status::internal("x"));
+    headers.insert("traceparent", "00-1-2-01");
+    headers.insert("Content-Type", "application/json");
+    headers.insert("Upper-Case", "x");
+    assert!(decode_metadata(&headers).unwrap().is_empty());
+}
+
+#[test]
+fn base64_that_is_none_is_refused_by_name() {
+    let mut headers = HeaderMap::new();
+    headers.insert("blob-bin", "q6u");
+    let status = decode_metadata(&headers).unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(status.message().contains("blob-bin"), "{status}");
+}
+
+#[test]
+fn timeouts_are_whole_milliseconds_of_at_least_one() {
+    let check = |left: Duration, expected: &str| {
+        let mut headers = None;
+        encode_timeout(&mut headers, left);
+        assert_eq!(header_lines(&headers.unwrap()), [expected]);
+    };
+    check(Duration::from_secs(1), "Micro-Timeout: 1000");
+    check(Duration::from_micros(1_999), "Micro-Timeout: 1");
+    check(Duration::ZERO, "Micro-Timeout: 1");
+
+    let read = |value: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(MICRO_TIMEOUT, value);
+        decode_timeout(&headers)
+    };
+    assert_eq!(read("250").unwrap(), Some(Duration::from_millis(250)));
+    for bad in ["0", "-1", "1.5", "5s", "", "99999999999999999999999"] {
+        assert_eq!(
+            read(bad).unwrap_err().code(),
+            Code::InvalidArgument,
+            "{bad}"
+        );
+    }
+}
+
+#[test]
+fn a_jetstream_acknowledgement_is_named() {
+    let ack = Bytes::from_static(br#"{"stream":"ORDERS", "seq":1}"#);
+    let status = decode_reply::<RpcStatus>(ack, "x.Y").unwrap_err();
+    assert_eq!(status.code(), Code::Internal);
+    assert!(status.message().contains("JetStream"), "{status}");
+}
