@@ -17,12 +17,15 @@ use crate::client::client::Client;
 use crate::client::request::{Body as _, Request, Typed};
 use crate::client::unary_call::UnaryCall;
 use crate::context::Context;
+use crate::metadata;
 use crate::metadata::Metadata;
+use crate::middleware;
 use crate::middleware::{End, Response, ResponseFuture};
+use crate::observe;
 use crate::observe::ClientCall;
 use crate::status::{Code, Reason, Status};
 use crate::sync::lock;
-use crate::{metadata, middleware, observe, wire};
+use crate::wire;
 
 const STALL: Duration = Duration::from_millis(300);
 

@@ -11,8 +11,9 @@ use crate::client::client::Client;
 use crate::context::Context;
 use crate::descriptor::MethodDescriptor;
 use crate::metadata::Metadata;
+use crate::observe;
 use crate::status::{Code, Reason, Status};
-use crate::{observe, wire};
+use crate::wire;
 
 /// A wait that nobody will see the end of, for timeouts too large to add to a clock.
 const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);

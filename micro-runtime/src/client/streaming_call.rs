@@ -15,11 +15,12 @@ use crate::client::open_stream::{Opening, WaitsFor};
 use crate::client::request::Request;
 use crate::context::Context;
 use crate::metadata::Metadata;
+use crate::middleware;
 use crate::middleware::{End, Response, ResponseFuture};
 use crate::status::{Code, Status};
 use crate::stream::{ClientStream, Piece, Reader, Sender, StreamOptions, Streaming};
 use crate::sync::lock;
-use crate::{middleware, wire};
+use crate::wire;
 
 /// What is said about a streaming call before it is made.
 pub(crate) struct Call {

@@ -18,9 +18,10 @@ use crate::client::unary_exchange::Exchange;
 use crate::context::Context;
 use crate::descriptor::MethodDescriptor;
 use crate::metadata::Metadata;
+use crate::middleware;
 use crate::middleware::{End, Response, ResponseFuture};
 use crate::status::Status;
-use crate::{middleware, wire};
+use crate::wire;
 
 /// A call with one request and one reply. It is made when it is awaited.
 ///

@@ -17,8 +17,9 @@ use crate::discovery::Info;
 use crate::dynamic::intern;
 use crate::json::Schema;
 use crate::status::{Code, Reason, Status};
+use crate::subject;
 use crate::sync::lock;
-use crate::{subject, wire};
+use crate::wire;
 
 /// So many schemas are kept parsed in a process, those that were used last.
 const KEPT: usize = 32;

@@ -16,8 +16,9 @@ use crate::context::{Context, Origin};
 use crate::error::Error;
 use crate::event::decode::{context, decode};
 use crate::event::event::Event;
+use crate::observe;
 use crate::status::Status;
-use crate::{observe, wire};
+use crate::wire;
 
 /// The events of one kind as they are published: a [`Stream`] of them, at most once.
 ///

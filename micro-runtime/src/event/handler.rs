@@ -13,13 +13,14 @@ use tracing::Span;
 
 use crate::context::Context;
 use crate::descriptor::EventDescriptor;
+use crate::event;
 use crate::event::counters::EventCounters;
 use crate::event::event::Event;
 use crate::event::inline_slot::{Call, Handling, Place};
 use crate::event::subscriber::Subscriber;
 use crate::execute::Pace;
+use crate::observe;
 use crate::status::{Code, Reason, Status};
-use crate::{event, observe};
 
 /// A subscriber without its types: bytes in, a status out. Decodes, calls, counts and logs; never
 /// panics.

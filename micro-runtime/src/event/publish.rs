@@ -13,10 +13,13 @@ use tokio::task::coop::{has_budget_remaining, poll_proceed};
 
 use crate::bus::{Bus, Connection, Outgoing, PublishError};
 use crate::context::Context;
+use crate::event;
 use crate::event::event::Event;
 use crate::metadata::Metadata;
+use crate::observe;
 use crate::status::Status;
-use crate::{event, observe, subject, wire};
+use crate::subject;
+use crate::wire;
 
 /// An event to be published. It leaves when this is awaited.
 ///
