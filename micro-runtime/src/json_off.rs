@@ -8,12 +8,12 @@ use crate::descriptor::{MethodDescriptor, ServiceDescriptor};
 use crate::status::{Code, Reason, Status};
 
 /// What would read the descriptors of a service.
-pub(crate) struct Lazy;
+pub(crate) struct LazyTranscoder;
 
 /// There is none.
 pub(crate) enum Transcoder {}
 
-impl Lazy {
+impl LazyTranscoder {
     pub(crate) fn new(_: &'static ServiceDescriptor) -> Self {
         Self
     }
@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn a_caller_learns_what_to_do() {
         let service = Box::leak(Box::new(ServiceDescriptor::new("a.B", "a", "B", &[])));
-        let status = Lazy::new(service).get().err().unwrap();
+        let status = LazyTranscoder::new(service).get().err().unwrap();
         assert_eq!(status.code(), Code::Unimplemented);
         assert!(status.message().contains("feature `json`"), "{status}");
     }

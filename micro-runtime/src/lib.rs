@@ -88,7 +88,7 @@ pub use prost_reflect;
 pub use __micro_Subscriber as Subscriber;
 pub use bus::Bus;
 pub use client::{
-    AllCall, Answer, AnswerFuture, BidirectionalCall, ClientOptions, ClientStreamingCall,
+    Answer, AnswerFuture, BidirectionalCall, CallAll, ClientOptions, ClientStreamingCall,
     InstanceReply, Replies, ServerStreamingCall, UnaryCall, UnaryFuture,
 };
 pub use context::Context;

@@ -39,7 +39,7 @@ pub struct Request {
     context: Option<Context>,
     /// What is still to be passed, the next one last.
     stacks: Vec<Next>,
-    end: Arc<dyn End>,
+    end: Arc<dyn Terminal>,
 }
 
 /// A call on its way out.
@@ -62,7 +62,7 @@ pub trait Layered: Clone + Send + 'static {
 }
 
 /// What a call runs into behind all layers.
-pub(crate) trait End: Send + Sync {
+pub(crate) trait Terminal: Send + Sync {
     fn call(&self, request: Request) -> ResponseFuture;
 }
 
@@ -80,7 +80,7 @@ trait Stack: Send + Sync {
 }
 
 /// A service with its state behind a lock, since not every service is `Sync`; it is cloned per call.
-struct Shelved<S>(Mutex<S>);
+struct LockedLayer<S>(Mutex<S>);
 
 impl Request {
     pub(crate) fn new(
@@ -89,7 +89,7 @@ impl Request {
         deadline: Option<Instant>,
         payload: Bytes,
         stacks: impl DoubleEndedIterator<Item = Next>,
-        end: Arc<dyn End>,
+        end: Arc<dyn Terminal>,
     ) -> Self {
         Self {
             method,
@@ -219,7 +219,7 @@ where
     }
 }
 
-impl<S: Layered> Stack for Shelved<S> {
+impl<S: Layered> Stack for LockedLayer<S> {
     fn call(&self, request: Request) -> ResponseFuture {
         let service = lock(&self.0).clone();
         service.call_once_ready(request)
@@ -271,7 +271,7 @@ where
     L: Layer<Next> + Send + Sync + 'static,
     L::Service: Layered,
 {
-    Arc::new(move |next| Next(Some(Arc::new(Shelved(Mutex::new(layer.layer(next)))))))
+    Arc::new(move |next| Next(Some(Arc::new(LockedLayer(Mutex::new(layer.layer(next)))))))
 }
 
 fn stacked<'a>(layers: impl DoubleEndedIterator<Item = &'a BoxLayer>) -> Next {

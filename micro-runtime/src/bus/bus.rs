@@ -10,7 +10,7 @@ use crate::bus::connection::{Carrier, Connection, Nats, closed};
 use crate::bus::in_process::InProcess;
 use crate::bus::mux::Mux;
 use crate::bus::nats;
-use crate::bus::nats::Events;
+use crate::bus::nats::ConnectionEvents;
 use crate::bus::outbox;
 use crate::bus::outbox::Outbox;
 use crate::error::{Error, ErrorKind};
@@ -78,7 +78,7 @@ impl Bus {
         url: impl AsRef<str>,
     ) -> Result<Self, Error> {
         let url = url.as_ref();
-        let events = Arc::new(Events::new());
+        let events = Arc::new(ConnectionEvents::new());
         let client = nats::connect(options, url, Arc::clone(&events))
             .await
             .map_err(|error| {
@@ -166,7 +166,7 @@ impl Bus {
         }
     }
 
-    async fn over(client: Client, events: Option<Arc<Events>>) -> Result<Self, Error> {
+    async fn over(client: Client, events: Option<Arc<ConnectionEvents>>) -> Result<Self, Error> {
         let inbox = client.new_inbox();
         let mux = Arc::new(Mux::new(&inbox));
         let mut replies = client

@@ -14,10 +14,10 @@ use crate::bus::in_process::InProcess;
 use crate::bus::jetstream_state;
 use crate::bus::mux::Mux;
 use crate::bus::nats;
-use crate::bus::nats::Events;
+use crate::bus::nats::ConnectionEvents;
 use crate::bus::outbox::Outbox;
 use crate::bus::outgoing::{Outgoing, PublishError};
-use crate::bus::subscription::Subscription;
+use crate::bus::subscription::CarrierSubscription;
 use crate::error::{Error, ErrorKind};
 
 /// How long NATS may take to confirm a barrier.
@@ -39,7 +39,7 @@ pub(super) enum Carrier {
 pub(super) struct Nats {
     pub(super) client: Client,
     /// Absent where somebody else connected: then NATS's refusals cannot be seen.
-    pub(super) events: Option<Arc<Events>>,
+    pub(super) events: Option<Arc<ConnectionEvents>>,
     pub(super) inbox_task: AbortHandle,
     pub(super) outbox: Arc<Outbox>,
     pub(super) outbox_task: AbortHandle,
@@ -68,7 +68,7 @@ impl Connection {
     }
 
     /// Leaves a request to be sent together with others; what is long, or finds no room, comes back.
-    pub(crate) fn publish_together(&self, outgoing: Outgoing) -> Option<Outgoing> {
+    pub(crate) fn publish_batched(&self, outgoing: Outgoing) -> Option<Outgoing> {
         match &self.carrier {
             Carrier::Nats(nats) => nats.outbox.put(outgoing, nats.client.max_payload()),
             Carrier::InProcess(_) => Some(outgoing),
@@ -94,15 +94,15 @@ impl Connection {
         &self,
         subject: Subject,
         queue: Option<&str>,
-    ) -> Result<Subscription, Error> {
+    ) -> Result<CarrierSubscription, Error> {
         match &self.carrier {
             Carrier::Nats(nats) => match queue {
                 Some(queue) => nats.client.queue_subscribe(subject, queue.to_owned()).await,
                 None => nats.client.subscribe(subject).await,
             }
-            .map(Subscription::Nats)
+            .map(CarrierSubscription::Nats)
             .map_err(closed),
-            Carrier::InProcess(carrier) => Ok(Subscription::InProcess(
+            Carrier::InProcess(carrier) => Ok(CarrierSubscription::InProcess(
                 carrier.subscribe(subject, queue.map(Subject::from)),
             )),
         }

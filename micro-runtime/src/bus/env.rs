@@ -28,7 +28,8 @@ impl Bus {
     /// [`ErrorKind::Configuration`] for a variable that cannot be used, [`ErrorKind::Connect`] as
     /// [`Bus::connect`].
     pub async fn from_env() -> Result<Self, Error> {
-        let settings = Settings::read(|name| std::env::var(name).ok().filter(|v| !v.is_empty()))?;
+        let settings =
+            EnvSettings::read(|name| std::env::var(name).ok().filter(|v| !v.is_empty()))?;
         let prefix = settings.prefix.clone();
         let url = settings.url.clone();
         let bus = Self::connect_with(settings.into_options().await?, url).await?;
@@ -40,7 +41,7 @@ impl Bus {
 }
 
 #[derive(Debug, Default, PartialEq)]
-struct Settings {
+struct EnvSettings {
     url: String,
     prefix: Option<String>,
     login: Option<Login>,
@@ -57,7 +58,7 @@ enum Login {
     Nkey(String),
 }
 
-impl Settings {
+impl EnvSettings {
     fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         if variable("NATS_CONTEXT").is_some() {
             return Err(refused(
@@ -142,8 +143,8 @@ fn unreadable(variable: &str, path: &str, error: std::io::Error) -> Error {
 mod tests {
     use super::*;
 
-    fn read(variables: &[(&str, &str)]) -> Result<Settings, Error> {
-        Settings::read(|name| {
+    fn read(variables: &[(&str, &str)]) -> Result<EnvSettings, Error> {
+        EnvSettings::read(|name| {
             let found = variables.iter().find(|(key, _)| *key == name)?;
             Some(found.1.to_owned())
         })

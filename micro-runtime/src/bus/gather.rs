@@ -1,4 +1,4 @@
-//! `Gather`: one question, many answers, and when to stop waiting for more: as soon as all are here,
+//! `MultiReply`: one question, many answers, and when to stop waiting for more: as soon as all are here,
 //! or once none has come for a while. Never a fixed wait.
 
 use std::time::{Duration, Instant};
@@ -7,12 +7,12 @@ use async_nats::{Message, StatusCode};
 
 use crate::bus::connection::Connection;
 use crate::bus::outgoing::{Outgoing, PublishError};
-use crate::bus::subscription::Subscription;
+use crate::bus::subscription::CarrierSubscription;
 use crate::error::Error;
 
 /// How long answers are waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Patience {
+pub(crate) struct ReplyLimits {
     /// Enough answers, if it is known how many there can be.
     pub(crate) expected: Option<usize>,
     /// How long after an answer the next one may come.
@@ -22,20 +22,20 @@ pub(crate) struct Patience {
 }
 
 /// Answers that are on their way.
-pub(crate) struct Gather {
-    subscription: Subscription,
-    patience: Patience,
+pub(crate) struct MultiReply {
+    subscription: CarrierSubscription,
+    patience: ReplyLimits,
     sent: Instant,
     until: Instant,
     counted: usize,
-    end: Option<End>,
+    end: Option<MultiReplyEnd>,
 }
 
 /// Why no more answers are waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum MultiReplyEnd {
     /// NATS says that nobody is there.
-    Nobody,
+    NoResponders,
     /// All that were expected have come.
     Complete,
     /// None has come for too long.
@@ -46,21 +46,21 @@ pub(crate) enum End {
 const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// Why a question could not be asked.
-pub(crate) enum Unasked {
+pub(crate) enum RequestError {
     Unsubscribed(Error),
     Unsent(PublishError),
 }
 
-impl Gather {
+impl MultiReply {
     /// Asks. The reply subject is set here.
     pub(crate) async fn send(
         connection: &Connection,
         outgoing: Outgoing,
-        patience: Patience,
-    ) -> Result<Self, Unasked> {
+        patience: ReplyLimits,
+    ) -> Result<Self, RequestError> {
         let inbox = connection.new_inbox();
         let subscription = connection.subscribe(inbox.clone(), None).await;
-        let subscription = subscription.map_err(Unasked::Unsubscribed)?;
+        let subscription = subscription.map_err(RequestError::Unsubscribed)?;
         let outgoing = Outgoing {
             reply: Some(inbox),
             ..outgoing
@@ -69,7 +69,7 @@ impl Gather {
         connection
             .publish(outgoing)
             .await
-            .map_err(Unasked::Unsent)?;
+            .map_err(RequestError::Unsent)?;
         Ok(Self {
             subscription,
             patience,
@@ -83,7 +83,7 @@ impl Gather {
     /// The next answer; `None` once no more are waited for. May be dropped while it waits.
     pub(crate) async fn next(&mut self) -> Option<Message> {
         if self.end.is_none() && self.patience.expected.is_some_and(|n| self.counted >= n) {
-            self.end = Some(End::Complete);
+            self.end = Some(MultiReplyEnd::Complete);
         }
         if self.end.is_some() {
             return None;
@@ -91,7 +91,7 @@ impl Gather {
         let until = tokio::time::Instant::from_std(self.until);
         match tokio::time::timeout_at(until, self.subscription.next()).await {
             Ok(Some(message)) if message.status == Some(StatusCode::NO_RESPONDERS) => {
-                self.end = Some(End::Nobody);
+                self.end = Some(MultiReplyEnd::NoResponders);
                 None
             }
             Ok(Some(message)) => {
@@ -100,7 +100,7 @@ impl Gather {
                 Some(message)
             }
             Ok(None) | Err(_) => {
-                self.end = Some(End::Stalled);
+                self.end = Some(MultiReplyEnd::Stalled);
                 None
             }
         }
@@ -121,7 +121,7 @@ impl Gather {
         self.sent.elapsed()
     }
 
-    pub(crate) fn end(&self) -> Option<End> {
+    pub(crate) fn end(&self) -> Option<MultiReplyEnd> {
         self.end
     }
 }

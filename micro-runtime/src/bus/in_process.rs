@@ -26,12 +26,12 @@ pub(crate) struct InProcess {
 #[derive(Default)]
 struct Routes {
     next_id: u64,
-    literal: HashMap<String, Vec<Route>>,
-    patterns: Vec<(Subject, Route)>,
+    literal: HashMap<String, Vec<InProcessRoute>>,
+    patterns: Vec<(Subject, InProcessRoute)>,
 }
 
 #[derive(Clone)]
-struct Route {
+struct InProcessRoute {
     id: u64,
     queue: Option<Subject>,
     sender: mpsc::Sender<Message>,
@@ -76,7 +76,7 @@ impl InProcess {
         let mut routes = lock(&self.routes);
         routes.next_id += 1;
         let id = routes.next_id;
-        let route = Route { id, queue, sender };
+        let route = InProcessRoute { id, queue, sender };
         if subject::is_pattern(&subject) {
             routes.patterns.push((subject.clone(), route));
         } else {
@@ -123,7 +123,7 @@ impl Routes {
             .filter(|(pattern, _)| subject::matches(pattern, subject))
             .map(|(_, route)| route);
         let mut targets = Vec::new();
-        let mut groups: Vec<(&Subject, Vec<&Route>)> = Vec::new();
+        let mut groups: Vec<(&Subject, Vec<&InProcessRoute>)> = Vec::new();
         for route in literal.chain(patterns) {
             let Some(queue) = &route.queue else {
                 targets.push(route.sender.clone());

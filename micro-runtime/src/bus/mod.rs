@@ -20,10 +20,10 @@ mod try_publish;
 
 pub use bus::Bus;
 pub(crate) use connection::Connection;
-pub(crate) use gather::{End, Gather, Patience, Unasked, after};
+pub(crate) use gather::{MultiReply, MultiReplyEnd, ReplyLimits, RequestError, after};
 #[cfg(feature = "__bench")]
 pub(crate) use mux::{Key, Table};
-pub(crate) use mux::{Sink, Waiting};
+pub(crate) use mux::{ReplySlot, Sink};
 pub(crate) use nats::{is_about, is_about_inbox};
 pub(crate) use outgoing::{Outgoing, PublishError};
-pub(crate) use subscription::Subscription;
+pub(crate) use subscription::CarrierSubscription;

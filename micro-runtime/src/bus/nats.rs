@@ -17,13 +17,13 @@ const FIRST_RECONNECT: Duration = Duration::from_millis(20);
 const LAST_RECONNECT: Duration = Duration::from_secs(4);
 
 /// What NATS tells only through a callback that is fixed before connecting.
-pub(crate) struct Events {
+pub(crate) struct ConnectionEvents {
     mux: OnceLock<Weak<Mux>>,
     was_connected: AtomicBool,
     violations: broadcast::Sender<String>,
 }
 
-impl Events {
+impl ConnectionEvents {
     pub(crate) fn new() -> Self {
         Self {
             mux: OnceLock::new(),
@@ -76,7 +76,7 @@ impl Events {
 pub(crate) async fn connect(
     options: ConnectOptions,
     url: &str,
-    events: Arc<Events>,
+    events: Arc<ConnectionEvents>,
 ) -> Result<Client, async_nats::ConnectError> {
     options
         .ping_interval(PING_INTERVAL)
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn violations_are_told_apart_by_the_quoted_subject() {
-        let text = r#"Permissions Violation for Subscription to "a.B.C" using queue "q""#;
+        let text = r#"Permissions Violation for CarrierSubscription to "a.B.C" using queue "q""#;
         assert!(is_violation(text));
         assert!(is_about(text, "a.B.C"));
         assert!(!is_about(text, "a.B"));

@@ -106,7 +106,7 @@ pub(super) async fn run(outbox: Arc<Outbox>, client: Client, mux: Arc<Mux>) {
     let mut batch = Vec::new();
     loop {
         poll_fn(|cx| outbox.poll_filled(cx)).await;
-        behind_all_others().await;
+        yield_to_ready_tasks().await;
         outbox.send(&mut batch, &client, &mux).await;
     }
 }
@@ -137,7 +137,7 @@ async fn send(outgoing: Outgoing, client: &Client, mux: &Mux) {
 
 /// Returns when everybody who could run now has been polled. `yield_now` would wait until there is
 /// nobody left, and look for input first.
-async fn behind_all_others() {
+async fn yield_to_ready_tasks() {
     let mut has_waited = false;
     poll_fn(|cx| {
         if std::mem::replace(&mut has_waited, true) {

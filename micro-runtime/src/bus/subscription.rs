@@ -1,4 +1,4 @@
-//! `Subscription`: what a server reads its requests from, and how it ends without losing one.
+//! `CarrierSubscription`: what a server reads its requests from, and how it ends without losing one.
 
 use std::task::{Context, Poll};
 
@@ -8,12 +8,12 @@ use futures_util::StreamExt as _;
 use crate::bus::in_process::Inlet;
 
 /// What a server reads its requests from.
-pub(crate) enum Subscription {
+pub(crate) enum CarrierSubscription {
     Nats(Subscriber),
     InProcess(Inlet),
 }
 
-impl Subscription {
+impl CarrierSubscription {
     pub(crate) async fn next(&mut self) -> Option<Message> {
         match self {
             Self::Nats(subscriber) => subscriber.next().await,

@@ -12,15 +12,15 @@ use bytes::Bytes;
 use futures_util::stream::{Stream, unfold};
 use tracing::{Instrument as _, Span};
 
-use crate::bus::{End as GatherEnd, Gather, Outgoing, Patience, PublishError, Unasked};
+use crate::bus::{MultiReply, MultiReplyEnd, Outgoing, PublishError, ReplyLimits, RequestError};
 use crate::client::client::Client;
-use crate::client::request::{Body as _, Request, Typed};
+use crate::client::request::{OutgoingRequest, RequestBody as _, TypedBody};
 use crate::client::unary_call::UnaryCall;
 use crate::context::Context;
 use crate::metadata;
 use crate::metadata::Metadata;
 use crate::middleware;
-use crate::middleware::{End, Response, ResponseFuture};
+use crate::middleware::{Response, ResponseFuture, Terminal};
 use crate::observe;
 use crate::observe::ClientCall;
 use crate::status::{Code, Reason, Status};
@@ -31,7 +31,7 @@ const STALL: Duration = Duration::from_millis(300);
 
 /// A call to all instances of a service; made by [`UnaryCall::to_all`].
 #[must_use = "a call is made when it is awaited"]
-pub struct AllCall<Req, Rep> {
+pub struct CallAll<Req, Rep> {
     call: UnaryCall<Req, Rep>,
     expected: Option<usize>,
     stall: Duration,
@@ -68,8 +68,8 @@ impl<Req, Rep> UnaryCall<Req, Rep> {
     ///     println!("{}: {:?}", reply.instance, reply.result);
     /// }
     /// ```
-    pub fn to_all(self) -> AllCall<Req, Rep> {
-        AllCall {
+    pub fn to_all(self) -> CallAll<Req, Rep> {
+        CallAll {
             call: self,
             expected: None,
             stall: STALL,
@@ -77,7 +77,7 @@ impl<Req, Rep> UnaryCall<Req, Rep> {
     }
 }
 
-impl<Req, Rep> AllCall<Req, Rep> {
+impl<Req, Rep> CallAll<Req, Rep> {
     /// Ends once so many instances have answered.
     pub fn expect(mut self, instances: usize) -> Self {
         self.expected = Some(instances);
@@ -92,7 +92,7 @@ impl<Req, Rep> AllCall<Req, Rep> {
     }
 }
 
-impl<Req, Rep> AllCall<Req, Rep>
+impl<Req, Rep> CallAll<Req, Rep>
 where
     Req: prost::Message,
     Rep: prost::Message + Default + 'static,
@@ -101,7 +101,7 @@ where
         let request = self.call.request;
         let now = Instant::now();
         let deadline = request.deadline(now);
-        let patience = Patience {
+        let patience = ReplyLimits {
             expected: self.expected,
             stall: self.stall,
             max_wait: deadline.saturating_duration_since(now),
@@ -130,7 +130,7 @@ where
     }
 }
 
-impl<Req, Rep> IntoFuture for AllCall<Req, Rep>
+impl<Req, Rep> IntoFuture for CallAll<Req, Rep>
 where
     Req: prost::Message + 'static,
     Rep: prost::Message + Default + 'static,
@@ -162,11 +162,11 @@ impl<M> Stream for Replies<M> {
 
 /// Sends the request, and waits for the first reply.
 async fn first<Req: prost::Message>(
-    request: Request<Typed<Req>>,
+    request: OutgoingRequest<TypedBody<Req>>,
     deadline: Instant,
-    patience: Patience,
+    patience: ReplyLimits,
     span: Span,
-) -> Result<(Gather, Message), Status> {
+) -> Result<(MultiReply, Message), Status> {
     let name = request.descriptor().full_name;
     let parent = request.parent.clone();
     let mut gather = send(request, deadline, patience, span).await?;
@@ -179,17 +179,17 @@ async fn first<Req: prost::Message>(
 /// Sends the request through the client's middleware, which sees that it was sent and no reply: there
 /// are many.
 async fn send<Req: prost::Message>(
-    request: Request<Typed<Req>>,
+    request: OutgoingRequest<TypedBody<Req>>,
     deadline: Instant,
-    patience: Patience,
+    patience: ReplyLimits,
     span: Span,
-) -> Result<Gather, Status> {
+) -> Result<MultiReply, Status> {
     let (client, method) = (request.client.clone(), request.method);
     let payload = request.body.encode();
     let metadata = request.metadata?;
     let trace = request.parent.as_ref().and_then(Context::trace).cloned();
     let sent = Arc::new(Mutex::new(None));
-    let end = Arc::new(Sender {
+    let end = Arc::new(CallAllTerminal {
         client: client.clone(),
         method,
         trace,
@@ -208,16 +208,16 @@ async fn send<Req: prost::Message>(
 }
 
 /// The wire behind the client's middleware.
-struct Sender {
+struct CallAllTerminal {
     client: Client,
     method: usize,
     trace: Option<HeaderMap>,
     span: Span,
-    patience: Patience,
-    sent: Arc<Mutex<Option<Gather>>>,
+    patience: ReplyLimits,
+    sent: Arc<Mutex<Option<MultiReply>>>,
 }
 
-impl Sender {
+impl CallAllTerminal {
     fn outgoing(&self, request: &middleware::Request) -> Outgoing {
         let mut headers = None;
         wire::encode_metadata(&mut headers, request.metadata());
@@ -235,14 +235,14 @@ impl Sender {
     }
 }
 
-impl End for Sender {
+impl Terminal for CallAllTerminal {
     fn call(&self, request: middleware::Request) -> ResponseFuture {
         let outgoing = self.outgoing(&request);
         let name = request.method().full_name;
         let (client, patience) = (self.client.clone(), self.patience);
         let sent = Arc::clone(&self.sent);
         Box::pin(async move {
-            let gather = Gather::send(client.connection(), outgoing, patience).await;
+            let gather = MultiReply::send(client.connection(), outgoing, patience).await;
             *lock(&sent) = Some(gather.map_err(|why| unsent(why, name))?);
             Ok(Response::new(Bytes::new(), Metadata::new()))
         })
@@ -250,7 +250,7 @@ impl End for Sender {
 }
 
 /// The next reply, counted; none after the end of the call that this one belongs to.
-async fn next(gather: &mut Gather, parent: Option<&Context>) -> Option<Message> {
+async fn next(gather: &mut MultiReply, parent: Option<&Context>) -> Option<Message> {
     let ended = async {
         match parent {
             Some(parent) => parent.ended().cancelled().await,
@@ -287,9 +287,9 @@ fn read<M: prost::Message + Default>(message: &Message, name: &str) -> InstanceR
 }
 
 /// Why there is not one reply.
-fn nobody(end: Option<GatherEnd>, name: &str) -> Status {
+fn nobody(end: Option<MultiReplyEnd>, name: &str) -> Status {
     match end {
-        Some(GatherEnd::Nobody) => Status::from_runtime(
+        Some(MultiReplyEnd::NoResponders) => Status::from_runtime(
             Code::Unavailable,
             Reason::NoResponders,
             format!("no instance serves {name}"),
@@ -307,7 +307,7 @@ fn nobody(end: Option<GatherEnd>, name: &str) -> Status {
     }
 }
 
-fn unsent(why: Unasked, name: &str) -> Status {
+fn unsent(why: RequestError, name: &str) -> Status {
     let lost = || {
         Status::from_runtime(
             Code::Unavailable,
@@ -316,9 +316,9 @@ fn unsent(why: Unasked, name: &str) -> Status {
         )
     };
     match why {
-        Unasked::Unsubscribed(error) => lost().with_source(error),
-        Unasked::Unsent(PublishError::Failed(error)) => lost().with_source(error),
-        Unasked::Unsent(PublishError::TooLarge { max }) => Status::from_runtime(
+        RequestError::Unsubscribed(error) => lost().with_source(error),
+        RequestError::Unsent(PublishError::Failed(error)) => lost().with_source(error),
+        RequestError::Unsent(PublishError::TooLarge { max }) => Status::from_runtime(
             Code::ResourceExhausted,
             Reason::TooLarge,
             format!(
@@ -328,7 +328,7 @@ fn unsent(why: Unasked, name: &str) -> Status {
     }
 }
 
-impl<Req, Rep> fmt::Debug for AllCall<Req, Rep> {
+impl<Req, Rep> fmt::Debug for CallAll<Req, Rep> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AllCall")
             .field("expected", &self.expected)

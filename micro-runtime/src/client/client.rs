@@ -7,12 +7,12 @@ use std::time::Duration;
 use async_nats::Subject;
 use tower::Layer;
 
-use crate::bus::{Bus, Connection, Waiting};
+use crate::bus::{Bus, Connection, ReplySlot};
 use crate::client::retry;
 use crate::client::retry::Budget;
 use crate::descriptor::{MethodDescriptor, ServiceDescriptor};
 use crate::middleware::{Layered, Layers, Next};
-use crate::observe::{Meters, Side};
+use crate::observe::{MethodMetrics, Side};
 use crate::stream::StreamOptions;
 use crate::wire;
 
@@ -29,7 +29,7 @@ struct Inner {
     base: String,
     options: ClientOptions,
     budget: Budget,
-    meters: Box<[Arc<Meters>]>,
+    meters: Box<[Arc<MethodMetrics>]>,
     /// The layers around all calls, and around those of each method; absent if there are none.
     stacks: Option<(Next, Box<[Next]>)>,
 }
@@ -212,7 +212,7 @@ impl Client {
         let meters = service
             .methods
             .iter()
-            .map(|method| Arc::new(Meters::new(Side::Client, method)));
+            .map(|method| Arc::new(MethodMetrics::new(Side::Client, method)));
         Self(Arc::new(Inner {
             connection: Arc::clone(bus.connection()),
             service,
@@ -249,7 +249,7 @@ impl Client {
     }
 
     /// Takes a reply slot.
-    pub(crate) fn open(&self) -> (Waiting, Subject) {
+    pub(crate) fn open(&self) -> (ReplySlot, Subject) {
         // Without a queue group every instance answers, each call many times.
         let has_many_replies = self.0.service.queue_group == "-";
         let is_unique = self.0.options.has_unique_replies || has_many_replies;
@@ -275,7 +275,7 @@ impl Client {
         &self.0.budget
     }
 
-    pub(crate) fn meters(&self, index: usize) -> &Arc<Meters> {
+    pub(crate) fn meters(&self, index: usize) -> &Arc<MethodMetrics> {
         &self.0.meters[index]
     }
 

@@ -9,7 +9,7 @@ mod streaming_call;
 mod unary_call;
 mod unary_exchange;
 
-pub use call_all::{AllCall, InstanceReply, Replies};
+pub use call_all::{CallAll, InstanceReply, Replies};
 pub use client::{Client, ClientOptions, ServiceClient};
 #[cfg(feature = "json")]
 pub(crate) use open_stream::WaitsFor;
@@ -20,5 +20,5 @@ pub use streaming_call::{
     server_streaming,
 };
 #[cfg(feature = "json")]
-pub(crate) use unary_call::Calling;
+pub(crate) use unary_call::CallFuture;
 pub use unary_call::{Answer, AnswerFuture, UnaryCall, UnaryFuture, unary};

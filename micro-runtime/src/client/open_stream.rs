@@ -8,8 +8,8 @@ use async_nats::{HeaderMap, HeaderValue, Message, Subject};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::bus::{PublishError, Waiting};
-use crate::client::request::Request;
+use crate::bus::{PublishError, ReplySlot};
+use crate::client::request::OutgoingRequest;
 use crate::client::retry;
 use crate::context::Context;
 use crate::metadata::Metadata;
@@ -20,9 +20,9 @@ use crate::wire;
 use crate::wire::header::MICRO_STREAM;
 
 /// A stream to be opened.
-pub(crate) struct Opening {
+pub(crate) struct OpenStream {
     /// The body is the first message, if there is one that goes with the request.
-    pub(crate) request: Request<Bytes>,
+    pub(crate) request: OutgoingRequest<Bytes>,
     pub(crate) options: StreamOptions,
     pub(crate) deadline: Option<Instant>,
     pub(crate) waits_for: WaitsFor,
@@ -60,7 +60,7 @@ pub(crate) fn deadline(
 
 /// Opens a stream. Its reader is what keeps the call: dropping it cancels the call, and so does
 /// dropping the future.
-pub(crate) async fn open(opening: Opening) -> Result<Reader, Status> {
+pub(crate) async fn open(opening: OpenStream) -> Result<Reader, Status> {
     let client = &opening.request.client;
     let method = opening.request.descriptor();
     let mut call = ClientCall::default();
@@ -100,7 +100,7 @@ pub(crate) async fn open(opening: Opening) -> Result<Reader, Status> {
     }
 }
 
-impl Opening {
+impl OpenStream {
     async fn attempt(
         &self,
         call: &ClientCall,
@@ -223,7 +223,7 @@ fn open_header(limits: &Limits, is_unary: bool) -> HeaderValue {
 /// Runs a stream until it is over, or the call that it was made within is.
 async fn drive(
     channel: Arc<Channel>,
-    slot: Waiting,
+    slot: ReplySlot,
     link: Link,
     parent: Option<Context>,
     observed: oneshot::Receiver<ClientCall>,
@@ -263,7 +263,7 @@ async fn send_whole(channel: &Channel, message: Bytes) -> Result<(), Status> {
 }
 
 /// Calls a unary method whose request does not fit into one NATS message.
-pub(crate) async fn call_in_parts(opening: Opening) -> Result<Message, Status> {
+pub(crate) async fn call_in_parts(opening: OpenStream) -> Result<Message, Status> {
     let call = ClientCall::default();
     let (mut reader, _) = opening.open_in_parts(&call).await?;
     read_whole(&mut reader).await
@@ -272,9 +272,9 @@ pub(crate) async fn call_in_parts(opening: Opening) -> Result<Message, Status> {
 /// Receives a reply that does not fit into one NATS message, from a server that has named itself
 /// in a first reply.
 pub(crate) async fn receive_in_parts(
-    request: &Request<Bytes>,
+    request: &OutgoingRequest<Bytes>,
     first: &Message,
-    slot: Waiting,
+    slot: ReplySlot,
     deadline: Instant,
 ) -> Result<Message, Status> {
     let peer = Peer::read(first.payload.clone())?;

@@ -19,16 +19,16 @@ use crate::wire;
 const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// What is sent: a message, or bytes that middleware has seen.
-pub(crate) trait Body {
+pub(crate) trait RequestBody {
     fn encode(&self) -> Bytes;
     fn encoded_len(&self) -> usize;
 }
 
 /// A message that is encoded when it is sent.
-pub(crate) struct Typed<M>(pub(crate) M);
+pub(crate) struct TypedBody<M>(pub(crate) M);
 
 /// A request with everything that was said about it.
-pub(crate) struct Request<B> {
+pub(crate) struct OutgoingRequest<B> {
     pub(crate) client: Client,
     pub(crate) method: usize,
     pub(crate) body: B,
@@ -46,7 +46,7 @@ pub(crate) struct Clock {
     pub(crate) is_default: bool,
 }
 
-impl<M: prost::Message> Body for Typed<M> {
+impl<M: prost::Message> RequestBody for TypedBody<M> {
     fn encode(&self) -> Bytes {
         wire::encode(&self.0)
     }
@@ -56,7 +56,7 @@ impl<M: prost::Message> Body for Typed<M> {
     }
 }
 
-impl Body for Bytes {
+impl RequestBody for Bytes {
     fn encode(&self) -> Bytes {
         self.clone()
     }
@@ -66,14 +66,14 @@ impl Body for Bytes {
     }
 }
 
-impl<B> Request<B> {
+impl<B> OutgoingRequest<B> {
     pub(crate) fn descriptor(&self) -> &'static MethodDescriptor {
         self.client.method(self.method)
     }
 
     /// The same request with an encoded body.
-    pub(crate) fn with_body(&self, body: Bytes) -> Request<Bytes> {
-        Request {
+    pub(crate) fn with_body(&self, body: Bytes) -> OutgoingRequest<Bytes> {
+        OutgoingRequest {
             client: self.client.clone(),
             method: self.method,
             body,
@@ -144,7 +144,7 @@ impl<B> Request<B> {
     }
 }
 
-impl<B: Body> Request<B> {
+impl<B: RequestBody> OutgoingRequest<B> {
     pub(crate) fn outgoing(
         &self,
         reply: Subject,
@@ -184,7 +184,7 @@ impl<B: Body> Request<B> {
     }
 }
 
-impl<B> Request<B> {
+impl<B> OutgoingRequest<B> {
     /// Tells a success from what NATS says and from a failure.
     pub(crate) fn read(&self, reply: Result<Message, Status>) -> Result<Message, Status> {
         let reply = reply?;

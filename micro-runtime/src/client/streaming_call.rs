@@ -11,20 +11,20 @@ use bytes::Bytes;
 
 use crate::client::client::Client;
 use crate::client::open_stream;
-use crate::client::open_stream::{Opening, WaitsFor};
-use crate::client::request::Request;
+use crate::client::open_stream::{OpenStream, WaitsFor};
+use crate::client::request::OutgoingRequest;
 use crate::context::Context;
 use crate::metadata::Metadata;
 use crate::middleware;
-use crate::middleware::{End, Response, ResponseFuture};
+use crate::middleware::{Response, ResponseFuture, Terminal};
 use crate::status::{Code, Status};
-use crate::stream::{ClientStream, Piece, Reader, Sender, StreamOptions, Streaming};
+use crate::stream::{ClientStream, EncodedMessage, Reader, Sender, StreamOptions, Streaming};
 use crate::sync::lock;
 use crate::wire;
 
 /// What is said about a streaming call before it is made.
 pub(crate) struct Call {
-    pub(crate) request: Request<Bytes>,
+    pub(crate) request: OutgoingRequest<Bytes>,
     pub(crate) options: StreamOptions,
 }
 
@@ -119,7 +119,7 @@ streaming_calls! {
 impl Call {
     pub(crate) fn new(client: &Client, method: usize, body: Bytes) -> Self {
         Self {
-            request: Request {
+            request: OutgoingRequest {
                 client: client.clone(),
                 method,
                 body,
@@ -138,7 +138,7 @@ impl Call {
         let deadline =
             open_stream::deadline(request.timeout, request.parent.as_ref(), Instant::now());
         let Some(stacks) = request.client.stacks(request.method) else {
-            return open_stream::open(Opening {
+            return open_stream::open(OpenStream {
                 request,
                 options,
                 deadline,
@@ -146,7 +146,7 @@ impl Call {
             })
             .await;
         };
-        let end = Arc::new(Wire {
+        let end = Arc::new(ClientStreamTerminal {
             client: request.client.clone(),
             method: request.method,
             parent: request.parent.clone(),
@@ -157,7 +157,7 @@ impl Call {
         });
         let method = request.descriptor();
         let stacks = stacks.into_iter();
-        let layered = Arc::new(Layered(Arc::clone(&end)));
+        let layered = Arc::new(LayeredTerminal(Arc::clone(&end)));
         let metadata = request.metadata?;
         middleware::Request::new(method, metadata, deadline, request.body, stacks, layered)
             .proceed()
@@ -173,7 +173,7 @@ impl Call {
 
 /// The wire behind the client's middleware, which sees the opening of a stream: the request as it
 /// goes out, and a response without a message when the stream is open.
-struct Wire {
+struct ClientStreamTerminal {
     client: Client,
     method: usize,
     parent: Option<Context>,
@@ -183,15 +183,15 @@ struct Wire {
     opened: Mutex<Option<Reader>>,
 }
 
-struct Layered(Arc<Wire>);
+struct LayeredTerminal(Arc<ClientStreamTerminal>);
 
-impl End for Layered {
+impl Terminal for LayeredTerminal {
     fn call(&self, request: middleware::Request) -> ResponseFuture {
         let wire = Arc::clone(&self.0);
         Box::pin(async move {
-            let opening = Opening {
+            let opening = OpenStream {
                 deadline: request.deadline(),
-                request: Request {
+                request: OutgoingRequest {
                     client: wire.client.clone(),
                     method: wire.method,
                     body: request.payload().clone(),
@@ -254,12 +254,12 @@ fn replies<Rep: prost::Message + Default>(reader: Reader, name: &'static str) ->
 }
 
 fn read_reply<Rep: prost::Message + Default>(
-    piece: Piece<'_>,
+    piece: EncodedMessage<'_>,
     name: &'static str,
 ) -> Result<Rep, Status> {
     match piece {
-        Piece::Small(message) => wire::decode_reply_from(message, name),
-        Piece::Large(bytes) => wire::decode_reply_from(bytes, name),
+        EncodedMessage::Borrowed(message) => wire::decode_reply_from(message, name),
+        EncodedMessage::Owned(bytes) => wire::decode_reply_from(bytes, name),
     }
 }
 

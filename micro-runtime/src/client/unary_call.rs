@@ -13,13 +13,13 @@ use bytes::Bytes;
 use pin_project_lite::pin_project;
 
 use crate::client::client::Client;
-use crate::client::request::{Body, Request, Typed};
-use crate::client::unary_exchange::Exchange;
+use crate::client::request::{OutgoingRequest, RequestBody, TypedBody};
+use crate::client::unary_exchange::UnaryExchange;
 use crate::context::Context;
 use crate::descriptor::MethodDescriptor;
 use crate::metadata::Metadata;
 use crate::middleware;
-use crate::middleware::{End, Response, ResponseFuture};
+use crate::middleware::{Response, ResponseFuture, Terminal};
 use crate::status::Status;
 use crate::wire;
 
@@ -36,7 +36,7 @@ use crate::wire;
 /// ```
 #[must_use = "a call is made when it is awaited"]
 pub struct UnaryCall<Req, Rep> {
-    pub(crate) request: Request<Typed<Req>>,
+    pub(crate) request: OutgoingRequest<TypedBody<Req>>,
     reply: PhantomData<fn() -> Rep>,
 }
 
@@ -55,7 +55,7 @@ pin_project! {
     #[must_use = "a call is made when it is awaited"]
     pub struct UnaryFuture<Req, Rep> {
         #[pin]
-        calling: Calling<Typed<Req>>,
+        calling: CallFuture<TypedBody<Req>>,
         reply: PhantomData<fn() -> Rep>,
     }
 }
@@ -65,7 +65,7 @@ pin_project! {
     #[must_use = "a call is made when it is awaited"]
     pub struct AnswerFuture<Req, Rep> {
         #[pin]
-        calling: Calling<Typed<Req>>,
+        calling: CallFuture<TypedBody<Req>>,
         reply: PhantomData<fn() -> Rep>,
     }
 }
@@ -74,10 +74,10 @@ pin_project! {
 #[doc(hidden)]
 pub fn unary<Req, Rep>(client: &Client, method: usize, message: Req) -> UnaryCall<Req, Rep> {
     UnaryCall {
-        request: Request {
+        request: OutgoingRequest {
             client: client.clone(),
             method,
-            body: Typed(message),
+            body: TypedBody(message),
             timeout: None,
             parent: None,
             may_retry: true,
@@ -121,7 +121,7 @@ impl<Req, Rep> UnaryCall<Req, Rep> {
         Req: prost::Message,
     {
         AnswerFuture {
-            calling: Calling::new(self.request),
+            calling: CallFuture::new(self.request),
             reply: PhantomData,
         }
     }
@@ -137,7 +137,7 @@ where
 
     fn into_future(self) -> Self::IntoFuture {
         UnaryFuture {
-            calling: Calling::new(self.request),
+            calling: CallFuture::new(self.request),
             reply: PhantomData,
         }
     }
@@ -178,10 +178,10 @@ where
 pin_project! {
     /// A call on its way: straight to the wire, or through the client's middleware.
     #[project = CallingProjection]
-    pub(crate) enum Calling<B> {
+    pub(crate) enum CallFuture<B> {
         Plain {
             #[pin]
-            exchange: Exchange<B>,
+            exchange: UnaryExchange<B>,
         },
         Layered {
             future: ResponseFuture,
@@ -191,24 +191,24 @@ pin_project! {
 }
 
 /// What came back.
-pub(crate) enum Reply {
+pub(crate) enum RawReply {
     Message(Message),
     Response(Response),
 }
 
 /// The wire behind the client's middleware.
-struct Wire {
+struct ClientTerminal {
     client: Client,
     method: usize,
     parent: Option<Context>,
     may_retry: bool,
 }
 
-impl<B: Body> Calling<B> {
-    pub(crate) fn new(request: Request<B>) -> Self {
+impl<B: RequestBody> CallFuture<B> {
+    pub(crate) fn new(request: OutgoingRequest<B>) -> Self {
         match request.client.stacks(request.method) {
             None => Self::Plain {
-                exchange: Exchange::new(request),
+                exchange: UnaryExchange::new(request),
             },
             Some(stacks) => Self::Layered {
                 method: request.descriptor(),
@@ -225,20 +225,23 @@ impl<B: Body> Calling<B> {
     }
 }
 
-impl<B: Body> Future for Calling<B> {
-    type Output = Result<Reply, Status>;
+impl<B: RequestBody> Future for CallFuture<B> {
+    type Output = Result<RawReply, Status>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         match self.project() {
-            CallingProjection::Plain { exchange } => exchange.poll(cx).map_ok(Reply::Message),
+            CallingProjection::Plain { exchange } => exchange.poll(cx).map_ok(RawReply::Message),
             CallingProjection::Layered { future, .. } => {
-                future.as_mut().poll(cx).map_ok(Reply::Response)
+                future.as_mut().poll(cx).map_ok(RawReply::Response)
             }
         }
     }
 }
 
-fn layered<B: Body>(request: Request<B>, stacks: [middleware::Next; 2]) -> ResponseFuture {
+fn layered<B: RequestBody>(
+    request: OutgoingRequest<B>,
+    stacks: [middleware::Next; 2],
+) -> ResponseFuture {
     let deadline = request.deadline(Instant::now());
     let method = request.descriptor();
     let payload = request.body.encode();
@@ -246,7 +249,7 @@ fn layered<B: Body>(request: Request<B>, stacks: [middleware::Next; 2]) -> Respo
         Ok(metadata) => metadata,
         Err(status) => return Box::pin(std::future::ready(Err(status))),
     };
-    let end = Arc::new(Wire {
+    let end = Arc::new(ClientTerminal {
         client: request.client,
         method: request.method,
         parent: request.parent,
@@ -256,9 +259,9 @@ fn layered<B: Body>(request: Request<B>, stacks: [middleware::Next; 2]) -> Respo
     middleware::Request::new(method, metadata, Some(deadline), payload, stacks, end).proceed()
 }
 
-impl End for Wire {
+impl Terminal for ClientTerminal {
     fn call(&self, request: middleware::Request) -> ResponseFuture {
-        let request = Request::<Bytes> {
+        let request = OutgoingRequest::<Bytes> {
             client: self.client.clone(),
             method: self.method,
             body: request.payload().clone(),
@@ -268,14 +271,14 @@ impl End for Wire {
             metadata: Ok(request.metadata().clone()),
         };
         Box::pin(async move {
-            let reply = Reply::Message(Exchange::new(request).await?);
+            let reply = RawReply::Message(UnaryExchange::new(request).await?);
             let metadata = reply.metadata()?;
             Ok(Response::new(reply.into_payload(), metadata))
         })
     }
 }
 
-impl Reply {
+impl RawReply {
     pub(crate) fn metadata(&self) -> Result<Metadata, Status> {
         match self {
             Self::Message(message) => match &message.headers {

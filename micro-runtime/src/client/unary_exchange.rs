@@ -12,9 +12,9 @@ use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use crate::bus::{PublishError, Waiting};
-use crate::client::open_stream::{Opening, WaitsFor, call_in_parts, receive_in_parts};
-use crate::client::request::{Body, Clock, Request};
+use crate::bus::{PublishError, ReplySlot};
+use crate::client::open_stream::{OpenStream, WaitsFor, call_in_parts, receive_in_parts};
+use crate::client::request::{Clock, OutgoingRequest, RequestBody};
 use crate::client::retry;
 use crate::descriptor::MethodDescriptor;
 use crate::observe;
@@ -25,8 +25,8 @@ use crate::wire::header::MICRO_STREAM;
 pin_project! {
     /// Sends a request and waits for its reply, or for the reason why there is none. Dropping it
     /// frees the reply slot.
-    pub(crate) struct Exchange<B> {
-        request: Request<B>,
+    pub(crate) struct UnaryExchange<B> {
+        request: OutgoingRequest<B>,
         clock: Option<Clock>,
         state: State,
         attempts: retry::Attempts,
@@ -39,8 +39,8 @@ pin_project! {
 
 enum State {
     Ready,
-    Sending(Sending, Waiting),
-    Waiting(Waiting),
+    Sending(Sending, ReplySlot),
+    ReplySlot(ReplySlot),
     Resting,
     /// The request or the reply does not fit into one NATS message.
     InParts(InParts),
@@ -51,8 +51,8 @@ type InParts = Pin<Box<dyn Future<Output = Result<Message, Status>> + Send>>;
 
 type Sending = Pin<Box<dyn Future<Output = Result<(), PublishError>> + Send>>;
 
-impl<B: Body> Exchange<B> {
-    pub(crate) fn new(request: Request<B>) -> Self {
+impl<B: RequestBody> UnaryExchange<B> {
+    pub(crate) fn new(request: OutgoingRequest<B>) -> Self {
         Self {
             request,
             clock: None,
@@ -97,16 +97,16 @@ impl<B: Body> Exchange<B> {
         let (waiting, reply) = this.request.client.open();
         let outgoing = this.request.outgoing(reply.clone(), left, &span)?;
         let outgoing = match waiting.is_one_of_many() {
-            true => connection.publish_together(outgoing),
+            true => connection.publish_batched(outgoing),
             false => Some(outgoing),
         };
         let Some(outgoing) = outgoing else {
-            return Ok(State::Waiting(waiting));
+            return Ok(State::ReplySlot(waiting));
         };
         match pin!(connection.publish(outgoing)).poll(cx) {
-            Poll::Ready(Ok(())) => return Ok(State::Waiting(waiting)),
+            Poll::Ready(Ok(())) => return Ok(State::ReplySlot(waiting)),
             Poll::Ready(Err(PublishError::TooLarge { .. })) => {
-                let opening = Opening {
+                let opening = OpenStream {
                     request: this.request.with_body(this.request.body.encode()),
                     options: StreamOptions::new(),
                     deadline: Some(clock.deadline),
@@ -145,7 +145,7 @@ impl<B: Body> Exchange<B> {
     }
 
     /// Takes a reply that the server offers on a stream.
-    fn receive_in_parts(self: Pin<&mut Self>, offer: Message, waiting: Waiting) -> State {
+    fn receive_in_parts(self: Pin<&mut Self>, offer: Message, waiting: ReplySlot) -> State {
         let request = self.request.with_body(Bytes::new());
         let deadline = self.clock.map_or_else(Instant::now, |clock| clock.deadline);
         let receiving = async move { receive_in_parts(&request, &offer, waiting, deadline).await };
@@ -198,7 +198,7 @@ impl<B: Body> Exchange<B> {
             let next = match state {
                 State::Ready => self.as_mut().send(cx)?,
                 State::Sending(mut sending, waiting) => match sending.as_mut().poll(cx) {
-                    Poll::Ready(Ok(())) => State::Waiting(waiting),
+                    Poll::Ready(Ok(())) => State::ReplySlot(waiting),
                     Poll::Ready(Err(error)) => {
                         return Poll::Ready(Err(self.request.not_sent(error)));
                     }
@@ -208,7 +208,7 @@ impl<B: Body> Exchange<B> {
                     Poll::Ready(reply) => return Poll::Ready(reply),
                     Poll::Pending => return self.wait_in(State::InParts(receiving), cx),
                 },
-                State::Waiting(mut waiting) => match waiting.poll(cx) {
+                State::ReplySlot(mut waiting) => match waiting.poll(cx) {
                     Poll::Ready(Ok(reply)) if goes_on(&reply) => {
                         self.as_mut().receive_in_parts(reply, waiting)
                     }
@@ -216,7 +216,7 @@ impl<B: Body> Exchange<B> {
                         Ok(reply) => return Poll::Ready(Ok(reply)),
                         Err(status) => self.as_mut().again(status)?,
                     },
-                    Poll::Pending => return self.wait_in(State::Waiting(waiting), cx),
+                    Poll::Pending => return self.wait_in(State::ReplySlot(waiting), cx),
                 },
                 State::Resting => match self.as_mut().poll_rest(cx) {
                     Poll::Ready(()) => State::Ready,
@@ -229,7 +229,7 @@ impl<B: Body> Exchange<B> {
     }
 }
 
-impl<B: Body> Future for Exchange<B> {
+impl<B: RequestBody> Future for UnaryExchange<B> {
     type Output = Result<Message, Status>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {

@@ -41,7 +41,7 @@ struct Inner {
     origin: Option<Origin>,
     #[cfg(feature = "jetstream")]
     delivery: Option<Delivery>,
-    answer: Mutex<Answer>,
+    answer: Mutex<ReplyMetadata>,
     has_ended: AtomicBool,
     /// Made for the first who asks when the call ends; most calls have nobody who does.
     ended: OnceLock<CancellationToken>,
@@ -51,7 +51,7 @@ struct Inner {
 
 /// What goes back besides messages.
 #[derive(Default)]
-struct Answer {
+struct ReplyMetadata {
     headers: Metadata,
     trailers: Metadata,
 }
@@ -280,7 +280,8 @@ impl Context {
 
     /// What goes back with the last word, whatever has not gone before.
     pub(crate) fn take_answer_metadata(&self) -> Metadata {
-        let Answer { headers, trailers } = std::mem::take(&mut *lock(&self.outermost().0.answer));
+        let ReplyMetadata { headers, trailers } =
+            std::mem::take(&mut *lock(&self.outermost().0.answer));
         headers.followed_by(trailers)
     }
 

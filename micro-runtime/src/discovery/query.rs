@@ -11,7 +11,7 @@ use async_nats::{Message, Subject};
 use bytes::Bytes;
 use tokio::sync::broadcast;
 
-use crate::bus::{End, Gather, Outgoing, Patience, Unasked, is_about};
+use crate::bus::{MultiReply, MultiReplyEnd, Outgoing, ReplyLimits, RequestError, is_about};
 use crate::discovery::names::Verb;
 use crate::discovery::records::{Info, Instance, Record, Stats};
 use crate::discovery::scope::Scope;
@@ -44,7 +44,7 @@ pub struct Query<A> {
     scope: Scope,
     service: Option<String>,
     id: Option<String>,
-    patience: Patience,
+    patience: ReplyLimits,
     answer: PhantomData<fn() -> A>,
 }
 
@@ -110,7 +110,7 @@ impl<A> Query<A> {
             scope: scope.clone(),
             service: None,
             id: None,
-            patience: Patience {
+            patience: ReplyLimits {
                 expected: None,
                 stall: STALL,
                 max_wait: MAX_WAIT,
@@ -163,7 +163,7 @@ impl<A: Answer> Query<A> {
             headers: None,
             payload: Bytes::new(),
         };
-        let gather = Gather::send(connection, outgoing, self.patience).await;
+        let gather = MultiReply::send(connection, outgoing, self.patience).await;
         let mut gather = gather.map_err(unasked)?;
         let mut seen = HashSet::new();
         let mut answers = Vec::new();
@@ -183,7 +183,7 @@ impl<A: Answer> Query<A> {
                 answers.push(A::new(record, round_trip));
             }
         }
-        if gather.counted() == 0 && gather.end() == Some(End::Stalled) {
+        if gather.counted() == 0 && gather.end() == Some(MultiReplyEnd::Stalled) {
             // Nobody is there, or the connection does not carry: only one of them is an answer.
             connection.barrier().await?;
         }
@@ -274,14 +274,14 @@ pub(crate) async fn refusal(
     }
 }
 
-fn unasked(unasked: Unasked) -> Error {
+fn unasked(unasked: RequestError) -> Error {
     let message = "the question could not be sent";
     match unasked {
-        Unasked::Unsubscribed(error) => error,
-        Unasked::Unsent(crate::bus::PublishError::Failed(error)) => {
+        RequestError::Unsubscribed(error) => error,
+        RequestError::Unsent(crate::bus::PublishError::Failed(error)) => {
             Error::new(ErrorKind::Connect, message).with_source(error)
         }
-        Unasked::Unsent(crate::bus::PublishError::TooLarge { .. }) => {
+        RequestError::Unsent(crate::bus::PublishError::TooLarge { .. }) => {
             Error::new(ErrorKind::Connect, message)
         }
     }

@@ -169,7 +169,7 @@ pub struct EndpointData {
 
 /// An instance says that it came or goes; not ADR-32's, but of the same form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Event {
+pub(crate) struct LifecycleEvent {
     #[serde(rename = "type")]
     pub(crate) kind: EventKind,
     pub(crate) name: String,
@@ -215,11 +215,11 @@ records! {
 /// Reads an answer; `None` if it is another kind of record, or none.
 pub(crate) fn read<R: Record>(json: &[u8]) -> Option<R> {
     #[derive(Deserialize)]
-    struct Typed {
+    struct TypedRecord {
         #[serde(rename = "type")]
         kind: String,
     }
-    let typed = serde_json::from_slice::<Typed>(json).ok()?;
+    let typed = serde_json::from_slice::<TypedRecord>(json).ok()?;
     (typed.kind == R::TYPE).then_some(())?;
     serde_json::from_slice(json).ok()
 }
@@ -229,7 +229,7 @@ pub(crate) fn write(record: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(record).unwrap_or_default()
 }
 
-impl Event {
+impl LifecycleEvent {
     pub(crate) fn new(kind: EventKind, instance: &Instance) -> Self {
         let Instance {
             name,

@@ -22,7 +22,7 @@ fn a_ping_is_written_as_adr_32_says() {
     );
     assert_eq!(read::<Instance>(json.as_bytes()), Some(ping.clone()));
     assert_eq!(read::<Info>(json.as_bytes()), None);
-    let event = Event::new(EventKind::Started, &ping);
+    let event = LifecycleEvent::new(EventKind::Started, &ping);
     let json = String::from_utf8(write(&event)).unwrap();
     assert_eq!(
         json,

@@ -36,7 +36,7 @@ type Key = (String, String);
 
 #[derive(Debug)]
 pub(crate) struct Roster {
-    known: BTreeMap<Key, Entry>,
+    known: BTreeMap<Key, RosterEntry>,
     /// Who said that it stops, and until when a late answer of it does not count.
     stopped: HashMap<Key, Instant>,
     forget_after: Duration,
@@ -44,7 +44,7 @@ pub(crate) struct Roster {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct RosterEntry {
     instance: Instance,
     seen: Instant,
     is_silent: bool,
@@ -87,7 +87,7 @@ impl Roster {
             let was_silent = std::mem::take(&mut entry.is_silent);
             return was_silent.then_some(Change::Back(instance));
         }
-        let entry = Entry {
+        let entry = RosterEntry {
             instance: instance.clone(),
             seen: now,
             is_silent: false,
@@ -140,7 +140,7 @@ impl Roster {
     }
 
     /// Its entry, unless it was seen after it was asked.
-    fn unseen(&mut self, instance: &Instance, asked: Instant) -> Option<&mut Entry> {
+    fn unseen(&mut self, instance: &Instance, asked: Instant) -> Option<&mut RosterEntry> {
         let entry = self.known.get_mut(&key(instance));
         entry.filter(|entry| entry.seen < asked)
     }

@@ -12,10 +12,10 @@ use futures_util::stream::Stream;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use crate::bus::{End, Gather, Outgoing, Patience, Subscription, after};
+use crate::bus::{CarrierSubscription, MultiReply, MultiReplyEnd, Outgoing, ReplyLimits, after};
 use crate::discovery::names::Verb;
 use crate::discovery::query::{Pong, Query};
-use crate::discovery::records::{Event, EventKind, Instance};
+use crate::discovery::records::{EventKind, Instance, LifecycleEvent};
 use crate::discovery::roster::{Change, Roster};
 use crate::discovery::scope::Scope;
 use crate::discovery::{names, query};
@@ -57,7 +57,7 @@ pub struct Watch {
 struct Round {
     asked: Instant,
     answered: Result<Vec<Pong>, Error>,
-    missing: Vec<(Instance, Option<End>)>,
+    missing: Vec<(Instance, Option<MultiReplyEnd>)>,
 }
 
 impl WatchOptions {
@@ -147,7 +147,7 @@ impl WatchOptions {
     }
 
     /// Asks one instance; `None` if it answered.
-    async fn probe(&self, instance: Instance) -> (Instance, Option<End>) {
+    async fn probe(&self, instance: Instance) -> (Instance, Option<MultiReplyEnd>) {
         let (name, id) = (instance.name.as_str(), instance.id.as_str());
         let subject = Verb::Ping.subject(&self.scope.prefix, Some(name), Some(id));
         let outgoing = Outgoing {
@@ -156,23 +156,27 @@ impl WatchOptions {
             headers: None,
             payload: Bytes::new(),
         };
-        let patience = Patience {
+        let patience = ReplyLimits {
             expected: Some(1),
             stall: self.patience,
             max_wait: self.patience,
         };
-        let end = match Gather::send(&self.scope.connection, outgoing, patience).await {
+        let end = match MultiReply::send(&self.scope.connection, outgoing, patience).await {
             Ok(mut gather) => match gather.next().await {
                 Some(_) => None,
                 None => gather.end(),
             },
-            Err(_) => Some(End::Stalled),
+            Err(_) => Some(MultiReplyEnd::Stalled),
         };
         (instance, end)
     }
 }
 
-async fn run(options: WatchOptions, mut events: Subscription, changes: mpsc::Sender<Change>) {
+async fn run(
+    options: WatchOptions,
+    mut events: CarrierSubscription,
+    changes: mpsc::Sender<Change>,
+) {
     let mut roster = Roster::new(options.forget_after, options.patience.min(LATE));
     let mut round = Box::pin(options.clone().round(Vec::new(), Instant::now()));
     loop {
@@ -199,9 +203,10 @@ async fn run(options: WatchOptions, mut events: Subscription, changes: mpsc::Sen
 }
 
 fn take_event(roster: &mut Roster, message: &Message) -> Vec<Change> {
-    let event = serde_json::from_slice::<Event>(&message.payload).ok();
+    let event = serde_json::from_slice::<LifecycleEvent>(&message.payload).ok();
     // Who may speak is a matter of the subject: the payload must not name somebody else.
-    let is_own = |event: &Event| names::is_event_of(&message.subject, &event.name, &event.id);
+    let is_own =
+        |event: &LifecycleEvent| names::is_event_of(&message.subject, &event.name, &event.id);
     let Some(event) = event.filter(is_own) else {
         tracing::debug!(subject = %message.subject, "an instance said what is no event of its own");
         return Vec::new();
@@ -230,9 +235,9 @@ fn take_round(roster: &mut Roster, round: Round) -> Vec<Change> {
         .collect::<Vec<_>>();
     for (instance, end) in round.missing {
         changes.extend(match end {
-            None | Some(End::Complete) => roster.seen(instance, now),
-            Some(End::Nobody) => roster.died(&instance, round.asked),
-            Some(End::Stalled) => roster.unanswered(&instance, round.asked, now),
+            None | Some(MultiReplyEnd::Complete) => roster.seen(instance, now),
+            Some(MultiReplyEnd::NoResponders) => roster.died(&instance, round.asked),
+            Some(MultiReplyEnd::Stalled) => roster.unanswered(&instance, round.asked, now),
         });
     }
     changes

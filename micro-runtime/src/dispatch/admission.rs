@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::context::Context;
 use crate::dispatch::by_hand::PlainCall;
-use crate::dispatch::handler::Handling;
+use crate::dispatch::handler::MethodHandler;
 use crate::dispatch::served_method::ServedMethod;
 use crate::dispatch::streaming::StreamCall;
 use crate::dispatch::transcode::Format;
@@ -29,14 +29,14 @@ enum Admitted {
 }
 
 /// What the headers of a request say.
-struct Request {
+struct RequestHeaders {
     timeout: Option<Duration>,
     metadata: Metadata,
     trace: Option<HeaderMap>,
     open: Option<Open>,
 }
 
-impl Request {
+impl RequestHeaders {
     fn read(headers: Option<&HeaderMap>) -> Result<Self, Status> {
         let Some(headers) = headers else {
             return Ok(Self {
@@ -74,7 +74,7 @@ impl ServedMethod {
         let headers = message.headers.as_ref();
         let (format, admitted) = match self.format(headers) {
             Ok(format) => {
-                let admitted = Request::read(headers)
+                let admitted = RequestHeaders::read(headers)
                     .and_then(|request| self.admit(request, &format, message.payload, received));
                 (format, admitted)
             }
@@ -134,12 +134,12 @@ impl ServedMethod {
     /// Takes a permit and makes the call; nothing of the handler runs yet.
     fn admit(
         self: &Arc<Self>,
-        request: Request,
+        request: RequestHeaders,
         format: &Format,
         payload: Bytes,
         received: Instant,
     ) -> Result<Admitted, Status> {
-        let is_unary = matches!(self.handler, Handling::Unary(_));
+        let is_unary = matches!(self.handler, MethodHandler::Unary(_));
         let is_stream = !is_unary && request.open.is_some();
         let timeouts = self.shared.timeouts;
         // A stream has a deadline only if its caller says so.
@@ -156,7 +156,7 @@ impl ServedMethod {
         let deadline = timeout.and_then(|timeout| received.checked_add(timeout.min(timeouts.max)));
         let ctx = Context::new(self.method, request.metadata, deadline, request.trace);
         Ok(match (&self.handler, request.open) {
-            (Handling::Unary(handler), None) => {
+            (MethodHandler::Unary(handler), None) => {
                 let handler = format.around_unary(handler, self.method);
                 let future = handler.call(ctx.clone(), payload);
                 Admitted::Call(Call::new(permit, ctx, format.clone(), future, received))
@@ -169,7 +169,7 @@ impl ServedMethod {
                 payload,
                 received,
             }),
-            (Handling::Streaming(_), None) => Admitted::Plain(PlainCall {
+            (MethodHandler::Streaming(_), None) => Admitted::Plain(PlainCall {
                 permit,
                 ctx,
                 format: format.clone(),

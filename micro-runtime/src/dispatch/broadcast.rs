@@ -5,25 +5,25 @@ use std::sync::Arc;
 use async_nats::Message;
 
 use crate::descriptor::MethodKind;
-use crate::dispatch::instance_address::Home;
+use crate::dispatch::instance_address::InstanceAddress;
 use crate::dispatch::served_method::ServedMethod;
-use crate::dispatch::shared::Shared;
+use crate::dispatch::shared::ServerState;
 use crate::metadata::Metadata;
 use crate::status::{Code, Reason, Status};
 
 /// The unary methods of one instance, as they are called together with those of all others.
-pub(crate) struct All {
-    pub(crate) shared: Arc<Shared>,
+pub(crate) struct BroadcastRoute {
+    pub(crate) shared: Arc<ServerState>,
     /// The full name of the service.
     pub(crate) service: &'static str,
-    pub(crate) home: Arc<Home>,
+    pub(crate) home: Arc<InstanceAddress>,
     pub(crate) id: Arc<str>,
     pub(crate) endpoints: Vec<Arc<ServedMethod>>,
 }
 
-impl All {
+impl BroadcastRoute {
     /// The subject before the method's name, with its dot.
-    pub(crate) fn base(home: &Home) -> String {
+    pub(crate) fn base(home: &InstanceAddress) -> String {
         format!("{}_i._all.", home.base)
     }
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::bus::{Outgoing, PublishError};
 use crate::context::Context;
 use crate::dispatch::permit::Permit;
-use crate::dispatch::replies::{Replies, Written};
+use crate::dispatch::replies::{ReplyWriter, WriteProgress};
 use crate::dispatch::requests::Requests;
 use crate::dispatch::served_method::ServedMethod;
 use crate::dispatch::transcode::Format;
@@ -87,7 +87,7 @@ impl PlainCall {
             false => vec![self.payload.clone()],
         };
         let opening = self.format.streaming(&endpoint.handler, endpoint.method);
-        let mut replies: Replies = opening
+        let mut replies: ReplyWriter = opening
             .call(self.ctx.clone(), Requests::Given(given))
             .await?;
         let mut sent = 0;
@@ -110,7 +110,7 @@ impl PlainCall {
                     error.into_status(format_args!("a message of {length} bytes"))
                 })?;
             }
-            if let Written::End(result) = written {
+            if let WriteProgress::End(result) = written {
                 return result;
             }
         }

@@ -4,13 +4,13 @@ use std::future::poll_fn;
 
 use tokio::sync::watch;
 
-use crate::bus::Subscription;
+use crate::bus::CarrierSubscription;
 use crate::dispatch::phase::{Phase, Stopped};
 use crate::event::EventTarget;
 
 /// Reads one subscription until it is closed.
 pub(super) async fn run(
-    mut subscription: Subscription,
+    mut subscription: CarrierSubscription,
     mut events: EventTarget,
     mut phase: watch::Receiver<Phase>,
     mut stopped: Stopped,

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::context::Context;
-use crate::dispatch::replies::{One, Replies};
+use crate::dispatch::replies::{One, ReplyWriter};
 use crate::dispatch::requests::Requests;
 use crate::status::Status;
 
 /// How a method is handled.
 #[derive(Clone)]
-pub(crate) enum Handling {
+pub(crate) enum MethodHandler {
     Unary(Arc<dyn Handler>),
     Streaming(Arc<dyn StreamHandler>),
 }
@@ -22,7 +22,7 @@ pub(crate) enum Handling {
 pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Result<Bytes, Status>> + Send>>;
 
 /// A streaming call that opens: its replies, or the status.
-pub(crate) type OpeningFuture = Pin<Box<dyn Future<Output = Result<Replies, Status>> + Send>>;
+pub(crate) type OpeningFuture = Pin<Box<dyn Future<Output = Result<ReplyWriter, Status>> + Send>>;
 
 pub(crate) trait Handler: Send + Sync {
     /// Makes the call; nothing runs until the future is polled.
@@ -46,7 +46,7 @@ impl<F: Fn(Context, Requests) -> OpeningFuture + Send + Sync> StreamHandler for 
     }
 }
 
-impl Handling {
+impl MethodHandler {
     /// The handler of a method that streams, or of a unary one whose messages come in parts.
     pub(crate) fn streaming(&self) -> Arc<dyn StreamHandler> {
         match self {
@@ -58,7 +58,7 @@ impl Handling {
                     Box::pin(async move {
                         let payload = requests.one().await?;
                         let reply = handler.call(ctx, payload).await?;
-                        Ok(Box::pin(One(reply)) as Replies)
+                        Ok(Box::pin(One(reply)) as ReplyWriter)
                     })
                 })
             }

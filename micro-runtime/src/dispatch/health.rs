@@ -38,13 +38,13 @@ struct Check {
 /// How the instances of one server are.
 pub(crate) struct Health {
     checks: Checks,
-    known: Mutex<Option<Known>>,
+    known: Mutex<Option<LastOutcomes>>,
     running: tokio::sync::Mutex<()>,
     is_stopping: AtomicBool,
 }
 
 #[derive(Clone)]
-struct Known {
+struct LastOutcomes {
     at: Instant,
     outcomes: Arc<[CheckOutcome]>,
 }
@@ -133,7 +133,7 @@ impl Health {
             );
         }
         let outcomes: Arc<[CheckOutcome]> = outcomes.into();
-        *lock(&self.known) = Some(Known {
+        *lock(&self.known) = Some(LastOutcomes {
             at: Instant::now(),
             outcomes: Arc::clone(&outcomes),
         });

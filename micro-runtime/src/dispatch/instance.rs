@@ -7,26 +7,26 @@ use async_nats::Message;
 
 use crate::bus::Outgoing;
 use crate::descriptor::ServiceDescriptor;
-use crate::dispatch::introspection::{Ask, Desk};
+use crate::dispatch::introspection::{Introspection, IntrospectionQuery};
 use crate::dispatch::served_method::ServedMethod;
-use crate::dispatch::shared::Shared;
+use crate::dispatch::shared::ServerState;
 use crate::metadata::Metadata;
 use crate::status::{Code, Reason, Status};
 use crate::stream::reset_frame;
 
 /// The methods of one instance, by name.
-pub(crate) struct Instance {
+pub(crate) struct InstanceRoute {
     pub(crate) service: &'static ServiceDescriptor,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<ServerState>,
     /// The subject before the method's name, with its dot.
     pub(crate) base: String,
     pub(crate) endpoints: Vec<Arc<ServedMethod>>,
     /// Calls are refused, while the streams that run go on.
     pub(crate) is_stopping: AtomicBool,
-    pub(crate) desk: Arc<Desk>,
+    pub(crate) desk: Arc<Introspection>,
 }
 
-impl Instance {
+impl InstanceRoute {
     pub(super) async fn dispatch(&self, message: Message) {
         let name = message.subject.strip_prefix(self.base.as_str());
         if let Some(stream) = name.and_then(|name| name.strip_prefix("_up.")) {
@@ -36,7 +36,7 @@ impl Instance {
             };
         }
         let name = name.unwrap_or_default();
-        if let Some(ask) = Ask::from_token(name) {
+        if let Some(ask) = IntrospectionQuery::from_token(name) {
             return self.desk.dispatch(ask, message).await;
         }
         let status = match self.endpoint(name) {

@@ -2,19 +2,19 @@
 
 use async_nats::Subject;
 
-use crate::json::Lazy;
+use crate::json::LazyTranscoder;
 use crate::stream::Peer;
 
 /// Where one instance of a service can be reached alone.
-pub(crate) struct Home {
+pub(crate) struct InstanceAddress {
     /// Reads JSON for its methods.
-    pub(crate) json: Lazy,
+    pub(crate) json: LazyTranscoder,
     /// The subject before `_i`, with its dot.
     pub(crate) base: String,
     pub(crate) instance: String,
 }
 
-impl Home {
+impl InstanceAddress {
     /// Names a stream so that nobody can guess it.
     pub(super) fn new_stream(&self) -> Peer {
         Peer {

@@ -16,14 +16,14 @@ use crate::discovery::names;
 use crate::discovery::names::Verb;
 use crate::discovery::records;
 use crate::discovery::records::{
-    EndpointData, EndpointInfo, EndpointStats, Event, EventKind, Info, Instance, InstanceData,
-    Labels, Stats,
+    EndpointData, EndpointInfo, EndpointStats, EventKind, Info, Instance, InstanceData, Labels,
+    LifecycleEvent, Stats,
 };
 use crate::dispatch::health::{Health, HealthCheckRequest};
-use crate::dispatch::instance_address::Home;
+use crate::dispatch::instance_address::InstanceAddress;
 use crate::dispatch::served_method::ServedMethod;
-use crate::dispatch::shared::Shared;
-use crate::execute::Gate;
+use crate::dispatch::shared::ServerState;
+use crate::execute::ConcurrencyLimit;
 use crate::metadata::Metadata;
 use crate::status::{Code, Reason, Status};
 use crate::sync::lock;
@@ -40,14 +40,14 @@ const WAITING: usize = 1024;
 
 /// What is asked about an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ask {
+pub(crate) enum IntrospectionQuery {
     Srv(Verb),
     Schema,
     Health,
 }
 
 /// What a desk is set up with.
-pub(crate) struct DeskSettings {
+pub(crate) struct IntrospectionSettings {
     pub(crate) service: &'static ServiceDescriptor,
     pub(crate) id: String,
     /// The bus's prefix, empty if there is none.
@@ -58,8 +58,8 @@ pub(crate) struct DeskSettings {
 }
 
 /// Answers what is asked about one service instance.
-pub(crate) struct Desk {
-    shared: Arc<Shared>,
+pub(crate) struct Introspection {
+    shared: Arc<ServerState>,
     service: &'static ServiceDescriptor,
     srv_prefix: String,
     info: Info,
@@ -69,11 +69,11 @@ pub(crate) struct Desk {
     counting_since: Mutex<SystemTime>,
     running_since: Instant,
     health: Arc<Health>,
-    home: Arc<Home>,
-    waiting: Gate,
+    home: Arc<InstanceAddress>,
+    waiting: ConcurrencyLimit,
 }
 
-impl Ask {
+impl IntrospectionQuery {
     /// What the last token under an instance subject asks for.
     pub(crate) fn from_token(token: &str) -> Option<Self> {
         match token {
@@ -84,13 +84,13 @@ impl Ask {
     }
 }
 
-impl Desk {
+impl Introspection {
     pub(crate) fn new(
-        shared: Arc<Shared>,
-        settings: DeskSettings,
+        shared: Arc<ServerState>,
+        settings: IntrospectionSettings,
         endpoints: Vec<(Subject, Arc<ServedMethod>)>,
         health: Arc<Health>,
-        home: Arc<Home>,
+        home: Arc<InstanceAddress>,
     ) -> Self {
         let described = endpoints.iter().map(|(subject, endpoint)| EndpointInfo {
             name: endpoint.method.name.to_owned(),
@@ -118,7 +118,7 @@ impl Desk {
             running_since: Instant::now(),
             health,
             home,
-            waiting: Gate::new(WAITING),
+            waiting: ConcurrencyLimit::new(WAITING),
         }
     }
 
@@ -134,7 +134,7 @@ impl Desk {
             subject,
             reply: None,
             headers: None,
-            payload: records::write(&Event::new(kind, &instance)).into(),
+            payload: records::write(&LifecycleEvent::new(kind, &instance)).into(),
         };
         let published = self.shared.connection.publish(outgoing);
         let published = tokio::time::timeout(TELLING, published).await;
@@ -173,27 +173,32 @@ impl Desk {
         }
     }
 
-    pub(super) async fn dispatch(self: &Arc<Self>, ask: Ask, message: Message) {
+    pub(super) async fn dispatch(self: &Arc<Self>, ask: IntrospectionQuery, message: Message) {
         let Some(reply) = self.shared.reply_subject(&message, self.service.full_name) else {
             return;
         };
         let must_wait = !self.health.is_plain();
         let answer = match ask {
-            Ask::Srv(Verb::Ping) => Ok(self.ping_json.clone()),
-            Ask::Srv(Verb::Info) => Ok(self.info_json.clone()),
-            Ask::Schema => Ok(Bytes::from_static(self.service.file_descriptor_set)),
-            Ask::Srv(Verb::Stats) | Ask::Health if must_wait => {
+            IntrospectionQuery::Srv(Verb::Ping) => Ok(self.ping_json.clone()),
+            IntrospectionQuery::Srv(Verb::Info) => Ok(self.info_json.clone()),
+            IntrospectionQuery::Schema => Ok(Bytes::from_static(self.service.file_descriptor_set)),
+            IntrospectionQuery::Srv(Verb::Stats) | IntrospectionQuery::Health if must_wait => {
                 return self.answer_later(ask, message, reply).await;
             }
-            Ask::Srv(Verb::Stats) => Ok(self.stats_json()),
-            Ask::Health => self.health(&message).await,
+            IntrospectionQuery::Srv(Verb::Stats) => Ok(self.stats_json()),
+            IntrospectionQuery::Health => self.health(&message).await,
         };
         self.answer(reply, answer).await;
     }
 
     /// Runs the checks apart from the loop that reads requests.
-    async fn answer_later(self: &Arc<Self>, ask: Ask, message: Message, reply: Subject) {
-        if !self.waiting.enter() {
+    async fn answer_later(
+        self: &Arc<Self>,
+        ask: IntrospectionQuery,
+        message: Message,
+        reply: Subject,
+    ) {
+        if !self.waiting.try_acquire() {
             let text = format!("{WAITING} requests wait for the checks already");
             let status = Status::from_runtime(Code::ResourceExhausted, Reason::Overloaded, text);
             return self.answer(reply, Err(status)).await;
@@ -201,13 +206,13 @@ impl Desk {
         let desk = Arc::clone(self);
         self.shared.tasks.spawn(async move {
             let answer = match ask {
-                Ask::Health => desk.health(&message).await,
-                Ask::Srv(_) | Ask::Schema => {
+                IntrospectionQuery::Health => desk.health(&message).await,
+                IntrospectionQuery::Srv(_) | IntrospectionQuery::Schema => {
                     let _ = tokio::time::timeout(CHECKS_FOR_STATS, desk.health.look()).await;
                     Ok(desk.stats_json())
                 }
             };
-            desk.waiting.leave();
+            desk.waiting.release();
             desk.answer(reply, answer).await;
         });
     }
@@ -266,7 +271,7 @@ fn endpoint_stats(endpoint: &ServedMethod, info: &EndpointInfo) -> EndpointStats
     }
 }
 
-fn service_metadata(settings: &DeskSettings) -> Labels {
+fn service_metadata(settings: &IntrospectionSettings) -> Labels {
     let service = settings.service;
     let schema = Sha256::digest(service.file_descriptor_set);
     let schema = schema.iter().fold(String::new(), |mut hex, byte| {

@@ -6,26 +6,30 @@ use bytes::Bytes;
 
 use crate::context::Context;
 use crate::descriptor::MethodDescriptor;
-use crate::dispatch::handler::{Handler, HandlerFuture, Handling, OpeningFuture, StreamHandler};
-use crate::dispatch::replies::Replies;
+use crate::dispatch::handler::{
+    Handler, HandlerFuture, MethodHandler, OpeningFuture, StreamHandler,
+};
+use crate::dispatch::replies::ReplyWriter;
 use crate::dispatch::requests::Requests;
-use crate::middleware::{End, Next, Request, Response, ResponseFuture};
+use crate::middleware::{Next, Request, Response, ResponseFuture, Terminal};
 use crate::status::{Code, Status};
 use crate::sync::lock;
 
 /// Puts stacks around a handler, the outermost first. Without any the handler stays as it is.
 pub(crate) fn layered(
-    handler: Handling,
+    handler: MethodHandler,
     method: &'static MethodDescriptor,
     stacks: [Next; 3],
-) -> Handling {
+) -> MethodHandler {
     if stacks.iter().all(Next::is_empty) {
         return handler;
     }
     match handler {
-        Handling::Unary(handler) => Handling::Unary(around_unary(handler, method, stacks)),
-        Handling::Streaming(handler) => {
-            Handling::Streaming(around_streaming(handler, method, stacks))
+        MethodHandler::Unary(handler) => {
+            MethodHandler::Unary(around_unary(handler, method, stacks))
+        }
+        MethodHandler::Streaming(handler) => {
+            MethodHandler::Streaming(around_streaming(handler, method, stacks))
         }
     }
 }
@@ -35,7 +39,7 @@ fn around_unary(
     method: &'static MethodDescriptor,
     stacks: [Next; 3],
 ) -> Arc<dyn Handler> {
-    let end: Arc<dyn End> = Arc::new(Inside(handler));
+    let end: Arc<dyn Terminal> = Arc::new(UnaryTerminal(handler));
     Arc::new(move |ctx: Context, payload: Bytes| -> HandlerFuture {
         let metadata = ctx.metadata().clone();
         let stacks = stacks.clone().into_iter();
@@ -66,11 +70,11 @@ fn around_streaming(
             Requests::Given(messages) => messages.first().cloned().unwrap_or_default(),
             Requests::Received(_) | Requests::Transcoded(..) => Bytes::new(),
         };
-        let opened = Arc::new(Mutex::new(Opened {
+        let opened = Arc::new(Mutex::new(OpenedStream {
             requests: Some(requests),
             replies: None,
         }));
-        let end: Arc<dyn End> = Arc::new(InsideStream {
+        let end: Arc<dyn Terminal> = Arc::new(StreamTerminal {
             handler: Arc::clone(&handler),
             opened: Arc::clone(&opened),
         });
@@ -92,20 +96,20 @@ fn around_streaming(
 }
 
 /// The handler behind all layers.
-struct Inside(Arc<dyn Handler>);
+struct UnaryTerminal(Arc<dyn Handler>);
 
 /// The handler of a stream behind all layers, and what passes by them.
-struct InsideStream {
+struct StreamTerminal {
     handler: Arc<dyn StreamHandler>,
-    opened: Arc<Mutex<Opened>>,
+    opened: Arc<Mutex<OpenedStream>>,
 }
 
-struct Opened {
+struct OpenedStream {
     requests: Option<Requests>,
-    replies: Option<Replies>,
+    replies: Option<ReplyWriter>,
 }
 
-impl End for Inside {
+impl Terminal for UnaryTerminal {
     fn call(&self, request: Request) -> ResponseFuture {
         let handler = Arc::clone(&self.0);
         Box::pin(async move {
@@ -118,7 +122,7 @@ impl End for Inside {
     }
 }
 
-impl End for InsideStream {
+impl Terminal for StreamTerminal {
     fn call(&self, request: Request) -> ResponseFuture {
         let handler = Arc::clone(&self.handler);
         let opened = Arc::clone(&self.opened);

@@ -34,8 +34,8 @@ impl ServedMethod {
         ];
         let gates = &gates[..if is_stream { 4 } else { 3 }];
         for (index, (gate, who)) in gates.iter().enumerate() {
-            if !gate.enter() {
-                gates[..index].iter().for_each(|(gate, _)| gate.leave());
+            if !gate.try_acquire() {
+                gates[..index].iter().for_each(|(gate, _)| gate.release());
                 self.meters.shed();
                 self.stats.shed();
                 return Err(overloaded(who, gate.limit));
@@ -51,11 +51,11 @@ impl ServedMethod {
 impl Drop for Permit {
     fn drop(&mut self) {
         let endpoint = &self.endpoint;
-        endpoint.in_flight.leave();
-        endpoint.service_in_flight.leave();
-        endpoint.shared.in_flight.leave();
+        endpoint.in_flight.release();
+        endpoint.service_in_flight.release();
+        endpoint.shared.in_flight.release();
         if self.is_stream {
-            endpoint.shared.streams.leave();
+            endpoint.shared.streams.release();
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::status::Status;
 use crate::stream::{ReplyStream, Writing};
 
 /// The replies of a running call.
-pub(crate) type Replies = Pin<Box<dyn ReplySource>>;
+pub(crate) type ReplyWriter = Pin<Box<dyn ReplySource>>;
 
 /// Replies that are encoded when there is room for them.
 pub(crate) trait ReplySource: Send {
@@ -19,18 +19,18 @@ pub(crate) trait ReplySource: Send {
         self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
         writing: &mut Writing,
-    ) -> Poll<Written>;
+    ) -> Poll<WriteProgress>;
 }
 
 /// What came of writing replies.
-pub(crate) enum Written {
+pub(crate) enum WriteProgress {
     /// Nothing more is ready, or there is no more room.
     Flush,
     /// That was all.
     End(Result<(), Status>),
 }
 
-pub(super) fn many<M: prost::Message + 'static>(replies: impl ReplyStream<M>) -> Replies {
+pub(super) fn many<M: prost::Message + 'static>(replies: impl ReplyStream<M>) -> ReplyWriter {
     Box::pin(Many {
         replies,
         message: std::marker::PhantomData,
@@ -53,23 +53,23 @@ impl<M: prost::Message, R: ReplyStream<M>> ReplySource for Many<R, M> {
         self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
         writing: &mut Writing,
-    ) -> Poll<Written> {
+    ) -> Poll<WriteProgress> {
         let mut replies = self.project().replies;
         while writing.has_room() {
             let next = match replies.as_mut().poll_next(cx) {
-                Poll::Pending if !writing.is_empty() => return Poll::Ready(Written::Flush),
+                Poll::Pending if !writing.is_empty() => return Poll::Ready(WriteProgress::Flush),
                 polled => ready!(polled),
             };
             match next {
                 Some(Ok(message)) => writing.put(&message),
                 Some(Err(status)) => {
                     let status = status.with_reason(None);
-                    return Poll::Ready(Written::End(Err(status)));
+                    return Poll::Ready(WriteProgress::End(Err(status)));
                 }
-                None => return Poll::Ready(Written::End(Ok(()))),
+                None => return Poll::Ready(WriteProgress::End(Ok(()))),
             }
         }
-        Poll::Ready(Written::Flush)
+        Poll::Ready(WriteProgress::Flush)
     }
 }
 
@@ -78,8 +78,8 @@ impl ReplySource for One {
         mut self: Pin<&mut Self>,
         _: &mut TaskContext<'_>,
         writing: &mut Writing,
-    ) -> Poll<Written> {
+    ) -> Poll<WriteProgress> {
         writing.put_owned(std::mem::take(&mut self.0));
-        Poll::Ready(Written::End(Ok(())))
+        Poll::Ready(WriteProgress::End(Ok(())))
     }
 }

@@ -10,8 +10,8 @@ use async_nats::{HeaderMap, HeaderValue, Subject};
 use bytes::Bytes;
 
 use crate::bus::{Outgoing, PublishError};
-use crate::dispatch::instance_address::Home;
-use crate::dispatch::shared::Shared;
+use crate::dispatch::instance_address::InstanceAddress;
+use crate::dispatch::shared::ServerState;
 use crate::dispatch::transcode::Format;
 use crate::metadata::Metadata;
 use crate::status::{Code, Reason, Status};
@@ -24,7 +24,7 @@ const SMALL: usize = 4096;
 /// What tells a caller that a large reply can be had in parts.
 const IN_PARTS: &str = "v=1;u=1";
 
-impl Shared {
+impl ServerState {
     /// Sends a reply or a failure. What does not fit into a NATS message is answered by saying so.
     pub(crate) async fn answer(
         self: &Arc<Self>,
@@ -39,7 +39,7 @@ impl Shared {
     /// Sends a reply or a failure in protobuf, in parts if need be.
     pub(crate) async fn answer_from(
         self: &Arc<Self>,
-        home: Option<&Arc<Home>>,
+        home: Option<&Arc<InstanceAddress>>,
         reply: Subject,
         result: Result<Bytes, Status>,
         metadata: Metadata,
@@ -53,7 +53,7 @@ impl Shared {
     pub(crate) async fn answer_in(
         self: &Arc<Self>,
         format: &Format,
-        home: Option<&Arc<Home>>,
+        home: Option<&Arc<InstanceAddress>>,
         reply: Subject,
         result: Result<Bytes, Status>,
         metadata: Metadata,
@@ -123,7 +123,7 @@ impl Shared {
     /// be had; sends it to whoever says that he takes it.
     async fn offer(
         self: &Arc<Self>,
-        home: &Arc<Home>,
+        home: &Arc<InstanceAddress>,
         reply: Subject,
         status: Status,
         payload: Bytes,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 
 use crate::status::{Code, Status};
-use crate::stream::{Piece, Reader, Streaming};
+use crate::stream::{EncodedMessage, Reader, Streaming};
 use crate::wire;
 
 /// The encoded messages of a caller.
@@ -63,11 +63,11 @@ async fn one_of(reader: &mut Reader) -> Result<Bytes, Status> {
 }
 
 fn read_request<M: prost::Message + Default>(
-    piece: Piece<'_>,
+    piece: EncodedMessage<'_>,
     name: &'static str,
 ) -> Result<M, Status> {
     match piece {
-        Piece::Small(message) => wire::decode_request(message, name),
-        Piece::Large(bytes) => wire::decode_request(bytes, name),
+        EncodedMessage::Borrowed(message) => wire::decode_request(message, name),
+        EncodedMessage::Owned(bytes) => wire::decode_request(bytes, name),
     }
 }

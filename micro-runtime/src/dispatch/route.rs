@@ -6,34 +6,34 @@ use std::sync::atomic::Ordering;
 use async_nats::Message;
 use tokio::sync::{mpsc, watch};
 
-use crate::bus::Subscription;
-use crate::dispatch::broadcast::All;
+use crate::bus::CarrierSubscription;
+use crate::dispatch::broadcast::BroadcastRoute;
 use crate::dispatch::event_loop;
-use crate::dispatch::instance::Instance;
-use crate::dispatch::introspection::{Ask, Desk};
+use crate::dispatch::instance::InstanceRoute;
+use crate::dispatch::introspection::{Introspection, IntrospectionQuery};
 use crate::dispatch::phase::{Phase, Stopped};
 use crate::dispatch::served_method::ServedMethod;
 use crate::event::EventTarget;
 
 /// What a subscription's requests are for.
-pub(crate) enum Target {
-    Endpoint(Arc<ServedMethod>),
-    Instance(Instance),
-    All(All),
-    Desk(Arc<Desk>, Ask),
+pub(crate) enum Route {
+    Method(Arc<ServedMethod>),
+    Instance(InstanceRoute),
+    Broadcast(BroadcastRoute),
+    Introspection(Arc<Introspection>, IntrospectionQuery),
     Events(EventTarget),
 }
 
 /// Reads one subscription until it is closed; says on `stopped` that it has stopped, once.
 pub(crate) async fn run(
-    mut subscription: Subscription,
-    target: Target,
+    mut subscription: CarrierSubscription,
+    target: Route,
     mut phase: watch::Receiver<Phase>,
     stopped: mpsc::UnboundedSender<()>,
 ) {
     let mut stopped = Stopped(Some(stopped));
     let target = match target {
-        Target::Events(target) => {
+        Route::Events(target) => {
             return event_loop::run(subscription, target, phase, stopped).await;
         }
         target => target,
@@ -45,7 +45,7 @@ pub(crate) async fn run(
         if next != current {
             current = next;
             match (next, &target) {
-                (Phase::Stopping, Target::Instance(instance)) => {
+                (Phase::Stopping, Route::Instance(instance)) => {
                     instance.is_stopping.store(true, Ordering::Relaxed);
                     stopped.say();
                 }
@@ -53,8 +53,8 @@ pub(crate) async fn run(
                     subscription.stop().await;
                     stopped.say();
                 }
-                (Phase::Closing, Target::Instance(_)) => {}
-                (Phase::Closing, _) | (Phase::Ended, Target::Instance(_)) => {
+                (Phase::Closing, Route::Instance(_)) => {}
+                (Phase::Closing, _) | (Phase::Ended, Route::Instance(_)) => {
                     subscription.close().await;
                 }
                 (_, _) => {}
@@ -73,13 +73,13 @@ pub(crate) async fn run(
     }
 }
 
-impl Target {
+impl Route {
     async fn dispatch(&self, message: Message) {
         match self {
-            Self::Endpoint(endpoint) => endpoint.dispatch(message).await,
+            Self::Method(endpoint) => endpoint.dispatch(message).await,
             Self::Instance(instance) => instance.dispatch(message).await,
-            Self::All(all) => all.dispatch(message).await,
-            Self::Desk(desk, ask) => desk.dispatch(*ask, message).await,
+            Self::Broadcast(all) => all.dispatch(message).await,
+            Self::Introspection(desk, ask) => desk.dispatch(*ask, message).await,
             // They have a loop of their own.
             Self::Events(_) => {}
         }

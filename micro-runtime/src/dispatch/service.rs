@@ -8,9 +8,9 @@ use bytes::Bytes;
 
 use crate::context::Context;
 use crate::descriptor::{MethodDescriptor, ServiceDescriptor};
-use crate::dispatch::handler::{HandlerFuture, Handling, OpeningFuture};
+use crate::dispatch::handler::{HandlerFuture, MethodHandler, OpeningFuture};
 use crate::dispatch::options::RpcOptions;
-use crate::dispatch::replies::{One, Replies, many};
+use crate::dispatch::replies::{One, ReplyWriter, many};
 use crate::dispatch::requests::Requests;
 use crate::status::Status;
 use crate::stream::{ReplyStream, Streaming};
@@ -40,7 +40,7 @@ pub trait Service: Send + Sync + 'static {
 pub struct Endpoint {
     pub(crate) method: &'static MethodDescriptor,
     pub(crate) rpc: RpcOptions,
-    pub(crate) handler: Handling,
+    pub(crate) handler: MethodHandler,
 }
 
 impl Endpoint {
@@ -67,7 +67,7 @@ impl Endpoint {
                 }
             })
         };
-        Self::new(method, rpc, Handling::Unary(Arc::new(call)))
+        Self::new(method, rpc, MethodHandler::Unary(Arc::new(call)))
     }
 
     /// One request, many replies.
@@ -91,7 +91,7 @@ impl Endpoint {
                 replies.map(many).map_err(|status| status.with_reason(None))
             })
         };
-        Self::new(method, rpc, Handling::Streaming(Arc::new(call)))
+        Self::new(method, rpc, MethodHandler::Streaming(Arc::new(call)))
     }
 
     /// Many requests, one reply.
@@ -111,12 +111,12 @@ impl Endpoint {
             Box::pin(async move {
                 let reply = handler(ctx, requests.streaming(method.input)).await;
                 match reply {
-                    Ok(reply) => Ok(Box::pin(One(wire::encode(&reply))) as Replies),
+                    Ok(reply) => Ok(Box::pin(One(wire::encode(&reply))) as ReplyWriter),
                     Err(status) => Err(status.with_reason(None)),
                 }
             })
         };
-        Self::new(method, rpc, Handling::Streaming(Arc::new(call)))
+        Self::new(method, rpc, MethodHandler::Streaming(Arc::new(call)))
     }
 
     /// Many both ways.
@@ -139,13 +139,13 @@ impl Endpoint {
                 replies.map(many).map_err(|status| status.with_reason(None))
             })
         };
-        Self::new(method, rpc, Handling::Streaming(Arc::new(call)))
+        Self::new(method, rpc, MethodHandler::Streaming(Arc::new(call)))
     }
 
     fn new(
         method: &'static MethodDescriptor,
         rpc: &'static [RpcOptions],
-        handler: Handling,
+        handler: MethodHandler,
     ) -> Self {
         Self {
             method,

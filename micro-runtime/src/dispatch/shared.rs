@@ -8,24 +8,24 @@ use tokio_util::task::TaskTracker;
 
 use crate::bus::Connection;
 use crate::dispatch::options::Timeouts;
-use crate::execute::Gate;
+use crate::execute::ConcurrencyLimit;
 use crate::observe;
 
 /// What all endpoints of one running server share.
-pub(crate) struct Shared {
+pub(crate) struct ServerState {
     pub(crate) connection: Arc<Connection>,
     /// The calls that outlive the loop that took them.
     pub(crate) tasks: TaskTracker,
     /// Ends the calls that are left when the grace period is over.
     pub(crate) end: CancellationToken,
-    pub(crate) in_flight: Gate,
+    pub(crate) in_flight: ConcurrencyLimit,
     /// The streams among them.
-    pub(crate) streams: Gate,
+    pub(crate) streams: ConcurrencyLimit,
     pub(crate) reply_prefixes: Vec<String>,
     pub(crate) timeouts: Timeouts,
 }
 
-impl Shared {
+impl ServerState {
     /// Where the answer goes; `None`, with a word in the log, if no answer may be sent there.
     ///
     /// Publishing wherever a caller says would lend him the rights of this service.

@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::descriptor::MethodKind;
 use crate::dispatch::handler::OpeningFuture;
 use crate::dispatch::permit::Permit;
-use crate::dispatch::replies::Written;
+use crate::dispatch::replies::WriteProgress;
 use crate::dispatch::requests::Requests;
 use crate::dispatch::served_method::ServedMethod;
 use crate::dispatch::transcode::Format;
@@ -74,7 +74,7 @@ impl StreamCall {
             false => Requests::Given(vec![payload]),
         };
         let opening = endpoint.opening(&format, ctx.clone(), requests);
-        let tally = Arc::new(Tally::new(&endpoint, received));
+        let tally = Arc::new(StreamOutcome::new(&endpoint, received));
         let told = Arc::clone(&tally);
         let pump = Box::pin(pump(Arc::clone(&channel), opening, ctx.clone(), told));
         let running = Running {
@@ -117,14 +117,14 @@ impl ServedMethod {
 }
 
 /// Counts a stream once: before its caller hears of its end, or when it ends otherwise.
-struct Tally {
+struct StreamOutcome {
     endpoint: Arc<ServedMethod>,
     received: Instant,
     /// The code that it failed with, once it is counted.
     ended: OnceLock<Option<Code>>,
 }
 
-impl Tally {
+impl StreamOutcome {
     fn new(endpoint: &Arc<ServedMethod>, received: Instant) -> Self {
         Self {
             endpoint: Arc::clone(endpoint),
@@ -148,7 +148,7 @@ impl Tally {
 /// The handler of a stream and the driver of its frames.
 struct Running<'a> {
     endpoint: &'a ServedMethod,
-    tally: &'a Tally,
+    tally: &'a StreamOutcome,
     channel: &'a Channel,
     ctx: &'a Context,
     span: tracing::Span,
@@ -215,7 +215,12 @@ impl Running<'_> {
 }
 
 /// Opens the call, and writes replies as long as there is room for them.
-async fn pump(channel: Arc<Channel>, opening: OpeningFuture, ctx: Context, tally: Arc<Tally>) {
+async fn pump(
+    channel: Arc<Channel>,
+    opening: OpeningFuture,
+    ctx: Context,
+    tally: Arc<StreamOutcome>,
+) {
     let mut replies = match opening.await {
         Ok(replies) => replies,
         Err(status) => {
@@ -238,7 +243,7 @@ async fn pump(channel: Arc<Channel>, opening: OpeningFuture, ctx: Context, tally
         .await;
         // What was yielded before a panic is sent before it is told.
         channel.add(writing);
-        if let Written::End(result) = written.unwrap_or_else(|panic| resume_unwind(panic)) {
+        if let WriteProgress::End(result) = written.unwrap_or_else(|panic| resume_unwind(panic)) {
             // Whatever the stream holds ends before its caller hears that it did.
             drop(replies);
             tally.count(result.as_ref().err());

@@ -10,8 +10,10 @@ use bytes::Bytes;
 
 use crate::context::Context;
 use crate::descriptor::MethodDescriptor;
-use crate::dispatch::handler::{Handler, HandlerFuture, Handling, OpeningFuture, StreamHandler};
-use crate::dispatch::replies::{Replies, ReplySource, Written};
+use crate::dispatch::handler::{
+    Handler, HandlerFuture, MethodHandler, OpeningFuture, StreamHandler,
+};
+use crate::dispatch::replies::{ReplySource, ReplyWriter, WriteProgress};
 use crate::dispatch::requests::Requests;
 use crate::json::Transcoder;
 use crate::status::Status;
@@ -68,7 +70,7 @@ impl Format {
     /// The handler of a method that streams, or of a unary one whose messages come in parts.
     pub(crate) fn streaming(
         &self,
-        handling: &Handling,
+        handling: &MethodHandler,
         method: &'static MethodDescriptor,
     ) -> Arc<dyn StreamHandler> {
         let handler = handling.streaming();
@@ -94,7 +96,7 @@ impl Format {
                     replies,
                     transcoder,
                     method,
-                }) as Replies)
+                }) as ReplyWriter)
             })
         })
     }
@@ -102,7 +104,7 @@ impl Format {
 
 /// Replies that are turned around one by one.
 struct Transcoded {
-    replies: Replies,
+    replies: ReplyWriter,
     transcoder: Arc<Transcoder>,
     method: &'static MethodDescriptor,
 }
@@ -112,24 +114,24 @@ impl ReplySource for Transcoded {
         mut self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
         writing: &mut Writing,
-    ) -> Poll<Written> {
+    ) -> Poll<WriteProgress> {
         while writing.has_room() {
             let mut one = Writing::for_one();
             let written = match self.replies.as_mut().poll_write(cx, &mut one) {
                 Poll::Ready(written) => written,
-                Poll::Pending if !writing.is_empty() => return Poll::Ready(Written::Flush),
+                Poll::Pending if !writing.is_empty() => return Poll::Ready(WriteProgress::Flush),
                 Poll::Pending => return Poll::Pending,
             };
             if let Some(reply) = one.into_message() {
                 match self.transcoder.reply(self.method, reply) {
                     Ok(json) => writing.put_owned(json),
-                    Err(status) => return Poll::Ready(Written::End(Err(status))),
+                    Err(status) => return Poll::Ready(WriteProgress::End(Err(status))),
                 }
             }
-            if let Written::End(_) = written {
+            if let WriteProgress::End(_) = written {
                 return Poll::Ready(written);
             }
         }
-        Poll::Ready(Written::Flush)
+        Poll::Ready(WriteProgress::Flush)
     }
 }

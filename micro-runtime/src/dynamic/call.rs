@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost_reflect::MessageDescriptor;
 
-use crate::client::{Answer, Call, Calling, WaitsFor};
+use crate::client::{Answer, Call, CallFuture, WaitsFor};
 use crate::context::Context;
 use crate::descriptor::MethodKind;
 use crate::dynamic::message;
@@ -35,17 +35,17 @@ pub(super) struct Prepared {
     pub(super) output: MessageDescriptor,
 }
 
-trait Says: Sized {
+trait CallOptionMethods: Sized {
     fn call(&mut self) -> Option<&mut Call>;
 }
 
-impl Says for DynamicCall {
+impl CallOptionMethods for DynamicCall {
     fn call(&mut self) -> Option<&mut Call> {
         self.0.as_mut().ok().map(|prepared| &mut prepared.call)
     }
 }
 
-impl Says for RawCall {
+impl CallOptionMethods for RawCall {
     fn call(&mut self) -> Option<&mut Call> {
         self.0.as_mut().ok()
     }
@@ -120,7 +120,7 @@ impl DynamicCall {
         let Prepared { call, output, .. } = self.0?;
         check(&call, &[MethodKind::Unary])?;
         let is_json = call.request.client.is_json();
-        let reply = Calling::new(call.request).await?;
+        let reply = CallFuture::new(call.request).await?;
         let metadata = reply.metadata()?;
         let payload = reply.into_payload();
         wire::check_not_jetstream(&payload)?;
@@ -191,7 +191,7 @@ impl IntoFuture for RawCall {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let reply = Calling::new(self.0?.request).await?;
+            let reply = CallFuture::new(self.0?.request).await?;
             // Others may have headers that are no metadata of ours.
             let metadata = reply.metadata().unwrap_or_else(|_| Metadata::new());
             let message = reply.into_payload();

@@ -42,11 +42,11 @@ pub struct DynamicClient {
     options: ClientOptions,
     infos: Arc<[Info]>,
     /// Absent for a service without a schema.
-    typed: Option<Typed>,
+    typed: Option<TypedMethod>,
 }
 
 #[derive(Clone)]
-struct Typed {
+struct TypedMethod {
     client: Client,
     parsed: lookup::Parsed,
 }
@@ -89,7 +89,7 @@ impl Bus {
                 let parsed = lookup::schema(self, service, &options, &infos).await?;
                 let described = lookup::describe(&parsed.schema)?;
                 let client = Client::new(self, described, options.clone());
-                Some(Typed { client, parsed })
+                Some(TypedMethod { client, parsed })
             }
         };
         Ok(DynamicClient {
@@ -206,7 +206,7 @@ impl DynamicClient {
         })
     }
 
-    fn typed(&self) -> Result<&Typed, Status> {
+    fn typed(&self) -> Result<&TypedMethod, Status> {
         self.typed.as_ref().ok_or_else(|| {
             let names = self.endpoints().map(|endpoint| endpoint.name.as_str());
             Status::from_runtime(
@@ -236,7 +236,7 @@ impl DynamicClient {
     }
 }
 
-impl fmt::Debug for Typed {
+impl fmt::Debug for TypedMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.client, f)
     }

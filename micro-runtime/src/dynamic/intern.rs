@@ -21,13 +21,13 @@ static KEPT: Mutex<Kept> = Mutex::new(Kept {
 });
 
 struct Kept {
-    services: BTreeMap<Service, &'static ServiceDescriptor>,
+    services: BTreeMap<InternedService, &'static ServiceDescriptor>,
     bytes: usize,
 }
 
 /// A service as its schema describes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Service {
+pub(super) struct InternedService {
     pub(super) full_name: String,
     pub(super) methods: Vec<Method>,
 }
@@ -47,7 +47,7 @@ pub(super) struct Method {
 }
 
 /// The descriptor of a service, the same one for the same service.
-pub(super) fn descriptor(service: Service) -> Result<&'static ServiceDescriptor, Status> {
+pub(super) fn descriptor(service: InternedService) -> Result<&'static ServiceDescriptor, Status> {
     let mut kept = lock(&KEPT);
     if let Some(known) = kept.services.get(&service) {
         return Ok(known);
@@ -65,7 +65,7 @@ pub(super) fn descriptor(service: Service) -> Result<&'static ServiceDescriptor,
     Ok(described)
 }
 
-impl Service {
+impl InternedService {
     fn bytes(&self) -> usize {
         let methods = self.methods.iter().map(|method| {
             let names = [
@@ -123,8 +123,8 @@ fn leak_text(text: &str) -> &'static str {
 mod tests {
     use super::*;
 
-    fn service(name: &str) -> Service {
-        Service {
+    fn service(name: &str) -> InternedService {
+        InternedService {
             full_name: name.to_owned(),
             methods: Vec::new(),
         }

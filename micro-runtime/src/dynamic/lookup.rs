@@ -11,7 +11,7 @@ use prost_reflect::{MethodDescriptor as Reflected, Value};
 use sha2::{Digest as _, Sha256};
 
 use crate::bus::Bus;
-use crate::client::{Call, Calling, Client, ClientOptions};
+use crate::client::{Call, CallFuture, Client, ClientOptions};
 use crate::descriptor::{Idempotency, MethodDescriptor, MethodKind, ServiceDescriptor};
 use crate::discovery::Info;
 use crate::dynamic::intern;
@@ -117,7 +117,7 @@ pub(super) fn describe(schema: &Schema) -> Result<&'static ServiceDescriptor, St
             idempotency: idempotency(&method),
         })
     });
-    intern::descriptor(intern::Service {
+    intern::descriptor(intern::InternedService {
         full_name: service.full_name().to_owned(),
         methods: methods.collect::<Result<_, _>>()?,
     })
@@ -150,7 +150,7 @@ pub(super) fn endpoint(
             "`{named}` of `{service}` has the subject `{subject}`: name a subject without wildcards to call"
         )));
     }
-    let described = intern::descriptor(intern::Service {
+    let described = intern::descriptor(intern::InternedService {
         full_name: service.to_owned(),
         methods: vec![intern::Method {
             full_name: found.subject.clone(),
@@ -179,7 +179,7 @@ fn announced<'a>(bus: &Bus, info: &'a Info, service: &str) -> Option<&'a str> {
 async fn fetch(bus: &Bus, service: &str, options: &ClientOptions) -> Result<Bytes, Status> {
     let options = options.clone().or_service_base(service);
     let client = Client::new(bus, &SCHEMA, options);
-    let reply = Calling::new(Call::new(&client, 0, Bytes::new()).request).await;
+    let reply = CallFuture::new(Call::new(&client, 0, Bytes::new()).request).await;
     let reply = reply.map_err(|status| match status.reason() {
         Some(Reason::NoResponders) => Status::from_runtime(
             Code::Unavailable,

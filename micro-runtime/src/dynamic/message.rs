@@ -14,35 +14,35 @@ use crate::status::{Code, Reason, Status};
 /// A message for a call by a [`DynamicClient`](super::DynamicClient): canonical proto3 JSON, as a
 /// value or as text, or a [`DynamicMessage`] of the method's own type.
 #[derive(Clone, Debug)]
-pub struct DynamicRequest(Given);
+pub struct DynamicRequest(RequestSource);
 
 #[derive(Clone, Debug)]
-enum Given {
+enum RequestSource {
     Text(String),
     Message(DynamicMessage),
 }
 
 impl From<Value> for DynamicRequest {
     fn from(json: Value) -> Self {
-        Self(Given::Text(json.to_string()))
+        Self(RequestSource::Text(json.to_string()))
     }
 }
 
 impl From<&str> for DynamicRequest {
     fn from(json: &str) -> Self {
-        Self(Given::Text(json.to_owned()))
+        Self(RequestSource::Text(json.to_owned()))
     }
 }
 
 impl From<String> for DynamicRequest {
     fn from(json: String) -> Self {
-        Self(Given::Text(json))
+        Self(RequestSource::Text(json))
     }
 }
 
 impl From<DynamicMessage> for DynamicRequest {
     fn from(message: DynamicMessage) -> Self {
-        Self(Given::Message(message))
+        Self(RequestSource::Message(message))
     }
 }
 
@@ -110,10 +110,10 @@ pub(super) fn encode(
         )
     };
     let message = match request.0 {
-        Given::Text(text) => {
+        RequestSource::Text(text) => {
             guarded(|| json::read(kind, text.as_bytes())).map_err(|error| bad(&error))?
         }
-        Given::Message(message) => message,
+        RequestSource::Message(message) => message,
     };
     let name = message.descriptor().full_name().to_owned();
     if name != kind.full_name() {

@@ -1,4 +1,4 @@
-//! `Line`: the events that stand before one queue's workers, and who has to wait for them.
+//! `Backlog`: the events that stand before one queue's workers, and who has to wait for them.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -9,7 +9,7 @@ use futures_util::task::AtomicWaker;
 
 /// The events that workers have or are to have, counted.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct Backlog {
     workers: usize,
     all: AtomicUsize,
     /// Those of them that a worker has begun.
@@ -20,7 +20,7 @@ pub(super) struct Line {
     taker: AtomicWaker,
 }
 
-impl Line {
+impl Backlog {
     pub(super) fn new(workers: usize) -> Self {
         Self {
             workers,
@@ -32,12 +32,12 @@ impl Line {
     }
 
     /// An event is handed on.
-    pub(super) fn join(&self) {
+    pub(super) fn enqueued(&self) {
         self.all.fetch_add(1, Ordering::Relaxed);
     }
 
     /// An event could not be handed on after all.
-    pub(super) fn leave(&self) {
+    pub(super) fn dequeued(&self) {
         self.all.fetch_sub(1, Ordering::Relaxed);
     }
 
@@ -63,7 +63,7 @@ impl Line {
         self.taker.wake();
     }
 
-    /// Says whether a worker is free, and so nobody stands in line: what was handed on earlier has
+    /// Says whether a worker is free, and so nobody stands in backlog: what was handed on earlier has
     /// been handled, where order counts.
     pub(super) fn is_free(&self) -> bool {
         self.all.load(Ordering::Acquire) < self.workers
@@ -71,7 +71,7 @@ impl Line {
 
     /// Ready when no event stands here that a worker will have begun in a moment: one that is free,
     /// or whose handler `is_short` and does not wait.
-    pub(super) fn poll_begun(&self, is_short: bool, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_started(&self, is_short: bool, cx: &mut Context<'_>) -> Poll<()> {
         if !self.is_late(is_short) {
             return Poll::Ready(());
         }
@@ -97,46 +97,46 @@ mod tests {
 
     use super::*;
 
-    fn is_begun(line: &Line, is_short: bool) -> bool {
+    fn is_begun(backlog: &Backlog, is_short: bool) -> bool {
         let cx = &mut Context::from_waker(Waker::noop());
-        line.poll_begun(is_short, cx).is_ready()
+        backlog.poll_started(is_short, cx).is_ready()
     }
 
     #[test]
     fn who_hands_on_waits_for_workers_that_are_about_to_begin() {
-        let line = Line::new(1);
+        let backlog = Backlog::new(1);
         let gate = Notify::new();
         let cx = &mut Context::from_waker(Waker::noop());
-        assert!(is_begun(&line, true) && line.is_free());
-        line.join();
-        line.join();
-        assert!(!line.is_free());
+        assert!(is_begun(&backlog, true) && backlog.is_free());
+        backlog.enqueued();
+        backlog.enqueued();
+        assert!(!backlog.is_free());
         // The worker is free.
-        assert!(!is_begun(&line, false) && !is_begun(&line, true));
+        assert!(!is_begun(&backlog, false) && !is_begun(&backlog, true));
         let handler = async {
             // It runs: what is short is about to end.
-            assert!(is_begun(&line, false) && !is_begun(&line, true));
+            assert!(is_begun(&backlog, false) && !is_begun(&backlog, true));
             gate.notified().await;
         };
-        let mut first = pin!(line.run(handler));
+        let mut first = pin!(backlog.run(handler));
         assert!(first.as_mut().poll(cx).is_pending());
         // It waits, nobody knows how long.
-        assert!(is_begun(&line, false) && is_begun(&line, true));
+        assert!(is_begun(&backlog, false) && is_begun(&backlog, true));
         gate.notify_one();
         assert!(first.as_mut().poll(cx).is_ready());
-        assert!(!is_begun(&line, false) && !is_begun(&line, true));
-        assert!(pin!(line.run(async {})).poll(cx).is_ready());
-        assert!(is_begun(&line, true) && line.is_free());
+        assert!(!is_begun(&backlog, false) && !is_begun(&backlog, true));
+        assert!(pin!(backlog.run(async {})).poll(cx).is_ready());
+        assert!(is_begun(&backlog, true) && backlog.is_free());
     }
 
     #[tokio::test]
     async fn who_hands_on_is_woken() {
-        let line = Line::new(1);
-        line.join();
-        let begun = async { poll_fn(|cx| line.poll_begun(true, cx)).await };
+        let backlog = Backlog::new(1);
+        backlog.enqueued();
+        let begun = async { poll_fn(|cx| backlog.poll_started(true, cx)).await };
         let ran = async {
             tokio::task::yield_now().await;
-            line.run(async {}).await;
+            backlog.run(async {}).await;
         };
         tokio::join!(biased; begun, ran);
     }

@@ -11,7 +11,7 @@ use async_nats::Message;
 use bytes::Bytes;
 use futures_util::Stream;
 
-use crate::bus::{Connection, Subscription};
+use crate::bus::{CarrierSubscription, Connection};
 use crate::context::{Context, Origin};
 use crate::error::Error;
 use crate::event::decode::{context, decode};
@@ -26,14 +26,14 @@ use crate::wire;
 /// cannot be decoded is an item, counted and logged, and not the end. Dropping it ends the
 /// subscription.
 pub struct Events<E> {
-    pub(super) inlet: Inlet,
+    pub(super) inlet: SubscriptionReader,
     pub(super) undecodable: u64,
     pub(super) event: PhantomData<fn() -> E>,
 }
 
 /// What is published under a subject, as bytes.
 pub struct RawEvents {
-    pub(super) inlet: Inlet,
+    pub(super) inlet: SubscriptionReader,
 }
 
 /// Bytes that were published, with the context that says how.
@@ -47,9 +47,9 @@ pub struct RawEvent {
 }
 
 /// A subscription of the bus.
-pub(super) struct Inlet {
+pub(super) struct SubscriptionReader {
     pub(super) connection: Arc<Connection>,
-    pub(super) subscription: Subscription,
+    pub(super) subscription: CarrierSubscription,
     pub(super) prefix: usize,
 }
 
@@ -155,7 +155,7 @@ impl Stream for RawEvents {
     }
 }
 
-impl Inlet {
+impl SubscriptionReader {
     async fn drain(&mut self) -> Result<(), Error> {
         self.subscription.stop().await;
         let arrived = self.connection.barrier().await;

@@ -16,9 +16,9 @@ use crate::descriptor::EventDescriptor;
 use crate::event;
 use crate::event::counters::EventCounters;
 use crate::event::event::Event;
-use crate::event::inline_slot::{Call, Handling, Place};
+use crate::event::inline_slot::{EventCall, EventFuture, InlineSlot};
 use crate::event::subscriber::Subscriber;
-use crate::execute::Pace;
+use crate::execute::PollCost;
 use crate::observe;
 use crate::status::{Code, Reason, Status};
 
@@ -29,27 +29,27 @@ use crate::status::{Code, Reason, Status};
 pub struct EventHandler {
     pub(crate) event: &'static EventDescriptor,
     pub(crate) counters: Arc<EventCounters>,
-    pub(super) call: Arc<dyn Call>,
+    pub(super) call: Arc<dyn EventCall>,
 }
 
 /// Handles one event after the other, without an allocation for each but its context.
-pub(crate) struct InPlace {
+pub(crate) struct InlineRunner {
     shared: EventHandler,
     /// Never locked: a handler may be moved from thread to thread, and no more.
-    place: Mutex<Box<dyn Place>>,
+    place: Mutex<Box<dyn InlineSlot>>,
     /// The context of the last event.
     spare: Option<Context>,
 }
 
 /// An event whose handler has begun, or is to, wherever it can wait.
-pub(crate) struct Started {
-    handling: Handling,
-    running: Running,
+pub(crate) struct SuspendedHandler {
+    handling: EventFuture,
+    running: ActiveEvent,
     shared: EventHandler,
 }
 
 /// An event in hand; what was made within it ends with it.
-struct Running {
+struct ActiveEvent {
     ctx: Context,
     span: Span,
 }
@@ -74,8 +74,8 @@ impl EventHandler {
     }
 
     /// Room to handle events in place.
-    pub(crate) fn in_place(&self) -> InPlace {
-        InPlace {
+    pub(crate) fn in_place(&self) -> InlineRunner {
+        InlineRunner {
             place: Mutex::new(Arc::clone(&self.call).place()),
             spare: None,
             shared: self.clone(),
@@ -92,11 +92,11 @@ impl EventHandler {
         &self,
         ctx: Context,
         payload: Bytes,
-        pace: Option<&Pace>,
+        pace: Option<&PollCost>,
     ) -> Result<(), Status> {
         let span = begin(self.event, &ctx);
-        let running = Running { ctx, span };
-        let started = Started {
+        let running = ActiveEvent { ctx, span };
+        let started = SuspendedHandler {
             handling: self.call.begin(running.ctx.clone(), payload),
             running,
             shared: self.clone(),
@@ -105,7 +105,7 @@ impl EventHandler {
     }
 }
 
-impl InPlace {
+impl InlineRunner {
     /// The context of the last event: the next one may have its memory.
     pub(crate) fn spare(&mut self) -> Option<Context> {
         self.spare.take()
@@ -120,7 +120,7 @@ impl InPlace {
         &mut self,
         ctx: Context,
         payload: Bytes,
-    ) -> Result<Result<(), Status>, Started> {
+    ) -> Result<Result<(), Status>, SuspendedHandler> {
         let span = begin(self.shared.event, &ctx);
         let place = self.place.get_mut().unwrap_or_else(PoisonError::into_inner);
         // Whoever is not ready is polled again where it can wait.
@@ -135,9 +135,9 @@ impl InPlace {
         let result = match polled {
             Ok(Poll::Ready(result)) => result,
             Ok(Poll::Pending) => {
-                return Err(Started {
+                return Err(SuspendedHandler {
                     handling: place.take(),
-                    running: Running { ctx, span },
+                    running: ActiveEvent { ctx, span },
                     shared: self.shared.clone(),
                 });
             }
@@ -153,7 +153,7 @@ impl InPlace {
     }
 }
 
-impl Started {
+impl SuspendedHandler {
     /// Waits for the handler.
     ///
     /// # Errors
@@ -163,7 +163,7 @@ impl Started {
         self.end(None).await
     }
 
-    async fn end(self, mut pace: Option<&Pace>) -> Result<(), Status> {
+    async fn end(self, mut pace: Option<&PollCost>) -> Result<(), Status> {
         // The handler is dropped first.
         let Self {
             shared,
@@ -199,7 +199,7 @@ impl Started {
     }
 }
 
-impl Drop for Running {
+impl Drop for ActiveEvent {
     fn drop(&mut self) {
         self.ctx.end();
     }

@@ -1,4 +1,4 @@
-//! `Place`: where the handler of one kind of event runs, one event after the other, without an
+//! `InlineSlot`: where the handler of one kind of event runs, one event after the other, without an
 //! allocation for each.
 
 use std::future::Future;
@@ -13,18 +13,18 @@ use crate::context::Context;
 use crate::status::Status;
 
 /// A subscriber's handler at work, by itself.
-pub(super) type Handling = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
+pub(super) type EventFuture = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
 
 /// A subscriber without its types.
-pub(super) trait Call: Send + Sync {
+pub(super) trait EventCall: Send + Sync {
     /// Makes an event's handler; nothing of it runs yet.
-    fn begin(&self, ctx: Context, payload: Bytes) -> Handling;
+    fn begin(&self, ctx: Context, payload: Bytes) -> EventFuture;
 
-    fn place(self: Arc<Self>) -> Box<dyn Place>;
+    fn place(self: Arc<Self>) -> Box<dyn InlineSlot>;
 }
 
 /// Room for one event's handler at a time.
-pub(super) trait Place: Send {
+pub(super) trait InlineSlot: Send {
     /// Puts an event's handler into the room; nothing of it runs yet.
     fn begin(&mut self, ctx: Context, payload: Bytes);
 
@@ -35,35 +35,35 @@ pub(super) trait Place: Send {
     fn clear(&mut self);
 
     /// Lets a handler that has begun go on elsewhere.
-    fn take(&mut self) -> Handling;
+    fn take(&mut self) -> EventFuture;
 }
 
-struct Room<C, F> {
+struct TypedSlot<C, F> {
     call: Arc<C>,
     handling: Pin<Box<Option<F>>>,
 }
 
 /// What has left its room.
-struct Elsewhere<F>(Pin<Box<Option<F>>>);
+struct DetachedHandler<F>(Pin<Box<Option<F>>>);
 
-impl<C, F> Call for C
+impl<C, F> EventCall for C
 where
     C: Fn(Context, Bytes) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), Status>> + Send + 'static,
 {
-    fn begin(&self, ctx: Context, payload: Bytes) -> Handling {
+    fn begin(&self, ctx: Context, payload: Bytes) -> EventFuture {
         Box::pin(self(ctx, payload))
     }
 
-    fn place(self: Arc<Self>) -> Box<dyn Place> {
-        Box::new(Room {
+    fn place(self: Arc<Self>) -> Box<dyn InlineSlot> {
+        Box::new(TypedSlot {
             call: self,
             handling: Box::pin(None),
         })
     }
 }
 
-impl<C, F> Place for Room<C, F>
+impl<C, F> InlineSlot for TypedSlot<C, F>
 where
     C: Fn(Context, Bytes) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), Status>> + Send + 'static,
@@ -86,13 +86,13 @@ where
         let _ = catch_unwind(AssertUnwindSafe(|| handling.set(None)));
     }
 
-    fn take(&mut self) -> Handling {
+    fn take(&mut self) -> EventFuture {
         let handling = std::mem::replace(&mut self.handling, Box::pin(None));
-        Box::pin(Elsewhere(handling))
+        Box::pin(DetachedHandler(handling))
     }
 }
 
-impl<F: Future<Output = Result<(), Status>>> Future for Elsewhere<F> {
+impl<F: Future<Output = Result<(), Status>>> Future for DetachedHandler<F> {
     type Output = Result<(), Status>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {

@@ -27,10 +27,10 @@ pub use events::{Events, RawEvent, RawEvents};
 pub use filter::{EventFilter, Fixed};
 pub(crate) use handler::EventHandler;
 #[cfg(feature = "jetstream")]
-pub(crate) use handler::InPlace;
+pub(crate) use handler::InlineRunner;
 pub use publish::{Publish, PublishFuture};
 pub use source::EventSource;
-pub(crate) use source::{CoreSource, ExternalSource, Kind, Source, SourceRun};
+pub(crate) use source::{BoundSource, CoreSource, ExternalSource, SourceKind, SourceRun};
 pub use subject_writer::SubjectWriter;
 pub use subscribe::Subscribe;
 pub use subscriber::Subscriber;

@@ -12,7 +12,7 @@ use crate::bus::Bus;
 use crate::error::{Error, ErrorKind};
 use crate::event::event::Event;
 use crate::event::handler::EventHandler;
-use crate::event::workers::{Order, Settings};
+use crate::event::workers::{Order, WorkerSettings};
 use crate::status::Status;
 use crate::subject;
 
@@ -25,14 +25,14 @@ use crate::subject;
 pub trait EventSource<E: Event> {
     /// Ties the handler to its source; nothing runs yet.
     #[doc(hidden)]
-    fn bind(self, handler: EventHandler) -> Source;
+    fn bind(self, handler: EventHandler) -> BoundSource;
 }
 
 /// A source with its handler, to be started.
 #[doc(hidden)]
-pub struct Source(pub(crate) Kind);
+pub struct BoundSource(pub(crate) SourceKind);
 
-pub(crate) enum Kind {
+pub(crate) enum SourceKind {
     Core(CoreSource),
     #[cfg_attr(
         not(feature = "jetstream"),
@@ -48,7 +48,7 @@ pub(crate) struct CoreSource {
     pub(crate) subject: Result<String, Status>,
     pub(crate) queue: Option<String>,
     pub(crate) order: Order,
-    pub(crate) settings: Settings,
+    pub(crate) settings: WorkerSettings,
 }
 
 /// A source that is no subscription of the bus, and has a life of its own.
@@ -76,11 +76,11 @@ pub(crate) struct SourceRun {
     pub(crate) call_subjects: Vec<Subject>,
 }
 
-impl fmt::Debug for Source {
+impl fmt::Debug for BoundSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let handler = match &self.0 {
-            Kind::Core(source) => &source.handler,
-            Kind::External(source) => source.handler(),
+            SourceKind::Core(source) => &source.handler,
+            SourceKind::External(source) => source.handler(),
         };
         f.debug_tuple("Source").field(handler).finish()
     }

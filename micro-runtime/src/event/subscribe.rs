@@ -10,10 +10,10 @@ use std::time::Duration;
 use async_nats::Subject;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::bus::{Bus, Connection, Subscription, is_about};
+use crate::bus::{Bus, CarrierSubscription, Connection, is_about};
 use crate::error::{Error, ErrorKind};
 use crate::event::event::Event;
-use crate::event::events::{Events, Inlet, RawEvents};
+use crate::event::events::{Events, RawEvents, SubscriptionReader};
 use crate::event::filter::EventFilter as _;
 use crate::subject;
 
@@ -116,7 +116,7 @@ impl<S> Subscribe<S> {
         self
     }
 
-    async fn inlet(self) -> Result<Inlet, Error> {
+    async fn inlet(self) -> Result<SubscriptionReader, Error> {
         let subject = self.bus.subject(&self.subject?);
         let connection = Arc::clone(self.bus.connection());
         if let Some(flaw) = self.queue.as_deref().and_then(subject::literal_flaw) {
@@ -125,7 +125,7 @@ impl<S> Subscribe<S> {
             return Err(Error::new(ErrorKind::Service, message));
         }
         let subscription = confirmed(&connection, subject, self.queue.as_deref()).await?;
-        Ok(Inlet {
+        Ok(SubscriptionReader {
             prefix: self.bus.prefix_len(),
             connection,
             subscription,
@@ -174,7 +174,7 @@ async fn confirmed(
     connection: &Connection,
     subject: Subject,
     queue: Option<&str>,
-) -> Result<Subscription, Error> {
+) -> Result<CarrierSubscription, Error> {
     let violations = connection.violations();
     let subscription = connection.subscribe(subject.clone(), queue).await?;
     let Some(mut violations) = violations else {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use crate::event::event::Event;
 use crate::event::filter::EventFilter;
 use crate::event::handler::EventHandler;
-use crate::event::source::{CoreSource, EventSource, Kind, Source};
-use crate::event::workers::{Order, Settings};
+use crate::event::source::{BoundSource, CoreSource, EventSource, SourceKind};
+use crate::event::workers::{Order, WorkerSettings};
 
 /// async-nats's own bound for one subscription.
 const MAX_WAITING: usize = 64 * 1024;
@@ -39,7 +39,7 @@ pub struct Subscription<E: Event> {
     queue: Option<String>,
     filter: E::Filter,
     key: Option<Key<E>>,
-    settings: Settings,
+    settings: WorkerSettings,
     event: PhantomData<fn() -> E>,
 }
 
@@ -53,7 +53,7 @@ impl<E: Event> Subscription<E> {
             queue: None,
             filter: E::Filter::default(),
             key: None,
-            settings: Settings {
+            settings: WorkerSettings {
                 workers: 1,
                 max_waiting: MAX_WAITING,
                 timeout: None,
@@ -113,7 +113,7 @@ impl<E: Event> Subscription<E> {
 }
 
 impl<E: Event> EventSource<E> for Subscription<E> {
-    fn bind(self, handler: EventHandler) -> Source {
+    fn bind(self, handler: EventHandler) -> BoundSource {
         let order = match self.key {
             None => Order::Arrival,
             Some(key) => Order::Key(Arc::new(move |payload| {
@@ -121,7 +121,7 @@ impl<E: Event> EventSource<E> for Subscription<E> {
                 E::decode(payload.clone()).map_or(0, |event| key(&event))
             })),
         };
-        Source(Kind::Core(CoreSource {
+        BoundSource(SourceKind::Core(CoreSource {
             handler,
             subject: self.filter.subject(),
             queue: self.queue,

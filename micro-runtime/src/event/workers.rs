@@ -16,12 +16,12 @@ use tokio::task::coop::poll_proceed;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::bus::Subscription;
+use crate::bus::CarrierSubscription;
 use crate::context::Context;
 use crate::event;
-use crate::event::backlog::Line;
-use crate::event::handler::{EventHandler, InPlace, Started};
-use crate::execute::{Pace, Watch};
+use crate::event::backlog::Backlog;
+use crate::event::handler::{EventHandler, InlineRunner, SuspendedHandler};
+use crate::execute::{PollCost, PollTimer};
 use crate::status::Status;
 
 /// So many events are taken before the rest of the loop has its turn.
@@ -29,7 +29,7 @@ const AT_A_TIME: usize = 64;
 
 /// How the events of one subscription are handled.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Settings {
+pub(crate) struct WorkerSettings {
     pub(crate) workers: usize,
     pub(crate) max_waiting: usize,
     pub(crate) timeout: Option<Duration>,
@@ -53,28 +53,28 @@ pub(crate) struct EventTarget {
     order: Order,
     /// One, or one per worker if each has keys of its own.
     queues: Vec<Queue>,
-    in_place: InPlace,
-    watch: Watch,
+    in_place: InlineRunner,
+    watch: PollTimer,
     is_closing: bool,
 }
 
 /// A way to workers.
 struct Queue {
     sender: UnboundedSender<Task>,
-    line: Arc<Line>,
+    backlog: Arc<Backlog>,
 }
 
 /// What a worker does next.
 enum Task {
     Handle(Message),
     /// Its handler has begun in place and has to wait.
-    Finish(Started),
+    Finish(SuspendedHandler),
 }
 
 struct Shared {
     handler: EventHandler,
-    settings: Settings,
-    pace: Pace,
+    settings: WorkerSettings,
+    pace: PollCost,
     waiting: AtomicUsize,
     /// How much of each subject is the bus's.
     prefix: usize,
@@ -87,7 +87,7 @@ impl EventTarget {
     pub(crate) fn start(
         handler: EventHandler,
         order: Order,
-        settings: Settings,
+        settings: WorkerSettings,
         prefix: usize,
         tasks: &TaskTracker,
         end: CancellationToken,
@@ -96,7 +96,7 @@ impl EventTarget {
         let shared = Arc::new(Shared {
             handler,
             settings,
-            pace: Pace::new(),
+            pace: PollCost::new(),
             waiting: AtomicUsize::new(0),
             prefix,
             end,
@@ -110,19 +110,19 @@ impl EventTarget {
         let queues = (0..queues).map(|_| {
             let (sender, receiver) = mpsc::unbounded_channel();
             let receiver = Arc::new(Mutex::new(receiver));
-            let line = Arc::new(Line::new(workers));
+            let backlog = Arc::new(Backlog::new(workers));
             for _ in 0..workers {
-                let (shared, line) = (Arc::clone(&shared), Arc::clone(&line));
-                tasks.spawn(work(shared, line, Arc::clone(&receiver)));
+                let (shared, backlog) = (Arc::clone(&shared), Arc::clone(&backlog));
+                tasks.spawn(work(shared, backlog, Arc::clone(&receiver)));
             }
-            Queue { sender, line }
+            Queue { sender, backlog }
         });
         Self {
             queues: queues.collect(),
             shared,
             order,
             in_place,
-            watch: Watch::default(),
+            watch: PollTimer::default(),
             is_closing: false,
         }
     }
@@ -136,14 +136,14 @@ impl EventTarget {
     /// caller can look after the rest.
     pub(crate) fn poll_take(
         &mut self,
-        subscription: &mut Subscription,
+        subscription: &mut CarrierSubscription,
         cx: &mut TaskContext<'_>,
     ) -> Poll<bool> {
         if let (Order::Arrival, [queue], false) = (&self.order, &*self.queues, self.is_closing) {
             // With ever more events behind those that workers have, nothing would be handled in
             // place again. Among keys one would hold up the others.
             let is_short = self.shared.pace.is_short();
-            ready!(queue.line.poll_begun(is_short, cx));
+            ready!(queue.backlog.poll_started(is_short, cx));
         }
         let is_over = self.shared.end.is_cancelled();
         for _ in 0..AT_A_TIME {
@@ -171,7 +171,7 @@ impl EventTarget {
             }
         };
         let queue = &self.queues[index];
-        if self.shared.pace.is_short() && queue.line.is_free() {
+        if self.shared.pace.is_short() && queue.backlog.is_free() {
             return match is_over {
                 true => self.shared.dropped_at_the_end(),
                 false => self.take_in_place(message, index),
@@ -209,16 +209,20 @@ impl EventTarget {
 
 impl Queue {
     fn send(&self, task: Task) -> bool {
-        self.line.join();
+        self.backlog.enqueued();
         let is_sent = self.sender.send(task).is_ok();
         if !is_sent {
-            self.line.leave();
+            self.backlog.dequeued();
         }
         is_sent
     }
 }
 
-async fn work(shared: Arc<Shared>, line: Arc<Line>, queue: Arc<Mutex<UnboundedReceiver<Task>>>) {
+async fn work(
+    shared: Arc<Shared>,
+    backlog: Arc<Backlog>,
+    queue: Arc<Mutex<UnboundedReceiver<Task>>>,
+) {
     let ended = shared.end.clone().cancelled_owned();
     tokio::pin!(ended);
     let next = || async { queue.lock().await.recv().await };
@@ -226,7 +230,7 @@ async fn work(shared: Arc<Shared>, line: Arc<Line>, queue: Arc<Mutex<UnboundedRe
         if matches!(task, Task::Handle(_)) {
             shared.waiting.fetch_sub(1, Ordering::Relaxed);
         }
-        in_turn().await;
+        wait_for_budget().await;
         let handled = async {
             if shared.end.is_cancelled() {
                 return shared.dropped_at_the_end();
@@ -239,13 +243,13 @@ async fn work(shared: Arc<Shared>, line: Arc<Line>, queue: Arc<Mutex<UnboundedRe
         };
         let handled = AssertUnwindSafe(handled).catch_unwind();
         // A destructor may panic when the time is up.
-        line.run(async { drop(handled.await) }).await;
+        backlog.run(async { drop(handled.await) }).await;
     }
 }
 
 /// Waits for this task's turn, before an event has begun: to be out of turn is not to wait for
 /// something.
-async fn in_turn() {
+async fn wait_for_budget() {
     poll_fn(|cx| poll_proceed(cx).map(drop)).await;
 }
 
@@ -308,7 +312,7 @@ mod tests {
         };
         let counters = Arc::clone(&handler.counters);
         let counts = || (counters.stats().received, counters.stats().handled);
-        let settings = Settings {
+        let settings = WorkerSettings {
             workers: 1,
             max_waiting: 100,
             timeout: None,
@@ -344,20 +348,20 @@ mod tests {
 
     #[tokio::test]
     async fn a_worker_that_has_had_its_turn_does_not_count_as_one_that_waits() {
-        let line = Line::new(1);
+        let backlog = Backlog::new(1);
         let mut spent = std::pin::pin!(async {
             while has_budget_remaining() {
                 tokio::task::coop::consume_budget().await;
             }
-            line.join();
-            line.join();
-            in_turn().await;
-            line.run(async {}).await;
+            backlog.enqueued();
+            backlog.enqueued();
+            wait_for_budget().await;
+            backlog.run(async {}).await;
         });
         poll_fn(|cx| {
             assert!(spent.as_mut().poll(cx).is_pending());
             assert!(
-                line.poll_begun(true, cx).is_pending(),
+                backlog.poll_started(true, cx).is_pending(),
                 "it is about to begin"
             );
             Poll::Ready(())

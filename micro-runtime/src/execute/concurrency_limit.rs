@@ -3,12 +3,12 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Counts what runs, and says no above the limit. Never waits.
-pub(crate) struct Gate {
+pub(crate) struct ConcurrencyLimit {
     pub(crate) limit: usize,
     running: AtomicUsize,
 }
 
-impl Gate {
+impl ConcurrencyLimit {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -16,10 +16,10 @@ impl Gate {
         }
     }
 
-    pub(crate) fn enter(&self) -> bool {
+    pub(crate) fn try_acquire(&self) -> bool {
         let before = self.running.fetch_add(1, Ordering::Relaxed);
         if before >= self.limit {
-            self.leave();
+            self.release();
             return false;
         }
         true
@@ -30,7 +30,7 @@ impl Gate {
         self.running.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn leave(&self) {
+    pub(crate) fn release(&self) {
         self.running.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -41,12 +41,12 @@ mod tests {
 
     #[test]
     fn a_gate_lets_in_as_many_as_its_limit() {
-        let gate = Gate::new(2);
-        assert!(gate.enter());
-        assert!(gate.enter());
-        assert!(!gate.enter());
-        gate.leave();
-        assert!(gate.enter());
-        assert!(!Gate::new(0).enter());
+        let gate = ConcurrencyLimit::new(2);
+        assert!(gate.try_acquire());
+        assert!(gate.try_acquire());
+        assert!(!gate.try_acquire());
+        gate.release();
+        assert!(gate.try_acquire());
+        assert!(!ConcurrencyLimit::new(0).try_acquire());
     }
 }

@@ -3,5 +3,5 @@
 mod concurrency_limit;
 mod poll_cost;
 
-pub(crate) use concurrency_limit::Gate;
-pub(crate) use poll_cost::{Pace, Watch};
+pub(crate) use concurrency_limit::ConcurrencyLimit;
+pub(crate) use poll_cost::{PollCost, PollTimer};

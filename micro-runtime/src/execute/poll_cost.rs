@@ -1,4 +1,4 @@
-//! `Pace`: how long the handlers of one method hold a thread, and so whether to run the next in place.
+//! `PollCost`: how long the handlers of one method hold a thread, and so whether to run the next in place.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,11 +14,11 @@ const FADING: u64 = 16;
 /// have followed a poll of a millisecond. While it is unproven its calls are spawned, and timed
 /// there, so that no trial holds up the calls behind it.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub(crate) struct PollCost {
     longest_ns: AtomicU64,
 }
 
-impl Pace {
+impl PollCost {
     pub(crate) fn new() -> Self {
         Self {
             longest_ns: AtomicU64::new(u64::MAX),
@@ -50,17 +50,17 @@ const TIMED_TOGETHER: u32 = 8;
 
 /// Times what runs in place, several at a time: a look at the clock costs as much as a short handler.
 #[derive(Debug, Default)]
-pub(crate) struct Watch {
+pub(crate) struct PollTimer {
     since: Option<Instant>,
     polls: u32,
 }
 
-impl Watch {
+impl PollTimer {
     pub(crate) fn start(&mut self) {
         self.since.get_or_insert_with(Instant::now);
     }
 
-    pub(crate) fn count(&mut self, pace: &Pace) {
+    pub(crate) fn count(&mut self, pace: &PollCost) {
         self.polls += 1;
         if self.polls >= TIMED_TOGETHER {
             self.stop(pace);
@@ -68,7 +68,7 @@ impl Watch {
     }
 
     /// To be called before anything else takes time.
-    pub(crate) fn stop(&mut self, pace: &Pace) {
+    pub(crate) fn stop(&mut self, pace: &PollCost) {
         if let Some(since) = self.since.take() {
             pace.record(since.elapsed() / self.polls.max(1));
             self.polls = 0;
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_method_must_prove_that_it_is_short() {
-        let pace = Pace::new();
+        let pace = PollCost::new();
         assert!(!pace.is_short());
         pace.record(Duration::from_micros(5));
         assert!(pace.is_short());
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn one_long_poll_counts_until_short_ones_have_outweighed_it() {
-        let pace = Pace::new();
+        let pace = PollCost::new();
         pace.record(Duration::from_micros(5));
         pace.record(Duration::from_millis(1));
         assert!(!pace.is_short());
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_method_that_is_long_stays_long() {
-        let pace = Pace::new();
+        let pace = PollCost::new();
         for _ in 0..1000 {
             pace.record(Duration::from_millis(100));
             assert!(!pace.is_short());

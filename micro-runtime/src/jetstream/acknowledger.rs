@@ -14,7 +14,7 @@ use crate::event::EventCounters;
 use crate::jetstream::consumer::Consumer;
 use crate::jetstream::dead_letter::DeadLetters;
 use crate::jetstream::durable::Durable;
-use crate::jetstream::pending_delivery::Job;
+use crate::jetstream::pending_delivery::PendingDelivery;
 use crate::status::{Code, Reason, Status};
 use crate::wire;
 use crate::wire::percent_encode;
@@ -28,7 +28,7 @@ const PROGRESS: Bytes = Bytes::from_static(b"+WPI");
 const REASON_LIMIT: usize = 256;
 
 /// How deliveries of one consumer are answered.
-pub(super) struct Settle {
+pub(super) struct Acknowledger {
     pub(super) consumer: Arc<Consumer>,
     pub(super) durable: Durable,
     pub(super) dead_letters: Option<DeadLetters>,
@@ -46,10 +46,14 @@ fn is_poison(status: &Status) -> bool {
     )
 }
 
-impl Settle {
+impl Acknowledger {
     /// What a handler knows of a delivery, or why it is none for it; see [`Context::of_event`] for
     /// `spare`.
-    pub(super) fn context(&self, job: &Job, spare: Option<Context>) -> Result<Context, Status> {
+    pub(super) fn context(
+        &self,
+        job: &PendingDelivery,
+        spare: Option<Context>,
+    ) -> Result<Context, Status> {
         let headers = job.headers.as_ref();
         headers.map_or(Ok(()), wire::check_content_type)?;
         // A foreign header beyond our limits is no reason to refuse what is stored already.
@@ -85,19 +89,19 @@ impl Settle {
     }
 
     /// Answers for what became of a delivery.
-    pub(super) async fn settle(&self, job: &Job, handled: Result<(), Status>) {
+    pub(super) async fn ack_or_nak(&self, job: &PendingDelivery, handled: Result<(), Status>) {
         match handled {
             Ok(()) => self.answer(&job.reply, ACK).await,
-            Err(status) if is_poison(&status) => self.give_up(job, &status).await,
+            Err(status) if is_poison(&status) => self.terminate(job, &status).await,
             Err(status) => self.failed(job, &status).await,
         }
     }
 
     /// The handler failed: again later, or never.
-    async fn failed(&self, job: &Job, status: &Status) {
+    async fn failed(&self, job: &PendingDelivery, status: &Status) {
         let count = job.delivery.count();
         if count >= self.durable.attempts() {
-            return self.give_up(job, status).await;
+            return self.terminate(job, status).await;
         }
         let delay = self.durable.delay(count);
         tracing::warn!(
@@ -110,7 +114,7 @@ impl Settle {
     }
 
     /// Nobody will ever handle it.
-    pub(super) async fn give_up(&self, job: &Job, status: &Status) {
+    pub(super) async fn terminate(&self, job: &PendingDelivery, status: &Status) {
         tracing::error!(
             stream = &*self.consumer.stream, consumer = self.consumer.name(),
             sequence = job.delivery.sequence(), count = job.delivery.count(),
@@ -118,7 +122,7 @@ impl Settle {
             "an event is given up"
         );
         if let Some(dead_letters) = &self.dead_letters {
-            dead_letters.bury(job, status).await;
+            dead_letters.publish_dead_letter(job, status).await;
         }
         let reason = percent_encode(&status.to_string(), REASON_LIMIT);
         self.answer(&job.reply, format!("+TERM {reason}").into())
@@ -127,7 +131,7 @@ impl Settle {
 
     /// Says of an event that has used up its deliveries why it is given up before it is tried: the
     /// last of them ended without an answer.
-    pub(super) fn exhausted(&self, job: &Job) -> Option<Status> {
+    pub(super) fn exhausted(&self, job: &PendingDelivery) -> Option<Status> {
         let (count, attempts) = (job.delivery.count(), self.durable.attempts());
         (count > attempts).then(|| {
             let text = format!(
@@ -145,7 +149,7 @@ impl Settle {
     }
 
     /// Lets others have deliveries at once that nobody here will handle.
-    pub(super) async fn give_back(&self, replies: Vec<Subject>) {
+    pub(super) async fn nak_all(&self, replies: Vec<Subject>) {
         for reply in replies {
             self.answer(&reply, NAK).await;
         }

@@ -11,9 +11,9 @@ use futures_util::FutureExt as _;
 use crate::context::{Context, Delivery};
 use crate::event;
 use crate::event::{Event, EventCounters, Subscriber};
-use crate::jetstream::acknowledger::{Settle, panicked};
-use crate::jetstream::consumer_loop::{Handler, Handling};
-use crate::jetstream::pending_delivery::Job;
+use crate::jetstream::acknowledger::{Acknowledger, panicked};
+use crate::jetstream::consumer_loop::{BatchFuture, DeliveryHandler};
+use crate::jetstream::pending_delivery::PendingDelivery;
 use crate::status::Status;
 
 /// A stored event, and where it is stored.
@@ -79,16 +79,16 @@ impl<E: Event, T: BatchSubscriber<E>> BatchSubscriber<E> for Arc<T> {
 }
 
 /// Decodes, calls the subscriber, answers.
-pub(super) struct Batched<E, S> {
+pub(super) struct BatchHandler<E, S> {
     pub(super) subscriber: Arc<S>,
     pub(super) counters: Arc<EventCounters>,
     pub(super) event: PhantomData<fn() -> E>,
 }
 
 /// A subscriber of batches that gets an event at a time.
-pub(super) struct OneByOne<S>(pub(super) Arc<S>);
+pub(super) struct SingleEventBatches<S>(pub(super) Arc<S>);
 
-impl<E: Event, S: BatchSubscriber<E>> Subscriber<E> for OneByOne<S> {
+impl<E: Event, S: BatchSubscriber<E>> Subscriber<E> for SingleEventBatches<S> {
     async fn on_event(&self, ctx: Context, event: E) -> Result<(), Status> {
         let Some(delivery) = ctx.delivery().cloned() else {
             return Err(Status::internal("a durable event without a delivery"));
@@ -99,8 +99,8 @@ impl<E: Event, S: BatchSubscriber<E>> Subscriber<E> for OneByOne<S> {
     }
 }
 
-impl<E: Event, S: BatchSubscriber<E>> Handler for Batched<E, S> {
-    fn handle(&self, jobs: Vec<Job>, settle: Arc<Settle>) -> Handling {
+impl<E: Event, S: BatchSubscriber<E>> DeliveryHandler for BatchHandler<E, S> {
+    fn handle(&self, jobs: Vec<PendingDelivery>, settle: Arc<Acknowledger>) -> BatchFuture {
         let (subscriber, counters) = (Arc::clone(&self.subscriber), Arc::clone(&self.counters));
         Box::pin(async move {
             let (jobs, events) = decode::<E>(jobs, &settle, &counters).await;
@@ -116,7 +116,7 @@ impl<E: Event, S: BatchSubscriber<E>> Handler for Batched<E, S> {
             };
             for job in &jobs {
                 counters.record(&handled);
-                settle.settle(job, handled.clone()).await;
+                settle.ack_or_nak(job, handled.clone()).await;
             }
         })
     }
@@ -124,15 +124,15 @@ impl<E: Event, S: BatchSubscriber<E>> Handler for Batched<E, S> {
 
 /// Takes out what is no event, and what has been tried often enough.
 async fn decode<E: Event>(
-    jobs: Vec<Job>,
-    settle: &Settle,
+    jobs: Vec<PendingDelivery>,
+    settle: &Acknowledger,
     counters: &EventCounters,
-) -> (Vec<Job>, Vec<Delivered<E>>) {
+) -> (Vec<PendingDelivery>, Vec<Delivered<E>>) {
     let mut events = Vec::with_capacity(jobs.len());
     let mut kept = Vec::with_capacity(jobs.len());
     for job in jobs {
         if let Some(status) = settle.exhausted(&job) {
-            settle.give_up(&job, &status).await;
+            settle.terminate(&job, &status).await;
             continue;
         }
         let decoded = settle
@@ -147,7 +147,7 @@ async fn decode<E: Event>(
             Err(status) => {
                 let failed = Err(status);
                 counters.record(&failed);
-                settle.settle(&job, failed).await;
+                settle.ack_or_nak(&job, failed).await;
             }
         }
     }

@@ -14,46 +14,46 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::error::Error;
-use crate::event::InPlace;
-use crate::execute::{Pace, Watch};
-use crate::jetstream::acknowledger::Settle;
-use crate::jetstream::in_flight::Held;
-use crate::jetstream::pending_delivery::Job;
-use crate::jetstream::pull::{Pull, Pulled};
+use crate::event::InlineRunner;
+use crate::execute::{PollCost, PollTimer};
+use crate::jetstream::acknowledger::Acknowledger;
+use crate::jetstream::in_flight::InFlight;
+use crate::jetstream::pending_delivery::PendingDelivery;
+use crate::jetstream::pull::{PullOutcome, PullSubscription};
 
 /// How often the loop looks whether the server still knows of it.
-const LOOK: Duration = Duration::from_millis(500);
+const HEALTH_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// So many messages are taken in before the rest of the loop has its turn.
 const AT_A_TIME: usize = 64;
 /// From this delivery on an event comes alone, so that it takes no others of its batch with it.
 const ALONE_FROM: u64 = 3;
 
 /// What is done with deliveries that come together.
-pub(super) trait Handler: Send + Sync + 'static {
+pub(super) trait DeliveryHandler: Send + Sync + 'static {
     /// Room to handle deliveries in place, one by one; `None` for what takes several together.
-    fn in_place(&self) -> Option<InPlace> {
+    fn in_place(&self) -> Option<InlineRunner> {
         None
     }
 
     /// Handles and answers all of them.
-    fn handle(&self, jobs: Vec<Job>, settle: Arc<Settle>) -> Handling;
+    fn handle(&self, jobs: Vec<PendingDelivery>, settle: Arc<Acknowledger>) -> BatchFuture;
 }
 
-pub(super) type Handling = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(super) type BatchFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// One consumer at work in this process.
-pub(super) struct Consumption {
-    pull: Pull,
-    settle: Arc<Settle>,
-    handler: Arc<dyn Handler>,
-    in_place: Option<InPlace>,
-    held: Arc<Held>,
-    ready: VecDeque<Job>,
+pub(super) struct ConsumerLoop {
+    pull: PullSubscription,
+    settle: Arc<Acknowledger>,
+    handler: Arc<dyn DeliveryHandler>,
+    in_place: Option<InlineRunner>,
+    held: Arc<InFlight>,
+    ready: VecDeque<PendingDelivery>,
     /// What was handled in place and is to be acknowledged.
     done: Vec<Subject>,
     workers: Arc<Semaphore>,
-    pace: Arc<Pace>,
-    watch: Watch,
+    pace: Arc<PollCost>,
+    watch: PollTimer,
     /// How many deliveries a handler gets together at most.
     batch: usize,
     limit: usize,
@@ -65,15 +65,15 @@ pub(super) struct Consumption {
 }
 
 /// A place among the workers; the loop is told when it is free again.
-struct Place {
+struct WorkerPermit {
     permit: Option<OwnedSemaphorePermit>,
-    held: Arc<Held>,
+    held: Arc<InFlight>,
 }
 
-impl Consumption {
+impl ConsumerLoop {
     pub(super) async fn start(
-        settle: Settle,
-        handler: Arc<dyn Handler>,
+        settle: Acknowledger,
+        handler: Arc<dyn DeliveryHandler>,
         workers: usize,
         batch: usize,
     ) -> Result<Self, Error> {
@@ -83,21 +83,21 @@ impl Consumption {
             false => workers,
         };
         Ok(Self {
-            pull: Pull::start(Arc::clone(&settle.consumer)).await?,
+            pull: PullSubscription::start(Arc::clone(&settle.consumer)).await?,
             in_place: handler.in_place(),
             handler,
             held: Arc::default(),
             ready: VecDeque::new(),
             done: Vec::new(),
             workers: Arc::new(Semaphore::new(workers)),
-            pace: Arc::new(Pace::new()),
-            watch: Watch::default(),
+            pace: Arc::new(PollCost::new()),
+            watch: PollTimer::default(),
             batch,
             limit: settle.durable.limit(workers.saturating_mul(batch)),
             is_open: true,
             abandon: CancellationToken::new(),
             progress: ticks(settle.durable.ack_wait / 3),
-            look: ticks(LOOK),
+            look: ticks(HEALTH_CHECK_INTERVAL),
             settle,
         })
     }
@@ -139,7 +139,7 @@ impl Consumption {
                 () = end.cancelled() => {
                     let held = self.held.all();
                     self.abandon.cancel();
-                    self.settle.give_back(held).await;
+                    self.settle.nak_all(held).await;
                     return;
                 }
                 () = self.step(&tasks) => {}
@@ -186,16 +186,16 @@ impl Consumption {
         }
     }
 
-    fn take(&mut self, pulled: Option<Pulled>, tasks: &TaskTracker) {
+    fn take(&mut self, pulled: Option<PullOutcome>, tasks: &TaskTracker) {
         let message = match pulled {
-            Some(Pulled::Message(message)) => message,
-            Some(Pulled::Nothing) => return,
+            Some(PullOutcome::Message(message)) => message,
+            Some(PullOutcome::Nothing) => return,
             None => {
                 self.is_open = false;
                 return;
             }
         };
-        match Job::read(message, &self.settle.consumer.stream) {
+        match PendingDelivery::read(message, &self.settle.consumer.stream) {
             Ok(job) => {
                 self.settle.counters.received();
                 if let Some(mut job) = self.try_in_place(job, tasks) {
@@ -209,7 +209,11 @@ impl Consumption {
 
     /// Handles a delivery on the spot, if its handler is known to be short, nobody waits before it
     /// and a worker is free; gives it back if not. What has to wait after all goes on in a task.
-    fn try_in_place(&mut self, mut job: Job, tasks: &TaskTracker) -> Option<Job> {
+    fn try_in_place(
+        &mut self,
+        mut job: PendingDelivery,
+        tasks: &TaskTracker,
+    ) -> Option<PendingDelivery> {
         let Some(in_place) = &mut self.in_place else {
             return Some(job);
         };
@@ -238,7 +242,7 @@ impl Consumption {
                     Ok(handled) => handled,
                     Err(started) => started.finish().await,
                 };
-                settle.settle(&job, handled).await;
+                settle.ack_or_nak(&job, handled).await;
             };
             tokio::select! {
                 biased;
@@ -249,9 +253,9 @@ impl Consumption {
         None
     }
 
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<WorkerPermit> {
         let permit = Arc::clone(&self.workers).try_acquire_owned().ok()?;
-        Some(Place {
+        Some(WorkerPermit {
             permit: Some(permit),
             held: Arc::clone(&self.held),
         })
@@ -290,8 +294,8 @@ impl Consumption {
     }
 
     /// The next deliveries for one handler.
-    fn together(&mut self) -> Vec<Job> {
-        let is_alone = |job: &Job| job.delivery.count() >= ALONE_FROM;
+    fn together(&mut self) -> Vec<PendingDelivery> {
+        let is_alone = |job: &PendingDelivery| job.delivery.count() >= ALONE_FROM;
         let count = match self.ready.front() {
             Some(first) if is_alone(first) => 1,
             _ => self
@@ -305,7 +309,7 @@ impl Consumption {
     }
 }
 
-impl Drop for Place {
+impl Drop for WorkerPermit {
     fn drop(&mut self) {
         self.permit.take();
         self.held.freed.notify_one();
@@ -313,7 +317,7 @@ impl Drop for Place {
 }
 
 /// Runs a handler, and takes note of its first poll.
-async fn timed(mut handling: Handling, pace: &Pace) {
+async fn timed(mut handling: BatchFuture, pace: &PollCost) {
     let mut is_first = true;
     poll_fn(|cx| {
         let started = std::mem::take(&mut is_first).then(Instant::now);

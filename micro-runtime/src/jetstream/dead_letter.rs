@@ -12,8 +12,8 @@ use crate::bus::Bus;
 use crate::error::Error;
 use crate::jetstream::consumer::Consumer;
 use crate::jetstream::durable::DeadLetter;
-use crate::jetstream::pending_delivery::Job;
-use crate::jetstream::store::Storing;
+use crate::jetstream::pending_delivery::PendingDelivery;
+use crate::jetstream::store::AckedPublish;
 use crate::jetstream::stream::{EventStream, ensure_exactly};
 use crate::status::Status;
 use crate::wire::percent_encode;
@@ -80,9 +80,9 @@ impl DeadLetters {
     }
 
     /// Stores a delivery with the reason. Tries until it is stored.
-    pub(super) async fn bury(&self, job: &Job, status: &Status) {
+    pub(super) async fn publish_dead_letter(&self, job: &PendingDelivery, status: &Status) {
         loop {
-            let storing = Storing {
+            let storing = AckedPublish {
                 connection: Arc::clone(&self.consumer.connection),
                 subject: self.subject.clone(),
                 id: format!(
@@ -106,7 +106,7 @@ impl DeadLetters {
     }
 
     /// The letter's own headers, but for the broker's, and where it comes from.
-    fn headers(&self, job: &Job, status: &Status) -> HeaderMap {
+    fn headers(&self, job: &PendingDelivery, status: &Status) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, values) in job.headers.iter().flat_map(HeaderMap::iter) {
             let text: &str = name.as_ref();

@@ -1,4 +1,4 @@
-//! `Held`: the deliveries that this process has and has not answered yet. Pure.
+//! `InFlight`: the deliveries that this process has and has not answered yet. Pure.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,44 +9,44 @@ use crate::sync::lock;
 
 /// The deliveries in hand.
 #[derive(Debug, Default)]
-pub(super) struct Held {
-    table: Mutex<Table>,
+pub(super) struct InFlight {
+    table: Mutex<State>,
     /// Told whenever one leaves.
     pub(super) freed: Notify,
 }
 
 /// One delivery in hand; leaves when dropped.
 #[derive(Debug)]
-pub(super) struct Hold {
-    held: Arc<Held>,
+pub(super) struct InFlightGuard {
+    held: Arc<InFlight>,
     slot: usize,
 }
 
 #[derive(Debug, Default)]
-struct Table {
-    slots: Vec<Option<Slot>>,
+struct State {
+    slots: Vec<Option<InFlightEntry>>,
     free: Vec<usize>,
 }
 
 #[derive(Debug)]
-struct Slot {
+struct InFlightEntry {
     reply: Subject,
     /// Whether a tick has seen it: the next one reports progress.
     is_seen: bool,
 }
 
-impl Held {
-    pub(super) fn take(self: &Arc<Self>, reply: Subject) -> Hold {
+impl InFlight {
+    pub(super) fn take(self: &Arc<Self>, reply: Subject) -> InFlightGuard {
         let mut table = lock(&self.table);
         let slot = table.free.pop().unwrap_or_else(|| {
             table.slots.push(None);
             table.slots.len() - 1
         });
-        table.slots[slot] = Some(Slot {
+        table.slots[slot] = Some(InFlightEntry {
             reply,
             is_seen: false,
         });
-        Hold {
+        InFlightGuard {
             held: Arc::clone(self),
             slot,
         }
@@ -70,7 +70,7 @@ impl Held {
     }
 }
 
-impl Held {
+impl InFlight {
     /// All of them.
     pub(super) fn all(&self) -> Vec<Subject> {
         let table = lock(&self.table);
@@ -83,7 +83,7 @@ impl Held {
     }
 }
 
-impl Drop for Hold {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         let mut table = lock(&self.held.table);
         table.slots[self.slot] = None;
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn progress_is_reported_for_what_two_ticks_have_seen() {
-        let held = Arc::new(Held::default());
+        let held = Arc::new(InFlight::default());
         let first = held.take("a".into());
         assert_eq!(held.tick(), []);
         let second = held.take("b".into());

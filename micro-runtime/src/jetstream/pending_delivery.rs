@@ -6,19 +6,19 @@ use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
 
 use crate::context::Delivery;
-use crate::jetstream::in_flight::{Held, Hold};
+use crate::jetstream::in_flight::{InFlight, InFlightGuard};
 
 /// One delivery in hand.
-pub(super) struct Job {
+pub(super) struct PendingDelivery {
     pub(super) subject: Subject,
     pub(super) headers: Option<HeaderMap>,
     pub(super) payload: Bytes,
     pub(super) delivery: Delivery,
     pub(super) reply: Subject,
-    hold: Option<Hold>,
+    hold: Option<InFlightGuard>,
 }
 
-impl Job {
+impl PendingDelivery {
     /// Reads a message.
     ///
     /// # Errors
@@ -47,7 +47,7 @@ impl Job {
     }
 
     /// Counts it among those in hand until it is dropped: its progress is reported.
-    pub(super) fn hold(&mut self, held: &Arc<Held>) {
+    pub(super) fn hold(&mut self, held: &Arc<InFlight>) {
         self.hold = Some(held.take(self.reply.clone()));
     }
 }

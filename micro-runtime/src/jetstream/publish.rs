@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::bus::{Bus, Connection};
 use crate::context::Context;
 use crate::event::Event;
-use crate::jetstream::store::{PublishAck, Storing};
+use crate::jetstream::store::{AckedPublish, PublishAck};
 use crate::metadata::Metadata;
 use crate::status::{Code, Reason, Status};
 use crate::sync::lock;
@@ -130,7 +130,7 @@ impl DurablePublish {
         let (storing, permit) = self.prepare().await?;
         let sent = storing.send().await;
         let task = tokio::spawn(async move {
-            let settled = storing.settle(sent).await;
+            let settled = storing.ack_or_nak(sent).await;
             if let (Err(status), Some(failed)) = (&settled, failed) {
                 lock(&failed).get_or_insert_with(|| status.clone());
             }
@@ -141,7 +141,7 @@ impl DurablePublish {
     }
 
     /// Takes a place among the events in flight.
-    async fn prepare(self) -> Result<(Storing, OwnedSemaphorePermit), Status> {
+    async fn prepare(self) -> Result<(AckedPublish, OwnedSemaphorePermit), Status> {
         let now = Instant::now();
         let mut deadline = now.checked_add(self.timeout).unwrap_or(now + FOREVER);
         if let Some(parent) = self.parent.as_ref().and_then(Context::deadline) {
@@ -183,7 +183,7 @@ impl DurablePublish {
                 }
             },
         };
-        let storing = Storing {
+        let storing = AckedPublish {
             connection: self.connection,
             subject,
             id,

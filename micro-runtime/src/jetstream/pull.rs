@@ -1,4 +1,4 @@
-//! `Pull`: asks a consumer for as many messages as there is room for, and never ends silently.
+//! `PullSubscription`: asks a consumer for as many messages as there is room for, and never ends silently.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -23,7 +23,7 @@ const FIRST_REST: Duration = Duration::from_millis(100);
 const LAST_REST: Duration = Duration::from_secs(5);
 
 /// The messages of one consumer, as this process asks for them.
-pub(super) struct Pull {
+pub(super) struct PullSubscription {
     consumer: Arc<Consumer>,
     subscription: Subscriber,
     inbox: Subject,
@@ -36,13 +36,13 @@ pub(super) struct Pull {
 }
 
 /// What a wait ended with.
-pub(super) enum Pulled {
+pub(super) enum PullOutcome {
     Message(Message),
     Nothing,
 }
 
 /// What came under the inbox.
-enum Arrival {
+enum PullMessage {
     Message,
     /// The consumer lives.
     Heartbeat,
@@ -52,7 +52,7 @@ enum Arrival {
     Gone,
 }
 
-impl Pull {
+impl PullSubscription {
     pub(super) async fn start(consumer: Arc<Consumer>) -> Result<Self, Error> {
         let client = &consumer.connection.jetstream_to_start()?.client;
         let inbox = Subject::from(client.new_inbox());
@@ -79,7 +79,7 @@ impl Pull {
 
     /// Waits for a message, or for a reason to [`ask`](Self::ask) anew; `None` once the subscription
     /// is closed. Nothing is lost if the future is dropped.
-    pub(super) async fn next(&mut self) -> Option<Pulled> {
+    pub(super) async fn next(&mut self) -> Option<PullOutcome> {
         let message = match &mut self.restoring {
             None => self.subscription.next().await?,
             Some(restoring) => tokio::select! {
@@ -87,7 +87,7 @@ impl Pull {
                 () = restoring => {
                     self.restoring = None;
                     self.forget();
-                    return Some(Pulled::Nothing);
+                    return Some(PullOutcome::Nothing);
                 }
             },
         };
@@ -96,7 +96,7 @@ impl Pull {
     }
 
     /// A message that is here already, for whoever has just waited for [`next`](Self::next).
-    pub(super) fn next_now(&mut self) -> Option<Option<Pulled>> {
+    pub(super) fn next_now(&mut self) -> Option<Option<PullOutcome>> {
         if self.restoring.is_some() {
             return None;
         }
@@ -104,20 +104,20 @@ impl Pull {
         Some(message.map(|message| self.read(message)))
     }
 
-    fn read(&mut self, message: Message) -> Pulled {
+    fn read(&mut self, message: Message) -> PullOutcome {
         match arrival(&message) {
-            Arrival::Message => {
+            PullMessage::Message => {
                 self.outstanding = self.outstanding.saturating_sub(1);
-                return Pulled::Message(message);
+                return PullOutcome::Message(message);
             }
-            Arrival::Heartbeat => {}
-            Arrival::Over(left) => {
+            PullMessage::Heartbeat => {}
+            PullMessage::Over(left) => {
                 let left = left.unwrap_or(self.outstanding);
                 self.outstanding = self.outstanding.saturating_sub(left);
             }
-            Arrival::Gone => self.restore(message.description.as_deref().unwrap_or_default()),
+            PullMessage::Gone => self.restore(message.description.as_deref().unwrap_or_default()),
         }
-        Pulled::Nothing
+        PullOutcome::Nothing
     }
 
     /// Asks for messages, if there is enough `room` for it to be worth while.
@@ -163,7 +163,7 @@ impl Pull {
     /// Stops the server from sending more, and keeps what is under way.
     pub(super) async fn stop(&mut self) {
         self.restoring = None;
-        // As `bus::Subscription::stop` has it.
+        // As `bus::CarrierSubscription::stop` has it.
         if let Err(error) = self.subscription.unsubscribe_after(u64::MAX).await {
             tracing::debug!(%error, "the connection is closed already");
         }
@@ -219,9 +219,9 @@ pub(super) fn connects(connection: &Connection) -> u64 {
     })
 }
 
-fn arrival(message: &Message) -> Arrival {
+fn arrival(message: &Message) -> PullMessage {
     let Some(status) = message.status else {
-        return Arrival::Message;
+        return PullMessage::Message;
     };
     let left = || {
         let headers = message.headers.as_ref()?;
@@ -229,11 +229,11 @@ fn arrival(message: &Message) -> Arrival {
     };
     let text = message.description.as_deref().unwrap_or_default();
     match status.as_u16() {
-        100 => Arrival::Heartbeat,
-        404 | 408 => Arrival::Over(left()),
+        100 => PullMessage::Heartbeat,
+        404 | 408 => PullMessage::Over(left()),
         409 if text == "Batch Completed" || text.starts_with("Message Size") => {
-            Arrival::Over(left())
+            PullMessage::Over(left())
         }
-        _ => Arrival::Gone,
+        _ => PullMessage::Gone,
     }
 }

@@ -25,7 +25,7 @@ use crate::jetstream::pull::connects;
 use crate::jetstream::stream::name_on;
 use crate::status::{Code, Reason, Status};
 
-const LOOK: Duration = Duration::from_millis(500);
+const HEALTH_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 const FIRST_REST: Duration = Duration::from_millis(100);
 const LAST_REST: Duration = Duration::from_secs(5);
 /// So long a replay that was cut off tries to go on before it says so.
@@ -150,7 +150,7 @@ impl<E: Event> OpenReplay<E> {
             bus: self.bus.clone(),
             stream: name.into(),
             filter,
-            look: interval(LOOK),
+            look: interval(HEALTH_CHECK_INTERVAL),
             connects: connects(self.bus.connection()),
             from: start,
             last: 0,

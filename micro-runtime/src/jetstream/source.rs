@@ -7,47 +7,51 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
 use crate::event::{
-    Event, EventHandler, EventSource, ExternalSource, InPlace, Kind, Source, SourceRun,
+    BoundSource, Event, EventHandler, EventSource, ExternalSource, InlineRunner, SourceKind,
+    SourceRun,
 };
-use crate::jetstream::acknowledger::Settle;
-use crate::jetstream::batch::{BatchSubscriber, Batched, OneByOne};
+use crate::jetstream::acknowledger::Acknowledger;
+use crate::jetstream::batch::{BatchHandler, BatchSubscriber, SingleEventBatches};
 use crate::jetstream::consumer::Consumer;
-use crate::jetstream::consumer_loop::{Consumption, Handler, Handling};
+use crate::jetstream::consumer_loop::{BatchFuture, ConsumerLoop, DeliveryHandler};
 use crate::jetstream::dead_letter::DeadLetters;
 use crate::jetstream::durable::{Durable, WORKERS};
-use crate::jetstream::pending_delivery::Job;
+use crate::jetstream::pending_delivery::PendingDelivery;
 use crate::subject;
 
 /// A durable subscription with its handler, to be started.
 struct DurableSource {
     durable: Durable,
     handler: EventHandler,
-    jobs: Arc<dyn Handler>,
+    jobs: Arc<dyn DeliveryHandler>,
     workers: usize,
     batch: usize,
 }
 
 /// Hands deliveries to a subscriber one by one.
-struct Single(EventHandler);
+struct SingleHandler(EventHandler);
 
 impl<E: Event> EventSource<E> for Durable {
-    fn bind(self, handler: EventHandler) -> Source {
+    fn bind(self, handler: EventHandler) -> BoundSource {
         let source = DurableSource {
-            jobs: Arc::new(Single(handler.clone())),
+            jobs: Arc::new(SingleHandler(handler.clone())),
             workers: self.workers.unwrap_or(WORKERS),
             batch: 1,
             durable: self,
             handler,
         };
-        Source(Kind::External(Box::new(source)))
+        BoundSource(SourceKind::External(Box::new(source)))
     }
 }
 
 /// Ties a subscriber of batches to its consumer.
-pub(crate) fn batches<E: Event>(subscriber: impl BatchSubscriber<E>, durable: Durable) -> Source {
+pub(crate) fn batches<E: Event>(
+    subscriber: impl BatchSubscriber<E>,
+    durable: Durable,
+) -> BoundSource {
     let subscriber = Arc::new(subscriber);
-    let handler = EventHandler::new::<E>(OneByOne(Arc::clone(&subscriber)));
-    let jobs = Batched {
+    let handler = EventHandler::new::<E>(SingleEventBatches(Arc::clone(&subscriber)));
+    let jobs = BatchHandler {
         subscriber,
         counters: Arc::clone(&handler.counters),
         event: PhantomData,
@@ -59,7 +63,7 @@ pub(crate) fn batches<E: Event>(subscriber: impl BatchSubscriber<E>, durable: Du
         durable,
         handler,
     };
-    Source(Kind::External(Box::new(source)))
+    BoundSource(SourceKind::External(Box::new(source)))
 }
 
 impl ExternalSource for DurableSource {
@@ -87,7 +91,7 @@ impl DurableSource {
         let consumer = Arc::new(consumer);
         let dead_letters =
             DeadLetters::start(&run.bus, &consumer, &self.durable.dead_letter).await?;
-        let settle = Settle {
+        let settle = Acknowledger {
             consumer,
             dead_letters,
             event,
@@ -95,7 +99,7 @@ impl DurableSource {
             counters: Arc::clone(&self.handler.counters),
             durable: self.durable,
         };
-        let consumption = Consumption::start(settle, self.jobs, self.workers, self.batch).await?;
+        let consumption = ConsumerLoop::start(settle, self.jobs, self.workers, self.batch).await?;
         let tasks = run.tasks.clone();
         run.tasks.spawn(consumption.run(tasks, run.stop, run.end));
         Ok(())
@@ -124,17 +128,17 @@ impl DurableSource {
     }
 }
 
-impl Handler for Single {
-    fn in_place(&self) -> Option<InPlace> {
+impl DeliveryHandler for SingleHandler {
+    fn in_place(&self) -> Option<InlineRunner> {
         Some(self.0.in_place())
     }
 
-    fn handle(&self, jobs: Vec<Job>, settle: Arc<Settle>) -> Handling {
+    fn handle(&self, jobs: Vec<PendingDelivery>, settle: Arc<Acknowledger>) -> BatchFuture {
         let handler = self.0.clone();
         Box::pin(async move {
             for job in jobs {
                 if let Some(status) = settle.exhausted(&job) {
-                    settle.give_up(&job, &status).await;
+                    settle.terminate(&job, &status).await;
                     continue;
                 }
                 let handled = match settle.context(&job, None) {
@@ -145,7 +149,7 @@ impl Handler for Single {
                         refused
                     }
                 };
-                settle.settle(&job, handled).await;
+                settle.ack_or_nak(&job, handled).await;
             }
         })
     }

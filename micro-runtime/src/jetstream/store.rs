@@ -10,7 +10,7 @@ use async_nats::{HeaderMap, Message, StatusCode, Subject};
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
-use crate::bus::{Connection, Outgoing, PublishError, Waiting};
+use crate::bus::{Connection, Outgoing, PublishError, ReplySlot};
 use crate::status::{Code, Reason, Status};
 
 /// One try waits so long: a leader may die with an event under way, and then nobody answers.
@@ -31,7 +31,7 @@ pub struct PublishAck {
 }
 
 /// An event on its way into a stream.
-pub(super) struct Storing {
+pub(super) struct AckedPublish {
     pub(super) connection: Arc<Connection>,
     pub(super) subject: Subject,
     pub(super) id: String,
@@ -49,15 +49,15 @@ enum Failure {
     Final(Status),
 }
 
-impl Storing {
+impl AckedPublish {
     /// Sends and waits until the event is stored.
     pub(super) async fn run(self) -> Result<PublishAck, Status> {
         let first = self.send().await;
-        self.settle(first).await
+        self.ack_or_nak(first).await
     }
 
     /// Hands the event to the connection.
-    pub(super) async fn send(&self) -> Result<Waiting, Status> {
+    pub(super) async fn send(&self) -> Result<ReplySlot, Status> {
         let mut headers = self.headers.clone().unwrap_or_default();
         headers.insert(NATS_MESSAGE_ID, self.id.as_str());
         let (waiting, reply) = self.connection.mux().open(false);
@@ -75,7 +75,10 @@ impl Storing {
     }
 
     /// Waits for the acknowledgment of what was sent, and sends again where there is none.
-    pub(super) async fn settle(self, first: Result<Waiting, Status>) -> Result<PublishAck, Status> {
+    pub(super) async fn ack_or_nak(
+        self,
+        first: Result<ReplySlot, Status>,
+    ) -> Result<PublishAck, Status> {
         let mut rest = FIRST_REST;
         let mut waiting = first?;
         loop {
@@ -100,7 +103,7 @@ impl Storing {
         }
     }
 
-    async fn acknowledged(&self, mut waiting: Waiting) -> Result<PublishAck, Failure> {
+    async fn acknowledged(&self, mut waiting: ReplySlot) -> Result<PublishAck, Failure> {
         let until = self.deadline.min(Instant::now() + ATTEMPT);
         let reply = std::future::poll_fn(|cx| waiting.poll(cx));
         match timeout_at(until, reply).await {

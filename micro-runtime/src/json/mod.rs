@@ -9,4 +9,4 @@ mod transcoder;
 pub(crate) use failure::read_failure;
 pub(crate) use schema::Schema;
 pub(crate) use text::{guarded, read, write};
-pub(crate) use transcoder::{Lazy, Transcoder};
+pub(crate) use transcoder::{LazyTranscoder, Transcoder};

@@ -16,7 +16,7 @@ use crate::status::{Code, Reason, Status};
 const LONGEST: usize = 4 * 1024 * 1024;
 
 /// The descriptors of a service that is served, read when the first request in JSON comes.
-pub(crate) struct Lazy {
+pub(crate) struct LazyTranscoder {
     service: &'static ServiceDescriptor,
     transcoder: OnceLock<Result<Arc<Transcoder>, Status>>,
 }
@@ -26,7 +26,7 @@ pub(crate) struct Transcoder {
     schema: Schema,
 }
 
-impl Lazy {
+impl LazyTranscoder {
     pub(crate) fn new(service: &'static ServiceDescriptor) -> Self {
         Self {
             service,

@@ -9,7 +9,7 @@ use tracing::Span;
 use tracing::field::Empty;
 
 use crate::descriptor::MethodDescriptor;
-use crate::observe::metrics::{Meter, Meters};
+use crate::observe::metrics::{CallMetrics, MethodMetrics};
 use crate::status::Code;
 
 /// `rpc.system`: who carries the call.
@@ -19,19 +19,19 @@ const SYSTEM: &str = "micro";
 #[derive(Debug, Default)]
 pub(crate) struct ClientCall {
     span: Option<Span>,
-    meter: Option<Meter>,
+    meter: Option<CallMetrics>,
 }
 
 /// One call, seen by its server.
 #[derive(Debug)]
 pub(crate) struct ServerCall {
     span: Span,
-    meter: Meter,
+    meter: CallMetrics,
 }
 
 impl ClientCall {
     /// The call is made now.
-    pub(crate) fn begin(&mut self, method: &'static MethodDescriptor, meters: &Arc<Meters>) {
+    pub(crate) fn begin(&mut self, method: &'static MethodDescriptor, meters: &Arc<MethodMetrics>) {
         let (service, name) = parts(method);
         self.span = Some(tracing::info_span!(
             "rpc",
@@ -43,7 +43,7 @@ impl ClientCall {
             rpc.attempt = Empty,
             rpc.status = Empty,
         ));
-        self.meter = Some(Meter::begin(meters, None));
+        self.meter = Some(CallMetrics::begin(meters, None));
     }
 
     /// The request goes out for this time, from 1.
@@ -79,7 +79,7 @@ impl ServerCall {
     /// The call was admitted; `received` is when its request came in.
     pub(crate) fn begin(
         method: &'static MethodDescriptor,
-        meters: &Arc<Meters>,
+        meters: &Arc<MethodMetrics>,
         received: Instant,
     ) -> Self {
         let (service, name) = parts(method);
@@ -94,7 +94,7 @@ impl ServerCall {
         );
         Self {
             span,
-            meter: Meter::begin(meters, Some(received)),
+            meter: CallMetrics::begin(meters, Some(received)),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::status::Code;
 
 /// The handles of one method's metrics. They are made once, when the server starts or the client is
 /// made, so that a call allocates nothing for them; the recorder must be installed by then.
-pub(crate) struct Meters {
+pub(crate) struct MethodMetrics {
     side: Side,
     method: &'static str,
     requests: Counter,
@@ -23,13 +23,13 @@ pub(crate) struct Meters {
 
 /// One call that is counted: in flight until it ends, with its code and its time.
 #[derive(Debug)]
-pub(crate) struct Meter {
-    meters: Arc<Meters>,
+pub(crate) struct CallMetrics {
+    meters: Arc<MethodMetrics>,
     started: Instant,
     has_ended: bool,
 }
 
-impl Meters {
+impl MethodMetrics {
     pub(crate) fn new(side: Side, method: &'static MethodDescriptor) -> Self {
         let method = method.full_name;
         match side {
@@ -68,9 +68,9 @@ impl Meters {
     }
 }
 
-impl Meter {
+impl CallMetrics {
     /// Counts a call that began at `started`, or now.
-    pub(crate) fn begin(meters: &Arc<Meters>, started: Option<Instant>) -> Self {
+    pub(crate) fn begin(meters: &Arc<MethodMetrics>, started: Option<Instant>) -> Self {
         meters.requests.increment(1);
         meters.in_flight.increment(1);
         Self {
@@ -98,7 +98,7 @@ impl Meter {
 }
 
 /// A call that is dropped before its end was given up by its caller.
-impl Drop for Meter {
+impl Drop for CallMetrics {
     fn drop(&mut self) {
         self.end(Some(Code::Canceled));
     }
@@ -134,7 +134,7 @@ pub(crate) fn reconnected() {
     counter!("nats.client.reconnects").increment(1);
 }
 
-impl std::fmt::Debug for Meters {
+impl std::fmt::Debug for MethodMetrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Meters")
             .field("method", &self.method)

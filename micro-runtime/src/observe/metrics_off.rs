@@ -8,13 +8,13 @@ use crate::status::Code;
 
 /// The twin of the handles of one method's metrics.
 #[derive(Debug)]
-pub(crate) struct Meters;
+pub(crate) struct MethodMetrics;
 
 /// The twin of one call that is counted.
 #[derive(Debug)]
-pub(crate) struct Meter;
+pub(crate) struct CallMetrics;
 
-impl Meters {
+impl MethodMetrics {
     pub(crate) fn new(_: Side, _: &'static MethodDescriptor) -> Self {
         Self
     }
@@ -23,8 +23,8 @@ impl Meters {
     pub(crate) fn shed(&self) {}
 }
 
-impl Meter {
-    pub(crate) fn begin(_: &std::sync::Arc<Meters>, _: Option<Instant>) -> Self {
+impl CallMetrics {
+    pub(crate) fn begin(_: &std::sync::Arc<MethodMetrics>, _: Option<Instant>) -> Self {
         Self
     }
 

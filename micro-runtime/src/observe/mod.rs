@@ -9,7 +9,7 @@ mod trace;
 
 pub(crate) use call::{ClientCall, ServerCall, event_span, publish_span};
 pub(crate) use metrics::{
-    Meters, dropped, event_dropped, event_failed, event_received, published, reconnected,
+    MethodMetrics, dropped, event_dropped, event_failed, event_received, published, reconnected,
 };
 pub(crate) use side::Side;
 pub(crate) use trace::{extract, inject};

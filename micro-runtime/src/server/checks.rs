@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use crate::descriptor::ServiceDescriptor;
-use crate::dispatch::{Ask, ServiceOptions, Target};
+use crate::dispatch::{IntrospectionQuery, Route, ServiceOptions};
 use crate::error::{Error, ErrorKind};
-use crate::server::plan::Plan;
+use crate::server::plan::PlannedSubscription;
 use crate::subject;
 
 /// Settings for a method that does not exist would do nothing, in silence.
@@ -42,10 +42,13 @@ pub(super) fn check_token(what: &str, token: &str) -> Result<(), Error> {
     }
 }
 
-pub(super) fn check_subjects(plans: &[Plan]) -> Result<(), Error> {
+pub(super) fn check_subjects(plans: &[PlannedSubscription]) -> Result<(), Error> {
     let mut seen = HashSet::new();
     for plan in plans {
-        let is_shared = matches!(plan.target, Target::Desk(_, Ask::Srv(_)) | Target::All(_));
+        let is_shared = matches!(
+            plan.target,
+            Route::Introspection(_, IntrospectionQuery::Srv(_)) | Route::Broadcast(_)
+        );
         if !is_shared && !seen.insert(plan.subject.as_str()) {
             return Err(Error::new(
                 ErrorKind::Service,

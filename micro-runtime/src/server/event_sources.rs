@@ -5,35 +5,35 @@ use std::sync::Arc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::bus::Bus;
-use crate::dispatch::{Shared, Target};
+use crate::dispatch::{Route, ServerState};
 use crate::error::{Error, ErrorKind};
 use crate::event::{
-    CoreSource, EventCounters, EventTarget, ExternalSource, Kind, Source, SourceRun,
+    BoundSource, CoreSource, EventCounters, EventTarget, ExternalSource, SourceKind, SourceRun,
 };
 use crate::server::checks::check_token;
-use crate::server::plan::Plan;
+use crate::server::plan::PlannedSubscription;
 
 /// The subscriptions of a server that is about to start.
-pub(super) struct Subscriptions {
+pub(super) struct EventSources {
     external: Vec<Box<dyn ExternalSource>>,
     run: SourceRun,
     counters: Vec<Arc<EventCounters>>,
 }
 
 /// The subscriptions of a running server.
-pub(super) struct Subscribed {
+pub(super) struct StartedEventSources {
     pub(super) counters: Vec<Arc<EventCounters>>,
     /// Stops what takes events from outside of the bus when dropped.
     pub(super) stop: DropGuard,
 }
 
-impl Subscriptions {
+impl EventSources {
     /// Adds a plan for each subscription of the bus, behind those of the methods.
     pub(super) fn plan(
-        sources: Vec<Source>,
+        sources: Vec<BoundSource>,
         bus: &Bus,
-        shared: &Shared,
-        plans: &mut Vec<Plan>,
+        shared: &ServerState,
+        plans: &mut Vec<PlannedSubscription>,
     ) -> Result<Self, Error> {
         let run = SourceRun {
             bus: bus.clone(),
@@ -47,10 +47,10 @@ impl Subscriptions {
             run,
             counters: Vec::new(),
         };
-        for Source(kind) in sources {
+        for BoundSource(kind) in sources {
             match kind {
-                Kind::Core(source) => plans.push(subscriptions.core(source)?),
-                Kind::External(source) => {
+                SourceKind::Core(source) => plans.push(subscriptions.core(source)?),
+                SourceKind::External(source) => {
                     let counters = &source.handler().counters;
                     subscriptions.counters.push(Arc::clone(counters));
                     subscriptions.external.push(source);
@@ -60,7 +60,7 @@ impl Subscriptions {
         Ok(subscriptions)
     }
 
-    fn core(&mut self, source: CoreSource) -> Result<Plan, Error> {
+    fn core(&mut self, source: CoreSource) -> Result<PlannedSubscription, Error> {
         let name = source.handler.event.full_name;
         let subject = source.subject.map_err(|status| {
             let message = format!("a filter for {name} cannot be a subject");
@@ -83,20 +83,20 @@ impl Subscriptions {
             &self.run.tasks,
             self.run.end.clone(),
         );
-        Ok(Plan {
+        Ok(PlannedSubscription {
             subject,
             queue: source.queue,
-            target: Target::Events(target),
+            target: Route::Events(target),
         })
     }
 
     /// Starts what takes events from outside of the bus; all of it stops if one part fails.
-    pub(super) async fn start(self) -> Result<Subscribed, Error> {
+    pub(super) async fn start(self) -> Result<StartedEventSources, Error> {
         let stop = self.run.stop.clone().drop_guard();
         for source in self.external {
             source.start(self.run.clone()).await?;
         }
-        Ok(Subscribed {
+        Ok(StartedEventSources {
             counters: self.counters,
             stop,
         })

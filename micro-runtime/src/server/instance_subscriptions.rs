@@ -10,25 +10,30 @@ use crate::discovery::names;
 use crate::discovery::names::Verb;
 use crate::discovery::records::Labels;
 use crate::dispatch::{
-    All, Ask, Desk, DeskSettings, Home, Instance, ServedMethod, ServiceOptions, Target,
+    BroadcastRoute, InstanceAddress, InstanceRoute, Introspection, IntrospectionQuery,
+    IntrospectionSettings, Route, ServedMethod, ServiceOptions,
 };
 use crate::error::{Error, ErrorKind};
-use crate::server::plan::{Plan, World};
+use crate::server::plan::{PlannedSubscription, StartContext};
 
 /// Keys that belong to the runtime and to NATS.
 const RESERVED_KEYS: [&str; 2] = ["micro.", "_nats."];
 
 /// One service instance whose methods are planned.
-pub(super) struct Front {
+pub(super) struct InstanceSubscriptions {
     pub(super) service: &'static ServiceDescriptor,
-    pub(super) home: Arc<Home>,
+    pub(super) home: Arc<InstanceAddress>,
     pub(super) queue: Option<String>,
     pub(super) metadata: Labels,
     pub(super) served: Vec<(Subject, Arc<ServedMethod>)>,
 }
 
-impl Front {
-    pub(super) fn plan(self, world: &World, plans: &mut Vec<Plan>) -> Arc<Desk> {
+impl InstanceSubscriptions {
+    pub(super) fn plan(
+        self,
+        world: &StartContext,
+        plans: &mut Vec<PlannedSubscription>,
+    ) -> Arc<Introspection> {
         let Self {
             service,
             home,
@@ -38,7 +43,7 @@ impl Front {
         } = self;
         let endpoints = served.iter().map(|(_, endpoint)| Arc::clone(endpoint));
         let endpoints = endpoints.collect::<Vec<_>>();
-        let settings = DeskSettings {
+        let settings = IntrospectionSettings {
             service,
             id: home.instance.clone(),
             bus_prefix: world.bus.prefix().unwrap_or_default().to_owned(),
@@ -47,13 +52,13 @@ impl Front {
         };
         let health = Arc::clone(&world.health);
         let shared = Arc::clone(&world.shared);
-        let desk = Desk::new(shared, settings, served, health, Arc::clone(&home));
+        let desk = Introspection::new(shared, settings, served, health, Arc::clone(&home));
         let desk = Arc::new(desk);
         let own = format!("{}_i.{}.", home.base, home.instance);
-        plans.push(Plan {
+        plans.push(PlannedSubscription {
             subject: Subject::from(format!("{own}>")),
             queue: None,
-            target: Target::Instance(Instance {
+            target: Route::Instance(InstanceRoute {
                 service,
                 shared: Arc::clone(&world.shared),
                 base: own,
@@ -62,10 +67,10 @@ impl Front {
                 desk: Arc::clone(&desk),
             }),
         });
-        plans.push(Plan {
-            subject: Subject::from(format!("{}>", All::base(&home))),
+        plans.push(PlannedSubscription {
+            subject: Subject::from(format!("{}>", BroadcastRoute::base(&home))),
             queue: None,
-            target: Target::All(All {
+            target: Route::Broadcast(BroadcastRoute {
                 shared: Arc::clone(&world.shared),
                 service: service.full_name,
                 id: home.instance.as_str().into(),
@@ -73,11 +78,14 @@ impl Front {
                 endpoints,
             }),
         });
-        for (token, ask) in [("_schema", Ask::Schema), ("_health", Ask::Health)] {
-            plans.push(Plan {
+        for (token, ask) in [
+            ("_schema", IntrospectionQuery::Schema),
+            ("_health", IntrospectionQuery::Health),
+        ] {
+            plans.push(PlannedSubscription {
                 subject: Subject::from(format!("{}{token}", home.base)),
                 queue: queue.clone(),
-                target: Target::Desk(Arc::clone(&desk), ask),
+                target: Route::Introspection(Arc::clone(&desk), ask),
             });
         }
         plan_srv(&world.srv_prefix, &desk, plans);
@@ -86,14 +94,14 @@ impl Front {
 }
 
 /// ADR-32's nine subjects; each instance answers on its own, so there is never a queue group.
-fn plan_srv(prefix: &str, desk: &Arc<Desk>, plans: &mut Vec<Plan>) {
+fn plan_srv(prefix: &str, desk: &Arc<Introspection>, plans: &mut Vec<PlannedSubscription>) {
     let (name, id) = (desk.info().name.as_str(), desk.info().id.as_str());
     for verb in Verb::ALL {
         for (name, id) in [(None, None), (Some(name), None), (Some(name), Some(id))] {
-            plans.push(Plan {
+            plans.push(PlannedSubscription {
                 subject: verb.subject(prefix, name, id),
                 queue: None,
-                target: Target::Desk(Arc::clone(desk), Ask::Srv(verb)),
+                target: Route::Introspection(Arc::clone(desk), IntrospectionQuery::Srv(verb)),
             });
         }
     }

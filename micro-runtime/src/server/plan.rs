@@ -5,20 +5,20 @@ use std::sync::Arc;
 use async_nats::Subject;
 
 use crate::bus::Bus;
-use crate::dispatch::{Health, Shared, Target};
+use crate::dispatch::{Health, Route, ServerState};
 use crate::middleware::Next;
 
 /// One subscription to be made, and what its requests are for.
-pub(super) struct Plan {
+pub(super) struct PlannedSubscription {
     pub(super) subject: Subject,
     pub(super) queue: Option<String>,
-    pub(super) target: Target,
+    pub(super) target: Route,
 }
 
 /// What the services of one server have in common.
-pub(super) struct World {
+pub(super) struct StartContext {
     pub(super) bus: Bus,
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<ServerState>,
     pub(super) around: Next,
     pub(super) queue_group: Option<String>,
     pub(super) srv_prefix: String,

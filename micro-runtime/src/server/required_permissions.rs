@@ -10,7 +10,7 @@ use crate::bus::{is_about, is_about_inbox};
 use crate::error::{Error, ErrorKind};
 
 /// What a running server needs to be allowed to.
-pub(super) struct Watched {
+pub(super) struct RequiredPermissions {
     pub(super) subjects: Vec<Subject>,
     pub(super) inbox: Subject,
     /// No stream may store calls as long as this lives.
@@ -18,7 +18,7 @@ pub(super) struct Watched {
     pub(super) _claim: Arc<[Subject]>,
 }
 
-impl Watched {
+impl RequiredPermissions {
     /// Turns NATS's words into an error, if they are about this server.
     pub(super) fn error(&self, violation: &str) -> Option<Error> {
         if let Some(subject) = self.subjects.iter().find(|s| is_about(violation, s)) {

@@ -9,13 +9,13 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::bus::Subscription;
+use crate::bus::CarrierSubscription;
 use crate::discovery::records::{Info, Stats};
 use crate::dispatch;
-use crate::dispatch::{Desk, Phase, Shared, Target};
+use crate::dispatch::{Introspection, Phase, Route, ServerState};
 use crate::error::{Error, ErrorKind};
 use crate::event::{EventCounters, EventStats};
-use crate::server::required_permissions::Watched;
+use crate::server::required_permissions::RequiredPermissions;
 
 /// How long calls may take to answer `UNAVAILABLE` once the grace period is over.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -29,19 +29,19 @@ pub struct RunningServer {
     stop: CancellationToken,
     task: JoinHandle<Result<(), Error>>,
     instances: Vec<String>,
-    desks: Vec<Arc<Desk>>,
+    desks: Vec<Arc<Introspection>>,
     events: Vec<Arc<EventCounters>>,
 }
 
 /// The loops of a running server, and the way to end them.
 pub(super) struct Stopper {
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     loops: JoinSet<()>,
     /// The loops of instances, which streams need until they end.
     instance_loops: JoinSet<()>,
     phase: watch::Sender<Phase>,
     stopped: mpsc::UnboundedReceiver<()>,
-    desks: Vec<Arc<Desk>>,
+    desks: Vec<Arc<Introspection>>,
     grace: Duration,
     /// Tells what takes events from elsewhere that the server stops, and that it is gone.
     sources: DropGuard,
@@ -53,8 +53,8 @@ impl RunningServer {
     pub(super) fn new(
         stopper: Stopper,
         violations: Option<broadcast::Receiver<String>>,
-        watched: Watched,
-        desks: Vec<Arc<Desk>>,
+        watched: RequiredPermissions,
+        desks: Vec<Arc<Introspection>>,
         events: Vec<Arc<EventCounters>>,
     ) -> Self {
         let stop = CancellationToken::new();
@@ -145,7 +145,7 @@ impl fmt::Debug for RunningServer {
 async fn watch_over(
     stopper: Stopper,
     violations: Option<broadcast::Receiver<String>>,
-    watched: Watched,
+    watched: RequiredPermissions,
     stop: CancellationToken,
 ) -> Result<(), Error> {
     let refused = async {
@@ -167,9 +167,9 @@ async fn watch_over(
 
 impl Stopper {
     pub(super) fn spawn(
-        shared: Arc<Shared>,
-        loops: Vec<(Subscription, Target)>,
-        desks: Vec<Arc<Desk>>,
+        shared: Arc<ServerState>,
+        loops: Vec<(CarrierSubscription, Route)>,
+        desks: Vec<Arc<Introspection>>,
         grace: Duration,
         sources: DropGuard,
     ) -> Self {
@@ -179,10 +179,11 @@ impl Stopper {
         let mut instance_tasks = JoinSet::new();
         for (subscription, target) in loops {
             let tasks = match target {
-                Target::Instance(_) => &mut instance_tasks,
-                Target::Endpoint(_) | Target::All(_) | Target::Desk(..) | Target::Events(_) => {
-                    &mut tasks
-                }
+                Route::Instance(_) => &mut instance_tasks,
+                Route::Method(_)
+                | Route::Broadcast(_)
+                | Route::Introspection(..)
+                | Route::Events(_) => &mut tasks,
             };
             tasks.spawn(dispatch::run(
                 subscription,

@@ -10,7 +10,7 @@ use crate::bus::Bus;
 use crate::descriptor::ServiceDescriptor;
 use crate::discovery::names;
 use crate::dispatch::{Checks, Endpoint, Service, ServiceOptions, Timeouts};
-use crate::event::{Event, EventHandler, EventSource, Source, Subscriber};
+use crate::event::{BoundSource, Event, EventHandler, EventSource, Subscriber};
 #[cfg(feature = "jetstream")]
 use crate::jetstream;
 #[cfg(feature = "jetstream")]
@@ -41,7 +41,7 @@ const GRACE: Duration = Duration::from_secs(30);
 pub struct Server {
     pub(super) bus: Bus,
     pub(super) services: Vec<Registration>,
-    pub(super) sources: Vec<Source>,
+    pub(super) sources: Vec<BoundSource>,
     #[cfg(feature = "jetstream")]
     pub(super) streams: Vec<EventStream>,
     pub(super) settings: Settings,

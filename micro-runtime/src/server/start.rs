@@ -11,26 +11,26 @@ use tokio_util::task::TaskTracker;
 
 #[cfg(feature = "jetstream")]
 use crate::bus::Bus;
-use crate::bus::{Connection, Subscription};
+use crate::bus::{CarrierSubscription, Connection};
 use crate::descriptor::ServiceDescriptor;
 use crate::discovery::records::EventKind;
 use crate::dispatch::{
-    Desk, Endpoint, Health, Home, MethodOptions, MethodStats, ServedMethod, ServiceOptions, Shared,
-    Target, layered,
+    Endpoint, Health, InstanceAddress, Introspection, MethodOptions, MethodStats, Route,
+    ServedMethod, ServerState, ServiceOptions, layered,
 };
 use crate::error::Error;
-use crate::execute::{Gate, Pace};
+use crate::execute::{ConcurrencyLimit, PollCost};
 #[cfg(feature = "jetstream")]
 use crate::jetstream::EventStream;
-use crate::json::Lazy;
+use crate::json::LazyTranscoder;
 use crate::middleware::Next;
-use crate::observe::{Meters, Side};
+use crate::observe::{MethodMetrics, Side};
 use crate::server::checks::{check_methods, check_subjects, check_token};
-use crate::server::event_sources::Subscriptions;
+use crate::server::event_sources::EventSources;
 use crate::server::instance_subscriptions;
-use crate::server::instance_subscriptions::Front;
-use crate::server::plan::{Plan, World};
-use crate::server::required_permissions::Watched;
+use crate::server::instance_subscriptions::InstanceSubscriptions;
+use crate::server::plan::{PlannedSubscription, StartContext};
+use crate::server::required_permissions::RequiredPermissions;
 use crate::server::running::{RunningServer, Stopper};
 use crate::server::server::{Registration, Server};
 
@@ -85,17 +85,17 @@ async fn start(server: Server) -> Result<RunningServer, Error> {
         settings,
     } = server;
     let connection = Arc::clone(bus.connection());
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(ServerState {
         connection: Arc::clone(&connection),
         tasks: TaskTracker::new(),
         end: CancellationToken::new(),
-        in_flight: Gate::new(settings.max_in_flight),
-        streams: Gate::new(settings.max_streams),
+        in_flight: ConcurrencyLimit::new(settings.max_in_flight),
+        streams: ConcurrencyLimit::new(settings.max_streams),
         reply_prefixes: settings.reply_prefixes,
         timeouts: settings.timeouts,
     });
     let grace = settings.grace;
-    let world = World {
+    let world = StartContext {
         bus,
         shared: Arc::clone(&shared),
         around: settings.layers.stack(),
@@ -114,10 +114,10 @@ async fn start(server: Server) -> Result<RunningServer, Error> {
     check_subjects(&plans)?;
     #[cfg(feature = "jetstream")]
     let claim = claim(&world.bus, &plans, &streams).await?;
-    let subscriptions = Subscriptions::plan(sources, &world.bus, &shared, &mut plans)?;
+    let subscriptions = EventSources::plan(sources, &world.bus, &shared, &mut plans)?;
 
     let mut violations = connection.violations();
-    let watched = Watched {
+    let watched = RequiredPermissions {
         subjects: plans.iter().map(|plan| plan.subject.clone()).collect(),
         inbox: connection.mux().inbox().clone(),
         #[cfg(feature = "jetstream")]
@@ -138,8 +138,8 @@ async fn start(server: Server) -> Result<RunningServer, Error> {
 
 async fn subscribe(
     connection: &Connection,
-    plans: Vec<Plan>,
-) -> Result<Vec<(Subscription, Target)>, Error> {
+    plans: Vec<PlannedSubscription>,
+) -> Result<Vec<(CarrierSubscription, Route)>, Error> {
     let mut loops = Vec::new();
     for plan in plans {
         let subscription = connection
@@ -154,7 +154,7 @@ async fn subscribe(
 #[cfg(feature = "jetstream")]
 async fn claim(
     bus: &Bus,
-    plans: &[Plan],
+    plans: &[PlannedSubscription],
     streams: &[EventStream],
 ) -> Result<Arc<[Subject]>, Error> {
     let calls: Arc<[Subject]> = plans.iter().map(|plan| plan.subject.clone()).collect();
@@ -167,10 +167,10 @@ async fn claim(
 
 /// The subscriptions of one service: one per method, and those of the instance.
 fn plan(
-    world: &World,
+    world: &StartContext,
     registration: Registration,
-    plans: &mut Vec<Plan>,
-) -> Result<Arc<Desk>, Error> {
+    plans: &mut Vec<PlannedSubscription>,
+) -> Result<Arc<Introspection>, Error> {
     let Registration {
         service,
         endpoints,
@@ -188,15 +188,15 @@ fn plan(
         check_token("queue group", queue)?;
     }
     let limit = options.max_concurrent.map_or(usize::MAX, |n| n as usize);
-    let home = Arc::new(Home {
-        json: Lazy::new(service),
+    let home = Arc::new(InstanceAddress {
+        json: LazyTranscoder::new(service),
         base: format!("{}.", world.bus.subject(service.full_name)),
         instance: instance.clone(),
     });
-    let of_service = OfService {
+    let of_service = ServiceScope {
         service,
         home: Arc::clone(&home),
-        in_flight: Arc::new(Gate::new(limit)),
+        in_flight: Arc::new(ConcurrencyLimit::new(limit)),
         around: options.layers.stack(),
         options: &options,
     };
@@ -205,13 +205,13 @@ fn plan(
         let endpoint = of_service.endpoint(world, endpoint)?;
         let subject = world.bus.subject(endpoint.method.full_name);
         served.push((subject.clone(), Arc::clone(&endpoint)));
-        plans.push(Plan {
+        plans.push(PlannedSubscription {
             subject,
             queue: endpoint.options.queue_group.clone(),
-            target: Target::Endpoint(endpoint),
+            target: Route::Method(endpoint),
         });
     }
-    let front = Front {
+    let front = InstanceSubscriptions {
         service,
         home,
         queue: service_queue,
@@ -222,16 +222,20 @@ fn plan(
 }
 
 /// What the endpoints of one service have in common.
-struct OfService<'a> {
+struct ServiceScope<'a> {
     service: &'static ServiceDescriptor,
-    home: Arc<Home>,
-    in_flight: Arc<Gate>,
+    home: Arc<InstanceAddress>,
+    in_flight: Arc<ConcurrencyLimit>,
     around: Next,
     options: &'a ServiceOptions,
 }
 
-impl OfService<'_> {
-    fn endpoint(&self, world: &World, generated: Endpoint) -> Result<Arc<ServedMethod>, Error> {
+impl ServiceScope<'_> {
+    fn endpoint(
+        &self,
+        world: &StartContext,
+        generated: Endpoint,
+    ) -> Result<Arc<ServedMethod>, Error> {
         let (options, method) = (self.options, generated.method);
         let resolved = MethodOptions::resolve(
             options,
@@ -254,9 +258,9 @@ impl OfService<'_> {
             stream_options: options.stream_options,
             handler: layered(generated.handler, method, stacks),
             service_in_flight: Arc::clone(&self.in_flight),
-            in_flight: Gate::new(limit),
-            pace: Pace::new(),
-            meters: Arc::new(Meters::new(Side::Server, method)),
+            in_flight: ConcurrencyLimit::new(limit),
+            pace: PollCost::new(),
+            meters: Arc::new(MethodMetrics::new(Side::Server, method)),
             stats: MethodStats::new(),
         }))
     }
@@ -266,7 +270,7 @@ impl OfService<'_> {
 async fn confirm(
     connection: &Connection,
     violations: Option<&mut broadcast::Receiver<String>>,
-    watched: &Watched,
+    watched: &RequiredPermissions,
 ) -> Result<(), Error> {
     let Some(violations) = violations else {
         return connection.barrier().await;

@@ -15,13 +15,13 @@ const STEP: usize = 4096;
 /// Buffers that were given out, the oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
-    given: VecDeque<Given>,
+    given: VecDeque<LentBuffer>,
     /// How long they are together.
     bytes: usize,
 }
 
 #[derive(Debug)]
-struct Given {
+struct LentBuffer {
     buffer: BytesMut,
     bytes: usize,
 }
@@ -41,7 +41,7 @@ impl Buffers {
         let frozen = buffer.split().freeze();
         let bytes = frozen.len() + buffer.capacity();
         self.bytes += bytes;
-        self.given.push_back(Given { buffer, bytes });
+        self.given.push_back(LentBuffer { buffer, bytes });
         while self.bytes > MOST {
             // Somebody still reads them, or they are too short.
             self.forget_oldest();

@@ -14,7 +14,7 @@ use crate::bus::Sink;
 use crate::metadata::Metadata;
 use crate::status::Status;
 use crate::stream::machine::{Machine, dropped};
-use crate::stream::options::Sums;
+use crate::stream::options::Credit;
 use crate::stream::output::Output;
 use crate::stream::receiving::Batch;
 use crate::stream::sending::Writing;
@@ -104,8 +104,8 @@ impl Channel {
     }
 
     /// The application wants no more messages.
-    pub(crate) fn unwant(&self) {
-        self.change(|machine| machine.receiving.unwant());
+    pub(crate) fn stop_receiving(&self) {
+        self.change(|machine| machine.receiving.stop_receiving());
     }
 
     /// Waits until `look` sees what it waits for; ends when the stream does.
@@ -124,7 +124,7 @@ impl Channel {
     }
 
     /// Gives the next messages out; `taken` are those that were given out before and are used up.
-    pub(crate) fn poll_take(&self, cx: &mut TaskContext<'_>, taken: Sums) -> Poll<Taking> {
+    pub(crate) fn poll_take(&self, cx: &mut TaskContext<'_>, taken: Credit) -> Poll<Taking> {
         let mut state = lock(&self.0);
         state.machine.receiving.note_taken(taken);
         if let Some(driver) = state.driver_to_wake() {

@@ -10,7 +10,7 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, encode
 use crate::metadata::Metadata;
 use crate::status::Status;
 use crate::stream::buffers::Buffers;
-use crate::stream::lending::{Lending, Message, Piece};
+use crate::stream::lending::{EncodedMessage, FrameSharing, Message};
 use crate::wire::RpcStatus;
 
 /// The last entry is unfinished.
@@ -207,7 +207,7 @@ impl Entries {
     }
 
     /// Lets small messages have shares of the frame, if it can be lent.
-    pub(super) fn lend(&mut self, lending: &Lending) {
+    pub(super) fn lend(&mut self, lending: &FrameSharing) {
         if let Some(frame) = lending.lend(&self.frame, self.left) {
             self.frame = frame;
             self.is_lent = true;
@@ -263,14 +263,14 @@ impl Entries {
 
     /// The next message, shared only if it is longer than `limit`.
     #[inline]
-    pub(crate) fn next_piece(&mut self, limit: usize) -> Option<Piece<'_>> {
+    pub(crate) fn next_piece(&mut self, limit: usize) -> Option<EncodedMessage<'_>> {
         let range = self.advance()?;
         Some(match range.len() <= limit {
             true => {
                 let lent = self.is_lent.then_some(&self.frame);
-                Piece::Small(Message::new(&self.frame[range], lent))
+                EncodedMessage::Borrowed(Message::new(&self.frame[range], lent))
             }
-            false => Piece::Large(self.frame.slice(range)),
+            false => EncodedMessage::Owned(self.frame.slice(range)),
         })
     }
 }

@@ -10,7 +10,7 @@ use crate::metadata::Metadata;
 use crate::status::{Code, Reason, Status};
 use crate::stream::frame::{self, Body, Control, Frame};
 use crate::stream::machine::{Machine, dropped};
-use crate::stream::options::{Limits, Sums};
+use crate::stream::options::{Credit, Limits};
 use crate::stream::peer::Peer;
 use crate::stream::receiving::{Batch, join};
 
@@ -117,7 +117,7 @@ impl Run {
         let now = Instant::now();
         let kind = input.byte() % 4;
         let limits = Limits {
-            window: Sums {
+            window: Credit {
                 messages: 1 + u64::from(input.byte() % 32),
                 bytes: 1 << (input.byte() % 13),
             },
@@ -134,7 +134,7 @@ impl Run {
             instance: "a1".to_owned(),
             stream: "7f".to_owned(),
         };
-        let nothing = Sums::default();
+        let nothing = Credit::default();
         let machine = match kind {
             0 => Machine::client(limits, MAX_PAYLOAD, deadline, now),
             1 => Machine::server(peer, limits, nothing, MAX_PAYLOAD, deadline, now),
@@ -265,7 +265,7 @@ impl Run {
         let Some(batch) = self.machine.receiving.next() else {
             return;
         };
-        let mut sums = Sums::default();
+        let mut sums = Credit::default();
         match batch {
             Batch::Entries(mut entries) => {
                 while let Some(entry) = entries.next_bytes() {
@@ -304,7 +304,7 @@ impl Run {
     fn interrupt(&mut self, byte: u8) {
         match byte {
             0..=15 => self.machine.reset(dropped("dropped")),
-            16..=31 => self.machine.receiving.unwant(),
+            16..=31 => self.machine.receiving.stop_receiving(),
             32..=35 => self.machine.nobody_there(),
             36..=39 => {
                 let status = Status::new(Code::Unavailable, "no");

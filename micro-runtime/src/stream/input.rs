@@ -8,7 +8,7 @@ use crate::status::Status;
 use crate::stream::frame;
 use crate::stream::frame::Frame;
 use crate::stream::machine::{Machine, Role, dropped};
-use crate::stream::options::Sums;
+use crate::stream::options::Credit;
 use crate::stream::peer::Peer;
 use crate::stream::receiving::bad_frame;
 use crate::wire::RpcStatus;
@@ -65,7 +65,7 @@ impl Machine {
             return Ok(());
         }
         self.opens_before = None;
-        self.sending.raise(Sums {
+        self.sending.raise(Credit {
             messages: control.max_messages,
             bytes: control.max_bytes,
         });

@@ -1,4 +1,4 @@
-//! `Lending`: frames whose messages may keep shares of them, as long as they do not.
+//! `FrameSharing`: frames whose messages may keep shares of them, as long as they do not.
 //!
 //! prost takes a `bytes` field out of a message by asking for a `Bytes`, of which it makes what the
 //! message has. A share in the frame costs next to nothing; but a message that keeps one keeps the
@@ -15,14 +15,14 @@ const WORTH: usize = 16;
 
 /// The frames of one stream, lent until a message has kept a share of one.
 #[derive(Debug, Default)]
-pub(super) struct Lending {
+pub(super) struct FrameSharing {
     /// Each frame that is lent has another one.
     alive: Arc<()>,
     is_kept: bool,
 }
 
 /// A frame that is lent; alive as long as any share of it.
-struct Lent {
+struct SharedFrame {
     frame: Bytes,
     _alive: Arc<()>,
 }
@@ -35,17 +35,17 @@ pub(crate) struct Message<'a> {
 }
 
 /// One encoded message.
-pub(crate) enum Piece<'a> {
+pub(crate) enum EncodedMessage<'a> {
     /// Where it lies in its frame.
-    Small(Message<'a>),
+    Borrowed(Message<'a>),
     /// With a share in the frame's buffer, so that `bytes` fields need not be copied.
-    Large(Bytes),
+    Owned(Bytes),
 }
 
-impl Lending {
+impl FrameSharing {
     /// The same frame, if it can be lent.
     pub(super) fn lend(&self, frame: &Bytes, messages: usize) -> Option<Bytes> {
-        let lent = || Lent {
+        let lent = || SharedFrame {
             frame: frame.clone(),
             _alive: Arc::clone(&self.alive),
         };
@@ -60,7 +60,7 @@ impl Lending {
     }
 }
 
-impl AsRef<[u8]> for Lent {
+impl AsRef<[u8]> for SharedFrame {
     fn as_ref(&self) -> &[u8] {
         &self.frame
     }
@@ -105,12 +105,12 @@ impl Buf for Message<'_> {
     }
 }
 
-impl Piece<'_> {
+impl EncodedMessage<'_> {
     #[inline]
     pub(crate) fn len(&self) -> usize {
         match self {
-            Self::Small(message) => message.bytes().len(),
-            Self::Large(bytes) => bytes.len(),
+            Self::Borrowed(message) => message.bytes().len(),
+            Self::Owned(bytes) => bytes.len(),
         }
     }
 }
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn nothing_is_lent_once_a_share_was_kept() {
-        let mut lending = Lending::default();
+        let mut lending = FrameSharing::default();
         let frame = Bytes::from(vec![7; WORTH_BYTES]);
         assert!(lending.lend(&frame, WORTH - 1).is_none());
         assert!(lending.lend(&frame.slice(1..), WORTH).is_none());

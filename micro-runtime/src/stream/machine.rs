@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::metadata::Metadata;
 use crate::status::{Code, Reason, Status};
-use crate::stream::options::{Limits, Sums};
+use crate::stream::options::{Credit, Limits};
 use crate::stream::peer::Peer;
 use crate::stream::receiving::Receiving;
 use crate::stream::sending::Sending;
@@ -23,12 +23,12 @@ pub(crate) struct Machine {
     pub(super) end: Option<Result<(), Status>>,
     /// Both directions are over, and everything that was due is sent.
     pub(super) is_done: bool,
-    pub(super) due: Due,
+    pub(super) due: PendingControl,
     pub(super) opens_before: Option<Instant>,
     deadline: Option<Instant>,
     pub(super) heard: Instant,
     pub(super) pings: u32,
-    pub(super) frames_unasked: u32,
+    pub(super) frames_since_probe: u32,
     pub(super) asked: Option<Instant>,
 }
 
@@ -42,7 +42,7 @@ pub(super) enum Role {
 
 /// What the next frames have to say besides messages.
 #[derive(Debug, Default)]
-pub(super) struct Due {
+pub(super) struct PendingControl {
     pub(super) accept: bool,
     pub(super) open: Option<Metadata>,
     pub(super) ping: bool,
@@ -58,7 +58,7 @@ impl Machine {
         deadline: Option<Instant>,
         now: Instant,
     ) -> Self {
-        let nothing = Sums::default();
+        let nothing = Credit::default();
         Self::new(
             Role::Client(None),
             limits,
@@ -73,7 +73,7 @@ impl Machine {
     pub(crate) fn server(
         peer: Peer,
         limits: Limits,
-        window: Sums,
+        window: Credit,
         max_payload: usize,
         deadline: Option<Instant>,
         now: Instant,
@@ -99,7 +99,7 @@ impl Machine {
         max_payload: usize,
         now: Instant,
     ) -> Self {
-        let nothing = Sums::default();
+        let nothing = Credit::default();
         Self::new(Role::Server(peer), limits, nothing, max_payload, None, now)
     }
 
@@ -120,7 +120,7 @@ impl Machine {
     fn new(
         role: Role,
         limits: Limits,
-        peer_window: Sums,
+        peer_window: Credit,
         max_payload: usize,
         deadline: Option<Instant>,
         now: Instant,
@@ -134,12 +134,12 @@ impl Machine {
             trailers: Metadata::new(),
             end: None,
             is_done: false,
-            due: Due::default(),
+            due: PendingControl::default(),
             opens_before: now.checked_add(limits.open_timeout),
             deadline,
             heard: now,
             pings: 0,
-            frames_unasked: 0,
+            frames_since_probe: 0,
             asked: None,
         }
     }
@@ -227,7 +227,7 @@ impl Machine {
             return;
         }
         self.stop(status);
-        self.due = Due::default();
+        self.due = PendingControl::default();
         self.is_done = true;
     }
 
@@ -237,9 +237,9 @@ impl Machine {
             return;
         }
         self.stop(status.clone());
-        self.due = Due {
+        self.due = PendingControl {
             reset: Some(status),
-            ..Due::default()
+            ..PendingControl::default()
         };
         // Nobody can be told, and nobody is waited for.
         self.is_done = self.peer().is_none() && self.is_client() && self.opens_before.is_none();

@@ -20,7 +20,7 @@ mod streaming;
 pub(crate) use channel::Channel;
 #[cfg(feature = "__bench")]
 pub(crate) use frame::{Body, Control, Frame};
-pub(crate) use lending::Piece;
+pub(crate) use lending::EncodedMessage;
 pub(crate) use link::{Link, Target};
 pub(crate) use machine::Machine;
 pub(crate) use options::{Limits, Open};

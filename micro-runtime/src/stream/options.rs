@@ -45,7 +45,7 @@ pub struct StreamOptions {
 /// The options of one end of one stream, once everybody has been heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
-    pub(crate) window: Sums,
+    pub(crate) window: Credit,
     pub(crate) heartbeat: Duration,
     pub(crate) open_timeout: Duration,
     pub(crate) idle_timeout: Duration,
@@ -54,7 +54,7 @@ pub(crate) struct Limits {
 
 /// Complete messages and bytes of entries, since a stream began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sums {
+pub(crate) struct Credit {
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
 }
@@ -62,7 +62,7 @@ pub(crate) struct Sums {
 /// What the header `Micro-Stream` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Open {
-    pub(crate) window: Sums,
+    pub(crate) window: Credit,
     pub(crate) heartbeat: Duration,
     /// The stream carries one large message each way.
     pub(crate) is_unary: bool,
@@ -144,7 +144,7 @@ impl StreamOptions {
         let heartbeat = Duration::from_secs(heartbeat.min(24 * 60 * 60));
         let idle_timeout = self.idle_timeout.unwrap_or(heartbeat * SILENT_HEARTBEATS);
         Limits {
-            window: Sums {
+            window: Credit {
                 messages: self
                     .window_messages
                     .unwrap_or(WINDOW_MESSAGES)
@@ -197,7 +197,7 @@ impl Open {
         };
         let defaults = StreamOptions::new().limits();
         Ok(Self {
-            window: Sums {
+            window: Credit {
                 messages: number("w", defaults.window.messages)?,
                 bytes: number("b", UNTOLD_BYTES)?,
             },
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn the_header_says_window_and_heartbeat() {
         let open = Open {
-            window: Sums {
+            window: Credit {
                 messages: 64,
                 bytes: 65536,
             },

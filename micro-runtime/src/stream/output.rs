@@ -99,8 +99,8 @@ impl Machine {
     }
 
     fn is_time_to_ask(&mut self, now: Instant) -> bool {
-        self.frames_unasked += 1;
-        let is_due = self.frames_unasked >= FRAMES_PER_REPLY
+        self.frames_since_probe += 1;
+        let is_due = self.frames_since_probe >= FRAMES_PER_REPLY
             || self
                 .asked
                 .is_none_or(|asked| now.saturating_duration_since(asked) >= REPLY_AFTER);
@@ -112,7 +112,7 @@ impl Machine {
 
     fn asked(&mut self, now: Instant) {
         self.asked = Some(now);
-        self.frames_unasked = 0;
+        self.frames_since_probe = 0;
     }
 }
 

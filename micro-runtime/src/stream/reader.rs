@@ -9,9 +9,9 @@ use bytes::Bytes;
 use crate::status::Status;
 use crate::stream::channel::{Channel, Taking};
 use crate::stream::frame::Entries;
-use crate::stream::lending::{Lending, Piece};
+use crate::stream::lending::{EncodedMessage, FrameSharing};
 use crate::stream::machine::dropped;
-use crate::stream::options::Sums;
+use crate::stream::options::Credit;
 use crate::stream::receiving::{Batch, join};
 
 /// Up to this size a message is read where it lies.
@@ -21,9 +21,9 @@ const READ_IN_PLACE: usize = 1024;
 pub(crate) struct Reader {
     channel: Arc<Channel>,
     entries: Entries,
-    lending: Lending,
+    lending: FrameSharing,
     /// What was given out since the stream was last told.
-    taken: Sums,
+    taken: Credit,
     is_over: bool,
     is_client: bool,
 }
@@ -43,8 +43,8 @@ impl Reader {
         Self {
             channel,
             entries: Entries::default(),
-            lending: Lending::default(),
-            taken: Sums::default(),
+            lending: FrameSharing::default(),
+            taken: Credit::default(),
             is_over: false,
             is_client,
         }
@@ -63,7 +63,7 @@ impl Reader {
     pub(crate) fn poll_next<T>(
         &mut self,
         cx: &mut TaskContext<'_>,
-        read: impl FnOnce(Piece<'_>) -> T,
+        read: impl FnOnce(EncodedMessage<'_>) -> T,
     ) -> Poll<Option<Result<T, Status>>> {
         loop {
             if self.is_over {
@@ -87,7 +87,7 @@ impl Reader {
                     let message = join(&parts);
                     self.taken.messages += 1;
                     self.taken.bytes += message.len() as u64;
-                    return Poll::Ready(Some(Ok(read(Piece::Large(message)))));
+                    return Poll::Ready(Some(Ok(read(EncodedMessage::Owned(message)))));
                 }
                 Taking::End(Ok(())) => self.is_over = true,
                 Taking::End(Err(status)) => {
@@ -104,9 +104,9 @@ impl Reader {
         &mut self,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Bytes, Status>>> {
-        let read = |piece: Piece<'_>| match piece {
-            Piece::Small(message) => Bytes::copy_from_slice(message.bytes()),
-            Piece::Large(bytes) => bytes,
+        let read = |piece: EncodedMessage<'_>| match piece {
+            EncodedMessage::Borrowed(message) => Bytes::copy_from_slice(message.bytes()),
+            EncodedMessage::Owned(bytes) => bytes,
         };
         self.poll_next(cx, read)
     }
@@ -122,7 +122,7 @@ impl Reader {
         if self.is_client {
             self.channel.reset(status.clone());
         } else {
-            self.channel.unwant();
+            self.channel.stop_receiving();
         }
     }
 }
@@ -136,7 +136,7 @@ impl Drop for Reader {
             self.channel
                 .reset(dropped("the client dropped the stream before its end"));
         } else {
-            self.channel.unwant();
+            self.channel.stop_receiving();
         }
     }
 }
@@ -162,7 +162,7 @@ mod tests {
             instance: "i".into(),
             stream: "s".into(),
         };
-        let (window, now) = (Sums::default(), Instant::now());
+        let (window, now) = (Credit::default(), Instant::now());
         let machine = Machine::server(peer, options.limits(), window, 1 << 20, None, now);
         Reader::server(Channel::new(machine))
     }
@@ -187,9 +187,9 @@ mod tests {
     fn keeps_shares(reader: &mut Reader, seq: u64, kept: &mut Vec<Bytes>) -> bool {
         let lies = deliver(reader, seq).as_ptr_range();
         let cx = &mut TaskContext::from_waker(Waker::noop());
-        let take = |piece: Piece<'_>| match piece {
-            Piece::Small(mut message) => message.copy_to_bytes(16),
-            Piece::Large(_) => panic!("sixteen bytes are large"),
+        let take = |piece: EncodedMessage<'_>| match piece {
+            EncodedMessage::Borrowed(mut message) => message.copy_to_bytes(16),
+            EncodedMessage::Owned(_) => panic!("sixteen bytes are large"),
         };
         let mut shares = Vec::new();
         for _ in 0..MESSAGES {
@@ -227,7 +227,7 @@ mod tests {
         for seq in 1..=2 {
             deliver(&reader, seq);
         }
-        let length = |piece: Piece<'_>| piece.len();
+        let length = |piece: EncodedMessage<'_>| piece.len();
         for _ in 0..MESSAGES {
             assert!(reader.poll_next(cx, length).is_ready());
         }

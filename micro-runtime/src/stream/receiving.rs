@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use crate::status::{Code, Reason, Status};
 use crate::stream::frame;
 use crate::stream::frame::{Entries, Frame};
-use crate::stream::options::{Limits, Sums};
+use crate::stream::options::{Credit, Limits};
 
 /// A frame up to this size that has to wait gets a buffer of its own: the one that it arrived in is
 /// larger, and shared with messages of others.
@@ -18,14 +18,14 @@ const GRANTS_PER_WINDOW: u64 = 4;
 /// What has arrived in one direction.
 #[derive(Debug)]
 pub(crate) struct Receiving {
-    window: Sums,
+    window: Credit,
     reassembly: usize,
     /// The number of the last frame in sequence.
     seq: u64,
-    received: Sums,
-    taken: Sums,
+    received: Credit,
+    taken: Credit,
     /// What the peer has been told that it may send in all.
-    granted: Sums,
+    granted: Credit,
     /// The message that is unfinished.
     parts: Option<Parts>,
     queue: VecDeque<Batch>,
@@ -56,8 +56,8 @@ impl Receiving {
             window: limits.window,
             reassembly: limits.reassembly,
             seq: 0,
-            received: Sums::default(),
-            taken: Sums::default(),
+            received: Credit::default(),
+            taken: Credit::default(),
             granted: limits.window,
             parts: None,
             queue: VecDeque::new(),
@@ -156,7 +156,7 @@ impl Receiving {
         };
         self.received.messages += 1;
         if self.is_unwanted {
-            return self.note_taken(Sums {
+            return self.note_taken(Credit {
                 messages: 1,
                 bytes: parts.bytes as u64,
             });
@@ -165,7 +165,7 @@ impl Receiving {
     }
 
     fn take_in_whole(&mut self, mut entries: Entries) {
-        let sums = Sums {
+        let sums = Credit {
             messages: entries.len() as u64,
             bytes: entries.bytes() as u64,
         };
@@ -211,17 +211,17 @@ impl Receiving {
     }
 
     /// The application has taken messages.
-    pub(crate) fn note_taken(&mut self, sums: Sums) {
+    pub(crate) fn note_taken(&mut self, sums: Credit) {
         self.taken.messages += sums.messages;
         self.taken.bytes += sums.bytes;
     }
 
     /// The application wants no more: what comes is dropped, and counts as taken.
-    pub(crate) fn unwant(&mut self) {
+    pub(crate) fn stop_receiving(&mut self) {
         self.is_unwanted = true;
         self.queue.clear();
         let partial = self.unfinished();
-        self.taken = Sums {
+        self.taken = Credit {
             messages: self.received.messages,
             bytes: self.received.bytes - partial,
         };
@@ -240,9 +240,9 @@ impl Receiving {
 
     /// What the peer may send in all: a window more than was taken. A message in parts does not
     /// count while it is unfinished, since nobody can take it yet.
-    fn wanted(&self) -> Sums {
+    fn wanted(&self) -> Credit {
         let bytes = self.taken.bytes + self.window.bytes + self.unfinished();
-        Sums {
+        Credit {
             messages: self
                 .granted
                 .messages
@@ -263,15 +263,15 @@ impl Receiving {
     }
 
     /// What the next frame says about this direction, whatever else it is for.
-    pub(crate) fn grant(&mut self) -> (u64, Sums) {
+    pub(crate) fn grant(&mut self) -> (u64, Credit) {
         self.granted = self.wanted();
         (self.taken.messages, self.granted)
     }
 
     /// What has arrived and was not taken.
     #[cfg(test)]
-    pub(crate) fn waiting(&self) -> Sums {
-        Sums {
+    pub(crate) fn waiting(&self) -> Credit {
+        Credit {
             messages: self.received.messages - self.taken.messages,
             bytes: self.received.bytes - self.taken.bytes,
         }

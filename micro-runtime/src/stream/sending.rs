@@ -7,7 +7,7 @@ use crate::metadata::Metadata;
 use crate::status::{Code, Reason, Status};
 use crate::stream::frame;
 use crate::stream::frame::{Body, Control};
-use crate::stream::options::Sums;
+use crate::stream::options::Credit;
 
 /// What an entry takes besides its bytes, at most.
 const ENTRY: usize = 6;
@@ -24,9 +24,9 @@ pub(crate) struct Sending {
     /// What NATS takes in one message.
     max_payload: usize,
     seq: u64,
-    sent: Sums,
+    sent: Credit,
     /// What the peer takes in all.
-    limit: Sums,
+    limit: Credit,
     body: Body,
     /// How long the last frame was.
     last: usize,
@@ -45,7 +45,7 @@ struct Ending {
 
 /// How many messages may be written before the next word from the stream.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Room {
+pub(crate) struct SendRoom {
     messages: u64,
     bytes: u64,
     part: usize,
@@ -54,7 +54,7 @@ pub(crate) struct Room {
 /// Messages that were written apart from the stream, to be added at once.
 #[derive(Debug)]
 pub(crate) struct Writing {
-    room: Room,
+    room: SendRoom,
     body: Body,
     /// How much the buffer is made for: an idle stream has none.
     expected: usize,
@@ -62,11 +62,11 @@ pub(crate) struct Writing {
 }
 
 impl Sending {
-    pub(crate) fn new(limit: Sums, max_payload: usize) -> Self {
+    pub(crate) fn new(limit: Credit, max_payload: usize) -> Self {
         Self {
             max_payload,
             seq: 0,
-            sent: Sums::default(),
+            sent: Credit::default(),
             limit,
             body: Body::default(),
             last: 0,
@@ -77,7 +77,7 @@ impl Sending {
     }
 
     /// The peer takes this much in all; it never takes a word back.
-    pub(crate) fn raise(&mut self, limit: Sums) {
+    pub(crate) fn raise(&mut self, limit: Credit) {
         self.limit.messages = self.limit.messages.max(limit.messages);
         self.limit.bytes = self.limit.bytes.max(limit.bytes);
     }
@@ -107,7 +107,7 @@ impl Sending {
             return None;
         }
         Some(Writing {
-            room: Room {
+            room: SendRoom {
                 messages: self.limit.messages - self.sent.messages,
                 bytes: self.limit.bytes - self.sent.bytes,
                 part: self.part(),
@@ -298,7 +298,7 @@ impl Writing {
     /// A place for one message, whatever its length.
     pub(crate) fn for_one() -> Self {
         Self {
-            room: Room {
+            room: SendRoom {
                 messages: 1,
                 bytes: u64::MAX,
                 part: 0,

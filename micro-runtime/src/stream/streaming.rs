@@ -11,7 +11,7 @@ use futures_util::stream::{Stream, StreamExt as _};
 use crate::metadata::Metadata;
 use crate::status::{Code, Status};
 use crate::stream::channel::Channel;
-use crate::stream::lending::Piece;
+use crate::stream::lending::EncodedMessage;
 use crate::stream::machine::dropped;
 use crate::stream::reader::Reader;
 
@@ -51,7 +51,7 @@ enum Source<M> {
     Given(Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>),
     Received {
         reader: Reader,
-        read: fn(Piece<'_>, &'static str) -> Result<M, Status>,
+        read: fn(EncodedMessage<'_>, &'static str) -> Result<M, Status>,
         /// The message's full name.
         name: &'static str,
     },
@@ -61,7 +61,7 @@ impl<M> Streaming<M> {
     /// Reads what arrives on a stream; `read` makes messages of it.
     pub(crate) fn received(
         reader: Reader,
-        read: fn(Piece<'_>, &'static str) -> Result<M, Status>,
+        read: fn(EncodedMessage<'_>, &'static str) -> Result<M, Status>,
         name: &'static str,
     ) -> Self {
         Self(Source::Received { reader, read, name })

@@ -3,6 +3,6 @@
 mod mux;
 mod table;
 
-pub(crate) use mux::{Mux, Sink, Waiting};
+pub(crate) use mux::{Mux, ReplySlot, Sink};
 #[cfg(feature = "__bench")]
 pub(crate) use table::{Key, Table};

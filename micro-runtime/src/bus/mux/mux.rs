@@ -6,7 +6,7 @@ use std::task::{Context as TaskContext, Poll};
 
 use async_nats::{Message, Subject};
 
-use crate::bus::mux::table::{Delivery, Key, Table};
+use crate::bus::mux::table::{DeliveryOutcome, Key, Table};
 use crate::status::Status;
 use crate::sync::lock;
 use crate::wire::header::MICRO_STREAM;
@@ -15,7 +15,7 @@ use crate::wire::header::MICRO_STREAM;
 const MANY: usize = 4;
 
 /// What a call is woken with: the reply, or why there will be none.
-pub(crate) type Reply = Result<Message, Status>;
+pub(crate) type ReplyResult = Result<Message, Status>;
 
 /// One end of a stream, which takes everything that comes under its subject. Never waits.
 pub(crate) trait Sink: Send + Sync {
@@ -28,20 +28,20 @@ pub(crate) trait Sink: Send + Sync {
 /// The calls of one connection that wait for a reply, and its streams at both ends.
 pub(crate) struct Mux {
     inbox: Subject,
-    table: Mutex<Table<Reply, Arc<dyn Sink>>>,
+    table: Mutex<Table<ReplyResult, Arc<dyn Sink>>>,
     /// The streams that are served, by name.
     served: Mutex<HashMap<String, Arc<dyn Sink>>>,
 }
 
 /// One wait for one reply, or for all that comes for a stream. Dropping it frees the slot at once.
-pub(crate) struct Waiting {
+pub(crate) struct ReplySlot {
     mux: Arc<Mux>,
     key: Option<Key>,
     is_one_of_many: bool,
 }
 
 /// A stream that is served. Dropping it makes it unknown.
-pub(crate) struct Served {
+pub(crate) struct InboundStream {
     mux: Arc<Mux>,
     name: String,
 }
@@ -62,12 +62,12 @@ impl Mux {
 
     /// Takes a slot, and names the subject that the reply is to go to; a unique one is never used
     /// again.
-    pub(crate) fn open(self: &Arc<Self>, is_unique: bool) -> (Waiting, Subject) {
+    pub(crate) fn open(self: &Arc<Self>, is_unique: bool) -> (ReplySlot, Subject) {
         let mut table = lock(&self.table);
         let (key, subject) = table.open(is_unique);
         let is_one_of_many = table.taken() >= MANY;
         drop(table);
-        let waiting = Waiting {
+        let waiting = ReplySlot {
             mux: Arc::clone(self),
             key: Some(key),
             is_one_of_many,
@@ -76,9 +76,9 @@ impl Mux {
     }
 
     /// Takes a slot for a stream, and names the subject under which it hears.
-    pub(crate) fn open_stream(self: &Arc<Self>, sink: Arc<dyn Sink>) -> (Waiting, Subject) {
+    pub(crate) fn open_stream(self: &Arc<Self>, sink: Arc<dyn Sink>) -> (ReplySlot, Subject) {
         let (key, subject) = lock(&self.table).open_stream(sink);
-        let waiting = Waiting {
+        let waiting = ReplySlot {
             mux: Arc::clone(self),
             key: Some(key),
             is_one_of_many: false,
@@ -87,9 +87,9 @@ impl Mux {
     }
 
     /// Makes a stream known that is served.
-    pub(crate) fn serve(self: &Arc<Self>, name: &str, sink: Arc<dyn Sink>) -> Served {
+    pub(crate) fn serve(self: &Arc<Self>, name: &str, sink: Arc<dyn Sink>) -> InboundStream {
         lock(&self.served).insert(name.to_owned(), sink);
-        Served {
+        InboundStream {
             mux: Arc::clone(self),
             name: name.to_owned(),
         }
@@ -108,11 +108,11 @@ impl Mux {
         };
         let delivery = lock(&self.table).deliver(key, Ok(message));
         match delivery {
-            Delivery::Woken(Some(waker)) => waker.wake(),
-            Delivery::Stream(sink, Ok(message)) => sink.deliver(message),
-            Delivery::Woken(None) | Delivery::Stream(_, Err(_)) => {}
-            Delivery::Late => tracing::debug!(?key, "a reply came too late"),
-            Delivery::Repeated => tracing::warn!(?key, "a request was answered twice"),
+            DeliveryOutcome::Woken(Some(waker)) => waker.wake(),
+            DeliveryOutcome::Stream(sink, Ok(message)) => sink.deliver(message),
+            DeliveryOutcome::Woken(None) | DeliveryOutcome::Stream(_, Err(_)) => {}
+            DeliveryOutcome::Late => tracing::debug!(?key, "a reply came too late"),
+            DeliveryOutcome::Repeated => tracing::warn!(?key, "a request was answered twice"),
         }
     }
 
@@ -122,7 +122,7 @@ impl Mux {
             return;
         };
         let delivery = lock(&self.table).deliver(key, Err(status));
-        if let Delivery::Woken(Some(waker)) = delivery {
+        if let DeliveryOutcome::Woken(Some(waker)) = delivery {
             waker.wake();
         }
     }
@@ -154,7 +154,7 @@ impl Mux {
     }
 }
 
-impl Waiting {
+impl ReplySlot {
     /// Says whether many waited when this one began: their replies arrive in bursts, and what those
     /// bring about may as well leave in one.
     pub(crate) fn is_one_of_many(&self) -> bool {
@@ -163,7 +163,7 @@ impl Waiting {
 
     /// Asks for the reply; there is one at most. The slot is kept for `attach` where the reply says
     /// that it goes on as a stream.
-    pub(crate) fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Reply> {
+    pub(crate) fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<ReplyResult> {
         let Some(key) = self.key else {
             return Poll::Pending;
         };
@@ -184,7 +184,7 @@ impl Waiting {
     }
 }
 
-impl Drop for Waiting {
+impl Drop for ReplySlot {
     fn drop(&mut self) {
         if let Some(key) = self.key {
             lock(&self.mux.table).close(key);
@@ -192,14 +192,14 @@ impl Drop for Waiting {
     }
 }
 
-impl Drop for Served {
+impl Drop for InboundStream {
     fn drop(&mut self) {
         lock(&self.mux.served).remove(&self.name);
     }
 }
 
 /// Says whether more comes after a reply: it names the stream that it goes on as.
-fn goes_on(reply: &Reply) -> bool {
+fn goes_on(reply: &ReplyResult) -> bool {
     let headers = reply.as_ref().ok().and_then(|reply| reply.headers.as_ref());
     headers.is_some_and(|headers| headers.get(MICRO_STREAM).is_some())
 }

@@ -35,7 +35,7 @@ pub(crate) struct Key {
 
 /// What became of a message.
 #[derive(Debug)]
-pub(crate) enum Delivery<T, S> {
+pub(crate) enum DeliveryOutcome<T, S> {
     /// The call has it; wake it.
     Woken(Option<Waker>),
     /// It is for a stream.
@@ -144,21 +144,21 @@ impl<T, S: Clone> Table<T, S> {
     }
 
     /// Hands a reply to whoever waits for it.
-    pub(crate) fn deliver(&mut self, key: Key, value: T) -> Delivery<T, S> {
+    pub(crate) fn deliver(&mut self, key: Key, value: T) -> DeliveryOutcome<T, S> {
         let Some(slot) = self.current(key) else {
-            return Delivery::Late;
+            return DeliveryOutcome::Late;
         };
         match &mut slot.state {
             State::Waiting(waker) => {
                 let waker = waker.take();
                 slot.state = State::Ready(value);
-                Delivery::Woken(waker)
+                DeliveryOutcome::Woken(waker)
             }
-            State::Stream(sink) => Delivery::Stream(sink.clone(), value),
-            State::Ready(_) | State::Held => Delivery::Late,
+            State::Stream(sink) => DeliveryOutcome::Stream(sink.clone(), value),
+            State::Ready(_) | State::Held => DeliveryOutcome::Late,
             State::Free => {
                 slot.renew();
-                Delivery::Repeated
+                DeliveryOutcome::Repeated
             }
         }
     }

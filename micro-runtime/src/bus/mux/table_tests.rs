@@ -27,7 +27,10 @@ fn a_subject_is_used_again_only_after_its_one_reply() {
     let mut table = Table::<_, ()>::new("_INBOX.x");
     let (key, first) = table.open(false);
     assert_eq!(first.as_str(), "_INBOX.x.0-0");
-    assert!(matches!(table.deliver(key, 1), Delivery::Woken(None)));
+    assert!(matches!(
+        table.deliver(key, 1),
+        DeliveryOutcome::Woken(None)
+    ));
     assert_eq!(table.poll(key, &waker(), |_| false), Poll::Ready(1));
     // The slot rests, and comes back with the same subject once enough others rest too.
     let mut seen = Vec::new();
@@ -66,7 +69,10 @@ fn what_comes_after_a_close_is_late() {
     let mut table = Table::<_, ()>::new("i");
     let (key, subject) = table.open(false);
     table.close(key);
-    assert!(matches!(table.deliver(key_of(&subject), 1), Delivery::Late));
+    assert!(matches!(
+        table.deliver(key_of(&subject), 1),
+        DeliveryOutcome::Late
+    ));
 }
 
 #[test]
@@ -74,10 +80,10 @@ fn a_second_reply_changes_the_subject() {
     let mut table = Table::<_, ()>::new("i");
     let (key, _) = table.open(false);
     table.deliver(key, 1);
-    assert!(matches!(table.deliver(key, 2), Delivery::Late));
+    assert!(matches!(table.deliver(key, 2), DeliveryOutcome::Late));
     assert_eq!(table.poll(key, &waker(), |_| false), Poll::Ready(1));
-    assert!(matches!(table.deliver(key, 3), Delivery::Repeated));
-    assert!(matches!(table.deliver(key, 4), Delivery::Late));
+    assert!(matches!(table.deliver(key, 3), DeliveryOutcome::Repeated));
+    assert!(matches!(table.deliver(key, 4), DeliveryOutcome::Late));
 }
 
 #[test]
@@ -87,16 +93,16 @@ fn a_reply_that_goes_on_keeps_its_slot_for_a_stream() {
     assert!(table.attach(key, 's').is_none());
     table.deliver(key, 1);
     assert_eq!(table.poll(key, &waker(), |_| true), Poll::Ready(1));
-    assert!(matches!(table.deliver(key, 2), Delivery::Late));
+    assert!(matches!(table.deliver(key, 2), DeliveryOutcome::Late));
     assert_eq!(table.attach(key, 's'), Some(subject.clone()));
     for frame in 3..6 {
         assert!(
-            matches!(table.deliver(key, frame), Delivery::Stream('s', found) if found == frame)
+            matches!(table.deliver(key, frame), DeliveryOutcome::Stream('s', found) if found == frame)
         );
     }
     assert_eq!(table.fail_all(|| 9).1, ['s']);
     table.close(key);
-    assert!(matches!(table.deliver(key, 6), Delivery::Late));
+    assert!(matches!(table.deliver(key, 6), DeliveryOutcome::Late));
     assert_ne!(table.open_stream('t').1, subject);
 }
 
@@ -114,7 +120,7 @@ fn a_unique_subject_is_never_used_again() {
         assert!(seen.insert(subject.to_string()));
         table.deliver(key, 1);
         assert_eq!(table.poll(key, &waker(), |_| false), Poll::Ready(1));
-        assert!(matches!(table.deliver(key, 2), Delivery::Late));
+        assert!(matches!(table.deliver(key, 2), DeliveryOutcome::Late));
     }
     assert!(table.slots.len() <= RESTING + 1);
 }
@@ -126,7 +132,10 @@ fn a_failed_wait_leaves_no_subject_behind() {
     assert!(table.poll(key, &waker(), |_| false).is_pending());
     assert_eq!(table.fail_all(|| 9).0.len(), 1);
     assert_eq!(table.poll(key, &waker(), |_| false), Poll::Ready(9));
-    assert!(matches!(table.deliver(key_of(&subject), 1), Delivery::Late));
+    assert!(matches!(
+        table.deliver(key_of(&subject), 1),
+        DeliveryOutcome::Late
+    ));
 }
 
 #[test]
@@ -196,7 +205,7 @@ proptest! {
                 }
                 Step::Deliver(at) if !open.is_empty() => {
                     let (_, subject, call) = &open[at % open.len()];
-                    if let Delivery::Woken(_) = table.deliver(key_of(subject), *call) {
+                    if let DeliveryOutcome::Woken(_) = table.deliver(key_of(subject), *call) {
                         prop_assert!(delivered.insert(*call, *call).is_none());
                     }
                 }
@@ -204,7 +213,7 @@ proptest! {
                     let subject = &old[at % old.len()];
                     if open.iter().all(|(_, used, _)| used != subject) {
                         let delivery = table.deliver(key_of(subject), FAILED - 1);
-                        prop_assert!(!matches!(delivery, Delivery::Woken(_)));
+                        prop_assert!(!matches!(delivery, DeliveryOutcome::Woken(_)));
                     }
                 }
                 Step::Poll(at) if !open.is_empty() => {

@@ -11,7 +11,7 @@ use crate::metadata::Metadata;
 use crate::status::Status;
 use crate::stream::frame::{self, Control, Entries, Frame};
 use crate::stream::machine::Machine;
-use crate::stream::options::Sums;
+use crate::stream::options::Credit;
 use crate::stream::output::Output;
 use crate::stream::receiving::{Batch, join};
 
@@ -20,7 +20,7 @@ pub(super) struct Application {
     pub(super) kind: Kind,
     pub(super) is_client: bool,
     pub(super) max_payload: usize,
-    pub(super) window: Sums,
+    pub(super) window: Credit,
     /// What is still to be sent.
     pub(super) left: VecDeque<Bytes>,
     pub(super) headers: Metadata,
@@ -32,12 +32,12 @@ pub(super) struct Application {
     /// How what was received ended.
     pub(super) outcome: Option<Result<(), Status>>,
     current: Entries,
-    taken: Sums,
+    taken: Credit,
     said: Control,
 }
 
 impl Application {
-    pub(super) fn new(kind: Kind, machine: Machine, window: Sums, max_payload: usize) -> Self {
+    pub(super) fn new(kind: Kind, machine: Machine, window: Credit, max_payload: usize) -> Self {
         Self {
             is_client: machine.is_client(),
             machine,
@@ -53,7 +53,7 @@ impl Application {
             received: Vec::new(),
             outcome: None,
             current: Entries::default(),
-            taken: Sums::default(),
+            taken: Credit::default(),
             said: Control::default(),
         }
     }

@@ -8,10 +8,10 @@ use super::simulation::{HEARTBEAT, limits, metadata, peer};
 use crate::metadata::Metadata;
 use crate::status::{Code, Status};
 use crate::stream::machine::Machine;
-use crate::stream::options::{Open, Sums};
+use crate::stream::options::{Credit, Open};
 use crate::stream::output::reset_frame;
 
-const WINDOW: Sums = Sums {
+const WINDOW: Credit = Credit {
     messages: 4,
     bytes: 65_536,
 };
@@ -65,7 +65,7 @@ fn accept_and_open_with_two_messages_a_grant_and_a_ping() {
     client.receive(check(&mut server, now, golden), now);
 
     client.receiving.next().unwrap();
-    client.receiving.note_taken(Sums {
+    client.receiving.note_taken(Credit {
         messages: 2,
         bytes: 2,
     });

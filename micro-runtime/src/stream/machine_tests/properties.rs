@@ -5,12 +5,12 @@ use proptest::prelude::*;
 
 use super::simulation::{Ending, Fate, HEARTBEAT, Kind, Plan, Side, Simulation, metadata};
 use crate::status::{Code, Status};
-use crate::stream::options::Sums;
+use crate::stream::options::Credit;
 
-fn windows() -> impl Strategy<Value = Sums> {
+fn windows() -> impl Strategy<Value = Credit> {
     let messages = prop_oneof![Just(1_u64), 1..5_u64, Just(64)];
     let bytes = prop_oneof![Just(1_u64), 1..9_u64, 1..3_000_u64, Just(65_536)];
-    (messages, bytes).prop_map(|(messages, bytes)| Sums { messages, bytes })
+    (messages, bytes).prop_map(|(messages, bytes)| Credit { messages, bytes })
 }
 
 fn sides() -> impl Strategy<Value = Side> {

@@ -9,10 +9,10 @@ use crate::metadata::Metadata;
 use crate::status::{Code, Reason};
 use crate::stream::frame::{self, Body, Control, Frame};
 use crate::stream::machine::Machine;
-use crate::stream::options::{Limits, Sums};
+use crate::stream::options::{Credit, Limits};
 
 pub(super) const MAX_PAYLOAD: usize = 1024;
-pub(super) const WINDOW: Sums = Sums {
+pub(super) const WINDOW: Credit = Credit {
     messages: 4,
     bytes: 1_000,
 };
@@ -28,7 +28,7 @@ pub(super) fn pair() -> Pair {
     pair_with(WINDOW, limits(WINDOW))
 }
 
-pub(super) fn pair_with(window: Sums, client: Limits) -> Pair {
+pub(super) fn pair_with(window: Credit, client: Limits) -> Pair {
     let now = Instant::now();
     let client = Limits { window, ..client };
     let mut pair = Pair {
@@ -163,7 +163,7 @@ fn a_message_waits_for_credit() {
 #[test]
 fn an_entry_may_go_beyond_the_bytes_once() {
     let mut pair = pair_with(
-        Sums {
+        Credit {
             messages: 9,
             bytes: 1,
         },
@@ -198,7 +198,7 @@ fn parts_are_granted_again_at_once_and_bounded() {
         ..limits(WINDOW)
     };
     let mut pair = pair_with(
-        Sums {
+        Credit {
             messages: 1,
             bytes: 1,
         },
@@ -241,7 +241,7 @@ fn limits_never_shrink_and_a_lost_grant_costs_nothing() {
     pair.wait(HEARTBEAT);
     pair.carry();
     assert!(pair.server.sending.has_room());
-    pair.server.sending.raise(Sums::default());
+    pair.server.sending.raise(Credit::default());
     assert!(pair.server.sending.has_room());
 }
 

@@ -10,7 +10,7 @@ use super::application::Application;
 use crate::metadata::Metadata;
 use crate::status::{Code, Reason, Status};
 use crate::stream::machine::{Machine, dropped, gone};
-use crate::stream::options::{Limits, Sums};
+use crate::stream::options::{Credit, Limits};
 use crate::stream::output::reset_frame;
 use crate::stream::peer::Peer;
 
@@ -66,7 +66,7 @@ pub(super) struct Plan {
 /// What one end takes, and the lengths of what it sends.
 #[derive(Clone, Debug)]
 pub(super) struct Side {
-    pub(super) window: Sums,
+    pub(super) window: Credit,
     pub(super) lengths: Vec<usize>,
 }
 
@@ -89,7 +89,7 @@ struct Wire {
     late: Option<(Bytes, bool)>,
 }
 
-pub(super) fn limits(window: Sums) -> Limits {
+pub(super) fn limits(window: Credit) -> Limits {
     Limits {
         window,
         heartbeat: HEARTBEAT,
