@@ -14,7 +14,7 @@ use std::task::{Poll, Wake, Waker};
 )]
 mod table;
 
-use table::{Delivery, Key, Table};
+use table::{DeliveryOutcome, Key, Table};
 
 /// Result of all waiting calls when they fail together. Calls are numbered from 0 and never reach it.
 const FAILED: u64 = u64::MAX;
@@ -164,12 +164,12 @@ impl Model {
         let call = &mut self.open[at];
         let delivery = self.table.deliver(call.key, call.number);
         match (delivery, call.value) {
-            (Delivery::Woken(waker), None) => {
+            (DeliveryOutcome::Woken(waker), None) => {
                 call.value = Some(call.number);
                 call.check_waker(waker);
                 self.reach("woken");
             }
-            (Delivery::Late, Some(_)) => self.reach("late"),
+            (DeliveryOutcome::Late, Some(_)) => self.reach("late"),
             (delivery, value) => panic!("{delivery:?} for a call that has {value:?}"),
         }
     }
@@ -185,9 +185,11 @@ impl Model {
             return;
         }
         match self.table.deliver(key_of(name), STRAY) {
-            Delivery::Woken(_) | Delivery::Stream(..) => panic!("{name:?} is no open call's"),
-            Delivery::Late => self.reach("late"),
-            Delivery::Repeated => {
+            DeliveryOutcome::Woken(_) | DeliveryOutcome::Stream(..) => {
+                panic!("{name:?} is no open call's")
+            }
+            DeliveryOutcome::Late => self.reach("late"),
+            DeliveryOutcome::Repeated => {
                 self.reach("repeated");
                 assert!(self.spent.insert(name), "its subject has been changed");
             }
@@ -236,9 +238,13 @@ impl Model {
         }
         self.reach("stray");
         match self.table.deliver(key_of(name), STRAY) {
-            Delivery::Woken(_) | Delivery::Stream(..) => panic!("{token} is no open call's"),
-            Delivery::Late => {}
-            Delivery::Repeated => assert!(self.spent.insert(name), "{token} has been changed"),
+            DeliveryOutcome::Woken(_) | DeliveryOutcome::Stream(..) => {
+                panic!("{token} is no open call's")
+            }
+            DeliveryOutcome::Late => {}
+            DeliveryOutcome::Repeated => {
+                assert!(self.spent.insert(name), "{token} has been changed")
+            }
         }
     }
 
