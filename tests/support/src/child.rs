@@ -1,4 +1,4 @@
-//! A child process that ends with its owner, also when the owner is killed hard.
+//! A child process that ends with its owner, also when the owner is killed with SIGKILL.
 
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 
-/// How often a condition that sends no event is looked at.
-pub(crate) const POLL: Duration = Duration::from_millis(5);
+/// Interval at which a condition without an event is checked.
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// What can be sent to a child.
+/// Signal to a child.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Signal {
     Terminate,
@@ -19,26 +19,27 @@ pub(crate) enum Signal {
     Continue,
 }
 
-/// Kills the child when dropped.
+/// Child process that is killed when this handle is dropped.
 #[derive(Debug)]
-pub(crate) struct Guarded {
+pub(crate) struct GuardedChild {
     child: Child,
     watchdog: Option<Child>,
     exit: Option<ExitStatus>,
 }
 
-impl Guarded {
-    /// Starts `command`. If this process dies without running destructors, a watchdog kills the
-    /// child and removes `scratch`.
+impl GuardedChild {
+    /// Starts `command`. If this process dies without running destructors, a watchdog process kills
+    /// the child and removes the folder `scratch`.
     pub(crate) fn spawn(command: &mut Command, scratch: Option<&Path>) -> Result<Self, Error> {
         let program = command.get_program().to_string_lossy().into_owned();
-        // Ctrl-C is for the owner, which may still need the child to end in order.
+        // A process group of its own: Ctrl-C in the terminal reaches the owner alone, which may need the
+        // child for an orderly end.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(command, 0);
         let child = command
             .spawn()
             .map_err(|source| Error::io(format!("cannot start {program}"), source))?;
-        let watchdog = watch(child.id(), scratch);
+        let watchdog = spawn_watchdog(child.id(), scratch);
         Ok(Self {
             child,
             watchdog,
@@ -54,7 +55,7 @@ impl Guarded {
         self.child.id()
     }
 
-    /// How it ended, if it has.
+    /// Returns the exit status, or `None` while the child runs.
     pub(crate) fn exit(&mut self) -> Result<Option<ExitStatus>, Error> {
         if self.exit.is_none() {
             self.exit = self
@@ -68,7 +69,7 @@ impl Guarded {
         Ok(self.exit)
     }
 
-    /// Waits until it has ended; `None` if it still runs after `limit`.
+    /// Waits until the child has ended; returns `None` if it still runs after `limit`.
     pub(crate) fn wait(&mut self, limit: Duration) -> Result<Option<ExitStatus>, Error> {
         let deadline = Instant::now() + limit;
         loop {
@@ -77,11 +78,11 @@ impl Guarded {
                 return Ok(exit);
             }
             // sleep: the end of a child sends no event that safe code can wait for with a deadline.
-            thread::sleep(POLL);
+            thread::sleep(POLL_INTERVAL);
         }
     }
 
-    /// Sends a signal; does nothing if the child has ended. Returns from [`Signal::Stop`] when the
+    /// Sends a signal; does nothing if the child has ended. After [`Signal::Stop`] it returns once the
     /// child has stopped.
     #[cfg(unix)]
     pub(crate) fn signal(&mut self, signal: Signal) -> Result<(), Error> {
@@ -102,15 +103,15 @@ impl Guarded {
         };
         kill_process(pid, unix).map_err(cannot)?;
         if matches!(signal, Signal::Stop) {
-            // Its threads stop one by one, after the signal was sent. Should it end instead,
-            // NOWAIT leaves that news to `exit`.
-            let news = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-            waitid(WaitId::Pid(pid), news).map_err(cannot)?;
+            // The threads stop one by one after the signal is sent. If the child ends instead, NOWAIT
+            // leaves its status for `exit` to collect.
+            let states = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            waitid(WaitId::Pid(pid), states).map_err(cannot)?;
         }
         Ok(())
     }
 
-    /// Windows knows no gentle signals: asking to end is ending.
+    /// Windows has no such signals: a request to end kills the child.
     #[cfg(not(unix))]
     pub(crate) fn signal(&mut self, signal: Signal) -> Result<(), Error> {
         match signal {
@@ -121,15 +122,15 @@ impl Guarded {
         }
     }
 
-    /// Ends it at once (SIGKILL) and waits until it is gone.
+    /// Kills the child (SIGKILL) and waits until it has ended.
     pub(crate) fn kill(&mut self) -> Result<ExitStatus, Error> {
         let cannot = |source| Error::io("cannot kill a child", source);
         if let Some(exit) = self.exit()? {
             return Ok(exit);
         }
         self.child.kill().map_err(cannot)?;
-        // Until the child is waited for its number belongs to nobody else, so the watchdog, which
-        // knows nothing but the number, goes first.
+        // The watchdog only has the process id, which the system does not reuse before `wait` below, so
+        // the watchdog must end first.
         self.dismiss_watchdog();
         let exit = self.child.wait().map_err(cannot)?;
         self.exit = Some(exit);
@@ -138,28 +139,28 @@ impl Guarded {
 
     fn dismiss_watchdog(&mut self) {
         if let Some(mut watchdog) = self.watchdog.take() {
-            // It can only fail by being gone, which is what is wanted.
+            // These fail only if the watchdog has ended, which is the goal.
             let _ = watchdog.kill();
             let _ = watchdog.wait();
         }
     }
 }
 
-impl Drop for Guarded {
+impl Drop for GuardedChild {
     fn drop(&mut self) {
-        // There is nobody left to tell.
+        // A destructor cannot report an error.
         let _ = self.kill();
         self.dismiss_watchdog();
     }
 }
 
-/// A shell that waits for its standard input to close, which happens when this process is gone for
-/// whatever reason, and then kills the child.
+/// Starts a shell that waits for its standard input to close, which happens however this process ends,
+/// and then kills the child.
 ///
-/// The kernel's own way (`PR_SET_PDEATHSIG`) needs unsafe code, and it fires when the *thread* that
-/// started the child ends, which in a test binary is every test.
+/// The kernel's own mechanism (`PR_SET_PDEATHSIG`) needs unsafe code, and is triggered when the *thread*
+/// that started the child ends. A test binary has one thread per test.
 #[cfg(unix)]
-fn watch(pid: u32, scratch: Option<&Path>) -> Option<Child> {
+fn spawn_watchdog(pid: u32, scratch: Option<&Path>) -> Option<Child> {
     const SCRIPT: &str = r#"trap "" INT TERM HUP
         read -r _
         kill -9 "$1"
@@ -175,6 +176,6 @@ fn watch(pid: u32, scratch: Option<&Path>) -> Option<Child> {
 }
 
 #[cfg(not(unix))]
-fn watch(_pid: u32, _scratch: Option<&Path>) -> Option<Child> {
+fn spawn_watchdog(_pid: u32, _scratch: Option<&Path>) -> Option<Child> {
     None
 }

@@ -1,12 +1,14 @@
-//! Three nats-servers that form one cluster, with JetStream: what outlives the death of any one.
+//! Three nats-servers that form one cluster with JetStream, which survives the loss of any one.
 
 use std::net::TcpListener;
 
 use crate::error::Error;
 use crate::server::NatsServer;
 
-/// As many servers as agree on something while one is dead.
+/// Number of servers: the minimum that keeps a quorum without one of them.
 const SERVERS: usize = 3;
+/// Maximum number of starts with other route ports, see [`free_ports`].
+const MAX_START_ATTEMPTS: usize = 5;
 
 /// A cluster of three nats-servers with JetStream on 127.0.0.1, called `n1`, `n2`, `n3`.
 #[derive(Debug)]
@@ -15,13 +17,23 @@ pub struct NatsCluster {
 }
 
 impl NatsCluster {
-    /// Starts the three. They need about a second more until they have elected who leads.
+    /// Starts the three servers. The election of the leader takes about a second longer.
     ///
     /// # Errors
     ///
     /// As [`NatsServer::start`].
     pub async fn start() -> Result<Self, Error> {
-        let ports = free_ports()?;
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match Self::start_on(free_ports()?).await {
+                Err(error) if is_port_taken(&error) && attempts < MAX_START_ATTEMPTS => {}
+                result => return result,
+            }
+        }
+    }
+
+    async fn start_on(ports: [u16; SERVERS]) -> Result<Self, Error> {
         let routes = ports
             .map(|port| format!("nats-route://127.0.0.1:{port}"))
             .join(", ");
@@ -31,32 +43,28 @@ impl NatsCluster {
                 "server_name: n{}\ncluster {{ name: micro, listen: \"127.0.0.1:{port}\", routes: [ {routes} ] }}",
                 index + 1
             );
-            servers.push(
-                NatsServer::builder()
-                    .jetstream()
-                    .config(&config)
-                    .start()
-                    .await?,
-            );
+            let server = NatsServer::builder().jetstream().config(&config);
+            servers.push(server.start().await?);
         }
         Ok(Self { servers })
     }
 
-    /// The URLs of all, separated by commas.
+    /// Returns the URLs of all servers, separated by commas.
     #[must_use]
     pub fn url(&self) -> String {
         let urls: Vec<String> = self.servers.iter().map(NatsServer::url).collect();
         urls.join(",")
     }
 
-    /// The server of this name, to be killed and started again.
+    /// Returns the server of this name, to kill it and start it again.
     pub fn server(&mut self, name: &str) -> Option<&mut NatsServer> {
         let index: usize = name.strip_prefix('n')?.parse().ok()?;
         self.servers.get_mut(index.checked_sub(1)?)
     }
 }
 
-/// Ports for the routes, which every server must know before any is started. They are free now.
+/// Returns ports for the routes, which every server must know before any is started. They are free now,
+/// but another process can take one before the server of that port starts.
 fn free_ports() -> Result<[u16; SERVERS], Error> {
     let cannot = |source| Error::io("cannot find a free port", source);
     let mut ports = [0; SERVERS];
@@ -67,4 +75,8 @@ fn free_ports() -> Result<[u16; SERVERS], Error> {
         listeners.push(listener);
     }
     Ok(ports)
+}
+
+fn is_port_taken(error: &Error) -> bool {
+    error.to_string().contains("address already in use")
 }

@@ -1,9 +1,9 @@
-//! A deadline around a future, so that a test that would hang fails and says where.
+//! A deadline for a future, so that a test fails instead of hanging, and names the line.
 
 use std::panic::Location;
 use std::time::Duration;
 
-/// Waits for `future`, at most `limit`.
+/// Waits for `future` for at most `limit`.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -15,14 +15,14 @@ use std::time::Duration;
 ///
 /// # Panics
 ///
-/// If the future is not done by then. The text names the line that called `within`.
+/// If the future does not complete in time. The text names the line that called `within`.
 #[track_caller]
 pub fn within<F: Future>(limit: Duration, future: F) -> impl Future<Output = F::Output> {
-    let asked = Location::caller();
+    let caller = Location::caller();
     async move {
         match tokio::time::timeout(limit, future).await {
             Ok(output) => output,
-            Err(_) => panic!("not done within {limit:?}, as {asked} asked"),
+            Err(_) => panic!("not done within {limit:?}, as {caller} asked"),
         }
     }
 }
@@ -33,7 +33,7 @@ mod tests {
 
     #[tokio::test]
     #[should_panic(expected = "not done within 10ms, as tests/support/src/deadline.rs:")]
-    async fn a_future_that_hangs_is_named_by_its_line() {
+    async fn a_timeout_names_the_calling_line() {
         within(Duration::from_millis(10), std::future::pending::<()>()).await;
     }
 }

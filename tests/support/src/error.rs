@@ -1,8 +1,8 @@
-//! The one error of the kit: a sentence for the person in front of the failing test.
+//! The error of this crate: a sentence for the developer whose test fails.
 
 use std::fmt;
 
-/// What went wrong and, where there is something to do, what to do.
+/// Description of a failure, with the remedy if there is one.
 ///
 /// `Debug` prints the sentence as well, so that `unwrap` in a test and `?` in a `main` read well.
 pub struct Error {
@@ -18,10 +18,10 @@ impl Error {
         }
     }
 
-    /// An I/O error with what was being done, as in `cannot start /opt/nats-server`.
-    pub(crate) fn io(doing: impl Into<String>, source: std::io::Error) -> Self {
+    /// Creates an error from an I/O error and the failed action, as in `cannot start /opt/nats-server`.
+    pub(crate) fn io(action: impl Into<String>, source: std::io::Error) -> Self {
         Self {
-            message: doing.into(),
+            message: action.into(),
             source: Some(source),
         }
     }

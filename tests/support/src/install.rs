@@ -1,5 +1,5 @@
-//! Puts downloaded things under `target/tools`: once, whole or not at all, also when two processes
-//! want the same thing at the same time.
+//! Installs downloads under `target/tools`: once and atomically, also when two processes install the
+//! same one at the same time.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -8,22 +8,23 @@ use std::process::{Command, Stdio};
 
 use crate::error::Error;
 
-/// The folder of the workspace's `Cargo.toml`.
+/// Returns the folder of the workspace's `Cargo.toml`.
 #[must_use]
 pub fn workspace_root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.ancestors().nth(2).unwrap_or(here).to_path_buf()
 }
 
-/// Where fetched tools live, whatever `CARGO_TARGET_DIR` says: they are the same for every build.
+/// Returns the folder of fetched tools. It ignores `CARGO_TARGET_DIR`, since every build uses the same
+/// tools.
 pub(crate) fn tools_dir() -> PathBuf {
     workspace_root().join("target").join("tools")
 }
 
-/// Makes the folder `destination` from what `fill` writes into an empty one, unless it exists.
+/// Creates the folder `destination` with the files that `fill` writes, unless it exists.
 ///
-/// A lock beside it lets a second process wait for the first; the rename at the end means that
-/// nobody ever sees half of it.
+/// A lock file beside it lets a second process wait for the first. `fill` writes into another folder,
+/// which is renamed at the end, so that no process sees a partial installation.
 pub(crate) fn install(
     destination: &Path,
     fill: impl FnOnce(&Path) -> Result<(), Error>,
@@ -39,14 +40,14 @@ pub(crate) fn install(
     if destination.exists() {
         return Ok(());
     }
-    // Only the holder of the lock is here, so what lies there is from somebody who was killed.
+    // This process holds the lock, so an existing folder is left over from a process that was killed.
     let partial = parent.join(partial_name(destination));
     if partial.exists() {
         fs::remove_dir_all(&partial).map_err(cannot)?;
     }
     fs::create_dir(&partial).map_err(cannot)?;
     fill(&partial).inspect_err(|_| {
-        // The next attempt removes it too; the reason of this failure is worth more.
+        // The error of `fill` matters more than one of this removal, which the next attempt repeats.
         let _ = fs::remove_dir_all(&partial);
     })?;
     fs::rename(&partial, destination).map_err(cannot)
@@ -60,20 +61,21 @@ fn partial_name(destination: &Path) -> String {
     format!("{name}.partial")
 }
 
-/// Tells a person who waits what is going on.
-pub(crate) fn progress(message: &str) {
-    // The line is a courtesy; a closed standard error is no reason to fail.
+/// Prints to standard error what a developer is waiting for.
+pub(crate) fn print_progress(message: &str) {
+    // A closed standard error is no reason to fail.
     let _ = writeln!(std::io::stderr(), "micro-testkit: {message}");
 }
 
-/// `python3`, or what `PYTHON` names.
+/// Returns a command of `python3`, or of the interpreter that `PYTHON` names.
 pub(crate) fn python_command() -> Command {
     let fallback = if cfg!(windows) { "python" } else { "python3" };
     Command::new(std::env::var_os("PYTHON").unwrap_or_else(|| fallback.into()))
 }
 
-/// Runs `python3 -m pip …` and shows its progress on standard error.
-pub(crate) fn pip(doing: &str, args: &[&str], folder: &Path) -> Result<(), Error> {
+/// Runs `python3 -m pip …` and shows its progress on standard error. `action` completes the error text
+/// "cannot …".
+pub(crate) fn pip(action: &str, args: &[&str], folder: &Path) -> Result<(), Error> {
     let mut command = python_command();
     command
         .args(["-m", "pip"])
@@ -86,14 +88,14 @@ pub(crate) fn pip(doing: &str, args: &[&str], folder: &Path) -> Result<(), Error
     let python = command.get_program().to_string_lossy().into_owned();
     let status = command.status().map_err(|source| {
         let cannot =
-            format!("cannot {doing}: it needs Python 3 with pip, but `{python}` did not start");
+            format!("cannot {action}: it needs Python 3 with pip, but `{python}` did not start");
         Error::io(cannot, source)
     })?;
     if status.success() {
         return Ok(());
     }
     Err(Error::new(format!(
-        "cannot {doing}: `{python} -m pip` ended with {status} and says why above; it needs \
+        "cannot {action}: `{python} -m pip` ended with {status} and says why above; it needs \
          Python 3 with pip (Debian: `apt install python3-pip`) and a package index it can reach"
     )))
 }
@@ -105,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_at_once_install_one_thing_once() {
+    fn concurrent_installs_run_once() {
         let tools = tempfile::tempdir().unwrap();
         let destination = tools.path().join("thing-1.0");
         let filled = AtomicUsize::new(0);
@@ -129,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_or_a_killed_installer_leaves_nothing_that_counts() {
+    fn failed_and_killed_installs_leave_no_destination() {
         let tools = tempfile::tempdir().unwrap();
         let destination = tools.path().join("thing-1.0");
         let failed = install(&destination, |folder| {

@@ -1,5 +1,5 @@
-//! What tests, examples, benchmarks and `xtask` need from outside: a nats-server of their own,
-//! pinned Python packages, child processes that never outlive the test.
+//! External programs for tests, examples, benchmarks and `xtask`: private nats-servers, pinned Python
+//! packages, and child processes that never outlive the test.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), micro_testkit::Error> {
@@ -19,7 +19,7 @@
 //! # }
 //! ```
 //!
-//! Nothing here skips: what is missing is an error that says what to do.
+//! A missing program is never a reason to skip a test: it is an error that includes the remedy.
 
 mod binary;
 mod child;

@@ -1,4 +1,4 @@
-//! A child process under test: wait for what it prints, ask it to end, never leave it behind.
+//! A child process under test: collects its output, sends signals, and kills it on drop.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::process::{Command, ExitStatus, Stdio};
@@ -6,29 +6,29 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::child::{Guarded, POLL, Signal};
+use crate::child::{GuardedChild, POLL_INTERVAL, Signal};
 use crate::error::Error;
 
-/// A child whose output is collected and which is killed on drop.
+/// A child process whose output is collected and which is killed on drop.
 #[derive(Debug)]
 pub struct Process {
     name: String,
-    child: Guarded,
+    child: GuardedChild,
     output: Arc<Output>,
 }
 
 impl Process {
-    /// Starts `command` with standard output and standard error collected and no standard input.
+    /// Starts `command` without standard input, and collects its standard output and standard error.
     ///
     /// # Errors
     ///
-    /// If it does not start.
+    /// If the program does not start.
     pub fn spawn(mut command: Command) -> Result<Self, Error> {
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = Guarded::spawn(&mut command, None)?;
+        let mut child = GuardedChild::spawn(&mut command, None)?;
         let output = Arc::new(Output::default());
         let pipes = child.child();
         if let Some(pipe) = pipes.stdout.take() {
@@ -44,17 +44,18 @@ impl Process {
         })
     }
 
-    /// The process id.
+    /// Returns the process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.pid()
     }
 
-    /// The first line, on either stream, that contains `text`; waits for it at most `limit`.
+    /// Waits for at most `limit` until a line of either stream contains `text`, and returns the first
+    /// such line.
     ///
     /// # Errors
     ///
-    /// If no such line comes in time, or the streams end before; the text holds what did come.
+    /// If there is no such line in time, or the streams end before; the text includes the output.
     pub async fn wait_for_line(&self, text: &str, limit: Duration) -> Result<String, Error> {
         let (name, output, wanted) = (self.name.clone(), Arc::clone(&self.output), text.to_owned());
         let waiting = tokio::task::spawn_blocking(move || output.wait_for(&name, &wanted, limit));
@@ -72,58 +73,58 @@ impl Process {
         self.output.wait_for(&self.name, text, limit)
     }
 
-    /// What it has written to standard output so far.
+    /// Returns the standard output so far.
     #[must_use]
     pub fn stdout(&self) -> String {
         self.output.text(|stream| stream == Stream::Out)
     }
 
-    /// What it has written to standard output and standard error so far.
+    /// Returns standard output and standard error so far.
     #[must_use]
     pub fn output(&self) -> String {
         self.output.text(|_| true)
     }
 
-    /// Asks it to end (SIGTERM); on Windows it is killed.
+    /// Sends SIGTERM; on Windows kills the process.
     ///
     /// # Errors
     ///
-    /// If the operating system refuses.
+    /// If the operating system rejects it.
     pub fn terminate(&mut self) -> Result<(), Error> {
         self.child.signal(Signal::Terminate)
     }
 
-    /// Asks it to end as Ctrl-C does (SIGINT); on Windows it is killed.
+    /// Sends SIGINT, as Ctrl-C does; on Windows kills the process.
     ///
     /// # Errors
     ///
-    /// If the operating system refuses.
+    /// If the operating system rejects it.
     pub fn interrupt(&mut self) -> Result<(), Error> {
         self.child.signal(Signal::Interrupt)
     }
 
-    /// Ends it at once (SIGKILL) and waits until it is gone.
+    /// Kills the process (SIGKILL) and waits until it has ended.
     ///
     /// # Errors
     ///
-    /// If the operating system refuses.
+    /// If the operating system rejects it.
     pub fn kill(&mut self) -> Result<ExitStatus, Error> {
         self.child.kill()
     }
 
-    /// Waits at most `limit` until it has ended and all its output is here.
+    /// Waits for at most `limit` until the process has ended and all its output is collected.
     ///
     /// # Errors
     ///
-    /// If it still runs then; the text holds its output.
+    /// If it still runs then; the text includes its output.
     pub async fn wait(&mut self, limit: Duration) -> Result<ExitStatus, Error> {
         let deadline = Instant::now() + limit;
         loop {
             match self.exit_with_output()? {
                 Some(exit) => return Ok(exit),
                 None if Instant::now() >= deadline => return Err(self.still_running(limit)),
-                // sleep: as in `Guarded::wait`.
-                None => tokio::time::sleep(POLL).await,
+                // sleep: as in `GuardedChild::wait`.
+                None => tokio::time::sleep(POLL_INTERVAL).await,
             }
         }
     }
@@ -139,8 +140,8 @@ impl Process {
             match self.exit_with_output()? {
                 Some(exit) => return Ok(exit),
                 None if Instant::now() >= deadline => return Err(self.still_running(limit)),
-                // sleep: as in `Guarded::wait`.
-                None => thread::sleep(POLL),
+                // sleep: as in `GuardedChild::wait`.
+                None => thread::sleep(POLL_INTERVAL),
             }
         }
     }
@@ -159,7 +160,7 @@ impl Process {
     }
 }
 
-/// Lines as they come from both pipes.
+/// Lines of both pipes, in the order of arrival.
 #[derive(Debug, Default)]
 struct Output {
     collected: Mutex<Collected>,
@@ -169,7 +170,7 @@ struct Output {
 #[derive(Debug, Default)]
 struct Collected {
     lines: Vec<(Stream, String)>,
-    /// Pipes that have not ended.
+    /// Number of pipes that have not ended.
     open: usize,
 }
 
@@ -186,7 +187,7 @@ impl Output {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the pipe on a thread of its own, so that a chatty child never blocks.
+    /// Reads the pipe on a thread of its own, so that the child never blocks on a full pipe.
     fn collect(self: &Arc<Self>, stream: Stream, pipe: impl Read + Send + 'static) {
         self.lock().open += 1;
         let output = Arc::clone(self);

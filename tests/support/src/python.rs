@@ -1,27 +1,27 @@
-//! Python packages for tests of the wire from another language: pinned, installed once, apart from
-//! whatever the machine's own Python has.
+//! Python packages for tests of the protocol from another language: pinned, installed once, and separate
+//! from the packages of the machine.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::error::Error;
-use crate::install::{install, pip, progress, python_command, tools_dir};
+use crate::install::{install, pip, print_progress, python_command, tools_dir};
 
-/// All that tests import, with what those need; nothing else is resolved.
+/// Packages that tests import, with their dependencies; pip resolves no others.
 const PACKAGES: &[&str] = &["nats-py==2.16.0", "protobuf==7.36.2"];
 
-/// Installs the pinned packages under `target/tools/python`, unless that was done before, and
-/// returns the folder for `PYTHONPATH`.
+/// Installs the pinned packages under `target/tools/python` unless they are there, and returns the folder
+/// for `PYTHONPATH`.
 ///
 /// # Errors
 ///
-/// If there is no Python 3 with pip, or a package has no wheel for it.
+/// If there is no Python 3 with pip, or a package has no wheel for that interpreter.
 pub fn python_packages() -> Result<PathBuf, Error> {
     let folder = tools_dir()
         .join("python")
         .join(folder_name(&interpreter()?));
     install(&folder, |filled| {
-        progress(&format!("installing {} with pip", PACKAGES.join(", ")));
+        print_progress(&format!("installing {} with pip", PACKAGES.join(", ")));
         let args = [
             "install",
             "--no-deps",
@@ -29,13 +29,13 @@ pub fn python_packages() -> Result<PathBuf, Error> {
             "--no-warn-script-location",
         ];
         let target = ["--target", "."];
-        let doing = "install the Python packages of the tests";
-        pip(doing, &[&args[..], &target[..], PACKAGES].concat(), filled)
+        let action = "install the Python packages of the tests";
+        pip(action, &[&args[..], &target[..], PACKAGES].concat(), filled)
     })?;
     Ok(folder)
 }
 
-/// `python3` with the pinned packages in reach and output that is not held back.
+/// Returns a command of `python3` with the pinned packages and unbuffered output.
 ///
 /// # Errors
 ///
@@ -49,7 +49,8 @@ pub fn python() -> Result<Command, Error> {
     Ok(command)
 }
 
-/// Compiled packages fit one interpreter only, and a new pin must not find the old folder.
+/// Returns a folder name per interpreter and set of pins: compiled packages fit one interpreter only, and
+/// changed pins need a new folder.
 fn folder_name(interpreter: &str) -> String {
     let pins: Vec<String> = PACKAGES
         .iter()
@@ -58,12 +59,12 @@ fn folder_name(interpreter: &str) -> String {
     format!("{interpreter}_{}", pins.join("_"))
 }
 
-/// As in `cpython-311-x86_64`.
+/// Returns the interpreter, as in `cpython-311-x86_64`.
 fn interpreter() -> Result<String, Error> {
-    const ASK: &str =
+    const PRINT_NAME: &str =
         "import platform, sys; print(sys.implementation.cache_tag, platform.machine(), sep='-')";
     let output = python_command()
-        .args(["-c", ASK])
+        .args(["-c", PRINT_NAME])
         .stdin(Stdio::null())
         .output()
         .map_err(|source| {
@@ -76,9 +77,9 @@ fn interpreter() -> Result<String, Error> {
     if output.status.success() && !name.is_empty() {
         return Ok(name);
     }
-    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     Err(Error::new(format!(
-        "tests need Python 3 with pip, but it ended with {}: {complaint}",
+        "tests need Python 3 with pip, but it ended with {}: {stderr}",
         output.status
     )))
 }
@@ -88,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_is_for_one_interpreter_and_one_set_of_pins() {
+    fn the_folder_name_has_the_interpreter_and_the_pins() {
         let name = folder_name("cpython-311-x86_64");
         assert!(name.starts_with("cpython-311-x86_64_nats-py-2."), "{name}");
         assert!(!name.contains(['=', '/', ' ']), "{name}");

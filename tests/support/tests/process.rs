@@ -1,4 +1,4 @@
-//! The kit's child processes: what they print, how they end, that they end with their owner.
+//! Child processes: their output, their signals, and their end with their owner.
 #![cfg(unix)]
 
 use std::fs;
@@ -7,8 +7,11 @@ use std::time::{Duration, Instant};
 
 use micro_testkit::{NatsServer, Process};
 
-const LIMIT: Duration = Duration::from_secs(30);
-const SOON: Duration = Duration::from_millis(100);
+/// Limit for an event that must occur.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Time for which a test waits for an event that must not occur.
+const SHORT_WAIT: Duration = Duration::from_millis(100);
+/// Variable that makes the test `owner_process` act as the owner.
 const OWNER: &str = "MICRO_TESTKIT_OWNER";
 
 fn shell(script: &str) -> Process {
@@ -17,7 +20,7 @@ fn shell(script: &str) -> Process {
     Process::spawn(command).expect("there is a shell")
 }
 
-/// A process that nobody has waited for yet is dead all the same.
+/// Returns whether a process runs. A zombie, whose parent has not waited for it yet, does not run.
 fn is_alive(pid: u32) -> bool {
     let state = if cfg!(target_os = "linux") {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -35,16 +38,16 @@ fn is_alive(pid: u32) -> bool {
     !state.is_empty() && !state.starts_with('Z')
 }
 
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+fn wait_until(condition: &str, is_met: impl Fn() -> bool) {
     let deadline = Instant::now() + LIMIT;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "never: {what}");
+    while !is_met() {
+        assert!(Instant::now() < deadline, "never: {condition}");
         std::thread::yield_now();
     }
 }
 
 #[tokio::test]
-async fn lines_are_waited_for_on_both_streams() {
+async fn wait_for_line_reads_stdout_and_stderr() {
     let mut process = shell("echo out; echo error >&2; echo 'listening on 4222'; cat /dev/zero");
     let line = process.wait_for_line("listening", LIMIT).await.unwrap();
     assert_eq!(line, "listening on 4222");
@@ -55,11 +58,11 @@ async fn lines_are_waited_for_on_both_streams() {
 }
 
 #[tokio::test]
-async fn a_line_that_does_not_come_is_an_error_with_what_came() {
+async fn a_missing_line_is_an_error_with_the_output() {
     let running = shell("echo hello; exec sleep 600");
     running.wait_for_line("hello", LIMIT).await.unwrap();
     let error = running
-        .wait_for_line("goodbye", SOON)
+        .wait_for_line("goodbye", SHORT_WAIT)
         .await
         .unwrap_err()
         .to_string();
@@ -80,13 +83,13 @@ async fn a_line_that_does_not_come_is_an_error_with_what_came() {
 }
 
 #[tokio::test]
-async fn signals_reach_it_and_its_end_is_reported() {
+async fn sigterm_and_sigint_end_a_process_with_its_exit_code() {
     let script = "trap 'echo drained; exit 7' TERM INT; echo up; while :; do sleep 0.01; done";
     let mut process = shell(script);
     process.wait_for_line("up", LIMIT).await.unwrap();
     assert!(
         process
-            .wait(SOON)
+            .wait(SHORT_WAIT)
             .await
             .unwrap_err()
             .to_string()
@@ -103,7 +106,7 @@ async fn signals_reach_it_and_its_end_is_reported() {
 }
 
 #[test]
-fn it_is_killed_on_drop() {
+fn a_process_is_killed_on_drop() {
     let process = shell("echo up; exec sleep 600");
     process.wait_for_line_blocking("up", LIMIT).unwrap();
     let pid = process.pid();
@@ -113,7 +116,7 @@ fn it_is_killed_on_drop() {
 }
 
 #[test]
-fn a_program_that_is_not_there_is_named() {
+fn a_missing_program_is_named() {
     let error = Process::spawn(Command::new("/no/such/program"))
         .unwrap_err()
         .to_string();
@@ -123,12 +126,12 @@ fn a_program_that_is_not_there_is_named() {
     );
 }
 
-/// Runs this very test binary as the owner, which is then killed hard: no destructor runs.
+/// Runs this test binary again as the owner, and kills it with SIGKILL, so that no destructor runs.
 #[test]
-fn children_and_their_folders_go_with_an_owner_that_is_killed() {
+fn children_and_folders_of_a_killed_owner_are_removed() {
     let scratch = tempfile::tempdir().unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "owner", "--nocapture"]);
+    command.args(["--exact", "owner_process", "--nocapture"]);
     command.env(OWNER, "1").env("TMPDIR", scratch.path());
     let mut owner = Process::spawn(command).unwrap();
     let line = owner.wait_for_line_blocking("children: ", LIMIT).unwrap();
@@ -143,9 +146,9 @@ fn children_and_their_folders_go_with_an_owner_that_is_killed() {
     wait_until("the folder of the server is removed", is_tidy);
 }
 
-/// The owner's part of the test above; a test of nothing when it runs without the variable.
+/// Owner of the test above; without the variable `OWNER` it does nothing.
 #[test]
-fn owner() {
+fn owner_process() {
     if std::env::var_os(OWNER).is_some() {
         let child = shell("exec sleep 600");
         let server = NatsServer::start_blocking().unwrap();

@@ -1,4 +1,4 @@
-//! The kit against a real nats-server, which `cargo xtask nats` fetches.
+//! Starts, restarts and failures of a real nats-server, which `cargo xtask nats` fetches.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpStream;
@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use micro_testkit::{NatsServer, within};
 
-const LIMIT: Duration = Duration::from_secs(30);
+/// Limit for an event that must occur.
+const LIMIT: Duration = Duration::from_secs(60);
 
-/// What a server says first, or why it does not.
+/// Returns the first line of a server, or the error of the connection.
 fn greeting(server: &NatsServer) -> Result<String, std::io::Error> {
     let stream = TcpStream::connect(("127.0.0.1", server.port()))?;
     stream.set_read_timeout(Some(LIMIT))?;
@@ -18,13 +19,13 @@ fn greeting(server: &NatsServer) -> Result<String, std::io::Error> {
 }
 
 #[tokio::test]
-async fn a_server_starts_is_killed_and_comes_back_on_its_port() {
+async fn a_killed_server_restarts_on_its_port() {
     let mut server = within(LIMIT, NatsServer::start()).await.unwrap();
     let (url, pid) = (server.url(), server.pid());
     assert!(greeting(&server).unwrap().starts_with("INFO "));
 
     server.kill().unwrap();
-    assert!(greeting(&server).is_err(), "killed, but it answers");
+    assert!(greeting(&server).is_err(), "the killed server responds");
     assert_eq!(server.pid(), None);
 
     within(LIMIT, server.restart()).await.unwrap();
@@ -33,12 +34,12 @@ async fn a_server_starts_is_killed_and_comes_back_on_its_port() {
     assert_ne!(server.pid(), pid);
 
     server.stop().unwrap();
-    assert!(greeting(&server).is_err(), "stopped, but it answers");
+    assert!(greeting(&server).is_err(), "the stopped server responds");
     assert!(server.log().contains("Server Exiting"), "{}", server.log());
 }
 
 #[test]
-fn it_works_without_a_runtime_and_in_parallel() {
+fn blocking_servers_run_in_parallel() {
     let mut servers: Vec<_> = (0..4)
         .map(|_| NatsServer::start_blocking().unwrap())
         .collect();
@@ -79,7 +80,7 @@ async fn options_reach_the_server() {
 }
 
 #[tokio::test]
-async fn a_paused_server_is_silent_and_still_there() {
+async fn a_paused_server_accepts_connections_and_sends_nothing() {
     let mut server = NatsServer::start().await.unwrap();
     server.pause().unwrap();
     let stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
@@ -100,7 +101,7 @@ async fn a_paused_server_is_silent_and_still_there() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_start_shows_its_configuration_and_log() {
+async fn a_failed_start_shows_configuration_and_log() {
     let broken = NatsServer::builder()
         .config("authorization { users = [")
         .start()
