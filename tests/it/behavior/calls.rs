@@ -50,7 +50,7 @@ async fn a_failure_keeps_its_code_and_message(carrier: Carrier) {
     let status = fixture.client.fail(failure).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
     assert_eq!(status.message(), "not now");
-    assert_eq!(status.reason(), None, "a handler said it");
+    assert_eq!(status.reason(), None, "the status is from the handler");
 }
 
 async fn every_code_and_hostile_message_is_kept(carrier: Carrier) {

@@ -71,7 +71,7 @@ async fn a_nats_server_that_is_down_for_five_seconds_loses_and_duplicates_no_eve
         let (acknowledged, longest) = load.stop().await;
         assert!(
             longest >= Duration::from_secs(4),
-            "nobody noticed: {longest:?}"
+            "no publisher waited: {longest:?}"
         );
         recorders.expect_recorded_once(&acknowledged).await;
         assert_eq!(stored_events(&bus).await, acknowledged.len() as u64);

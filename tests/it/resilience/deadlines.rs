@@ -30,7 +30,7 @@ async fn max_timeout_caps_the_timeout_of_calls(carrier: Carrier) {
     assert_eq!(status.reason(), Some(Reason::Deadline));
     assert!(
         status.message().contains("did not end"),
-        "{status}: the server says it"
+        "{status}: expected the server's status"
     );
     assert!(started.elapsed() < Duration::from_secs(5));
     let seen = fixture.client.describe(blob(b"")).await.unwrap();

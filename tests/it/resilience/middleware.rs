@@ -234,7 +234,7 @@ async fn layers_of_tower_work(carrier: Carrier) {
     let client = serve(&carrier, |server| server, options).await;
     let status = client.wait(millis(60_000)).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
-    assert_eq!(status.reason(), None, "the middleware said it");
+    assert_eq!(status.reason(), None, "the status is from the middleware");
 }
 
 async fn a_concurrency_limit_layer_is_shared_by_all_methods(carrier: Carrier) {

@@ -88,7 +88,10 @@ async fn a_call_may_disable_retries(carrier: Carrier) {
     let started = Instant::now();
     let status = client.echo(blob(b"")).no_retry().await.unwrap_err();
     assert_eq!(status.reason(), Some(Reason::NoResponders));
-    assert!(started.elapsed() < Duration::from_millis(50), "it rested");
+    assert!(
+        started.elapsed() < Duration::from_millis(50),
+        "the call waited for a retry"
+    );
 }
 
 async fn retries_stay_within_the_deadline(carrier: Carrier) {

@@ -53,7 +53,7 @@ async fn a_deadline_ends_a_stream_at_both_ends(carrier: Carrier) {
         .unwrap()
         .parse::<u64>()
         .unwrap();
-    assert!(left <= 150, "the handler knows: {left}");
+    assert!(left <= 150, "remaining time at the handler: {left} ms");
     let (messages, failure) = read_to_end(&mut items).await;
     assert_eq!(messages, 3);
     check_deadline_exceeded(&failure.unwrap(), started);

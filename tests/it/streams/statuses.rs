@@ -32,7 +32,7 @@ async fn a_status_before_the_first_message_fails_the_open(carrier: Carrier) {
     let fixture = StreamsFixture::start(&carrier.bus).await;
     let status = fixture.client.count(count(3, "refuse")).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
-    assert_eq!(status.reason(), None, "it is the handler's own word");
+    assert_eq!(status.reason(), None, "the status is from the handler");
     let status = fixture.client.count(count(3, "panic-first")).await;
     let status = status.unwrap_err();
     assert_eq!(status.code(), Code::Internal);
