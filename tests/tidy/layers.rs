@@ -96,8 +96,8 @@ fn module(source: &Source, table: Layering) -> Option<(Layers, String)> {
     Some((known.map_or(&[], |(_, layers)| *layers), module.to_owned()))
 }
 
-/// Where the production code has `crate::…` or `super::…`: the line, and the path up to its last
-/// word, as in `crate::bus::Bus`, or `crate::` for `crate::{…}`.
+/// Returns the paths of production code that begin with `crate::` or `super::`, each with its line. A path
+/// ends before braces, as in `crate::bus::Bus`, or `crate::` for `crate::{…}`.
 fn references(source: &Source) -> Vec<(usize, String)> {
     let code = without_tests(&source.code);
     let mut found = vec![];

@@ -1,4 +1,4 @@
-//! Outline of a source file: its submodules, definitions and imports, and the paths that its code mentions.
+//! Outline of a source file: its submodules, definitions and imports, and the paths in its code.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ pub(crate) struct Outline {
     pub(crate) submodules: Vec<Submodule>,
     pub(crate) definitions: Vec<Definition>,
     pub(crate) imports: Vec<Import>,
-    /// Paths in code other than tests, without those of imports. A macro is mentioned as `name!`.
+    /// Paths in code, without imports and tests. The path of a macro call without `::` ends with `!`.
     pub(crate) mentions: BTreeSet<Path>,
 }
 
@@ -23,7 +23,7 @@ pub(crate) struct Submodule {
     pub(crate) is_test: bool,
     /// Values of `#[path = "…"]` and `#[cfg_attr(…, path = "…")]`, relative to the file's folder.
     pub(crate) paths: Vec<String>,
-    /// Whether the file may also be where Rust looks by default.
+    /// Whether the file may also have the default path.
     pub(crate) has_default_path: bool,
     pub(crate) inline: Option<Outline>,
 }
@@ -40,7 +40,7 @@ pub(crate) struct Definition {
     pub(crate) is_root_macro: bool,
 }
 
-/// One name that a `use` brings, `*` for a glob.
+/// One name that a `use` imports, `*` for a glob.
 pub(crate) struct Import {
     pub(crate) path: Path,
     pub(crate) name: String,
@@ -162,8 +162,8 @@ fn definition(item: &Item, is_test: bool) -> Option<Definition> {
     })
 }
 
-/// What a macro may define: an item after its keyword, as in `pin_project! { struct … }`, and any name
-/// among the arguments.
+/// Definitions that a macro call may expand to: items after their keyword, as in
+/// `pin_project! { struct … }`, and every other name among the arguments.
 fn macro_definitions(tokens: &TokenStream, is_test: bool) -> Vec<Definition> {
     let mut found = vec![];
     let mut kind = None;

@@ -79,7 +79,7 @@ fn blank(text: &str) -> String {
     blanked
 }
 
-/// Where the comment or literal that begins at `at` ends; `at` itself if none begins there.
+/// Returns the end of the comment or literal that begins at `at`, or `at` if none begins there.
 fn opaque_end(text: &[char], at: usize) -> usize {
     let after = |from: usize, end: &str| {
         let end: Vec<char> = end.chars().collect();
