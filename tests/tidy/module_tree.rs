@@ -14,6 +14,8 @@ pub(crate) struct ModuleTree<'a> {
 pub(crate) struct Module<'a> {
     /// As in `bus::nats`, empty for the root. Two files that replace each other by feature have one path.
     pub(crate) path: String,
+    /// For each segment of the path, which of the files with this path it is, counted from 0.
+    alternatives: Vec<usize>,
     /// Index of the module that declares it. The root declares itself.
     pub(crate) parent: usize,
     /// Names and indexes of the modules that it declares.
@@ -23,6 +25,18 @@ pub(crate) struct Module<'a> {
     pub(crate) is_test: bool,
     /// Without the submodules, which are modules of the tree.
     pub(crate) outline: Outline,
+}
+
+impl Module<'_> {
+    /// Whether the two replace each other by feature, or are below files that do.
+    pub(crate) fn is_alternative_to(&self, other: &Self) -> bool {
+        let segments = self.path.split("::").zip(other.path.split("::"));
+        let alternatives = self.alternatives.iter().zip(&other.alternatives);
+        let mut shared = segments
+            .zip(alternatives)
+            .take_while(|((one, other), _)| one == other);
+        shared.any(|(_, (one, other))| one != other)
+    }
 }
 
 /// Loads one tree for each target of the package in the folder `package`. A file that no other file declares is a
@@ -71,6 +85,7 @@ impl<'a> Loader<'a> {
     fn load_root(mut self, root: &'a Source) -> ModuleTree<'a> {
         let module = Module {
             path: String::new(),
+            alternatives: vec![],
             parent: 0,
             children: vec![],
             source: root,
@@ -101,9 +116,13 @@ impl<'a> Loader<'a> {
     fn load_submodule(&mut self, parent: usize, submodule: Submodule, folder: &str) -> Vec<usize> {
         let above = &self.modules[parent];
         let path = format!("{}::{}", above.path, submodule.name);
+        let siblings = above.children.iter();
+        let same_path = siblings.filter(|(name, _)| *name == submodule.name).count();
+        let alternatives = above.alternatives.clone();
         let is_test = above.is_test || submodule.is_test;
-        let module = |source, is_inline, outline| Module {
+        let module = |index, source, is_inline, outline| Module {
             path: path.trim_start_matches(':').to_owned(),
+            alternatives: [&alternatives[..], &[same_path + index]].concat(),
             parent,
             children: vec![],
             source,
@@ -115,7 +134,7 @@ impl<'a> Loader<'a> {
         let files = self.files(&submodule, declared_in, folder);
         if let Some(outline) = submodule.inline {
             let folder = join(folder, &submodule.name);
-            return vec![self.load(module(declared_in, true, outline), &folder)];
+            return vec![self.load(module(0, declared_in, true, outline), &folder)];
         }
         assert!(
             !files.is_empty(),
@@ -125,7 +144,10 @@ impl<'a> Loader<'a> {
         );
         files
             .into_iter()
-            .map(|(source, folder)| self.load(module(source, false, parse(source)), &folder))
+            .enumerate()
+            .map(|(index, (source, folder))| {
+                self.load(module(index, source, false, parse(source)), &folder)
+            })
             .collect()
     }
 

@@ -1,8 +1,9 @@
 //! A crate has one type per name, so that a search for the name finds the type.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use crate::module_tree::{ModuleTree, load_targets};
+use crate::module_tree::{Module, ModuleTree, load_targets};
+use crate::outline::Definition;
 use crate::source::sample;
 
 /// Names that a file may give to its private types.
@@ -10,32 +11,46 @@ const PRIVATE_NAMES: &[&str] = &["Inner", "State"];
 
 const KINDS: &[&str] = &["enum", "struct", "trait", "type", "union"];
 
-/// Two files that replace each other by feature are one module, and their types are not counted twice.
+/// Types of files that replace each other by feature may share their names.
 pub(crate) fn has_one_type_per_name(tree: &ModuleTree<'_>) -> Vec<String> {
-    let mut definitions = BTreeMap::new();
+    let mut types: BTreeMap<&str, Vec<(&Module<'_>, &Definition)>> = BTreeMap::new();
     for module in tree.modules.iter().filter(|module| !module.is_test) {
-        for definition in &module.outline.definitions {
-            let may_repeat = definition.is_private && PRIVATE_NAMES.contains(&&*definition.name);
-            if KINDS.contains(&&*definition.kind) && !definition.is_test && !may_repeat {
-                let places: &mut BTreeMap<_, _> = definitions.entry(&definition.name).or_default();
-                let item = format!("{} {}", definition.kind, definition.name);
-                places.entry(&module.path).or_insert((module.source, item));
-            }
+        for definition in module
+            .outline
+            .definitions
+            .iter()
+            .filter(|definition| is_unique(definition))
+        {
+            types
+                .entry(&definition.name)
+                .or_default()
+                .push((module, definition));
         }
     }
     let mut violations = vec![];
-    for (name, places) in definitions.iter().filter(|(_, places)| places.len() > 1) {
-        let modules: BTreeSet<String> = places
-            .keys()
-            .map(|path| format!("`crate::{path}`"))
-            .collect();
-        let modules = Vec::from_iter(modules).join(", ");
-        for (source, item) in places.values() {
-            let what = format!("`{name}` is defined in {modules}: choose another name");
-            violations.push(source.at(source.line_of(item), &what));
+    for (name, places) in types {
+        for (module, definition) in &places {
+            let is_other = |(other, _): &&(&Module<'_>, _)| {
+                other.path != module.path && !other.is_alternative_to(module)
+            };
+            if let Some((other, _)) = places.iter().find(is_other) {
+                let line = module
+                    .source
+                    .line_of(&format!("{} {name}", definition.kind));
+                let what = format!(
+                    "`{name}` is also a type of `crate::{}`: choose another name",
+                    other.path
+                );
+                violations.push(module.source.at(line, &what));
+            }
         }
     }
     violations
+}
+
+fn is_unique(definition: &Definition) -> bool {
+    let may_repeat = definition.is_private && PRIVATE_NAMES.contains(&&*definition.name);
+    KINDS.contains(&&*definition.kind) && !definition.is_test && !may_repeat
 }
 
 #[test]
@@ -62,4 +77,7 @@ fn a_type_name_used_twice_is_caught() {
     check_modules("struct Name;", "#[cfg(test)] mod tests { struct Name; }", 0);
     let twins = "#[cfg_attr(not(feature = \"x\"), path = \"other.rs\")] mod one;";
     check(twins, "pub struct Name;", "pub struct Name;", 0);
+    let part = "mod part { pub struct Name; }";
+    check(twins, part, "pub struct Name;", 0);
+    check("mod one; mod other;", part, "pub struct Name;", 2);
 }
