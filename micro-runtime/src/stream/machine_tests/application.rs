@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::simulation::Kind;
 use crate::metadata::Metadata;
 use crate::status::Status;
 use crate::stream::frame::{self, Control, Entries, Frame};
@@ -14,6 +13,14 @@ use crate::stream::machine::Machine;
 use crate::stream::options::Credit;
 use crate::stream::output::Output;
 use crate::stream::receiving::{Batch, join};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    ServerStreaming,
+    ClientStreaming,
+    Bidirectional,
+    LargeReply,
+}
 
 pub(super) struct Application {
     pub(super) machine: Machine,

@@ -3,7 +3,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::simulation::{Ending, Fate, HEARTBEAT, Kind, Plan, Side, Simulation, metadata};
+use super::application::Kind;
+use super::simulation::{Ending, Fate, HEARTBEAT, Plan, Side, Simulation, metadata};
 use crate::status::{Code, Status};
 use crate::stream::options::Credit;
 

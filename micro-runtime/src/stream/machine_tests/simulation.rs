@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::application::Application;
+use super::application::{Application, Kind};
 use crate::metadata::Metadata;
 use crate::status::{Code, Reason, Status};
 use crate::stream::machine::{Machine, dropped, gone};
@@ -19,14 +19,6 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Above so many rounds without an end there is none.
 const ROUNDS: usize = 20_000;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    ServerStreaming,
-    ClientStreaming,
-    Bidirectional,
-    LargeReply,
-}
 
 /// What becomes of a frame on the way.
 #[derive(Clone, Copy, Debug)]
