@@ -1,7 +1,7 @@
-//! A streamed reply from a blocking thread.
+//! `blocking` on a method with a reply stream.
 
 use micro_runtime::{Context, Status, Streaming, service};
-use micro_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
+use micro_ui_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
 
 struct Echo;
 

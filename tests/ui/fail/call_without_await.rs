@@ -1,9 +1,9 @@
-//! A call that nobody sends.
+//! A call that is never awaited, and so never sent.
 
 #![deny(unused_must_use)]
 
 use micro_runtime::Bus;
-use micro_tests::greeter::{GreeterClient, HelloRequest};
+use micro_ui_tests::greeter::{GreeterClient, HelloRequest};
 
 async fn hello() {
     let greeter: GreeterClient = Bus::in_process().client();

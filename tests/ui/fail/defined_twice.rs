@@ -1,7 +1,7 @@
-//! A method written twice. The words are rustc's.
+//! A method defined twice; rustc reports it.
 
 use micro_runtime::{Context, Status, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
 struct English;
 

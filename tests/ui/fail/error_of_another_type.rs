@@ -1,7 +1,7 @@
-//! An error that is not `Status`. The words are rustc's.
+//! An error type other than `Status`; rustc reports it.
 
 use micro_runtime::{Context, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
 struct English;
 

@@ -1,7 +1,7 @@
-//! `?` on an error that does not become a `Status`. The words are rustc's.
+//! `?` on an error that does not convert into `Status`; rustc reports it.
 
 use micro_runtime::{Context, Status, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
 struct English;
 

@@ -1,10 +1,10 @@
-//! A handler that stays on its thread. The words are rustc's.
+//! A handler whose future is not `Send`; rustc reports it.
 
 use std::future::ready;
 use std::rc::Rc;
 
 use micro_runtime::{Context, Status, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
 struct English;
 

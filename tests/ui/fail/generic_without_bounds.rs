@@ -1,7 +1,7 @@
-//! A generic handler without bounds. The words are rustc's.
+//! A generic handler without `Send` and `Sync` bounds; rustc reports it.
 
 use micro_runtime::{Context, Status, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
 struct With<T>(T);
 

@@ -1,7 +1,7 @@
-//! A body that is still being written. The words are rustc's.
+//! An incomplete expression in a body; rustc reports it.
 
 use micro_runtime::{Context, Status, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
 struct English;
 

@@ -1,7 +1,7 @@
-//! A handler that was not wrapped in its server.
+//! A handler that is not wrapped in its generated server.
 
 use micro_runtime::{Bus, Context, Server, Status, service};
-use micro_tests::greeter::{Greeter, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter, HelloReply, HelloRequest};
 
 struct English;
 

@@ -1,9 +1,9 @@
-//! A handler that threads cannot share. The words are rustc's.
+//! A handler that is not `Sync`; rustc reports it.
 
 use std::cell::Cell;
 
 use micro_runtime::{Context, Status, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
 #[derive(Default)]
 struct English {

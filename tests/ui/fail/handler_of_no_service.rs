@@ -1,6 +1,6 @@
-//! A server around a type that serves nothing.
+//! A generated server around a type that implements no service.
 
-use micro_tests::greeter::GreeterServer;
+use micro_ui_tests::greeter::GreeterServer;
 
 struct English;
 

@@ -1,7 +1,7 @@
-//! `#[service]` on an impl of no trait.
+//! `#[service]` on an impl without a trait.
 
 use micro_runtime::{Context, Status, service};
-use micro_tests::greeter::{HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{HelloReply, HelloRequest};
 
 struct English;
 

@@ -1,7 +1,7 @@
 //! The arguments in the wrong order, with a stream among them.
 
 use micro_runtime::{Context, Status, Streaming, service};
-use micro_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
+use micro_ui_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
 
 struct Echo;
 

@@ -1,7 +1,7 @@
-//! A reply stream without a `Result`.
+//! A reply stream that is not wrapped in a `Result`.
 
 use micro_runtime::{Context, ReplyStream, Status, Streaming, service};
-use micro_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
+use micro_ui_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
 
 struct Echo;
 

@@ -1,7 +1,7 @@
 //! Missing methods of every kind.
 
 use micro_runtime::{Context, Status, service};
-use micro_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
+use micro_ui_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
 
 struct Echo;
 

@@ -1,7 +1,7 @@
-//! Options of calls on the handler of an event.
+//! An option of RPC methods on the handler of an event.
 
 use micro_runtime::{Context, Status, Subscriber, service};
-use micro_tests::market::Trade;
+use micro_ui_tests::market::Trade;
 
 struct Recorder;
 

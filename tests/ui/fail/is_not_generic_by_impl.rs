@@ -1,7 +1,7 @@
-//! A handler with an argument of an `impl` type.
+//! A handler with an argument of type `impl Trait`.
 
 use micro_runtime::{Context, Status, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
 struct English;
 

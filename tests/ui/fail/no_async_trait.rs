@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use micro_runtime::{Context, Status, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
 struct English;
 

@@ -1,4 +1,4 @@
-//! `#[service]` on an impl of a trait that is no service. The words are rustc's.
+//! `#[service]` on an impl of a trait that is not a service; rustc reports it.
 
 use std::fmt::{Display, Formatter, Result};
 

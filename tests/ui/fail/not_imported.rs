@@ -1,8 +1,8 @@
-//! The service is not imported. The words are rustc's.
+//! A service trait that is not imported; rustc reports it.
 
 use micro_runtime::{Context, Status, service};
 
-/// What `include_proto!` puts into the crate, as far as names go.
+/// The names that `include_proto!` puts into the crate.
 mod greeter {
     pub trait Greeter {}
 

@@ -1,7 +1,7 @@
-//! A reply of another type. The words are rustc's.
+//! A reply of another type; rustc reports it.
 
 use micro_runtime::{Context, Status, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
 struct English;
 

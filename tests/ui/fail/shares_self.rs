@@ -1,7 +1,7 @@
-//! A handler that wants to be alone.
+//! A handler that takes `&mut self`.
 
 use micro_runtime::{Context, Status, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
 #[derive(Default)]
 struct English {

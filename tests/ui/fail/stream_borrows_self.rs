@@ -1,8 +1,8 @@
-//! A reply stream that borrows the handler. The words are rustc's.
+//! A reply stream that borrows the handler; rustc reports it.
 
 use futures_util::{StreamExt, stream};
 use micro_runtime::{Context, ReplyStream, Status, Streaming, service};
-use micro_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
+use micro_ui_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
 
 struct Echo {
     texts: Vec<String>,

@@ -1,10 +1,10 @@
-//! A reply stream that stays on its thread. The words are rustc's.
+//! A reply stream that is not `Send`; rustc reports it.
 
 use std::rc::Rc;
 
 use futures_util::{StreamExt, stream};
 use micro_runtime::{Context, ReplyStream, Status, Streaming, service};
-use micro_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
+use micro_ui_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
 
 struct Echo;
 

@@ -1,7 +1,7 @@
-//! A number where a string belongs.
+//! A number in place of a string.
 
 use micro_runtime::{Context, Status, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
 struct English;
 

@@ -1,7 +1,7 @@
-//! Nothing that handles the event.
+//! A `Subscriber` without its method.
 
 use micro_runtime::{Subscriber, service};
-use micro_tests::market::Trade;
+use micro_ui_tests::market::Trade;
 
 struct Recorder;
 

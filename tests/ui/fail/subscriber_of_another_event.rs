@@ -1,7 +1,7 @@
-//! The handler takes another event than it subscribes to, and the server asks for a third.
+//! A handler that takes another event than its `Subscriber` names, subscribed to a third.
 
 use micro_runtime::{Bus, Context, Server, Status, Subscriber, Subscription, service};
-use micro_tests::market::{Closed, Order, Trade};
+use micro_ui_tests::market::{Closed, Order, Trade};
 
 struct Recorder;
 

@@ -1,7 +1,7 @@
-//! A message without a subject.
+//! A `Subscriber` of a message that is not an event.
 
 use micro_runtime::{Context, Status, Subscriber, service};
-use micro_tests::greeter::HelloRequest;
+use micro_ui_tests::greeter::HelloRequest;
 
 struct Recorder;
 

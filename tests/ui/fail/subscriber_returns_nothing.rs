@@ -1,7 +1,7 @@
-//! A handler of events that cannot fail, and one that is not `async`.
+//! A handler of events that returns nothing, and one that is not `async`.
 
 use micro_runtime::{Context, Status, Subscriber, service};
-use micro_tests::market::{Closed, Trade};
+use micro_ui_tests::market::{Closed, Trade};
 
 struct Recorder;
 

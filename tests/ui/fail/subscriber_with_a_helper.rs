@@ -1,7 +1,7 @@
-//! More than the method of `Subscriber`.
+//! A helper function beside the method of `Subscriber`.
 
 use micro_runtime::{Context, Status, Subscriber, service};
-use micro_tests::market::Trade;
+use micro_ui_tests::market::Trade;
 
 struct Recorder;
 

@@ -1,7 +1,7 @@
-//! A timeout that always has passed.
+//! A timeout of zero.
 
 use micro_runtime::{Context, Status, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
 struct English;
 

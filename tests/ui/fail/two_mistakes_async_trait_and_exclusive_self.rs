@@ -1,8 +1,8 @@
-//! Two mistakes, two errors: async trait and exclusive self.
+//! Two errors: `#[async_trait]`, and `&mut self`.
 
 use async_trait::async_trait;
 use micro_runtime::{Context, Status, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
 struct English;
 

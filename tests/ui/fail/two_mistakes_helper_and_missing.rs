@@ -1,7 +1,7 @@
-//! Two mistakes, two errors: helper and missing.
+//! Two errors: a helper function, and a missing method.
 
 use micro_runtime::service;
-use micro_tests::greeter::{Greeter, GreeterServer};
+use micro_ui_tests::greeter::{Greeter, GreeterServer};
 
 struct English;
 

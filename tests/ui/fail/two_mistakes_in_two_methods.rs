@@ -1,7 +1,7 @@
-//! Two mistakes, two errors: in two methods.
+//! Two errors: a missing context, and in another method a missing `async`.
 
 use micro_runtime::{Context, Status, Streaming, service};
-use micro_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
+use micro_ui_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
 
 struct Echo;
 

@@ -1,7 +1,7 @@
-//! Two mistakes, two errors: missing and stream for one.
+//! Two errors: a missing method, and a stream in place of one reply.
 
 use micro_runtime::{Context, ReplyStream, Status, Streaming, service};
-use micro_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
+use micro_ui_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
 
 struct Echo;
 

@@ -1,7 +1,7 @@
-//! Two mistakes, two errors: not async and no receiver.
+//! Two errors: a missing `async`, and a missing `self`.
 
 use micro_runtime::{Context, Status, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
 struct English;
 

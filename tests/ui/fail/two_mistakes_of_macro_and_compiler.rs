@@ -1,7 +1,7 @@
-//! Two mistakes, two errors: of macro and compiler.
+//! Two errors: a missing `async` from the macro, and a type mismatch from rustc.
 
 use micro_runtime::{Context, Status, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
 struct English;
 

@@ -1,7 +1,7 @@
-//! Two mistakes, two errors: one for a stream and no output.
+//! Two errors: one request in place of a stream, and a missing return type.
 
 use micro_runtime::{Context, Status, Streaming, service};
-use micro_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
+use micro_ui_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
 
 struct Echo;
 

@@ -1,7 +1,7 @@
-//! Two mistakes, two errors: option and generic.
+//! Two errors: an invalid timeout, and a type parameter.
 
 use micro_runtime::{Context, Status, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
 struct English;
 

@@ -1,7 +1,7 @@
-//! Two mistakes, two errors: swapped and no result.
+//! Two errors: swapped arguments, and a reply that is not a `Result`.
 
 use micro_runtime::{Context, Status, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
 struct English;
 

@@ -1,7 +1,7 @@
-//! An argument that `#[service]` does not know.
+//! An unknown argument of `#[service]`.
 
 use micro_runtime::{Context, Status, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
 struct English;
 

@@ -1,21 +1,24 @@
-//! An alias in another module with the name of a message.
+//! A return type alias in another module, named like a message.
 
-use micro_runtime::{Context, Status, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_runtime::{Context, service};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
 struct English;
 
 mod api {
-    pub type HelloReply = Result<micro_tests::greeter::HelloReply, micro_runtime::Status>;
+    pub(super) type HelloReply = Result<micro_ui_tests::greeter::HelloReply, micro_runtime::Status>;
 }
 
 #[service]
 impl Greeter for English {
     async fn say_hello(&self, _: Context, request: HelloRequest) -> api::HelloReply {
-        Ok(HelloReply { message: request.name })
+        Ok(HelloReply {
+            message: request.name,
+        })
     }
 }
 
-fn main() {
+#[test]
+fn builds() {
     let _ = GreeterServer::new(English);
 }

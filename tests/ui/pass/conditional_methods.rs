@@ -1,7 +1,7 @@
 //! `#[cfg(…)]` on handlers and their options.
 
 use micro_runtime::{Context, Status, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
 struct English;
 
@@ -10,7 +10,9 @@ impl Greeter for English {
     #[cfg(debug_assertions)]
     #[rpc(timeout = "1m")]
     async fn say_hello(&self, _: Context, request: HelloRequest) -> Result<HelloReply, Status> {
-        Ok(HelloReply { message: request.name })
+        Ok(HelloReply {
+            message: request.name,
+        })
     }
 
     #[cfg(not(debug_assertions))]
@@ -20,6 +22,7 @@ impl Greeter for English {
     }
 }
 
-fn main() {
+#[test]
+fn builds() {
     let _ = GreeterServer::new(English);
 }

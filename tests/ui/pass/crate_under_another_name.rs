@@ -1,18 +1,21 @@
 //! The runtime under another name.
 
-use micro_runtime as bus;
 use bus::{Context, Status, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_runtime as bus;
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
 struct English;
 
 #[service(crate = bus)]
 impl Greeter for English {
     async fn say_hello(&self, _: Context, request: HelloRequest) -> Result<HelloReply, Status> {
-        Ok(HelloReply { message: request.name })
+        Ok(HelloReply {
+            message: request.name,
+        })
     }
 }
 
-fn main() {
+#[test]
+fn builds() {
     let _ = GreeterServer::new(English);
 }

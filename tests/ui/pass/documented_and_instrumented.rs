@@ -1,8 +1,8 @@
-//! Other attributes stay.
+//! Doc comments and other attributes on the impl and its method.
 
-use tracing::instrument;
 use micro_runtime::{Context, Status, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use tracing::instrument;
 
 struct English;
 
@@ -13,10 +13,13 @@ impl Greeter for English {
     /// Says hello.
     #[instrument(skip_all, fields(name = request.name))]
     async fn say_hello(&self, _: Context, request: HelloRequest) -> Result<HelloReply, Status> {
-        Ok(HelloReply { message: request.name })
+        Ok(HelloReply {
+            message: request.name,
+        })
     }
 }
 
-fn main() {
+#[test]
+fn builds() {
     let _ = GreeterServer::new(English);
 }

@@ -1,7 +1,7 @@
 //! One method of each kind.
 
 use micro_runtime::{Context, Status, Streaming, service};
-use micro_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
+use micro_ui_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
 
 struct Echo;
 
@@ -28,6 +28,7 @@ impl Shapes for Echo {
     }
 }
 
-fn main() {
+#[test]
+fn builds() {
     let _ = ShapesServer::new(Echo);
 }

@@ -1,18 +1,21 @@
-//! Nothing imported at all.
+//! Full paths in place of imports.
 
 struct English;
 
 #[micro_runtime::service]
-impl micro_tests::greeter::Greeter for English {
+impl micro_ui_tests::greeter::Greeter for English {
     async fn say_hello(
         &self,
         _: ::micro_runtime::Context,
-        request: ::micro_tests::greeter::HelloRequest,
-    ) -> ::core::result::Result<micro_tests::greeter::HelloReply, ::micro_runtime::Status> {
-        Ok(micro_tests::greeter::HelloReply { message: request.name })
+        request: ::micro_ui_tests::greeter::HelloRequest,
+    ) -> ::core::result::Result<micro_ui_tests::greeter::HelloReply, ::micro_runtime::Status> {
+        Ok(micro_ui_tests::greeter::HelloReply {
+            message: request.name,
+        })
     }
 }
 
-fn main() {
-    let _ = micro_tests::greeter::GreeterServer::new(English);
+#[test]
+fn builds() {
+    let _ = micro_ui_tests::greeter::GreeterServer::new(English);
 }

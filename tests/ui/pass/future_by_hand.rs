@@ -1,7 +1,7 @@
 //! A handler that returns a future instead of being `async`.
 
 use micro_runtime::{Context, Status, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
 struct English;
 
@@ -17,6 +17,7 @@ impl Greeter for English {
     }
 }
 
-fn main() {
+#[test]
+fn builds() {
     let _ = GreeterServer::new(English);
 }

@@ -1,9 +1,9 @@
-//! Generic handlers, and one around another.
+//! Generic handlers, one of which wraps another handler.
 
 use std::fmt::Display;
 
 use micro_runtime::{Context, Status, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
 struct With<T, const N: usize>([T; N]);
 
@@ -13,7 +13,9 @@ where
     T: Send + Sync + 'static,
 {
     async fn say_hello(&self, _: Context, request: HelloRequest) -> Result<HelloReply, Status> {
-        Ok(HelloReply { message: format!("{}, {}!", self.0[0], request.name) })
+        Ok(HelloReply {
+            message: format!("{}, {}!", self.0[0], request.name),
+        })
     }
 }
 
@@ -24,10 +26,13 @@ struct Loud<G>(G);
 impl<G: Greeter> Greeter for Loud<G> {
     async fn say_hello(&self, ctx: Context, request: HelloRequest) -> Result<HelloReply, Status> {
         let reply = self.0.say_hello(ctx, request).await?;
-        Ok(HelloReply { message: reply.message.to_uppercase() })
+        Ok(HelloReply {
+            message: reply.message.to_uppercase(),
+        })
     }
 }
 
-fn main() {
+#[test]
+fn builds() {
     let _ = GreeterServer::new(Loud(Loud(With(["Hello"]))));
 }

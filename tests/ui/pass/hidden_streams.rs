@@ -1,8 +1,8 @@
-//! Reply streams that are not named.
+//! Reply streams of type `impl Trait`.
 
 use futures_util::{Stream, StreamExt, stream};
 use micro_runtime::{Context, ReplyStream, Status, Streaming, service};
-use micro_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
+use micro_ui_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
 
 struct Echo;
 
@@ -33,6 +33,7 @@ impl Shapes for Echo {
     }
 }
 
-fn main() {
+#[test]
+fn builds() {
     let _ = ShapesServer::new(Echo);
 }

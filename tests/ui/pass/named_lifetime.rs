@@ -1,17 +1,25 @@
-//! A lifetime with a name.
+//! A receiver with a named lifetime.
+#![expect(clippy::needless_lifetimes, reason = "the lifetime is the case")]
 
 use micro_runtime::{Context, Status, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
 struct English;
 
 #[service]
 impl Greeter for English {
-    async fn say_hello<'a>(&'a self, _: Context, request: HelloRequest) -> Result<HelloReply, Status> {
-        Ok(HelloReply { message: request.name })
+    async fn say_hello<'a>(
+        &'a self,
+        _: Context,
+        request: HelloRequest,
+    ) -> Result<HelloReply, Status> {
+        Ok(HelloReply {
+            message: request.name,
+        })
     }
 }
 
-fn main() {
+#[test]
+fn builds() {
     let _ = GreeterServer::new(English);
 }

@@ -1,13 +1,19 @@
 //! Every option.
 
 use micro_runtime::{Context, Status, Streaming, service};
-use micro_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
+use micro_ui_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
 
 struct Echo;
 
 #[service]
 impl Shapes for Echo {
-    #[rpc(timeout = "250ms", max_concurrent = 64, queue = "workers", blocking, detached)]
+    #[rpc(
+        timeout = "250ms",
+        max_concurrent = 64,
+        queue = "workers",
+        blocking,
+        detached
+    )]
     async fn unary(&self, _: Context, ping: Ping) -> Result<Pong, Status> {
         Ok(Pong { text: ping.text })
     }
@@ -31,6 +37,7 @@ impl Shapes for Echo {
     }
 }
 
-fn main() {
+#[test]
+fn builds() {
     let _ = ShapesServer::new(Echo);
 }

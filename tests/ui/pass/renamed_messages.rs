@@ -1,17 +1,22 @@
 //! Messages under other names.
 
 use micro_runtime::{Context, Status, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply as Answer, HelloRequest as Question};
+use micro_ui_tests::greeter::{
+    Greeter, GreeterServer, HelloReply as Reply, HelloRequest as Request,
+};
 
 struct English;
 
 #[service]
 impl Greeter for English {
-    async fn say_hello(&self, _: Context, request: Question) -> Result<Answer, Status> {
-        Ok(Answer { message: request.name })
+    async fn say_hello(&self, _: Context, request: Request) -> Result<Reply, Status> {
+        Ok(Reply {
+            message: request.name,
+        })
     }
 }
 
-fn main() {
+#[test]
+fn builds() {
     let _ = GreeterServer::new(English);
 }

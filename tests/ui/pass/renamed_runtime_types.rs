@@ -1,17 +1,20 @@
 //! The runtime's types under other names.
 
 use micro_runtime::{Context as Ctx, Status as Error, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
 struct English;
 
 #[service]
 impl Greeter for English {
     async fn say_hello(&self, _: Ctx, request: HelloRequest) -> Result<HelloReply, Error> {
-        Ok(HelloReply { message: request.name })
+        Ok(HelloReply {
+            message: request.name,
+        })
     }
 }
 
-fn main() {
+#[test]
+fn builds() {
     let _ = GreeterServer::new(English);
 }

@@ -1,17 +1,20 @@
 //! The service under another name.
 
 use micro_runtime::{Context, Status, service};
-use micro_tests::greeter::{Greeter as Welcome, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter as Welcome, GreeterServer, HelloReply, HelloRequest};
 
 struct English;
 
 #[service]
 impl Welcome for English {
     async fn say_hello(&self, _: Context, request: HelloRequest) -> Result<HelloReply, Status> {
-        Ok(HelloReply { message: request.name })
+        Ok(HelloReply {
+            message: request.name,
+        })
     }
 }
 
-fn main() {
+#[test]
+fn builds() {
     let _ = GreeterServer::new(English);
 }

@@ -1,9 +1,10 @@
 //! `self: Arc<Self>`, for a task that outlives the call.
+#![expect(unused_qualifications, reason = "the case has both spellings")]
 
 use std::sync::Arc;
 
 use micro_runtime::{Context, ReplyStream, Status, Streaming, service};
-use micro_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
+use micro_ui_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
 
 struct Echo {
     greeting: String,
@@ -20,7 +21,9 @@ impl Shapes for Echo {
     #[rpc(detached)]
     async fn unary(self: Arc<Self>, _: Context, Ping { text }: Ping) -> Result<Pong, Status> {
         tokio::spawn(Arc::clone(&self).remember());
-        Ok(Pong { text: format!("{}, {text}!", self.greeting) })
+        Ok(Pong {
+            text: format!("{}, {text}!", self.greeting),
+        })
     }
 
     async fn server_streaming(
@@ -28,7 +31,9 @@ impl Shapes for Echo {
         _: Context,
         _: Ping,
     ) -> Result<impl ReplyStream<Pong>, Status> {
-        Ok(Streaming::from_iter([Pong { text: self.greeting.clone() }]))
+        Ok(Streaming::from_iter([Pong {
+            text: self.greeting.clone(),
+        }]))
     }
 
     async fn client_streaming(&self, _: Context, _: Streaming<Ping>) -> Result<Pong, Status> {
@@ -41,10 +46,15 @@ impl Shapes for Echo {
         pings: Streaming<Ping>,
     ) -> Result<Streaming<Pong>, Status> {
         drop(pings);
-        Ok(Streaming::from_iter([Pong { text: self.greeting.clone() }]))
+        Ok(Streaming::from_iter([Pong {
+            text: self.greeting.clone(),
+        }]))
     }
 }
 
-fn main() {
-    let _ = ShapesServer::new(Echo { greeting: "Hello".to_owned() });
+#[test]
+fn builds() {
+    let _ = ShapesServer::new(Echo {
+        greeting: "Hello".to_owned(),
+    });
 }

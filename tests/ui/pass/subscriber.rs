@@ -1,10 +1,11 @@
-//! Handlers of events: borrowing, in an `Arc`, of two events, generic, through a path.
+//! Handlers of events: with `&self` and `Arc<Self>`, of two events, generic, through a path.
+#![expect(unused_qualifications, reason = "the case has both spellings")]
 
 use std::sync::Arc;
 
 use micro_runtime::{Bus, Context, Server, Status, Subscriber, Subscription, service};
-use micro_tests::market;
-use micro_tests::market::{Closed, Trade};
+use micro_ui_tests::market;
+use micro_ui_tests::market::{Closed, Trade};
 
 #[derive(Clone)]
 struct Recorder;
@@ -19,7 +20,11 @@ impl Subscriber<Trade> for Recorder {
 
 #[service]
 impl Subscriber<Closed> for Recorder {
-    async fn on_event(self: Arc<Self>, _: Context, Closed { number }: Closed) -> Result<(), Status> {
+    async fn on_event(
+        self: Arc<Self>,
+        _: Context,
+        Closed { number }: Closed,
+    ) -> Result<(), Status> {
         let _ = number;
         Ok(())
     }
@@ -43,10 +48,14 @@ impl Subscriber<Trade> for Plain {
     }
 }
 
-fn main() {
+#[test]
+fn builds() {
     let _ = Server::new(&Bus::in_process())
         .subscribe::<Trade>(Recorder, Subscription::queue("recorder"))
         .subscribe::<Closed>(Arc::new(Recorder), Subscription::broadcast())
         .subscribe::<market::Order>(With(1), Subscription::broadcast().concurrent(4))
-        .subscribe::<Trade>(Plain, Subscription::broadcast().ordered_by(|trade: &Trade| trade.number));
+        .subscribe::<Trade>(
+            Plain,
+            Subscription::broadcast().ordered_by(|trade: &Trade| trade.number),
+        );
 }

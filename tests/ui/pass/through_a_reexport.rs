@@ -1,10 +1,15 @@
 //! The service through a re-export.
+#![expect(
+    unreachable_pub,
+    unused_qualifications,
+    reason = "as in a library, and with a path to resolve"
+)]
 
 use micro_runtime::{Context, Status, service};
 
 mod api {
     pub mod v1 {
-        pub use micro_tests::greeter::*;
+        pub use micro_ui_tests::greeter::*;
     }
 }
 
@@ -19,10 +24,13 @@ impl self::api::v1::Greeter for English {
         _: Context,
         request: api::v1::HelloRequest,
     ) -> Result<api::v1::HelloReply, Status> {
-        Ok(api::v1::HelloReply { message: request.name })
+        Ok(api::v1::HelloReply {
+            message: request.name,
+        })
     }
 }
 
-fn main() {
+#[test]
+fn builds() {
     let _ = GreeterServer::new(English);
 }

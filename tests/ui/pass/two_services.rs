@@ -1,8 +1,8 @@
 //! Two services on one type.
 
 use micro_runtime::{Context, Status, Streaming, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
-use micro_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
 
 #[derive(Clone)]
 struct Everything;
@@ -11,7 +11,9 @@ struct Everything;
 impl Greeter for Everything {
     #[rpc(timeout = "1s")]
     async fn say_hello(&self, _: Context, request: HelloRequest) -> Result<HelloReply, Status> {
-        Ok(HelloReply { message: request.name })
+        Ok(HelloReply {
+            message: request.name,
+        })
     }
 }
 
@@ -39,7 +41,8 @@ impl Shapes for Everything {
     }
 }
 
-fn main() {
+#[test]
+fn builds() {
     let _ = GreeterServer::new(Everything);
     let _ = ShapesServer::new(Everything);
 }

@@ -1,17 +1,28 @@
 //! `self: &Self`.
+#![expect(
+    clippy::needless_arbitrary_self_type,
+    reason = "the long form is the case"
+)]
 
 use micro_runtime::{Context, Status, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
 struct English;
 
 #[service]
 impl Greeter for English {
-    async fn say_hello(self: &Self, _: Context, request: HelloRequest) -> Result<HelloReply, Status> {
-        Ok(HelloReply { message: request.name })
+    async fn say_hello(
+        self: &Self,
+        _: Context,
+        request: HelloRequest,
+    ) -> Result<HelloReply, Status> {
+        Ok(HelloReply {
+            message: request.name,
+        })
     }
 }
 
-fn main() {
+#[test]
+fn builds() {
     let _ = GreeterServer::new(English);
 }

@@ -1,16 +1,19 @@
-//! A plain impl of the trait.
+//! An impl of a service trait without `#[service]`.
 
 use micro_runtime::{Context, Status};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
 struct English;
 
 impl Greeter for English {
     async fn say_hello(&self, _: Context, request: HelloRequest) -> Result<HelloReply, Status> {
-        Ok(HelloReply { message: request.name })
+        Ok(HelloReply {
+            message: request.name,
+        })
     }
 }
 
-fn main() {
+#[test]
+fn builds() {
     let _ = GreeterServer::new(English);
 }

@@ -1,7 +1,7 @@
 //! Handlers written by a macro.
 
 use micro_runtime::{Context, Status, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
 macro_rules! language {
     ($name:ident, $greeting:literal, $request:ty, $reply:ty) => {
@@ -10,7 +10,9 @@ macro_rules! language {
         #[service]
         impl Greeter for $name {
             async fn say_hello(&self, _: Context, request: $request) -> Result<$reply, Status> {
-                Ok(HelloReply { message: format!(concat!($greeting, ", {}!"), request.name) })
+                Ok(HelloReply {
+                    message: format!(concat!($greeting, ", {}!"), request.name),
+                })
             }
         }
     };
@@ -19,7 +21,8 @@ macro_rules! language {
 language!(English, "Hello", HelloRequest, HelloReply);
 language!(French, "Bonjour", HelloRequest, HelloReply);
 
-fn main() {
+#[test]
+fn builds() {
     let _ = GreeterServer::new(English);
     let _ = GreeterServer::new(French);
 }

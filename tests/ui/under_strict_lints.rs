@@ -1,12 +1,18 @@
-//! No lint objects.
+//! An impl of a service under strict lints.
 
 #![forbid(unsafe_code)]
-#![deny(warnings, missing_docs, unreachable_pub, elided_lifetimes_in_paths, unused_qualifications)]
+#![deny(
+    warnings,
+    missing_docs,
+    unreachable_pub,
+    elided_lifetimes_in_paths,
+    unused_qualifications
+)]
 
 use micro_runtime::{Context, ReplyStream, Status, Streaming, service};
-use micro_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
+use micro_ui_tests::shapes::{Ping, Pong, Shapes, ShapesServer};
 
-/// Sends back what it is sent.
+/// Replies with the text of the request.
 #[derive(Debug)]
 pub struct Echo;
 
@@ -38,6 +44,7 @@ impl Shapes for Echo {
     }
 }
 
-fn main() {
+#[test]
+fn builds() {
     let _ = ShapesServer::new(Echo);
 }

@@ -1,7 +1,7 @@
-//! The method of `Subscriber` under another name, and in the wrong order.
+//! A misspelled method of `Subscriber`, with its arguments in the wrong order.
 
 use micro_runtime::{Context, Status, Subscriber, service};
-use micro_tests::market::Trade;
+use micro_ui_tests::market::Trade;
 
 struct Recorder;
 

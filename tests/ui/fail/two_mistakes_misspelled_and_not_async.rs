@@ -1,7 +1,7 @@
-//! Two mistakes, two errors: misspelt and not async.
+//! Two errors: a misspelled method name, and a missing `async`.
 
 use micro_runtime::{Context, Status, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
 struct English;
 

@@ -1,7 +1,7 @@
-//! Two mistakes, two errors: unknown argument and misspelt.
+//! Two errors: an unknown argument of `#[service]`, and a misspelled method name.
 
 use micro_runtime::{Context, Status, service};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
+use micro_ui_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
 struct English;
 
