@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::descriptor::{MethodDescriptor, ServiceDescriptor};
-use crate::status::{Code, Reason, Status};
+use crate::status::{Reason, Status};
 
 /// What would read the descriptors of a service.
 pub(crate) struct LazyTranscoder;
@@ -19,9 +19,7 @@ impl LazyTranscoder {
     }
 
     pub(crate) fn get(&self) -> Result<Arc<Transcoder>, Status> {
-        Err(Status::from_runtime(
-            Code::Unimplemented,
-            Reason::ContentType,
+        Err(Reason::ContentType.status(
             "JSON is not served here: send protobuf, without the header `Content-Type`, or build \
              the server with the feature `json` of micro-runtime",
         ))
@@ -50,6 +48,7 @@ pub(crate) fn read_failure(_: &[u8]) -> Option<(i32, String, Vec<prost_types::An
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::Code;
 
     #[test]
     fn a_caller_learns_what_to_do() {

@@ -66,9 +66,8 @@ impl Metadata {
             check_text(name, value)?;
         }
         if self.size() + name.len() + value.len() > LIMIT {
-            return Err(Status::from_runtime(
+            return Err(Reason::BadHeader.status_with(
                 Code::ResourceExhausted,
-                Reason::BadHeader,
                 format!("header `{name}` takes the metadata above {LIMIT} bytes"),
             ));
         }
@@ -185,7 +184,7 @@ fn check_text(name: &str, value: &[u8]) -> Result<(), Status> {
 }
 
 fn bad_header(message: String) -> Status {
-    Status::from_runtime(Code::InvalidArgument, Reason::BadHeader, message)
+    Reason::BadHeader.status(message)
 }
 
 #[cfg(test)]

@@ -131,12 +131,7 @@ impl Connection {
     /// A message to the own inbox proves it; `flush` would prove nothing.
     pub(crate) async fn barrier(&self) -> Result<(), Error> {
         let (mut waiting, subject) = self.mux.open(false);
-        let outgoing = Outgoing {
-            subject,
-            reply: None,
-            headers: None,
-            payload: Bytes::new(),
-        };
+        let outgoing = Outgoing::to(subject, Bytes::new());
         if let Err(PublishError::Failed(error)) = self.publish(outgoing).await {
             return Err(closed(error));
         }

@@ -9,7 +9,7 @@ use crate::bus::connection::{Carrier, Connection};
 use crate::bus::jetstream_state::JetStream;
 use crate::bus::stream_claims::Claims;
 use crate::error::{Error, ErrorKind};
-use crate::status::{Code, Reason, Status};
+use crate::status::{Reason, Status};
 
 /// How many events of one connection may wait for their acknowledgment at a time.
 const MAX_IN_FLIGHT: usize = 4096;
@@ -41,8 +41,7 @@ impl Connection {
 
     /// For what is published and read.
     pub(crate) fn jetstream_to_use(&self) -> Result<&JetStream, Status> {
-        self.jetstream().ok_or_else(|| {
-            Status::from_runtime(Code::Unimplemented, Reason::NoJetStream, IN_PROCESS)
-        })
+        self.jetstream()
+            .ok_or_else(|| Reason::NoJetStream.status(IN_PROCESS))
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::broadcast;
 use crate::bus::mux::Mux;
 use crate::bus::outgoing::{Outgoing, PublishError};
 use crate::observe;
-use crate::status::{Code, Reason, Status};
+use crate::status::Reason;
 
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 const FIRST_RECONNECT: Duration = Duration::from_millis(20);
@@ -51,11 +51,10 @@ impl ConnectionEvents {
             Event::Disconnected | Event::Closed => {
                 tracing::warn!("the connection to NATS is lost");
                 if let Some(mux) = self.mux.get().and_then(Weak::upgrade) {
-                    mux.fail_all(&Status::from_runtime(
-                        Code::Unavailable,
-                        Reason::Disconnected,
-                        "the connection to NATS was lost while the call was in flight",
-                    ));
+                    mux.fail_all(
+                        &Reason::Disconnected
+                            .status("the connection to NATS was lost while the call was in flight"),
+                    );
                 }
             }
             Event::Connected => {

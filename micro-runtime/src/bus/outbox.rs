@@ -17,7 +17,7 @@ use tokio::task::coop::unconstrained;
 use crate::bus::mux::Mux;
 use crate::bus::nats::publish;
 use crate::bus::outgoing::Outgoing;
-use crate::status::{Code, Reason, Status};
+use crate::status::{Reason, Status};
 use crate::sync::lock;
 
 /// So many wait here at most; more wait, as everything else, for the connection's own queue.
@@ -152,7 +152,7 @@ async fn yield_to_ready_tasks() {
 /// Nobody is there any more who sends.
 fn lost() -> Status {
     let text = "the request could not be sent: the connection is closed";
-    Status::from_runtime(Code::Unavailable, Reason::Disconnected, text)
+    Reason::Disconnected.status(text)
 }
 
 #[cfg(test)]
@@ -174,12 +174,7 @@ mod tests {
     }
 
     fn outgoing(length: usize) -> Outgoing {
-        Outgoing {
-            subject: Subject::from("a.B.C"),
-            reply: None,
-            headers: None,
-            payload: Bytes::from(vec![0; length]),
-        }
+        Outgoing::to(Subject::from("a.B.C"), Bytes::from(vec![0; length]))
     }
 
     #[test]

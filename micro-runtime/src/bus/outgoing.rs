@@ -5,7 +5,7 @@ use std::fmt;
 use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
 
-use crate::status::{Code, Reason, Status};
+use crate::status::{Reason, Status};
 
 /// A message to be published.
 #[derive(Clone)]
@@ -17,6 +17,16 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
+    /// Returns a message without headers and without a reply subject.
+    pub(crate) fn to(subject: Subject, payload: Bytes) -> Self {
+        Self {
+            subject,
+            reply: None,
+            headers: None,
+            payload,
+        }
+    }
+
     /// How long the message is to NATS.
     pub(super) fn size(&self) -> usize {
         self.payload.len() + self.headers.as_ref().map_or(0, header_length)
@@ -46,19 +56,12 @@ impl PublishError {
     /// Says of what was to be sent why it was not.
     pub(crate) fn into_status(self, what: impl fmt::Display) -> Status {
         match self {
-            Self::TooLarge { max } => Status::from_runtime(
-                Code::ResourceExhausted,
-                Reason::TooLarge,
-                format!(
-                    "{what} does not fit into one NATS message of {max} bytes with its headers"
-                ),
-            ),
-            Self::Failed(error) => Status::from_runtime(
-                Code::Unavailable,
-                Reason::Disconnected,
-                format!("{what} could not be sent"),
-            )
-            .with_source(error),
+            Self::TooLarge { max } => Reason::TooLarge.status(format!(
+                "{what} does not fit into one NATS message of {max} bytes with its headers"
+            )),
+            Self::Failed(error) => Reason::Disconnected
+                .status(format!("{what} could not be sent"))
+                .with_source(error),
         }
     }
 }

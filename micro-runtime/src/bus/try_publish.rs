@@ -31,12 +31,9 @@ impl Connection {
                     .poll(cx)
                     .map_err(|error| not_published(client, error))
             }
-            Carrier::InProcess(carrier) => Poll::Ready(carrier.publish(Outgoing {
-                subject: subject.clone(),
-                reply: None,
-                headers: None,
-                payload: payload.clone(),
-            })),
+            Carrier::InProcess(carrier) => {
+                Poll::Ready(carrier.publish(Outgoing::to(subject.clone(), payload.clone())))
+            }
         }
     }
 }

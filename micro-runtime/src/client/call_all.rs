@@ -23,7 +23,7 @@ use crate::middleware;
 use crate::middleware::{Response, ResponseFuture, Terminal};
 use crate::observe;
 use crate::observe::ClientCall;
-use crate::status::{Code, Reason, Status};
+use crate::status::{Reason, Status};
 use crate::sync::lock;
 use crate::wire;
 
@@ -227,10 +227,11 @@ impl CallAllTerminal {
             wire::encode_timeout(&mut headers, left);
         }
         Outgoing {
-            subject: self.client.subject_of_all(self.method),
-            reply: None,
             headers,
-            payload: request.payload().clone(),
+            ..Outgoing::to(
+                self.client.subject_of_all(self.method),
+                request.payload().clone(),
+            )
         }
     }
 }
@@ -289,38 +290,22 @@ fn read<M: prost::Message + Default>(message: &Message, name: &str) -> InstanceR
 /// Why there is not one reply.
 fn nobody(end: Option<MultiReplyEnd>, name: &str) -> Status {
     match end {
-        Some(MultiReplyEnd::NoResponders) => Status::from_runtime(
-            Code::Unavailable,
-            Reason::NoResponders,
-            format!("no instance serves {name}"),
-        ),
-        Some(_) => Status::from_runtime(
-            Code::DeadlineExceeded,
-            Reason::Deadline,
-            format!("no instance answered {name} before the deadline"),
-        ),
-        None => Status::from_runtime(
-            Code::Canceled,
-            Reason::ParentEnded,
-            format!("the call that {name} was a part of has ended"),
-        ),
+        Some(MultiReplyEnd::NoResponders) => {
+            Reason::NoResponders.status(format!("no instance serves {name}"))
+        }
+        Some(_) => {
+            Reason::Deadline.status(format!("no instance answered {name} before the deadline"))
+        }
+        None => Reason::ParentEnded.status(format!("the call that {name} was a part of has ended")),
     }
 }
 
 fn unsent(why: RequestError, name: &str) -> Status {
-    let lost = || {
-        Status::from_runtime(
-            Code::Unavailable,
-            Reason::Disconnected,
-            format!("the request to {name} could not be sent"),
-        )
-    };
+    let lost = || Reason::Disconnected.status(format!("the request to {name} could not be sent"));
     match why {
         RequestError::Unsubscribed(error) => lost().with_source(error),
         RequestError::Unsent(PublishError::Failed(error)) => lost().with_source(error),
-        RequestError::Unsent(PublishError::TooLarge { max }) => Status::from_runtime(
-            Code::ResourceExhausted,
-            Reason::TooLarge,
+        RequestError::Unsent(PublishError::TooLarge { max }) => Reason::TooLarge.status(
             format!(
                 "the request to {name} does not fit into one NATS message of {max} bytes with its headers"
             ),

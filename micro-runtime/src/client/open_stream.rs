@@ -238,9 +238,7 @@ async fn drive(
     tokio::select! {
         () = &mut driving => {}
         () = parent_ended => {
-            channel.reset(Status::from_runtime(
-                Code::Canceled,
-                Reason::ParentEnded,
+            channel.reset(Reason::ParentEnded.status(
                 "the call that the stream was a part of has ended",
             ));
             driving.await;

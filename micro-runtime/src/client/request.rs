@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::descriptor::MethodDescriptor;
 use crate::metadata::Metadata;
 use crate::observe;
-use crate::status::{Code, Reason, Status};
+use crate::status::{Reason, Status};
 use crate::wire;
 
 /// A wait that nobody will see the end of, for timeouts too large to add to a clock.
@@ -120,19 +120,14 @@ impl<B> OutgoingRequest<B> {
     }
 
     pub(crate) fn too_late(&self) -> Status {
-        Status::from_runtime(
-            Code::DeadlineExceeded,
-            Reason::Deadline,
-            format!("{} did not answer before the deadline", self.method_name()),
-        )
+        Reason::Deadline.status(format!(
+            "{} did not answer before the deadline",
+            self.method_name()
+        ))
     }
 
     pub(crate) fn no_responders(&self) -> Status {
-        Status::from_runtime(
-            Code::Unavailable,
-            Reason::NoResponders,
-            format!("no instance serves {}", self.method_name()),
-        )
+        Reason::NoResponders.status(format!("no instance serves {}", self.method_name()))
     }
 
     pub(crate) fn parent_ended(&self) -> Status {
@@ -140,7 +135,7 @@ impl<B> OutgoingRequest<B> {
             "the call that {} was a part of has ended",
             self.method_name()
         );
-        Status::from_runtime(Code::Canceled, Reason::ParentEnded, text)
+        Reason::ParentEnded.status(text)
     }
 }
 

@@ -118,7 +118,7 @@ mod tests {
     const SAFE: MethodDescriptor = CAREFUL.idempotency(Idempotency::Idempotent);
 
     fn nobody() -> Status {
-        Status::from_runtime(Code::Unavailable, Reason::NoResponders, "")
+        Reason::NoResponders.status("")
     }
 
     #[test]
@@ -147,7 +147,7 @@ mod tests {
         check(Status::internal(""), &SAFE, false);
         check(Status::deadline_exceeded(""), &SAFE, false);
         check(Status::aborted(""), &SAFE, false);
-        let too_large = Status::from_runtime(Code::ResourceExhausted, Reason::TooLarge, "");
+        let too_large = Reason::TooLarge.status("");
         check(too_large, &SAFE, false);
     }
 

@@ -157,12 +157,7 @@ impl<A: Answer> Query<A> {
         let subject = self.subject()?;
         let connection = &self.scope.connection;
         let mut violations = connection.violations();
-        let outgoing = Outgoing {
-            subject: subject.clone(),
-            reply: None,
-            headers: None,
-            payload: Bytes::new(),
-        };
+        let outgoing = Outgoing::to(subject.clone(), Bytes::new());
         let gather = MultiReply::send(connection, outgoing, self.patience).await;
         let mut gather = gather.map_err(unasked)?;
         let mut seen = HashSet::new();

@@ -150,12 +150,7 @@ impl WatchOptions {
     async fn probe(&self, instance: Instance) -> (Instance, Option<MultiReplyEnd>) {
         let (name, id) = (instance.name.as_str(), instance.id.as_str());
         let subject = Verb::Ping.subject(&self.scope.prefix, Some(name), Some(id));
-        let outgoing = Outgoing {
-            subject,
-            reply: None,
-            headers: None,
-            payload: Bytes::new(),
-        };
+        let outgoing = Outgoing::to(subject, Bytes::new());
         let patience = ReplyLimits {
             expected: Some(1),
             stall: self.patience,

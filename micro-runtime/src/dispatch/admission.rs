@@ -14,7 +14,7 @@ use crate::dispatch::streaming::StreamCall;
 use crate::dispatch::transcode::Format;
 use crate::dispatch::unary::Call;
 use crate::metadata::Metadata;
-use crate::status::{Code, Reason, Status};
+use crate::status::{Reason, Status};
 use crate::stream::Open;
 use crate::wire;
 use crate::wire::ContentType;
@@ -181,9 +181,7 @@ impl ServedMethod {
 }
 
 fn too_short(name: &str, timeout: Duration) -> Status {
-    Status::from_runtime(
-        Code::DeadlineExceeded,
-        Reason::Deadline,
-        format!("{timeout:?} is less than this server takes calls of {name} for"),
-    )
+    Reason::Deadline.status(format!(
+        "{timeout:?} is less than this server takes calls of {name} for"
+    ))
 }

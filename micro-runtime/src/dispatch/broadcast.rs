@@ -9,7 +9,7 @@ use crate::dispatch::instance_address::InstanceAddress;
 use crate::dispatch::served_method::ServedMethod;
 use crate::dispatch::shared::ServerState;
 use crate::metadata::Metadata;
-use crate::status::{Code, Reason, Status};
+use crate::status::Reason;
 
 /// The unary methods of one instance, as they are called together with those of all others.
 pub(crate) struct BroadcastRoute {
@@ -41,7 +41,7 @@ impl BroadcastRoute {
             "{} has no unary method `{name}` to call everywhere",
             self.service
         );
-        let status = Status::from_runtime(Code::Unimplemented, Reason::NoSuchMethod, text);
+        let status = Reason::NoSuchMethod.status(text);
         if let Some(reply) = self.shared.reply_subject(&message, self.service) {
             let metadata = Metadata::new().signed(Some(&self.id));
             self.shared.answer(reply, Err(status), metadata).await;

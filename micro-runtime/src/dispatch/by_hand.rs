@@ -18,7 +18,7 @@ use crate::dispatch::served_method::ServedMethod;
 use crate::dispatch::transcode::Format;
 use crate::dispatch::unary::{panicked, passed};
 use crate::observe::ServerCall;
-use crate::status::{Code, Reason, Status};
+use crate::status::{Reason, Status};
 use crate::stream::Writing;
 use crate::wire;
 
@@ -50,14 +50,10 @@ impl PlainCall {
             tokio::select! {
                 biased;
                 result = guarded => result,
-                () = passed(self.ctx.deadline()) => Err(Status::from_runtime(
-                    Code::DeadlineExceeded,
-                    Reason::Deadline,
+                () = passed(self.ctx.deadline()) => Err(Reason::Deadline.status(
                     format!("{name} did not end before the deadline"),
                 )),
-                () = shared.end.cancelled() => Err(Status::from_runtime(
-                    Code::Unavailable,
-                    Reason::ShuttingDown,
+                () = shared.end.cancelled() => Err(Reason::ShuttingDown.status(
                     format!("the server stopped while {name} ran"),
                 )),
             }
@@ -124,19 +120,15 @@ impl PlainCall {
         headers: Option<HeaderMap>,
     ) -> Result<(), PublishError> {
         let outgoing = Outgoing {
-            subject,
-            reply: None,
             headers,
-            payload,
+            ..Outgoing::to(subject, payload)
         };
         endpoint.shared.connection.publish(outgoing).await
     }
 }
 
 fn too_many() -> Status {
-    Status::from_runtime(
-        Code::ResourceExhausted,
-        Reason::TooLarge,
-        format!("a stream without the header `Micro-Stream` ends after {MOST_MESSAGES} messages"),
-    )
+    Reason::TooLarge.status(format!(
+        "a stream without the header `Micro-Stream` ends after {MOST_MESSAGES} messages"
+    ))
 }

@@ -11,7 +11,7 @@ use crate::dispatch::introspection::{Introspection, IntrospectionQuery};
 use crate::dispatch::served_method::ServedMethod;
 use crate::dispatch::shared::ServerState;
 use crate::metadata::Metadata;
-use crate::status::{Code, Reason, Status};
+use crate::status::{Reason, Status};
 use crate::stream::reset_frame;
 
 /// The methods of one instance, by name.
@@ -40,17 +40,11 @@ impl InstanceRoute {
             return self.desk.dispatch(ask, message).await;
         }
         let status = match self.endpoint(name) {
-            Some(_) if self.is_stopping.load(Ordering::Relaxed) => Status::from_runtime(
-                Code::Unavailable,
-                Reason::ShuttingDown,
-                format!("this instance of {} stops", self.service.full_name),
-            ),
+            Some(_) if self.is_stopping.load(Ordering::Relaxed) => Reason::ShuttingDown
+                .status(format!("this instance of {} stops", self.service.full_name)),
             Some(endpoint) => return endpoint.dispatch(message).await,
-            None => Status::from_runtime(
-                Code::Unimplemented,
-                Reason::NoSuchMethod,
-                format!("{} has no method `{name}`", self.service.full_name),
-            ),
+            None => Reason::NoSuchMethod
+                .status(format!("{} has no method `{name}`", self.service.full_name)),
         };
         self.refuse(&message, status).await;
     }
@@ -80,13 +74,8 @@ impl InstanceRoute {
             return;
         };
         let text = "the server knows no stream of this name";
-        let status = Status::from_runtime(Code::Unavailable, Reason::PeerGone, text);
-        let outgoing = Outgoing {
-            subject,
-            reply: None,
-            headers: None,
-            payload: reset_frame(&status),
-        };
+        let status = Reason::PeerGone.status(text);
+        let outgoing = Outgoing::to(subject, reset_frame(&status));
         let _ = self.shared.connection.publish(outgoing).await;
     }
 }

@@ -25,7 +25,7 @@ use crate::dispatch::served_method::ServedMethod;
 use crate::dispatch::shared::ServerState;
 use crate::execute::ConcurrencyLimit;
 use crate::metadata::Metadata;
-use crate::status::{Code, Reason, Status};
+use crate::status::{Reason, Status};
 use crate::sync::lock;
 use crate::wire;
 
@@ -130,12 +130,10 @@ impl Introspection {
     pub(crate) async fn tell(&self, kind: EventKind) {
         let instance = instance(&self.info);
         let subject = names::event_subject(&self.srv_prefix, &instance.name, &instance.id);
-        let outgoing = Outgoing {
+        let outgoing = Outgoing::to(
             subject,
-            reply: None,
-            headers: None,
-            payload: records::write(&LifecycleEvent::new(kind, &instance)).into(),
-        };
+            records::write(&LifecycleEvent::new(kind, &instance)).into(),
+        );
         let published = self.shared.connection.publish(outgoing);
         let published = tokio::time::timeout(TELLING, published).await;
         if !matches!(published, Ok(Ok(()))) {
@@ -200,7 +198,7 @@ impl Introspection {
     ) {
         if !self.waiting.try_acquire() {
             let text = format!("{WAITING} requests wait for the checks already");
-            let status = Status::from_runtime(Code::ResourceExhausted, Reason::Overloaded, text);
+            let status = Reason::Overloaded.status(text);
             return self.answer(reply, Err(status)).await;
         }
         let desk = Arc::clone(self);

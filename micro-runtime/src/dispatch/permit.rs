@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::dispatch::served_method::ServedMethod;
 use crate::status::details::RetryInfo;
-use crate::status::{Code, Reason, Status};
+use crate::status::{Reason, Status};
 
 /// When a caller may try again whom a limit turned away.
 const RETRY_AFTER_MS: i32 = 100;
@@ -61,15 +61,12 @@ impl Drop for Permit {
 }
 
 fn overloaded(who: &str, limit: usize) -> Status {
-    Status::from_runtime(
-        Code::ResourceExhausted,
-        Reason::Overloaded,
-        format!("{who} runs {limit} calls already, its limit"),
-    )
-    .with_detail(&RetryInfo {
-        retry_delay: Some(prost_types::Duration {
-            seconds: 0,
-            nanos: RETRY_AFTER_MS * 1_000_000,
-        }),
-    })
+    Reason::Overloaded
+        .status(format!("{who} runs {limit} calls already, its limit"))
+        .with_detail(&RetryInfo {
+            retry_delay: Some(prost_types::Duration {
+                seconds: 0,
+                nanos: RETRY_AFTER_MS * 1_000_000,
+            }),
+        })
 }

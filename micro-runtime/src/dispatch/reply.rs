@@ -14,7 +14,7 @@ use crate::dispatch::instance_address::InstanceAddress;
 use crate::dispatch::shared::ServerState;
 use crate::dispatch::transcode::Format;
 use crate::metadata::Metadata;
-use crate::status::{Code, Reason, Status};
+use crate::status::{Reason, Status};
 use crate::stream::{Channel, Link, Machine, StreamOptions, Target};
 use crate::wire;
 use crate::wire::header::MICRO_STREAM;
@@ -176,19 +176,15 @@ impl ServerState {
     ) -> Result<(), PublishError> {
         wire::encode_metadata(&mut headers, metadata);
         let outgoing = Outgoing {
-            subject,
-            reply: None,
             headers,
-            payload,
+            ..Outgoing::to(subject, payload)
         };
         self.connection.publish(outgoing).await
     }
 }
 
 fn too_large(length: usize, max: usize) -> Status {
-    Status::from_runtime(
-        Code::ResourceExhausted,
-        Reason::TooLarge,
+    Reason::TooLarge.status(
         format!(
             "the reply takes {length} bytes, which does not fit into one NATS message of {max} bytes with its headers"
         ),

@@ -171,14 +171,10 @@ impl Running<'_> {
             self.poll_pump(cx);
             if !is_stopped && stopped.as_mut().poll(cx).is_ready() {
                 is_stopped = true;
-                self.channel.reset(Status::from_runtime(
-                    Code::Unavailable,
-                    Reason::ShuttingDown,
-                    format!(
-                        "the server stopped while {} ran",
-                        self.endpoint.method.full_name
-                    ),
-                ));
+                self.channel.reset(Reason::ShuttingDown.status(format!(
+                    "the server stopped while {} ran",
+                    self.endpoint.method.full_name
+                )));
             }
             drive.as_mut().poll(cx)
         })

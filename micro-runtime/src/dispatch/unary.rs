@@ -19,7 +19,7 @@ use crate::dispatch::served_method::ServedMethod;
 use crate::dispatch::transcode::Format;
 use crate::observe;
 use crate::observe::ServerCall;
-use crate::status::{Code, Reason, Status};
+use crate::status::{Reason, Status};
 
 /// A call that was admitted.
 pub(super) struct Call {
@@ -108,16 +108,12 @@ impl Call {
         let name = endpoint.method.full_name;
         let result = match end {
             End::Returned(result) => return self.answer(reply, result).await,
-            End::DeadlinePassed => Err(Status::from_runtime(
-                Code::DeadlineExceeded,
-                Reason::Deadline,
-                format!("{name} did not end before the deadline"),
-            )),
-            End::ServerStopped => Err(Status::from_runtime(
-                Code::Unavailable,
-                Reason::ShuttingDown,
-                format!("the server stopped while {name} ran"),
-            )),
+            End::DeadlinePassed => {
+                Err(Reason::Deadline.status(format!("{name} did not end before the deadline")))
+            }
+            End::ServerStopped => {
+                Err(Reason::ShuttingDown.status(format!("the server stopped while {name} ran")))
+            }
         };
         if endpoint.options.is_detached && matches!(end, End::DeadlinePassed) {
             self.respond(reply, result).await;
@@ -210,11 +206,7 @@ pub(super) fn panicked(endpoint: &ServedMethod, panic: &(dyn Any + Send)) -> Sta
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("a value that is no text");
     tracing::error!(method = name, panic = text, "a handler panicked");
-    Status::from_runtime(
-        Code::Internal,
-        Reason::Panicked,
-        format!("the handler of {name} panicked"),
-    )
+    Reason::Panicked.status(format!("the handler of {name} panicked"))
 }
 
 /// Runs a future where it may block its thread.

@@ -209,9 +209,8 @@ impl DynamicClient {
     fn typed(&self) -> Result<&TypedMethod, Status> {
         self.typed.as_ref().ok_or_else(|| {
             let names = self.endpoints().map(|endpoint| endpoint.name.as_str());
-            Status::from_runtime(
+            Reason::NotAService.status_with(
                 Code::Unimplemented,
-                Reason::NotAService,
                 format!(
                     "`{}` has no schema, since it is not a service of micro: call its endpoints ({}) \
                      with `call_raw`",
@@ -224,15 +223,11 @@ impl DynamicClient {
 
     fn no_method(&self, method: &str) -> Status {
         let names = self.methods().iter().map(|method| method.name);
-        Status::from_runtime(
-            Code::Unimplemented,
-            Reason::NoSuchMethod,
-            format!(
-                "{} has no method `{method}`; it has: {}",
-                self.name,
-                names.collect::<Vec<_>>().join(", ")
-            ),
-        )
+        Reason::NoSuchMethod.status(format!(
+            "{} has no method `{method}`; it has: {}",
+            self.name,
+            names.collect::<Vec<_>>().join(", ")
+        ))
     }
 }
 

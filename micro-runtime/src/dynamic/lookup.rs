@@ -181,11 +181,9 @@ async fn fetch(bus: &Bus, service: &str, options: &ClientOptions) -> Result<Byte
     let client = Client::new(bus, &SCHEMA, options);
     let reply = CallFuture::new(Call::new(&client, 0, Bytes::new()).request).await;
     let reply = reply.map_err(|status| match status.reason() {
-        Some(Reason::NoResponders) => Status::from_runtime(
-            Code::Unavailable,
-            Reason::NoResponders,
-            format!("no instance serves {service}, or none that answers `_schema`"),
-        ),
+        Some(Reason::NoResponders) => Reason::NoResponders.status(format!(
+            "no instance serves {service}, or none that answers `_schema`"
+        )),
         _ => status,
     })?;
     let bytes = reply.into_payload();
@@ -205,9 +203,8 @@ async fn parse(bytes: Bytes, service: &str) -> Result<Schema, Status> {
 }
 
 fn unreadable(service: &str, error: &str) -> Status {
-    Status::from_runtime(
+    Reason::Undecodable.status_with(
         Code::Unimplemented,
-        Reason::Undecodable,
         format!("the schema that {service} answers cannot be used: {error}"),
     )
 }

@@ -103,11 +103,10 @@ pub(super) fn encode(
     is_json: bool,
 ) -> Result<Bytes, Status> {
     let bad = |error: &str| {
-        Status::from_runtime(
-            Code::InvalidArgument,
-            Reason::Undecodable,
-            format!("the request is not a {} in JSON: {error}", kind.full_name()),
-        )
+        Reason::Undecodable.status(format!(
+            "the request is not a {} in JSON: {error}",
+            kind.full_name()
+        ))
     };
     let message = match request.0 {
         RequestSource::Text(text) => {
@@ -143,9 +142,8 @@ pub(super) fn decode(
         }),
     };
     message.map(Dynamic).map_err(|error| {
-        Status::from_runtime(
+        Reason::Undecodable.status_with(
             Code::Internal,
-            Reason::Undecodable,
             format!("the reply is not a {}: {error}", kind.full_name()),
         )
     })

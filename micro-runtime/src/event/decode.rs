@@ -9,7 +9,7 @@ use crate::context::{Context, Origin};
 use crate::descriptor::EventDescriptor;
 use crate::event::event::Event;
 use crate::metadata::Metadata;
-use crate::status::{Code, Reason, Status};
+use crate::status::{Reason, Status};
 use crate::wire;
 
 /// What a handler knows of an event besides the event; see [`Context::of_event`] for `spare`.
@@ -39,10 +39,6 @@ pub(crate) fn context(
 pub(crate) fn decode<E: Event>(payload: Bytes) -> Result<E, Status> {
     E::decode(payload).map_err(|error| {
         let name = E::DESCRIPTOR.full_name;
-        Status::from_runtime(
-            Code::InvalidArgument,
-            Reason::Undecodable,
-            format!("the event is not a {name}: {error}"),
-        )
+        Reason::Undecodable.status(format!("the event is not a {name}: {error}"))
     })
 }

@@ -20,7 +20,7 @@ use crate::event::inline_slot::{EventCall, EventFuture, InlineSlot};
 use crate::event::subscriber::Subscriber;
 use crate::execute::PollCost;
 use crate::observe;
-use crate::status::{Code, Reason, Status};
+use crate::status::{Reason, Status};
 
 /// A subscriber without its types: bytes in, a status out. Decodes, calls, counts and logs; never
 /// panics.
@@ -181,17 +181,15 @@ impl SuspendedHandler {
             }
             polled.unwrap_or_else(|panic| Poll::Ready(Err(panicked(name, panic.as_ref()))))
         });
-        let result = match deadline {
-            None => caught.await,
-            Some(deadline) => match tokio::time::timeout_at(deadline.into(), caught).await {
-                Ok(result) => result,
-                Err(_) => Err(Status::from_runtime(
-                    Code::DeadlineExceeded,
-                    Reason::Deadline,
-                    format!("the handler of {name} did not end in time"),
-                )),
-            },
-        };
+        let result =
+            match deadline {
+                None => caught.await,
+                Some(deadline) => match tokio::time::timeout_at(deadline.into(), caught).await {
+                    Ok(result) => result,
+                    Err(_) => Err(Reason::Deadline
+                        .status(format!("the handler of {name} did not end in time"))),
+                },
+            };
         // Whatever its destructors say, the handler's end has been told already.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(handling)));
         record(&running.span, &shared.counters, &result);
@@ -223,11 +221,7 @@ fn panicked(name: &'static str, panic: &(dyn Any + Send)) -> Status {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("a value that is no text");
-    Status::from_runtime(
-        Code::Internal,
-        Reason::Panicked,
-        format!("the handler of {name} panicked: {text}"),
-    )
+    Reason::Panicked.status(format!("the handler of {name} panicked: {text}"))
 }
 
 impl fmt::Debug for EventHandler {

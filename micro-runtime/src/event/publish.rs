@@ -202,10 +202,8 @@ impl PublishFuture {
             Err(status) => return Poll::Ready(Err(status.clone())),
         };
         let outgoing = |headers| Outgoing {
-            subject: subject.clone(),
-            reply: None,
             headers,
-            payload: payload.clone(),
+            ..Outgoing::to(subject.clone(), payload.clone())
         };
         let headers = publish.headers(subject)?;
         let again = headers.clone();

@@ -156,12 +156,7 @@ impl Acknowledger {
     }
 
     async fn answer(&self, reply: &Subject, payload: Bytes) {
-        let outgoing = Outgoing {
-            subject: reply.clone(),
-            reply: None,
-            headers: None,
-            payload,
-        };
+        let outgoing = Outgoing::to(reply.clone(), payload);
         if self.consumer.connection.publish(outgoing).await.is_err() {
             tell_of_the_end();
         }
@@ -180,9 +175,5 @@ pub(super) fn panicked(panic: &(dyn Any + Send)) -> Status {
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("a value that is no text");
     tracing::error!(panic = text, "an event's handler panicked");
-    Status::from_runtime(
-        Code::Internal,
-        Reason::Panicked,
-        format!("the handler panicked: {text}"),
-    )
+    Reason::Panicked.status(format!("the handler panicked: {text}"))
 }

@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::event::Event;
 use crate::jetstream::store::{AckedPublish, PublishAck};
 use crate::metadata::Metadata;
-use crate::status::{Code, Reason, Status};
+use crate::status::{Reason, Status};
 use crate::sync::lock;
 use crate::wire;
 
@@ -161,11 +161,7 @@ impl DurablePublish {
                 "`{}` cannot be an event's id: it is empty or has a control character",
                 id.escape_debug()
             );
-            return Err(Status::from_runtime(
-                Code::InvalidArgument,
-                Reason::BadHeader,
-                text,
-            ));
+            return Err(Reason::BadHeader.status(text));
         }
         let permit = match Arc::clone(&in_flight).try_acquire_owned() {
             Ok(permit) => permit,
@@ -175,11 +171,7 @@ impl DurablePublish {
                     let text = format!(
                         "`{subject}` was not sent: too many events wait to be acknowledged"
                     );
-                    return Err(Status::from_runtime(
-                        Code::ResourceExhausted,
-                        Reason::Overloaded,
-                        text,
-                    ));
+                    return Err(Reason::Overloaded.status(text));
                 }
             },
         };
@@ -214,10 +206,7 @@ impl Future for Pending {
         Pin::new(&mut self.0).poll(cx).map(|joined| {
             joined.unwrap_or_else(|error| {
                 let text = "the task that published the event was ended";
-                Err(
-                    Status::from_runtime(Code::Unavailable, Reason::NotStored, text)
-                        .with_source(error),
-                )
+                Err(Reason::NotStored.status(text).with_source(error))
             })
         })
     }

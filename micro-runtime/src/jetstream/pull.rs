@@ -137,10 +137,8 @@ impl PullSubscription {
             HEARTBEAT.as_nanos()
         );
         let outgoing = Outgoing {
-            subject: self.next.clone(),
             reply: Some(self.inbox.clone()),
-            headers: None,
-            payload: Bytes::from(request),
+            ..Outgoing::to(self.next.clone(), Bytes::from(request))
         };
         if self.consumer.connection.publish(outgoing).await.is_err() {
             tracing::debug!("the connection to NATS is closed");

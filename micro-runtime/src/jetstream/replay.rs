@@ -23,7 +23,7 @@ use crate::jetstream::batch::Delivered;
 use crate::jetstream::durable::Start;
 use crate::jetstream::pull::connects;
 use crate::jetstream::stream::name_on;
-use crate::status::{Code, Reason, Status};
+use crate::status::{Reason, Status};
 
 const HEALTH_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 const FIRST_REST: Duration = Duration::from_millis(100);
@@ -338,10 +338,7 @@ async fn read(stream: &str, consumer: Consumer<OrderedConfig>) -> Result<Ordered
 }
 
 fn unreadable(stream: &str, error: impl std::error::Error + Send + Sync + 'static) -> Status {
-    Status::from_runtime(
-        Code::Unavailable,
-        Reason::NotStored,
-        format!("stream `{stream}` cannot be read: {error}"),
-    )
-    .with_source(error)
+    Reason::NotStored
+        .status(format!("stream `{stream}` cannot be read: {error}"))
+        .with_source(error)
 }

@@ -137,16 +137,13 @@ impl AckedPublish {
                 let text = format!("JetStream does not store `{}`: {error}", self.subject);
                 match error.code() {
                     500.. => Failure::Passing(Status::unavailable(text)),
-                    _ => Failure::Final(Status::from_runtime(
-                        Code::FailedPrecondition,
-                        Reason::NotStored,
-                        text,
-                    )),
+                    _ => Failure::Final(
+                        Reason::NotStored.status_with(Code::FailedPrecondition, text),
+                    ),
                 }
             }
-            _ => Failure::Final(Status::from_runtime(
+            _ => Failure::Final(Reason::NotStored.status_with(
                 Code::Internal,
-                Reason::NotStored,
                 format!("what answered `{}` is no stream", self.subject),
             )),
         }
@@ -157,7 +154,7 @@ impl AckedPublish {
             "`{}` was not acknowledged in time and may or may not be stored; the same id can be published again: {why}",
             self.subject
         );
-        Status::from_runtime(Code::Unavailable, Reason::NotStored, text)
+        Reason::NotStored.status(text)
     }
 
     fn not_sent(&self, error: PublishError) -> Status {

@@ -42,14 +42,10 @@ impl LazyTranscoder {
             let set = Bytes::from_static(self.service.file_descriptor_set);
             match Schema::read(set, self.service.full_name) {
                 Ok(schema) => Ok(Arc::new(Transcoder { schema })),
-                Err(error) => Err(Status::from_runtime(
-                    Code::Unimplemented,
-                    Reason::ContentType,
-                    format!(
-                        "{} cannot be called in JSON, only in protobuf: {error}",
-                        self.service.full_name
-                    ),
-                )),
+                Err(error) => Err(Reason::ContentType.status(format!(
+                    "{} cannot be called in JSON, only in protobuf: {error}",
+                    self.service.full_name
+                ))),
             }
         };
         self.transcoder.get_or_init(read).clone()
@@ -64,14 +60,10 @@ impl Transcoder {
         json: &[u8],
     ) -> Result<Bytes, Status> {
         if json.len() > LONGEST {
-            return Err(Status::from_runtime(
-                Code::ResourceExhausted,
-                Reason::TooLarge,
-                format!(
-                    "the request has {} bytes of JSON, and the limit is {LONGEST}; send protobuf",
-                    json.len()
-                ),
-            ));
+            return Err(Reason::TooLarge.status(format!(
+                "the request has {} bytes of JSON, and the limit is {LONGEST}; send protobuf",
+                json.len()
+            )));
         }
         let message = match self.schema.method(method.name) {
             Some(found) => read(&found.input(), json),
@@ -80,11 +72,10 @@ impl Transcoder {
         message
             .map(|message| message.encode_to_vec().into())
             .map_err(|error| {
-                Status::from_runtime(
-                    Code::InvalidArgument,
-                    Reason::Undecodable,
-                    format!("the request is not a {} in JSON: {error}", method.input),
-                )
+                Reason::Undecodable.status(format!(
+                    "the request is not a {} in JSON: {error}",
+                    method.input
+                ))
             })
     }
 
@@ -101,9 +92,8 @@ impl Transcoder {
             None => Err(missing(method)),
         };
         text.map(Bytes::from).map_err(|error| {
-            Status::from_runtime(
+            Reason::Undecodable.status_with(
                 Code::Internal,
-                Reason::Undecodable,
                 format!(
                     "the reply, a {}, cannot be said in JSON: {error}",
                     method.output

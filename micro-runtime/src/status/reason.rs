@@ -1,5 +1,7 @@
 //! `Reason`: why the runtime itself ended a call, and its name on the wire.
 
+use crate::status::code::Code;
+
 /// Why the runtime itself, and no handler, ended a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -46,40 +48,58 @@ pub enum Reason {
     NotStored,
 }
 
-/// Every reason with its name in `google.rpc.ErrorInfo`.
-const REASONS: [(Reason, &str); 20] = [
-    (Reason::NoResponders, "NO_RESPONDERS"),
-    (Reason::Deadline, "DEADLINE"),
-    (Reason::Overloaded, "OVERLOADED"),
-    (Reason::Disconnected, "DISCONNECTED"),
-    (Reason::ShuttingDown, "SHUTTING_DOWN"),
-    (Reason::Undecodable, "UNDECODABLE"),
-    (Reason::TooLarge, "TOO_LARGE"),
-    (Reason::BadHeader, "BAD_HEADER"),
-    (Reason::ContentType, "CONTENT_TYPE"),
-    (Reason::NoSuchMethod, "NO_SUCH_METHOD"),
-    (Reason::Panicked, "PANICKED"),
-    (Reason::NotAService, "NOT_A_SERVICE"),
-    (Reason::ParentEnded, "PARENT_ENDED"),
-    (Reason::Dropped, "DROPPED"),
-    (Reason::PeerGone, "PEER_GONE"),
-    (Reason::FramesLost, "FRAMES_LOST"),
-    (Reason::BadFrame, "BAD_FRAME"),
-    (Reason::WindowExceeded, "WINDOW_EXCEEDED"),
-    (Reason::NoJetStream, "NO_JETSTREAM"),
-    (Reason::NotStored, "NOT_STORED"),
+/// Every reason, in the order of the enum, with its name in `google.rpc.ErrorInfo` and its code.
+///
+/// The names are wire text: a peer branches on them, so a name is never changed.
+const REASONS: [(Reason, &str, Code); 20] = [
+    (Reason::NoResponders, "NO_RESPONDERS", Code::Unavailable),
+    (Reason::Deadline, "DEADLINE", Code::DeadlineExceeded),
+    (Reason::Overloaded, "OVERLOADED", Code::ResourceExhausted),
+    (Reason::Disconnected, "DISCONNECTED", Code::Unavailable),
+    (Reason::ShuttingDown, "SHUTTING_DOWN", Code::Unavailable),
+    (Reason::Undecodable, "UNDECODABLE", Code::InvalidArgument),
+    (Reason::TooLarge, "TOO_LARGE", Code::ResourceExhausted),
+    (Reason::BadHeader, "BAD_HEADER", Code::InvalidArgument),
+    (Reason::ContentType, "CONTENT_TYPE", Code::Unimplemented),
+    (Reason::NoSuchMethod, "NO_SUCH_METHOD", Code::Unimplemented),
+    (Reason::Panicked, "PANICKED", Code::Internal),
+    (Reason::NotAService, "NOT_A_SERVICE", Code::Internal),
+    (Reason::ParentEnded, "PARENT_ENDED", Code::Canceled),
+    (Reason::Dropped, "DROPPED", Code::Canceled),
+    (Reason::PeerGone, "PEER_GONE", Code::Unavailable),
+    (Reason::FramesLost, "FRAMES_LOST", Code::DataLoss),
+    (Reason::BadFrame, "BAD_FRAME", Code::Internal),
+    (
+        Reason::WindowExceeded,
+        "WINDOW_EXCEEDED",
+        Code::ResourceExhausted,
+    ),
+    (Reason::NoJetStream, "NO_JETSTREAM", Code::Unimplemented),
+    (Reason::NotStored, "NOT_STORED", Code::Unavailable),
 ];
 
 impl Reason {
-    pub(crate) fn name(self) -> &'static str {
-        REASONS
-            .iter()
-            .find(|row| row.0 == self)
-            .map_or("", |row| row.1)
+    /// Returns the code of a status with this reason.
+    ///
+    /// Four reasons occur with several codes, and this is the most frequent one: `Undecodable` and
+    /// `BadHeader` are `INVALID_ARGUMENT` (the caller's fault), `NotAService` is `INTERNAL` and
+    /// `NotStored` is `UNAVAILABLE`. Their other cases take `Reason::status_with`.
+    pub(super) fn code(self) -> Code {
+        self.row().2
     }
 
+    /// Returns the name of the reason in `google.rpc.ErrorInfo`.
+    pub(crate) fn name(self) -> &'static str {
+        self.row().1
+    }
+
+    /// Returns the reason with this name; `None` for a name of a later version.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         REASONS.iter().find(|row| row.1 == name).map(|row| row.0)
+    }
+
+    fn row(self) -> &'static (Self, &'static str, Code) {
+        &REASONS[self as usize]
     }
 }
 
@@ -89,9 +109,11 @@ mod tests {
 
     #[test]
     fn every_reason_is_read_back_by_its_name() {
-        for (reason, name) in REASONS {
+        for (index, (reason, name, code)) in REASONS.into_iter().enumerate() {
+            assert_eq!(reason as usize, index, "{name}");
             assert_eq!(reason.name(), name);
             assert_eq!(Reason::from_name(name), Some(reason));
+            assert_eq!(reason.code(), code);
         }
         assert_eq!(Reason::from_name("TIRED"), None);
     }

@@ -54,16 +54,7 @@ impl Status {
         }))
     }
 
-    pub(crate) fn from_runtime(
-        code: Code,
-        reason: Reason,
-        message: impl Into<Cow<'static, str>>,
-    ) -> Self {
-        let mut status = Self::new(code, message);
-        status.0.reason = Some(reason);
-        status
-    }
-
+    /// Sets the reason; `None` for a status of a handler, which cannot speak for the runtime.
     pub(crate) fn with_reason(mut self, reason: Option<Reason>) -> Self {
         self.0.reason = reason;
         self
@@ -129,6 +120,18 @@ impl Status {
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         self.0.reason
+    }
+}
+
+impl Reason {
+    /// Returns a status with this reason and the code that belongs to it.
+    pub(crate) fn status(self, message: impl Into<Cow<'static, str>>) -> Status {
+        self.status_with(self.code(), message)
+    }
+
+    /// Returns a status with this reason and another code than [`status`](Self::status) gives it.
+    pub(crate) fn status_with(self, code: Code, message: impl Into<Cow<'static, str>>) -> Status {
+        Status::new(code, message).with_reason(Some(self))
     }
 }
 

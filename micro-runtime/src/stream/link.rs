@@ -9,7 +9,7 @@ use std::time::Instant;
 use async_nats::Subject;
 
 use crate::bus::{Connection, Outgoing};
-use crate::status::{Code, Reason, Status};
+use crate::status::{Reason, Status};
 use crate::stream::channel::Channel;
 use crate::stream::machine::{Machine, dropped};
 use crate::stream::peer::Peer;
@@ -46,10 +46,8 @@ impl Channel {
                     }
                 };
                 let outgoing = Outgoing {
-                    subject,
                     reply: output.asks.then(|| link.own.clone()),
-                    headers: None,
-                    payload: output.payload,
+                    ..Outgoing::to(subject, output.payload)
                 };
                 let publishing = pin!(link.connection.publish(outgoing));
                 if let Err(error) = self.keeping_time(publishing).await {
@@ -98,11 +96,8 @@ impl Target {
             let peer = channel.with(|machine| machine.peer().cloned());
             let subject = peer.and_then(|peer| up_subject(base, &peer));
             let Some(subject) = subject else {
-                return Err(Status::from_runtime(
-                    Code::Internal,
-                    Reason::BadFrame,
-                    "the server gives its stream a name that is no subject token",
-                ));
+                return Err(Reason::BadFrame
+                    .status("the server gives its stream a name that is no subject token"));
             };
             *self = Self::Caller(subject);
         }

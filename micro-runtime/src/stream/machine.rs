@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::metadata::Metadata;
-use crate::status::{Code, Reason, Status};
+use crate::status::{Reason, Status};
 use crate::stream::options::{Credit, Limits};
 use crate::stream::peer::Peer;
 use crate::stream::receiving::Receiving;
@@ -208,7 +208,7 @@ impl Machine {
         let status = match self.role {
             Role::Client(None) => {
                 let text = "no instance serves the method";
-                Status::from_runtime(Code::Unavailable, Reason::NoResponders, text)
+                Reason::NoResponders.status(text)
             }
             _ => gone("the other end of the stream is gone"),
         };
@@ -266,7 +266,7 @@ impl Machine {
         }
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             let text = "the stream did not end before its deadline";
-            let status = Status::from_runtime(Code::DeadlineExceeded, Reason::Deadline, text);
+            let status = Reason::Deadline.status(text);
             return self.reset(status);
         }
         if let Some(before) = self.opens_before {
@@ -311,12 +311,12 @@ impl Machine {
 
 /// The other end did not say a word, or NATS says that nobody is there.
 pub(crate) fn gone(text: impl Into<std::borrow::Cow<'static, str>>) -> Status {
-    Status::from_runtime(Code::Unavailable, Reason::PeerGone, text)
+    Reason::PeerGone.status(text)
 }
 
 /// An end was dropped before the stream was over.
 pub(crate) fn dropped(text: &'static str) -> Status {
-    Status::from_runtime(Code::Canceled, Reason::Dropped, text)
+    Reason::Dropped.status(text)
 }
 
 #[cfg(test)]

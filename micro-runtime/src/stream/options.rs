@@ -213,19 +213,14 @@ fn unknown_version(found: Option<&str>) -> Status {
         Some(_) => "a version".to_owned(),
         None => "no version".to_owned(),
     };
-    Status::from_runtime(
+    Reason::BadHeader.status_with(
         Code::Unimplemented,
-        Reason::BadHeader,
         format!("`Micro-Stream` asks for {found} of streams; this server knows {VERSION}"),
     )
 }
 
 fn malformed(name: &str) -> Status {
-    Status::from_runtime(
-        Code::InvalidArgument,
-        Reason::BadHeader,
-        format!("`{name}` in `Micro-Stream` is not a number"),
-    )
+    Reason::BadHeader.status(format!("`{name}` in `Micro-Stream` is not a number"))
 }
 
 #[cfg(test)]

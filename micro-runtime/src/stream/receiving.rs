@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::status::{Code, Reason, Status};
+use crate::status::{Reason, Status};
 use crate::stream::frame;
 use crate::stream::frame::{Entries, Frame};
 use crate::stream::options::{Credit, Limits};
@@ -139,14 +139,10 @@ impl Receiving {
         if parts.bytes <= self.reassembly {
             return Ok(());
         }
-        Err(Status::from_runtime(
-            Code::ResourceExhausted,
-            Reason::TooLarge,
-            format!(
-                "a message of the stream is longer than {} bytes, the limit of its receiver",
-                self.reassembly
-            ),
-        ))
+        Err(Reason::TooLarge.status(format!(
+            "a message of the stream is longer than {} bytes, the limit of its receiver",
+            self.reassembly
+        )))
     }
 
     /// The message in parts has all of them.
@@ -190,14 +186,10 @@ impl Receiving {
         if !is_beyond {
             return Ok(());
         }
-        Err(Status::from_runtime(
-            Code::ResourceExhausted,
-            Reason::WindowExceeded,
-            format!(
-                "the peer sends beyond its limit of {} messages and {} bytes",
-                self.granted.messages, self.granted.bytes
-            ),
-        ))
+        Err(Reason::WindowExceeded.status(format!(
+            "the peer sends beyond its limit of {} messages and {} bytes",
+            self.granted.messages, self.granted.bytes
+        )))
     }
 
     /// The messages that came next, whole frames where possible.
@@ -325,13 +317,11 @@ pub(crate) fn join(parts: &[Bytes]) -> Bytes {
 
 pub(crate) fn lost(what: &str) -> Status {
     let text = format!("{what} was lost on the way");
-    Status::from_runtime(Code::DataLoss, Reason::FramesLost, text)
+    Reason::FramesLost.status(text)
 }
 
 pub(crate) fn bad_frame(text: &'static str) -> Status {
-    Status::from_runtime(
-        Code::Internal,
-        Reason::BadFrame,
-        format!("the peer of the stream breaks the protocol: {text}"),
-    )
+    Reason::BadFrame.status(format!(
+        "the peer of the stream breaks the protocol: {text}"
+    ))
 }

@@ -4,7 +4,7 @@ use bytes::{Buf as _, Bytes};
 use prost::Message as _;
 
 use crate::metadata::Metadata;
-use crate::status::{Code, Reason, Status};
+use crate::status::{Reason, Status};
 use crate::stream::frame;
 use crate::stream::frame::{Body, Control};
 use crate::stream::options::Credit;
@@ -291,7 +291,7 @@ impl Sending {
 
 fn too_large(what: &str) -> Status {
     let text = format!("{what} of the stream do not fit into one NATS message");
-    Status::from_runtime(Code::ResourceExhausted, Reason::TooLarge, text)
+    Reason::TooLarge.status(text)
 }
 
 impl Writing {

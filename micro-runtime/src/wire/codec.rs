@@ -46,11 +46,7 @@ pub(crate) fn decode_request<M: prost::Message + Default>(
     name: &str,
 ) -> Result<M, Status> {
     M::decode(payload).map_err(|error| {
-        Status::from_runtime(
-            Code::InvalidArgument,
-            Reason::Undecodable,
-            format!("the request is not a {name}: {error}"),
-        )
+        Reason::Undecodable.status(format!("the request is not a {name}: {error}"))
     })
 }
 
@@ -69,9 +65,8 @@ pub(crate) fn decode_reply_from<M: prost::Message + Default>(
     name: &str,
 ) -> Result<M, Status> {
     M::decode(payload).map_err(|error| {
-        Status::from_runtime(
+        Reason::Undecodable.status_with(
             Code::Internal,
-            Reason::Undecodable,
             format!("the reply is not a {name}: {error}"),
         )
     })
@@ -82,9 +77,7 @@ pub(crate) fn check_not_jetstream(payload: &[u8]) -> Result<(), Status> {
     if !is_jetstream_ack(payload) {
         return Ok(());
     }
-    Err(Status::from_runtime(
-        Code::Internal,
-        Reason::NotAService,
+    Err(Reason::NotAService.status(
         "a JetStream stream captures the call subject and acknowledged the request; take the subject out of the stream",
     ))
 }

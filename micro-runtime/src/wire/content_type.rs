@@ -2,7 +2,7 @@
 
 use async_nats::{HeaderMap, HeaderValue};
 
-use crate::status::{Code, Reason, Status};
+use crate::status::{Reason, Status};
 use crate::wire::header::CONTENT_TYPE;
 use crate::wire::percent::percent_encode;
 
@@ -34,14 +34,10 @@ pub(crate) fn check_content_type(headers: &HeaderMap) -> Result<(), Status> {
 }
 
 fn not_served(content_type: &str) -> Status {
-    Status::from_runtime(
-        Code::Unimplemented,
-        Reason::ContentType,
-        format!(
-            "content type `{}` is not served; send protobuf, without the header",
-            percent_encode(content_type, 64)
-        ),
-    )
+    Reason::ContentType.status(format!(
+        "content type `{}` is not served; send protobuf, without the header",
+        percent_encode(content_type, 64)
+    ))
 }
 
 /// Says that a payload is JSON.

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::metadata;
 use crate::metadata::Metadata;
-use crate::status::{Code, Reason, Status};
+use crate::status::{Reason, Status};
 use crate::wire::header::append;
 
 /// Adds metadata to headers that may not exist yet.
@@ -45,10 +45,8 @@ pub(crate) fn decode_metadata(headers: &HeaderMap) -> Result<Metadata, Status> {
 
 fn decode_base64(name: &str, value: &str) -> Result<Vec<u8>, Status> {
     BASE64.decode(value).map_err(|error| {
-        Status::from_runtime(
-            Code::InvalidArgument,
-            Reason::BadHeader,
-            format!("header `{name}` is not base64 with padding: {error}"),
-        )
+        Reason::BadHeader.status(format!(
+            "header `{name}` is not base64 with padding: {error}"
+        ))
     })
 }

@@ -44,7 +44,7 @@ fn a_failure_has_these_headers_and_these_bytes() {
 
 #[test]
 fn what_the_runtime_says_carries_its_reason() {
-    let status = Status::from_runtime(Code::ResourceExhausted, Reason::Overloaded, "busy");
+    let status = Reason::Overloaded.status("busy");
     let (headers, payload) = encode_status(&status);
     assert_eq!(
         &payload[..],
@@ -63,7 +63,7 @@ fn what_the_runtime_says_carries_its_reason() {
 
 #[test]
 fn a_message_that_is_too_large_has_its_own_error_code() {
-    let status = Status::from_runtime(Code::ResourceExhausted, Reason::TooLarge, "2 MiB");
+    let status = Reason::TooLarge.status("2 MiB");
     let lines = header_lines(&encode_status(&status).0);
     assert!(lines.contains(&"Nats-Service-Error-Code: 413".to_owned()));
 }

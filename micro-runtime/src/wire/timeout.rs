@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::{HeaderMap, HeaderValue};
 
-use crate::status::{Code, Reason, Status};
+use crate::status::{Reason, Status};
 use crate::wire::header::MICRO_TIMEOUT;
 use crate::wire::percent::percent_encode;
 
@@ -26,13 +26,9 @@ pub(crate) fn decode_timeout(headers: &HeaderMap) -> Result<Option<Duration>, St
     };
     match value.as_str().parse::<u64>() {
         Ok(milliseconds) if milliseconds > 0 => Ok(Some(Duration::from_millis(milliseconds))),
-        _ => Err(Status::from_runtime(
-            Code::InvalidArgument,
-            Reason::BadHeader,
-            format!(
-                "`Micro-Timeout: {}` is not a count of milliseconds of at least 1",
-                percent_encode(value.as_str(), 64)
-            ),
-        )),
+        _ => Err(Reason::BadHeader.status(format!(
+            "`Micro-Timeout: {}` is not a count of milliseconds of at least 1",
+            percent_encode(value.as_str(), 64)
+        ))),
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::application::{Application, Kind};
 use crate::metadata::Metadata;
-use crate::status::{Code, Reason, Status};
+use crate::status::{Reason, Status};
 use crate::stream::machine::{Machine, dropped, gone};
 use crate::stream::options::{Credit, Limits};
 use crate::stream::output::reset_frame;
@@ -183,7 +183,7 @@ impl Simulation {
                     self.client.machine.reset(dropped("dropped"));
                 }
                 Ending::Reset(when) if when == at => {
-                    let status = Status::from_runtime(Code::Unavailable, Reason::ShuttingDown, "x");
+                    let status = Reason::ShuttingDown.status("x");
                     self.server.machine.reset(status);
                 }
                 _ => {}
