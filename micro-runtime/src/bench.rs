@@ -7,29 +7,29 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use bytes::Bytes;
 
-use crate::bus::{Key, Table};
+use crate::bus::{SlotKey, SlotTable};
 use crate::metadata::Metadata;
 use crate::status::Status;
-use crate::stream::{Body, Control, Frame};
+use crate::stream::{Frame, FrameBody, FrameControl};
 use crate::subject;
 use crate::wire;
 
 /// The reply slots of a connection.
 #[derive(Debug)]
-pub struct Slots(Table<u64, ()>);
+pub struct Slots(SlotTable<u64, ()>);
 
 impl Slots {
     #[must_use]
     pub fn new() -> Self {
-        Self(Table::new("_INBOX.0123456789ABCDEFGHIJKL"))
+        Self(SlotTable::new("_INBOX.0123456789ABCDEFGHIJKL"))
     }
 
     /// Opens so many slots, finds each by the subject that came back, and takes its reply out.
     pub fn round_trips(&mut self, in_flight: usize) -> usize {
-        let opened: Vec<_> = (0..in_flight).map(|_| self.0.open(false)).collect();
+        let opened: Vec<_> = (0..in_flight).map(|_| self.0.reserve(false)).collect();
         let mut ready = 0;
         for (key, subject) in opened {
-            let token = subject.rsplit('.').next().and_then(Key::parse);
+            let token = subject.rsplit('.').next().and_then(SlotKey::parse);
             self.0.deliver(token.unwrap_or(key), 7);
             ready += usize::from(matches!(
                 self.0.poll(key, Waker::noop(), |_| false),
@@ -88,11 +88,11 @@ pub fn encode(message: &impl prost::Message) -> Bytes {
 /// A frame with so many times this message.
 #[must_use]
 pub fn write_frame<M: prost::Message>(messages: usize, message: &M) -> Bytes {
-    let mut body = Body::default();
+    let mut body = FrameBody::default();
     for _ in 0..messages {
-        body.put(message, message.encoded_len());
+        body.write(message, message.encoded_len());
     }
-    body.cut(Control::default())
+    body.finish_frame(FrameControl::default())
 }
 
 /// Checks a frame and walks its messages; says how many bytes they are.

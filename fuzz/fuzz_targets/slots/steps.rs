@@ -14,15 +14,15 @@ use std::task::{Poll, Wake, Waker};
 )]
 mod table;
 
-use table::{DeliveryOutcome, Key, Table};
+use table::{DeliveryOutcome, SlotKey, SlotTable};
 
 /// Result of all waiting calls when they fail together. Calls are numbered from 0 and never reach it.
 const FAILED: u64 = u64::MAX;
 /// Payload of a message that is not the reply of a waiting call.
 const STRAY: u64 = u64::MAX - 1;
 /// Number of free slots that the table keeps before it uses one again, as it documents.
-const RESTING: usize = 32;
-/// Upper bound of the calls in a small burst. It exceeds `RESTING`, so that slots are used again.
+const MIN_FREE_BEFORE_REUSE: usize = 32;
+/// Upper bound of the calls in a small burst. It exceeds `MIN_FREE_BEFORE_REUSE`, so that slots are used again.
 const SMALL_BURST: u8 = 48;
 /// Number of calls in a large burst, which frees more slots than the table keeps.
 const LARGE_BURST: usize = 1100;
@@ -34,7 +34,7 @@ pub(crate) type Reached = BTreeSet<&'static str>;
 
 /// The table, and the expected state of every call on it.
 struct Model {
-    table: Table<u64, ()>,
+    table: SlotTable<u64, ()>,
     open: Vec<Call>,
     /// Names of the open calls.
     in_use: BTreeSet<Name>,
@@ -56,7 +56,7 @@ type Name = (u32, u32);
 /// A call that has not ended.
 struct Call {
     number: u64,
-    key: Key,
+    key: SlotKey,
     name: Name,
     is_unique: bool,
     wakes: Arc<Wakes>,
@@ -90,7 +90,7 @@ pub(crate) fn run(bytes: &[u8]) -> Reached {
 impl Model {
     fn new() -> Self {
         Self {
-            table: Table::new("i"),
+            table: SlotTable::new("i"),
             open: Vec::new(),
             in_use: BTreeSet::new(),
             old: Vec::new(),
@@ -125,11 +125,11 @@ impl Model {
         }
         let (late, _) = self.table.fail_all(|| STRAY);
         assert!(late.is_empty(), "nobody waits any more");
-        assert_eq!(self.table.taken(), 0, "every slot is free again");
+        assert_eq!(self.table.in_use(), 0, "every slot is free again");
     }
 
     fn open(&mut self, is_unique: bool) {
-        let (key, subject) = self.table.open(is_unique);
+        let (key, subject) = self.table.reserve(is_unique);
         let name = subject.strip_prefix("i.").and_then(name_of);
         let name = name.unwrap_or_else(|| panic!("{subject} is no subject of the table"));
         assert_eq!(key_of(name), key, "{subject} names its own slot");
@@ -153,7 +153,7 @@ impl Model {
         self.most_open = self.most_open.max(self.open.len());
         // A table whose slots are never used again would grow with every call.
         assert!(
-            (name.0 as usize) < self.most_open + RESTING,
+            (name.0 as usize) < self.most_open + MIN_FREE_BEFORE_REUSE,
             "{subject} where at most {} calls were open",
             self.most_open
         );
@@ -231,7 +231,7 @@ impl Model {
     fn stray(&mut self, input: &mut Input<'_>) {
         let token = input.text();
         let name = name_of(&token);
-        assert_eq!(Key::parse(&token), name.map(key_of), "{token:?}");
+        assert_eq!(SlotKey::parse(&token), name.map(key_of), "{token:?}");
         let Some(name) = name else { return };
         if let Some(at) = self.open.iter().position(|call| call.name == name) {
             return self.deliver(at);
@@ -321,8 +321,8 @@ fn name_of(token: &str) -> Option<Name> {
     Some((number(slot)?, number(generation)?))
 }
 
-fn key_of((slot, generation): Name) -> Key {
-    let key = Key::parse(&format!("{slot:x}-{generation:x}"));
+fn key_of((slot, generation): Name) -> SlotKey {
+    let key = SlotKey::parse(&format!("{slot:x}-{generation:x}"));
     key.expect("two numbers in hex are a key")
 }
 

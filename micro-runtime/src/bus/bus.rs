@@ -174,7 +174,7 @@ impl Bus {
             .await
             .map_err(closed)?;
         if let Some(events) = &events {
-            events.watch_over(&mux);
+            events.attach_mux(&mux);
         }
         let inbox_task = tokio::spawn({
             let mux = Arc::clone(&mux);

@@ -70,7 +70,7 @@ impl Connection {
     /// Leaves a request to be sent together with others; what is long, or finds no room, comes back.
     pub(crate) fn publish_batched(&self, outgoing: Outgoing) -> Option<Outgoing> {
         match &self.carrier {
-            Carrier::Nats(nats) => nats.outbox.put(outgoing, nats.client.max_payload()),
+            Carrier::Nats(nats) => nats.outbox.enqueue(outgoing, nats.client.max_payload()),
             Carrier::InProcess(_) => Some(outgoing),
         }
     }
@@ -130,12 +130,12 @@ impl Connection {
     ///
     /// A message to the own inbox proves it; `flush` would prove nothing.
     pub(crate) async fn barrier(&self) -> Result<(), Error> {
-        let (mut waiting, subject) = self.mux.open(false);
+        let (mut slot, subject) = self.mux.reserve(false);
         let outgoing = Outgoing::to(subject, Bytes::new());
         if let Err(PublishError::Failed(error)) = self.publish(outgoing).await {
             return Err(closed(error));
         }
-        let reply = std::future::poll_fn(|cx| waiting.poll(cx));
+        let reply = std::future::poll_fn(|cx| slot.poll(cx));
         match tokio::time::timeout(BARRIER_TIMEOUT, reply).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(status)) => {

@@ -15,7 +15,7 @@ use crate::sync::lock;
 /// nats-server's default for one message, headers included.
 pub(crate) const MAX_PAYLOAD: usize = 1024 * 1024;
 /// async-nats's default for one subscription; what does not fit is dropped, as there.
-const CAPACITY: usize = 64 * 1024;
+const SUBSCRIPTION_CAPACITY: usize = 64 * 1024;
 
 /// The subscriptions of one process, and who gets what is published.
 pub(crate) struct InProcess {
@@ -38,7 +38,7 @@ struct InProcessRoute {
 }
 
 /// One subscription; ends when it is unsubscribed and read to the end.
-pub(crate) struct Inlet {
+pub(crate) struct InProcessSubscription {
     carrier: Arc<InProcess>,
     subject: Subject,
     id: u64,
@@ -71,8 +71,12 @@ impl InProcess {
         Ok(())
     }
 
-    pub(crate) fn subscribe(self: &Arc<Self>, subject: Subject, queue: Option<Subject>) -> Inlet {
-        let (sender, receiver) = mpsc::channel(CAPACITY);
+    pub(crate) fn subscribe(
+        self: &Arc<Self>,
+        subject: Subject,
+        queue: Option<Subject>,
+    ) -> InProcessSubscription {
+        let (sender, receiver) = mpsc::channel(SUBSCRIPTION_CAPACITY);
         let mut routes = lock(&self.routes);
         routes.next_id += 1;
         let id = routes.next_id;
@@ -86,7 +90,7 @@ impl InProcess {
                 .or_default()
                 .push(route);
         }
-        Inlet {
+        InProcessSubscription {
             carrier: Arc::clone(self),
             subject,
             id,
@@ -153,7 +157,7 @@ impl Routes {
     }
 }
 
-impl Inlet {
+impl InProcessSubscription {
     pub(crate) async fn next(&mut self) -> Option<Message> {
         self.receiver.recv().await
     }
@@ -168,7 +172,7 @@ impl Inlet {
     }
 }
 
-impl Drop for Inlet {
+impl Drop for InProcessSubscription {
     fn drop(&mut self) {
         self.unsubscribe();
     }

@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use crate::bus::connection::{Carrier, Connection};
 use crate::bus::jetstream_state::JetStream;
-use crate::bus::stream_claims::Claims;
+use crate::bus::subject_claims::SubjectClaims;
 use crate::error::{Error, ErrorKind};
 use crate::status::{Reason, Status};
 
@@ -17,7 +17,7 @@ const IN_PROCESS: &str = "durable events need JetStream, which this bus inside o
 
 impl Connection {
     /// Who may have which subjects.
-    pub(crate) fn claims(&self) -> &Claims {
+    pub(crate) fn subject_claims(&self) -> &SubjectClaims {
         &self.jetstream.claims
     }
 
@@ -34,13 +34,13 @@ impl Connection {
     }
 
     /// For what is declared and started.
-    pub(crate) fn jetstream_to_start(&self) -> Result<&JetStream, Error> {
+    pub(crate) fn jetstream_or_error(&self) -> Result<&JetStream, Error> {
         self.jetstream()
             .ok_or_else(|| Error::new(ErrorKind::JetStream, IN_PROCESS))
     }
 
     /// For what is published and read.
-    pub(crate) fn jetstream_to_use(&self) -> Result<&JetStream, Status> {
+    pub(crate) fn jetstream_or_status(&self) -> Result<&JetStream, Status> {
         self.jetstream()
             .ok_or_else(|| Reason::NoJetStream.status(IN_PROCESS))
     }

@@ -5,12 +5,12 @@ use std::sync::{Arc, OnceLock};
 use async_nats::{Client, jetstream};
 use tokio::sync::Semaphore;
 
-use crate::bus::stream_claims::Claims;
+use crate::bus::subject_claims::SubjectClaims;
 
 /// A connection's part in JetStream.
 #[derive(Default)]
 pub(super) struct State {
-    pub(super) claims: Claims,
+    pub(super) claims: SubjectClaims,
     /// Made when it is first asked for.
     pub(super) jetstream: OnceLock<JetStream>,
 }

@@ -13,8 +13,8 @@ use crate::observe;
 use crate::status::Reason;
 
 const PING_INTERVAL: Duration = Duration::from_secs(15);
-const FIRST_RECONNECT: Duration = Duration::from_millis(20);
-const LAST_RECONNECT: Duration = Duration::from_secs(4);
+const INITIAL_RECONNECT_DELAY: Duration = Duration::from_millis(20);
+const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(4);
 
 /// What NATS tells only through a callback that is fixed before connecting.
 pub(crate) struct ConnectionEvents {
@@ -33,7 +33,7 @@ impl ConnectionEvents {
     }
 
     /// Names the calls that end when the connection is lost.
-    pub(crate) fn watch_over(&self, mux: &Arc<Mux>) {
+    pub(crate) fn attach_mux(&self, mux: &Arc<Mux>) {
         let _ = self.mux.set(Arc::downgrade(mux));
     }
 
@@ -120,12 +120,12 @@ pub(super) fn not_published(client: &Client, error: async_nats::PublishError) ->
 }
 
 /// Says whether a violation is about this subscription; NATS quotes the subject.
-pub(crate) fn is_about(violation: &str, subject: &str) -> bool {
+pub(crate) fn concerns_subject(violation: &str, subject: &str) -> bool {
     violation.contains(&format!("\"{subject}\""))
 }
 
 /// Says whether a violation is about publishing under this inbox.
-pub(crate) fn is_about_inbox(violation: &str, inbox: &str) -> bool {
+pub(crate) fn concerns_inbox(violation: &str, inbox: &str) -> bool {
     violation.contains(&format!("\"{inbox}."))
 }
 
@@ -140,7 +140,7 @@ fn reconnect_delay(attempts: usize) -> Duration {
         return Duration::ZERO;
     }
     let doublings = u32::try_from(attempts - 2).unwrap_or(u32::MAX).min(16);
-    let delay = (FIRST_RECONNECT * 2u32.pow(doublings)).min(LAST_RECONNECT);
+    let delay = (INITIAL_RECONNECT_DELAY * 2u32.pow(doublings)).min(MAX_RECONNECT_DELAY);
     delay.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
@@ -176,8 +176,11 @@ mod tests {
         assert_eq!(reconnect_delay(1), Duration::ZERO);
         for attempts in 2..1000 {
             let delay = reconnect_delay(attempts);
-            assert!(delay >= FIRST_RECONNECT / 2, "{attempts}: {delay:?}");
-            assert!(delay <= LAST_RECONNECT, "{attempts}: {delay:?}");
+            assert!(
+                delay >= INITIAL_RECONNECT_DELAY / 2,
+                "{attempts}: {delay:?}"
+            );
+            assert!(delay <= MAX_RECONNECT_DELAY, "{attempts}: {delay:?}");
         }
     }
 
@@ -185,10 +188,10 @@ mod tests {
     fn violations_are_told_apart_by_the_quoted_subject() {
         let text = r#"Permissions Violation for CarrierSubscription to "a.B.C" using queue "q""#;
         assert!(is_violation(text));
-        assert!(is_about(text, "a.B.C"));
-        assert!(!is_about(text, "a.B"));
+        assert!(concerns_subject(text, "a.B.C"));
+        assert!(!concerns_subject(text, "a.B"));
         let text = r#"Permissions Violation for Publish to "_INBOX.x.0-0""#;
-        assert!(is_about_inbox(text, "_INBOX.x"));
-        assert!(!is_about_inbox(text, "_INBOX.y"));
+        assert!(concerns_inbox(text, "_INBOX.x"));
+        assert!(!concerns_inbox(text, "_INBOX.y"));
     }
 }

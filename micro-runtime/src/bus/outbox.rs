@@ -21,39 +21,39 @@ use crate::status::{Reason, Status};
 use crate::sync::lock;
 
 /// So many wait here at most; more wait, as everything else, for the connection's own queue.
-const MOST: usize = 1024;
+const MAX_QUEUED: usize = 1024;
 /// A longer one, in bytes, is not worth the wait; nor may what waits here take much memory.
-const LONGEST: usize = 4096;
+const MAX_BATCHED_LEN: usize = 4096;
 
 /// The requests that wait for the end of a burst, in no promised order.
 #[derive(Default)]
 pub(super) struct Outbox {
     state: Mutex<State>,
     /// Held by who takes requests out, until they are sent.
-    sending: tokio::sync::Mutex<()>,
+    send_lock: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
 struct State {
-    waiting: Vec<Outgoing>,
+    queued: Vec<Outgoing>,
     /// Wakes the task that sends, if it sleeps.
-    sender: Option<Waker>,
+    task: Option<Waker>,
     is_closed: bool,
 }
 
 impl Outbox {
     /// Takes a request that is certain to fit into a NATS message. What is long or finds no room
     /// comes back.
-    pub(super) fn put(&self, outgoing: Outgoing, max_payload: usize) -> Option<Outgoing> {
-        if outgoing.size() > max_payload.min(LONGEST) {
+    pub(super) fn enqueue(&self, outgoing: Outgoing, max_payload: usize) -> Option<Outgoing> {
+        if outgoing.size() > max_payload.min(MAX_BATCHED_LEN) {
             return Some(outgoing);
         }
         let mut state = lock(&self.state);
-        if state.is_closed || state.waiting.len() >= MOST {
+        if state.is_closed || state.queued.len() >= MAX_QUEUED {
             return Some(outgoing);
         }
-        state.waiting.push(outgoing);
-        let sender = state.sender.take();
+        state.queued.push(outgoing);
+        let sender = state.task.take();
         drop(state);
         if let Some(sender) = sender {
             sender.wake();
@@ -61,10 +61,10 @@ impl Outbox {
         None
     }
 
-    fn poll_filled(&self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_nonempty(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = lock(&self.state);
-        if state.waiting.is_empty() {
-            state.sender = Some(cx.waker().clone());
+        if state.queued.is_empty() {
+            state.task = Some(cx.waker().clone());
             return Poll::Pending;
         }
         Poll::Ready(())
@@ -76,8 +76,8 @@ impl Outbox {
     }
 
     async fn send(&self, batch: &mut Vec<Outgoing>, client: &Client, mux: &Mux) {
-        let _sending = self.sending.lock().await;
-        std::mem::swap(&mut lock(&self.state).waiting, batch);
+        let _sending = self.send_lock.lock().await;
+        std::mem::swap(&mut lock(&self.state).queued, batch);
         // A budget that is used up would look like a queue that is full.
         unconstrained(send_all(batch, client, mux)).await;
     }
@@ -85,27 +85,27 @@ impl Outbox {
 
 /// Closes the outbox when the task that sends is gone, with its connection or its runtime: nobody
 /// waits for what nobody sends.
-struct Closing<'a>(&'a Outbox, &'a Mux);
+struct CloseOnDrop<'a>(&'a Outbox, &'a Mux);
 
-impl Drop for Closing<'_> {
+impl Drop for CloseOnDrop<'_> {
     fn drop(&mut self) {
         let Self(outbox, mux) = self;
         let mut state = lock(&outbox.state);
         state.is_closed = true;
-        let waiting = std::mem::take(&mut state.waiting);
+        let waiting = std::mem::take(&mut state.queued);
         drop(state);
         for reply in waiting.iter().filter_map(|request| request.reply.as_ref()) {
-            mux.fail(reply, lost());
+            mux.fail(reply, connection_closed());
         }
     }
 }
 
 /// Sends what is put into the outbox, for ever; a call whose request cannot be sent fails.
 pub(super) async fn run(outbox: Arc<Outbox>, client: Client, mux: Arc<Mux>) {
-    let _closing = Closing(&outbox, &mux);
+    let _closing = CloseOnDrop(&outbox, &mux);
     let mut batch = Vec::new();
     loop {
-        poll_fn(|cx| outbox.poll_filled(cx)).await;
+        poll_fn(|cx| outbox.poll_nonempty(cx)).await;
         yield_to_ready_tasks().await;
         outbox.send(&mut batch, &client, &mux).await;
     }
@@ -150,7 +150,7 @@ async fn yield_to_ready_tasks() {
 }
 
 /// Nobody is there any more who sends.
-fn lost() -> Status {
+fn connection_closed() -> Status {
     let text = "the request could not be sent: the connection is closed";
     Reason::Disconnected.status(text)
 }
@@ -183,26 +183,26 @@ mod tests {
         let wakes = Arc::new(Wakes(AtomicUsize::new(0)));
         let waker = Waker::from(Arc::clone(&wakes));
         let cx = &mut Context::from_waker(&waker);
-        assert!(outbox.poll_filled(cx).is_pending());
+        assert!(outbox.poll_nonempty(cx).is_pending());
         for length in 0..10 {
-            assert!(outbox.put(outgoing(length), 1 << 20).is_none());
+            assert!(outbox.enqueue(outgoing(length), 1 << 20).is_none());
         }
         assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
-        assert!(outbox.poll_filled(cx).is_ready());
-        assert_eq!(lock(&outbox.state).waiting.len(), 10);
+        assert!(outbox.poll_nonempty(cx).is_ready());
+        assert_eq!(lock(&outbox.state).queued.len(), 10);
     }
 
     #[test]
     fn what_is_long_or_finds_no_room_comes_back_whole() {
         let outbox = Outbox::default();
-        let returned = |length, max| match outbox.put(outgoing(length), max) {
+        let returned = |length, max| match outbox.enqueue(outgoing(length), max) {
             Some(outgoing) => outgoing.payload.len(),
             None => panic!("{length} bytes were taken"),
         };
-        assert_eq!(returned(LONGEST + 1, 1 << 20), LONGEST + 1);
+        assert_eq!(returned(MAX_BATCHED_LEN + 1, 1 << 20), MAX_BATCHED_LEN + 1);
         assert_eq!(returned(101, 100), 101);
-        for _ in 0..MOST {
-            assert!(outbox.put(outgoing(50), 100).is_none());
+        for _ in 0..MAX_QUEUED {
+            assert!(outbox.enqueue(outgoing(50), 100).is_none());
         }
         assert_eq!(returned(7, 100), 7);
     }
@@ -211,29 +211,29 @@ mod tests {
     fn what_waits_when_the_sender_ends_fails_and_nothing_more_is_taken() {
         let outbox = Outbox::default();
         let mux = Arc::new(Mux::new("_INBOX.x"));
-        let (mut waiting, reply) = mux.open(false);
+        let (mut waiting, reply) = mux.reserve(false);
         let request = Outgoing {
             reply: Some(reply),
             ..outgoing(7)
         };
-        assert!(outbox.put(request, 100).is_none());
-        drop(Closing(&outbox, &mux));
+        assert!(outbox.enqueue(request, 100).is_none());
+        drop(CloseOnDrop(&outbox, &mux));
         let cx = &mut Context::from_waker(Waker::noop());
         let Poll::Ready(Err(status)) = waiting.poll(cx) else {
             panic!("the call waits on");
         };
         assert_eq!(status.reason(), Some(Reason::Disconnected));
-        assert!(outbox.put(outgoing(7), 100).is_some());
+        assert!(outbox.enqueue(outgoing(7), 100).is_some());
     }
 
     #[test]
     fn requests_of_callers_that_are_gone_are_left_out() {
         let mux = Arc::new(Mux::new("_INBOX.x"));
-        let (stays, first) = mux.open(false);
-        let (goes, second) = mux.open(false);
-        let (fails, third) = mux.open(false);
+        let (stays, first) = mux.reserve(false);
+        let (goes, second) = mux.reserve(false);
+        let (fails, third) = mux.reserve(false);
         drop(goes);
-        mux.fail(&third, lost());
+        mux.fail(&third, connection_closed());
         let mut subjects = vec![first.clone(), second, third, "elsewhere".into()];
         mux.retain_waiting(&mut subjects, |subject| Some(subject));
         assert_eq!(subjects, [first, "elsewhere".into()]);

@@ -5,12 +5,12 @@ use std::task::{Context, Poll};
 use async_nats::{Message, Subscriber};
 use futures_util::StreamExt as _;
 
-use crate::bus::in_process::Inlet;
+use crate::bus::in_process::InProcessSubscription;
 
 /// What a server reads its requests from.
 pub(crate) enum CarrierSubscription {
     Nats(Subscriber),
-    InProcess(Inlet),
+    InProcess(InProcessSubscription),
 }
 
 impl CarrierSubscription {

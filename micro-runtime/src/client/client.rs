@@ -253,7 +253,7 @@ impl Client {
         // Without a queue group every instance answers, each call many times.
         let has_many_replies = self.0.service.queue_group == "-";
         let is_unique = self.0.options.has_unique_replies || has_many_replies;
-        self.connection().mux().open(is_unique)
+        self.connection().mux().reserve(is_unique)
     }
 
     /// Whether what is sent is JSON.

@@ -15,7 +15,10 @@ use crate::context::Context;
 use crate::metadata::Metadata;
 use crate::observe::ClientCall;
 use crate::status::{Code, Reason, Status};
-use crate::stream::{Channel, Limits, Link, Machine, Open, Peer, Reader, StreamOptions, Target};
+use crate::stream::{
+    Channel, FrameDestination, FrameTransport, Machine, MessageReader, StreamAddress, StreamHeader,
+    StreamLimits, StreamOptions,
+};
 use crate::wire;
 use crate::wire::header::MICRO_STREAM;
 
@@ -60,7 +63,7 @@ pub(crate) fn deadline(
 
 /// Opens a stream. Its reader is what keeps the call: dropping it cancels the call, and so does
 /// dropping the future.
-pub(crate) async fn open(opening: OpenStream) -> Result<Reader, Status> {
+pub(crate) async fn open(opening: OpenStream) -> Result<MessageReader, Status> {
     let client = &opening.request.client;
     let method = opening.request.descriptor();
     let mut call = ClientCall::default();
@@ -104,7 +107,7 @@ impl OpenStream {
     async fn attempt(
         &self,
         call: &ClientCall,
-    ) -> Result<(Reader, oneshot::Sender<ClientCall>), Refusal> {
+    ) -> Result<(MessageReader, oneshot::Sender<ClientCall>), Refusal> {
         let started = self.start(call, self.request.body.clone(), false).await?;
         self.wait(&started.0, self.waits_for)
             .await
@@ -116,7 +119,7 @@ impl OpenStream {
     async fn open_in_parts(
         &self,
         call: &ClientCall,
-    ) -> Result<(Reader, oneshot::Sender<ClientCall>), Status> {
+    ) -> Result<(MessageReader, oneshot::Sender<ClientCall>), Status> {
         let started = match self.start(call, Bytes::new(), true).await {
             Ok(started) => started,
             Err(Refusal::Status(status)) => return Err(status),
@@ -140,7 +143,7 @@ impl OpenStream {
         call: &ClientCall,
         payload: Bytes,
         is_unary: bool,
-    ) -> Result<(Reader, oneshot::Sender<ClientCall>), Refusal> {
+    ) -> Result<(MessageReader, oneshot::Sender<ClientCall>), Refusal> {
         let request = &self.request;
         let connection = request.client.connection();
         let limits = self.limits();
@@ -154,7 +157,7 @@ impl OpenStream {
         let machine = Machine::client(limits, connection.max_payload(), self.deadline, now);
         let channel = Channel::new(machine);
         let sink = Arc::clone(&channel);
-        let (slot, own) = connection.mux().open_stream(sink);
+        let (slot, own) = connection.mux().reserve_for_stream(sink);
         let mut outgoing = request
             .outgoing(own.clone(), left, &call.span())
             .map_err(Refusal::Status)?;
@@ -174,27 +177,27 @@ impl OpenStream {
             request.parent.clone(),
             observed,
         ));
-        Ok((Reader::client(channel), observer))
+        Ok((MessageReader::client(channel), observer))
     }
 
-    fn limits(&self) -> Limits {
+    fn limits(&self) -> StreamLimits {
         self.options
             .or(self.request.client.stream_options())
             .limits()
     }
 
-    fn link(&self, own: Subject) -> Link {
-        Link {
+    fn link(&self, own: Subject) -> FrameTransport {
+        FrameTransport {
             connection: Arc::clone(self.request.client.connection()),
-            own,
-            to: Target::Service(self.request.client.base()),
+            own_subject: own,
+            destination: FrameDestination::ServiceBase(self.request.client.base()),
         }
     }
 
-    async fn wait(&self, reader: &Reader, waits_for: WaitsFor) -> Result<(), Status> {
-        let opened = reader.channel().until(|machine| {
+    async fn wait(&self, reader: &MessageReader, waits_for: WaitsFor) -> Result<(), Status> {
+        let opened = reader.channel().wait_until(|machine| {
             let is_open = match waits_for {
-                WaitsFor::Accept => machine.peer().is_some(),
+                WaitsFor::Accept => machine.server_address().is_some(),
                 WaitsFor::Open => machine.headers().is_some(),
             };
             match machine.end() {
@@ -211,8 +214,8 @@ impl OpenStream {
     }
 }
 
-fn open_header(limits: &Limits, is_unary: bool) -> HeaderValue {
-    let open = Open {
+fn open_header(limits: &StreamLimits, is_unary: bool) -> HeaderValue {
+    let open = StreamHeader {
         window: limits.window,
         heartbeat: limits.heartbeat,
         is_unary,
@@ -224,7 +227,7 @@ fn open_header(limits: &Limits, is_unary: bool) -> HeaderValue {
 async fn drive(
     channel: Arc<Channel>,
     slot: ReplySlot,
-    link: Link,
+    link: FrameTransport,
     parent: Option<Context>,
     observed: oneshot::Receiver<ClientCall>,
 ) {
@@ -246,7 +249,7 @@ async fn drive(
     }
     drop(slot);
     if let Ok(mut call) = observed.await {
-        let failure = channel.with(|machine| machine.end().and_then(|end| end.clone().err()));
+        let failure = channel.inspect(|machine| machine.end().and_then(|end| end.clone().err()));
         call.end(failure.map(|status| status.code()));
     }
 }
@@ -255,7 +258,7 @@ async fn drive(
 async fn send_whole(channel: &Channel, message: Bytes) -> Result<(), Status> {
     let length = message.len();
     let mut encoded = Some(message);
-    std::future::poll_fn(|cx| channel.poll_put(cx, &(), length, &mut encoded)).await?;
+    std::future::poll_fn(|cx| channel.poll_send(cx, &(), length, &mut encoded)).await?;
     channel.finish(None, Metadata::new());
     Ok(())
 }
@@ -275,7 +278,7 @@ pub(crate) async fn receive_in_parts(
     slot: ReplySlot,
     deadline: Instant,
 ) -> Result<Message, Status> {
-    let peer = Peer::read(first.payload.clone())?;
+    let peer = StreamAddress::read(first.payload.clone())?;
     let limits = request.client.stream_options().limits();
     let connection = request.client.connection();
     let now = Instant::now();
@@ -283,11 +286,11 @@ pub(crate) async fn receive_in_parts(
         Machine::large_reply_client(peer, limits, connection.max_payload(), Some(deadline), now);
     let channel = Channel::new(machine);
     let sink = Arc::clone(&channel);
-    let own = slot.attach(sink).ok_or_else(|| request.too_late())?;
-    let link = Link {
+    let own = slot.attach_stream(sink).ok_or_else(|| request.too_late())?;
+    let link = FrameTransport {
         connection: Arc::clone(connection),
-        own,
-        to: Target::Service(request.client.base()),
+        own_subject: own,
+        destination: FrameDestination::ServiceBase(request.client.base()),
     };
     let (_, observed) = oneshot::channel();
     tokio::spawn(drive(
@@ -297,10 +300,10 @@ pub(crate) async fn receive_in_parts(
         request.parent.clone(),
         observed,
     ));
-    read_whole(&mut Reader::client(channel)).await
+    read_whole(&mut MessageReader::client(channel)).await
 }
 
-async fn read_whole(reader: &mut Reader) -> Result<Message, Status> {
+async fn read_whole(reader: &mut MessageReader) -> Result<Message, Status> {
     let message = reader.next_bytes().await?;
     let payload = message
         .ok_or_else(|| Status::new(Code::Internal, "the server ended the call without a reply"))?;

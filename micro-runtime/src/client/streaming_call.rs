@@ -18,7 +18,9 @@ use crate::metadata::Metadata;
 use crate::middleware;
 use crate::middleware::{Response, ResponseFuture, Terminal};
 use crate::status::{Code, Status};
-use crate::stream::{ClientStream, EncodedMessage, Reader, Sender, StreamOptions, Streaming};
+use crate::stream::{
+    ClientStream, EncodedMessage, MessageReader, Sender, StreamOptions, Streaming,
+};
 use crate::sync::lock;
 use crate::wire;
 
@@ -133,7 +135,7 @@ impl Call {
     }
 
     /// Opens the stream, straight or through the client's middleware.
-    pub(crate) async fn open(self, waits_for: WaitsFor) -> Result<Reader, Status> {
+    pub(crate) async fn open(self, waits_for: WaitsFor) -> Result<MessageReader, Status> {
         let Self { request, options } = self;
         let deadline =
             open_stream::deadline(request.timeout, request.parent.as_ref(), Instant::now());
@@ -180,7 +182,7 @@ struct ClientStreamTerminal {
     may_retry: bool,
     options: StreamOptions,
     waits_for: WaitsFor,
-    opened: Mutex<Option<Reader>>,
+    opened: Mutex<Option<MessageReader>>,
 }
 
 struct LayeredTerminal(Arc<ClientStreamTerminal>);
@@ -249,7 +251,10 @@ pub fn bidirectional<Req, Rep>(client: &Client, method: usize) -> BidirectionalC
     }
 }
 
-fn replies<Rep: prost::Message + Default>(reader: Reader, name: &'static str) -> Streaming<Rep> {
+fn replies<Rep: prost::Message + Default>(
+    reader: MessageReader,
+    name: &'static str,
+) -> Streaming<Rep> {
     Streaming::received(reader, read_reply::<Rep>, name)
 }
 
@@ -292,7 +297,7 @@ where
     pub async fn open(self) -> Result<ClientStream<Req, Rep>, Status> {
         let name = self.call.request.descriptor().output;
         let reader = self.call.open(WaitsFor::Accept).await?;
-        let sender = Sender::new(reader.shared());
+        let sender = Sender::new(reader.shared_channel());
         Ok(ClientStream::new(sender, replies(reader, name)))
     }
 }
@@ -309,7 +314,7 @@ where
     pub async fn open(self) -> Result<(Sender<Req>, Streaming<Rep>), Status> {
         let name = self.call.request.descriptor().output;
         let reader = self.call.open(WaitsFor::Accept).await?;
-        let sender = Sender::new(reader.shared());
+        let sender = Sender::new(reader.shared_channel());
         Ok((sender, replies(reader, name)))
     }
 }

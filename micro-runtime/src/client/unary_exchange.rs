@@ -96,7 +96,7 @@ impl<B: RequestBody> UnaryExchange<B> {
         let connection = this.request.client.connection();
         let (waiting, reply) = this.request.client.open();
         let outgoing = this.request.outgoing(reply.clone(), left, &span)?;
-        let outgoing = match waiting.is_one_of_many() {
+        let outgoing = match waiting.should_batch() {
             true => connection.publish_batched(outgoing),
             false => Some(outgoing),
         };

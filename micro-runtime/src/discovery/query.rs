@@ -11,7 +11,9 @@ use async_nats::{Message, Subject};
 use bytes::Bytes;
 use tokio::sync::broadcast;
 
-use crate::bus::{MultiReply, MultiReplyEnd, Outgoing, ReplyLimits, RequestError, is_about};
+use crate::bus::{
+    MultiReply, MultiReplyEnd, Outgoing, ReplyLimits, RequestError, concerns_subject,
+};
 use crate::discovery::names::Verb;
 use crate::discovery::records::{Info, Instance, Record, Stats};
 use crate::discovery::scope::Scope;
@@ -259,7 +261,7 @@ pub(crate) async fn refusal(
     };
     loop {
         match violations.recv().await {
-            Ok(text) if is_about(&text, subject) => {
+            Ok(text) if concerns_subject(&text, subject) => {
                 let message = format!("NATS does not let this user use `{subject}`: {text}");
                 return Error::new(ErrorKind::Permission, message);
             }

@@ -12,7 +12,9 @@ use futures_util::stream::Stream;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use crate::bus::{CarrierSubscription, MultiReply, MultiReplyEnd, Outgoing, ReplyLimits, after};
+use crate::bus::{
+    CarrierSubscription, MultiReply, MultiReplyEnd, Outgoing, ReplyLimits, instant_after,
+};
 use crate::discovery::names::Verb;
 use crate::discovery::query::{Pong, Query};
 use crate::discovery::records::{EventKind, Instance, LifecycleEvent};
@@ -182,7 +184,7 @@ async fn run(
                 None => return,
             },
             outcome = &mut round => {
-                let at = after(outcome.asked, options.interval);
+                let at = instant_after(outcome.asked, options.interval);
                 let found = take_round(&mut roster, outcome);
                 let next = options.clone().round(roster.instances(), at);
                 round = Box::pin(next);

@@ -15,7 +15,7 @@ use crate::dispatch::transcode::Format;
 use crate::dispatch::unary::Call;
 use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
-use crate::stream::Open;
+use crate::stream::StreamHeader;
 use crate::wire;
 use crate::wire::ContentType;
 use crate::wire::header::MICRO_STREAM;
@@ -33,7 +33,7 @@ struct RequestHeaders {
     timeout: Option<Duration>,
     metadata: Metadata,
     trace: Option<HeaderMap>,
-    open: Option<Open>,
+    open: Option<StreamHeader>,
 }
 
 impl RequestHeaders {
@@ -51,7 +51,9 @@ impl RequestHeaders {
             timeout: wire::decode_timeout(headers)?,
             metadata: wire::decode_metadata(headers)?,
             trace: wire::trace_headers(headers),
-            open: open.map(|open| Open::decode(open.as_str())).transpose()?,
+            open: open
+                .map(|open| StreamHeader::decode(open.as_str()))
+                .transpose()?,
         })
     }
 }

@@ -19,7 +19,7 @@ use crate::dispatch::transcode::Format;
 use crate::dispatch::unary::{panicked, passed};
 use crate::observe::ServerCall;
 use crate::status::{Reason, Status};
-use crate::stream::Writing;
+use crate::stream::FrameWriter;
 use crate::wire;
 
 /// Nobody says how much the caller takes, so there is an end.
@@ -88,9 +88,9 @@ impl PlainCall {
             .await?;
         let mut sent = 0;
         loop {
-            let mut writing = Writing::for_one();
-            let written = poll_fn(|cx| replies.as_mut().poll_write(cx, &mut writing)).await;
-            if let Some(message) = writing.into_message() {
+            let mut writer = FrameWriter::for_single_message();
+            let written = poll_fn(|cx| replies.as_mut().poll_write(cx, &mut writer)).await;
+            if let Some(message) = writer.into_message() {
                 if sent == MOST_MESSAGES {
                     return Err(too_many());
                 }

@@ -30,7 +30,7 @@ impl InstanceRoute {
     pub(super) async fn dispatch(&self, message: Message) {
         let name = message.subject.strip_prefix(self.base.as_str());
         if let Some(stream) = name.and_then(|name| name.strip_prefix("_up.")) {
-            return match self.shared.connection.mux().served(stream) {
+            return match self.shared.connection.mux().inbound_stream(stream) {
                 Some(sink) => sink.deliver(message),
                 None => self.answer_unknown_stream(message).await,
             };

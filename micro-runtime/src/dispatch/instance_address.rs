@@ -3,7 +3,7 @@
 use async_nats::Subject;
 
 use crate::json::LazyTranscoder;
-use crate::stream::Peer;
+use crate::stream::StreamAddress;
 
 /// Where one instance of a service can be reached alone.
 pub(crate) struct InstanceAddress {
@@ -16,16 +16,16 @@ pub(crate) struct InstanceAddress {
 
 impl InstanceAddress {
     /// Names a stream so that nobody can guess it.
-    pub(super) fn new_stream(&self) -> Peer {
-        Peer {
+    pub(super) fn new_stream(&self) -> StreamAddress {
+        StreamAddress {
             instance: self.instance.clone(),
             stream: format!("{:032x}", rand::random::<u128>()),
         }
     }
 
     /// Where the frames of a stream arrive.
-    pub(super) fn up(&self, peer: &Peer) -> Subject {
-        let Peer { instance, stream } = peer;
+    pub(super) fn up(&self, peer: &StreamAddress) -> Subject {
+        let StreamAddress { instance, stream } = peer;
         Subject::from(format!("{}_i.{instance}._up.{stream}", self.base))
     }
 }

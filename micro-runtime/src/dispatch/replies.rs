@@ -7,7 +7,7 @@ use bytes::Bytes;
 use pin_project_lite::pin_project;
 
 use crate::status::Status;
-use crate::stream::{ReplyStream, Writing};
+use crate::stream::{FrameWriter, ReplyStream};
 
 /// The replies of a running call.
 pub(crate) type ReplyWriter = Pin<Box<dyn ReplySource>>;
@@ -18,7 +18,7 @@ pub(crate) trait ReplySource: Send {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
-        writing: &mut Writing,
+        writer: &mut FrameWriter,
     ) -> Poll<WriteProgress>;
 }
 
@@ -52,16 +52,16 @@ impl<M: prost::Message, R: ReplyStream<M>> ReplySource for Many<R, M> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
-        writing: &mut Writing,
+        writer: &mut FrameWriter,
     ) -> Poll<WriteProgress> {
         let mut replies = self.project().replies;
-        while writing.has_room() {
+        while writer.has_room() {
             let next = match replies.as_mut().poll_next(cx) {
-                Poll::Pending if !writing.is_empty() => return Poll::Ready(WriteProgress::Flush),
+                Poll::Pending if !writer.is_empty() => return Poll::Ready(WriteProgress::Flush),
                 polled => ready!(polled),
             };
             match next {
-                Some(Ok(message)) => writing.put(&message),
+                Some(Ok(message)) => writer.write(&message),
                 Some(Err(status)) => {
                     let status = status.with_reason(None);
                     return Poll::Ready(WriteProgress::End(Err(status)));
@@ -77,9 +77,9 @@ impl ReplySource for One {
     fn poll_write(
         mut self: Pin<&mut Self>,
         _: &mut TaskContext<'_>,
-        writing: &mut Writing,
+        writer: &mut FrameWriter,
     ) -> Poll<WriteProgress> {
-        writing.put_owned(std::mem::take(&mut self.0));
+        writer.write_encoded(std::mem::take(&mut self.0));
         Poll::Ready(WriteProgress::End(Ok(())))
     }
 }

@@ -15,7 +15,7 @@ use crate::dispatch::shared::ServerState;
 use crate::dispatch::transcode::Format;
 use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
-use crate::stream::{Channel, Link, Machine, StreamOptions, Target};
+use crate::stream::{Channel, FrameDestination, FrameTransport, Machine, StreamOptions};
 use crate::wire;
 use crate::wire::header::MICRO_STREAM;
 
@@ -134,20 +134,20 @@ impl ServerState {
         let max_payload = self.connection.max_payload();
         let machine = Machine::large_reply(peer.clone(), limits, max_payload, Instant::now());
         let channel = Channel::new(machine);
-        channel.put_whole(payload);
+        channel.write_only_message(payload);
         channel.finish(None, metadata);
         let sink = Arc::clone(&channel);
-        let served = self.connection.mux().serve(&peer.stream, sink);
-        let link = Link {
+        let served = self.connection.mux().register_stream(&peer.stream, sink);
+        let link = FrameTransport {
             connection: Arc::clone(&self.connection),
-            own: home.up(&peer),
-            to: Target::Caller(reply.clone()),
+            own_subject: home.up(&peer),
+            destination: FrameDestination::Subject(reply.clone()),
         };
         let (mut headers, _) = wire::encode_status(&status);
         headers.insert(MICRO_STREAM, HeaderValue::from(IN_PARTS));
         let none = Metadata::new();
         if self
-            .send(reply, Some(headers), peer.frame(), &none)
+            .send(reply, Some(headers), peer.accept_frame(), &none)
             .await
             .is_err()
         {

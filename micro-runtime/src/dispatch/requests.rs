@@ -6,16 +6,16 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 
 use crate::status::{Code, Status};
-use crate::stream::{EncodedMessage, Reader, Streaming};
+use crate::stream::{EncodedMessage, MessageReader, Streaming};
 use crate::wire;
 
 /// The encoded messages of a caller.
 pub(crate) enum Requests {
     /// They came with the request.
     Given(Vec<Bytes>),
-    Received(Reader),
+    Received(MessageReader),
     /// They are in another format, and made protobuf one by one.
-    Transcoded(Reader, ReadRequest),
+    Transcoded(MessageReader, ReadRequest),
 }
 
 /// Makes protobuf of a message in another format.
@@ -57,7 +57,7 @@ impl Requests {
     }
 }
 
-async fn one_of(reader: &mut Reader) -> Result<Bytes, Status> {
+async fn one_of(reader: &mut MessageReader) -> Result<Bytes, Status> {
     let message = reader.next_bytes().await?;
     message.ok_or_else(|| Status::new(Code::InvalidArgument, "the caller sent no request message"))
 }

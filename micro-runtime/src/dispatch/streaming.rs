@@ -22,14 +22,16 @@ use crate::dispatch::unary::{on_a_blocking_thread, panicked};
 use crate::observe;
 use crate::observe::ServerCall;
 use crate::status::{Code, Reason, Status};
-use crate::stream::{Channel, Link, Machine, Open, Reader, Target};
+use crate::stream::{
+    Channel, FrameDestination, FrameTransport, Machine, MessageReader, StreamHeader,
+};
 
 /// A streaming call that was admitted.
 pub(super) struct StreamCall {
     pub(super) permit: Permit,
     pub(super) ctx: Context,
     pub(super) format: Format,
-    pub(super) open: Open,
+    pub(super) open: StreamHeader,
     pub(super) payload: Bytes,
     pub(super) received: Instant,
 }
@@ -62,15 +64,15 @@ impl StreamCall {
         );
         let channel = Channel::new(machine);
         let sink = Arc::clone(&channel);
-        let served = connection.mux().serve(&peer.stream, sink);
-        let link = Link {
+        let served = connection.mux().register_stream(&peer.stream, sink);
+        let link = FrameTransport {
             connection: Arc::clone(connection),
-            own: endpoint.home.up(&peer),
-            to: Target::Caller(reply),
+            own_subject: endpoint.home.up(&peer),
+            destination: FrameDestination::Subject(reply),
         };
         let takes_stream = open.is_unary || endpoint.takes_stream();
         let requests = match takes_stream {
-            true => Requests::Received(Reader::server(Arc::clone(&channel))),
+            true => Requests::Received(MessageReader::server(Arc::clone(&channel))),
             false => Requests::Given(vec![payload]),
         };
         let opening = endpoint.opening(&format, ctx.clone(), requests);
@@ -87,7 +89,7 @@ impl StreamCall {
         };
         running.run(link, takes_stream).await;
         drop(served);
-        let failure = channel.with(|machine| machine.end().and_then(|end| end.clone().err()));
+        let failure = channel.inspect(|machine| machine.end().and_then(|end| end.clone().err()));
         if let Some(status) = &failure {
             tracing::debug!(method = endpoint.method.full_name, %status, "a stream failed");
         }
@@ -158,7 +160,7 @@ struct Running<'a> {
 impl Running<'_> {
     /// `accepts_first`: the caller cannot send before it has heard from us, so that the handler
     /// comes second.
-    async fn run(mut self, link: Link, accepts_first: bool) {
+    async fn run(mut self, link: FrameTransport, accepts_first: bool) {
         let shared = &self.endpoint.shared;
         let mut stopped = pin!(shared.end.cancelled());
         let mut is_stopped = false;
@@ -226,11 +228,11 @@ async fn pump(
     };
     channel.open(ctx.take_headers());
     loop {
-        let Some(mut writing) = poll_fn(|cx| channel.poll_begin(cx)).await else {
+        let Some(mut writer) = poll_fn(|cx| channel.poll_writer(cx)).await else {
             return;
         };
         let written = poll_fn(|cx| {
-            let write = || replies.as_mut().poll_write(cx, &mut writing);
+            let write = || replies.as_mut().poll_write(cx, &mut writer);
             match catch_unwind(AssertUnwindSafe(write)) {
                 Ok(written) => written.map(Ok),
                 Err(panic) => Poll::Ready(Err(panic)),
@@ -238,7 +240,7 @@ async fn pump(
         })
         .await;
         // What was yielded before a panic is sent before it is told.
-        channel.add(writing);
+        channel.submit(writer);
         if let WriteProgress::End(result) = written.unwrap_or_else(|panic| resume_unwind(panic)) {
             // Whatever the stream holds ends before its caller hears that it did.
             drop(replies);

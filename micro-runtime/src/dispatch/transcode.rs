@@ -17,7 +17,7 @@ use crate::dispatch::replies::{ReplySource, ReplyWriter, WriteProgress};
 use crate::dispatch::requests::Requests;
 use crate::json::Transcoder;
 use crate::status::Status;
-use crate::stream::Writing;
+use crate::stream::FrameWriter;
 use crate::wire;
 
 /// In what a caller writes, and is answered.
@@ -113,18 +113,18 @@ impl ReplySource for Transcoded {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
-        writing: &mut Writing,
+        writer: &mut FrameWriter,
     ) -> Poll<WriteProgress> {
-        while writing.has_room() {
-            let mut one = Writing::for_one();
+        while writer.has_room() {
+            let mut one = FrameWriter::for_single_message();
             let written = match self.replies.as_mut().poll_write(cx, &mut one) {
                 Poll::Ready(written) => written,
-                Poll::Pending if !writing.is_empty() => return Poll::Ready(WriteProgress::Flush),
+                Poll::Pending if !writer.is_empty() => return Poll::Ready(WriteProgress::Flush),
                 Poll::Pending => return Poll::Pending,
             };
             if let Some(reply) = one.into_message() {
                 match self.transcoder.reply(self.method, reply) {
-                    Ok(json) => writing.put_owned(json),
+                    Ok(json) => writer.write_encoded(json),
                     Err(status) => return Poll::Ready(WriteProgress::End(Err(status))),
                 }
             }

@@ -163,7 +163,7 @@ impl DynamicCall {
         let is_json = call.request.client.is_json();
         let reader = call.open(WaitsFor::Accept).await?;
         let sender = DynamicSender {
-            sender: Sender::new(reader.shared()),
+            sender: Sender::new(reader.shared_channel()),
             kind: input,
             is_json,
         };

@@ -11,12 +11,12 @@ use crate::dynamic::message;
 use crate::dynamic::message::{Dynamic, DynamicRequest};
 use crate::metadata::Metadata;
 use crate::status::{Code, Status};
-use crate::stream::{Reader, Sender};
+use crate::stream::{MessageReader, Sender};
 
 /// The messages that the service sends; as [`Streaming`](crate::Streaming).
 #[must_use = "a stream that is dropped is given up"]
 pub struct DynamicStreaming {
-    pub(super) reader: Reader,
+    pub(super) reader: MessageReader,
     pub(super) kind: MessageDescriptor,
     pub(super) is_json: bool,
 }
@@ -71,7 +71,7 @@ impl Stream for DynamicStreaming {
             None => return Poll::Ready(None),
         };
         let message = message::decode(payload, &self.kind, self.is_json);
-        let message = message.inspect_err(|status| self.reader.give_up(status));
+        let message = message.inspect_err(|status| self.reader.abort(status));
         Poll::Ready(Some(message))
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_nats::Subject;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::bus::{Bus, CarrierSubscription, Connection, is_about};
+use crate::bus::{Bus, CarrierSubscription, Connection, concerns_subject};
 use crate::error::{Error, ErrorKind};
 use crate::event::event::Event;
 use crate::event::events::{Events, RawEvents, SubscriptionReader};
@@ -184,7 +184,7 @@ async fn confirmed(
     let refused = async {
         loop {
             match violations.recv().await {
-                Ok(text) if is_about(&text, &subject) => return text,
+                Ok(text) if concerns_subject(&text, &subject) => return text,
                 Ok(_) | Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => std::future::pending().await,
             }

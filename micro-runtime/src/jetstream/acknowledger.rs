@@ -77,7 +77,7 @@ impl Acknowledger {
 
     /// Acknowledges deliveries that were handled together.
     pub(super) async fn acknowledge(&self, replies: &mut Vec<Subject>) {
-        let Ok(jetstream) = self.consumer.connection.jetstream_to_start() else {
+        let Ok(jetstream) = self.consumer.connection.jetstream_or_error() else {
             return;
         };
         for reply in replies.drain(..) {

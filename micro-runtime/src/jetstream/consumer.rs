@@ -27,7 +27,7 @@ impl Consumer {
     /// Finds the stream, and creates or checks the consumer. `filter` has the bus's prefix.
     pub(super) async fn start(bus: &Bus, durable: &Durable, filter: String) -> Result<Self, Error> {
         let connection = Arc::clone(bus.connection());
-        let api = &connection.jetstream_to_start()?.api;
+        let api = &connection.jetstream_or_error()?.api;
         let name = match &durable.stream {
             Some(name) => name_on(bus, name),
             None => {
@@ -61,7 +61,7 @@ impl Consumer {
 
     /// Creates the consumer again if somebody deleted it.
     pub(super) async fn restore(&self) -> Result<(), Error> {
-        let api = &self.connection.jetstream_to_start()?.api;
+        let api = &self.connection.jetstream_or_error()?.api;
         let stream = api
             .get_stream(&*self.stream)
             .await

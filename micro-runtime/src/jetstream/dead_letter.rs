@@ -52,7 +52,7 @@ impl DeadLetters {
             }
             DeadLetter::To(subject) => bus.subject(subject),
         };
-        let api = &consumer.connection.jetstream_to_start()?.api;
+        let api = &consumer.connection.jetstream_or_error()?.api;
         if api.stream_by_subject(subject.as_str()).await.is_err() {
             let (name, subjects) = match wanted {
                 DeadLetter::To(_) => (

@@ -149,7 +149,7 @@ impl DurablePublish {
         }
         let in_flight = match self.in_flight {
             Some(in_flight) => in_flight,
-            None => Arc::clone(&self.connection.jetstream_to_use()?.in_flight),
+            None => Arc::clone(&self.connection.jetstream_or_status()?.in_flight),
         };
         let (subject, payload) = self.event?;
         let mut headers: Option<HeaderMap> = None;

@@ -54,7 +54,7 @@ enum PullMessage {
 
 impl PullSubscription {
     pub(super) async fn start(consumer: Arc<Consumer>) -> Result<Self, Error> {
-        let client = &consumer.connection.jetstream_to_start()?.client;
+        let client = &consumer.connection.jetstream_or_error()?.client;
         let inbox = Subject::from(client.new_inbox());
         let subscription = client
             .subscribe(inbox.clone())
@@ -207,7 +207,7 @@ impl PullSubscription {
 /// How often this connection was made: with each new one the server has forgotten requests and
 /// what lives in its memory.
 pub(super) fn connects(connection: &Connection) -> u64 {
-    let jetstream = connection.jetstream_to_start();
+    let jetstream = connection.jetstream_or_error();
     jetstream.map_or(0, |jetstream| {
         jetstream
             .client

@@ -122,7 +122,7 @@ impl<E: Event> OpenReplay<E> {
     }
 
     async fn open(self) -> Result<Replay<E>, Status> {
-        let api = &self.bus.connection().jetstream_to_use()?.api;
+        let api = &self.bus.connection().jetstream_or_status()?.api;
         let filter = self.bus.subject(&self.filter.subject()?).into_string();
         let name = match &self.stream {
             Some(name) => name_on(&self.bus, name),
@@ -320,7 +320,7 @@ async fn consumer(
     filter: &str,
     start: Start,
 ) -> Result<(Consumer<OrderedConfig>, u64), Status> {
-    let api = &bus.connection().jetstream_to_use()?.api;
+    let api = &bus.connection().jetstream_or_status()?.api;
     let config = OrderedConfig {
         filter_subject: filter.to_owned(),
         deliver_policy: start.policy(),

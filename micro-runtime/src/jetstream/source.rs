@@ -81,7 +81,7 @@ impl ExternalSource for DurableSource {
 
 impl DurableSource {
     async fn begin(self: Box<Self>, run: SourceRun) -> Result<(), Error> {
-        run.bus.connection().jetstream_to_start()?;
+        run.bus.connection().jetstream_or_error()?;
         let event = self.handler.event;
         let filter = run.bus.subject(&self.filter()?);
         run.check_subject(event.full_name, &filter)?;

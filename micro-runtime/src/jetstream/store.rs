@@ -60,7 +60,7 @@ impl AckedPublish {
     pub(super) async fn send(&self) -> Result<ReplySlot, Status> {
         let mut headers = self.headers.clone().unwrap_or_default();
         headers.insert(NATS_MESSAGE_ID, self.id.as_str());
-        let (waiting, reply) = self.connection.mux().open(false);
+        let (waiting, reply) = self.connection.mux().reserve(false);
         let outgoing = Outgoing {
             subject: self.subject.clone(),
             reply: Some(reply),

@@ -174,7 +174,7 @@ impl Bus {
     /// its subjects covers a call subject that is served over this connection, or belongs to
     /// another stream; when JetStream is off or refuses; and on a bus inside one process.
     pub async fn declare(&self, stream: &EventStream) -> Result<(), Error> {
-        let api = &self.connection().jetstream_to_start()?.api;
+        let api = &self.connection().jetstream_or_error()?.api;
         let wanted = stream.config_on(self);
         if wanted.subjects.is_empty() {
             let text = format!(
@@ -184,8 +184,8 @@ impl Bus {
             return Err(Error::new(ErrorKind::JetStream, text));
         }
         self.connection()
-            .claims()
-            .store(&wanted.name, &wanted.subjects)?;
+            .subject_claims()
+            .claim_stream(&wanted.name, &wanted.subjects)?;
         ensure(api, wanted).await
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_nats::Subject;
 use tokio::sync::broadcast;
 
-use crate::bus::{is_about, is_about_inbox};
+use crate::bus::{concerns_inbox, concerns_subject};
 use crate::error::{Error, ErrorKind};
 
 /// What a running server needs to be allowed to.
@@ -21,13 +21,17 @@ pub(super) struct RequiredPermissions {
 impl RequiredPermissions {
     /// Turns NATS's words into an error, if they are about this server.
     pub(super) fn error(&self, violation: &str) -> Option<Error> {
-        if let Some(subject) = self.subjects.iter().find(|s| is_about(violation, s)) {
+        if let Some(subject) = self
+            .subjects
+            .iter()
+            .find(|s| concerns_subject(violation, s))
+        {
             let message =
                 format!("NATS does not let this user subscribe to `{subject}`: {violation}");
             return Some(Error::new(ErrorKind::Permission, message));
         }
         let inbox = &self.inbox;
-        is_about_inbox(violation, inbox).then(|| {
+        concerns_inbox(violation, inbox).then(|| {
             let message =
                 format!("NATS does not let this user use its own inbox `{inbox}.>`: {violation}");
             Error::new(ErrorKind::Permission, message)

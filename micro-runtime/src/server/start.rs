@@ -158,7 +158,7 @@ async fn claim(
     streams: &[EventStream],
 ) -> Result<Arc<[Subject]>, Error> {
     let calls: Arc<[Subject]> = plans.iter().map(|plan| plan.subject.clone()).collect();
-    bus.connection().claims().serve(&calls)?;
+    bus.connection().subject_claims().claim_calls(&calls)?;
     for stream in streams {
         bus.declare(stream).await?;
     }

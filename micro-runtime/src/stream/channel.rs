@@ -10,14 +10,14 @@ use async_nats::{Message, StatusCode};
 use bytes::Bytes;
 use tokio::time::Sleep;
 
-use crate::bus::Sink;
+use crate::bus::FrameSink;
 use crate::metadata::Metadata;
 use crate::status::Status;
 use crate::stream::machine::{Machine, dropped};
 use crate::stream::options::Credit;
-use crate::stream::output::Output;
-use crate::stream::receiving::Batch;
-use crate::stream::sending::Writing;
+use crate::stream::output::OutboundFrame;
+use crate::stream::receiving::MessageBatch;
+use crate::stream::sending::FrameWriter;
 use crate::sync::lock;
 use crate::wire;
 
@@ -30,12 +30,12 @@ struct State {
     writer: Option<Waker>,
     driver: Option<Waker>,
     /// Who waits for the end alone; there may be many.
-    closers: Vec<Waker>,
+    end_waiters: Vec<Waker>,
 }
 
 /// Messages that are ready to be taken, and how many.
-pub(crate) enum Taking {
-    Batch(Batch),
+pub(crate) enum ReadOutcome {
+    Batch(MessageBatch),
     /// The other direction is over.
     End(Result<(), Status>),
 }
@@ -47,15 +47,15 @@ impl Channel {
             reader: None,
             writer: None,
             driver: None,
-            closers: Vec::new(),
+            end_waiters: Vec::new(),
         })))
     }
 
     /// Changes the machine, and wakes whom that concerns.
-    pub(super) fn change<R>(&self, change: impl FnOnce(&mut Machine) -> R) -> R {
+    pub(super) fn update<R>(&self, update: impl FnOnce(&mut Machine) -> R) -> R {
         let mut state = lock(&self.0);
         let was_opening = state.machine.is_opening();
-        let result = change(&mut state.machine);
+        let result = update(&mut state.machine);
         // The driver waits for the peer's first word; what it waits for next may come sooner.
         let has_opened = was_opening && !state.machine.is_opening();
         let driver = match has_opened {
@@ -63,59 +63,59 @@ impl Channel {
             false => state.driver_to_wake(),
         };
         let wakers = [state.reader_to_wake(), state.writer_to_wake(), driver];
-        let closers = state.closers_to_wake();
+        let end_waiters = state.end_waiters_to_wake();
         drop(state);
         wakers
             .into_iter()
             .flatten()
-            .chain(closers)
+            .chain(end_waiters)
             .for_each(Waker::wake);
         result
     }
 
     /// Looks at the machine.
-    pub(crate) fn with<R>(&self, look: impl FnOnce(&Machine) -> R) -> R {
-        look(&lock(&self.0).machine)
+    pub(crate) fn inspect<R>(&self, inspect: impl FnOnce(&Machine) -> R) -> R {
+        inspect(&lock(&self.0).machine)
     }
 
     /// What the server sent before its first message.
     pub(crate) fn headers(&self) -> Metadata {
-        self.with(|machine| machine.headers().cloned().unwrap_or_default())
+        self.inspect(|machine| machine.headers().cloned().unwrap_or_default())
     }
 
     /// What the server sent after its last message.
     pub(crate) fn trailers(&self) -> Metadata {
-        self.with(|machine| machine.trailers().clone())
+        self.inspect(|machine| machine.trailers().clone())
     }
 
     /// Ends both directions, and tells the peer.
     pub(crate) fn reset(&self, status: Status) {
-        self.change(|machine| machine.reset(status));
+        self.update(|machine| machine.reset(status));
     }
 
     /// The handler has returned its stream.
     pub(crate) fn open(&self, headers: Metadata) {
-        self.change(|machine| machine.open(headers));
+        self.update(|machine| machine.open(headers));
     }
 
     /// Ends the sending direction after what is written.
     pub(crate) fn finish(&self, status: Option<Status>, trailers: Metadata) {
-        self.change(|machine| machine.finish(status, trailers));
+        self.update(|machine| machine.finish(status, trailers));
     }
 
     /// The application wants no more messages.
     pub(crate) fn stop_receiving(&self) {
-        self.change(|machine| machine.receiving.stop_receiving());
+        self.update(|machine| machine.receiving.stop_receiving());
     }
 
     /// Waits until `look` sees what it waits for; ends when the stream does.
-    pub(crate) async fn until<R>(&self, mut look: impl FnMut(&Machine) -> Option<R>) -> R {
+    pub(crate) async fn wait_until<R>(&self, mut look: impl FnMut(&Machine) -> Option<R>) -> R {
         poll_fn(|cx| {
             let mut state = lock(&self.0);
             match look(&state.machine) {
                 Some(result) => Poll::Ready(result),
                 None => {
-                    remember(&mut state.reader, cx);
+                    store_waker(&mut state.reader, cx);
                     Poll::Pending
                 }
             }
@@ -123,8 +123,12 @@ impl Channel {
         .await
     }
 
-    /// Gives the next messages out; `taken` are those that were given out before and are used up.
-    pub(crate) fn poll_take(&self, cx: &mut TaskContext<'_>, taken: Credit) -> Poll<Taking> {
+    /// Gives the next messages out; `taken` are those that were lent out before and are used up.
+    pub(crate) fn poll_next_batch(
+        &self,
+        cx: &mut TaskContext<'_>,
+        taken: Credit,
+    ) -> Poll<ReadOutcome> {
         let mut state = lock(&self.0);
         state.machine.receiving.note_taken(taken);
         if let Some(driver) = state.driver_to_wake() {
@@ -137,14 +141,14 @@ impl Channel {
         }
         let taking = state.take();
         if taking.is_none() {
-            remember(&mut state.reader, cx);
+            store_waker(&mut state.reader, cx);
         }
         taking.map_or(Poll::Pending, Poll::Ready)
     }
 
     /// Writes one message once there is room for it: a small one where it goes, a larger one that is
     /// encoded already, so that nobody waits for the encoder.
-    pub(crate) fn poll_put<M: prost::Message>(
+    pub(crate) fn poll_send<M: prost::Message>(
         &self,
         cx: &mut TaskContext<'_>,
         message: &M,
@@ -153,16 +157,16 @@ impl Channel {
     ) -> Poll<Result<(), Status>> {
         let mut state = lock(&self.0);
         let machine = &mut state.machine;
-        if let Some(status) = ended(machine) {
+        if let Some(status) = send_error(machine) {
             return Poll::Ready(Err(status));
         }
         if !machine.sending.has_room() {
-            remember(&mut state.writer, cx);
+            store_waker(&mut state.writer, cx);
             return Poll::Pending;
         }
         match encoded.take() {
-            Some(bytes) => machine.sending.put_owned(bytes),
-            None => machine.sending.put(message, length),
+            Some(bytes) => machine.sending.write_encoded(bytes),
+            None => machine.sending.write(message, length),
         }
         let driver = state.driver_to_wake();
         drop(state);
@@ -171,29 +175,29 @@ impl Channel {
     }
 
     /// Writes the only message of this end, to be sent when the peer takes it.
-    pub(crate) fn put_whole(&self, message: Bytes) {
-        self.change(|machine| machine.sending.put_owned(message));
+    pub(crate) fn write_only_message(&self, message: Bytes) {
+        self.update(|machine| machine.sending.write_encoded(message));
     }
 
     /// Waits until messages may be written, and takes the place to write them; `None` once the
     /// stream has ended.
-    pub(crate) fn poll_begin(&self, cx: &mut TaskContext<'_>) -> Poll<Option<Writing>> {
+    pub(crate) fn poll_writer(&self, cx: &mut TaskContext<'_>) -> Poll<Option<FrameWriter>> {
         let mut state = lock(&self.0);
         if state.machine.end().is_some() {
             return Poll::Ready(None);
         }
-        let writing = state.machine.sending.begin();
-        if writing.is_none() {
-            remember(&mut state.writer, cx);
+        let writer = state.machine.sending.take_writer();
+        if writer.is_none() {
+            store_waker(&mut state.writer, cx);
             return Poll::Pending;
         }
-        Poll::Ready(writing)
+        Poll::Ready(writer)
     }
 
     /// Brings written messages back, to be sent.
-    pub(crate) fn add(&self, writing: Writing) {
+    pub(crate) fn submit(&self, writer: FrameWriter) {
         let mut state = lock(&self.0);
-        state.machine.sending.add(writing);
+        state.machine.sending.submit(writer);
         let driver = state.driver_to_wake();
         drop(state);
         driver.into_iter().for_each(Waker::wake);
@@ -206,18 +210,18 @@ impl Channel {
             Some(end) => Poll::Ready(end.clone()),
             None => {
                 if !state
-                    .closers
+                    .end_waiters
                     .iter()
                     .any(|known| known.will_wake(cx.waker()))
                 {
-                    state.closers.push(cx.waker().clone());
+                    state.end_waiters.push(cx.waker().clone());
                 }
                 Poll::Pending
             }
         }
     }
 
-    pub(super) fn output(&self) -> Option<Output> {
+    pub(super) fn next_frame(&self) -> Option<OutboundFrame> {
         let mut state = lock(&self.0);
         let output = state.machine.output(Instant::now());
         let writer = state.writer_to_wake();
@@ -232,7 +236,7 @@ impl Channel {
     }
 
     /// Waits for something to publish; `None` once both directions are over.
-    pub(super) fn poll_work(
+    pub(super) fn poll_frame_due(
         &self,
         cx: &mut TaskContext<'_>,
         mut timer: Pin<&mut Option<Sleep>>,
@@ -245,7 +249,7 @@ impl Channel {
             if state.machine.is_done() {
                 return Poll::Ready(None);
             }
-            remember(&mut state.driver, cx);
+            store_waker(&mut state.driver, cx);
             let next = state.machine.next_time();
             drop(state);
             let Some(next) = next else {
@@ -261,17 +265,17 @@ impl Channel {
                 return Poll::Pending;
             };
             timer.set(None);
-            self.change(|machine| machine.on_time(Instant::now()));
+            self.update(|machine| machine.on_time(Instant::now()));
         }
     }
 }
 
 impl State {
-    fn take(&mut self) -> Option<Taking> {
+    fn take(&mut self) -> Option<ReadOutcome> {
         if let Some(batch) = self.machine.receiving.next() {
-            return Some(Taking::Batch(batch));
+            return Some(ReadOutcome::Batch(batch));
         }
-        self.machine.reading_end().map(Taking::End)
+        self.machine.reading_end().map(ReadOutcome::End)
     }
 
     fn reader_to_wake(&mut self) -> Option<Waker> {
@@ -283,9 +287,9 @@ impl State {
         is_due.then(|| self.writer.take()).flatten()
     }
 
-    fn closers_to_wake(&mut self) -> Vec<Waker> {
+    fn end_waiters_to_wake(&mut self) -> Vec<Waker> {
         match self.machine.end() {
-            Some(_) => std::mem::take(&mut self.closers),
+            Some(_) => std::mem::take(&mut self.end_waiters),
             None => Vec::new(),
         }
     }
@@ -296,29 +300,29 @@ impl State {
     }
 }
 
-impl Sink for Channel {
+impl FrameSink for Channel {
     fn deliver(&self, message: Message) {
         if message.status == Some(StatusCode::NO_RESPONDERS) {
-            return self.change(Machine::nobody_there);
+            return self.update(Machine::on_no_responders);
         }
         if let Some(headers) = &message.headers
             && let Some(status) = wire::decode_status(headers, &message.payload)
         {
             let trailers = wire::decode_metadata(headers).unwrap_or_default();
-            return self.change(|machine| machine.refused(status, trailers));
+            return self.update(|machine| machine.on_refused(status, trailers));
         }
         if let Err(status) = wire::check_not_jetstream(&message.payload) {
-            return self.change(|machine| machine.fail(status));
+            return self.update(|machine| machine.fail(status));
         }
-        self.change(|machine| machine.receive(message.payload, Instant::now()));
+        self.update(|machine| machine.receive(message.payload, Instant::now()));
     }
 
     fn fail(&self, status: &Status) {
-        self.change(|machine| machine.fail(status.clone()));
+        self.update(|machine| machine.fail(status.clone()));
     }
 }
 
-fn remember(waker: &mut Option<Waker>, cx: &TaskContext<'_>) {
+fn store_waker(waker: &mut Option<Waker>, cx: &TaskContext<'_>) {
     match waker {
         Some(known) if known.will_wake(cx.waker()) => {}
         _ => *waker = Some(cx.waker().clone()),
@@ -326,7 +330,7 @@ fn remember(waker: &mut Option<Waker>, cx: &TaskContext<'_>) {
 }
 
 /// Why no more can be sent.
-fn ended(machine: &Machine) -> Option<Status> {
+fn send_error(machine: &Machine) -> Option<Status> {
     match machine.end() {
         Some(Err(status)) => Some(status.clone()),
         Some(Ok(())) => Some(dropped("the server has ended the call")),

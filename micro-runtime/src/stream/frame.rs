@@ -9,8 +9,8 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, encode
 
 use crate::metadata::Metadata;
 use crate::status::Status;
-use crate::stream::buffers::Buffers;
-use crate::stream::lending::{EncodedMessage, FrameSharing, Message};
+use crate::stream::buffer_pool::BufferPool;
+use crate::stream::frame_sharing::{BorrowedMessage, EncodedMessage, FrameSharing};
 use crate::wire::RpcStatus;
 
 /// The last entry is unfinished.
@@ -33,15 +33,15 @@ const ENTRY_FIELD: u32 = 2;
 const ENTRY_KEY: u8 = 0x12;
 
 /// Room for the end of a frame; status and metadata are rare.
-const CONTROL: usize = 64;
+const CONTROL_CAPACITY: usize = 64;
 /// As much besides messages is usual in a frame.
-const PADDING: usize = 64;
+const MAX_PADDING: usize = 64;
 /// Frames of this length come from a stream that is busy.
-const BUSY: usize = 16 * 1024;
+const BUSY_FRAME_LEN: usize = 16 * 1024;
 
 /// Everything in a frame but its messages.
 #[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct Control {
+pub(crate) struct FrameControl {
     #[prost(uint64, tag = "1")]
     pub(crate) seq: u64,
     #[prost(uint32, tag = "3")]
@@ -76,7 +76,7 @@ pub(super) struct Entry {
 /// A frame that arrived and is well formed.
 #[derive(Debug)]
 pub(crate) struct Frame {
-    pub(crate) control: Control,
+    pub(crate) control: FrameControl,
     pub(crate) entries: Entries,
 }
 
@@ -88,15 +88,15 @@ pub(crate) struct Entries {
     left: usize,
     /// The lengths of those that are left.
     bytes: usize,
-    is_lent: bool,
+    is_shared: bool,
 }
 
 /// Messages that are written to be sent in one frame.
 #[derive(Debug, Default)]
-pub(crate) struct Body {
+pub(crate) struct FrameBody {
     buffer: BytesMut,
     /// Those of the frames before; a stream that is idle or slow keeps none.
-    buffers: Buffers,
+    buffers: BufferPool,
     entries: u64,
     bytes: u64,
 }
@@ -105,7 +105,7 @@ pub(crate) struct Body {
 #[derive(Debug)]
 pub(crate) struct BadFrame(pub(crate) &'static str);
 
-impl Control {
+impl FrameControl {
     pub(crate) fn has(&self, flag: u32) -> bool {
         self.flags & flag != 0
     }
@@ -144,7 +144,7 @@ impl Frame {
         if frame.is_empty() {
             return Err(BadFrame("it is empty"));
         }
-        let mut control = Control::default();
+        let mut control = FrameControl::default();
         let mut entries = Entries::default();
         let mut rest = &frame[..];
         while let Some(&key) = rest.first() {
@@ -189,7 +189,7 @@ impl Entries {
 
     /// Says whether the frame is much longer than the messages that are left in it.
     pub(crate) fn is_padded(&self) -> bool {
-        self.frame.len() > PADDING + 2 * (self.bytes + 2 * self.left)
+        self.frame.len() > MAX_PADDING + 2 * (self.bytes + 2 * self.left)
     }
 
     /// Gives up the buffer that the frame arrived in, which other messages may share.
@@ -198,19 +198,19 @@ impl Entries {
             self.frame = Bytes::copy_from_slice(&self.frame);
             return;
         }
-        let mut body = Body::default();
+        let mut body = FrameBody::default();
         body.reserve(self.bytes + 2 * self.left);
         while let Some(range) = self.advance() {
-            body.put_bytes(&self.frame[range]);
+            body.write_bytes(&self.frame[range]);
         }
         *self = body.into_entries();
     }
 
     /// Lets small messages have shares of the frame, if it can be lent.
-    pub(super) fn lend(&mut self, lending: &FrameSharing) {
-        if let Some(frame) = lending.lend(&self.frame, self.left) {
+    pub(super) fn share_with(&mut self, sharing: &FrameSharing) {
+        if let Some(frame) = sharing.share(&self.frame, self.left) {
             self.frame = frame;
-            self.is_lent = true;
+            self.is_shared = true;
         }
     }
 
@@ -263,19 +263,19 @@ impl Entries {
 
     /// The next message, shared only if it is longer than `limit`.
     #[inline]
-    pub(crate) fn next_piece(&mut self, limit: usize) -> Option<EncodedMessage<'_>> {
+    pub(crate) fn next_message(&mut self, limit: usize) -> Option<EncodedMessage<'_>> {
         let range = self.advance()?;
         Some(match range.len() <= limit {
             true => {
-                let lent = self.is_lent.then_some(&self.frame);
-                EncodedMessage::Borrowed(Message::new(&self.frame[range], lent))
+                let lent = self.is_shared.then_some(&self.frame);
+                EncodedMessage::Borrowed(BorrowedMessage::new(&self.frame[range], lent))
             }
             false => EncodedMessage::Owned(self.frame.slice(range)),
         })
     }
 }
 
-impl Body {
+impl FrameBody {
     pub(crate) fn entries(&self) -> u64 {
         self.entries
     }
@@ -296,14 +296,14 @@ impl Body {
     /// Makes room for as much as the last frame took, so that a busy stream does not grow a buffer
     /// for each frame.
     pub(crate) fn reserve(&mut self, bytes: usize) {
-        if self.buffer.capacity() == 0 && bytes >= BUSY {
-            self.buffer = self.buffers.take(bytes + CONTROL);
+        if self.buffer.capacity() == 0 && bytes >= BUSY_FRAME_LEN {
+            self.buffer = self.buffers.take(bytes + CONTROL_CAPACITY);
         }
-        self.buffer.reserve(bytes + CONTROL);
+        self.buffer.reserve(bytes + CONTROL_CAPACITY);
     }
 
     /// Writes a message whose length is known already.
-    pub(crate) fn put<M: prost::Message>(&mut self, message: &M, length: usize) {
+    pub(crate) fn write<M: prost::Message>(&mut self, message: &M, length: usize) {
         self.buffer.reserve(length + 6);
         self.buffer.put_u8(ENTRY_KEY);
         encode_varint(length as u64, &mut self.buffer);
@@ -312,7 +312,7 @@ impl Body {
     }
 
     /// Adds a message that is encoded already, or a part of one.
-    pub(crate) fn put_bytes(&mut self, entry: &[u8]) {
+    pub(crate) fn write_bytes(&mut self, entry: &[u8]) {
         self.buffer.reserve(entry.len() + 6);
         self.buffer.put_u8(ENTRY_KEY);
         encode_varint(entry.len() as u64, &mut self.buffer);
@@ -321,7 +321,7 @@ impl Body {
     }
 
     /// Gives back the memory that a busy stream needs.
-    pub(crate) fn rest(&mut self) {
+    pub(crate) fn release_buffers(&mut self) {
         self.buffers.clear();
     }
 
@@ -331,7 +331,7 @@ impl Body {
             at: 0,
             left: self.entries as usize,
             bytes: self.bytes as usize,
-            is_lent: false,
+            is_shared: false,
         }
     }
 
@@ -341,7 +341,7 @@ impl Body {
     }
 
     /// Makes a frame of what was written so far; the body is empty then.
-    pub(crate) fn cut(&mut self, mut control: Control) -> Bytes {
+    pub(crate) fn finish_frame(&mut self, mut control: FrameControl) -> Bytes {
         self.buffer.reserve(control.encoded_len());
         // The number comes last: what is left of a frame that was cut on the way has none, and is
         // not taken for a whole one.
@@ -353,7 +353,7 @@ impl Body {
         self.entries = 0;
         self.bytes = 0;
         let buffer = std::mem::take(&mut self.buffer);
-        if buffer.len() < BUSY {
+        if buffer.len() < BUSY_FRAME_LEN {
             self.buffers.clear();
             return buffer.freeze();
         }

@@ -13,18 +13,18 @@ fn messages(mut entries: Entries) -> Vec<Vec<u8>> {
 
 #[test]
 fn a_frame_is_the_bytes_that_the_protocol_shows() {
-    let mut body = Body::default();
-    body.put_bytes(b"\x08\x07");
-    body.put_bytes(b"");
-    let control = Control {
+    let mut body = FrameBody::default();
+    body.write_bytes(b"\x08\x07");
+    body.write_bytes(b"");
+    let control = FrameControl {
         seq: 3,
         flags: END,
         taken: 2,
         max_messages: 300,
         max_bytes: 65536,
-        ..Control::default()
+        ..FrameControl::default()
     };
-    let frame = body.cut(control.clone());
+    let frame = body.finish_frame(control.clone());
     let golden = b"\x12\x02\x08\x07\x12\x00\x18\x02\x20\x02\x28\xac\x02\x30\x80\x80\x04\x08\x03";
     assert_eq!(&frame[..], golden);
     let frame = Frame::read(frame).unwrap();
@@ -36,15 +36,15 @@ fn a_frame_is_the_bytes_that_the_protocol_shows() {
 
 #[test]
 fn accept_names_instance_and_stream() {
-    let control = Control {
+    let control = FrameControl {
         flags: ACCEPT,
         max_messages: 1,
         max_bytes: 2,
         instance: "a1".to_owned(),
         stream: "7f".to_owned(),
-        ..Control::default()
+        ..FrameControl::default()
     };
-    let frame = Body::default().cut(control.clone());
+    let frame = FrameBody::default().finish_frame(control.clone());
     assert_eq!(&frame[..], b"\x18\x10\x28\x01\x30\x02\x42\x02a1\x4a\x027f");
     assert_eq!(Frame::read(frame).unwrap().control, control);
 }
@@ -55,14 +55,14 @@ fn status_and_metadata_come_back() {
     metadata.append("k", "v").unwrap();
     metadata.append("b-bin", [0, 255]).unwrap();
     let status = Status::not_found("no account 7");
-    let control = Control {
+    let control = FrameControl {
         seq: 1,
         flags: END,
-        ..Control::default()
+        ..FrameControl::default()
     }
     .with_status(Some(&status))
     .with_metadata(&metadata);
-    let frame = Body::default().cut(control);
+    let frame = FrameBody::default().finish_frame(control);
     let mut control = Frame::read(frame).unwrap().control;
     assert_eq!(control.take_metadata(), metadata);
     let status = control.status.unwrap().into_status().unwrap();
@@ -102,19 +102,19 @@ fn garbage_is_named_and_never_read() {
 
 #[test]
 fn a_frame_that_was_cut_short_has_no_number() {
-    let mut body = Body::default();
-    body.put_bytes(b"a message");
-    body.put_bytes(b"");
-    let control = Control {
+    let mut body = FrameBody::default();
+    body.write_bytes(b"a message");
+    body.write_bytes(b"");
+    let control = FrameControl {
         seq: 300,
         flags: MORE | END,
         taken: 2,
         max_messages: 300,
         max_bytes: 65536,
-        ..Control::default()
+        ..FrameControl::default()
     }
     .with_status(Some(&Status::not_found("no account 7")));
-    let whole = body.cut(control);
+    let whole = body.finish_frame(control);
     for length in 0..whole.len() {
         if let Ok(frame) = Frame::read(whole.slice(..length)) {
             assert_eq!(frame.control.seq, 0, "{length} bytes");

@@ -8,11 +8,11 @@ use bytes::Bytes;
 
 use crate::metadata::Metadata;
 use crate::status::{Code, Reason, Status};
-use crate::stream::frame::{self, Body, Control, Frame};
+use crate::stream::frame::{self, Frame, FrameBody, FrameControl};
 use crate::stream::machine::{Machine, dropped};
-use crate::stream::options::{Credit, Limits};
-use crate::stream::peer::Peer;
-use crate::stream::receiving::{Batch, join};
+use crate::stream::options::{Credit, StreamLimits};
+use crate::stream::receiving::{MessageBatch, join_fragments};
+use crate::stream::stream_address::StreamAddress;
 
 /// What a run came to, as in "ended well".
 pub(super) type Reached = BTreeSet<&'static str>;
@@ -28,7 +28,7 @@ struct Input<'a>(&'a [u8]);
 /// One end, and what is known of what it has said and heard.
 struct Run {
     machine: Machine,
-    limits: Limits,
+    limits: StreamLimits,
     now: Instant,
     is_client: bool,
     /// The number of the peer's last frame.
@@ -36,7 +36,7 @@ struct Run {
     peer_limit: u64,
     /// The longest frame that came.
     longest: usize,
-    said: Control,
+    said: FrameControl,
     reached: Reached,
 }
 
@@ -81,13 +81,15 @@ fn check_reading(bytes: &[u8]) {
     apart.detach();
     let first: Vec<Bytes> = std::iter::from_fn(|| apart.next_bytes()).collect();
     assert_eq!(first, messages[..count.saturating_sub(1)]);
-    let mut body = Body::default();
-    messages.iter().for_each(|message| body.put_bytes(message));
-    if count == 0 && frame.control == Control::default() {
+    let mut body = FrameBody::default();
+    messages
+        .iter()
+        .for_each(|message| body.write_bytes(message));
+    if count == 0 && frame.control == FrameControl::default() {
         // Of unknown fields alone, which are not written again.
         return;
     }
-    let again = Frame::read(body.cut(frame.control.clone()));
+    let again = Frame::read(body.finish_frame(frame.control.clone()));
     let mut again = again.unwrap_or_else(|flaw| panic!("{flaw:?}"));
     assert_eq!(again.control, frame.control);
     let rest: Vec<Bytes> = std::iter::from_fn(|| again.entries.next_bytes()).collect();
@@ -116,7 +118,7 @@ impl Run {
     fn new(input: &mut Input<'_>) -> Self {
         let now = Instant::now();
         let kind = input.byte() % 4;
-        let limits = Limits {
+        let limits = StreamLimits {
             window: Credit {
                 messages: 1 + u64::from(input.byte() % 32),
                 bytes: 1 << (input.byte() % 13),
@@ -130,7 +132,7 @@ impl Run {
             0..=127 => None,
             tenths => Some(now + HEARTBEAT / 10 * u32::from(tenths)),
         };
-        let peer = Peer {
+        let peer = StreamAddress {
             instance: "a1".to_owned(),
             stream: "7f".to_owned(),
         };
@@ -149,7 +151,7 @@ impl Run {
             peer_seq: 0,
             peer_limit: 0,
             longest: 0,
-            said: Control::default(),
+            said: FrameControl::default(),
             reached: Reached::new(),
         }
     }
@@ -181,10 +183,10 @@ impl Run {
 
     /// A frame that a peer could have sent, or nearly.
     fn receive_written(&mut self, input: &mut Input<'_>) {
-        let mut body = Body::default();
+        let mut body = FrameBody::default();
         for _ in 0..input.byte() % 5 {
             let length = 4 * usize::from(input.byte());
-            body.put_bytes(&vec![7; length]);
+            body.write_bytes(&vec![7; length]);
         }
         let flags = match input.byte() {
             byte @ 0..=63 => u32::from(byte),
@@ -203,12 +205,12 @@ impl Run {
         }
         self.peer_limit += u64::from(input.byte());
         let status = Status::not_found("x");
-        let mut control = Control {
+        let mut control = FrameControl {
             seq,
             flags,
             max_messages: self.peer_limit,
             max_bytes: self.peer_limit * 16,
-            ..Control::default()
+            ..FrameControl::default()
         };
         if input.byte().is_multiple_of(4) {
             control = control.with_status(Some(&status));
@@ -217,7 +219,7 @@ impl Run {
             control.instance = "a1".to_owned();
             control.stream = "7f".to_owned();
         }
-        self.receive(body.cut(control));
+        self.receive(body.finish_frame(control));
     }
 
     fn receive(&mut self, payload: Bytes) {
@@ -226,7 +228,7 @@ impl Run {
         let wants_answer =
             Frame::read(payload.clone()).is_ok_and(|frame| frame.control.has(frame::PING));
         self.machine.receive(payload, self.now);
-        let is_named = !self.is_client || self.machine.peer().is_some();
+        let is_named = !self.is_client || self.machine.server_address().is_some();
         if wants_answer && is_named && !self.machine.is_done() {
             assert!(self.machine.has_output(), "a PING is answered");
             self.reached.insert("answered");
@@ -267,16 +269,16 @@ impl Run {
         };
         let mut sums = Credit::default();
         match batch {
-            Batch::Entries(mut entries) => {
+            MessageBatch::Entries(mut entries) => {
                 while let Some(entry) = entries.next_bytes() {
                     sums.messages += 1;
                     sums.bytes += entry.len() as u64;
                 }
                 self.reached.insert("took messages");
             }
-            Batch::Parts(parts) => {
+            MessageBatch::Fragments(fragments) => {
                 sums.messages = 1;
-                sums.bytes = join(&parts).len() as u64;
+                sums.bytes = join_fragments(&fragments).len() as u64;
                 self.reached.insert("took a message in parts");
             }
         }
@@ -286,7 +288,7 @@ impl Run {
     fn send(&mut self, length: usize) {
         let sending = &mut self.machine.sending;
         if self.machine.end.is_none() && sending.has_room() && !sending.is_ending() {
-            sending.put_owned(vec![1; length].into());
+            sending.write_encoded(vec![1; length].into());
             self.reached.insert("sent");
         }
     }
@@ -305,10 +307,10 @@ impl Run {
         match byte {
             0..=15 => self.machine.reset(dropped("dropped")),
             16..=31 => self.machine.receiving.stop_receiving(),
-            32..=35 => self.machine.nobody_there(),
+            32..=35 => self.machine.on_no_responders(),
             36..=39 => {
                 let status = Status::new(Code::Unavailable, "no");
-                self.machine.refused(status, Metadata::new());
+                self.machine.on_refused(status, Metadata::new());
             }
             _ => {}
         }

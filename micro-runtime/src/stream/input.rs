@@ -9,8 +9,8 @@ use crate::stream::frame;
 use crate::stream::frame::Frame;
 use crate::stream::machine::{Machine, Role, dropped};
 use crate::stream::options::Credit;
-use crate::stream::peer::Peer;
 use crate::stream::receiving::bad_frame;
+use crate::stream::stream_address::StreamAddress;
 use crate::wire::RpcStatus;
 
 impl Machine {
@@ -20,23 +20,25 @@ impl Machine {
             return;
         }
         let result = match Frame::read(payload) {
-            Ok(frame) => self.take_in(frame, now),
+            Ok(frame) => self.process(frame, now),
             Err(flaw) => Err(bad_frame(flaw.0)),
         };
         match result {
             // There is nobody to tell.
-            Err(status) if self.is_alone() && self.due.reset.is_none() => self.fail(status),
+            Err(status) if self.is_unaccepted() && self.pending.reset.is_none() => {
+                self.fail(status)
+            }
             Err(status) => self.reset(status),
             Ok(()) => {}
         }
     }
 
-    fn is_alone(&self) -> bool {
+    fn is_unaccepted(&self) -> bool {
         matches!(self.role, Role::Client(None))
     }
 
-    fn take_in(&mut self, mut frame: Frame, now: Instant) -> Result<(), Status> {
-        self.heard = now;
+    fn process(&mut self, mut frame: Frame, now: Instant) -> Result<(), Status> {
+        self.last_received = now;
         self.pings = 0;
         let control = &mut frame.control;
         if control.has(frame::RESET) {
@@ -48,39 +50,39 @@ impl Machine {
         if let Role::Client(peer) = &mut self.role
             && control.has(frame::ACCEPT)
         {
-            let accepted = Peer::of(control);
+            let accepted = StreamAddress::of(control);
             // Their messages could not be told apart.
             if *peer.get_or_insert_with(|| accepted.clone()) != accepted {
                 return Err(bad_frame("a second instance took the stream"));
             }
         }
-        if self.is_alone() {
+        if self.is_unaccepted() {
             self.fail(bad_frame("it answers and does not accept the stream"));
             return Ok(());
         }
-        if self.due.reset.is_some() {
+        if self.pending.reset.is_some() {
             // Given up before the peer was heard; all that is left is to say so.
             self.is_done |= self.is_client() && control.has(frame::END);
-            self.opens_before = None;
+            self.open_deadline = None;
             return Ok(());
         }
-        self.opens_before = None;
-        self.sending.raise(Credit {
+        self.open_deadline = None;
+        self.sending.raise_limit(Credit {
             messages: control.max_messages,
             bytes: control.max_bytes,
         });
-        self.due.answer |= control.has(frame::PING);
+        self.pending.ack |= control.has(frame::PING);
         match control.seq {
             0 if frame.entries.len() > 0 || control.has(frame::END | frame::OPEN) => {
                 Err(bad_frame("messages without a number"))
             }
             0 => self.receiving.check_last(control.last),
-            seq if self.receiving.is_next(seq)? => self.take_in_numbered(frame),
+            seq if self.receiving.is_next(seq)? => self.process_numbered(frame),
             _ => Ok(()),
         }
     }
 
-    fn take_in_numbered(&mut self, mut frame: Frame) -> Result<(), Status> {
+    fn process_numbered(&mut self, mut frame: Frame) -> Result<(), Status> {
         let control = &mut frame.control;
         let ends = control.has(frame::END);
         let status = control.status.take();
@@ -91,7 +93,7 @@ impl Machine {
                 self.trailers = control.take_metadata();
             }
         }
-        self.receiving.take_in(frame)?;
+        self.receiving.add_frame(frame)?;
         if ends && self.is_client() {
             let failure = status.and_then(RpcStatus::into_status);
             self.end = Some(failure.map_or(Ok(()), Err));

@@ -4,16 +4,16 @@ use std::time::Instant;
 
 use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
-use crate::stream::options::{Credit, Limits};
-use crate::stream::peer::Peer;
+use crate::stream::options::{Credit, StreamLimits};
 use crate::stream::receiving::Receiving;
 use crate::stream::sending::Sending;
+use crate::stream::stream_address::StreamAddress;
 
 /// One end of a stream.
 #[derive(Debug)]
 pub(crate) struct Machine {
     pub(super) role: Role,
-    pub(super) limits: Limits,
+    pub(super) limits: StreamLimits,
     pub(crate) sending: Sending,
     pub(crate) receiving: Receiving,
     /// What the server sent before its first message, and after its last.
@@ -23,21 +23,21 @@ pub(crate) struct Machine {
     pub(super) end: Option<Result<(), Status>>,
     /// Both directions are over, and everything that was due is sent.
     pub(super) is_done: bool,
-    pub(super) due: PendingControl,
-    pub(super) opens_before: Option<Instant>,
+    pub(super) pending: PendingControl,
+    pub(super) open_deadline: Option<Instant>,
     deadline: Option<Instant>,
-    pub(super) heard: Instant,
+    pub(super) last_received: Instant,
     pub(super) pings: u32,
     pub(super) frames_since_probe: u32,
-    pub(super) asked: Option<Instant>,
+    pub(super) last_probe: Option<Instant>,
 }
 
 /// Which end it is.
 #[derive(Debug)]
 pub(super) enum Role {
     /// Knows the peer once that has accepted.
-    Client(Option<Peer>),
-    Server(Peer),
+    Client(Option<StreamAddress>),
+    Server(StreamAddress),
 }
 
 /// What the next frames have to say besides messages.
@@ -46,14 +46,14 @@ pub(super) struct PendingControl {
     pub(super) accept: bool,
     pub(super) open: Option<Metadata>,
     pub(super) ping: bool,
-    pub(super) answer: bool,
+    pub(super) ack: bool,
     pub(super) reset: Option<Status>,
 }
 
 impl Machine {
     /// The caller's end, which has just sent its opening request.
     pub(crate) fn client(
-        limits: Limits,
+        limits: StreamLimits,
         max_payload: usize,
         deadline: Option<Instant>,
         now: Instant,
@@ -71,8 +71,8 @@ impl Machine {
 
     /// The end of a server that was asked to open a stream, by a peer with this window.
     pub(crate) fn server(
-        peer: Peer,
-        limits: Limits,
+        peer: StreamAddress,
+        limits: StreamLimits,
         window: Credit,
         max_payload: usize,
         deadline: Option<Instant>,
@@ -86,16 +86,16 @@ impl Machine {
             deadline,
             now,
         );
-        machine.due.accept = true;
-        machine.opens_before = None;
+        machine.pending.accept = true;
+        machine.open_deadline = None;
         machine
     }
 
     /// The end of a server that answers a unary call with more than fits into one message: it has
     /// named itself, and waits for the first grant.
     pub(crate) fn large_reply(
-        peer: Peer,
-        limits: Limits,
+        peer: StreamAddress,
+        limits: StreamLimits,
         max_payload: usize,
         now: Instant,
     ) -> Self {
@@ -105,21 +105,21 @@ impl Machine {
 
     /// The caller's end of a large reply; the server has named itself.
     pub(crate) fn large_reply_client(
-        peer: Peer,
-        limits: Limits,
+        peer: StreamAddress,
+        limits: StreamLimits,
         max_payload: usize,
         deadline: Option<Instant>,
         now: Instant,
     ) -> Self {
         let mut machine = Self::client(limits, max_payload, deadline, now);
         machine.role = Role::Client(Some(peer));
-        machine.due.answer = true;
+        machine.pending.ack = true;
         machine
     }
 
     fn new(
         role: Role,
-        limits: Limits,
+        limits: StreamLimits,
         peer_window: Credit,
         max_payload: usize,
         deadline: Option<Instant>,
@@ -134,18 +134,18 @@ impl Machine {
             trailers: Metadata::new(),
             end: None,
             is_done: false,
-            due: PendingControl::default(),
-            opens_before: now.checked_add(limits.open_timeout),
+            pending: PendingControl::default(),
+            open_deadline: now.checked_add(limits.open_timeout),
             deadline,
-            heard: now,
+            last_received: now,
             pings: 0,
             frames_since_probe: 0,
-            asked: None,
+            last_probe: None,
         }
     }
 
     /// The server's end, once it is known.
-    pub(crate) fn peer(&self) -> Option<&Peer> {
+    pub(crate) fn server_address(&self) -> Option<&StreamAddress> {
         match &self.role {
             Role::Client(peer) => peer.as_ref(),
             Role::Server(_) => None,
@@ -168,7 +168,7 @@ impl Machine {
 
     /// Says whether the peer has still to say its first word.
     pub(crate) fn is_opening(&self) -> bool {
-        self.opens_before.is_some()
+        self.open_deadline.is_some()
     }
 
     /// How the stream ended, once it has.
@@ -195,7 +195,7 @@ impl Machine {
 
     /// The handler has returned its stream; goes out with the first messages.
     pub(crate) fn open(&mut self, headers: Metadata) {
-        self.due.open = Some(headers);
+        self.pending.open = Some(headers);
     }
 
     /// The handler has ended; goes out after the messages.
@@ -204,19 +204,19 @@ impl Machine {
     }
 
     /// NATS says that nobody is where a frame was sent to.
-    pub(crate) fn nobody_there(&mut self) {
+    pub(crate) fn on_no_responders(&mut self) {
         let status = match self.role {
             Role::Client(None) => {
                 let text = "no instance serves the method";
                 Reason::NoResponders.status(text)
             }
-            _ => gone("the other end of the stream is gone"),
+            _ => peer_gone("the other end of the stream is gone"),
         };
         self.fail(status);
     }
 
     /// The server does not open the stream, and says why without a frame.
-    pub(crate) fn refused(&mut self, status: Status, trailers: Metadata) {
+    pub(crate) fn on_refused(&mut self, status: Status, trailers: Metadata) {
         self.trailers = trailers;
         self.fail(status);
     }
@@ -227,22 +227,23 @@ impl Machine {
             return;
         }
         self.stop(status);
-        self.due = PendingControl::default();
+        self.pending = PendingControl::default();
         self.is_done = true;
     }
 
     /// Ends the stream, and tells the peer.
     pub(crate) fn reset(&mut self, status: Status) {
-        if self.is_done || self.due.reset.is_some() {
+        if self.is_done || self.pending.reset.is_some() {
             return;
         }
         self.stop(status.clone());
-        self.due = PendingControl {
+        self.pending = PendingControl {
             reset: Some(status),
             ..PendingControl::default()
         };
         // Nobody can be told, and nobody is waited for.
-        self.is_done = self.peer().is_none() && self.is_client() && self.opens_before.is_none();
+        self.is_done =
+            self.server_address().is_none() && self.is_client() && self.open_deadline.is_none();
     }
 
     fn stop(&mut self, status: Status) {
@@ -258,10 +259,10 @@ impl Machine {
         if self.is_done {
             return;
         }
-        if self.due.reset.is_some() {
+        if self.pending.reset.is_some() {
             // Where nobody has accepted, there is nobody to tell.
-            let is_over = self.opens_before.is_none_or(|before| before <= now);
-            self.is_done = is_over && !self.has_output();
+            let is_ended = self.open_deadline.is_none_or(|before| before <= now);
+            self.is_done = is_ended && !self.has_output();
             return;
         }
         if self.deadline.is_some_and(|deadline| deadline <= now) {
@@ -269,24 +270,24 @@ impl Machine {
             let status = Reason::Deadline.status(text);
             return self.reset(status);
         }
-        if let Some(before) = self.opens_before {
+        if let Some(before) = self.open_deadline {
             if before <= now {
                 let timeout = self.limits.open_timeout;
-                self.fail(gone(format!(
+                self.fail(peer_gone(format!(
                     "the peer did not open the stream within {timeout:?}"
                 )));
             }
             return;
         }
-        let silence = now.saturating_duration_since(self.heard);
+        let silence = now.saturating_duration_since(self.last_received);
         if silence >= self.limits.idle_timeout {
-            let status = gone(format!(
+            let status = peer_gone(format!(
                 "the other end of the stream was silent for {silence:.0?}"
             ));
             self.reset(status);
         } else if silence >= self.limits.heartbeat * (self.pings + 1) {
             self.pings += 1;
-            self.due.ping = true;
+            self.pending.ping = true;
         }
     }
 
@@ -295,14 +296,14 @@ impl Machine {
         if self.is_done {
             return None;
         }
-        if self.due.reset.is_some() {
-            return self.opens_before;
+        if self.pending.reset.is_some() {
+            return self.open_deadline;
         }
-        let alive = match self.opens_before {
+        let alive = match self.open_deadline {
             Some(before) => before,
             None => {
                 let ping = self.limits.heartbeat * (self.pings + 1);
-                self.heard + ping.min(self.limits.idle_timeout)
+                self.last_received + ping.min(self.limits.idle_timeout)
             }
         };
         Some(self.deadline.map_or(alive, |deadline| deadline.min(alive)))
@@ -310,7 +311,7 @@ impl Machine {
 }
 
 /// The other end did not say a word, or NATS says that nobody is there.
-pub(crate) fn gone(text: impl Into<std::borrow::Cow<'static, str>>) -> Status {
+pub(crate) fn peer_gone(text: impl Into<std::borrow::Cow<'static, str>>) -> Status {
     Reason::PeerGone.status(text)
 }
 

@@ -1,33 +1,33 @@
 //! Streams over frames: batching, credits, order, liveness. The parts below `channel` are pure.
 
-mod buffers;
+mod buffer_pool;
 mod channel;
+mod driver;
 mod frame;
+mod frame_sharing;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
 mod input;
-mod lending;
-mod link;
 mod machine;
+mod message_reader;
 mod options;
 mod output;
-mod peer;
-mod reader;
 mod receiving;
 mod sending;
+mod stream_address;
 mod streaming;
 
 pub(crate) use channel::Channel;
+pub(crate) use driver::{FrameDestination, FrameTransport};
 #[cfg(feature = "__bench")]
-pub(crate) use frame::{Body, Control, Frame};
-pub(crate) use lending::EncodedMessage;
-pub(crate) use link::{Link, Target};
+pub(crate) use frame::{Frame, FrameBody, FrameControl};
+pub(crate) use frame_sharing::EncodedMessage;
 pub(crate) use machine::Machine;
-pub(crate) use options::{Limits, Open};
+pub(crate) use message_reader::MessageReader;
+pub(crate) use options::{StreamHeader, StreamLimits};
 pub(crate) use output::reset_frame;
-pub(crate) use peer::Peer;
-pub(crate) use reader::Reader;
-pub(crate) use sending::Writing;
+pub(crate) use sending::FrameWriter;
+pub(crate) use stream_address::StreamAddress;
 
 #[cfg(fuzzing)]
 pub use fuzz::fuzz_stream;

@@ -5,15 +5,15 @@ use std::time::Duration;
 use crate::status::{Code, Reason, Status};
 
 /// No more than async-nats queues for a subscription: each may come in a frame of its own.
-const WINDOW_MESSAGES: u32 = 64 * 1024;
-const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+const DEFAULT_WINDOW_MESSAGES: u32 = 64 * 1024;
+const DEFAULT_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// What a caller has that does not say.
-const UNTOLD_BYTES: u64 = 1024 * 1024;
-const HEARTBEAT: Duration = Duration::from_secs(5);
-const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
-const REASSEMBLY_LIMIT: usize = 16 * 1024 * 1024;
+const IMPLIED_WINDOW_BYTES: u64 = 1024 * 1024;
+const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(5);
+const DEFAULT_OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+const DEFAULT_REASSEMBLY_LIMIT: usize = 16 * 1024 * 1024;
 /// As many heartbeats may pass without a word from the other end.
-const SILENT_HEARTBEATS: u32 = 3;
+const MAX_MISSED_HEARTBEATS: u32 = 3;
 /// The version of the streaming part of the protocol.
 const VERSION: &str = "1";
 
@@ -44,7 +44,7 @@ pub struct StreamOptions {
 
 /// The options of one end of one stream, once everybody has been heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub(crate) struct StreamLimits {
     pub(crate) window: Credit,
     pub(crate) heartbeat: Duration,
     pub(crate) open_timeout: Duration,
@@ -61,7 +61,7 @@ pub(crate) struct Credit {
 
 /// What the header `Micro-Stream` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Open {
+pub(crate) struct StreamHeader {
     pub(crate) window: Credit,
     pub(crate) heartbeat: Duration,
     /// The stream carries one large message each way.
@@ -139,29 +139,35 @@ impl StreamOptions {
         }
     }
 
-    pub(crate) fn limits(self) -> Limits {
-        let heartbeat = self.heartbeat.unwrap_or(HEARTBEAT).as_secs().max(1);
+    pub(crate) fn limits(self) -> StreamLimits {
+        let heartbeat = self.heartbeat.unwrap_or(DEFAULT_HEARTBEAT).as_secs().max(1);
         let heartbeat = Duration::from_secs(heartbeat.min(24 * 60 * 60));
-        let idle_timeout = self.idle_timeout.unwrap_or(heartbeat * SILENT_HEARTBEATS);
-        Limits {
+        let idle_timeout = self
+            .idle_timeout
+            .unwrap_or(heartbeat * MAX_MISSED_HEARTBEATS);
+        StreamLimits {
             window: Credit {
                 messages: self
                     .window_messages
-                    .unwrap_or(WINDOW_MESSAGES)
+                    .unwrap_or(DEFAULT_WINDOW_MESSAGES)
                     .max(1)
                     .into(),
-                bytes: self.window_bytes.unwrap_or(WINDOW_BYTES).max(1).into(),
+                bytes: self
+                    .window_bytes
+                    .unwrap_or(DEFAULT_WINDOW_BYTES)
+                    .max(1)
+                    .into(),
             },
             // A healthy peer must be asked before it counts as silent.
-            heartbeat: heartbeat.min(idle_timeout / SILENT_HEARTBEATS),
-            open_timeout: self.open_timeout.unwrap_or(OPEN_TIMEOUT),
+            heartbeat: heartbeat.min(idle_timeout / MAX_MISSED_HEARTBEATS),
+            open_timeout: self.open_timeout.unwrap_or(DEFAULT_OPEN_TIMEOUT),
             idle_timeout,
-            reassembly: self.reassembly_limit.unwrap_or(REASSEMBLY_LIMIT),
+            reassembly: self.reassembly_limit.unwrap_or(DEFAULT_REASSEMBLY_LIMIT),
         }
     }
 
     /// The limits of a server, whose client decides about the heartbeat.
-    pub(crate) fn limits_with(self, heartbeat: Duration) -> Limits {
+    pub(crate) fn limits_with(self, heartbeat: Duration) -> StreamLimits {
         Self {
             heartbeat: Some(heartbeat),
             ..self
@@ -170,7 +176,7 @@ impl StreamOptions {
     }
 }
 
-impl Open {
+impl StreamHeader {
     pub(crate) fn encode(&self) -> String {
         let unary = if self.is_unary { "u=1;" } else { "" };
         format!(
@@ -199,7 +205,7 @@ impl Open {
         Ok(Self {
             window: Credit {
                 messages: number("w", defaults.window.messages)?,
-                bytes: number("b", UNTOLD_BYTES)?,
+                bytes: number("b", IMPLIED_WINDOW_BYTES)?,
             },
             heartbeat: Duration::from_secs(number("hb", defaults.heartbeat.as_secs())?),
             is_unary: number("u", 0)? == 1,
@@ -229,7 +235,7 @@ mod tests {
 
     #[test]
     fn the_header_says_window_and_heartbeat() {
-        let open = Open {
+        let open = StreamHeader {
             window: Credit {
                 messages: 64,
                 bytes: 65536,
@@ -238,20 +244,23 @@ mod tests {
             is_unary: false,
         };
         assert_eq!(open.encode(), "v=1;w=64;b=65536;hb=5");
-        assert_eq!(Open::decode("v=1;w=64;b=65536;hb=5").unwrap(), open);
-        assert_eq!(Open::decode("v=1; x=y; w=64;b=65536").unwrap(), open);
-        let large = Open {
+        assert_eq!(StreamHeader::decode("v=1;w=64;b=65536;hb=5").unwrap(), open);
+        assert_eq!(
+            StreamHeader::decode("v=1; x=y; w=64;b=65536").unwrap(),
+            open
+        );
+        let large = StreamHeader {
             is_unary: true,
             ..open
         };
         assert_eq!(large.encode(), "v=1;u=1;w=64;b=65536;hb=5");
-        assert_eq!(Open::decode(&large.encode()).unwrap(), large);
+        assert_eq!(StreamHeader::decode(&large.encode()).unwrap(), large);
     }
 
     #[test]
     fn other_versions_are_named() {
         let check = |text: &str, code: Code, part: &str| {
-            let status = Open::decode(text).unwrap_err();
+            let status = StreamHeader::decode(text).unwrap_err();
             assert_eq!(status.code(), code, "{text}");
             assert!(status.message().contains(part), "{text}: {status}");
         };
@@ -271,6 +280,6 @@ mod tests {
         let limits = call.or(server).limits();
         assert_eq!(limits.window.messages, 1);
         assert_eq!(limits.window.bytes, 9);
-        assert_eq!(limits.idle_timeout, 3 * HEARTBEAT);
+        assert_eq!(limits.idle_timeout, 3 * DEFAULT_HEARTBEAT);
     }
 }

@@ -7,11 +7,11 @@ use bytes::{Bytes, BytesMut};
 use crate::status::{Reason, Status};
 use crate::stream::frame;
 use crate::stream::frame::{Entries, Frame};
-use crate::stream::options::{Credit, Limits};
+use crate::stream::options::{Credit, StreamLimits};
 
 /// A frame up to this size that has to wait gets a buffer of its own: the one that it arrived in is
 /// larger, and shared with messages of others.
-const DETACHED_UP_TO: usize = 16 * 1024;
+const MAX_DETACHED_LEN: usize = 16 * 1024;
 /// The peer hears so often of what was taken, while it uses up one window.
 const GRANTS_PER_WINDOW: u64 = 4;
 
@@ -27,23 +27,23 @@ pub(crate) struct Receiving {
     /// What the peer has been told that it may send in all.
     granted: Credit,
     /// The message that is unfinished.
-    parts: Option<Parts>,
-    queue: VecDeque<Batch>,
+    parts: Option<Fragments>,
+    queue: VecDeque<MessageBatch>,
     is_complete: bool,
-    is_unwanted: bool,
+    is_discarding: bool,
 }
 
 /// Complete messages that wait for the application.
 #[derive(Debug)]
-pub(crate) enum Batch {
+pub(crate) enum MessageBatch {
     Entries(Entries),
     /// One message that came in parts.
-    Parts(Vec<Bytes>),
+    Fragments(Vec<Bytes>),
 }
 
 /// A message that arrives in parts.
 #[derive(Debug, Default)]
-struct Parts {
+struct Fragments {
     list: Vec<Bytes>,
     /// Small parts that came last, which would keep more alive than they are.
     small: BytesMut,
@@ -51,7 +51,7 @@ struct Parts {
 }
 
 impl Receiving {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &StreamLimits) -> Self {
         Self {
             window: limits.window,
             reassembly: limits.reassembly,
@@ -62,7 +62,7 @@ impl Receiving {
             parts: None,
             queue: VecDeque::new(),
             is_complete: false,
-            is_unwanted: false,
+            is_discarding: false,
         }
     }
 
@@ -91,7 +91,7 @@ impl Receiving {
     }
 
     /// Takes the messages of the next frame in.
-    pub(crate) fn take_in(&mut self, frame: Frame) -> Result<(), Status> {
+    pub(crate) fn add_frame(&mut self, frame: Frame) -> Result<(), Status> {
         let Frame { control, entries } = frame;
         let ends = control.has(frame::END);
         if entries.len() > 0 {
@@ -99,9 +99,9 @@ impl Receiving {
             self.received.bytes += entries.bytes() as u64;
             let is_unfinished = control.has(frame::MORE);
             if is_unfinished || self.parts.is_some() {
-                self.take_in_parts(entries, is_unfinished)?;
+                self.add_fragmented(entries, is_unfinished)?;
             } else {
-                self.take_in_whole(entries);
+                self.add_complete(entries);
             }
         }
         if ends {
@@ -114,7 +114,7 @@ impl Receiving {
     }
 
     /// Takes in a frame that begins or ends in the middle of a message.
-    fn take_in_parts(&mut self, mut entries: Entries, is_unfinished: bool) -> Result<(), Status> {
+    fn add_fragmented(&mut self, mut entries: Entries, is_unfinished: bool) -> Result<(), Status> {
         if self.parts.is_some() {
             let Some(first) = entries.next_bytes() else {
                 return Ok(());
@@ -129,7 +129,7 @@ impl Receiving {
             true => entries.split_last(),
             false => None,
         };
-        self.take_in_whole(entries);
+        self.add_complete(entries);
         last.map_or(Ok(()), |last| self.add_part(last))
     }
 
@@ -151,32 +151,33 @@ impl Receiving {
             return;
         };
         self.received.messages += 1;
-        if self.is_unwanted {
+        if self.is_discarding {
             return self.note_taken(Credit {
                 messages: 1,
                 bytes: parts.bytes as u64,
             });
         }
-        self.queue.push_back(Batch::Parts(parts.into_list()));
+        self.queue
+            .push_back(MessageBatch::Fragments(parts.into_list()));
     }
 
-    fn take_in_whole(&mut self, mut entries: Entries) {
+    fn add_complete(&mut self, mut entries: Entries) {
         let sums = Credit {
             messages: entries.len() as u64,
             bytes: entries.bytes() as u64,
         };
         self.received.messages += sums.messages;
-        if self.is_unwanted {
+        if self.is_discarding {
             return self.note_taken(sums);
         }
         if sums.messages == 0 {
             return;
         }
-        let is_small = entries.bytes() <= DETACHED_UP_TO;
+        let is_small = entries.bytes() <= MAX_DETACHED_LEN;
         if entries.is_padded() || (!self.queue.is_empty() && is_small) {
             entries.detach();
         }
-        self.queue.push_back(Batch::Entries(entries));
+        self.queue.push_back(MessageBatch::Entries(entries));
     }
 
     /// An honest peer begins no message at its limit.
@@ -193,7 +194,7 @@ impl Receiving {
     }
 
     /// The messages that came next, whole frames where possible.
-    pub(crate) fn next(&mut self) -> Option<Batch> {
+    pub(crate) fn next(&mut self) -> Option<MessageBatch> {
         self.queue.pop_front()
     }
 
@@ -210,9 +211,9 @@ impl Receiving {
 
     /// The application wants no more: what comes is dropped, and counts as taken.
     pub(crate) fn stop_receiving(&mut self) {
-        self.is_unwanted = true;
+        self.is_discarding = true;
         self.queue.clear();
-        let partial = self.unfinished();
+        let partial = self.unfinished_bytes();
         self.taken = Credit {
             messages: self.received.messages,
             bytes: self.received.bytes - partial,
@@ -226,14 +227,14 @@ impl Receiving {
     }
 
     /// Bytes of the message that is unfinished.
-    fn unfinished(&self) -> u64 {
+    fn unfinished_bytes(&self) -> u64 {
         self.parts.as_ref().map_or(0, |parts| parts.bytes as u64)
     }
 
     /// What the peer may send in all: a window more than was taken. A message in parts does not
     /// count while it is unfinished, since nobody can take it yet.
-    fn wanted(&self) -> Credit {
-        let bytes = self.taken.bytes + self.window.bytes + self.unfinished();
+    fn target_grant(&self) -> Credit {
+        let bytes = self.taken.bytes + self.window.bytes + self.unfinished_bytes();
         Credit {
             messages: self
                 .granted
@@ -246,9 +247,9 @@ impl Receiving {
     /// Says whether the peer has used a part of its window, and there is more to give: early enough
     /// that it need not stop and wait.
     pub(crate) fn is_grant_due(&self) -> bool {
-        let wanted = self.wanted();
-        let messages = wanted.messages - self.granted.messages;
-        let bytes = wanted.bytes - self.granted.bytes;
+        let target = self.target_grant();
+        let messages = target.messages - self.granted.messages;
+        let bytes = target.bytes - self.granted.bytes;
         !self.is_complete
             && (messages >= (self.window.messages / GRANTS_PER_WINDOW).max(1)
                 || bytes >= (self.window.bytes / GRANTS_PER_WINDOW).max(1))
@@ -256,7 +257,7 @@ impl Receiving {
 
     /// What the next frame says about this direction, whatever else it is for.
     pub(crate) fn grant(&mut self) -> (u64, Credit) {
-        self.granted = self.wanted();
+        self.granted = self.target_grant();
         (self.taken.messages, self.granted)
     }
 
@@ -274,17 +275,17 @@ impl Receiving {
     pub(crate) fn kept(&self) -> usize {
         let parts = self.parts.as_ref().map_or(0, |parts| parts.bytes);
         let batches = self.queue.iter().map(|batch| match batch {
-            Batch::Entries(entries) => entries.kept(),
-            Batch::Parts(parts) => parts.iter().map(Bytes::len).sum(),
+            MessageBatch::Entries(entries) => entries.kept(),
+            MessageBatch::Fragments(fragments) => fragments.iter().map(Bytes::len).sum(),
         });
         parts + batches.sum::<usize>()
     }
 }
 
-impl Parts {
+impl Fragments {
     fn add(&mut self, part: Bytes) {
         self.bytes += part.len();
-        if part.len() <= DETACHED_UP_TO {
+        if part.len() <= MAX_DETACHED_LEN {
             return self.small.extend_from_slice(&part);
         }
         self.set_small_aside();
@@ -304,7 +305,7 @@ impl Parts {
 }
 
 /// One message out of its parts.
-pub(crate) fn join(parts: &[Bytes]) -> Bytes {
+pub(crate) fn join_fragments(parts: &[Bytes]) -> Bytes {
     match parts {
         [whole] => whole.clone(),
         parts => {

@@ -6,17 +6,17 @@ use prost::Message as _;
 use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
 use crate::stream::frame;
-use crate::stream::frame::{Body, Control};
+use crate::stream::frame::{FrameBody, FrameControl};
 use crate::stream::options::Credit;
 
 /// What an entry takes besides its bytes, at most.
-const ENTRY: usize = 6;
+const MAX_ENTRY_HEADER_LEN: usize = 6;
 /// A frame is cut at about this length.
-pub(crate) const CUT: usize = 32 * 1024;
+pub(crate) const TARGET_FRAME_LEN: usize = 32 * 1024;
 /// A message that is longer goes in parts of this length.
-const PART: usize = 128 * 1024;
+const MAX_FRAGMENT_LEN: usize = 128 * 1024;
 /// What a frame takes besides its messages; status and trailers come on top.
-const OVERHEAD: usize = 256;
+const MAX_FRAME_OVERHEAD: usize = 256;
 
 /// What is to be sent in one direction.
 #[derive(Debug)]
@@ -27,9 +27,9 @@ pub(crate) struct Sending {
     sent: Credit,
     /// What the peer takes in all.
     limit: Credit,
-    body: Body,
+    body: FrameBody,
     /// How long the last frame was.
-    last: usize,
+    last_frame_len: usize,
     /// A message that waits for a frame of its own, or the rest of one that goes in parts.
     large: Option<Bytes>,
     end: Option<Ending>,
@@ -48,14 +48,14 @@ struct Ending {
 pub(crate) struct SendRoom {
     messages: u64,
     bytes: u64,
-    part: usize,
+    max_fragment_len: usize,
 }
 
 /// Messages that were written apart from the stream, to be added at once.
 #[derive(Debug)]
-pub(crate) struct Writing {
+pub(crate) struct FrameWriter {
     room: SendRoom,
-    body: Body,
+    body: FrameBody,
     /// How much the buffer is made for: an idle stream has none.
     expected: usize,
     large: Option<Bytes>,
@@ -68,8 +68,8 @@ impl Sending {
             seq: 0,
             sent: Credit::default(),
             limit,
-            body: Body::default(),
-            last: 0,
+            body: FrameBody::default(),
+            last_frame_len: 0,
             large: None,
             end: None,
             has_ended: false,
@@ -77,13 +77,13 @@ impl Sending {
     }
 
     /// The peer takes this much in all; it never takes a word back.
-    pub(crate) fn raise(&mut self, limit: Credit) {
+    pub(crate) fn raise_limit(&mut self, limit: Credit) {
         self.limit.messages = self.limit.messages.max(limit.messages);
         self.limit.bytes = self.limit.bytes.max(limit.bytes);
     }
 
-    fn part(&self) -> usize {
-        PART.min(self.max_payload.saturating_sub(OVERHEAD).max(1))
+    fn max_fragment_len(&self) -> usize {
+        MAX_FRAGMENT_LEN.min(self.max_payload.saturating_sub(MAX_FRAME_OVERHEAD).max(1))
     }
 
     fn is_below_limit(&self) -> bool {
@@ -93,63 +93,66 @@ impl Sending {
 
     /// Says whether a message may be written now.
     pub(crate) fn has_room(&self) -> bool {
-        self.large.is_none() && self.body.len() < self.cut() && self.is_below_limit()
+        self.large.is_none() && self.body.len() < self.target_len() && self.is_below_limit()
     }
 
-    fn cut(&self) -> usize {
-        CUT.min(self.part())
+    fn target_len(&self) -> usize {
+        TARGET_FRAME_LEN.min(self.max_fragment_len())
     }
 
     /// Takes the place of the messages to be written; `add` brings them back. Only where there is
     /// room and nothing is written yet.
-    pub(crate) fn begin(&mut self) -> Option<Writing> {
+    pub(crate) fn take_writer(&mut self) -> Option<FrameWriter> {
         if !self.has_room() || !self.body.is_empty() {
             return None;
         }
-        Some(Writing {
+        Some(FrameWriter {
             room: SendRoom {
                 messages: self.limit.messages - self.sent.messages,
                 bytes: self.limit.bytes - self.sent.bytes,
-                part: self.part(),
+                max_fragment_len: self.max_fragment_len(),
             },
             body: std::mem::take(&mut self.body),
-            expected: self.last,
+            expected: self.last_frame_len,
             large: None,
         })
     }
 
-    pub(crate) fn add(&mut self, writing: Writing) {
-        self.body = writing.body;
-        self.large = writing.large;
+    pub(crate) fn submit(&mut self, writer: FrameWriter) {
+        self.body = writer.body;
+        self.large = writer.large;
     }
 
     /// Writes a small message; there must be room.
-    pub(crate) fn put<M: prost::Message>(&mut self, message: &M, length: usize) {
-        if self.body.len() + length > self.part() {
+    pub(crate) fn write<M: prost::Message>(&mut self, message: &M, length: usize) {
+        if self.body.len() + length > self.max_fragment_len() {
             self.large = Some(message.encode_to_vec().into());
             return;
         }
         if self.body.is_empty() {
-            self.body.reserve(self.last);
+            self.body.reserve(self.last_frame_len);
         }
-        self.body.put(message, length);
+        self.body.write(message, length);
     }
 
     /// Writes a message that is encoded already; there must be room.
-    pub(crate) fn put_owned(&mut self, message: Bytes) {
-        if self.body.len() + message.len() > self.part() {
+    pub(crate) fn write_encoded(&mut self, message: Bytes) {
+        if self.body.len() + message.len() > self.max_fragment_len() {
             self.large = Some(message);
             return;
         }
         if self.body.is_empty() {
-            self.body.reserve(self.last.max(message.len() + ENTRY));
+            self.body.reserve(
+                self.last_frame_len
+                    .max(message.len() + MAX_ENTRY_HEADER_LEN),
+            );
         }
-        self.body.put_bytes(&message);
+        self.body.write_bytes(&message);
     }
 
     /// Nothing has been said for long.
-    pub(crate) fn rest(&mut self) {
-        self.body.rest();
+    pub(crate) fn release_buffers(&mut self) {
+        self.body.release_buffers();
     }
 
     /// Ends the direction after what is written.
@@ -175,7 +178,7 @@ impl Sending {
 
     /// Drops what is written; the stream has failed.
     pub(crate) fn clear(&mut self) {
-        self.body = Body::default();
+        self.body = FrameBody::default();
         self.large = None;
         self.end = None;
     }
@@ -190,29 +193,29 @@ impl Sending {
     }
 
     /// Makes the next frame in sequence, with whatever is ready.
-    pub(crate) fn frame(&mut self, mut control: Control) -> Bytes {
+    pub(crate) fn frame(&mut self, mut control: FrameControl) -> Bytes {
         self.seq += 1;
         control.seq = self.seq;
         if control.has(frame::OPEN) {
             let alone = control.encoded_len();
             if alone > self.max_payload {
-                self.refuse(&mut control, "the headers");
+                self.fail_metadata(&mut control, "the headers");
             } else if alone + self.next_len() > self.max_payload {
-                return Body::default().cut(control);
+                return FrameBody::default().finish_frame(control);
             }
         }
         if self.body.is_empty()
             && let Some(large) = self.large.take()
         {
             match self.is_below_limit() {
-                true => control.flags |= self.put_part(large),
+                true => control.flags |= self.write_fragment(large),
                 false => self.large = Some(large),
             }
         }
         if self.large.is_none()
             && let Some(ending) = self.end.take()
         {
-            match self.closed(control.clone(), &ending) {
+            match self.with_end(control.clone(), &ending) {
                 Some(with_end) => {
                     control = with_end;
                     self.has_ended = true;
@@ -220,22 +223,24 @@ impl Sending {
                 None => self.end = Some(ending),
             }
         }
-        self.last = self.body.len().min(2 * CUT);
+        self.last_frame_len = self.body.len().min(2 * TARGET_FRAME_LEN);
         self.sent.messages += self.body.entries() - u64::from(control.has(frame::MORE));
         self.sent.bytes += self.body.bytes();
-        self.body.cut(control)
+        self.body.finish_frame(control)
     }
 
     /// What the messages of the next frame take.
     fn next_len(&self) -> usize {
         match &self.large {
-            Some(large) if self.body.is_empty() => large.len().min(self.part()) + ENTRY,
+            Some(large) if self.body.is_empty() => {
+                large.len().min(self.max_fragment_len()) + MAX_ENTRY_HEADER_LEN
+            }
             _ => self.body.len(),
         }
     }
 
     /// Ends the direction with the word that metadata does not fit.
-    fn refuse(&mut self, control: &mut Control, what: &str) {
+    fn fail_metadata(&mut self, control: &mut FrameControl, what: &str) {
         control.flags &= !frame::OPEN;
         control.metadata = Vec::new();
         self.clear();
@@ -243,21 +248,22 @@ impl Sending {
     }
 
     /// Takes the next part of a message, and says which flag goes with it.
-    fn put_part(&mut self, mut large: Bytes) -> u32 {
-        let part = self.part();
-        self.body.reserve(large.len().min(part) + ENTRY);
+    fn write_fragment(&mut self, mut large: Bytes) -> u32 {
+        let part = self.max_fragment_len();
+        self.body
+            .reserve(large.len().min(part) + MAX_ENTRY_HEADER_LEN);
         if large.len() <= part {
-            self.body.put_bytes(&large);
+            self.body.write_bytes(&large);
             return 0;
         }
-        self.body.put_bytes(&large[..part]);
+        self.body.write_bytes(&large[..part]);
         large.advance(part);
         self.large = Some(large);
         frame::MORE
     }
 
     /// The frame with the end in it; `None` if it has to go in a frame of its own.
-    fn closed(&self, mut control: Control, ending: &Ending) -> Option<Control> {
+    fn with_end(&self, mut control: FrameControl, ending: &Ending) -> Option<FrameControl> {
         // Headers and trailers share a field.
         let is_open = control.has(frame::OPEN);
         if is_open && !ending.trailers.is_empty() {
@@ -294,16 +300,16 @@ fn too_large(what: &str) -> Status {
     Reason::TooLarge.status(text)
 }
 
-impl Writing {
+impl FrameWriter {
     /// A place for one message, whatever its length.
-    pub(crate) fn for_one() -> Self {
+    pub(crate) fn for_single_message() -> Self {
         Self {
             room: SendRoom {
                 messages: 1,
                 bytes: u64::MAX,
-                part: 0,
+                max_fragment_len: 0,
             },
-            body: Body::default(),
+            body: FrameBody::default(),
             expected: 0,
             large: None,
         }
@@ -318,7 +324,8 @@ impl Writing {
     /// Says whether one more message may be written.
     pub(crate) fn has_room(&self) -> bool {
         self.large.is_none()
-            && (self.body.is_empty() || self.body.len() < CUT.min(self.room.part))
+            && (self.body.is_empty()
+                || self.body.len() < TARGET_FRAME_LEN.min(self.room.max_fragment_len))
             && self.body.entries() < self.room.messages
             && self.body.bytes() < self.room.bytes
     }
@@ -328,22 +335,22 @@ impl Writing {
     }
 
     /// Writes a message; there must be room.
-    pub(crate) fn put<M: prost::Message>(&mut self, message: &M) {
+    pub(crate) fn write<M: prost::Message>(&mut self, message: &M) {
         let length = message.encoded_len();
-        if self.body.len() + length <= self.room.part {
+        if self.body.len() + length <= self.room.max_fragment_len {
             if self.body.is_empty() {
                 self.body.reserve(self.expected);
             }
-            self.body.put(message, length);
+            self.body.write(message, length);
         } else {
             self.large = Some(message.encode_to_vec().into());
         }
     }
 
     /// Writes a message that is encoded already.
-    pub(crate) fn put_owned(&mut self, message: Bytes) {
-        if self.body.len() + message.len() <= self.room.part {
-            self.body.put_bytes(&message);
+    pub(crate) fn write_encoded(&mut self, message: Bytes) {
+        if self.body.len() + message.len() <= self.room.max_fragment_len {
+            self.body.write_bytes(&message);
         } else {
             self.large = Some(message);
         }

@@ -11,12 +11,12 @@ use futures_util::stream::{Stream, StreamExt as _};
 use crate::metadata::Metadata;
 use crate::status::{Code, Status};
 use crate::stream::channel::Channel;
-use crate::stream::lending::EncodedMessage;
+use crate::stream::frame_sharing::EncodedMessage;
 use crate::stream::machine::dropped;
-use crate::stream::reader::Reader;
+use crate::stream::message_reader::MessageReader;
 
 /// Above this a message is encoded before its stream is locked, so that nobody waits for the encoder.
-const ENCODED_APART: usize = 1024;
+const MAX_LEN_ENCODED_UNDER_LOCK: usize = 1024;
 
 /// The messages that the other side sends, one after the other.
 ///
@@ -44,13 +44,13 @@ const ENCODED_APART: usize = 1024;
 /// # Ok::<(), Status>(())
 /// # }).unwrap();
 /// ```
-#[must_use = "a stream that is dropped is given up"]
+#[must_use = "a stream that is dropped is lent up"]
 pub struct Streaming<M>(Source<M>);
 
 enum Source<M> {
     Given(Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>),
     Received {
-        reader: Reader,
+        reader: MessageReader,
         read: fn(EncodedMessage<'_>, &'static str) -> Result<M, Status>,
         /// The message's full name.
         name: &'static str,
@@ -60,7 +60,7 @@ enum Source<M> {
 impl<M> Streaming<M> {
     /// Reads what arrives on a stream; `read` makes messages of it.
     pub(crate) fn received(
-        reader: Reader,
+        reader: MessageReader,
         read: fn(EncodedMessage<'_>, &'static str) -> Result<M, Status>,
         name: &'static str,
     ) -> Self {
@@ -118,12 +118,12 @@ impl<M> Stream for Streaming<M> {
             Source::Given(stream) => stream.as_mut().poll_next(cx),
             Source::Received { reader, read, name } => {
                 let (read, name) = (*read, *name);
-                let status = match ready!(reader.poll_next(cx, |piece| read(piece, name))) {
+                let status = match ready!(reader.poll_next(cx, |message| read(message, name))) {
                     Some(Ok(Ok(message))) => return Poll::Ready(Some(Ok(message))),
                     None => return Poll::Ready(None),
                     Some(Err(status) | Ok(Err(status))) => status,
                 };
-                reader.give_up(&status);
+                reader.abort(&status);
                 Poll::Ready(Some(Err(status)))
             }
         }
@@ -168,8 +168,9 @@ impl<M> Sender<M> {
         M: prost::Message,
     {
         let length = message.encoded_len();
-        let mut encoded = (length > ENCODED_APART).then(|| message.encode_to_vec().into());
-        poll_fn(|cx| self.channel.poll_put(cx, &message, length, &mut encoded)).await
+        let mut encoded =
+            (length > MAX_LEN_ENCODED_UNDER_LOCK).then(|| message.encode_to_vec().into());
+        poll_fn(|cx| self.channel.poll_send(cx, &message, length, &mut encoded)).await
     }
 
     /// Sends a message that is encoded already; as [`send`](Self::send).
@@ -177,7 +178,7 @@ impl<M> Sender<M> {
     pub(crate) async fn send_encoded(&mut self, message: bytes::Bytes) -> Result<(), Status> {
         let length = message.len();
         let mut encoded = Some(message);
-        poll_fn(|cx| self.channel.poll_put(cx, &(), length, &mut encoded)).await
+        poll_fn(|cx| self.channel.poll_send(cx, &(), length, &mut encoded)).await
     }
 
     /// Says that nothing more comes; the server may go on sending.
@@ -202,7 +203,7 @@ impl<M> Sender<M> {
     fn end(&mut self) -> Result<(), Status> {
         self.is_finished = true;
         self.channel.finish(None, Metadata::new());
-        match self.channel.with(|machine| machine.end().cloned()) {
+        match self.channel.inspect(|machine| machine.end().cloned()) {
             Some(Err(status)) => Err(status),
             Some(Ok(())) | None => Ok(()),
         }

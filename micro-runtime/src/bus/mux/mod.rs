@@ -3,6 +3,6 @@
 mod mux;
 mod table;
 
-pub(crate) use mux::{Mux, ReplySlot, Sink};
+pub(crate) use mux::{FrameSink, Mux, ReplySlot};
 #[cfg(feature = "__bench")]
-pub(crate) use table::{Key, Table};
+pub(crate) use table::{SlotKey, SlotTable};

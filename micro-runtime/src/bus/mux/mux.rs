@@ -6,19 +6,19 @@ use std::task::{Context as TaskContext, Poll};
 
 use async_nats::{Message, Subject};
 
-use crate::bus::mux::table::{DeliveryOutcome, Key, Table};
+use crate::bus::mux::table::{DeliveryOutcome, SlotKey, SlotTable};
 use crate::status::Status;
 use crate::sync::lock;
 use crate::wire::header::MICRO_STREAM;
 
 /// So many calls and streams at least.
-const MANY: usize = 4;
+const BATCHING_THRESHOLD: usize = 4;
 
 /// What a call is woken with: the reply, or why there will be none.
 pub(crate) type ReplyResult = Result<Message, Status>;
 
 /// One end of a stream, which takes everything that comes under its subject. Never waits.
-pub(crate) trait Sink: Send + Sync {
+pub(crate) trait FrameSink: Send + Sync {
     fn deliver(&self, message: Message);
 
     /// The connection is lost.
@@ -28,16 +28,16 @@ pub(crate) trait Sink: Send + Sync {
 /// The calls of one connection that wait for a reply, and its streams at both ends.
 pub(crate) struct Mux {
     inbox: Subject,
-    table: Mutex<Table<ReplyResult, Arc<dyn Sink>>>,
+    table: Mutex<SlotTable<ReplyResult, Arc<dyn FrameSink>>>,
     /// The streams that are served, by name.
-    served: Mutex<HashMap<String, Arc<dyn Sink>>>,
+    inbound_streams: Mutex<HashMap<String, Arc<dyn FrameSink>>>,
 }
 
 /// One wait for one reply, or for all that comes for a stream. Dropping it frees the slot at once.
 pub(crate) struct ReplySlot {
     mux: Arc<Mux>,
-    key: Option<Key>,
-    is_one_of_many: bool,
+    key: Option<SlotKey>,
+    should_batch: bool,
 }
 
 /// A stream that is served. Dropping it makes it unknown.
@@ -50,8 +50,8 @@ impl Mux {
     pub(crate) fn new(inbox: &str) -> Self {
         Self {
             inbox: Subject::from(inbox),
-            table: Mutex::new(Table::new(inbox)),
-            served: Mutex::default(),
+            table: Mutex::new(SlotTable::new(inbox)),
+            inbound_streams: Mutex::default(),
         }
     }
 
@@ -62,33 +62,40 @@ impl Mux {
 
     /// Takes a slot, and names the subject that the reply is to go to; a unique one is never used
     /// again.
-    pub(crate) fn open(self: &Arc<Self>, is_unique: bool) -> (ReplySlot, Subject) {
+    pub(crate) fn reserve(self: &Arc<Self>, is_unique: bool) -> (ReplySlot, Subject) {
         let mut table = lock(&self.table);
-        let (key, subject) = table.open(is_unique);
-        let is_one_of_many = table.taken() >= MANY;
+        let (key, subject) = table.reserve(is_unique);
+        let should_batch = table.in_use() >= BATCHING_THRESHOLD;
         drop(table);
-        let waiting = ReplySlot {
+        let slot = ReplySlot {
             mux: Arc::clone(self),
             key: Some(key),
-            is_one_of_many,
+            should_batch,
         };
-        (waiting, subject)
+        (slot, subject)
     }
 
     /// Takes a slot for a stream, and names the subject under which it hears.
-    pub(crate) fn open_stream(self: &Arc<Self>, sink: Arc<dyn Sink>) -> (ReplySlot, Subject) {
-        let (key, subject) = lock(&self.table).open_stream(sink);
-        let waiting = ReplySlot {
+    pub(crate) fn reserve_for_stream(
+        self: &Arc<Self>,
+        sink: Arc<dyn FrameSink>,
+    ) -> (ReplySlot, Subject) {
+        let (key, subject) = lock(&self.table).reserve_for_stream(sink);
+        let slot = ReplySlot {
             mux: Arc::clone(self),
             key: Some(key),
-            is_one_of_many: false,
+            should_batch: false,
         };
-        (waiting, subject)
+        (slot, subject)
     }
 
     /// Makes a stream known that is served.
-    pub(crate) fn serve(self: &Arc<Self>, name: &str, sink: Arc<dyn Sink>) -> InboundStream {
-        lock(&self.served).insert(name.to_owned(), sink);
+    pub(crate) fn register_stream(
+        self: &Arc<Self>,
+        name: &str,
+        sink: Arc<dyn FrameSink>,
+    ) -> InboundStream {
+        lock(&self.inbound_streams).insert(name.to_owned(), sink);
         InboundStream {
             mux: Arc::clone(self),
             name: name.to_owned(),
@@ -96,8 +103,8 @@ impl Mux {
     }
 
     /// The stream of this name, if it is served.
-    pub(crate) fn served(&self, name: &str) -> Option<Arc<dyn Sink>> {
-        lock(&self.served).get(name).cloned()
+    pub(crate) fn inbound_stream(&self, name: &str) -> Option<Arc<dyn FrameSink>> {
+        lock(&self.inbound_streams).get(name).cloned()
     }
 
     /// Hands a message that arrived under the inbox to whoever waits for it.
@@ -140,16 +147,16 @@ impl Mux {
         });
     }
 
-    fn key(&self, subject: &Subject) -> Option<Key> {
+    fn key(&self, subject: &Subject) -> Option<SlotKey> {
         let token = subject.strip_prefix(self.inbox.as_str())?;
-        Key::parse(token.strip_prefix('.')?)
+        SlotKey::parse(token.strip_prefix('.')?)
     }
 
     /// Ends every call that waits, and every stream.
     pub(crate) fn fail_all(&self, status: &Status) {
         let (wakers, mut sinks) = lock(&self.table).fail_all(|| Err(status.clone()));
         wakers.into_iter().for_each(std::task::Waker::wake);
-        sinks.extend(lock(&self.served).values().cloned());
+        sinks.extend(lock(&self.inbound_streams).values().cloned());
         sinks.iter().for_each(|sink| sink.fail(status));
     }
 }
@@ -157,8 +164,8 @@ impl Mux {
 impl ReplySlot {
     /// Says whether many waited when this one began: their replies arrive in bursts, and what those
     /// bring about may as well leave in one.
-    pub(crate) fn is_one_of_many(&self) -> bool {
-        self.is_one_of_many
+    pub(crate) fn should_batch(&self) -> bool {
+        self.should_batch
     }
 
     /// Asks for the reply; there is one at most. The slot is kept for `attach` where the reply says
@@ -169,7 +176,7 @@ impl ReplySlot {
         };
         let mut is_followed = false;
         let polled = lock(&self.mux.table).poll(key, cx.waker(), |reply| {
-            is_followed = goes_on(reply);
+            is_followed = continues_as_stream(reply);
             is_followed
         });
         if polled.is_ready() && !is_followed {
@@ -179,8 +186,8 @@ impl ReplySlot {
     }
 
     /// Goes on as the slot of a stream, after a reply that says so; names its subject.
-    pub(crate) fn attach(&self, sink: Arc<dyn Sink>) -> Option<Subject> {
-        lock(&self.mux.table).attach(self.key?, sink)
+    pub(crate) fn attach_stream(&self, sink: Arc<dyn FrameSink>) -> Option<Subject> {
+        lock(&self.mux.table).attach_stream(self.key?, sink)
     }
 }
 
@@ -194,12 +201,12 @@ impl Drop for ReplySlot {
 
 impl Drop for InboundStream {
     fn drop(&mut self) {
-        lock(&self.mux.served).remove(&self.name);
+        lock(&self.mux.inbound_streams).remove(&self.name);
     }
 }
 
 /// Says whether more comes after a reply: it names the stream that it goes on as.
-fn goes_on(reply: &ReplyResult) -> bool {
+fn continues_as_stream(reply: &ReplyResult) -> bool {
     let headers = reply.as_ref().ok().and_then(|reply| reply.headers.as_ref());
     headers.is_some_and(|headers| headers.get(MICRO_STREAM).is_some())
 }

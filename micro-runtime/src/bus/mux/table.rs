@@ -12,14 +12,14 @@ use async_nats::Subject;
 
 /// As many free slots rest before one is used again, so that a second reply from a responder that
 /// misbehaves arrives at a slot at rest, and is seen there.
-const RESTING: usize = 32;
+const MIN_FREE_BEFORE_REUSE: usize = 32;
 /// Above so many free slots, a slot that is freed gives its subject back.
-const KEPT: usize = 1024;
+const MAX_WARM_SLOTS: usize = 1024;
 
 /// The slots of one connection. `T` is what a waiting call is woken with, `S` is who takes all that
 /// comes for a stream.
 #[derive(Debug)]
-pub(crate) struct Table<T, S> {
+pub(crate) struct SlotTable<T, S> {
     inbox: String,
     slots: Vec<Slot<T, S>>,
     free: VecDeque<u32>,
@@ -28,7 +28,7 @@ pub(crate) struct Table<T, S> {
 
 /// One use of one slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Key {
+pub(crate) struct SlotKey {
     slot: u32,
     generation: u32,
 }
@@ -64,7 +64,7 @@ enum State<T, S> {
     Stream(S),
 }
 
-impl Key {
+impl SlotKey {
     /// Reads the last token of a reply subject.
     pub(crate) fn parse(token: &str) -> Option<Self> {
         let (slot, generation) = token.split_once('-')?;
@@ -75,7 +75,7 @@ impl Key {
     }
 }
 
-impl<T, S: Clone> Table<T, S> {
+impl<T, S: Clone> SlotTable<T, S> {
     /// Makes a table whose subjects are `<inbox>.<slot>-<generation>`.
     pub(crate) fn new(inbox: impl Into<String>) -> Self {
         Self {
@@ -88,13 +88,13 @@ impl<T, S: Clone> Table<T, S> {
 
     /// Takes a slot, and names the subject that its reply is to go to; a unique one is never used
     /// again.
-    pub(crate) fn open(&mut self, is_unique: bool) -> (Key, Subject) {
+    pub(crate) fn reserve(&mut self, is_unique: bool) -> (SlotKey, Subject) {
         let index = self.take_free();
         let inbox = &self.inbox;
         let slot = &mut self.slots[index as usize];
         if is_unique && slot.subject.is_some() {
             // Whoever answered an earlier call knows this subject.
-            slot.renew();
+            slot.change_subject();
         }
         slot.state = State::Waiting(None);
         slot.is_unique = is_unique;
@@ -103,7 +103,7 @@ impl<T, S: Clone> Table<T, S> {
             .subject
             .get_or_insert_with(|| subject(inbox, index, generation))
             .clone();
-        let key = Key {
+        let key = SlotKey {
             slot: index,
             generation,
         };
@@ -111,20 +111,20 @@ impl<T, S: Clone> Table<T, S> {
     }
 
     /// Says whether the call of this key waits for its reply.
-    pub(crate) fn is_waiting(&self, key: Key) -> bool {
+    pub(crate) fn is_waiting(&self, key: SlotKey) -> bool {
         self.slots.get(key.slot as usize).is_some_and(|slot| {
             slot.generation == key.generation && matches!(slot.state, State::Waiting(_))
         })
     }
 
     /// How many slots are taken.
-    pub(crate) fn taken(&self) -> usize {
+    pub(crate) fn in_use(&self) -> usize {
         self.slots.len() - self.free.len() - self.retired.len()
     }
 
     /// Takes a slot for everything that comes under its subject until it is closed.
-    pub(crate) fn open_stream(&mut self, sink: S) -> (Key, Subject) {
-        let (key, subject) = self.open(true);
+    pub(crate) fn reserve_for_stream(&mut self, sink: S) -> (SlotKey, Subject) {
+        let (key, subject) = self.reserve(true);
         if let Some(slot) = self.current(key) {
             slot.state = State::Stream(sink);
         }
@@ -132,7 +132,7 @@ impl<T, S: Clone> Table<T, S> {
     }
 
     /// Turns a slot that was held into one for a stream, and names its subject.
-    pub(crate) fn attach(&mut self, key: Key, sink: S) -> Option<Subject> {
+    pub(crate) fn attach_stream(&mut self, key: SlotKey, sink: S) -> Option<Subject> {
         let slot = self.current(key)?;
         match slot.state {
             State::Held => {
@@ -144,7 +144,7 @@ impl<T, S: Clone> Table<T, S> {
     }
 
     /// Hands a reply to whoever waits for it.
-    pub(crate) fn deliver(&mut self, key: Key, value: T) -> DeliveryOutcome<T, S> {
+    pub(crate) fn deliver(&mut self, key: SlotKey, value: T) -> DeliveryOutcome<T, S> {
         let Some(slot) = self.current(key) else {
             return DeliveryOutcome::Late;
         };
@@ -157,7 +157,7 @@ impl<T, S: Clone> Table<T, S> {
             State::Stream(sink) => DeliveryOutcome::Stream(sink.clone(), value),
             State::Ready(_) | State::Held => DeliveryOutcome::Late,
             State::Free => {
-                slot.renew();
+                slot.change_subject();
                 DeliveryOutcome::Repeated
             }
         }
@@ -167,7 +167,7 @@ impl<T, S: Clone> Table<T, S> {
     /// remembers whom to wake.
     pub(crate) fn poll(
         &mut self,
-        key: Key,
+        key: SlotKey,
         waker: &Waker,
         is_followed: impl FnOnce(&T) -> bool,
     ) -> Poll<T> {
@@ -181,7 +181,7 @@ impl<T, S: Clone> Table<T, S> {
             }
             State::Ready(value) => {
                 if slot.is_unique {
-                    slot.renew();
+                    slot.change_subject();
                 }
                 self.release(key.slot);
                 Poll::Ready(value)
@@ -202,12 +202,12 @@ impl<T, S: Clone> Table<T, S> {
     }
 
     /// Gives a slot up: whatever still comes for it is late.
-    pub(crate) fn close(&mut self, key: Key) {
+    pub(crate) fn close(&mut self, key: SlotKey) {
         let Some(slot) = self.current(key) else {
             return;
         };
         if !matches!(slot.state, State::Free) {
-            slot.renew();
+            slot.change_subject();
             self.release(key.slot);
         }
     }
@@ -231,14 +231,14 @@ impl<T, S: Clone> Table<T, S> {
         (wakers, sinks)
     }
 
-    fn current(&mut self, key: Key) -> Option<&mut Slot<T, S>> {
+    fn current(&mut self, key: SlotKey) -> Option<&mut Slot<T, S>> {
         self.slots
             .get_mut(key.slot as usize)
             .filter(|slot| slot.generation == key.generation)
     }
 
     fn take_free(&mut self) -> u32 {
-        if self.free.len() > RESTING
+        if self.free.len() > MIN_FREE_BEFORE_REUSE
             && let Some(index) = self.free.pop_front()
         {
             return index;
@@ -263,17 +263,17 @@ impl<T, S: Clone> Table<T, S> {
             // `fail_all` took the subject: its reply may be under way.
             slot.generation = slot.generation.wrapping_add(1);
         }
-        if self.free.len() < KEPT {
+        if self.free.len() < MAX_WARM_SLOTS {
             self.free.push_back(index);
         } else {
-            slot.renew();
+            slot.change_subject();
             self.retired.push(index);
         }
     }
 }
 
 impl<T, S> Slot<T, S> {
-    fn renew(&mut self) {
+    fn change_subject(&mut self) {
         self.generation = self.generation.wrapping_add(1);
         self.subject = None;
         self.state = State::Free;

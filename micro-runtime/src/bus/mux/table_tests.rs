@@ -18,14 +18,14 @@ fn waker() -> Waker {
     Waker::from(Arc::new(Ignore))
 }
 
-fn key_of(subject: &Subject) -> Key {
-    Key::parse(subject.rsplit('.').next().unwrap()).unwrap()
+fn key_of(subject: &Subject) -> SlotKey {
+    SlotKey::parse(subject.rsplit('.').next().unwrap()).unwrap()
 }
 
 #[test]
 fn a_subject_is_used_again_only_after_its_one_reply() {
-    let mut table = Table::<_, ()>::new("_INBOX.x");
-    let (key, first) = table.open(false);
+    let mut table = SlotTable::<_, ()>::new("_INBOX.x");
+    let (key, first) = table.reserve(false);
     assert_eq!(first.as_str(), "_INBOX.x.0-0");
     assert!(matches!(
         table.deliver(key, 1),
@@ -34,40 +34,40 @@ fn a_subject_is_used_again_only_after_its_one_reply() {
     assert_eq!(table.poll(key, &waker(), |_| false), Poll::Ready(1));
     // The slot rests, and comes back with the same subject once enough others rest too.
     let mut seen = Vec::new();
-    for _ in 0..=2 * RESTING {
-        let (key, subject) = table.open(false);
+    for _ in 0..=2 * MIN_FREE_BEFORE_REUSE {
+        let (key, subject) = table.reserve(false);
         seen.push(subject.to_string());
         table.deliver(key, 1);
         let _ = table.poll(key, &waker(), |_| false);
     }
-    assert!(!seen[..RESTING].contains(&first.to_string()));
+    assert!(!seen[..MIN_FREE_BEFORE_REUSE].contains(&first.to_string()));
     assert!(seen.contains(&first.to_string()));
-    assert_eq!(table.slots.len(), RESTING + 1);
+    assert_eq!(table.slots.len(), MIN_FREE_BEFORE_REUSE + 1);
 }
 
 #[test]
 fn a_slot_is_taken_until_its_call_has_ended() {
-    let mut table = Table::<_, ()>::new("i");
-    let (first, _) = table.open(false);
-    let (second, _) = table.open(true);
-    assert_eq!(table.taken(), 2);
+    let mut table = SlotTable::<_, ()>::new("i");
+    let (first, _) = table.reserve(false);
+    let (second, _) = table.reserve(true);
+    assert_eq!(table.in_use(), 2);
     assert!(table.is_waiting(first) && table.is_waiting(second));
     table.deliver(first, 1);
     assert!(!table.is_waiting(first));
     let _ = table.poll(first, &waker(), |_| false);
-    assert_eq!(table.taken(), 1);
+    assert_eq!(table.in_use(), 1);
     table.close(second);
-    assert_eq!(table.taken(), 0);
+    assert_eq!(table.in_use(), 0);
     assert!(!table.is_waiting(second));
-    let (third, _) = table.open_stream(());
+    let (third, _) = table.reserve_for_stream(());
     assert!(!table.is_waiting(third));
-    assert_eq!(table.taken(), 1);
+    assert_eq!(table.in_use(), 1);
 }
 
 #[test]
 fn what_comes_after_a_close_is_late() {
-    let mut table = Table::<_, ()>::new("i");
-    let (key, subject) = table.open(false);
+    let mut table = SlotTable::<_, ()>::new("i");
+    let (key, subject) = table.reserve(false);
     table.close(key);
     assert!(matches!(
         table.deliver(key_of(&subject), 1),
@@ -77,8 +77,8 @@ fn what_comes_after_a_close_is_late() {
 
 #[test]
 fn a_second_reply_changes_the_subject() {
-    let mut table = Table::<_, ()>::new("i");
-    let (key, _) = table.open(false);
+    let mut table = SlotTable::<_, ()>::new("i");
+    let (key, _) = table.reserve(false);
     table.deliver(key, 1);
     assert!(matches!(table.deliver(key, 2), DeliveryOutcome::Late));
     assert_eq!(table.poll(key, &waker(), |_| false), Poll::Ready(1));
@@ -88,13 +88,13 @@ fn a_second_reply_changes_the_subject() {
 
 #[test]
 fn a_reply_that_goes_on_keeps_its_slot_for_a_stream() {
-    let mut table = Table::<_, char>::new("i");
-    let (key, subject) = table.open(false);
-    assert!(table.attach(key, 's').is_none());
+    let mut table = SlotTable::<_, char>::new("i");
+    let (key, subject) = table.reserve(false);
+    assert!(table.attach_stream(key, 's').is_none());
     table.deliver(key, 1);
     assert_eq!(table.poll(key, &waker(), |_| true), Poll::Ready(1));
     assert!(matches!(table.deliver(key, 2), DeliveryOutcome::Late));
-    assert_eq!(table.attach(key, 's'), Some(subject.clone()));
+    assert_eq!(table.attach_stream(key, 's'), Some(subject.clone()));
     for frame in 3..6 {
         assert!(
             matches!(table.deliver(key, frame), DeliveryOutcome::Stream('s', found) if found == frame)
@@ -103,32 +103,32 @@ fn a_reply_that_goes_on_keeps_its_slot_for_a_stream() {
     assert_eq!(table.fail_all(|| 9).1, ['s']);
     table.close(key);
     assert!(matches!(table.deliver(key, 6), DeliveryOutcome::Late));
-    assert_ne!(table.open_stream('t').1, subject);
+    assert_ne!(table.reserve_for_stream('t').1, subject);
 }
 
 #[test]
 fn a_unique_subject_is_never_used_again() {
-    let mut table = Table::<_, ()>::new("i");
+    let mut table = SlotTable::<_, ()>::new("i");
     let mut seen = std::collections::HashSet::new();
     for number in 0..1000 {
         // Ordinary calls of the same connection in between: their subjects are used again.
-        let (key, subject) = table.open(false);
+        let (key, subject) = table.reserve(false);
         seen.insert(subject.to_string());
         table.deliver(key, number);
         assert_eq!(table.poll(key, &waker(), |_| false), Poll::Ready(number));
-        let (key, subject) = table.open(true);
+        let (key, subject) = table.reserve(true);
         assert!(seen.insert(subject.to_string()));
         table.deliver(key, 1);
         assert_eq!(table.poll(key, &waker(), |_| false), Poll::Ready(1));
         assert!(matches!(table.deliver(key, 2), DeliveryOutcome::Late));
     }
-    assert!(table.slots.len() <= RESTING + 1);
+    assert!(table.slots.len() <= MIN_FREE_BEFORE_REUSE + 1);
 }
 
 #[test]
 fn a_failed_wait_leaves_no_subject_behind() {
-    let mut table = Table::<_, ()>::new("i");
-    let (key, subject) = table.open(false);
+    let mut table = SlotTable::<_, ()>::new("i");
+    let (key, subject) = table.reserve(false);
     assert!(table.poll(key, &waker(), |_| false).is_pending());
     assert_eq!(table.fail_all(|| 9).0.len(), 1);
     assert_eq!(table.poll(key, &waker(), |_| false), Poll::Ready(9));
@@ -140,23 +140,23 @@ fn a_failed_wait_leaves_no_subject_behind() {
 
 #[test]
 fn a_burst_gives_its_subjects_back() {
-    let mut table = Table::<_, ()>::new("i");
-    let keys = (0..10 * KEPT)
-        .map(|_| table.open(false).0)
+    let mut table = SlotTable::<_, ()>::new("i");
+    let keys = (0..10 * MAX_WARM_SLOTS)
+        .map(|_| table.reserve(false).0)
         .collect::<Vec<_>>();
     for key in keys {
         table.deliver(key, 1);
         let _ = table.poll(key, &waker(), |_| false);
     }
     let kept = table.slots.iter().filter(|slot| slot.subject.is_some());
-    assert_eq!(kept.count(), KEPT);
-    assert_eq!(table.free.len(), KEPT);
+    assert_eq!(kept.count(), MAX_WARM_SLOTS);
+    assert_eq!(table.free.len(), MAX_WARM_SLOTS);
 }
 
 #[test]
 fn tokens_that_are_no_keys_are_refused() {
     for token in ["", "-", "0", "0-", "x-0", "0-0-0", "100000000-0", "-0"] {
-        assert_eq!(Key::parse(token), None, "{token}");
+        assert_eq!(SlotKey::parse(token), None, "{token}");
     }
 }
 
@@ -190,15 +190,15 @@ proptest! {
     /// `DeliverOld` does only with subjects whose slot is not in use again.
     #[test]
     fn a_reply_reaches_its_own_call_or_nobody(steps in steps()) {
-        let mut table = Table::<_, ()>::new("i");
-        let mut open: Vec<(Key, Subject, u64)> = Vec::new();
+        let mut table = SlotTable::<_, ()>::new("i");
+        let mut open: Vec<(SlotKey, Subject, u64)> = Vec::new();
         let mut old: Vec<Subject> = Vec::new();
         let mut delivered: HashMap<u64, u64> = HashMap::new();
         let mut next = 0;
         for step in steps {
             match step {
                 Step::Open(is_unique) => {
-                    let (key, subject) = table.open(is_unique);
+                    let (key, subject) = table.reserve(is_unique);
                     prop_assert!(open.iter().all(|(_, other, _)| *other != subject));
                     open.push((key, subject, next));
                     next += 1;

@@ -1,4 +1,4 @@
-//! One end of a stream with an application that sends what it was given and takes what comes, and
+//! One end of a stream with an application that sends what it was lent and takes what comes, and
 //! checks every frame that its machine makes.
 
 use std::collections::VecDeque;
@@ -8,11 +8,11 @@ use bytes::Bytes;
 
 use crate::metadata::Metadata;
 use crate::status::Status;
-use crate::stream::frame::{self, Control, Entries, Frame};
+use crate::stream::frame::{self, Entries, Frame, FrameControl};
 use crate::stream::machine::Machine;
 use crate::stream::options::Credit;
-use crate::stream::output::Output;
-use crate::stream::receiving::{Batch, join};
+use crate::stream::output::OutboundFrame;
+use crate::stream::receiving::{MessageBatch, join_fragments};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -40,7 +40,7 @@ pub(super) struct Application {
     pub(super) outcome: Option<Result<(), Status>>,
     current: Entries,
     taken: Credit,
-    said: Control,
+    said: FrameControl,
 }
 
 impl Application {
@@ -61,7 +61,7 @@ impl Application {
             outcome: None,
             current: Entries::default(),
             taken: Credit::default(),
-            said: Control::default(),
+            said: FrameControl::default(),
         }
     }
 
@@ -87,7 +87,7 @@ impl Application {
         match self.is_client {
             true => {
                 let message = self.left.pop_front().unwrap();
-                self.machine.sending.put_owned(message);
+                self.machine.sending.write_encoded(message);
                 true
             }
             false => self.send_some(),
@@ -96,7 +96,7 @@ impl Application {
 
     fn may_send(&self) -> bool {
         match self.kind {
-            _ if self.is_client => self.machine.peer().is_some(),
+            _ if self.is_client => self.machine.server_address().is_some(),
             Kind::ClientStreaming => self.outcome.is_some() || self.status.is_some(),
             _ => true,
         }
@@ -104,15 +104,15 @@ impl Application {
 
     /// Sends as a handler's stream does: as much at once as there is room for.
     fn send_some(&mut self) -> bool {
-        let Some(mut writing) = self.machine.sending.begin() else {
+        let Some(mut writer) = self.machine.sending.take_writer() else {
             return false;
         };
-        while writing.has_room()
+        while writer.has_room()
             && let Some(message) = self.left.pop_front()
         {
-            writing.put_owned(message);
+            writer.write_encoded(message);
         }
-        self.machine.sending.add(writing);
+        self.machine.sending.submit(writer);
         true
     }
 
@@ -128,8 +128,8 @@ impl Application {
         let taken = std::mem::take(&mut self.taken);
         self.machine.receiving.note_taken(taken);
         match self.machine.receiving.next() {
-            Some(Batch::Entries(entries)) => self.current = entries,
-            Some(Batch::Parts(parts)) => self.note(join(&parts)),
+            Some(MessageBatch::Entries(entries)) => self.current = entries,
+            Some(MessageBatch::Fragments(fragments)) => self.note(join_fragments(&fragments)),
             None => self.outcome = self.machine.reading_end(),
         }
         self.outcome.is_some() || self.current.len() > 0 || self.taken.messages > 0
@@ -141,14 +141,14 @@ impl Application {
         self.received.push(message);
     }
 
-    pub(super) fn output(&mut self, now: Instant) -> Option<Output> {
+    pub(super) fn output(&mut self, now: Instant) -> Option<OutboundFrame> {
         let output = self.machine.output(now)?;
         assert!(
             output.payload.len() <= self.max_payload,
             "a frame of {} bytes",
             output.payload.len()
         );
-        let Control {
+        let FrameControl {
             seq,
             flags,
             taken,
@@ -181,7 +181,7 @@ impl Application {
         let (is_reset, is_ping) = (has(frame::RESET), has(frame::PING));
         self.machine.receive(payload, now);
         let machine = &self.machine;
-        let is_named = !self.is_client || machine.peer().is_some();
+        let is_named = !self.is_client || machine.server_address().is_some();
         if is_reset {
             assert!(machine.is_done() && !machine.has_output());
         } else if is_ping && is_named {

@@ -8,7 +8,7 @@ use super::simulation::{HEARTBEAT, limits, metadata, peer};
 use crate::metadata::Metadata;
 use crate::status::{Code, Status};
 use crate::stream::machine::Machine;
-use crate::stream::options::{Credit, Open};
+use crate::stream::options::{Credit, StreamHeader};
 use crate::stream::output::reset_frame;
 
 const WINDOW: Credit = Credit {
@@ -36,7 +36,7 @@ fn check(machine: &mut Machine, now: Instant, expected: &[u8]) -> Bytes {
 
 #[test]
 fn a_request_opens_with_a_header() {
-    let mut open = Open {
+    let mut open = StreamHeader {
         window: WINDOW,
         heartbeat: 5 * HEARTBEAT,
         is_unary: false,
@@ -58,8 +58,8 @@ fn accept_and_open_with_two_messages_a_grant_and_a_ping() {
     let now = Instant::now();
     let (mut client, mut server) = (client(now), server(MAX_PAYLOAD, now));
     server.open(metadata(1));
-    server.sending.put_owned(Bytes::from_static(b"hi"));
-    server.sending.put_owned(Bytes::new());
+    server.sending.write_encoded(Bytes::from_static(b"hi"));
+    server.sending.write_encoded(Bytes::new());
     let golden = b"\x12\x02hi\x12\x00\x18\x30\x28\x04\x30\x80\x80\x04\x42\x02a1\x4a\x027f\
                    \x52\x06\x0a\x01k\x12\x01v\x08\x01";
     client.receive(check(&mut server, now, golden), now);
@@ -99,7 +99,7 @@ fn a_message_in_parts() {
         now,
         b"\x18\x10\x28\x04\x30\x80\x80\x04\x42\x02a1\x4a\x027f",
     );
-    server.sending.put_owned(Bytes::from_static(b"hello"));
+    server.sending.write_encoded(Bytes::from_static(b"hello"));
     server.finish(None, Metadata::new());
     let parts: [&[u8]; 3] = [
         b"\x12\x02he\x18\x01\x28\x04\x30\x80\x80\x04\x08\x01",
@@ -121,7 +121,7 @@ fn reset() {
 #[test]
 fn a_large_reply_is_offered_and_granted() {
     let now = Instant::now();
-    assert_eq!(&peer().frame()[..], b"\x18\x10\x42\x02a1\x4a\x027f");
+    assert_eq!(&peer().accept_frame()[..], b"\x18\x10\x42\x02a1\x4a\x027f");
     let mut client = Machine::large_reply_client(peer(), limits(WINDOW), MAX_PAYLOAD, None, now);
     check(&mut client, now, b"\x28\x04\x30\x80\x80\x04");
 }

@@ -9,7 +9,7 @@ use crate::metadata::Metadata;
 use crate::status::{Code, Reason, Status};
 use crate::stream::frame;
 use crate::stream::machine::{Machine, dropped};
-use crate::stream::options::Limits;
+use crate::stream::options::StreamLimits;
 
 fn client(deadline: Option<Duration>, now: Instant) -> Machine {
     let deadline = deadline.map(|deadline| now + deadline);
@@ -17,7 +17,7 @@ fn client(deadline: Option<Duration>, now: Instant) -> Machine {
 }
 
 #[test]
-fn a_ping_follows_each_heartbeat_of_silence_and_is_answered() {
+fn a_ping_follows_each_heartbeat_of_silence_and_is_acked() {
     let Pair {
         mut client,
         mut server,
@@ -27,7 +27,7 @@ fn a_ping_follows_each_heartbeat_of_silence_and_is_answered() {
     let later = now + HEARTBEAT;
     client.on_time(later);
     let ping = client.output(later).unwrap();
-    assert!(ping.asks);
+    assert!(ping.is_probe);
     server.receive(ping.payload, later);
     let answer = server.output(later).unwrap();
     let heard = frame::Frame::read(answer.payload.clone()).unwrap().control;
@@ -57,17 +57,17 @@ fn three_silent_heartbeats_end_both_ends() {
 fn frames_ask_whether_the_peer_is_there() {
     let mut pair = pair();
     let asks = |pair: &mut Pair| {
-        pair.server.sending.put_owned("".into());
+        pair.server.sending.write_encoded("".into());
         let output = pair.server.output(pair.now).unwrap();
         pair.client.receive(output.payload, pair.now);
         let waiting = pair.client.receiving.waiting();
         while pair.client.receiving.next().is_some() {}
         pair.client.receiving.note_taken(waiting);
         if let Some(grant) = pair.client.output(pair.now) {
-            assert!(grant.asks, "a grant asks");
+            assert!(grant.is_probe, "a grant asks");
             pair.server.receive(grant.payload, pair.now);
         }
-        output.asks
+        output.is_probe
     };
     // OPEN was the first of 32.
     let found: Vec<bool> = (0..64).map(|_| asks(&mut pair)).collect();
@@ -79,11 +79,11 @@ fn frames_ask_whether_the_peer_is_there() {
 #[test]
 fn a_503_ends_the_stream_at_once() {
     let mut pair = pair();
-    pair.client.nobody_there();
+    pair.client.on_no_responders();
     check_failed(&pair.client, Reason::PeerGone, Code::Unavailable);
     assert!(pair.client.is_done());
     let mut alone = client(None, pair.now);
-    alone.nobody_there();
+    alone.on_no_responders();
     check_failed(&alone, Reason::NoResponders, Code::Unavailable);
 }
 
@@ -170,7 +170,7 @@ fn a_reset_is_said_although_the_peers_end_comes_first() {
 fn a_server_that_stops_tells_who_takes_its_large_reply() {
     let now = Instant::now();
     let mut server = Machine::large_reply(peer(), limits(WINDOW), MAX_PAYLOAD, now);
-    server.sending.put_owned(vec![0; 5_000].into());
+    server.sending.write_encoded(vec![0; 5_000].into());
     assert!(!server.has_output());
     server.reset(Status::unavailable("the server stops"));
     let mut client = Machine::large_reply_client(peer(), limits(WINDOW), MAX_PAYLOAD, None, now);
@@ -192,10 +192,10 @@ fn the_servers_end_is_no_end_of_the_requests() {
 fn metadata_that_does_not_fit_is_an_error_for_the_caller() {
     let run = |headers: usize, status: Option<Status>, trailers: usize| {
         let now = Instant::now();
-        let limits: Limits = limits(WINDOW);
+        let limits: StreamLimits = limits(WINDOW);
         let mut server = Machine::server(peer(), limits, WINDOW, MAX_PAYLOAD, None, now);
         server.open(metadata(headers));
-        server.sending.put_owned("x".into());
+        server.sending.write_encoded("x".into());
         server.finish(status, metadata(trailers));
         let mut client = client(None, now);
         while let Some(output) = server.output(now) {
@@ -220,7 +220,7 @@ fn headers_and_the_first_part_of_a_message_fit_together_or_go_apart() {
     let now = Instant::now();
     let mut server = Machine::server(peer(), limits(WINDOW), WINDOW, MAX_PAYLOAD, None, now);
     server.open(metadata(600));
-    server.sending.put_owned(vec![0; 5_000].into());
+    server.sending.write_encoded(vec![0; 5_000].into());
     while let Some(output) = server.output(now) {
         assert!(output.payload.len() <= MAX_PAYLOAD);
     }

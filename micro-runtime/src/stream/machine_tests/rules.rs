@@ -7,9 +7,9 @@ use bytes::Bytes;
 use super::simulation::{HEARTBEAT, limits, metadata, peer};
 use crate::metadata::Metadata;
 use crate::status::{Code, Reason};
-use crate::stream::frame::{self, Body, Control, Frame};
+use crate::stream::frame::{self, Frame, FrameBody, FrameControl};
 use crate::stream::machine::Machine;
-use crate::stream::options::{Credit, Limits};
+use crate::stream::options::{Credit, StreamLimits};
 
 pub(super) const MAX_PAYLOAD: usize = 1024;
 pub(super) const WINDOW: Credit = Credit {
@@ -28,9 +28,9 @@ pub(super) fn pair() -> Pair {
     pair_with(WINDOW, limits(WINDOW))
 }
 
-pub(super) fn pair_with(window: Credit, client: Limits) -> Pair {
+pub(super) fn pair_with(window: Credit, client: StreamLimits) -> Pair {
     let now = Instant::now();
-    let client = Limits { window, ..client };
+    let client = StreamLimits { window, ..client };
     let mut pair = Pair {
         client: Machine::client(client, MAX_PAYLOAD, None, now),
         server: Machine::server(peer(), limits(WINDOW), window, MAX_PAYLOAD, None, now),
@@ -69,12 +69,12 @@ pub(super) fn said(machine: &mut Machine, now: Instant) -> Frame {
 }
 
 pub(super) fn numbered(seq: u64, flags: u32, entries: &[&[u8]]) -> Bytes {
-    let mut body = Body::default();
-    entries.iter().for_each(|entry| body.put_bytes(entry));
-    body.cut(Control {
+    let mut body = FrameBody::default();
+    entries.iter().for_each(|entry| body.write_bytes(entry));
+    body.finish_frame(FrameControl {
         seq,
         flags,
-        ..Control::default()
+        ..FrameControl::default()
     })
 }
 
@@ -126,7 +126,7 @@ fn the_servers_first_frame_is_accept_or_reset() {
 fn messages_that_are_ready_share_a_frame() {
     let mut pair = pair();
     for message in ["a", "b", "c"] {
-        pair.server.sending.put_owned(message.into());
+        pair.server.sending.write_encoded(message.into());
     }
     assert_eq!(said(&mut pair.server, pair.now).entries.len(), 3);
 }
@@ -150,7 +150,7 @@ fn a_message_waits_for_credit() {
     let mut pair = pair();
     for _ in 0..WINDOW.messages {
         assert!(pair.server.sending.has_room());
-        pair.server.sending.put_owned("x".into());
+        pair.server.sending.write_encoded("x".into());
     }
     assert!(!pair.server.sending.has_room());
     pair.carry();
@@ -169,7 +169,7 @@ fn an_entry_may_go_beyond_the_bytes_once() {
         },
         limits(WINDOW),
     );
-    pair.server.sending.put_owned(vec![0; 700].into());
+    pair.server.sending.write_encoded(vec![0; 700].into());
     assert!(!pair.server.sending.has_room());
     pair.carry();
     assert_eq!(pair.client.receiving.waiting().bytes, 700);
@@ -193,7 +193,7 @@ fn a_peer_beyond_its_limit_is_reset() {
 
 #[test]
 fn parts_are_granted_again_at_once_and_bounded() {
-    let small = Limits {
+    let small = StreamLimits {
         reassembly: 5_000,
         ..limits(WINDOW)
     };
@@ -204,12 +204,12 @@ fn parts_are_granted_again_at_once_and_bounded() {
         },
         small,
     );
-    pair.server.sending.put_owned(vec![1; 5_000].into());
+    pair.server.sending.write_encoded(vec![1; 5_000].into());
     pair.carry();
     assert_eq!(pair.client.receiving.waiting().messages, 1);
     take_all(&mut pair.client);
     pair.carry();
-    pair.server.sending.put_owned(vec![1; 5_001].into());
+    pair.server.sending.write_encoded(vec![1; 5_001].into());
     pair.carry();
     check_failed(&pair.client, Reason::TooLarge, Code::ResourceExhausted);
     check_failed(&pair.server, Reason::TooLarge, Code::ResourceExhausted);
@@ -231,7 +231,7 @@ fn many_small_parts_take_no_more_than_their_bytes() {
 fn limits_never_shrink_and_a_lost_grant_costs_nothing() {
     let mut pair = pair();
     for _ in 0..WINDOW.messages {
-        pair.server.sending.put_owned("x".into());
+        pair.server.sending.write_encoded("x".into());
     }
     pair.carry();
     take_all(&mut pair.client);
@@ -241,7 +241,7 @@ fn limits_never_shrink_and_a_lost_grant_costs_nothing() {
     pair.wait(HEARTBEAT);
     pair.carry();
     assert!(pair.server.sending.has_room());
-    pair.server.sending.raise(Credit::default());
+    pair.server.sending.raise_limit(Credit::default());
     assert!(pair.server.sending.has_room());
 }
 

@@ -9,10 +9,10 @@ use bytes::Bytes;
 use super::application::{Application, Kind};
 use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
-use crate::stream::machine::{Machine, dropped, gone};
-use crate::stream::options::{Credit, Limits};
+use crate::stream::machine::{Machine, dropped, peer_gone};
+use crate::stream::options::{Credit, StreamLimits};
 use crate::stream::output::reset_frame;
-use crate::stream::peer::Peer;
+use crate::stream::stream_address::StreamAddress;
 
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
 const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -81,8 +81,8 @@ struct Wire {
     late: Option<(Bytes, bool)>,
 }
 
-pub(super) fn limits(window: Credit) -> Limits {
-    Limits {
+pub(super) fn limits(window: Credit) -> StreamLimits {
+    StreamLimits {
         window,
         heartbeat: HEARTBEAT,
         open_timeout: OPEN_TIMEOUT,
@@ -91,8 +91,8 @@ pub(super) fn limits(window: Credit) -> Limits {
     }
 }
 
-pub(super) fn peer() -> Peer {
-    Peer {
+pub(super) fn peer() -> StreamAddress {
+    StreamAddress {
         instance: "a1".to_owned(),
         stream: "7f".to_owned(),
     }
@@ -155,7 +155,7 @@ impl Simulation {
             server.status = Some(Status::not_found("no account 7"));
         }
         if plan.kind == Kind::LargeReply {
-            server.machine.sending.put_owned(replies[0].clone());
+            server.machine.sending.write_encoded(replies[0].clone());
             let trailers = std::mem::take(&mut server.trailers);
             server.machine.finish(server.status.take(), trailers);
             server.has_finished = true;
@@ -264,7 +264,7 @@ impl Simulation {
                 .map(|late| wire.frames.push_back(late))
                 .is_some();
         };
-        let frame = (output.payload, output.asks);
+        let frame = (output.payload, output.is_probe);
         let late = wire.late.take();
         match self.fates.pop_front().unwrap_or(Fate::Arrives) {
             Fate::Arrives => wire.frames.push_back(frame),
@@ -291,7 +291,7 @@ impl Simulation {
         if !end.machine.is_done() {
             end.receive(payload, self.longest, self.now);
         } else if asks && !to_client {
-            let reset = reset_frame(&gone("there is no such stream"));
+            let reset = reset_frame(&peer_gone("there is no such stream"));
             self.to_client.frames.push_back((reset, false));
         }
         true

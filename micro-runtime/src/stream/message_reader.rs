@@ -7,28 +7,28 @@ use std::task::{Context as TaskContext, Poll, ready};
 use bytes::Bytes;
 
 use crate::status::Status;
-use crate::stream::channel::{Channel, Taking};
+use crate::stream::channel::{Channel, ReadOutcome};
 use crate::stream::frame::Entries;
-use crate::stream::lending::{EncodedMessage, FrameSharing};
+use crate::stream::frame_sharing::{EncodedMessage, FrameSharing};
 use crate::stream::machine::dropped;
 use crate::stream::options::Credit;
-use crate::stream::receiving::{Batch, join};
+use crate::stream::receiving::{MessageBatch, join_fragments};
 
 /// Up to this size a message is read where it lies.
-const READ_IN_PLACE: usize = 1024;
+const MAX_BORROWED_LEN: usize = 1024;
 
 /// The receiving half of one end.
-pub(crate) struct Reader {
+pub(crate) struct MessageReader {
     channel: Arc<Channel>,
     entries: Entries,
-    lending: FrameSharing,
-    /// What was given out since the stream was last told.
+    sharing: FrameSharing,
+    /// What was lent out since the stream was last told.
     taken: Credit,
-    is_over: bool,
+    is_ended: bool,
     is_client: bool,
 }
 
-impl Reader {
+impl MessageReader {
     /// Reads as a client, whose call ends with its reader.
     pub(crate) fn client(channel: Arc<Channel>) -> Self {
         Self::new(channel, true)
@@ -43,15 +43,15 @@ impl Reader {
         Self {
             channel,
             entries: Entries::default(),
-            lending: FrameSharing::default(),
+            sharing: FrameSharing::default(),
             taken: Credit::default(),
-            is_over: false,
+            is_ended: false,
             is_client,
         }
     }
 
     /// The stream, for the half that sends.
-    pub(crate) fn shared(&self) -> Arc<Channel> {
+    pub(crate) fn shared_channel(&self) -> Arc<Channel> {
         Arc::clone(&self.channel)
     }
 
@@ -66,32 +66,32 @@ impl Reader {
         read: impl FnOnce(EncodedMessage<'_>) -> T,
     ) -> Poll<Option<Result<T, Status>>> {
         loop {
-            if self.is_over {
+            if self.is_ended {
                 return Poll::Ready(None);
             }
-            if let Some(piece) = self.entries.next_piece(READ_IN_PLACE) {
+            if let Some(message) = self.entries.next_message(MAX_BORROWED_LEN) {
                 self.taken.messages += 1;
-                self.taken.bytes += piece.len() as u64;
-                return Poll::Ready(Some(Ok(read(piece))));
+                self.taken.bytes += message.len() as u64;
+                return Poll::Ready(Some(Ok(read(message))));
             }
             // A frame that is used up gives its buffer back before the next one is waited for.
             self.entries = Entries::default();
-            self.lending.look();
+            self.sharing.note_released();
             let taken = std::mem::take(&mut self.taken);
-            match ready!(self.channel.poll_take(cx, taken)) {
-                Taking::Batch(Batch::Entries(mut entries)) => {
-                    entries.lend(&self.lending);
+            match ready!(self.channel.poll_next_batch(cx, taken)) {
+                ReadOutcome::Batch(MessageBatch::Entries(mut entries)) => {
+                    entries.share_with(&self.sharing);
                     self.entries = entries;
                 }
-                Taking::Batch(Batch::Parts(parts)) => {
-                    let message = join(&parts);
+                ReadOutcome::Batch(MessageBatch::Fragments(fragments)) => {
+                    let message = join_fragments(&fragments);
                     self.taken.messages += 1;
                     self.taken.bytes += message.len() as u64;
                     return Poll::Ready(Some(Ok(read(EncodedMessage::Owned(message)))));
                 }
-                Taking::End(Ok(())) => self.is_over = true,
-                Taking::End(Err(status)) => {
-                    self.is_over = true;
+                ReadOutcome::End(Ok(())) => self.is_ended = true,
+                ReadOutcome::End(Err(status)) => {
+                    self.is_ended = true;
                     return Poll::Ready(Some(Err(status)));
                 }
             }
@@ -104,7 +104,7 @@ impl Reader {
         &mut self,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Bytes, Status>>> {
-        let read = |piece: EncodedMessage<'_>| match piece {
+        let read = |message: EncodedMessage<'_>| match message {
             EncodedMessage::Borrowed(message) => Bytes::copy_from_slice(message.bytes()),
             EncodedMessage::Owned(bytes) => bytes,
         };
@@ -117,8 +117,8 @@ impl Reader {
     }
 
     /// A message could not be read, or the stream has failed: nothing more comes.
-    pub(crate) fn give_up(&mut self, status: &Status) {
-        self.is_over = true;
+    pub(crate) fn abort(&mut self, status: &Status) {
+        self.is_ended = true;
         if self.is_client {
             self.channel.reset(status.clone());
         } else {
@@ -127,9 +127,9 @@ impl Reader {
     }
 }
 
-impl Drop for Reader {
+impl Drop for MessageReader {
     fn drop(&mut self) {
-        if self.is_over {
+        if self.is_ended {
             return;
         }
         if self.is_client {
@@ -150,44 +150,44 @@ mod tests {
     use bytes::Buf as _;
 
     use super::*;
-    use crate::stream::frame::{Body, Control};
+    use crate::stream::frame::{FrameBody, FrameControl};
     use crate::stream::machine::Machine;
     use crate::stream::options::StreamOptions;
-    use crate::stream::peer::Peer;
+    use crate::stream::stream_address::StreamAddress;
 
     const MESSAGES: usize = 1000;
 
-    fn reader(options: StreamOptions) -> Reader {
-        let peer = Peer {
+    fn reader(options: StreamOptions) -> MessageReader {
+        let peer = StreamAddress {
             instance: "i".into(),
             stream: "s".into(),
         };
         let (window, now) = (Credit::default(), Instant::now());
         let machine = Machine::server(peer, options.limits(), window, 1 << 20, None, now);
-        Reader::server(Channel::new(machine))
+        MessageReader::server(Channel::new(machine))
     }
 
     /// A frame of messages arrives.
-    fn deliver(reader: &Reader, seq: u64) -> Bytes {
-        let mut body = Body::default();
+    fn deliver(reader: &MessageReader, seq: u64) -> Bytes {
+        let mut body = FrameBody::default();
         for _ in 0..MESSAGES {
-            body.put_bytes(b"0123456789abcdef");
+            body.write_bytes(b"0123456789abcdef");
         }
-        let seq = Control {
+        let seq = FrameControl {
             seq,
-            ..Control::default()
+            ..FrameControl::default()
         };
-        let frame = body.cut(seq);
+        let frame = body.finish_frame(seq);
         let receive = |machine: &mut Machine| machine.receive(frame.clone(), Instant::now());
-        reader.channel.change(receive);
+        reader.channel.update(receive);
         frame
     }
 
     /// Reads one frame's messages, keeps `bytes` fields of all, and says whether they lie in it.
-    fn keeps_shares(reader: &mut Reader, seq: u64, kept: &mut Vec<Bytes>) -> bool {
+    fn keeps_shares(reader: &mut MessageReader, seq: u64, kept: &mut Vec<Bytes>) -> bool {
         let lies = deliver(reader, seq).as_ptr_range();
         let cx = &mut TaskContext::from_waker(Waker::noop());
-        let take = |piece: EncodedMessage<'_>| match piece {
+        let take = |message: EncodedMessage<'_>| match message {
             EncodedMessage::Borrowed(mut message) => message.copy_to_bytes(16),
             EncodedMessage::Owned(_) => panic!("sixteen bytes are large"),
         };
@@ -220,19 +220,19 @@ mod tests {
         let mut reader = reader(StreamOptions::default().window_messages(2 * MESSAGES as u32));
         let driver = Arc::clone(&reader.channel);
         // It says what there is to say so far, and waits for more.
-        while driver.output().is_some() {}
+        while driver.next_frame().is_some() {}
         let cx = &mut TaskContext::from_waker(Waker::noop());
         let mut timer = pin!(None);
-        assert!(driver.poll_work(cx, timer.as_mut()).is_pending());
+        assert!(driver.poll_frame_due(cx, timer.as_mut()).is_pending());
         for seq in 1..=2 {
             deliver(&reader, seq);
         }
-        let length = |piece: EncodedMessage<'_>| piece.len();
+        let length = |message: EncodedMessage<'_>| message.len();
         for _ in 0..MESSAGES {
             assert!(reader.poll_next(cx, length).is_ready());
         }
         assert!(reader.poll_next(cx, length).is_pending(), "its turn first");
-        assert!(driver.poll_work(cx, timer).is_ready());
+        assert!(driver.poll_frame_due(cx, timer).is_ready());
         assert!(reader.poll_next(cx, length).is_ready());
     }
 }

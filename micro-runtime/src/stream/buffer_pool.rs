@@ -8,31 +8,31 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
 /// So much memory is kept at most, in bytes.
-const MOST: usize = 1024 * 1024;
+const MAX_RETAINED_BYTES: usize = 1024 * 1024;
 /// Frames differ a little in length.
-const STEP: usize = 4096;
+const CAPACITY_STEP: usize = 4096;
 
-/// Buffers that were given out, the oldest first.
+/// BufferPool that were lent out, the oldest first.
 #[derive(Debug, Default)]
-pub(crate) struct Buffers {
-    given: VecDeque<LentBuffer>,
+pub(crate) struct BufferPool {
+    lent: VecDeque<ReusableBuffer>,
     /// How long they are together.
     bytes: usize,
 }
 
 #[derive(Debug)]
-struct LentBuffer {
+struct ReusableBuffer {
     buffer: BytesMut,
     bytes: usize,
 }
 
-impl Buffers {
+impl BufferPool {
     /// An empty buffer with so much room: the oldest one, if nobody reads it any more.
     pub(crate) fn take(&mut self, bytes: usize) -> BytesMut {
-        let oldest = self.given.front_mut();
+        let oldest = self.lent.front_mut();
         match oldest.is_some_and(|oldest| oldest.buffer.try_reclaim(bytes)) {
-            true => self.forget_oldest(),
-            false => BytesMut::with_capacity(bytes.next_multiple_of(STEP)),
+            true => self.pop_oldest(),
+            false => BytesMut::with_capacity(bytes.next_multiple_of(CAPACITY_STEP)),
         }
     }
 
@@ -41,16 +41,16 @@ impl Buffers {
         let frozen = buffer.split().freeze();
         let bytes = frozen.len() + buffer.capacity();
         self.bytes += bytes;
-        self.given.push_back(LentBuffer { buffer, bytes });
-        while self.bytes > MOST {
+        self.lent.push_back(ReusableBuffer { buffer, bytes });
+        while self.bytes > MAX_RETAINED_BYTES {
             // Somebody still reads them, or they are too short.
-            self.forget_oldest();
+            self.pop_oldest();
         }
         frozen
     }
 
-    fn forget_oldest(&mut self) -> BytesMut {
-        let Some(oldest) = self.given.pop_front() else {
+    fn pop_oldest(&mut self) -> BytesMut {
+        let Some(oldest) = self.lent.pop_front() else {
             return BytesMut::new();
         };
         self.bytes -= oldest.bytes;
@@ -66,7 +66,7 @@ impl Buffers {
 mod tests {
     use super::*;
 
-    fn filled(buffers: &mut Buffers, length: usize) -> Bytes {
+    fn filled(buffers: &mut BufferPool, length: usize) -> Bytes {
         let mut buffer = buffers.take(length);
         buffer.resize(length, 7);
         buffers.freeze(buffer)
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_buffer_that_was_read_is_used_again() {
-        let mut buffers = Buffers::default();
+        let mut buffers = BufferPool::default();
         let places: Vec<usize> = (0..10)
             .map(|more| filled(&mut buffers, 30_000 + more).as_ptr().addr())
             .collect();
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_buffer_that_is_read_is_left_alone() {
-        let mut buffers = Buffers::default();
+        let mut buffers = BufferPool::default();
         let kept = filled(&mut buffers, 30_000);
         let others = filled(&mut buffers, 30_000);
         assert_ne!(kept.as_ptr(), others.as_ptr());
@@ -92,13 +92,16 @@ mod tests {
 
     #[test]
     fn memory_that_is_kept_has_a_limit() {
-        let mut buffers = Buffers::default();
+        let mut buffers = BufferPool::default();
         let all: Vec<Bytes> = (0..100).map(|_| filled(&mut buffers, 30_000)).collect();
-        let kept = buffers.given.iter().map(|given| given.bytes).sum::<usize>();
+        let kept = buffers.lent.iter().map(|lent| lent.bytes).sum::<usize>();
         assert_eq!(kept, buffers.bytes);
-        assert!((MOST - 40_000..=MOST).contains(&kept), "{kept}");
+        assert!(
+            (MAX_RETAINED_BYTES - 40_000..=MAX_RETAINED_BYTES).contains(&kept),
+            "{kept}"
+        );
         drop(all);
         buffers.clear();
-        assert_eq!(buffers.given.capacity(), 0);
+        assert_eq!(buffers.lent.capacity(), 0);
     }
 }

@@ -10,7 +10,7 @@ use crate::sync::lock;
 
 /// The call subjects that are served over a connection, and the streams declared over it.
 #[derive(Debug, Default)]
-pub(crate) struct Claims(Mutex<Inner>);
+pub(crate) struct SubjectClaims(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -18,9 +18,9 @@ struct Inner {
     streams: Vec<(String, Vec<String>)>,
 }
 
-impl Claims {
+impl SubjectClaims {
     /// Takes note of a server's call subjects, for as long as the server keeps them.
-    pub(crate) fn serve(&self, calls: &Arc<[Subject]>) -> Result<(), Error> {
+    pub(crate) fn claim_calls(&self, calls: &Arc<[Subject]>) -> Result<(), Error> {
         let mut inner = lock(&self.0);
         for (stream, filters) in &inner.streams {
             check(stream, filters, calls)?;
@@ -31,7 +31,7 @@ impl Claims {
     }
 
     /// Takes note of what a stream stores.
-    pub(crate) fn store(&self, stream: &str, filters: &[String]) -> Result<(), Error> {
+    pub(crate) fn claim_stream(&self, stream: &str, filters: &[String]) -> Result<(), Error> {
         let mut inner = lock(&self.0);
         for calls in inner.calls.iter().filter_map(Weak::upgrade) {
             check(stream, filters, &calls)?;
@@ -64,14 +64,17 @@ mod tests {
     fn a_stream_that_covers_a_call_is_named_whoever_comes_first() {
         let calls: Arc<[Subject]> = Arc::from([Subject::from("a.v1.A.Go")]);
         let filters = ["evt.>".to_owned(), "a.>".to_owned()];
-        let claims = Claims::default();
-        claims.serve(&calls).unwrap();
-        let error = claims.store("ALL", &filters).unwrap_err().to_string();
+        let claims = SubjectClaims::default();
+        claims.claim_calls(&calls).unwrap();
+        let error = claims
+            .claim_stream("ALL", &filters)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("`ALL`") && error.contains("`a.>` covers `a.v1.A.Go`"));
-        claims.store("EVENTS", &filters[..1]).unwrap();
+        claims.claim_stream("EVENTS", &filters[..1]).unwrap();
         drop(calls);
-        claims.store("ALL", &filters).unwrap();
-        let error = claims.serve(&Arc::from([Subject::from("a.v1.A.Go")]));
+        claims.claim_stream("ALL", &filters).unwrap();
+        let error = claims.claim_calls(&Arc::from([Subject::from("a.v1.A.Go")]));
         assert!(error.unwrap_err().to_string().contains("`ALL`"));
     }
 }

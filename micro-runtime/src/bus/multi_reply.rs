@@ -24,7 +24,7 @@ pub(crate) struct ReplyLimits {
 /// Answers that are on their way.
 pub(crate) struct MultiReply {
     subscription: CarrierSubscription,
-    patience: ReplyLimits,
+    limits: ReplyLimits,
     sent: Instant,
     until: Instant,
     counted: usize,
@@ -43,7 +43,7 @@ pub(crate) enum MultiReplyEnd {
 }
 
 /// A wait that nobody will see the end of, for times too large to add to a clock.
-const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// Why a question could not be asked.
 pub(crate) enum RequestError {
@@ -56,7 +56,7 @@ impl MultiReply {
     pub(crate) async fn send(
         connection: &Connection,
         outgoing: Outgoing,
-        patience: ReplyLimits,
+        limits: ReplyLimits,
     ) -> Result<Self, RequestError> {
         let inbox = connection.new_inbox();
         let subscription = connection.subscribe(inbox.clone(), None).await;
@@ -72,9 +72,9 @@ impl MultiReply {
             .map_err(RequestError::Unsent)?;
         Ok(Self {
             subscription,
-            patience,
+            limits,
             sent,
-            until: after(sent, patience.max_wait),
+            until: instant_after(sent, limits.max_wait),
             counted: 0,
             end: None,
         })
@@ -82,7 +82,7 @@ impl MultiReply {
 
     /// The next answer; `None` once no more are waited for. May be dropped while it waits.
     pub(crate) async fn next(&mut self) -> Option<Message> {
-        if self.end.is_none() && self.patience.expected.is_some_and(|n| self.counted >= n) {
+        if self.end.is_none() && self.limits.expected.is_some_and(|n| self.counted >= n) {
             self.end = Some(MultiReplyEnd::Complete);
         }
         if self.end.is_some() {
@@ -95,8 +95,8 @@ impl MultiReply {
                 None
             }
             Ok(Some(message)) => {
-                let last = after(self.sent, self.patience.max_wait);
-                self.until = last.min(after(Instant::now(), self.patience.stall));
+                let last = instant_after(self.sent, self.limits.max_wait);
+                self.until = last.min(instant_after(Instant::now(), self.limits.stall));
                 Some(message)
             }
             Ok(None) | Err(_) => {
@@ -127,6 +127,6 @@ impl MultiReply {
 }
 
 /// The moment so long after another.
-pub(crate) fn after(moment: Instant, time: Duration) -> Instant {
-    moment.checked_add(time).unwrap_or(moment + FOREVER)
+pub(crate) fn instant_after(moment: Instant, time: Duration) -> Instant {
+    moment.checked_add(time).unwrap_or(moment + FAR_FUTURE)
 }

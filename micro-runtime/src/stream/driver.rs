@@ -12,49 +12,49 @@ use crate::bus::{Connection, Outgoing};
 use crate::status::{Reason, Status};
 use crate::stream::channel::Channel;
 use crate::stream::machine::{Machine, dropped};
-use crate::stream::peer::Peer;
+use crate::stream::stream_address::StreamAddress;
 use crate::subject;
 
 /// Where frames go, and where the answers to them arrive.
-pub(crate) struct Link {
+pub(crate) struct FrameTransport {
     pub(crate) connection: Arc<Connection>,
     /// Our own subject.
-    pub(crate) own: Subject,
-    pub(crate) to: Target,
+    pub(crate) own_subject: Subject,
+    pub(crate) destination: FrameDestination,
 }
 
 /// The peer's subject.
-pub(crate) enum Target {
+pub(crate) enum FrameDestination {
     /// The caller's reply subject.
-    Caller(Subject),
+    Subject(Subject),
     /// The service base, with the dot; the rest is known once the server has accepted.
-    Service(String),
+    ServiceBase(String),
 }
 
 impl Channel {
     /// Publishes what is due until both directions are over.
-    pub(crate) async fn drive(&self, link: Link) {
-        let mut to = link.to;
+    pub(crate) async fn drive(&self, transport: FrameTransport) {
+        let mut to = transport.destination;
         let mut timer = pin!(None);
         loop {
-            while let Some(output) = self.output() {
+            while let Some(output) = self.next_frame() {
                 let subject = match to.subject(self) {
                     Ok(subject) => subject,
                     Err(status) => {
-                        self.change(|machine| machine.fail(status));
+                        self.update(|machine| machine.fail(status));
                         return;
                     }
                 };
                 let outgoing = Outgoing {
-                    reply: output.asks.then(|| link.own.clone()),
+                    reply: output.is_probe.then(|| transport.own_subject.clone()),
                     ..Outgoing::to(subject, output.payload)
                 };
-                let publishing = pin!(link.connection.publish(outgoing));
+                let publishing = pin!(transport.connection.publish(outgoing));
                 if let Err(error) = self.keeping_time(publishing).await {
-                    self.change(|machine| machine.fail(error.into_status("a frame")));
+                    self.update(|machine| machine.fail(error.into_status("a frame")));
                 }
             }
-            if poll_fn(|cx| self.poll_work(cx, timer.as_mut()))
+            if poll_fn(|cx| self.poll_frame_due(cx, timer.as_mut()))
                 .await
                 .is_none()
             {
@@ -73,7 +73,7 @@ impl Channel {
             return published;
         }
         loop {
-            let next = self.with(Machine::next_time);
+            let next = self.inspect(Machine::next_time);
             let time = async {
                 match next {
                     Some(next) => tokio::time::sleep_until(next.into()).await,
@@ -83,37 +83,37 @@ impl Channel {
             tokio::select! {
                 biased;
                 published = &mut publishing => return published,
-                () = time => self.change(|machine| machine.on_time(Instant::now())),
+                () = time => self.update(|machine| machine.on_time(Instant::now())),
             }
         }
     }
 }
 
-impl Target {
+impl FrameDestination {
     /// The subject of the peer, which is known whenever there is something to send.
     fn subject(&mut self, channel: &Channel) -> Result<Subject, Status> {
-        if let Self::Service(base) = self {
-            let peer = channel.with(|machine| machine.peer().cloned());
+        if let Self::ServiceBase(base) = self {
+            let peer = channel.inspect(|machine| machine.server_address().cloned());
             let subject = peer.and_then(|peer| up_subject(base, &peer));
             let Some(subject) = subject else {
                 return Err(Reason::BadFrame
                     .status("the server gives its stream a name that is no subject token"));
             };
-            *self = Self::Caller(subject);
+            *self = Self::Subject(subject);
         }
         match self {
-            Self::Caller(subject) => Ok(subject.clone()),
-            Self::Service(_) => Err(dropped("the stream has no peer")),
+            Self::Subject(subject) => Ok(subject.clone()),
+            Self::ServiceBase(_) => Err(dropped("the stream has no peer")),
         }
     }
 }
 
 /// Where a server receives the frames of one stream.
-pub(crate) fn up_subject(base: &str, peer: &Peer) -> Option<Subject> {
+pub(crate) fn up_subject(base: &str, peer: &StreamAddress) -> Option<Subject> {
     let is_token = |text: &str| {
         subject::literal_flaw(text).is_none() && !text.contains('.') && text.len() <= 256
     };
-    let Peer { instance, stream } = peer;
+    let StreamAddress { instance, stream } = peer;
     (is_token(instance) && is_token(stream))
         .then(|| Subject::from(format!("{base}_i.{instance}._up.{stream}")))
 }

@@ -10,15 +10,15 @@ use bytes::{Buf, Bytes};
 
 /// Frames of this length come from a stream that is busy; a shorter one, or one of few messages, is
 /// not worth an allocation, and a message of it not the buffer that it may keep.
-const WORTH_BYTES: usize = 16 * 1024;
-const WORTH: usize = 16;
+const MIN_SHARED_FRAME_LEN: usize = 16 * 1024;
+const MIN_SHARED_MESSAGES: usize = 16;
 
 /// The frames of one stream, lent until a message has kept a share of one.
 #[derive(Debug, Default)]
 pub(super) struct FrameSharing {
     /// Each frame that is lent has another one.
     alive: Arc<()>,
-    is_kept: bool,
+    has_kept_share: bool,
 }
 
 /// A frame that is lent; alive as long as any share of it.
@@ -28,7 +28,7 @@ struct SharedFrame {
 }
 
 /// A message where it lies in its frame.
-pub(crate) struct Message<'a> {
+pub(crate) struct BorrowedMessage<'a> {
     bytes: &'a [u8],
     /// The frame, if it is lent.
     frame: Option<&'a Bytes>,
@@ -37,26 +37,26 @@ pub(crate) struct Message<'a> {
 /// One encoded message.
 pub(crate) enum EncodedMessage<'a> {
     /// Where it lies in its frame.
-    Borrowed(Message<'a>),
+    Borrowed(BorrowedMessage<'a>),
     /// With a share in the frame's buffer, so that `bytes` fields need not be copied.
     Owned(Bytes),
 }
 
 impl FrameSharing {
     /// The same frame, if it can be lent.
-    pub(super) fn lend(&self, frame: &Bytes, messages: usize) -> Option<Bytes> {
+    pub(super) fn share(&self, frame: &Bytes, messages: usize) -> Option<Bytes> {
         let lent = || SharedFrame {
             frame: frame.clone(),
             _alive: Arc::clone(&self.alive),
         };
-        let is_worth = messages >= WORTH && frame.len() >= WORTH_BYTES;
-        (!self.is_kept && is_worth).then(|| Bytes::from_owner(lent()))
+        let is_worth = messages >= MIN_SHARED_MESSAGES && frame.len() >= MIN_SHARED_FRAME_LEN;
+        (!self.has_kept_share && is_worth).then(|| Bytes::from_owner(lent()))
     }
 
     /// To be called when a frame is used up and no longer held: nothing is lent any more if a message
     /// holds it still.
-    pub(super) fn look(&mut self) {
-        self.is_kept |= Arc::strong_count(&self.alive) > 1;
+    pub(super) fn note_released(&mut self) {
+        self.has_kept_share |= Arc::strong_count(&self.alive) > 1;
     }
 }
 
@@ -66,7 +66,7 @@ impl AsRef<[u8]> for SharedFrame {
     }
 }
 
-impl<'a> Message<'a> {
+impl<'a> BorrowedMessage<'a> {
     #[inline]
     pub(super) fn new(bytes: &'a [u8], frame: Option<&'a Bytes>) -> Self {
         Self { bytes, frame }
@@ -78,7 +78,7 @@ impl<'a> Message<'a> {
     }
 }
 
-impl Buf for Message<'_> {
+impl Buf for BorrowedMessage<'_> {
     #[inline]
     fn remaining(&self) -> usize {
         self.bytes.len()
@@ -121,25 +121,29 @@ mod tests {
 
     #[test]
     fn nothing_is_lent_once_a_share_was_kept() {
-        let mut lending = FrameSharing::default();
-        let frame = Bytes::from(vec![7; WORTH_BYTES]);
-        assert!(lending.lend(&frame, WORTH - 1).is_none());
-        assert!(lending.lend(&frame.slice(1..), WORTH).is_none());
+        let mut sharing = FrameSharing::default();
+        let frame = Bytes::from(vec![7; MIN_SHARED_FRAME_LEN]);
+        assert!(sharing.share(&frame, MIN_SHARED_MESSAGES - 1).is_none());
+        assert!(
+            sharing
+                .share(&frame.slice(1..), MIN_SHARED_MESSAGES)
+                .is_none()
+        );
         for _ in 0..2 {
-            let lent = lending.lend(&frame, WORTH).unwrap();
-            let taken = Message::new(&lent[10..30], Some(&lent)).copy_to_bytes(5);
+            let lent = sharing.share(&frame, MIN_SHARED_MESSAGES).unwrap();
+            let taken = BorrowedMessage::new(&lent[10..30], Some(&lent)).copy_to_bytes(5);
             assert_eq!(taken.as_ptr(), lent[10..].as_ptr());
             drop((taken, lent));
-            lending.look();
+            sharing.note_released();
         }
-        let lent = lending.lend(&frame, WORTH).unwrap();
-        let kept = Message::new(&lent[10..30], Some(&lent)).copy_to_bytes(5);
+        let lent = sharing.share(&frame, MIN_SHARED_MESSAGES).unwrap();
+        let kept = BorrowedMessage::new(&lent[10..30], Some(&lent)).copy_to_bytes(5);
         drop(lent);
-        lending.look();
-        assert!(lending.lend(&frame, WORTH).is_none());
+        sharing.note_released();
+        assert!(sharing.share(&frame, MIN_SHARED_MESSAGES).is_none());
         drop(kept);
-        lending.look();
-        assert!(lending.lend(&frame, WORTH).is_none());
+        sharing.note_released();
+        assert!(sharing.share(&frame, MIN_SHARED_MESSAGES).is_none());
     }
 
     #[test]
@@ -147,7 +151,7 @@ mod tests {
         let frame = Bytes::from_static(b"abcdef");
         for frame in [None, Some(&frame)] {
             let bytes = frame.map_or(&b"abcd"[..], |frame| &frame[..4]);
-            let mut message = Message::new(bytes, frame);
+            let mut message = BorrowedMessage::new(bytes, frame);
             assert_eq!(message.copy_to_bytes(1), "a");
             message.advance(1);
             assert_eq!((message.remaining(), message.chunk()), (2, &b"cd"[..]));
