@@ -1,11 +1,14 @@
-//! What the command line says.
+//! The command line.
+//!
+//! [`Role::Serve`], [`Role::Call`] and [`Role::Memory`] are driven by other builds of this program as
+//! well (`--against`), earlier and later ones. Their arguments, what they print, and the lines that a
+//! client reads (`Work` in `scenario.rs`) stay as they are; new ones may be added.
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::memory::Matter;
-use crate::stack::Stack;
+use crate::contender::Stack;
 
 /// Measures micro beside its peers, in separate processes over a nats-server of its own.
 ///
@@ -16,10 +19,10 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) options: Options,
     #[command(subcommand)]
-    pub(crate) part: Option<Part>,
+    pub(crate) role: Option<Role>,
 }
 
-/// How much is measured, and who reads the result.
+/// The benchmarks that run, how thoroughly, and the format of their results.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Ends within five minutes: fewer and shorter pairs
@@ -40,42 +43,58 @@ pub(crate) struct Options {
     /// How the cost of a call grows with calls in flight, methods and instances, instead
     #[arg(long)]
     pub(crate) growth: bool,
+    /// Compares with micro in another build of this program, instead of its peers
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) against: Option<PathBuf>,
 }
 
-/// The parts that the run gives to processes of their own.
+/// The work of a child process; without one the process drives the run.
 #[derive(Subcommand)]
-pub(crate) enum Part {
+pub(crate) enum Role {
     /// Serves until standard input ends
     #[command(hide = true)]
-    Serve(Place),
-    /// Puts load on a server, as lines on standard input say
+    Serve(Target),
+    /// Puts load on a server, as requested by lines on standard input
     #[command(hide = true)]
-    Call(Place),
+    Call(Target),
     /// Counts what is on the heap
     #[command(hide = true)]
     Memory {
-        matter: Matter,
+        metric: MemoryMetric,
         #[command(flatten)]
-        place: Place,
-        /// How many calls nobody answers
+        target: Target,
+        /// Number of calls without a reply
         #[arg(long, default_value_t = 1_000_000)]
         calls: u64,
     },
     /// Generates code from a large set of .proto files
     #[command(hide = true)]
-    Generate(Place),
+    Generate(Target),
     /// Has cargo check what was generated
     #[command(hide = true)]
-    Check(Place),
+    Check(Target),
 }
 
-/// Which stack, and where.
+/// The measured stack and its address.
 #[derive(Args)]
-pub(crate) struct Place {
+pub(crate) struct Target {
     pub(crate) stack: Stack,
     /// The nats-server; for a tonic client the address of its server
     pub(crate) url: String,
-    /// How many methods the server has besides, each with a subscription of its own
+    /// Number of further methods that the server has, each with a subscription of its own
     #[arg(long, default_value_t = 0)]
     pub(crate) more_methods: usize,
+}
+
+/// A quantity on the heap.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum MemoryMetric {
+    /// Allocations of a call, both sides together
+    Allocations,
+    /// Bytes of a service that is never called
+    IdleService,
+    /// Bytes of a stream, on both sides, that carries nothing
+    IdleStream,
+    /// Bytes that remain after calls without a reply
+    Unanswered,
 }

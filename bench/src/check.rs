@@ -1,4 +1,4 @@
-//! How long cargo takes to check the code that each generator made of a large set.
+//! Time that `cargo check` takes for the code that each generator makes of a large set of files.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -8,13 +8,13 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use crate::Result;
+use crate::contender::Stack;
+use crate::failure::Result;
 use crate::generation::{FILES, descriptor_set, generate};
-use crate::stack::Stack;
 
-/// Checks a crate with the code in it, once its dependencies are there, and prints how long it took.
+/// Checks a crate that contains the code, with its dependencies already built, and prints the seconds.
 pub(crate) fn measure(stack: Stack) -> Result<()> {
-    let folder = place(stack)?;
+    let folder = crate_folder(stack)?;
     let out = folder.join("src");
     fs::create_dir_all(&out)?;
     fs::write(folder.join("Cargo.toml"), manifest(stack)?)?;
@@ -32,8 +32,8 @@ pub(crate) fn measure(stack: Stack) -> Result<()> {
     Ok(())
 }
 
-/// Kept from run to run, so that dependencies are built once.
-fn place(stack: Stack) -> Result<PathBuf> {
+/// Returns the folder of the checked crate. It is kept between runs, so that dependencies are built once.
+fn crate_folder(stack: Stack) -> Result<PathBuf> {
     let executable = std::env::current_exe()?;
     let target = executable.ancestors().nth(2).ok_or("no target folder")?;
     Ok(target.join("bench-check").join(stack.to_string()))

@@ -1,27 +1,28 @@
-//! A process of the run: spoken to line by line, and gone when dropped.
+//! A child process that is controlled by lines on its standard input and killed on drop.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-use crate::Result;
-use crate::worker::Figures;
+use crate::client::Figures;
+use crate::failure::Result;
 
-/// This program again, in another part.
+/// A build of this program in another role.
 pub(crate) struct Child {
     name: String,
     process: std::process::Child,
-    /// Closed on drop, which the child takes as its end; so it never outlives a driver that dies.
+    /// Closed on drop, and by the kernel if the driver dies: the child ends with its standard input.
     input: Option<ChildStdin>,
     lines: Receiver<String>,
 }
 
 impl Child {
-    /// Starts it; what it says on standard error goes where ours goes.
-    pub(crate) fn spawn(args: &[&str]) -> Result<Self> {
-        let mut process = Command::new(std::env::current_exe()?)
+    /// Starts a build of this program in another role; standard error is shared with the driver.
+    pub(crate) fn spawn(program: &Path, args: &[&str]) -> Result<Self> {
+        let mut process = Command::new(program)
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -48,7 +49,7 @@ impl Child {
         self.process.id()
     }
 
-    /// The next line that it prints.
+    /// Returns the next line of its standard output.
     pub(crate) fn line(&self, limit: Duration) -> Result<String> {
         self.lines.recv_timeout(limit).map_err(|error| match error {
             RecvTimeoutError::Timeout => {
@@ -58,10 +59,10 @@ impl Child {
         })
     }
 
-    /// Asks for figures.
-    pub(crate) fn ask(&mut self, question: &str, limit: Duration) -> Result<Figures> {
+    /// Requests a measurement and waits for its figures.
+    pub(crate) fn request(&mut self, request: &str, limit: Duration) -> Result<Figures> {
         if let Some(input) = &mut self.input {
-            writeln!(input, "{question}")?;
+            writeln!(input, "{request}")?;
         }
         Ok(serde_json::from_str(&self.line(limit)?)?)
     }

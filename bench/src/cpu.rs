@@ -1,12 +1,12 @@
-//! The processor time that processes have used, to the nanosecond.
+//! Processor time of processes, in nanoseconds.
 
 use std::fs;
 use std::time::Duration;
 
-use crate::Result;
+use crate::failure::Result;
 
-/// What all threads of these processes have used so far. Threads that have ended do not count; the
-/// processes here keep theirs.
+/// Returns the processor time that the threads of these processes have used. Threads that have ended
+/// are not included; the measured processes keep theirs.
 pub(crate) fn used(pids: &[u32]) -> Result<Duration> {
     let mut nanoseconds = 0;
     for pid in pids {

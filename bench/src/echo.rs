@@ -1,4 +1,4 @@
-//! The measured service, as each generator wrote it.
+//! The code of the measured service, from micro-build (`ours`) and from tonic-prost-build (`theirs`).
 #![allow(
     clippy::all,
     clippy::allow_attributes_without_reason,

@@ -1,4 +1,4 @@
-//! A large set of .proto files, and how long each generator takes to make code of it.
+//! A large set of .proto files, and the time that each generator takes to make code of it.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -8,15 +8,15 @@ use std::time::Instant;
 use prost::Message as _;
 use serde_json::json;
 
-use crate::Result;
-use crate::stack::Stack;
+use crate::contender::Stack;
+use crate::failure::Result;
 
-/// Files with ten services each, of ten methods each: 200 services and 2,000 methods.
+/// Number of files: with ten services of ten methods in each, 200 services and 2,000 methods.
 pub(crate) const FILES: usize = 20;
-const SERVICES: usize = 10;
-const METHODS: usize = 10;
+const SERVICES_PER_FILE: usize = 10;
+const METHODS_PER_SERVICE: usize = 10;
 
-/// Generates into a folder of its own and prints how long it took.
+/// Generates into a temporary folder and prints the seconds.
 pub(crate) fn measure(stack: Stack) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let set = descriptor_set(folder.path(), FILES)?;
@@ -28,7 +28,7 @@ pub(crate) fn measure(stack: Stack) -> Result<()> {
     Ok(())
 }
 
-/// The set, serialized, as protoc and buf would hand it over.
+/// Returns the files as a serialized `FileDescriptorSet`, which is what protoc and buf write.
 pub(crate) fn descriptor_set(folder: &Path, files: usize) -> Result<Vec<u8>> {
     let mut names = Vec::new();
     for file in 0..files {
@@ -39,7 +39,7 @@ pub(crate) fn descriptor_set(folder: &Path, files: usize) -> Result<Vec<u8>> {
     Ok(protox::compile(names, [folder])?.encode_to_vec())
 }
 
-/// Both begin at the bytes; tonic's generator wants them decoded.
+/// Generates code from the serialized set. Decoding it for tonic's generator is part of its work.
 pub(crate) fn generate(stack: Stack, set: &[u8], out: &Path) -> Result<()> {
     match stack {
         Stack::Micro => Ok(micro_build::Config::new()
@@ -55,19 +55,19 @@ pub(crate) fn generate(stack: Stack, set: &[u8], out: &Path) -> Result<()> {
 
 fn proto(file: usize) -> String {
     let mut text = format!("syntax = \"proto3\";\npackage large.v{file};\n");
-    for service in 0..SERVICES {
+    for service in 0..SERVICES_PER_FILE {
         let _ = writeln!(
             text,
             "// Keeps the accounts of branch {service}.\nservice Branch{service} {{"
         );
-        for method in 0..METHODS {
+        for method in 0..METHODS_PER_SERVICE {
             let _ = writeln!(
                 text,
                 "  // Does the {method}th of its duties.\n  rpc Duty{method}(Order{service}x{method}) returns (Receipt{service}x{method});"
             );
         }
         text.push_str("}\n");
-        for method in 0..METHODS {
+        for method in 0..METHODS_PER_SERVICE {
             let _ = writeln!(
                 text,
                 "// Asks for duty {method}.\nmessage Order{service}x{method} {{\n  \

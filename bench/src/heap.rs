@@ -1,4 +1,4 @@
-//! What is on the heap of this process: an allocator that counts, where a part of the run asks it to.
+//! An allocator that counts allocations and live bytes of this process, once [`count`] was called.
 #![expect(
     unsafe_code,
     reason = "an allocator cannot be written without; it only adds counters to the system's"
@@ -7,7 +7,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, Ordering};
 
-/// Off where time is measured: then an allocation costs one load of a flag that never changes.
+/// False where time is measured: an allocation then costs one load of a flag that never changes.
 static IS_COUNTING: AtomicBool = AtomicBool::new(false);
 static LIVE: AtomicIsize = AtomicIsize::new(0);
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
@@ -17,7 +17,7 @@ struct Counting;
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-// SAFETY: every call goes on to the system's allocator as it came.
+// SAFETY: every call is passed unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if IS_COUNTING.load(Ordering::Relaxed) {
@@ -44,17 +44,17 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Counts from now on.
+/// Starts counting.
 pub(crate) fn count() {
     IS_COUNTING.store(true, Ordering::Relaxed);
 }
 
-/// How many bytes are live now, of those allocated since counting began.
+/// Returns the number of live bytes among those allocated since counting started.
 pub(crate) fn live_bytes() -> isize {
     LIVE.load(Ordering::Relaxed)
 }
 
-/// How often something has been allocated so far; growing counts, as it may move.
+/// Returns the number of allocations since counting started; a reallocation is one, as it may move.
 pub(crate) fn allocations() -> u64 {
     ALLOCATIONS.load(Ordering::Relaxed)
 }

@@ -1,38 +1,39 @@
-//! Puts load on a stack and counts what comes back within a window of time.
+//! Puts load on a stack and counts the operations that end within a window of time.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use crate::Result;
+use crate::failure::Result;
 
-/// So many of what takes no time worth noting.
-const SEEN_AT_ONCE: u64 = 32;
+/// Number of operations between two readings of the clock, where latencies are not recorded.
+const OPERATIONS_PER_READING: u64 = 32;
 
-/// What counts begins after a warm-up.
+/// The span of time in which operations are counted; it starts after a warm-up.
 #[derive(Clone, Copy)]
 pub(crate) struct Window {
     pub(crate) begin: Instant,
     pub(crate) end: Instant,
 }
 
-/// What ended within a window, and how long each took since the one before.
-pub(crate) struct Count {
+/// Counts the operations of one caller, and records how long each took since the one before.
+pub(crate) struct LoadCounter {
     window: Window,
     last: Instant,
-    /// Everything, the warm-up as well: what processor time is divided by.
-    all: u64,
+    /// Operations with those of the warm-up, by which processor time is divided.
+    total: u64,
+    /// Operations within the window.
     counted: u64,
-    /// Those since the clock was read.
-    unseen: u64,
-    /// Of those that are counted, where times do not count.
+    /// Operations since the clock was read.
+    since_reading: u64,
+    /// Time that the counted operations took, where latencies are not recorded.
     span: Duration,
-    /// In nanoseconds, of which four seconds fit: nothing here waits longer.
-    times: Option<Vec<u32>>,
+    /// In nanoseconds. `u32` holds four seconds, and no operation here takes longer.
+    latencies: Option<Vec<u32>>,
     elapsed: Duration,
 }
 
 impl Window {
-    /// A window of so long, with a fourth of it before as warm-up.
+    /// Returns a window of that length, which starts after a warm-up of a fourth of it.
     pub(crate) fn of(length: Duration) -> Self {
         let begin = Instant::now() + length / 4;
         Self {
@@ -42,102 +43,103 @@ impl Window {
     }
 }
 
-impl Count {
+impl LoadCounter {
     pub(crate) fn new(window: Window) -> Self {
         Self {
             window,
             last: Instant::now(),
-            all: 0,
+            total: 0,
             counted: 0,
-            unseen: 0,
+            since_reading: 0,
             span: Duration::ZERO,
-            times: None,
+            latencies: None,
             elapsed: window.end - window.begin,
         }
     }
 
-    /// The same, and remembers how long each took.
-    pub(crate) fn with_times(window: Window) -> Self {
+    /// Returns a counter that also records latencies.
+    pub(crate) fn with_latencies(window: Window) -> Self {
         Self {
-            times: Some(Vec::new()),
+            latencies: Some(Vec::new()),
             ..Self::new(window)
         }
     }
 
-    /// What was counted elsewhere.
+    /// Returns a counter of operations that were counted elsewhere.
     pub(crate) fn of(window: Window, counted: u64, elapsed: Duration) -> Self {
         Self {
-            all: counted,
+            total: counted,
             counted,
             elapsed,
             ..Self::new(window)
         }
     }
 
-    /// Says how many there were with those outside of the window.
-    pub(crate) fn with_all(self, all: u64) -> Self {
-        Self { all, ..self }
+    /// Sets the number of operations with those outside of the window.
+    pub(crate) fn with_total(self, total: u64) -> Self {
+        Self { total, ..self }
     }
 
-    /// Notes that one has ended now; false once the window is over. Where times do not count the
-    /// clock is read now and then only: it takes longer than a small message of a stream.
-    pub(crate) fn one(&mut self) -> bool {
-        self.all += 1;
-        self.unseen += 1;
-        if self.times.is_none() && self.unseen < SEEN_AT_ONCE {
+    /// Records the end of an operation and returns false once the window is over. Without latencies the
+    /// clock is read for every 32nd operation only: reading it takes longer than a small message.
+    pub(crate) fn record(&mut self) -> bool {
+        self.total += 1;
+        self.since_reading += 1;
+        if self.latencies.is_none() && self.since_reading < OPERATIONS_PER_READING {
             return true;
         }
-        let seen = std::mem::take(&mut self.unseen);
+        let ended = std::mem::take(&mut self.since_reading);
         let now = Instant::now();
         let is_open = now < self.window.end;
         if is_open && self.last >= self.window.begin {
-            self.counted += seen;
+            self.counted += ended;
             self.span += now - self.last;
-            if let Some(times) = &mut self.times {
-                times.push(u32::try_from((now - self.last).as_nanos()).unwrap_or(u32::MAX));
+            if let Some(latencies) = &mut self.latencies {
+                latencies.push(u32::try_from((now - self.last).as_nanos()).unwrap_or(u32::MAX));
             }
         }
         self.last = now;
         is_open
     }
 
-    /// Adds what another counted at the same time.
-    fn add(&mut self, other: Self) {
-        self.all += other.all;
+    /// Adds the operations of another caller at the same time.
+    fn merge(&mut self, other: Self) {
+        self.total += other.total;
         self.counted += other.counted;
-        if let (Some(times), Some(more)) = (&mut self.times, other.times) {
-            times.extend(more);
+        if let (Some(latencies), Some(more)) = (&mut self.latencies, other.latencies) {
+            latencies.extend(more);
         }
     }
 
-    pub(crate) fn all(&self) -> u64 {
-        self.all
+    pub(crate) fn total(&self) -> u64 {
+        self.total
     }
 
-    /// Ends a second.
+    /// Returns the counted operations per second.
     pub(crate) fn rate(&self) -> f64 {
-        let took = match self.span {
+        let elapsed = match self.span {
             Duration::ZERO => self.elapsed,
             span => span,
         };
-        self.counted as f64 / took.as_secs_f64()
+        self.counted as f64 / elapsed.as_secs_f64()
     }
 
-    /// The times that these parts of them did not exceed, in microseconds.
-    pub(crate) fn quantiles<const N: usize>(&mut self, parts: [f64; N]) -> Option<[f64; N]> {
-        let times = self.times.as_mut().filter(|times| !times.is_empty())?;
-        times.sort_unstable();
-        let last = times.len() - 1;
-        Some(parts.map(|part| f64::from(times[(last as f64 * part).round() as usize]) / 1000.0))
+    /// Returns quantiles of the latencies, in microseconds.
+    pub(crate) fn quantiles<const N: usize>(&mut self, fractions: [f64; N]) -> Option<[f64; N]> {
+        let latencies = self.latencies.as_mut().filter(|some| !some.is_empty())?;
+        latencies.sort_unstable();
+        let last = latencies.len() - 1;
+        let index = |fraction: f64| (last as f64 * fraction).round() as usize;
+        Some(fractions.map(|fraction| f64::from(latencies[index(fraction)]) / 1000.0))
     }
 }
 
-/// Keeps so many calls in flight through the window.
+/// Keeps `in_flight` calls in flight until the window is over.
 pub(crate) async fn keep_in_flight<F>(
     in_flight: usize,
     window: Window,
     call: impl Fn() -> F + Clone + Send + 'static,
-) -> Result<Count>
+) -> Result<LoadCounter>
 where
     F: Future<Output = Result<()>> + Send,
 {
@@ -145,18 +147,18 @@ where
     for _ in 0..in_flight {
         let call = call.clone();
         callers.push(tokio::spawn(async move {
-            let mut count = Count::with_times(window);
+            let mut counter = LoadCounter::with_latencies(window);
             loop {
                 call().await?;
-                if !count.one() {
-                    return Ok::<_, crate::Failure>(count);
+                if !counter.record() {
+                    return Ok::<_, crate::failure::Failure>(counter);
                 }
             }
         }));
     }
-    let mut sum = Count::with_times(window);
+    let mut sum = LoadCounter::with_latencies(window);
     for caller in callers {
-        sum.add(caller.await??);
+        sum.merge(caller.await??);
     }
     Ok(sum)
 }

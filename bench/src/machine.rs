@@ -1,8 +1,8 @@
-//! What the figures were measured on.
+//! Description of the machine on which figures are measured.
 
 use std::fs;
 
-/// One line: cores, processor, load average.
+/// Returns cores, processor and load average in one line.
 pub(crate) fn described() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let model = fs::read_to_string("/proc/cpuinfo")
@@ -15,7 +15,7 @@ pub(crate) fn described() -> String {
     format!("{cores} cores, {model}, load {}", load())
 }
 
-/// How many processes have wanted to run in the last minute.
+/// Returns the load average of the last minute.
 pub(crate) fn load() -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().unwrap_or("unknown").to_owned()

@@ -1,52 +1,50 @@
-//! Measures micro beside its peers: `cargo xtask bench`. One program plays every part: what drives
-//! the run, the servers, the clients that put load on them.
-#![expect(clippy::print_stdout, reason = "a command line tool talks")]
-#![expect(clippy::print_stderr, reason = "a command line tool talks")]
+//! Measures micro beside its peers: `cargo xtask bench`. One program has every role: the driver of the
+//! run, the servers, and the clients that put load on them.
+#![expect(clippy::print_stdout, reason = "a command line tool prints")]
+#![expect(clippy::print_stderr, reason = "a command line tool prints")]
 
 mod arguments;
 mod check;
 mod child;
+mod client;
+mod contender;
 mod cpu;
 mod echo;
-mod figures;
-mod fleet;
+mod failure;
 mod generation;
 mod heap;
 mod load;
 mod machine;
 mod memory;
+mod processes;
+mod quartiles;
 mod report;
 mod run;
 mod scenario;
 mod serve;
 mod stack;
 mod suite;
-mod worker;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::arguments::{Arguments, Part};
-
-/// Whatever ends a part of the run: a sentence for the person who asked for it.
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-type Result<T, E = Failure> = std::result::Result<T, E>;
+use crate::arguments::{Arguments, Role};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let result = match arguments.part {
+    let result = match arguments.role {
         None => run::run(&arguments.options).await,
-        Some(Part::Serve(place)) => serve::serve(&place).await,
-        Some(Part::Call(place)) => worker::work(&place).await,
-        Some(Part::Memory {
-            matter,
-            place,
+        Some(Role::Serve(target)) => serve::serve(&target).await,
+        Some(Role::Call(target)) => client::run(&target).await,
+        Some(Role::Memory {
+            metric,
+            target,
             calls,
-        }) => memory::measure(matter, &place, calls).await,
-        Some(Part::Generate(place)) => generation::measure(place.stack),
-        Some(Part::Check(place)) => check::measure(place.stack),
+        }) => memory::measure(metric, &target, calls).await,
+        Some(Role::Generate(target)) => generation::measure(target.stack),
+        Some(Role::Check(target)) => check::measure(target.stack),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,66 +1,56 @@
-//! What calls, services and streams take on the heap: client and server in one process, with an
-//! allocator that counts.
+//! Heap use of calls, services and streams: client and server in one process, with an allocator that
+//! counts.
 
 use std::time::Duration;
 
-use clap::ValueEnum;
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use micro_runtime::Bus;
 use serde_json::json;
 
-use crate::arguments::Place;
-use crate::stack::hand::Handling;
-use crate::stack::{Caller, Stack, hand, micro, tonic};
-use crate::{Result, heap};
+use crate::arguments::{MemoryMetric, Target};
+use crate::contender::Stack;
+use crate::failure::Result;
+use crate::heap;
+use crate::stack::caller::Caller;
+use crate::stack::hand::HandlerMode;
+use crate::stack::{hand, micro, tonic};
 
-const WARM_UP: u64 = 2_000;
-const CALLS: u64 = 20_000;
+const WARM_UP_CALLS: u64 = 2_000;
+const COUNTED_CALLS: u64 = 20_000;
+const WARM_UP_BATCHES: u64 = 10;
 const SERVICES: usize = 100;
 const STREAMS: usize = 1_000;
-/// Calls that nobody answers are made so many at a time.
-const AT_ONCE: u64 = 1_000;
-const UNANSWERED_AFTER: Duration = Duration::from_millis(3);
+/// Number of calls without a reply that are in flight together.
+const UNANSWERED_BATCH: u64 = 1_000;
+const UNANSWERED_TIMEOUT: Duration = Duration::from_millis(3);
 
-/// What is looked at.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Matter {
-    /// Allocations of a call, both sides together
-    Allocations,
-    /// Bytes that a service takes that nobody calls
-    IdleService,
-    /// Bytes that a stream takes on both sides that carries nothing
-    IdleStream,
-    /// Bytes that stay after calls that nobody answers
-    Unanswered,
-}
-
-/// Measures, and prints one line.
-pub(crate) async fn measure(matter: Matter, place: &Place, calls: u64) -> Result<()> {
+/// Measures a quantity and prints it as one line of JSON.
+pub(crate) async fn measure(metric: MemoryMetric, target: &Target, calls: u64) -> Result<()> {
     heap::count();
-    let (metric, figure) = match matter {
-        Matter::Allocations => ("allocations", allocations(place).await?),
-        Matter::IdleService => ("bytes", idle_service(place).await?),
-        Matter::IdleStream => ("bytes", idle_stream(place).await?),
-        Matter::Unanswered => ("bytes", unanswered(place, calls).await?),
+    let (name, figure) = match metric {
+        MemoryMetric::Allocations => ("allocations", allocations(target).await?),
+        MemoryMetric::IdleService => ("bytes", idle_service(target).await?),
+        MemoryMetric::IdleStream => ("bytes", idle_stream(target).await?),
+        MemoryMetric::Unanswered => ("bytes", unanswered(target, calls).await?),
     };
-    println!("{}", json!({ metric: figure }));
+    println!("{}", json!({ name: figure }));
     Ok(())
 }
 
-async fn allocations(place: &Place) -> Result<f64> {
-    match place.stack {
+async fn allocations(target: &Target) -> Result<f64> {
+    match target.stack {
         Stack::Micro => {
-            let _server = micro::serve_on(&Bus::connect(&place.url).await?).await?;
-            per_call(micro::connect(&place.url).await?).await
+            let _server = micro::serve_on(&Bus::connect(&target.url).await?).await?;
+            per_call(micro::connect(&target.url).await?).await
         }
         Stack::AsyncNats | Stack::AsyncNatsSpawned => {
-            let handling = match place.stack {
-                Stack::AsyncNats => Handling::InPlace,
-                _ => Handling::Spawned,
+            let mode = match target.stack {
+                Stack::AsyncNats => HandlerMode::Inline,
+                _ => HandlerMode::Spawned,
             };
-            hand::serve(&place.url, handling, 0).await?;
-            per_call(hand::connect(&place.url).await?).await
+            hand::serve(&target.url, mode, 0).await?;
+            per_call(hand::connect(&target.url).await?).await
         }
         Stack::Tonic => {
             let address = tonic::serve().await?;
@@ -70,21 +60,21 @@ async fn allocations(place: &Place) -> Result<f64> {
 }
 
 async fn per_call(caller: impl Caller) -> Result<f64> {
-    for number in 0..WARM_UP {
+    for number in 0..WARM_UP_CALLS {
         caller.swap(number).await?;
     }
     let before = heap::allocations();
-    for number in 0..CALLS {
+    for number in 0..COUNTED_CALLS {
         caller.swap(number).await?;
     }
-    Ok((heap::allocations() - before) as f64 / CALLS as f64)
+    Ok((heap::allocations() - before) as f64 / COUNTED_CALLS as f64)
 }
 
-async fn idle_service(place: &Place) -> Result<f64> {
+async fn idle_service(target: &Target) -> Result<f64> {
     let before;
-    match place.stack {
+    match target.stack {
         Stack::Micro => {
-            let bus = Bus::connect(&place.url).await?;
+            let bus = Bus::connect(&target.url).await?;
             let _first = micro::serve_on(&bus).await?;
             before = heap::live_bytes();
             let others = join_all((0..SERVICES).map(|_| micro::serve_on(&bus))).await;
@@ -92,7 +82,7 @@ async fn idle_service(place: &Place) -> Result<f64> {
             Ok((heap::live_bytes() - before) as f64 / SERVICES as f64)
         }
         Stack::AsyncNats | Stack::AsyncNatsSpawned => {
-            let client = hand::connect(&place.url).await?;
+            let client = hand::connect(&target.url).await?;
             hand::idle_service(&client, SERVICES).await?;
             before = heap::live_bytes();
             for number in 0..SERVICES {
@@ -104,11 +94,11 @@ async fn idle_service(place: &Place) -> Result<f64> {
     }
 }
 
-async fn idle_stream(place: &Place) -> Result<f64> {
-    match place.stack {
+async fn idle_stream(target: &Target) -> Result<f64> {
+    match target.stack {
         Stack::Micro => {
-            let _server = micro::serve_on(&Bus::connect(&place.url).await?).await?;
-            per_stream(micro::connect(&place.url).await?).await
+            let _server = micro::serve_on(&Bus::connect(&target.url).await?).await?;
+            per_stream(micro::connect(&target.url).await?).await
         }
         Stack::AsyncNats | Stack::AsyncNatsSpawned => Err("nobody writes streams by hand".into()),
         Stack::Tonic => {
@@ -128,35 +118,36 @@ async fn per_stream(caller: impl Caller) -> Result<f64> {
     Ok((heap::live_bytes() - before) as f64 / STREAMS as f64)
 }
 
-/// What stays of so many calls, after as many as there are slots to grow.
-async fn unanswered(place: &Place, calls: u64) -> Result<f64> {
-    let listener = async_nats::connect(&place.url).await?;
-    // Somebody listens and never answers, so that NATS does not say that nobody is there.
-    let mut silence = listener.subscribe("*.v1.Echo.Swap").await?;
+/// Returns the bytes that remain of `calls` calls without a reply.
+async fn unanswered(target: &Target, calls: u64) -> Result<f64> {
+    let listener = async_nats::connect(&target.url).await?;
+    // A subscription without replies: with none, NATS would reply "no responders" at once.
+    let mut requests = listener.subscribe("*.v1.Echo.Swap").await?;
     let _ = listener.request("nobody.serves.this", "".into()).await;
-    tokio::spawn(async move { while silence.next().await.is_some() {} });
-    match place.stack {
-        Stack::Micro => growth(micro::connect(&place.url).await?, calls).await,
+    tokio::spawn(async move { while requests.next().await.is_some() {} });
+    match target.stack {
+        Stack::Micro => growth(micro::connect(&target.url).await?, calls).await,
         Stack::AsyncNats | Stack::AsyncNatsSpawned => {
-            growth(hand::connect(&place.url).await?, calls).await
+            growth(hand::connect(&target.url).await?, calls).await
         }
         Stack::Tonic => Err("a tonic server always answers".into()),
     }
 }
 
+/// Counts after ten batches, in which the table of replies reaches its size.
 async fn growth(caller: impl Caller, calls: u64) -> Result<f64> {
     let round = || {
-        let calls = (0..AT_ONCE).map(|number| {
+        let calls = (0..UNANSWERED_BATCH).map(|number| {
             let call = caller.swap(number);
-            tokio::time::timeout(UNANSWERED_AFTER, call)
+            tokio::time::timeout(UNANSWERED_TIMEOUT, call)
         });
         join_all(calls)
     };
-    for _ in 0..10 {
+    for _ in 0..WARM_UP_BATCHES {
         round().await;
     }
     let before = heap::live_bytes();
-    for _ in 0..calls / AT_ONCE {
+    for _ in 0..calls / UNANSWERED_BATCH {
         round().await;
     }
     Ok((heap::live_bytes() - before).max(0) as f64)

@@ -1,31 +1,31 @@
-//! Rows of figures: a table for people, JSON lines for programs, Markdown for the documentation.
+//! Output of rows: a table for people, JSON lines for programs, Markdown for the documentation.
 
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::Result;
-use crate::figures::Spread;
+use crate::failure::Result;
+use crate::quartiles::Quartiles;
 
-/// One figure of one benchmark against one peer.
+/// One metric of one benchmark against one peer.
 pub(crate) struct Row {
     pub(crate) bench: String,
     pub(crate) metric: String,
     pub(crate) unit: &'static str,
-    pub(crate) ours: Spread,
+    pub(crate) ours: Quartiles,
     pub(crate) peer: String,
-    pub(crate) theirs: Spread,
-    pub(crate) ratio: Spread,
+    pub(crate) theirs: Quartiles,
+    pub(crate) ratio: Quartiles,
     pub(crate) pairs: usize,
 }
 
-/// Where rows go as they come.
+/// Prints rows as they are measured.
 pub(crate) struct Report {
     is_json: bool,
 }
 
 impl Report {
-    /// Begins the output.
+    /// Prints the header of a table, unless rows are printed as JSON.
     pub(crate) fn new(is_json: bool) -> Self {
         if !is_json {
             println!(
@@ -54,8 +54,8 @@ impl Report {
     }
 }
 
-/// The keys in the order in which the issue that asked for them names them, then what says how far
-/// to trust them.
+/// Returns a row as a JSON object with a fixed order of keys; `cargo xtask bench --against` of other
+/// revisions reads them.
 fn json(row: &Row) -> String {
     let text = |text: &str| Value::from(text).to_string();
     format!(
@@ -72,7 +72,7 @@ fn json(row: &Row) -> String {
     )
 }
 
-/// Turns the lines of a JSON run into a Markdown table.
+/// Returns the lines of a JSON run as a Markdown table.
 pub(crate) fn markdown(lines: &str) -> Result<String> {
     let mut table = "| benchmark | metric | micro | peer | theirs | ratio | quartiles |\n\
                      |---|---|---|---|---|---|---|\n"
@@ -97,7 +97,7 @@ pub(crate) fn markdown(lines: &str) -> Result<String> {
     Ok(table)
 }
 
-/// Four digits that say something.
+/// Formats a number with four significant digits.
 fn number(value: f64) -> String {
     if value == 0.0 || !value.is_finite() {
         return "0".to_owned();
@@ -112,7 +112,7 @@ fn measured(value: f64, unit: &str) -> String {
     format!("{} {unit}", grouped(value)).trim_end().to_owned()
 }
 
-/// A number with spaces between its thousands.
+/// Formats a number with spaces between its thousands.
 fn grouped(value: f64) -> String {
     let text = number(value);
     let (whole, part) = text.split_once('.').unwrap_or((&text, ""));
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_have_four_digits_that_say_something() {
+    fn numbers_have_four_significant_digits() {
         let check = |value: f64, expected: &str| assert_eq!(number(value), expected);
         check(0.0, "0");
         check(1.23456, "1.235");
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_json_line_becomes_a_row_of_a_table() {
-        let even = |median| Spread {
+        let constant = |median| Quartiles {
             lower: median,
             median,
             upper: median,
@@ -155,10 +155,10 @@ mod tests {
             bench: "unary/16B/512".to_owned(),
             metric: "rate".to_owned(),
             unit: "/s",
-            ours: even(240_000.0),
+            ours: constant(240_000.0),
             peer: "async-nats".to_owned(),
-            theirs: even(200_000.0),
-            ratio: even(1.2),
+            theirs: constant(200_000.0),
+            ratio: constant(1.2),
             pairs: 11,
         });
         assert_eq!(

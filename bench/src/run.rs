@@ -1,30 +1,34 @@
-//! The run: every benchmark, ours and its peers in turns, and a row for each figure.
+//! The run: each benchmark with all contenders in turns, and a row for each metric.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::Result;
 use crate::arguments::Options;
-use crate::figures::Spread;
-use crate::fleet::Fleet;
+use crate::client::Figures;
+use crate::contender::{Build, Contender, Stack};
+use crate::failure::{Failure, Result};
+use crate::processes::Processes;
+use crate::quartiles::Quartiles;
 use crate::report::{Report, Row};
 use crate::scenario::{Peer, Scenario};
-use crate::stack::Stack;
-use crate::worker::Figures;
 use crate::{machine, report, suite};
 
 const PAIRS: u32 = 11;
 const LENGTH: Duration = Duration::from_millis(1500);
 const QUICK_PAIRS: u32 = 3;
 const QUICK_LENGTH: Duration = Duration::from_millis(400);
+/// Length of the load that finds out whether the other build has a benchmark.
+const TRIAL_LENGTH: Duration = Duration::from_millis(100);
 
-/// Ours and what each peer does, in the order of the scenario's peers.
+const OURS: Contender = Contender::this(Stack::Micro);
+
+/// The figures of one turn of each contender; peers are in the order of the scenario.
 struct Round {
     ours: Figures,
     theirs: Vec<Figures>,
 }
 
-/// Measures what the options choose and prints it.
+/// Measures the benchmarks that the options choose and prints their rows.
 pub(crate) async fn run(options: &Options) -> Result<()> {
     if let Some(file) = &options.markdown {
         let lines = fs::read_to_string(file)
@@ -40,22 +44,26 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         true => QUICK_LENGTH,
         false => LENGTH,
     };
-    let scenarios = chosen(options)?;
+    let scenarios = selected(options)?;
     let begun = Instant::now();
     eprintln!("{}; {pairs} pairs each", machine::described());
-    let mut fleet = Fleet::start().await?;
+    let mut processes = Processes::start(options.against.clone()).await?;
     let report = Report::new(options.json);
     for (number, scenario) in (1..).zip(&scenarios) {
-        let place = format!("{number}/{} {}", scenarios.len(), scenario.bench);
+        let position = format!("{number}/{} {}", scenarios.len(), scenario.bench);
+        if let Some(error) = missing_in_other_build(&mut processes, scenario) {
+            eprintln!("{position}: not compared, the other build does not run it: {error}");
+            continue;
+        }
         let mut rounds = Vec::new();
-        let pairs = pairs.min(scenario.most_pairs);
+        let pairs = pairs.min(scenario.max_pairs);
         for pair in 0..pairs {
             eprintln!(
-                "{:4.0} s  {place}, pair {} of {pairs}",
+                "{:4.0} s  {position}, pair {} of {pairs}",
                 begun.elapsed().as_secs_f32(),
                 pair + 1
             );
-            rounds.push(round(&mut fleet, scenario, pair, length)?);
+            rounds.push(round(&mut processes, scenario, pair, length)?);
         }
         for row in rows(scenario, &rounds) {
             report.print(&row);
@@ -69,12 +77,12 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn chosen(options: &Options) -> Result<Vec<Scenario>> {
+fn selected(options: &Options) -> Result<Vec<Scenario>> {
     let prefix = options.only.as_deref().unwrap_or_default();
-    let (chosen, others): (Vec<_>, Vec<_>) = suite::all(options)
+    let (selected, others): (Vec<_>, Vec<_>) = suite::all(options)
         .into_iter()
         .partition(|scenario| scenario.bench.starts_with(prefix));
-    if chosen.is_empty() {
+    if selected.is_empty() {
         let names: Vec<String> = others.into_iter().map(|scenario| scenario.bench).collect();
         return Err(format!(
             "no benchmark begins with `{prefix}`; there are {}",
@@ -82,20 +90,32 @@ fn chosen(options: &Options) -> Result<Vec<Scenario>> {
         )
         .into());
     }
-    Ok(chosen)
+    Ok(selected)
 }
 
-/// Everybody once. Who begins changes from round to round, so that nobody always has the caches of
-/// the same predecessor.
-fn round(fleet: &mut Fleet, scenario: &Scenario, pair: u32, length: Duration) -> Result<Round> {
-    let stacks: Vec<Stack> = [Stack::Micro]
+/// Returns why a build of another revision cannot be measured: a benchmark may be newer than it.
+fn missing_in_other_build(processes: &mut Processes, scenario: &Scenario) -> Option<Failure> {
+    let mut peers = scenario.peers.iter().map(|peer| peer.contender);
+    let other = peers.find(|contender| contender.build == Build::Other)?;
+    processes.measure(scenario, other, TRIAL_LENGTH).err()
+}
+
+/// Measures each contender once. The first one changes from round to round, so that none always runs
+/// with the caches of the same predecessor.
+fn round(
+    processes: &mut Processes,
+    scenario: &Scenario,
+    pair: u32,
+    length: Duration,
+) -> Result<Round> {
+    let contenders: Vec<Contender> = [OURS]
         .into_iter()
-        .chain(scenario.peers.iter().map(|peer| peer.stack))
+        .chain(scenario.peers.iter().map(|peer| peer.contender))
         .collect();
-    let mut figures: Vec<Figures> = vec![Figures::new(); stacks.len()];
-    for turn in 0..stacks.len() {
-        let who = (turn + pair as usize) % stacks.len();
-        figures[who] = fleet.measure(scenario, stacks[who], length)?;
+    let mut figures: Vec<Figures> = vec![Figures::new(); contenders.len()];
+    for turn in 0..contenders.len() {
+        let index = (turn + pair as usize) % contenders.len();
+        figures[index] = processes.measure(scenario, contenders[index], length)?;
     }
     let theirs = figures.split_off(1);
     let ours = figures.pop().unwrap_or_default();
@@ -113,8 +133,8 @@ fn rows(scenario: &Scenario, rounds: &[Round]) -> Vec<Row> {
                     Some((*ours, *round.theirs.get(index)?.get(metric.name)?))
                 })
                 .collect();
-            let spread = |figure: &dyn Fn(f64, f64) -> f64| {
-                Spread::of(
+            let quartiles = |figure: &dyn Fn(f64, f64) -> f64| {
+                Quartiles::of(
                     pairs
                         .iter()
                         .map(|(ours, theirs)| figure(*ours, *theirs))
@@ -123,9 +143,9 @@ fn rows(scenario: &Scenario, rounds: &[Round]) -> Vec<Row> {
             };
             let Peer { name: peer, .. } = *peer;
             let found = (
-                spread(&|ours, _| ours),
-                spread(&|_, theirs| theirs),
-                spread(&|ours, theirs| metric.ratio(ours, theirs)),
+                quartiles(&|ours, _| ours),
+                quartiles(&|_, theirs| theirs),
+                quartiles(&|ours, theirs| metric.ratio(ours, theirs)),
             );
             if let (Some(ours), Some(theirs), Some(ratio)) = found {
                 rows.push(Row {

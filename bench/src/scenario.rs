@@ -1,10 +1,10 @@
-//! What is measured: a name, the work behind it, who is compared, and which figures count.
+//! A benchmark: its name, its work, the contenders, and the metrics that are reported.
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::Failure;
-use crate::stack::Stack;
+use crate::contender::Contender;
+use crate::failure::Failure;
 
 /// One benchmark.
 #[derive(Clone, Debug)]
@@ -14,41 +14,41 @@ pub(crate) struct Scenario {
     pub(crate) setup: Setup,
     pub(crate) peers: Vec<Peer>,
     pub(crate) metrics: &'static [Metric],
-    /// So many pairs are enough for what hardly varies.
-    pub(crate) most_pairs: u32,
+    /// Maximum number of pairs, for metrics that hardly vary.
+    pub(crate) max_pairs: u32,
 }
 
-/// What serves the load.
+/// The servers under load.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Setup {
-    /// Methods that each server has besides, each with a subscription of its own.
+    /// Further methods of each server, each with a subscription of its own.
     pub(crate) more_methods: usize,
     /// Server processes.
     pub(crate) instances: usize,
 }
 
-/// Whom ours is compared with.
+/// A contender with which ours is compared.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer {
     pub(crate) name: &'static str,
-    pub(crate) stack: Stack,
+    pub(crate) contender: Contender,
 }
 
-/// Who does the work.
+/// How a benchmark runs.
 #[derive(Clone, Debug)]
 pub(crate) enum Task {
     /// A client process, beside a server process.
     Load(Work),
-    /// A process of its own, once for each figure: `micro-bench <words> <stack> <url>`.
+    /// A process of its own for each figure: `micro-bench <words> <stack> <url>`.
     Once(Vec<String>),
-    /// A server, until it is ready.
+    /// A server process, until it is ready.
     Start,
 }
 
 /// The load that a client puts on its server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Work {
-    /// Events, published and read.
+    /// Events, published and handled.
     Publish {
         bytes: usize,
     },
@@ -56,7 +56,7 @@ pub(crate) enum Work {
     Store {
         bytes: usize,
     },
-    /// Events, read from where they are stored, and acknowledged.
+    /// Events, read from JetStream and acknowledged.
     Consume {
         bytes: usize,
     },
@@ -75,7 +75,7 @@ pub(crate) enum Work {
     },
 }
 
-/// Which way messages stream.
+/// The direction in which messages are streamed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Direction {
     Server,
@@ -85,7 +85,7 @@ pub(crate) enum Direction {
     PingPong,
 }
 
-/// One figure.
+/// A reported figure.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Metric {
     pub(crate) name: &'static str,
@@ -93,7 +93,7 @@ pub(crate) struct Metric {
     pub(crate) better: Better,
 }
 
-/// Which way a figure is better.
+/// The direction in which a metric improves.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Better {
     Higher,
@@ -110,9 +110,9 @@ impl Default for Setup {
 }
 
 impl Metric {
-    /// Ours against theirs, so that more than 1 always means that we are better.
+    /// Returns ours against theirs, so that above 1 ours is better for every metric.
     pub(crate) fn ratio(&self, ours: f64, theirs: f64) -> f64 {
-        // Less than a byte is nothing: a growth of zero has no ratio.
+        // A growth of zero bytes would have no ratio.
         let least = if self.unit == "B" { 1.0 } else { 0.0 };
         match self.better {
             Better::Higher => ours / theirs,
@@ -121,7 +121,7 @@ impl Metric {
     }
 }
 
-/// As the driver writes it to a client's standard input.
+/// The form in which the driver writes it to a client's standard input.
 impl fmt::Display for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -173,3 +173,7 @@ impl FromStr for Work {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "scenario_tests.rs"]
+mod tests;

@@ -1,30 +1,31 @@
-//! The server process: serves until whoever started it closes standard input.
+//! The server process: serves until its standard input is closed.
 
 use micro_runtime::Bus;
 use tokio::io::AsyncReadExt as _;
 
-use crate::Result;
-use crate::arguments::Place;
-use crate::stack::hand::Handling;
-use crate::stack::{Stack, events, hand, micro, tonic};
+use crate::arguments::Target;
+use crate::contender::Stack;
+use crate::failure::Result;
+use crate::stack::hand::HandlerMode;
+use crate::stack::{events, hand, micro, tonic};
 
-/// Serves, and says `ready` with the address at which clients find it.
-pub(crate) async fn serve(place: &Place) -> Result<()> {
-    match place.stack {
+/// Serves, and prints `ready` and the address for clients.
+pub(crate) async fn serve(target: &Target) -> Result<()> {
+    match target.stack {
         Stack::Micro => {
-            let bus = Bus::connect(&place.url).await?;
+            let bus = Bus::connect(&target.url).await?;
             let _server = micro::serve_on(&bus).await?;
-            let _reader = events::read(&bus, &place.url).await?;
-            let _more = micro::serve_more(&bus, place.more_methods).await?;
-            ready(&place.url).await
+            let _reader = events::read(&bus, &target.url).await?;
+            let _more = micro::serve_more(&bus, target.more_methods).await?;
+            ready(&target.url).await
         }
         Stack::AsyncNats => {
-            hand::serve(&place.url, Handling::InPlace, place.more_methods).await?;
-            ready(&place.url).await
+            hand::serve(&target.url, HandlerMode::Inline, target.more_methods).await?;
+            ready(&target.url).await
         }
         Stack::AsyncNatsSpawned => {
-            hand::serve(&place.url, Handling::Spawned, place.more_methods).await?;
-            ready(&place.url).await
+            hand::serve(&target.url, HandlerMode::Spawned, target.more_methods).await?;
+            ready(&target.url).await
         }
         Stack::Tonic => {
             let address = tonic::serve().await?;

@@ -1,25 +1,51 @@
-//! The list of what is measured.
+//! The list of benchmarks.
 
 use crate::arguments::Options;
+use crate::contender::{Build, Contender, Stack};
 use crate::scenario::{Better, Direction, Metric, Peer, Scenario, Setup, Task, Work};
-use crate::stack::Stack;
 
 const BY_HAND: Peer = Peer {
     name: "async-nats",
-    stack: Stack::AsyncNats,
+    contender: Contender::this(Stack::AsyncNats),
 };
 const JETSTREAM: Peer = Peer {
     name: "jetstream",
-    stack: Stack::AsyncNats,
+    contender: Contender::this(Stack::AsyncNats),
 };
 const TONIC: Peer = Peer {
     name: "tonic",
-    stack: Stack::Tonic,
+    contender: Contender::this(Stack::Tonic),
 };
 const TONIC_BUILD: Peer = Peer {
     name: "tonic-prost-build",
-    stack: Stack::Tonic,
+    contender: Contender::this(Stack::Tonic),
 };
+/// Micro in another build of this program.
+const BEFORE: Peer = Peer {
+    name: "before",
+    contender: Contender {
+        build: Build::Other,
+        stack: Stack::Micro,
+    },
+};
+
+/// Benchmarks that are compared with another revision.
+const COMPARED: [&str; 14] = [
+    "unary/16B/1",
+    "unary/16B/64",
+    "unary/16B/512",
+    "unary/1KiB/64",
+    "nested/16B/64",
+    "server-streaming/16B",
+    "server-streaming/1KiB",
+    "client-streaming/16B",
+    "bidirectional/16B",
+    "publish/16B",
+    "durable-publish/16B",
+    "durable-consume/16B",
+    "memory/idle-service",
+    "memory/idle-stream",
+];
 
 const RATE: Metric = Metric {
     name: "rate",
@@ -34,11 +60,11 @@ const P50: Metric = lower("p50", "us");
 const CALLS: &[Metric] = &[RATE, P50, lower("p99", "us"), lower("p99.9", "us"), CPU];
 
 const STREAM: &[Metric] = &[RATE, CPU];
-/// Of one message there and back.
+/// Metrics of a message that is sent and comes back.
 const LATENCY: &[Metric] = &[P50, lower("p99", "us"), lower("p99.9", "us")];
 
-/// Pairs for what hardly varies and takes long.
-const FEW: u32 = 3;
+/// Maximum number of pairs for metrics that hardly vary and take long.
+const FEW_PAIRS: u32 = 3;
 
 const SIZES: [(&str, usize); 3] = [("16B", 16), ("1KiB", 1024), ("64KiB", 64 * 1024)];
 
@@ -50,13 +76,13 @@ const fn lower(name: &'static str, unit: &'static str) -> Metric {
     }
 }
 
-/// Everything, in the order in which it runs.
+/// Returns the benchmarks in the order in which they run.
 pub(crate) fn all(options: &Options) -> Vec<Scenario> {
     if options.growth {
         return growth();
     }
     let calls = if options.quick { 100_000 } else { 1_000_000 };
-    [
+    let all = [
         unary(),
         nested(),
         streams(),
@@ -64,7 +90,24 @@ pub(crate) fn all(options: &Options) -> Vec<Scenario> {
         memory(calls),
         generation(options),
     ]
-    .concat()
+    .concat();
+    match &options.against {
+        Some(_) => compared(all),
+        None => all,
+    }
+}
+
+/// Returns the benchmarks of [`COMPARED`], with [`BEFORE`] as the only peer and as many pairs as asked.
+fn compared(all: Vec<Scenario>) -> Vec<Scenario> {
+    let compared = all
+        .into_iter()
+        .filter(|scenario| COMPARED.contains(&&*scenario.bench));
+    let against_before = compared.map(|scenario| Scenario {
+        peers: vec![BEFORE],
+        max_pairs: u32::MAX,
+        ..scenario
+    });
+    against_before.collect()
 }
 
 fn unary() -> Vec<Scenario> {
@@ -77,7 +120,7 @@ fn unary() -> Vec<Scenario> {
                 task: Task::Load(Work::Unary { bytes, in_flight }),
                 peers: vec![BY_HAND, TONIC],
                 metrics: CALLS,
-                most_pairs: u32::MAX,
+                max_pairs: u32::MAX,
             });
         }
     }
@@ -94,7 +137,7 @@ fn nested() -> Vec<Scenario> {
         }),
         peers: vec![BY_HAND, TONIC],
         metrics: CALLS,
-        most_pairs: u32::MAX,
+        max_pairs: u32::MAX,
     }]
 }
 
@@ -116,17 +159,18 @@ fn streams() -> Vec<Scenario> {
                 }),
                 peers: vec![TONIC],
                 metrics,
-                most_pairs: u32::MAX,
+                max_pairs: u32::MAX,
             });
         }
     }
     scenarios
 }
 
-type OfBytes = fn(usize) -> Work;
+/// Returns the work for a message size in bytes.
+type WorkOfSize = fn(usize) -> Work;
 
 fn events() -> Vec<Scenario> {
-    let kinds: [(&str, Peer, OfBytes); 3] = [
+    let kinds: [(&str, Peer, WorkOfSize); 3] = [
         ("publish", BY_HAND, |bytes| Work::Publish { bytes }),
         ("durable-publish", JETSTREAM, |bytes| Work::Store { bytes }),
         ("durable-consume", JETSTREAM, |bytes| Work::Consume {
@@ -142,7 +186,7 @@ fn events() -> Vec<Scenario> {
                 task: Task::Load(work(bytes)),
                 peers: vec![peer],
                 metrics: STREAM,
-                most_pairs: u32::MAX,
+                max_pairs: u32::MAX,
             });
         }
     }
@@ -162,7 +206,7 @@ fn memory(unanswered: u64) -> Vec<Scenario> {
         ),
         peers: peers.to_vec(),
         metrics,
-        most_pairs: FEW,
+        max_pairs: FEW_PAIRS,
     };
     let calls = unanswered.to_string();
     vec![
@@ -186,29 +230,29 @@ fn memory(unanswered: u64) -> Vec<Scenario> {
             task: Task::Start,
             peers: vec![BY_HAND, TONIC],
             metrics: SECONDS,
-            most_pairs: u32::MAX,
+            max_pairs: u32::MAX,
         },
     ]
 }
 
 fn generation(options: &Options) -> Vec<Scenario> {
-    let generation = |bench: &str, word: &str, most_pairs| Scenario {
+    let generation = |bench: &str, word: &str, max_pairs| Scenario {
         bench: bench.to_owned(),
         setup: Setup::default(),
         task: Task::Once(vec![word.to_owned()]),
         peers: vec![TONIC_BUILD],
         metrics: SECONDS,
-        most_pairs,
+        max_pairs,
     };
     let mut scenarios = vec![generation("generation/200-services", "generate", u32::MAX)];
-    // Builds the dependencies of both first, for which a quick run has no time.
+    // The dependencies of both are built first, which takes longer than a quick run.
     if !options.quick || options.only.is_some() {
-        scenarios.push(generation("check/200-services", "check", FEW));
+        scenarios.push(generation("check/200-services", "check", FEW_PAIRS));
     }
     scenarios
 }
 
-/// The same call while one thing grows.
+/// Returns the same call while one quantity grows.
 fn growth() -> Vec<Scenario> {
     let point = |bench: String, in_flight, setup| Scenario {
         bench,
@@ -219,7 +263,7 @@ fn growth() -> Vec<Scenario> {
         }),
         peers: vec![BY_HAND],
         metrics: &[RATE, P50, CPU],
-        most_pairs: u32::MAX,
+        max_pairs: u32::MAX,
     };
     let mut scenarios = Vec::new();
     for in_flight in [1, 10, 100, 1_000, 10_000] {
@@ -242,3 +286,7 @@ fn growth() -> Vec<Scenario> {
     }
     scenarios
 }
+
+#[cfg(test)]
+#[path = "suite_tests.rs"]
+mod tests;

@@ -1,5 +1,5 @@
-//! Durable events, with micro and on JetStream by hand. Both store under an id, with as many in flight,
-//! and acknowledge one by one.
+//! Durable events, with micro and on JetStream by hand. Both publish with a message id and the same
+//! number in flight, and acknowledge one by one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -14,120 +14,123 @@ use micro_runtime::{Bus, Context, Durable, Server, Status, Subscriber, service};
 use prost::Message as _;
 use tokio::sync::{Notify, Semaphore};
 
-use crate::Result;
 use crate::echo::ours::{Entry, EntryFilter};
-use crate::load::{Count, Window};
+use crate::failure::Result;
+use crate::load::{LoadCounter, Window};
 
-/// Events that may wait for their acknowledgment.
-const IN_FLIGHT: usize = 256;
-/// Deliveries that a consumer by hand asks for at a time: async-nats's own number. It does so when
-/// half of them are left, so that half as many again can be under way; ours has as many.
-const PULLED: usize = 200;
-const UNDER_WAY: usize = PULLED + PULLED / 2;
-/// What is stored to be consumed: so many, and no more bytes.
-const BACKLOG: u64 = 200_000;
-const BACKLOG_BYTES: u64 = 128 << 20;
-/// What the stream of a publisher keeps.
-const KEPT_BYTES: u64 = 64 << 20;
+/// Maximum number of published events without an acknowledgment.
+const MAX_IN_FLIGHT: usize = 256;
+/// Number of deliveries that a consumer by hand requests together: async-nats's default. It requests
+/// the next batch when half of one is left, so one and a half can be outstanding. Ours has as many.
+const PULL_BATCH: usize = 200;
+const MAX_OUTSTANDING: usize = PULL_BATCH + PULL_BATCH / 2;
+/// Maximum number of events that are stored for a consumer.
+const MAX_BACKLOG: u64 = 200_000;
+/// Maximum size of these events, in bytes.
+const MAX_BACKLOG_BYTES: u64 = 128 << 20;
+/// Maximum size of the stream to which events are published, in bytes.
+const MAX_STREAM_BYTES: u64 = 64 << 20;
 const WORKERS: usize = 16;
 
-/// Where a stack stores what it publishes, and what it consumes.
-struct Store {
+/// The JetStream streams of a stack.
+struct EventStore {
     context: jetstream::Context,
-    /// Before each subject.
+    /// First token of each subject.
     prefix: &'static str,
 }
 
-/// Stores through the window with micro.
-pub(crate) async fn publish(bus: &Bus, bytes: usize, window: Window) -> Result<Count> {
-    let store = Store::of(bus.nats().ok_or("no NATS")?, "evt");
+/// Publishes with micro until the window is over.
+pub(crate) async fn publish(bus: &Bus, bytes: usize, window: Window) -> Result<LoadCounter> {
+    let store = EventStore::of(bus.nats().ok_or("no NATS")?, "evt");
     store.create("publish", true).await?;
-    let publisher = bus.durable_publisher().max_in_flight(IN_FLIGHT);
-    let mut count = Count::new(window);
-    while count.one() {
-        // Whether all were stored is what `flush` says.
+    let publisher = bus.durable_publisher().max_in_flight(MAX_IN_FLIGHT);
+    let mut counter = LoadCounter::new(window);
+    while counter.record() {
+        // `flush` reports the events that were not stored.
         let _pending = publisher.publish(&entry("publish", bytes)).send().await?;
     }
     publisher.flush().await?;
-    Ok(count)
+    Ok(counter)
 }
 
-/// Stores through the window by hand.
+/// Publishes by hand until the window is over.
 pub(crate) async fn publish_by_hand(
     client: &Client,
     bytes: usize,
     window: Window,
-) -> Result<Count> {
-    let store = Store::of(client, "hand");
+) -> Result<LoadCounter> {
+    let store = EventStore::of(client, "hand");
     store.create("publish", true).await?;
-    let mut count = Count::new(window);
+    let mut counter = LoadCounter::new(window);
     store
-        .publish(|| count.one().then(|| entry("publish", bytes)))
+        .publish(|| counter.record().then(|| entry("publish", bytes)))
         .await?;
-    Ok(count)
+    Ok(counter)
 }
 
-/// Counts, and says when it has seen enough.
-struct Reader(Arc<Seen>);
+/// Counts events and notifies when the last one was handled.
+struct CountingSubscriber(Arc<Progress>);
 
-struct Seen {
-    events: AtomicU64,
-    /// When the first came: how long it takes to start is not the question.
+/// The progress of a consumer.
+struct Progress {
+    handled: AtomicU64,
+    /// Time of the first event, so that the start of the consumer is not measured.
     first: OnceLock<Instant>,
-    all: u64,
+    total: u64,
     is_over: Notify,
 }
 
 #[service]
-impl Subscriber<Entry> for Reader {
+impl Subscriber<Entry> for CountingSubscriber {
     async fn on_event(&self, _: Context, _: Entry) -> Result<(), Status> {
-        let before = self.0.events.fetch_add(1, Ordering::Relaxed);
+        let before = self.0.handled.fetch_add(1, Ordering::Relaxed);
         if before == 0 {
             let _ = self.0.first.set(Instant::now());
         }
-        if before + 1 == self.0.all {
+        if before + 1 == self.0.total {
             self.0.is_over.notify_one();
         }
         Ok(())
     }
 }
 
-/// Reads what is stored with micro, until the window ends or nothing is left.
-pub(crate) async fn consume(bus: &Bus, bytes: usize, window: Window) -> Result<Count> {
-    let store = Store::of(bus.nats().ok_or("no NATS")?, "evt");
-    let (kind, all) = store.fill(bytes).await?;
-    let seen = Arc::new(Seen {
-        events: AtomicU64::new(0),
+/// Consumes with micro until the window is over or no event is left.
+pub(crate) async fn consume(bus: &Bus, bytes: usize, window: Window) -> Result<LoadCounter> {
+    let store = EventStore::of(bus.nats().ok_or("no NATS")?, "evt");
+    let (kind, total) = store.fill(bytes).await?;
+    let progress = Arc::new(Progress {
+        handled: AtomicU64::new(0),
         first: OnceLock::new(),
-        all,
+        total,
         is_over: Notify::new(),
     });
     let durable = Durable::named("reader")
         .filter(EntryFilter::new().kind(&kind))
         .workers(WORKERS)
-        .prefetch(UNDER_WAY - WORKERS);
-    let server = Server::new(bus).subscribe::<Entry>(Reader(Arc::clone(&seen)), durable);
+        .prefetch(MAX_OUTSTANDING - WORKERS);
+    let server =
+        Server::new(bus).subscribe::<Entry>(CountingSubscriber(Arc::clone(&progress)), durable);
     let server = server.start().await?;
-    let _ = tokio::time::timeout(length(window), seen.is_over.notified()).await;
-    let read = seen.events.load(Ordering::Relaxed);
-    let elapsed = seen
+    let _ = tokio::time::timeout(length(window), progress.is_over.notified()).await;
+    let read = progress.handled.load(Ordering::Relaxed);
+    let elapsed = progress
         .first
         .get()
         .ok_or("nothing was read in time")?
         .elapsed();
     server.shutdown().await?;
-    store.forget(&kind).await?;
-    Ok(Count::of(window, read, elapsed))
+    store.delete_consumer(&kind).await?;
+    Ok(LoadCounter::of(window, read, elapsed))
 }
 
-/// The same by hand.
+/// Consumes by hand until the window is over or no event is left.
 pub(crate) async fn consume_by_hand(
     client: &Client,
     bytes: usize,
     window: Window,
-) -> Result<Count> {
-    let store = Store::of(client, "hand");
-    let (kind, all) = store.fill(bytes).await?;
+) -> Result<LoadCounter> {
+    let store = EventStore::of(client, "hand");
+    let (kind, total) = store.fill(bytes).await?;
     let stream = store.context.get_stream(store.stream(&kind)).await?;
     let config = pull::Config {
         durable_name: Some("reader".to_owned()),
@@ -136,10 +139,10 @@ pub(crate) async fn consume_by_hand(
         ..pull::Config::default()
     };
     let consumer = stream.create_consumer(config).await?;
-    let messages = consumer.stream().max_messages_per_batch(PULLED);
+    let messages = consumer.stream().max_messages_per_batch(PULL_BATCH);
     let mut messages = messages.messages().await?;
     let (mut read, mut begun) = (0, Instant::now());
-    while read < all && begun.elapsed() < length(window) {
+    while read < total && begun.elapsed() < length(window) {
         let message = messages.next().await.ok_or("no more messages")??;
         if read == 0 {
             begun = Instant::now();
@@ -150,11 +153,11 @@ pub(crate) async fn consume_by_hand(
     }
     let elapsed = begun.elapsed();
     drop(messages);
-    store.forget(&kind).await?;
-    Ok(Count::of(window, read, elapsed))
+    store.delete_consumer(&kind).await?;
+    Ok(LoadCounter::of(window, read, elapsed))
 }
 
-impl Store {
+impl EventStore {
     fn of(client: &Client, prefix: &'static str) -> Self {
         Self {
             context: jetstream::new(client.clone()),
@@ -170,12 +173,16 @@ impl Store {
         format!("{}-{kind}", self.prefix)
     }
 
-    /// Makes the stream of a kind; how many events it has.
+    /// Creates the stream of a kind and returns the number of its events.
     async fn create(&self, kind: &str, is_bounded: bool) -> Result<u64> {
         let config = jetstream::stream::Config {
             name: self.stream(kind),
             subjects: vec![self.subject(kind)],
-            max_bytes: if is_bounded { KEPT_BYTES as i64 } else { -1 },
+            max_bytes: if is_bounded {
+                MAX_STREAM_BYTES as i64
+            } else {
+                -1
+            },
             duplicate_window: Duration::from_secs(10),
             ..jetstream::stream::Config::default()
         };
@@ -183,25 +190,25 @@ impl Store {
         Ok(stream.cached_info().state.messages)
     }
 
-    /// Stores what a consumer is to read; under which kind, and how many.
+    /// Stores events for a consumer and returns their kind and number.
     async fn fill(&self, bytes: usize) -> Result<(String, u64)> {
         let kind = format!("consume{bytes}");
-        let all = BACKLOG.min(BACKLOG_BYTES / bytes.max(1) as u64);
+        let total = MAX_BACKLOG.min(MAX_BACKLOG_BYTES / bytes.max(1) as u64);
         let mut stored = self.create(&kind, false).await?;
         self.publish(|| {
             stored += 1;
-            (stored <= all).then(|| entry(&kind, bytes))
+            (stored <= total).then(|| entry(&kind, bytes))
         })
         .await?;
-        Ok((kind, all))
+        Ok((kind, total))
     }
 
-    /// Stores entries until there are no more, with many in flight.
+    /// Publishes entries until `next` returns none.
     async fn publish(&self, mut next: impl FnMut() -> Option<Entry>) -> Result<()> {
-        let places = Arc::new(Semaphore::new(IN_FLIGHT));
+        let permits = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
         let failed = Arc::new(AtomicU64::new(0));
         while let Some(entry) = next() {
-            let place = Arc::clone(&places).acquire_owned().await?;
+            let permit = Arc::clone(&permits).acquire_owned().await?;
             let message = PublishMessage::build()
                 .payload(entry.encode_to_vec().into())
                 .message_id(nuid::next().as_str());
@@ -212,17 +219,18 @@ impl Store {
                 if stored.await.is_err() {
                     failed.fetch_add(1, Ordering::Relaxed);
                 }
-                drop(place);
+                drop(permit);
             });
         }
-        let _all = places.acquire_many(IN_FLIGHT as u32).await?;
+        let _all = permits.acquire_many(MAX_IN_FLIGHT as u32).await?;
         match failed.load(Ordering::Relaxed) {
             0 => Ok(()),
             failed => Err(format!("{failed} events were not stored").into()),
         }
     }
 
-    async fn forget(&self, kind: &str) -> Result<()> {
+    /// Deletes the consumer, so that the next one starts at the first event.
+    async fn delete_consumer(&self, kind: &str) -> Result<()> {
         let stream = self.context.get_stream(self.stream(kind)).await?;
         stream.delete_consumer("reader").await?;
         Ok(())

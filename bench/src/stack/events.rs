@@ -1,4 +1,4 @@
-//! Events, with micro and by hand: one process publishes, another says how far it has read.
+//! Events, with micro and by hand: one process publishes, another acknowledges each batch.
 
 use std::future::Future;
 use std::time::Instant;
@@ -10,28 +10,33 @@ use micro_runtime::{
 };
 use prost::Message as _;
 
-use crate::Result;
 use crate::echo::ours::Tick;
-use crate::load::{Count, Window};
+use crate::failure::Result;
+use crate::load::{LoadCounter, Window};
 
 const BY_HAND: &str = "hand.bench.tick";
-/// Where a subscriber says that it has read a batch, with the stack's name behind.
-const READ: &str = "bench.read";
-/// So many bytes make a batch, and so many batches may be under way: far from what NATS drops.
+/// Subject on which a subscriber acknowledges a batch, before the name of the stack.
+const BATCH_READ: &str = "bench.read";
+/// Size of a batch in bytes.
 const BATCH_BYTES: usize = 256 * 1024;
-const UNDER_WAY: u32 = 4;
+/// Maximum number of published batches that are not acknowledged: far below the size at which
+/// nats-server drops messages of a slow subscriber.
+const MAX_UNREAD_BATCHES: u32 = 4;
 
-/// Reads ticks, and says so after the last of each batch.
-struct Reader {
+/// Handles ticks and acknowledges the last of each batch.
+struct BatchReader {
     raw: Client,
 }
 
 #[service]
-impl Subscriber<Tick> for Reader {
+impl Subscriber<Tick> for BatchReader {
     async fn on_event(&self, _: Context, tick: Tick) -> Result<(), Status> {
         if is_last(&tick) {
-            let said = self.raw.publish(format!("{READ}.micro"), "".into()).await;
-            said.map_err(|error| Status::unavailable("cannot be told").with_source(error))?;
+            let sent = self
+                .raw
+                .publish(format!("{BATCH_READ}.micro"), "".into())
+                .await;
+            sent.map_err(|error| Status::unavailable("cannot acknowledge").with_source(error))?;
         }
         Ok(())
     }
@@ -40,7 +45,8 @@ impl Subscriber<Tick> for Reader {
 /// Subscribes with micro.
 pub(crate) async fn read(bus: &Bus, url: &str) -> Result<RunningServer> {
     let raw = async_nats::connect(url).await?;
-    let server = Server::new(bus).subscribe::<Tick>(Reader { raw }, Subscription::queue("reader"));
+    let server =
+        Server::new(bus).subscribe::<Tick>(BatchReader { raw }, Subscription::queue("reader"));
     Ok(server.start().await?)
 }
 
@@ -51,55 +57,58 @@ pub(crate) async fn read_by_hand(client: &Client) -> Result<()> {
     tokio::spawn(async move {
         while let Some(message) = ticks.next().await {
             if Tick::decode(message.payload).is_ok_and(|tick| is_last(&tick)) {
-                let _ = client.publish(format!("{READ}.hand"), "".into()).await;
+                let _ = client
+                    .publish(format!("{BATCH_READ}.hand"), "".into())
+                    .await;
             }
         }
     });
     Ok(())
 }
 
-/// Publishes through the window with micro.
-pub(crate) async fn publish(bus: &Bus, bytes: usize, window: Window) -> Result<Count> {
+/// Publishes with micro until the window is over.
+pub(crate) async fn publish(bus: &Bus, bytes: usize, window: Window) -> Result<LoadCounter> {
     let nats = bus.nats().ok_or("no NATS")?;
-    let read = nats.subscribe(format!("{READ}.micro")).await?;
+    let read = nats.subscribe(format!("{BATCH_READ}.micro")).await?;
     let publish = |tick: Tick| async move { Ok(bus.publish(&tick).await?) };
-    pump(bytes, window, read, publish).await
+    publish_batches(bytes, window, read, publish).await
 }
 
-/// Publishes through the window by hand.
+/// Publishes by hand until the window is over.
 pub(crate) async fn publish_by_hand(
     client: &Client,
     bytes: usize,
     window: Window,
-) -> Result<Count> {
-    let read = client.subscribe(format!("{READ}.hand")).await?;
+) -> Result<LoadCounter> {
+    let read = client.subscribe(format!("{BATCH_READ}.hand")).await?;
     let publish =
         |tick: Tick| async move { Ok(client.publish(BY_HAND, tick.encode_to_vec().into()).await?) };
-    pump(bytes, window, read, publish).await
+    publish_batches(bytes, window, read, publish).await
 }
 
-/// What the number of a tick says of its place in its batch.
+/// Returns whether a tick is the last one of its batch.
 fn is_last(tick: &Tick) -> bool {
-    (tick.number + 1).is_multiple_of(batch(tick.data.len()))
+    (tick.number + 1).is_multiple_of(batch_len(tick.data.len()))
 }
 
-fn batch(bytes: usize) -> u64 {
+/// Returns the number of events in a batch.
+fn batch_len(bytes: usize) -> u64 {
     (BATCH_BYTES / bytes.max(256)) as u64
 }
 
-/// Keeps batches under way; counts those that were read, from the first within the window on.
-async fn pump<F>(
+/// Keeps batches in flight, and counts the acknowledged ones after the first within the window.
+async fn publish_batches<F>(
     bytes: usize,
     window: Window,
     mut read: Incoming,
     publish: impl Fn(Tick) -> F,
-) -> Result<Count>
+) -> Result<LoadCounter>
 where
     F: Future<Output = Result<()>>,
 {
     let data = vec![7; bytes];
-    let batch = batch(bytes);
-    let (mut number, mut under_way) = (0, 0);
+    let batch = batch_len(bytes);
+    let (mut number, mut unread) = (0, 0);
     let mut counted = 0;
     let mut first = None;
     let mut last = Instant::now();
@@ -109,10 +118,10 @@ where
             publish(Tick { number, data }).await?;
             number += 1;
         }
-        under_way += 1;
-        while under_way >= UNDER_WAY {
+        unread += 1;
+        while unread >= MAX_UNREAD_BATCHES {
             read.next().await.ok_or("the connection ended")?;
-            under_way -= 1;
+            unread -= 1;
             last = Instant::now();
             match first {
                 None if last >= window.begin => first = Some(last),
@@ -121,9 +130,9 @@ where
             }
         }
     }
-    for _ in 0..under_way {
+    for _ in 0..unread {
         read.next().await.ok_or("the connection ended")?;
     }
     let elapsed = last - first.ok_or("nothing was read in time")?;
-    Ok(Count::of(window, counted, elapsed).with_all(number))
+    Ok(LoadCounter::of(window, counted, elapsed).with_total(number))
 }

@@ -1,4 +1,4 @@
-//! The peer on the same bus: async-nats and prost by hand, as a competent user would write it.
+//! async-nats and prost by hand, as an experienced user writes it: the peer on the same nats-server.
 
 use std::time::Duration;
 
@@ -8,46 +8,47 @@ use futures_util::StreamExt as _;
 use prost::Message as _;
 
 use crate::echo::theirs::{Pair, Payload};
-use crate::load::{Count, Window};
-use crate::stack::{Caller, Idle, durable, events};
-use crate::{Failure, Result};
+use crate::failure::{Failure, Result};
+use crate::load::{LoadCounter, Window};
+use crate::stack::caller::{Caller, IdleStream};
+use crate::stack::{durable, events};
 
 const UNARY: &str = "hand.v1.Echo.Unary";
 const SWAP: &str = "hand.v1.Echo.Swap";
-/// Of our service.
+/// Number of methods of the service.
 const METHODS: usize = 5;
-const QUEUE: &str = "q";
+const QUEUE_GROUP: &str = "q";
 
-/// Where a request is worked on.
+/// The task in which a handler runs.
 #[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Handling {
-    /// In the loop that reads the subscription: the fastest, as long as no handler waits.
-    InPlace,
-    /// In a task of its own.
+pub(crate) enum HandlerMode {
+    /// The task that reads the subscription: the fastest, as long as no handler waits.
+    Inline,
+    /// A task of its own.
     Spawned,
 }
 
-/// Serves until its tasks are dropped with the runtime; so many methods more are heard, where
-/// nobody calls them.
-pub(crate) async fn serve(url: &str, handling: Handling, more_methods: usize) -> Result<()> {
+/// Serves until its tasks are dropped with the runtime. `more_methods` further methods are subscribed
+/// and never called.
+pub(crate) async fn serve(url: &str, mode: HandlerMode, more_methods: usize) -> Result<()> {
     let client = async_nats::connect(url).await?;
-    subscribe(&client, UNARY, handling, unary).await?;
-    subscribe(&client, SWAP, handling, swap).await?;
+    subscribe(&client, UNARY, mode, unary).await?;
+    subscribe(&client, SWAP, mode, swap).await?;
     events::read_by_hand(&client).await?;
     for number in 0..more_methods.div_ceil(METHODS) {
         idle_service(&client, number).await?;
     }
-    // The answer proves that the server knows the subscriptions before it.
+    // The reply proves that the server has received the subscriptions before it.
     let barrier = client.request("nobody.serves.this", "".into());
     let _ = tokio::time::timeout(Duration::from_secs(5), barrier).await?;
     Ok(())
 }
 
-/// Serves as many methods as our service has, under a name of its own.
+/// Subscribes as many methods as the service has, under another name.
 pub(crate) async fn idle_service(client: &Client, number: usize) -> Result<()> {
     for method in 0..METHODS {
         let subject = format!("idle{number}.v1.Echo.Method{method}");
-        subscribe(client, subject, Handling::InPlace, unary).await?;
+        subscribe(client, subject, HandlerMode::Inline, unary).await?;
     }
     Ok(())
 }
@@ -55,18 +56,20 @@ pub(crate) async fn idle_service(client: &Client, number: usize) -> Result<()> {
 async fn subscribe(
     client: &Client,
     subject: impl ToSubject,
-    handling: Handling,
+    mode: HandlerMode,
     handler: fn(&[u8]) -> Result<Vec<u8>>,
 ) -> Result<()> {
-    let mut requests = client.queue_subscribe(subject, QUEUE.to_owned()).await?;
+    let mut requests = client
+        .queue_subscribe(subject, QUEUE_GROUP.to_owned())
+        .await?;
     let client = client.clone();
     tokio::spawn(async move {
         while let Some(request) = requests.next().await {
-            match handling {
-                Handling::InPlace => answer(&client, request, handler).await,
-                Handling::Spawned => {
+            match mode {
+                HandlerMode::Inline => reply_to(&client, request, handler).await,
+                HandlerMode::Spawned => {
                     let client = client.clone();
-                    tokio::spawn(async move { answer(&client, request, handler).await });
+                    tokio::spawn(async move { reply_to(&client, request, handler).await });
                 }
             }
         }
@@ -74,7 +77,7 @@ async fn subscribe(
     Ok(())
 }
 
-async fn answer(client: &Client, request: Message, handler: fn(&[u8]) -> Result<Vec<u8>>) {
+async fn reply_to(client: &Client, request: Message, handler: fn(&[u8]) -> Result<Vec<u8>>) {
     let Some(reply) = request.reply else {
         return;
     };
@@ -123,35 +126,35 @@ impl Caller for Client {
         Ok(Pair::decode(reply.payload)?.right)
     }
 
-    async fn download(&self, _: usize, _: Window) -> Result<Count> {
+    async fn download(&self, _: usize, _: Window) -> Result<LoadCounter> {
         Err(no_streams())
     }
 
-    async fn upload(&self, _: usize, _: Window) -> Result<Count> {
+    async fn upload(&self, _: usize, _: Window) -> Result<LoadCounter> {
         Err(no_streams())
     }
 
-    async fn exchange(&self, _: usize, _: Window) -> Result<Count> {
+    async fn exchange(&self, _: usize, _: Window) -> Result<LoadCounter> {
         Err(no_streams())
     }
 
-    async fn ping_pong(&self, _: usize, _: Window) -> Result<Count> {
+    async fn ping_pong(&self, _: usize, _: Window) -> Result<LoadCounter> {
         Err(no_streams())
     }
 
-    async fn publish(&self, bytes: usize, window: Window) -> Result<Count> {
+    async fn publish(&self, bytes: usize, window: Window) -> Result<LoadCounter> {
         events::publish_by_hand(self, bytes, window).await
     }
 
-    async fn store(&self, bytes: usize, window: Window) -> Result<Count> {
+    async fn store(&self, bytes: usize, window: Window) -> Result<LoadCounter> {
         durable::publish_by_hand(self, bytes, window).await
     }
 
-    async fn consume(&self, bytes: usize, window: Window) -> Result<Count> {
+    async fn consume(&self, bytes: usize, window: Window) -> Result<LoadCounter> {
         durable::consume_by_hand(self, bytes, window).await
     }
 
-    async fn idle_stream(&self) -> Result<Idle> {
+    async fn idle_stream(&self) -> Result<IdleStream> {
         Err(no_streams())
     }
 }

@@ -1,4 +1,4 @@
-//! Our own stack, as its README shows it: deadlines, permits and statistics are on.
+//! Micro, used as its README shows: deadlines, limits and statistics are on.
 
 use std::time::Instant;
 
@@ -6,23 +6,24 @@ use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use micro_runtime::{Bus, Context, ReplyStream, RunningServer, Server, Status, Streaming, service};
 
-use crate::Result;
-use crate::echo::ours::{Count as Counted, Demand, Echo, EchoClient, EchoServer, Pair, Payload};
-use crate::load::{Count, Window};
-use crate::stack::{Caller, Idle, durable, events};
+use crate::echo::ours::{Count, Demand, Echo, EchoClient, EchoServer, Pair, Payload};
+use crate::failure::Result;
+use crate::load::{LoadCounter, Window};
+use crate::stack::caller::{Caller, IdleStream};
+use crate::stack::{durable, events};
 
-/// Of the service.
+/// Number of methods of the service.
 const METHODS: usize = 5;
 
-/// Answers with what it was sent.
-pub(crate) struct Handler;
+/// Replies with the request.
+pub(crate) struct EchoHandler;
 
 /// A client and its bus.
 #[derive(Clone)]
 pub(crate) struct Client(EchoClient, Bus);
 
 #[service]
-impl Echo for Handler {
+impl Echo for EchoHandler {
     async fn unary(&self, _: Context, request: Payload) -> Result<Payload, Status> {
         Ok(request)
     }
@@ -48,12 +49,12 @@ impl Echo for Handler {
         &self,
         _: Context,
         mut payloads: Streaming<Payload>,
-    ) -> Result<Counted, Status> {
+    ) -> Result<Count, Status> {
         let mut messages = 0;
         while payloads.message().await?.is_some() {
             messages += 1;
         }
-        Ok(Counted { messages })
+        Ok(Count { messages })
     }
 
     async fn bidirectional(
@@ -65,20 +66,20 @@ impl Echo for Handler {
     }
 }
 
-/// Serves on a connection that exists.
+/// Serves on an existing connection.
 pub(crate) async fn serve_on(bus: &Bus) -> Result<RunningServer> {
     Ok(Server::new(bus)
-        .add(EchoServer::new(Handler))
+        .add(EchoServer::new(EchoHandler))
         .start()
         .await?)
 }
 
-/// Serves so many methods more on the same connection, where nobody calls them.
+/// Serves `methods` further methods, which are never called, on the same connection.
 pub(crate) async fn serve_more(bus: &Bus, methods: usize) -> Result<Vec<RunningServer>> {
     let mut servers = Vec::new();
     for number in 0..methods.div_ceil(METHODS) {
-        let elsewhere = bus.clone().with_prefix(&format!("idle{number}"))?;
-        servers.push(async move { serve_on(&elsewhere).await });
+        let prefixed = bus.clone().with_prefix(&format!("idle{number}"))?;
+        servers.push(async move { serve_on(&prefixed).await });
     }
     join_all(servers).await.into_iter().collect()
 }
@@ -103,30 +104,30 @@ impl Caller for Client {
         Ok(self.0.swap(Pair { left, right: 7 }).await?.right)
     }
 
-    async fn download(&self, bytes: usize, window: Window) -> Result<Count> {
+    async fn download(&self, bytes: usize, window: Window) -> Result<LoadCounter> {
         let demand = Demand {
             messages: u64::MAX,
             bytes: u32::try_from(bytes)?,
         };
         let mut messages = self.0.server_stream(demand).await?;
-        let mut count = Count::new(window);
-        while messages.message().await?.is_some() && count.one() {}
-        Ok(count)
+        let mut counter = LoadCounter::new(window);
+        while messages.message().await?.is_some() && counter.record() {}
+        Ok(counter)
     }
 
-    async fn upload(&self, bytes: usize, window: Window) -> Result<Count> {
+    async fn upload(&self, bytes: usize, window: Window) -> Result<LoadCounter> {
         let data = vec![7; bytes];
         let begun = Instant::now();
         let mut messages = self.0.client_stream().open().await?;
-        let mut sent = Count::new(window);
-        while sent.one() {
+        let mut sent = LoadCounter::new(window);
+        while sent.record() {
             messages.send(Payload { data: data.clone() }).await?;
         }
         let counted = messages.finish().await?.messages;
-        Ok(Count::of(window, counted, begun.elapsed()))
+        Ok(LoadCounter::of(window, counted, begun.elapsed()))
     }
 
-    async fn exchange(&self, bytes: usize, window: Window) -> Result<Count> {
+    async fn exchange(&self, bytes: usize, window: Window) -> Result<LoadCounter> {
         let (mut sender, mut replies) = self.0.bidirectional().open().await?;
         let sending = tokio::spawn(async move {
             let data = vec![7; bytes];
@@ -135,39 +136,39 @@ impl Caller for Client {
             }
             sender.finish().await
         });
-        let mut count = Count::new(window);
+        let mut counter = LoadCounter::new(window);
         while replies.message().await?.is_some() {
-            count.one();
+            counter.record();
         }
         sending.await??;
-        Ok(count)
+        Ok(counter)
     }
 
-    async fn ping_pong(&self, bytes: usize, window: Window) -> Result<Count> {
+    async fn ping_pong(&self, bytes: usize, window: Window) -> Result<LoadCounter> {
         let data = vec![7; bytes];
         let (mut sender, mut replies) = self.0.bidirectional().open().await?;
-        let mut count = Count::with_times(window);
+        let mut counter = LoadCounter::with_latencies(window);
         loop {
             sender.send(Payload { data: data.clone() }).await?;
-            if replies.message().await?.is_none() || !count.one() {
-                return Ok(count);
+            if replies.message().await?.is_none() || !counter.record() {
+                return Ok(counter);
             }
         }
     }
 
-    async fn publish(&self, bytes: usize, window: Window) -> Result<Count> {
+    async fn publish(&self, bytes: usize, window: Window) -> Result<LoadCounter> {
         events::publish(&self.1, bytes, window).await
     }
 
-    async fn store(&self, bytes: usize, window: Window) -> Result<Count> {
+    async fn store(&self, bytes: usize, window: Window) -> Result<LoadCounter> {
         durable::publish(&self.1, bytes, window).await
     }
 
-    async fn consume(&self, bytes: usize, window: Window) -> Result<Count> {
+    async fn consume(&self, bytes: usize, window: Window) -> Result<LoadCounter> {
         durable::consume(&self.1, bytes, window).await
     }
 
-    async fn idle_stream(&self) -> Result<Idle> {
+    async fn idle_stream(&self) -> Result<IdleStream> {
         let (mut sender, mut replies) = self.0.bidirectional().open().await?;
         sender.send(Payload::default()).await?;
         replies.message().await?;

@@ -1,4 +1,4 @@
-//! The peer without a broker: tonic, over one HTTP/2 connection.
+//! tonic over one HTTP/2 connection: the peer without a broker.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -11,23 +11,23 @@ use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::Result;
 use crate::echo::theirs::echo_client::EchoClient;
 use crate::echo::theirs::echo_server::{Echo, EchoServer};
-use crate::echo::theirs::{Count as Counted, Demand, Pair, Payload};
-use crate::load::{Count, Window};
-use crate::stack::{Caller, Idle};
+use crate::echo::theirs::{Count, Demand, Pair, Payload};
+use crate::failure::Result;
+use crate::load::{LoadCounter, Window};
+use crate::stack::caller::{Caller, IdleStream};
 
-/// Its default of 200 would keep 512 calls from being in flight.
+/// Above the default of 200, which would limit the calls in flight to 200.
 const MAX_CONCURRENT_STREAMS: u32 = 16 * 1024;
-const QUEUED: usize = 128;
+const QUEUE_LEN: usize = 128;
 
 type Replies = Pin<Box<dyn Stream<Item = Result<Payload, Status>> + Send>>;
 
-struct Handler;
+struct TonicEcho;
 
 #[tonic::async_trait]
-impl Echo for Handler {
+impl Echo for TonicEcho {
     type ServerStreamStream = Replies;
     type BidirectionalStream = Replies;
 
@@ -55,13 +55,13 @@ impl Echo for Handler {
     async fn client_stream(
         &self,
         payloads: Request<Streaming<Payload>>,
-    ) -> Result<Response<Counted>, Status> {
+    ) -> Result<Response<Count>, Status> {
         let mut payloads = payloads.into_inner();
         let mut messages = 0;
         while payloads.message().await?.is_some() {
             messages += 1;
         }
-        Ok(Response::new(Counted { messages }))
+        Ok(Response::new(Count { messages }))
     }
 
     async fn bidirectional(
@@ -72,7 +72,7 @@ impl Echo for Handler {
     }
 }
 
-/// Serves on a free port until the runtime ends, and names the address.
+/// Serves on a free port until the runtime ends, and returns the address.
 pub(crate) async fn serve() -> Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
@@ -85,7 +85,7 @@ pub(crate) async fn serve() -> Result<SocketAddr> {
     tokio::spawn(
         Server::builder()
             .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
-            .add_service(EchoServer::new(Handler))
+            .add_service(EchoServer::new(TonicEcho))
             .serve_with_incoming(connections),
     );
     Ok(address)
@@ -118,31 +118,31 @@ impl Caller for EchoClient<Channel> {
         Ok(reply.into_inner().right)
     }
 
-    async fn download(&self, bytes: usize, window: Window) -> Result<Count> {
+    async fn download(&self, bytes: usize, window: Window) -> Result<LoadCounter> {
         let demand = Demand {
             messages: u64::MAX,
             bytes: u32::try_from(bytes)?,
         };
         let mut client = self.clone();
         let mut messages = client.server_stream(demand).await?.into_inner();
-        let mut count = Count::new(window);
-        while messages.message().await?.is_some() && count.one() {}
-        Ok(count)
+        let mut counter = LoadCounter::new(window);
+        while messages.message().await?.is_some() && counter.record() {}
+        Ok(counter)
     }
 
-    async fn upload(&self, bytes: usize, window: Window) -> Result<Count> {
+    async fn upload(&self, bytes: usize, window: Window) -> Result<LoadCounter> {
         let data = vec![7; bytes];
-        let mut sent = Count::new(window);
+        let mut sent = LoadCounter::new(window);
         let messages =
-            std::iter::from_fn(move || sent.one().then(|| Payload { data: data.clone() }));
+            std::iter::from_fn(move || sent.record().then(|| Payload { data: data.clone() }));
         let begun = Instant::now();
         let mut client = self.clone();
         let reply = client.client_stream(futures_util::stream::iter(messages));
         let counted = reply.await?.into_inner().messages;
-        Ok(Count::of(window, counted, begun.elapsed()))
+        Ok(LoadCounter::of(window, counted, begun.elapsed()))
     }
 
-    async fn exchange(&self, bytes: usize, window: Window) -> Result<Count> {
+    async fn exchange(&self, bytes: usize, window: Window) -> Result<LoadCounter> {
         let data = vec![7; bytes];
         let end = window.end;
         let messages = std::iter::from_fn(move || {
@@ -151,41 +151,41 @@ impl Caller for EchoClient<Channel> {
         let mut client = self.clone();
         let replies = client.bidirectional(futures_util::stream::iter(messages));
         let mut replies = replies.await?.into_inner();
-        let mut count = Count::new(window);
+        let mut counter = LoadCounter::new(window);
         while replies.message().await?.is_some() {
-            count.one();
+            counter.record();
         }
-        Ok(count)
+        Ok(counter)
     }
 
-    async fn ping_pong(&self, bytes: usize, window: Window) -> Result<Count> {
-        let (sender, messages) = mpsc::channel(QUEUED);
+    async fn ping_pong(&self, bytes: usize, window: Window) -> Result<LoadCounter> {
+        let (sender, messages) = mpsc::channel(QUEUE_LEN);
         let mut client = self.clone();
         let data = vec![7; bytes];
         sender.send(Payload { data: data.clone() }).await?;
         let replies = client.bidirectional(ReceiverStream::new(messages));
         let mut replies = replies.await?.into_inner();
-        let mut count = Count::with_times(window);
-        while replies.message().await?.is_some() && count.one() {
+        let mut counter = LoadCounter::with_latencies(window);
+        while replies.message().await?.is_some() && counter.record() {
             sender.send(Payload { data: data.clone() }).await?;
         }
-        Ok(count)
+        Ok(counter)
     }
 
-    async fn publish(&self, _: usize, _: Window) -> Result<Count> {
+    async fn publish(&self, _: usize, _: Window) -> Result<LoadCounter> {
         Err("gRPC has no events".into())
     }
 
-    async fn store(&self, _: usize, _: Window) -> Result<Count> {
+    async fn store(&self, _: usize, _: Window) -> Result<LoadCounter> {
         Err("gRPC has no events".into())
     }
 
-    async fn consume(&self, _: usize, _: Window) -> Result<Count> {
+    async fn consume(&self, _: usize, _: Window) -> Result<LoadCounter> {
         Err("gRPC has no events".into())
     }
 
-    async fn idle_stream(&self) -> Result<Idle> {
-        let (sender, messages) = mpsc::channel(QUEUED);
+    async fn idle_stream(&self) -> Result<IdleStream> {
+        let (sender, messages) = mpsc::channel(QUEUE_LEN);
         sender.send(Payload::default()).await?;
         let mut client = self.clone();
         let replies = client.bidirectional(ReceiverStream::new(messages));

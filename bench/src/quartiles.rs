@@ -1,15 +1,15 @@
-//! Medians and quartiles.
+//! Median and quartiles of a series of figures.
 
-/// The middle half of some figures.
+/// The median of a series, and the quartiles around it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Spread {
+pub(crate) struct Quartiles {
     pub(crate) lower: f64,
     pub(crate) median: f64,
     pub(crate) upper: f64,
 }
 
-impl Spread {
-    /// Of at least one figure; quartiles lie between neighbors where they fall between them.
+impl Quartiles {
+    /// Computes them from at least one figure, with linear interpolation between neighbors.
     pub(crate) fn of(mut figures: Vec<f64>) -> Option<Self> {
         figures.sort_by(f64::total_cmp);
         Some(Self {
@@ -20,11 +20,11 @@ impl Spread {
     }
 }
 
-fn quantile(sorted: &[f64], part: f64) -> Option<f64> {
-    let place = sorted.len().checked_sub(1)? as f64 * part;
-    let below = *sorted.get(place.floor() as usize)?;
-    let above = *sorted.get(place.ceil() as usize)?;
-    Some(below + (above - below) * place.fract())
+fn quantile(sorted: &[f64], fraction: f64) -> Option<f64> {
+    let index = sorted.len().checked_sub(1)? as f64 * fraction;
+    let below = *sorted.get(index.floor() as usize)?;
+    let above = *sorted.get(index.ceil() as usize)?;
+    Some(below + (above - below) * index.fract())
 }
 
 #[cfg(test)]
@@ -32,14 +32,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quartiles_lie_between_neighbors() {
+    fn quartiles_are_interpolated_between_neighbors() {
         let check = |figures: &[f64], expected: Option<[f64; 3]>| {
-            let expected = expected.map(|[lower, median, upper]| Spread {
+            let expected = expected.map(|[lower, median, upper]| Quartiles {
                 lower,
                 median,
                 upper,
             });
-            assert_eq!(Spread::of(figures.to_vec()), expected, "{figures:?}");
+            assert_eq!(Quartiles::of(figures.to_vec()), expected, "{figures:?}");
         };
         check(&[], None);
         check(&[2.0], Some([2.0, 2.0, 2.0]));

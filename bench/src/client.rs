@@ -1,46 +1,48 @@
-//! The client process: reads what to do from standard input, a line each, and answers with figures.
+//! The client process: reads the load from standard input, a line each, and prints its figures.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use crate::Result;
-use crate::arguments::Place;
-use crate::load::{Count, Window, keep_in_flight};
+use crate::arguments::Target;
+use crate::contender::Stack;
+use crate::failure::Result;
+use crate::load::{LoadCounter, Window, keep_in_flight};
 use crate::scenario::{Direction, Work};
-use crate::stack::{Caller, Stack, hand, micro, tonic};
+use crate::stack::caller::Caller;
+use crate::stack::{hand, micro, tonic};
 
 /// Figures by name.
 pub(crate) type Figures = BTreeMap<String, f64>;
 
-/// Works until standard input ends.
-pub(crate) async fn work(place: &Place) -> Result<()> {
-    match place.stack {
-        Stack::Micro => answer(micro::connect(&place.url).await?).await,
+/// Puts the requested loads on the stack until standard input ends.
+pub(crate) async fn run(target: &Target) -> Result<()> {
+    match target.stack {
+        Stack::Micro => run_requests(micro::connect(&target.url).await?).await,
         Stack::AsyncNats | Stack::AsyncNatsSpawned => {
-            answer(hand::connect(&place.url).await?).await
+            run_requests(hand::connect(&target.url).await?).await
         }
-        Stack::Tonic => answer(tonic::connect(&place.url).await?).await,
+        Stack::Tonic => run_requests(tonic::connect(&target.url).await?).await,
     }
 }
 
-async fn answer(caller: impl Caller) -> Result<()> {
+async fn run_requests(caller: impl Caller) -> Result<()> {
     println!("ready");
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     while let Some(line) = lines.next_line().await? {
         let (millis, work) = line.split_once(' ').ok_or("expected `<ms> <work>`")?;
         let length = Duration::from_millis(millis.parse()?);
         let (caller, work) = (caller.clone(), work.parse()?);
-        // Where a service calls another: on the runtime's own threads, and not on the main one.
+        // On the runtime's own threads, and not on the main one, like the calls of a service to another.
         let measuring = async move { measure(&caller, work, Window::of(length)).await };
-        let count = tokio::spawn(measuring).await??;
-        println!("{}", serde_json::to_string(&figures(count))?);
+        let counter = tokio::spawn(measuring).await??;
+        println!("{}", serde_json::to_string(&figures(counter))?);
     }
     Ok(())
 }
 
-async fn measure(caller: &impl Caller, work: Work, window: Window) -> Result<Count> {
+async fn measure(caller: &impl Caller, work: Work, window: Window) -> Result<LoadCounter> {
     let again = caller.clone();
     match work {
         Work::Unary { bytes, in_flight } => {
@@ -78,12 +80,12 @@ fn expect(received: usize, sent: usize) -> Result<()> {
     }
 }
 
-fn figures(mut count: Count) -> Figures {
+fn figures(mut counter: LoadCounter) -> Figures {
     let mut figures = Figures::from([
-        ("rate".to_owned(), count.rate()),
-        ("calls".to_owned(), count.all() as f64),
+        ("rate".to_owned(), counter.rate()),
+        ("calls".to_owned(), counter.total() as f64),
     ]);
-    if let Some([p50, p99, p999]) = count.quantiles([0.5, 0.99, 0.999]) {
+    if let Some([p50, p99, p999]) = counter.quantiles([0.5, 0.99, 0.999]) {
         figures.insert("p50".to_owned(), p50);
         figures.insert("p99".to_owned(), p99);
         figures.insert("p99.9".to_owned(), p999);
