@@ -1,18 +1,19 @@
-//! Runs cargo for a chore: shows the command, its time and its failure.
+//! Runs a command of a chore: prints it, its duration and its failure.
 
-use std::process::Command;
+use std::io::{BufRead as _, BufReader, PipeReader};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Instant;
 
-use crate::Result;
+use crate::failure::Result;
 
-/// The cargo that runs us, in the folder of the workspace.
+/// Returns the cargo that runs this program, in the folder of the workspace.
 ///
-/// Without what cargo says of *this* package: build scripts that watch such variables (ring's does)
-/// would run again each time that a chore and a plain cargo command alternate.
-pub(crate) fn cargo(args: &[&str]) -> Command {
+/// The variables that cargo sets for *this* package are removed: build scripts that watch them
+/// (ring's does) would run again whenever a chore and a plain cargo command alternate.
+pub(crate) fn cargo<A: AsRef<str>>(args: &[A]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
-        .args(args)
+        .args(args.iter().map(AsRef::as_ref))
         .current_dir(micro_testkit::workspace_root());
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
@@ -23,14 +24,57 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
     command
 }
 
-/// Runs it with its output going where ours goes.
-pub(crate) fn run(mut command: Command) -> Result<()> {
+/// Runs it with the output of this program.
+pub(crate) fn run(command: Command) -> Result<()> {
+    supervise(command, |command| Ok(command.status()?))
+}
+
+/// Runs it and passes each line of its standard output to `each`; standard error is this program's.
+pub(crate) fn read_output(command: Command, each: impl FnMut(&str)) -> Result<()> {
+    supervise(command, |command| {
+        let (reader, writer) = std::io::pipe()?;
+        let child = command.stdout(writer).spawn()?;
+        forward(reader, child, command, each)
+    })
+}
+
+/// Runs it and passes each line of its standard output and standard error to `each`, in the order in
+/// which they were written.
+pub(crate) fn read_all_output(command: Command, each: impl FnMut(&str)) -> Result<()> {
+    supervise(command, |command| {
+        let (reader, writer) = std::io::pipe()?;
+        let child = command.stdout(writer.try_clone()?).stderr(writer).spawn()?;
+        forward(reader, child, command, each)
+    })
+}
+
+/// Reads until the last process with the other end of the pipe has ended.
+fn forward(
+    reader: PipeReader,
+    mut child: Child,
+    command: &mut Command,
+    mut each: impl FnMut(&str),
+) -> Result<ExitStatus> {
+    // The command keeps copies of the writing end, with which the pipe would never end.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut reader = BufReader::new(reader);
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        each(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']));
+        line.clear();
+    }
+    Ok(child.wait()?)
+}
+
+fn supervise(
+    mut command: Command,
+    status: impl FnOnce(&mut Command) -> Result<ExitStatus>,
+) -> Result<()> {
     let shown = shown(&command);
     eprintln!("$ {shown}");
     let begun = Instant::now();
-    let status = command
-        .status()
-        .map_err(|error| format!("cannot start `{shown}`: {error}"))?;
+    let status =
+        status(&mut command).map_err(|error| format!("cannot start `{shown}`: {error}"))?;
     let time = begun.elapsed().as_secs_f32();
     if status.success() {
         eprintln!("  passed in {time:.1} s");
@@ -40,37 +84,21 @@ pub(crate) fn run(mut command: Command) -> Result<()> {
     Err(format!("`{shown}` failed").into())
 }
 
-/// The command as one would type it.
+/// Returns the command line as one would type it.
 fn shown(command: &Command) -> String {
     let variables = command
         .get_envs()
         .filter_map(|(name, value)| Some(format!("{}={}", name.display(), value?.display())));
+    let program = std::path::Path::new(command.get_program());
+    let program = program.file_stem().unwrap_or(command.get_program());
     let args = command.get_args().map(|arg| arg.display().to_string());
-    let words: Vec<String> = variables.chain(["cargo".to_owned()]).chain(args).collect();
+    let words: Vec<String> = variables
+        .chain([program.display().to_string()])
+        .chain(args)
+        .collect();
     words.join(" ")
 }
 
 #[cfg(test)]
-mod tests {
-    use std::process::Stdio;
-
-    use super::*;
-
-    #[test]
-    fn a_command_is_shown_as_one_would_type_it() {
-        let mut command = cargo(&["doc", "--no-deps"]);
-        command.env("RUSTDOCFLAGS", "-Dwarnings");
-        assert_eq!(
-            shown(&command),
-            "RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps"
-        );
-    }
-
-    #[test]
-    fn a_failure_names_the_command() {
-        let mut command = cargo(&["--no-such-flag"]);
-        command.stderr(Stdio::null());
-        let error = run(command).unwrap_err().to_string();
-        assert_eq!(error, "`cargo --no-such-flag` failed");
-    }
-}
+#[path = "cargo_tests.rs"]
+mod tests;

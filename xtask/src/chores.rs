@@ -2,8 +2,9 @@
 
 use std::path::absolute;
 
+use crate::arguments::Bench;
 use crate::cargo::{cargo, run};
-use crate::{Bench, Result};
+use crate::failure::Result;
 
 /// Everything but the benchmarks, whose peers would be built for nothing.
 const WITHOUT_BENCHMARKS: [&str; 3] = ["--workspace", "--exclude", "micro-bench"];
@@ -13,22 +14,7 @@ pub(crate) fn nats() -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn test(is_slow: bool, args: &[String]) -> Result<()> {
-    let server = micro_testkit::fetch_nats_server()?;
-    micro_testkit::python_packages()?;
-    let mut command = cargo(&["test", "--locked"]);
-    if !chooses_packages(args) {
-        command.args(WITHOUT_BENCHMARKS);
-    }
-    command.args(args).env("NATS_SERVER", server);
-    if is_slow {
-        // Tests that take longer than a minute look for it.
-        command.env("MICRO_SLOW", "1");
-    }
-    run(command)
-}
-
-/// Runs every check, so that one run shows all there is to mend.
+/// Runs every check, also after one that failed, so that one run reports all violations.
 pub(crate) fn lint() -> Result<()> {
     let mut docs = cargo(&["doc", "--no-deps", "--all-features", "--locked"]);
     docs.args(WITHOUT_BENCHMARKS)
@@ -101,34 +87,4 @@ pub(crate) fn proto_dir() -> Result<()> {
     }
     println!("{}", folder.display());
     Ok(())
-}
-
-/// `--workspace` would win over `--package`, so it is only the default.
-fn chooses_packages(args: &[String]) -> bool {
-    let for_cargo = args.iter().take_while(|arg| *arg != "--");
-    for_cargo.into_iter().any(|arg| {
-        arg == "-p"
-            || arg.starts_with("--package")
-            || (arg.starts_with("-p") && !arg.starts_with("--"))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_whole_workspace_is_the_default_only() {
-        let check = |line: &str, chooses: bool| {
-            let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-            assert_eq!(chooses_packages(&args), chooses, "{line}");
-        };
-        check("", false);
-        check("naming", false);
-        check("--no-fail-fast", false);
-        check("-p micro-build", true);
-        check("-pmicro-build", true);
-        check("--package=micro-build", true);
-        check("naming -- -p", false);
-    }
 }

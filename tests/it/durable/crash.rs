@@ -79,12 +79,9 @@ async fn a_nats_server_that_is_down_for_five_seconds_loses_and_duplicates_no_eve
     .await;
 }
 
-/// Runs only with `cargo xtask test --slow`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "slow: cargo xtask test --slow durable-cluster"]
 async fn a_cluster_whose_leaders_are_killed_loses_and_duplicates_no_event() {
-    if std::env::var_os("MICRO_SLOW").is_none() {
-        return;
-    }
     within(4 * TIMEOUT, async {
         let mut cluster = NatsCluster::start().await.unwrap();
         let bus = Bus::connect(cluster.url()).await.unwrap();

@@ -102,12 +102,9 @@ async fn no_event_is_lost_while_the_server_is_down_for_five_seconds() {
     .await;
 }
 
-/// Run with `cargo xtask test --slow`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "slow: cargo xtask test --slow market-cluster"]
 async fn no_event_is_lost_when_the_leader_of_a_cluster_is_killed() {
-    if std::env::var_os("MICRO_SLOW").is_none() {
-        return;
-    }
     within(4 * TEST_TIMEOUT, async {
         let mut cluster = NatsCluster::start().await.unwrap();
         let market = MarketFixture::new(cluster.url(), 3);

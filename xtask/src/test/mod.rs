@@ -1,0 +1,9 @@
+//! `cargo xtask test`: the tiers, their suites, and how long each part takes.
+
+mod run;
+mod suite;
+mod tiers;
+mod timing;
+mod tool;
+
+pub(crate) use crate::test::run::{Selection, run};
