@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A service of 200 methods whose descriptors do not fit into a message of 64 KiB.
+/// Returns a .proto file with a service of 200 methods, whose descriptors exceed 64 KiB.
 fn wide_proto() -> String {
     let methods = (0..200).map(|n| format!("  rpc Method{n}(Word) returns (Word);\n"));
     let values = (1..2500).map(|n| format!("  LETTER_WITH_A_LONG_NAME_{n} = {n};\n"));

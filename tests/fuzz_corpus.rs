@@ -1,5 +1,5 @@
-//! Replays what fuzzing has found for the table of reply slots; `fuzz/README.md` says how it was
-//! found. The table's own tests come along with the table.
+//! Replays the fuzzing corpus of the table of reply slots, see `fuzz/README.md`. The unit tests of the
+//! table are included with it.
 
 #[path = "../fuzz/fuzz_targets/slots/steps.rs"]
 mod steps;
@@ -9,7 +9,7 @@ use std::fs;
 use micro_testkit::workspace_root;
 use steps::Reached;
 
-/// When the steps are read in another way, the corpus may no longer come to all of these.
+/// Outcomes that the corpus reaches. After a change in how steps are read, it may miss some.
 const OUTCOMES: [&str; 9] = [
     "closed",
     "failed",
@@ -23,12 +23,12 @@ const OUTCOMES: [&str; 9] = [
 ];
 
 #[test]
-fn the_slots_keep_their_word_on_every_input() {
+fn the_reply_table_matches_its_model_on_every_input() {
     let folder = workspace_root().join("fuzz/corpus/slots");
     let mut reached = Reached::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        // Shown when a step fails, and then the last one is the input that did it.
+        // Printed if a step fails; the last line is the input that failed.
         println!("{}", path.display());
         reached.extend(steps::run(&fs::read(path).unwrap()));
     }

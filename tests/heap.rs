@@ -1,10 +1,9 @@
-//! What calls leave on the heap: a test binary of its own, since it counts every allocation.
-//!
-//! It is one test, so that nothing else allocates meanwhile.
+//! Memory that calls without a reply leave behind. It is a test binary of its own, for its allocator, with
+//! one test, so that nothing else allocates meanwhile.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-#[path = "heap/counting.rs"]
-mod counting;
+#[path = "heap/counting_allocator.rs"]
+mod counting_allocator;
 
 use std::time::Duration;
 
@@ -14,36 +13,43 @@ use micro_testkit::{NatsServer, within};
 use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer, WaitRequest};
 
-const ROUND: usize = 100_000;
-const AT_ONCE: usize = 500;
-const GROWTH: usize = 1024 * 1024;
+/// Number of calls per measurement.
+const CALLS: usize = 100_000;
+/// Number of calls in flight.
+const IN_FLIGHT: usize = 500;
+/// Maximum growth from one measurement to the next, in bytes.
+const MAX_GROWTH: usize = 1024 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_that_nobody_answers_leave_nothing() {
+async fn unanswered_calls_leave_no_memory_behind() {
     within(Duration::from_secs(240), async {
         let nats = NatsServer::start().await.unwrap();
         let bus = Bus::connect(nats.url()).await.unwrap();
-        let hand = async_nats::connect(nats.url()).await.unwrap();
-        // Somebody listens and never answers, so that there is no 503 either.
-        let mut silence = hand.subscribe("behavior.v1.Behavior.Wait").await.unwrap();
-        // The answer to this proves that the server knows the subscription.
-        hand.request("nobody.serves.this", "".into())
+        let plain_client = async_nats::connect(nats.url()).await.unwrap();
+        // A subscriber that never replies, so that there is no 503 of the nats-server either.
+        let mut requests = plain_client
+            .subscribe("behavior.v1.Behavior.Wait")
+            .await
+            .unwrap();
+        // The reply to this request shows that the subscription is in effect.
+        plain_client
+            .request("no.responder", "".into())
             .await
             .unwrap_err();
         let drain = tokio::spawn(async move {
             use futures_util::StreamExt as _;
-            while silence.next().await.is_some() {}
+            while requests.next().await.is_some() {}
         });
         let client: BehaviorClient = bus.client();
-        unanswered(&client).await;
-        let after_first = counting::live_bytes();
-        unanswered(&client).await;
-        let after_second = counting::live_bytes();
+        call_without_reply(&client).await;
+        let after_first = counting_allocator::live_bytes();
+        call_without_reply(&client).await;
+        let after_second = counting_allocator::live_bytes();
         let growth = after_second.saturating_sub(after_first);
-        assert!(growth < GROWTH, "{growth} bytes for {ROUND} more calls");
+        assert!(growth < MAX_GROWTH, "{growth} bytes for {CALLS} more calls");
         drain.abort();
 
-        // The multiplexer still works, and a served call comes back.
+        // The multiplexer still works: a call to a server gets its reply.
         let server = Server::new(&bus).add(BehaviorServer::new(BehaviorHandler::default()));
         let _server = server.start().await.unwrap();
         client.wait(WaitRequest::default()).await.unwrap();
@@ -51,10 +57,10 @@ async fn calls_that_nobody_answers_leave_nothing() {
     .await;
 }
 
-/// Half of the calls run into their deadline, half are dropped before.
-async fn unanswered(client: &BehaviorClient) {
-    for _ in 0..ROUND / AT_ONCE {
-        let calls = (0..AT_ONCE).map(|number| {
+/// Makes calls of which half end with their deadline, and half are dropped before.
+async fn call_without_reply(client: &BehaviorClient) {
+    for _ in 0..CALLS / IN_FLIGHT {
+        let calls = (0..IN_FLIGHT).map(|number| {
             let call = client.wait(WaitRequest::default());
             async move {
                 if number % 2 == 0 {

@@ -1,5 +1,5 @@
-//! Turns each case of micro-build's corpus into a module: a file, or a folder of files that belong
-//! together. Adding a case is adding a file.
+//! Generates one module for each case of micro-build's corpus: a file, or a folder of files that import each
+//! other. A new case needs only a new file.
 
 use std::env;
 use std::error::Error;

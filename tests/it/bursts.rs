@@ -1,4 +1,4 @@
-//! Many calls at once, whose requests leave together: none is lost, forgotten or starved.
+//! Bursts of calls whose requests are sent in one batch: each call gets its reply or its deadline.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use micro_testkit::within;
 use micro_tests::behavior::{BehaviorClient, Blob};
 
 use crate::carriers::Carrier;
-use crate::faults::recovered;
+use crate::polling::wait_until_served;
 
-/// More than all queues of a connection hold together.
-const PILE: usize = 20_000;
+/// Number of calls in a burst: more than all queues of a connection hold together.
+const BURST: usize = 20_000;
 
 fn blob() -> Blob {
     Blob {
@@ -21,15 +21,16 @@ fn blob() -> Blob {
     }
 }
 
-/// How a pile of calls ends that begins while nats-server stands still.
-async fn pile_up(timeout: Duration, resumes_at_once: bool) -> Vec<Result<Blob, Code>> {
+/// Starts a burst while nats-server is paused, and returns the results of its calls. nats-server resumes
+/// after the calls have ended, or at once.
+async fn call_paused_server(timeout: Duration, resumes_at_once: bool) -> Vec<Result<Blob, Code>> {
     let mut carrier = Carrier::nats().await;
     let fixture = carrier.serve().await;
     let callers = carrier.another_bus().await;
     let client: BehaviorClient = callers.client();
-    recovered(&client).await;
+    wait_until_served(&client).await;
     carrier.nats.as_mut().unwrap().pause().unwrap();
-    let mut calls = pin!(join_all((0..PILE).map(|_| async {
+    let mut calls = pin!(join_all((0..BURST).map(|_| async {
         let call = client.echo(blob()).timeout(timeout);
         call.await.map_err(|status| status.code())
     })));
@@ -39,10 +40,10 @@ async fn pile_up(timeout: Duration, resumes_at_once: bool) -> Vec<Result<Blob, C
             calls.await
         }
         std::task::Poll::Pending => calls.await,
-        std::task::Poll::Ready(_) => panic!("they were answered by a server that stands still"),
+        std::task::Poll::Ready(_) => panic!("the calls ended before the paused server resumed"),
     };
     carrier.nats.as_mut().unwrap().resume().unwrap();
-    recovered(&client).await;
+    wait_until_served(&client).await;
     let after = join_all((0..64).map(|_| async { client.echo(blob()).await })).await;
     assert!(after.iter().all(Result::is_ok), "{after:?}");
     fixture.server.shutdown().await.unwrap();
@@ -50,21 +51,21 @@ async fn pile_up(timeout: Duration, resumes_at_once: bool) -> Vec<Result<Blob, C
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pile_before_a_nats_server_that_stands_still_ends_at_its_deadline() {
-    within(Duration::from_secs(60), async {
-        let results = pile_up(Duration::from_millis(300), false).await;
-        let is_late = |result: &Result<_, Code>| *result == Err(Code::DeadlineExceeded);
-        assert!(results.iter().all(is_late));
+async fn calls_to_a_paused_nats_server_end_at_their_deadline() {
+    within(Duration::from_secs(120), async {
+        let results = call_paused_server(Duration::from_millis(300), false).await;
+        let is_timeout = |result: &Result<_, Code>| *result == Err(Code::DeadlineExceeded);
+        assert!(results.iter().all(is_timeout));
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pile_is_served_once_the_nats_server_goes_on() {
-    within(Duration::from_secs(60), async {
-        let results = pile_up(Duration::from_secs(40), true).await;
+async fn calls_to_a_paused_nats_server_are_served_when_it_resumes() {
+    within(Duration::from_secs(120), async {
+        let results = call_paused_server(Duration::from_secs(40), true).await;
         let failed = results.iter().filter(|result| result.is_err()).count();
-        assert_eq!(failed, 0, "of {PILE} calls");
+        assert_eq!(failed, 0, "of {BURST} calls");
     })
     .await;
 }
@@ -76,11 +77,11 @@ async fn calls_on_a_closed_connection_fail_at_once() {
         let fixture = carrier.serve().await;
         let callers = carrier.another_bus().await;
         let client: BehaviorClient = callers.client();
-        recovered(&client).await;
+        wait_until_served(&client).await;
         callers.nats().unwrap().drain().await.unwrap();
-        let never = Duration::from_secs(600);
-        let call = || client.echo(blob()).timeout(never);
-        // Until the connection's task is gone a call may still be taken, and fails with it.
+        let longer_than_the_test = Duration::from_secs(600);
+        let call = || client.echo(blob()).timeout(longer_than_the_test);
+        // The connection's task may still accept a call before it ends, and then fails that call.
         for _ in 0..3 {
             let results = join_all((0..16).map(|_| async { call().await })).await;
             for status in results.into_iter().map(Result::unwrap_err) {
@@ -93,21 +94,21 @@ async fn calls_on_a_closed_connection_fail_at_once() {
     .await;
 }
 
-/// Client and server share one bus: what was called before the stop is served.
+/// Client and server share one bus: calls that were made before the shutdown are served.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_burst_before_a_stop_on_the_same_bus_is_served() {
-    within(Duration::from_secs(60), async {
+async fn calls_before_a_shutdown_on_the_same_bus_are_served() {
+    within(Duration::from_secs(120), async {
         for _ in 0..40 {
             let carrier = Carrier::nats().await;
             let fixture = carrier.serve().await;
             let client: BehaviorClient = carrier.bus.client();
-            recovered(&client).await;
+            wait_until_served(&client).await;
             let mut calls = pin!(join_all(
                 (0..64).map(|_| async { client.echo(blob()).await })
             ));
             assert!(poll!(calls.as_mut()).is_pending());
-            let (results, stopped) = join(calls, fixture.server.shutdown()).await;
-            stopped.unwrap();
+            let (results, shutdown) = join(calls, fixture.server.shutdown()).await;
+            shutdown.unwrap();
             let failures: Vec<_> = results.iter().filter_map(|r| r.as_ref().err()).collect();
             assert!(failures.is_empty(), "{failures:?}");
         }

@@ -1,4 +1,4 @@
-//! Faults over a real server: it is killed, it is flooded, it carries garbage.
+//! Faults of a real nats-server and its clients: a killed server, malformed messages, garbage.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,32 +10,20 @@ use micro_testkit::within;
 use micro_tests::behavior::{BehaviorClient, Blob, WaitRequest};
 
 use crate::carriers::{BehaviorFixture, Carrier};
-use crate::polling::until;
+use crate::polling::{until, wait_until_served};
 
-/// So many calls are in flight when their server dies.
+/// Number of calls in flight when the nats-server is killed.
 const CALLS: usize = 64;
-/// For those, whose handlers run on, and as many beside them, and some echoes.
+/// Number of permits: for those calls, whose handlers continue, for as many beside them, and for some
+/// echoes.
 const PERMITS: usize = 3 * CALLS;
 
-fn rest(client: &BehaviorClient, milliseconds: u32) -> micro_runtime::UnaryCall<WaitRequest, Blob> {
+fn wait(client: &BehaviorClient, milliseconds: u32) -> micro_runtime::UnaryCall<WaitRequest, Blob> {
     client.wait(WaitRequest { milliseconds })
 }
 
-/// Calls until one succeeds: the connections are back.
-pub(crate) async fn recovered(client: &BehaviorClient) {
-    let succeeds = async {
-        while client
-            .echo(Blob::default())
-            .timeout(Duration::from_millis(500))
-            .await
-            .is_err()
-        {}
-    };
-    within(Duration::from_secs(20), succeeds).await;
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_nats_server_that_dies_costs_the_calls_in_flight_and_no_more() {
+async fn only_calls_in_flight_fail_when_the_nats_server_is_killed() {
     within(Duration::from_secs(60), async {
         let mut carrier = Carrier::nats().await;
         let fixture = carrier
@@ -43,57 +31,56 @@ async fn a_nats_server_that_dies_costs_the_calls_in_flight_and_no_more() {
             .await;
         let callers = carrier.another_bus().await;
         let client: BehaviorClient = callers.client();
-        recovered(&client).await;
-        let tasks_before = alive_tasks();
+        wait_until_served(&client).await;
+        let tasks_before = live_tasks();
         let calls = (0..CALLS).map(|_| {
-            let call = rest(&client, 3_000).timeout(Duration::from_secs(5));
-            tokio::spawn(async {
-                let started = Instant::now();
-                (call.await, started.elapsed())
-            })
+            let call = wait(&client, 3_000).timeout(Duration::from_secs(5));
+            tokio::spawn(async { (call.await, Instant::now()) })
         });
         let calls = calls.collect::<Vec<_>>();
         until(|| fixture.handler.running() == CALLS).await;
         let nats = carrier.nats.as_mut().unwrap();
+        let killed_at = Instant::now();
         nats.kill().unwrap();
         for call in calls {
-            let (result, elapsed) = call.await.unwrap();
-            failed_at_once(&result.unwrap_err(), elapsed);
+            let (result, ended_at) = call.await.unwrap();
+            check_failed_at_once(&result.unwrap_err(), ended_at - killed_at);
         }
         nats.restart().await.unwrap();
-        recovered(&client).await;
-        let after = join_all((0..CALLS).map(|_| async { rest(&client, 0).await })).await;
+        wait_until_served(&client).await;
+        let after = join_all((0..CALLS).map(|_| async { wait(&client, 0).await })).await;
         assert!(after.iter().all(Result::is_ok), "{after:?}");
-        // The handlers that nobody waits for any more end by themselves, and leave no task behind; a
-        // connection that came back has the two tasks that it had.
+        // The handlers of the failed calls run to their end, and leave no task behind; the connection
+        // has the same two tasks as before.
         until(|| fixture.handler.running() == 0).await;
         assert_eq!(fixture.handler.dropped(), 0);
-        until(|| alive_tasks() <= tasks_before).await;
-        every_permit_serves_until_the_end(fixture, &client).await;
+        until(|| live_tasks() <= tasks_before).await;
+        check_every_permit(fixture, &client).await;
     })
     .await;
 }
 
-fn alive_tasks() -> usize {
+fn live_tasks() -> usize {
     let runtime = tokio::runtime::Handle::current();
     runtime.metrics().num_alive_tasks()
 }
 
-fn failed_at_once(status: &Status, elapsed: Duration) {
+fn check_failed_at_once(status: &Status, elapsed: Duration) {
     assert_eq!(status.code(), Code::Unavailable);
     assert_eq!(status.reason(), Some(Reason::Disconnected));
+    // Less than the time of the handlers: the failure does not wait for a reply or a deadline.
     let limit = Duration::from_secs(3);
-    assert!(elapsed < limit, "{elapsed:?}: it did not fail at once");
+    assert!(elapsed < limit, "failed {elapsed:?} after the kill");
 }
 
-/// As many calls run at once as there are permits, and the server stops without losing one.
-async fn every_permit_serves_until_the_end(fixture: BehaviorFixture, client: &BehaviorClient) {
+/// Checks that as many calls run at once as there are permits, and that the shutdown loses none of them.
+async fn check_every_permit(fixture: BehaviorFixture, client: &BehaviorClient) {
     let calls = (0..PERMITS).map(|_| {
         let client = client.clone();
         tokio::spawn(async move {
             loop {
-                match rest(&client, 1_000).await {
-                    // A handler that ended gives its permit back a moment later.
+                match wait(&client, 3_000).await {
+                    // A handler returns its permit a moment after its reply.
                     Err(status) if status.code() == Code::ResourceExhausted => {}
                     result => return result,
                 }
@@ -108,24 +95,24 @@ async fn every_permit_serves_until_the_end(fixture: BehaviorFixture, client: &Be
     }
 }
 
-/// Publishes bytes as they are, past every client library.
+/// Sends raw bytes to the nats-server, without a client library.
 fn publish_raw(bus: &Bus, message: &[u8]) {
     let info = bus.nats().unwrap().server_info();
     let mut socket = TcpStream::connect(("127.0.0.1", info.port)).unwrap();
-    let mut answer = [0; 4096];
-    let _ = socket.read(&mut answer).unwrap();
+    let mut reply = [0; 4096];
+    let _ = socket.read(&mut reply).unwrap();
     socket
         .write_all(b"CONNECT {\"verbose\":false,\"headers\":true}\r\n")
         .unwrap();
     socket.write_all(message).unwrap();
     socket.write_all(b"PING\r\n").unwrap();
-    let length = socket.read(&mut answer).unwrap();
-    let text = String::from_utf8_lossy(&answer[..length]).into_owned();
+    let length = socket.read(&mut reply).unwrap();
+    let text = String::from_utf8_lossy(&reply[..length]).into_owned();
     assert!(text.contains("PONG"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_malformed_message_costs_the_calls_in_flight_and_no_more() {
+async fn only_calls_in_flight_fail_after_a_malformed_message() {
     within(Duration::from_secs(60), async {
         let carrier = Carrier::nats().await;
         let fixture = carrier.serve().await;
@@ -138,7 +125,7 @@ async fn a_malformed_message_costs_the_calls_in_flight_and_no_more() {
             b"HTTP/1.1 200\r\n\r\n",
         ];
         for header in headers {
-            recovered(&client).await;
+            wait_until_served(&client).await;
             let length = header.len();
             let subject = "behavior.v1.Behavior.Echo";
             let mut message = format!("HPUB {subject} {length} {length}\r\n").into_bytes();
@@ -146,14 +133,14 @@ async fn a_malformed_message_costs_the_calls_in_flight_and_no_more() {
             message.extend_from_slice(b"\r\n");
             publish_raw(&carrier.bus, &message);
         }
-        recovered(&client).await;
+        wait_until_served(&client).await;
         fixture.server.shutdown().await.unwrap();
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_caller_that_disappears_frees_its_place() {
+async fn the_call_of_a_disconnected_caller_frees_its_permit() {
     within(Duration::from_secs(30), async {
         let carrier = Carrier::nats().await;
         let fixture = carrier.serve_with(|server| server.max_in_flight(1)).await;
@@ -172,18 +159,18 @@ async fn a_caller_that_disappears_frees_its_place() {
             tokio::task::yield_now().await;
         }
         drop(caller);
-        recovered(&fixture.client).await;
+        wait_until_served(&fixture.client).await;
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn garbage_on_every_subject_is_answered() {
+async fn garbage_on_every_subject_gets_a_reply() {
     use async_nats::HeaderMap;
     within(Duration::from_secs(60), async {
         let carrier = Carrier::nats().await;
         let fixture = carrier.serve().await;
-        let hand = carrier.bus.nats().unwrap();
+        let plain_client = carrier.bus.nats().unwrap();
         let id = &fixture.server.instances()[0];
         let payloads: [&[u8]; 5] = [
             b"",
@@ -221,15 +208,18 @@ async fn garbage_on_every_subject_is_answered() {
             for method in methods {
                 let subject = format!("{base}.{method}");
                 for payload in payloads {
-                    // Fails if nobody answers within ten seconds.
-                    hand.request(subject.clone(), payload.into()).await.unwrap();
+                    // Fails without a reply within ten seconds.
+                    plain_client
+                        .request(subject.clone(), payload.into())
+                        .await
+                        .unwrap();
                 }
                 for lines in headers {
                     let mut map = HeaderMap::new();
                     for (name, value) in lines {
                         map.append(*name, *value);
                     }
-                    let reply = hand.request_with_headers(subject.clone(), map, "".into());
+                    let reply = plain_client.request_with_headers(subject.clone(), map, "".into());
                     reply.await.unwrap();
                 }
             }

@@ -1,9 +1,8 @@
-//! The crates at work: over a private nats-server, and inside the process.
+//! Tests of the public interface, over a private nats-server and inside the process.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod behavior;
 mod bursts;
-mod by_hand;
 mod carriers;
 mod crash;
 mod discovery;
@@ -11,13 +10,16 @@ mod durable;
 mod dynamic;
 mod events;
 mod faults;
+mod greeter;
 mod json;
 mod permissions;
 mod polling;
 mod prefix;
 mod python;
 mod resilience;
-mod rolling;
+mod rolling_upgrade;
 mod script;
+mod server_process;
 mod shutdown;
 mod streams;
+mod wire_format;

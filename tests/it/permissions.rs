@@ -1,4 +1,4 @@
-//! The permission table of docs/PROTOCOL.md: enough as it stands, and each line is needed.
+//! The permission table of docs/PROTOCOL.md: it is sufficient, and each of its lines is necessary.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use micro_testkit::{NatsServer, within};
 use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob};
 
-/// What a service may subscribe to, each with a part of the subject that an error must name.
+/// Subscribe permissions of a service, each with a part of the subject that the error must name without it.
 const SUBSCRIBE: [(&str, &str); 6] = [
     ("behavior.v1.Behavior.* q", "behavior.v1.Behavior.Echo"),
     ("behavior.v1.Behavior._i.*.>", "behavior.v1.Behavior._i."),
@@ -16,6 +16,7 @@ const SUBSCRIBE: [(&str, &str); 6] = [
     ("$SRV.*.behavior-v1-Behavior.*", ".behavior-v1-Behavior."),
     ("_INBOX.service.>", "_INBOX.service."),
 ];
+/// Publish permissions of a service; the last one is for announcements, and optional.
 const PUBLISH: [&str; 4] = [
     "_INBOX.>",
     "_R_.>",
@@ -49,13 +50,14 @@ async fn bus(nats: &NatsServer, user: &str, password: &str) -> Bus {
     Bus::connect_with(options, nats.url()).await.unwrap()
 }
 
+/// Starts the service; an unlimited wait for a missing permission fails the test.
 async fn start(bus: &Bus) -> Result<RunningServer, micro_runtime::Error> {
     let server = Server::new(bus).add(BehaviorServer::new(BehaviorHandler::default()));
-    within(Duration::from_secs(10), server.start()).await
+    within(Duration::from_secs(60), server.start()).await
 }
 
 #[tokio::test]
-async fn the_table_is_enough() {
+async fn the_permission_table_is_sufficient() {
     let subscribe = SUBSCRIBE.map(|(subject, _)| subject);
     let nats = NatsServer::builder()
         .config(&config(&subscribe, &PUBLISH))
@@ -69,9 +71,9 @@ async fn the_table_is_enough() {
     server.shutdown().await.unwrap();
 }
 
-/// Those who watch then learn of a stop by their pings.
+/// Watches then notice starts and stops by their pings only.
 #[tokio::test]
-async fn a_server_that_may_not_say_that_it_comes_serves_all_the_same() {
+async fn a_server_without_announce_permission_serves() {
     let subscribe = SUBSCRIBE.map(|(subject, _)| subject);
     let nats = NatsServer::builder()
         .config(&config(&subscribe, &PUBLISH[..3]))
@@ -88,19 +90,19 @@ async fn a_server_that_may_not_say_that_it_comes_serves_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_missing_line_is_an_error_that_names_the_subject() {
+async fn a_missing_permission_is_an_error_that_names_the_subject() {
     for (missing, (_, named)) in SUBSCRIBE.iter().enumerate() {
         let mut subscribe = SUBSCRIBE.map(|(subject, _)| subject).to_vec();
         subscribe.remove(missing);
-        check_refused(&subscribe, &PUBLISH, named).await;
+        check_start_fails(&subscribe, &PUBLISH, named).await;
     }
-    // Without its own inbox the server cannot make sure that it is reachable.
+    // Without a publish permission for its own inbox the server cannot check that it is reachable.
     let subscribe = SUBSCRIBE.map(|(subject, _)| subject);
-    check_refused(&subscribe, &["_R_.>", "_INBOX.client.>"], "_INBOX.service.").await;
+    check_start_fails(&subscribe, &["_R_.>", "_INBOX.client.>"], "_INBOX.service.").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_line_that_goes_missing_later_stops_the_server() {
+async fn a_revoked_permission_stops_the_server() {
     let allowed = SUBSCRIBE.map(|(subject, _)| subject);
     let nats = NatsServer::builder().config(&config(&allowed, &PUBLISH));
     let mut nats = nats.start().await.unwrap();
@@ -109,14 +111,14 @@ async fn a_line_that_goes_missing_later_stops_the_server() {
     let mut server = start(&bus).await.unwrap();
     nats.kill().unwrap();
     drop(nats);
-    // The same server comes back, and somebody has taken a line away meanwhile.
+    // The same nats-server comes back with one permission less.
     let _nats = NatsServer::builder()
         .config(&config(&allowed[1..], &PUBLISH))
         .port(port)
         .start()
         .await
         .unwrap();
-    let stopped = within(Duration::from_secs(30), server.stopped()).await;
+    let stopped = within(Duration::from_secs(60), server.stopped()).await;
     let error = stopped.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Permission, "{error}");
     assert!(
@@ -125,7 +127,7 @@ async fn a_line_that_goes_missing_later_stops_the_server() {
     );
 }
 
-async fn check_refused(subscribe: &[&str], publish: &[&str], named: &str) {
+async fn check_start_fails(subscribe: &[&str], publish: &[&str], named: &str) {
     let nats = NatsServer::builder()
         .config(&config(subscribe, publish))
         .start()

@@ -1,4 +1,4 @@
-//! Buses with prefixes live beside each other on one server.
+//! Buses with different prefixes on one nats-server.
 
 use micro_runtime::{Reason, Server};
 use micro_tests::BehaviorHandler;
@@ -7,10 +7,10 @@ use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob};
 use crate::carriers::{Carrier, on_both_carriers};
 
 on_both_carriers! {
-    a_prefix_separates
+    a_prefix_separates_buses
 }
 
-async fn a_prefix_separates(carrier: Carrier) {
+async fn a_prefix_separates_buses(carrier: Carrier) {
     let staging = carrier.bus.clone().with_prefix("eu.staging").unwrap();
     let _server = Server::new(&staging)
         .add(BehaviorServer::new(BehaviorHandler::default()))

@@ -1,4 +1,4 @@
-//! Python on the other side: a client with three lines of nats-py, and a responder.
+//! Calls between Rust and plain nats-py programs, which have no library of this project.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob};
 use crate::script::Script;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_python_client_calls_with_plain_requests() {
+async fn a_python_client_calls_a_rust_server() {
     let nats = NatsServer::start().await.unwrap();
     let bus = Bus::connect(nats.url()).await.unwrap();
     let server = Server::new(&bus)
@@ -23,7 +23,7 @@ async fn a_python_client_calls_with_plain_requests() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_python_responder_answers_a_rust_client() {
+async fn a_rust_client_calls_a_python_responder() {
     let nats = NatsServer::start().await.unwrap();
     let bus = Bus::connect(nats.url()).await.unwrap();
     let _responder = Script::file("responder.py").ready(&nats).await;

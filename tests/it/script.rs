@@ -1,28 +1,26 @@
-//! Python on the other side of a nats-server: the programs of `tests/python`, and blocks of the README
-//! with the service that they call.
+//! Python programs that run against a nats-server: the files of `tests/python`, and code of the README.
 
 use std::process::Command;
 use std::time::Duration;
 
-use micro_runtime::{Bus, Context, RunningServer, Server, Status};
 use micro_testkit::{NatsServer, Process, python, workspace_root};
-use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 
-/// For a program to start, or to run to its end.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Limit for a program to start, or to run to its end.
+pub(crate) const SCRIPT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A program in Python, not started yet.
+/// Command of a Python program.
 pub(crate) struct Script(Command);
 
 impl Script {
-    /// A file of `tests/python`.
+    /// Returns the program of a file in `tests/python`.
     pub(crate) fn file(name: &str) -> Self {
         let mut command = python().unwrap();
         command.arg(workspace_root().join("tests/python").join(name));
         Self(command)
     }
 
-    /// The first block of the README that contains `text`, with a connection around it.
+    /// Returns a program of the first Python code block of the README that contains `text`, with a
+    /// connection `nc` around it.
     pub(crate) fn in_readme(text: &str) -> Self {
         let readme = std::fs::read_to_string(workspace_root().join("README.md")).unwrap();
         let mut blocks = readme
@@ -47,17 +45,20 @@ impl Script {
         self
     }
 
-    /// Starts it and waits until it says that it is ready.
+    /// Starts the program, and waits until it has printed that it is ready.
     pub(crate) async fn ready(self, nats: &NatsServer) -> Process {
         let process = self.start(nats);
-        process.wait_for_line("ready", PATIENCE).await.unwrap();
+        process
+            .wait_for_line("ready", SCRIPT_TIMEOUT)
+            .await
+            .unwrap();
         process
     }
 
-    /// Runs it to its end, which must be a good one, and returns what it printed.
+    /// Runs the program, which must exit with code 0, and returns its output.
     pub(crate) async fn run(self, nats: &NatsServer) -> String {
         let mut process = self.start(nats);
-        let status = process.wait(PATIENCE).await.unwrap();
+        let status = process.wait(SCRIPT_TIMEOUT).await.unwrap();
         assert!(status.success(), "{}", process.output());
         process.output()
     }
@@ -66,22 +67,4 @@ impl Script {
         self.0.env("NATS_URL", nats.url());
         Process::spawn(self.0).unwrap()
     }
-}
-
-/// The service of the README.
-struct English;
-
-impl Greeter for English {
-    async fn say_hello(&self, _: Context, request: HelloRequest) -> Result<HelloReply, Status> {
-        Ok(HelloReply {
-            message: format!("Hello, {}!", request.name),
-        })
-    }
-}
-
-/// Serves what the blocks of the README call.
-pub(crate) async fn serve_greeter(nats: &NatsServer) -> RunningServer {
-    let bus = Bus::connect(nats.url()).await.unwrap();
-    let server = Server::new(&bus).add(GreeterServer::new(English));
-    server.start().await.unwrap()
 }

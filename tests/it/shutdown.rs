@@ -1,4 +1,4 @@
-//! Lossless stop: what a server accepted is answered, 40 times over, under load.
+//! Shutdowns under load: every call that a server has accepted gets its reply, in 40 shutdowns.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,55 +7,59 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use micro_runtime::{Bus, ClientOptions, Status};
-use micro_testkit::{NatsServer, Process, within};
+use micro_testkit::{NatsServer, within};
 use micro_tests::behavior::{BehaviorClient, Blob, Pair};
 use tower::limit::ConcurrencyLimitLayer;
 use tower::timeout::TimeoutLayer;
 
-use crate::crash::server_process;
-use crate::faults::recovered;
+use crate::polling::wait_until_served;
+use crate::server_process::{start_server_process, stop_process};
 
-const IN_FLIGHT: usize = 64;
-const STOPS: usize = 40;
+/// Number of callers, each with one call in flight.
+const CALLERS: usize = 64;
+/// Number of server processes that are shut down per test.
+const SHUTDOWNS: usize = 40;
+/// Minimum number of calls before and after each shutdown.
+const CALLS_AROUND_SHUTDOWN: usize = 200;
 
-/// A call of one kind; the number must come back.
+/// A method that returns the number of its request.
 type Call = fn(BehaviorClient, u64) -> Pin<Box<dyn Future<Output = Result<u64, Status>> + Send>>;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn forty_stops_under_load_lose_nothing() {
-    stops_lose_nothing(false, ClientOptions::new(), echo).await;
+async fn forty_shutdowns_under_load_lose_no_call() {
+    check_shutdowns_lose_no_call(false, ClientOptions::new(), echo).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn forty_stops_lose_nothing_while_somebody_listens_to_everything() {
-    stops_lose_nothing(true, ClientOptions::new(), echo).await;
+async fn forty_shutdowns_beside_a_wildcard_subscriber_lose_no_call() {
+    check_shutdowns_lose_no_call(true, ClientOptions::new(), echo).await;
 }
 
-/// The server process has layers too; a call that was lost would run into its deadline, which no
-/// retry hides.
+/// The server process has layers too. A lost call would fail with its deadline, and a passed deadline is
+/// never retried.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn forty_stops_with_retries_and_layers_lose_nothing() {
+async fn forty_shutdowns_with_retries_and_layers_lose_no_call() {
     let options = ClientOptions::new()
         .layer(TimeoutLayer::new(Duration::from_secs(60)))
-        .layer(ConcurrencyLimitLayer::new(IN_FLIGHT));
-    stops_lose_nothing(false, options, swap).await;
+        .layer(ConcurrencyLimitLayer::new(CALLERS));
+    check_shutdowns_lose_no_call(false, options, swap).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn stops_after_a_reconnect_lose_nothing() {
-    within(Duration::from_secs(120), async {
+async fn shutdowns_after_a_reconnect_lose_no_call() {
+    within(Duration::from_secs(240), async {
         let mut nats = NatsServer::start().await.unwrap();
-        let mut serving = server_process(&nats).await;
+        let mut serving = start_server_process(&nats).await;
         let bus = Bus::connect(nats.url()).await.unwrap();
         for _ in 0..5 {
             nats.kill().unwrap();
             nats.restart().await.unwrap();
-            recovered(&bus.client()).await;
+            wait_until_served(&bus.client()).await;
             let load = Load::start(&bus.client(), echo);
-            load.runs(200).await;
-            let next = server_process(&nats).await;
-            stop(std::mem::replace(&mut serving, next)).await;
-            load.runs(200).await;
+            load.wait_for_calls(CALLS_AROUND_SHUTDOWN).await;
+            let next = start_server_process(&nats).await;
+            stop_process(std::mem::replace(&mut serving, next)).await;
+            load.wait_for_calls(CALLS_AROUND_SHUTDOWN).await;
             let (done, failures) = load.stop().await;
             assert_eq!(failures, Vec::<String>::new(), "of {done} calls");
         }
@@ -90,48 +94,44 @@ fn swap(
     })
 }
 
-async fn stop(mut process: Process) {
-    process.terminate().unwrap();
-    let status = process.wait(Duration::from_secs(20)).await.unwrap();
-    assert!(status.success(), "{status}\n{}", process.output());
-}
-
-async fn stops_lose_nothing(somebody_listens: bool, options: ClientOptions, call: Call) {
-    within(Duration::from_secs(120), async {
+async fn check_shutdowns_lose_no_call(has_subscriber: bool, options: ClientOptions, call: Call) {
+    within(Duration::from_secs(240), async {
         let nats = NatsServer::start().await.unwrap();
-        let listener = listen(&nats, somebody_listens).await;
-        let mut serving = server_process(&nats).await;
+        let subscriber = match has_subscriber {
+            true => Some(subscribe_to_everything(&nats).await),
+            false => None,
+        };
+        let mut serving = start_server_process(&nats).await;
         let bus = Bus::connect(nats.url()).await.unwrap();
         let load = Load::start(&bus.client_with(options), call);
-        for _ in 0..STOPS {
-            let next = server_process(&nats).await;
-            load.runs(200).await;
-            stop(std::mem::replace(&mut serving, next)).await;
-            load.runs(200).await;
+        for _ in 0..SHUTDOWNS {
+            let next = start_server_process(&nats).await;
+            load.wait_for_calls(CALLS_AROUND_SHUTDOWN).await;
+            stop_process(std::mem::replace(&mut serving, next)).await;
+            load.wait_for_calls(CALLS_AROUND_SHUTDOWN).await;
         }
         let (done, failures) = load.stop().await;
         assert_eq!(failures, Vec::<String>::new(), "of {done} calls");
-        assert!(done > STOPS * 400, "{done}");
-        if let Some(listener) = listener {
-            listener.abort();
+        assert!(done > SHUTDOWNS * 2 * CALLS_AROUND_SHUTDOWN, "{done}");
+        if let Some(subscriber) = subscriber {
+            subscriber.abort();
         }
     })
     .await;
 }
 
-async fn listen(nats: &NatsServer, wanted: bool) -> Option<tokio::task::JoinHandle<()>> {
-    if !wanted {
-        return None;
-    }
-    let hand = async_nats::connect(nats.url()).await.unwrap();
-    let mut everything = hand.subscribe(">").await.unwrap();
-    hand.flush().await.unwrap();
-    Some(tokio::spawn(async move {
+async fn subscribe_to_everything(nats: &NatsServer) -> tokio::task::JoinHandle<()> {
+    let plain_client = async_nats::connect(nats.url()).await.unwrap();
+    let mut everything = plain_client.subscribe(">").await.unwrap();
+    plain_client.flush().await.unwrap();
+    tokio::spawn(async move {
+        // The client belongs to the task: its connection lives as long as the subscription.
+        let _plain_client = plain_client;
         while everything.next().await.is_some() {}
-    }))
+    })
 }
 
-/// Callers that never pause.
+/// Callers that call without pause.
 struct Load {
     done: Arc<AtomicUsize>,
     is_over: Arc<AtomicBool>,
@@ -156,7 +156,7 @@ impl Load {
                 failures
             }
         };
-        let workers = (0..IN_FLIGHT as u64).map(|number| tokio::spawn(worker(number)));
+        let workers = (0..CALLERS as u64).map(|number| tokio::spawn(worker(number)));
         Self {
             workers: workers.collect(),
             done,
@@ -164,8 +164,8 @@ impl Load {
         }
     }
 
-    /// Waits until so many more calls have ended.
-    async fn runs(&self, calls: usize) {
+    /// Waits until this many more calls have ended.
+    async fn wait_for_calls(&self, calls: usize) {
         let target = self.done.load(Ordering::SeqCst) + calls;
         while self.done.load(Ordering::SeqCst) < target {
             tokio::task::yield_now().await;

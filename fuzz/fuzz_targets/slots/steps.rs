@@ -243,7 +243,7 @@ impl Model {
             }
             DeliveryOutcome::Late => {}
             DeliveryOutcome::Repeated => {
-                assert!(self.spent.insert(name), "{token} has been changed")
+                assert!(self.spent.insert(name), "{token} has been changed");
             }
         }
     }

@@ -1,5 +1,5 @@
-//! Every input of `micro-build/tests/corpus`, and every golden file, as a module: it must compile
-//! without a warning under the lints that people deny, in both editions, and document itself.
+//! Generated code of every case in `micro-build/tests/corpus`, and every golden file. It must compile without
+//! a warning under common strict lints, in both editions, with documentation on every item.
 #![deny(warnings, missing_docs, unreachable_pub, unsafe_code, clippy::pedantic)]
 
 include!(concat!(env!("OUT_DIR"), "/corpus.rs"));

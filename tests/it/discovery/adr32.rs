@@ -1,4 +1,4 @@
-//! The nine subjects of ADR-32, and what is said on them.
+//! The nine subjects of ADR-32 and the records on them.
 
 use std::time::Duration;
 
@@ -9,29 +9,29 @@ use micro_tests::behavior::BehaviorServer;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::made::OneGreeter;
-use super::rules::violations;
-use super::{ask, hand};
+use super::handwritten_services::OneGreeter;
+use super::plain_client::{plain_client, request_json};
+use super::record_schema::violations;
 use crate::behavior::requests::millis;
 use crate::carriers::{Carrier, on_both_carriers};
 use crate::polling::until;
 
 on_both_carriers! {
-    all_nine_subjects_answer_what_the_tools_take
-    info_shows_what_won
-    queue_groups_are_set_and_switched_off_at_each_level
-    info_is_answered_while_every_permit_is_held
-    the_prefix_can_be_another
-    a_stopped_service_answers_no_more
-    the_schema_is_what_the_compiler_wrote
-    reserved_metadata_is_refused
-    no_answer_goes_where_the_service_must_not_publish
+    all_nine_subjects_reply_with_valid_records
+    info_has_the_effective_options
+    queue_groups_are_set_and_disabled_at_each_level
+    queries_are_answered_while_every_permit_is_held
+    the_discovery_prefix_is_configurable
+    a_stopped_service_does_not_reply
+    the_schema_is_the_compiled_descriptor_set
+    reserved_metadata_is_rejected
+    no_reply_is_sent_to_a_forbidden_subject
 }
 
-async fn all_nine_subjects_answer_what_the_tools_take(carrier: Carrier) {
+async fn all_nine_subjects_reply_with_valid_records(carrier: Carrier) {
     let fixture = carrier.serve().await;
     fixture.client.wait(millis(0)).await.unwrap();
-    let Some(hand) = hand(&carrier).await else {
+    let Some(client) = plain_client(&carrier).await else {
         return;
     };
     let id = &fixture.server.instances()[0];
@@ -41,17 +41,17 @@ async fn all_nine_subjects_answer_what_the_tools_take(carrier: Carrier) {
             ".behavior-v1-Behavior".into(),
             format!(".behavior-v1-Behavior.{id}"),
         ] {
-            let record = ask(&hand, &format!("$SRV.{verb}{tail}")).await;
+            let record = request_json(&client, &format!("$SRV.{verb}{tail}")).await;
             assert_eq!(violations(verb, &record), [""; 0], "{record}");
             assert_eq!(record["name"], "behavior-v1-Behavior");
             assert_eq!(record["id"], **id);
         }
     }
-    let nobody = hand.request("$SRV.PING.behavior-v1-Behavior.nobody", "".into());
-    assert!(nobody.await.is_err());
+    let unknown = client.request("$SRV.PING.behavior-v1-Behavior.unknown", "".into());
+    assert!(unknown.await.is_err());
 }
 
-async fn info_shows_what_won(carrier: Carrier) {
+async fn info_has_the_effective_options(carrier: Carrier) {
     let options = ServiceOptions::new()
         .instance("a1")
         .metadata("zone", "eu-west-1")
@@ -101,7 +101,7 @@ async fn info_shows_what_won(carrier: Carrier) {
     assert_eq!(swap.metadata["micro.idempotency"], "no_side_effects");
 }
 
-async fn queue_groups_are_set_and_switched_off_at_each_level(carrier: Carrier) {
+async fn queue_groups_are_set_and_disabled_at_each_level(carrier: Carrier) {
     let check = async |server_level: Option<&str>, options: ServiceOptions, expected: [&str; 2]| {
         let mut server = Server::new(&carrier.bus);
         if let Some(group) = server_level {
@@ -127,7 +127,7 @@ async fn queue_groups_are_set_and_switched_off_at_each_level(carrier: Carrier) {
     check(None, method, ["", "a"]).await;
 }
 
-async fn info_is_answered_while_every_permit_is_held(carrier: Carrier) {
+async fn queries_are_answered_while_every_permit_is_held(carrier: Carrier) {
     let fixture = carrier.serve_with(|server| server.max_in_flight(2)).await;
     let call = fixture
         .client
@@ -142,26 +142,26 @@ async fn info_is_answered_while_every_permit_is_held(carrier: Carrier) {
         tokio::spawn(async { other.await }),
     ];
     until(|| fixture.handler.started() == 2).await;
-    let refused = fixture.client.wait(millis(0)).no_retry().await.unwrap_err();
-    assert_eq!(refused.code(), micro_runtime::Code::ResourceExhausted);
+    let rejected = fixture.client.wait(millis(0)).no_retry().await.unwrap_err();
+    assert_eq!(rejected.code(), micro_runtime::Code::ResourceExhausted);
     let discovery = carrier.bus.discovery();
     assert_eq!(
         discovery.list().expect(1).await.unwrap(),
         fixture.server.info()
     );
     let stats = discovery.stats().expect(1).await.unwrap();
-    let rest = stats[0]
+    let wait = stats[0]
         .endpoints
         .iter()
         .find(|e| e.name == "Wait")
         .unwrap();
-    let data = rest.data.as_ref().unwrap();
+    let data = wait.data.as_ref().unwrap();
     assert_eq!((data.in_flight, data.shed), (2, 1));
-    assert_eq!(fixture.handler.started(), 2, "no permit was given back");
+    assert_eq!(fixture.handler.started(), 2, "no permit was free");
     held.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
-async fn the_prefix_can_be_another(carrier: Carrier) {
+async fn the_discovery_prefix_is_configurable(carrier: Carrier) {
     let _fixture = carrier
         .serve_with(|server| server.discovery_prefix("acme.$SRV"))
         .await;
@@ -178,7 +178,7 @@ async fn the_prefix_can_be_another(carrier: Carrier) {
     assert_eq!(wrong.unwrap_err().kind(), ErrorKind::Configuration);
 }
 
-async fn a_stopped_service_answers_no_more(carrier: Carrier) {
+async fn a_stopped_service_does_not_reply(carrier: Carrier) {
     let fixture = carrier.serve().await;
     let discovery = carrier.bus.discovery();
     assert_eq!(discovery.ping().expect(1).await.unwrap().len(), 1);
@@ -186,29 +186,29 @@ async fn a_stopped_service_answers_no_more(carrier: Carrier) {
     assert_eq!(discovery.ping().await.unwrap(), []);
 }
 
-async fn the_schema_is_what_the_compiler_wrote(carrier: Carrier) {
+async fn the_schema_is_the_compiled_descriptor_set(carrier: Carrier) {
     let fixture = carrier.serve().await;
-    let Some(hand) = hand(&carrier).await else {
+    let Some(client) = plain_client(&carrier).await else {
         return;
     };
     let id = &fixture.server.instances()[0];
-    let mut answers = Vec::new();
+    let mut schemas = Vec::new();
     for tail in ["_schema".to_owned(), format!("_i.{id}._schema")] {
         let subject = format!("behavior.v1.Behavior.{tail}");
-        let reply = hand.request(subject, "".into()).await.unwrap();
+        let reply = client.request(subject, "".into()).await.unwrap();
         assert!(reply.headers.is_none());
-        answers.push(reply.payload);
+        schemas.push(reply.payload);
     }
-    assert_eq!(answers[0], answers[1]);
-    let digest = Sha256::digest(&answers[0]);
+    assert_eq!(schemas[0], schemas[1]);
+    let digest = Sha256::digest(&schemas[0]);
     let hex = digest.iter().map(|byte| format!("{byte:02x}"));
     let info = &fixture.server.info()[0];
     assert_eq!(info.metadata["micro.schema"], hex.collect::<String>());
     let name = b"behavior.proto";
-    assert!(answers[0].windows(name.len()).any(|part| part == name));
+    assert!(schemas[0].windows(name.len()).any(|part| part == name));
 }
 
-async fn reserved_metadata_is_refused(carrier: Carrier) {
+async fn reserved_metadata_is_rejected(carrier: Carrier) {
     for key in ["micro.wire", "_nats.x"] {
         let options = ServiceOptions::new().metadata(key, "x");
         let server = Server::new(&carrier.bus).add_with(OneGreeter, options);
@@ -218,9 +218,10 @@ async fn reserved_metadata_is_refused(carrier: Carrier) {
     }
 }
 
-/// By hand the answer says that it does not fit; what knows the protocol fetches it in parts.
+/// A plain client gets an error. A client of the protocol reads the header `Micro-Stream` and fetches the
+/// schema as a stream.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_schema_that_does_not_fit_is_offered_in_parts() {
+async fn a_schema_above_max_payload_is_offered_as_a_stream() {
     let nats = NatsServer::builder()
         .max_payload(4096)
         .start()
@@ -229,8 +230,8 @@ async fn a_schema_that_does_not_fit_is_offered_in_parts() {
     let bus = micro_runtime::Bus::connect(nats.url()).await.unwrap();
     let server = Server::new(&bus).add(BehaviorServer::new(BehaviorHandler::default()));
     let _server = server.start().await.unwrap();
-    let hand = async_nats::connect(nats.url()).await.unwrap();
-    let reply = hand
+    let client = async_nats::connect(nats.url()).await.unwrap();
+    let reply = client
         .request("behavior.v1.Behavior._schema", "".into())
         .await;
     let headers = reply.unwrap().headers.unwrap();
@@ -253,12 +254,12 @@ async fn info_names_the_prefix_of_the_bus() {
     assert_eq!(subject, &Value::from("staging.one.v1.Greeter.Greet"));
 }
 
-async fn no_answer_goes_where_the_service_must_not_publish(carrier: Carrier) {
+async fn no_reply_is_sent_to_a_forbidden_subject(carrier: Carrier) {
     let _fixture = carrier.serve().await;
-    let Some(hand) = hand(&carrier).await else {
+    let Some(client) = plain_client(&carrier).await else {
         return;
     };
-    let mut victim = hand.subscribe("admin.>").await.unwrap();
+    let mut forbidden = client.subscribe("admin.>").await.unwrap();
     for subject in [
         "$SRV.PING",
         "$SRV.INFO.behavior-v1-Behavior",
@@ -267,14 +268,16 @@ async fn no_answer_goes_where_the_service_must_not_publish(carrier: Carrier) {
         "behavior.v1.Behavior._schema",
         "behavior.v1.Behavior._i._all.Echo",
     ] {
-        let publish = hand.publish_with_reply(subject, "admin.delete", "".into());
+        let publish = client.publish_with_reply(subject, "admin.delete", "".into());
         publish.await.unwrap();
     }
-    // What was asked before this was dealt with before this is answered.
+    // The messages of one subject are handled in order: after these replies the requests for records
+    // above are done.
     for verb in ["PING", "INFO", "STATS"] {
-        ask(&hand, &format!("$SRV.{verb}")).await;
+        request_json(&client, &format!("$SRV.{verb}")).await;
     }
-    let silence = Duration::from_millis(100);
-    let answer = tokio::time::timeout(silence, futures_util::StreamExt::next(&mut victim)).await;
-    assert!(answer.is_err(), "{answer:?}");
+    let short_wait = Duration::from_millis(100);
+    let reply =
+        tokio::time::timeout(short_wait, futures_util::StreamExt::next(&mut forbidden)).await;
+    assert!(reply.is_err(), "{reply:?}");
 }

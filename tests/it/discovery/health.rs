@@ -1,4 +1,4 @@
-//! `_health`: some instance serves, or this one; and the checks that say so.
+//! The subject `_health`, of the service and of one instance, and the checks behind it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_nats::Client;
 use micro_runtime::Status;
 
-use super::hand;
+use super::plain_client::plain_client;
 use crate::carriers::{Carrier, on_both_carriers};
 use crate::polling::until;
 
@@ -16,41 +16,41 @@ const SERVING: &[u8] = b"\x08\x01";
 const NOT_SERVING: &[u8] = b"\x08\x02";
 
 on_both_carriers! {
-    health_is_grpcs
-    a_check_decides_and_shows_in_stats
+    health_has_the_messages_of_grpc
+    checks_decide_health_and_are_in_stats
 }
 
-async fn health(hand: &Client, tail: &str, request: &'static [u8]) -> Vec<u8> {
+async fn health(client: &Client, tail: &str, request: &'static [u8]) -> Vec<u8> {
     let subject = format!("behavior.v1.Behavior.{tail}");
-    let reply = hand.request(subject, request.into()).await.unwrap();
+    let reply = client.request(subject, request.into()).await.unwrap();
     reply.payload.to_vec()
 }
 
-async fn health_is_grpcs(carrier: Carrier) {
+async fn health_has_the_messages_of_grpc(carrier: Carrier) {
     let fixture = carrier.serve().await;
-    let Some(hand) = hand(&carrier).await else {
+    let Some(client) = plain_client(&carrier).await else {
         return;
     };
-    let own = format!("_i.{}._health", fixture.server.instances()[0]);
-    for tail in ["_health", &own] {
-        assert_eq!(health(&hand, tail, b"").await, SERVING);
+    let instance = format!("_i.{}._health", fixture.server.instances()[0]);
+    for tail in ["_health", &instance] {
+        assert_eq!(health(&client, tail, b"").await, SERVING);
         // HealthCheckRequest { service: "behavior.v1.Behavior" }
         let named = b"\x0a\x14behavior.v1.Behavior";
-        assert_eq!(health(&hand, tail, named).await, SERVING);
+        assert_eq!(health(&client, tail, named).await, SERVING);
     }
-    let reply = hand.request("behavior.v1.Behavior._health", "\x0a\x01x".into());
+    let reply = client.request("behavior.v1.Behavior._health", "\x0a\x01x".into());
     let headers = reply.await.unwrap().headers.unwrap();
     assert_eq!(headers.get("Micro-Status").unwrap().as_str(), "5");
 }
 
-async fn a_check_decides_and_shows_in_stats(carrier: Carrier) {
+async fn checks_decide_health_and_are_in_stats(carrier: Carrier) {
     let is_up = Arc::new(AtomicBool::new(false));
-    let seen = Arc::clone(&is_up);
+    let checked = Arc::clone(&is_up);
     let fixture = carrier
         .serve_with(|server| {
             server
                 .readiness_check("database", move || {
-                    let is_up = seen.load(Ordering::SeqCst);
+                    let is_up = checked.load(Ordering::SeqCst);
                     async move {
                         is_up
                             .then_some(())
@@ -70,14 +70,14 @@ async fn a_check_decides_and_shows_in_stats(carrier: Carrier) {
     assert_eq!(first.checks[0].name, "database");
     assert!(first.checks[0].error.contains("no route"));
     assert_eq!(first.checks[1].error, "");
-    if let Some(hand) = hand(&carrier).await {
-        assert_eq!(health(&hand, "_health", b"").await, NOT_SERVING);
+    if let Some(client) = plain_client(&carrier).await {
+        assert_eq!(health(&client, "_health", b"").await, NOT_SERVING);
         let liveness = b"\x0a\x08liveness";
-        assert_eq!(health(&hand, "_health", liveness).await, SERVING);
+        assert_eq!(health(&client, "_health", liveness).await, SERVING);
     }
     is_up.store(true, Ordering::SeqCst);
-    // What is known stays true for a second.
-    micro_testkit::within(Duration::from_secs(10), async {
+    // The result of a check is cached for a second.
+    micro_testkit::within(Duration::from_secs(20), async {
         while !data().await.is_ready {
             tokio::task::yield_now().await;
         }

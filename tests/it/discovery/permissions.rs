@@ -1,16 +1,17 @@
-//! What an operator must be allowed to, line by line; the lines of a service are in
-//! `tests/it/permissions.rs`.
+//! The permissions of an operator, line by line; those of a service are in `tests/it/permissions.rs`.
 
 use std::time::Duration;
 
 use micro_runtime::{Bus, ConnectOptions, Error, ErrorKind};
 use micro_testkit::{NatsServer, within};
 
-use super::made::OneGreeter;
+use super::handwritten_services::OneGreeter;
 
+/// Subscribe permissions of an operator.
 const SUBSCRIBE: [&str; 2] = ["_INBOX.operator.>", "$SRV._EVENT.>"];
 
-async fn operator(subscribe: &[&str], publish: &str) -> (NatsServer, Bus, Bus) {
+/// Connects a service without limits and an operator with these permissions.
+async fn connect_operator(subscribe: &[&str], publish: &str) -> (NatsServer, Bus, Bus) {
     let allowed = subscribe.iter().map(|subject| format!("\"{subject}\""));
     let config = format!(
         r#"authorization {{ users = [
@@ -35,8 +36,9 @@ async fn operator(subscribe: &[&str], publish: &str) -> (NatsServer, Bus, Bus) {
     (nats, service, operator)
 }
 
-async fn look(subscribe: &[&str], publish: &str) -> Result<usize, Error> {
-    let (_nats, service, operator) = operator(subscribe, publish).await;
+/// Starts a watch and lists instances as the operator; returns the number of instances.
+async fn watch_and_list(subscribe: &[&str], publish: &str) -> Result<usize, Error> {
+    let (_nats, service, operator) = connect_operator(subscribe, publish).await;
     let server = micro_runtime::Server::new(&service).add(OneGreeter);
     let _server = server.start().await.unwrap();
     within(Duration::from_secs(20), async {
@@ -48,20 +50,20 @@ async fn look(subscribe: &[&str], publish: &str) -> Result<usize, Error> {
 }
 
 #[tokio::test]
-async fn the_operators_lines_are_enough() {
-    let found = look(&SUBSCRIBE, r#""$SRV.>", "_INBOX.operator.>""#).await;
+async fn the_operator_permissions_are_sufficient() {
+    let found = watch_and_list(&SUBSCRIBE, r#""$SRV.>", "_INBOX.operator.>""#).await;
     assert_eq!(found.unwrap(), 1);
 }
 
 #[tokio::test]
-async fn a_missing_line_of_an_operator_is_named() {
+async fn a_missing_operator_permission_is_named() {
     let check = async |subscribe: &[&str], publish: &str, named: &str| {
-        let error = look(subscribe, publish).await.unwrap_err();
+        let error = watch_and_list(subscribe, publish).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Permission, "{error}");
         assert!(error.to_string().contains(named), "{error}");
     };
-    let own = r#""_INBOX.operator.>""#;
-    check(&SUBSCRIBE, own, "$SRV.INFO").await;
+    let inbox = r#""_INBOX.operator.>""#;
+    check(&SUBSCRIBE, inbox, "$SRV.INFO").await;
     check(
         &SUBSCRIBE[..1],
         r#""$SRV.>", "_INBOX.operator.>""#,

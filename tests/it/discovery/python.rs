@@ -1,5 +1,4 @@
-//! Python's `nats.micro` reads our records and serves what our discovery lists; and the lines of the
-//! README that do it by hand.
+//! Discovery between Rust and Python's `nats.micro`, in both directions, and the Python code of the README.
 
 use std::time::Duration;
 
@@ -9,10 +8,11 @@ use micro_testkit::{NatsServer, within};
 use micro_tests::BehaviorHandler;
 use micro_tests::behavior::BehaviorServer;
 
-use crate::script::{PATIENCE, Script, serve_greeter};
+use crate::greeter::serve_greeter;
+use crate::script::{SCRIPT_TIMEOUT, Script};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nats_micro_reads_our_records() {
+async fn nats_micro_reads_the_records_of_a_rust_service() {
     let nats = NatsServer::start().await.unwrap();
     let bus = Bus::connect(nats.url()).await.unwrap();
     let options = ServiceOptions::new().instance("a1");
@@ -23,7 +23,7 @@ async fn nats_micro_reads_our_records() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_of_nats_micro_is_found() {
+async fn a_nats_micro_service_is_discovered() {
     let nats = NatsServer::start().await.unwrap();
     let bus = Bus::connect(nats.url()).await.unwrap();
     let discovery = bus.discovery();
@@ -47,27 +47,30 @@ async fn a_service_of_nats_micro_is_found() {
     assert_eq!(stats[0].endpoints[0].data, None);
     assert_eq!(stats[0].data, None);
 
-    // It announces nothing; pings find it, and miss it.
-    let came = within(PATIENCE, watch.change()).await.unwrap();
+    // It announces neither its start nor its end: pings notice both.
+    let joined = within(SCRIPT_TIMEOUT, watch.change()).await.unwrap();
     assert!(
-        matches!(&came, Change::Came(one) if one.id == info.id),
-        "{came:?}"
+        matches!(&joined, Change::Came(instance) if instance.id == info.id),
+        "{joined:?}"
     );
     service.kill().unwrap();
-    let left = within(PATIENCE, watch.change()).await.unwrap();
-    assert_eq!(left, Change::Left(came.instance().clone(), Departure::Died));
+    let left = within(SCRIPT_TIMEOUT, watch.change()).await.unwrap();
+    assert_eq!(
+        left,
+        Change::Left(joined.instance().clone(), Departure::Died)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_lines_of_the_readme_ping_and_describe() {
+async fn the_python_code_of_the_readme_queries_instances() {
     let nats = NatsServer::start().await.unwrap();
     let server = serve_greeter(&nats).await;
     let output = Script::in_readme("$SRV.PING").run(&nats).await;
-    for said in [
+    for line in [
         &*format!("greeter-v1-Greeter {}", server.instances()[0]),
         "SayHello greeter.v1.Greeter.SayHello greeter.v1.HelloRequest",
         "SayHello 0",
     ] {
-        assert!(output.contains(said), "{output}");
+        assert!(output.contains(line), "{output}");
     }
 }

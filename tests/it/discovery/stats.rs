@@ -1,4 +1,4 @@
-//! STATS: agrees exactly with the calls that were made, and can be reset.
+//! The statistics of an instance: they count every call exactly, and can be reset.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,16 +14,17 @@ use crate::polling::until;
 use crate::streams::fixture::StreamsFixture;
 
 const CALLERS: usize = 16;
+/// Number of calls of each caller.
 const CALLS: usize = 500;
 
 on_both_carriers! {
-    the_counts_are_those_of_the_calls
-    what_is_turned_away_is_a_failure_too
-    resetting_begins_anew
-    streams_are_counted_once_each
+    stats_count_every_call
+    rejected_calls_count_as_errors
+    a_reset_clears_the_stats
+    each_stream_is_counted_once
 }
 
-/// The counts of all instances together, by method.
+/// Returns requests and errors per method, summed over all instances.
 async fn counts(bus: &Bus, instances: usize) -> BTreeMap<String, (u64, u64)> {
     let mut counts = BTreeMap::<_, (u64, u64)>::new();
     let stats = bus.discovery().stats().expect(instances).await.unwrap();
@@ -36,13 +37,14 @@ async fn counts(bus: &Bus, instances: usize) -> BTreeMap<String, (u64, u64)> {
     counts
 }
 
+/// Returns the statistics of one method.
 fn endpoint(server: &RunningServer, name: &str) -> EndpointStats {
     let stats = server.stats().remove(0);
     let mut endpoints = stats.endpoints.into_iter();
     endpoints.find(|endpoint| endpoint.name == name).unwrap()
 }
 
-async fn the_counts_are_those_of_the_calls(carrier: Carrier) {
+async fn stats_count_every_call(carrier: Carrier) {
     let first = carrier.serve().await;
     let second = carrier.serve().await;
     let callers = (0..CALLERS).map(|caller| {
@@ -67,11 +69,11 @@ async fn the_counts_are_those_of_the_calls(carrier: Carrier) {
     });
     let (mut echoes, mut failures) = (0, 0);
     for caller in callers.collect::<Vec<_>>() {
-        let made = caller.await.unwrap();
-        echoes += made.0;
-        failures += made.1;
+        let counted = caller.await.unwrap();
+        echoes += counted.0;
+        failures += counted.1;
     }
-    // Asked at once: whoever has a reply finds it counted.
+    // Without a wait: a call is counted before its reply is sent.
     let counts = counts(&carrier.bus, 2).await;
     assert_eq!(counts["Echo"], (echoes, 0));
     assert_eq!(counts["Fail"], (failures, failures));
@@ -88,7 +90,7 @@ async fn the_counts_are_those_of_the_calls(carrier: Carrier) {
     assert_eq!((data.in_flight, data.shed), (0, 0));
 }
 
-async fn what_is_turned_away_is_a_failure_too(carrier: Carrier) {
+async fn rejected_calls_count_as_errors(carrier: Carrier) {
     let fixture = carrier.serve_with(|server| server.max_in_flight(0)).await;
     for _ in 0..10 {
         let call = fixture.client.echo(blob(b"")).no_retry();
@@ -100,7 +102,7 @@ async fn what_is_turned_away_is_a_failure_too(carrier: Carrier) {
     assert!(echo.last_error.starts_with("429:"), "{}", echo.last_error);
 }
 
-async fn resetting_begins_anew(carrier: Carrier) {
+async fn a_reset_clears_the_stats(carrier: Carrier) {
     let fixture = carrier.serve().await;
     let before = fixture.server.stats().remove(0);
     fixture.client.wait(millis(1)).await.unwrap();
@@ -126,7 +128,7 @@ async fn resetting_begins_anew(carrier: Carrier) {
     assert_eq!(endpoint(&fixture.server, "Echo").num_requests, 1);
 }
 
-async fn streams_are_counted_once_each(carrier: Carrier) {
+async fn each_stream_is_counted_once(carrier: Carrier) {
     let fixture = StreamsFixture::start(&carrier.bus).await;
     let counts = |name: &str| {
         let endpoint = endpoint(&fixture.server, name);
@@ -143,7 +145,7 @@ async fn streams_are_counted_once_each(carrier: Carrier) {
         assert_eq!(
             counts("Count"),
             (round, 0),
-            "counted before its end is told"
+            "counted before its end is sent"
         );
     }
     fixture
@@ -155,7 +157,7 @@ async fn streams_are_counted_once_each(carrier: Carrier) {
     let mut items = fixture.client.count(request(1, "panic")).await.unwrap();
     while items.message().await.is_ok() {}
     assert_eq!(counts("Count"), (22, 2));
-    // Given up by its caller.
+    // Canceled by the caller.
     let items = fixture.client.count(request(1, "wait")).await.unwrap();
     drop(items);
     until(|| counts("Count") == (23, 3)).await;
@@ -171,7 +173,7 @@ async fn streams_are_counted_once_each(carrier: Carrier) {
     let count = info
         .endpoints
         .iter()
-        .find(|one| one.name == "Count")
+        .find(|endpoint| endpoint.name == "Count")
         .unwrap();
     assert_eq!(count.metadata["micro.kind"], "server_streaming");
     assert_eq!(count.metadata.get("micro.timeout_ms"), None);

@@ -1,7 +1,5 @@
-//! Schemas that are large, and schemas that change.
+//! Schemas above the maximum message size, schemas that change, and the permissions to read them.
 
-use async_nats::Client;
-use futures_util::StreamExt as _;
 use micro_runtime::codegen::prost::Message as _;
 use micro_runtime::codegen::prost_types::FileDescriptorSet;
 use micro_runtime::codegen::{Endpoint, ServiceClient};
@@ -11,13 +9,16 @@ use micro_runtime::{
 use micro_testkit::NatsServer;
 use micro_tests::BehaviorHandler;
 use micro_tests::behavior::BehaviorServer;
-use micro_tests::greeter::{Greeter, GreeterClient, GreeterServer, HelloReply, HelloRequest};
+use micro_tests::greeter::{GreeterClient, GreeterServer};
 use micro_tests::wide::{WideClient, Word};
-use tokio::task::JoinHandle;
 
-struct EveryMethod;
+use super::schema_responder::respond_with_schema;
+use crate::greeter::English;
 
-impl Service for EveryMethod {
+/// Handler of `wide.v1.Wide` whose methods return their request.
+struct EchoEveryMethod;
+
+impl Service for EchoEveryMethod {
     const SERVICE: &'static ServiceDescriptor = <WideClient as ServiceClient>::SERVICE;
 
     fn endpoints(self) -> Vec<Endpoint> {
@@ -30,12 +31,16 @@ impl Service for EveryMethod {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_schema_above_max_payload_arrives() {
+async fn a_schema_above_max_payload_is_read() {
     let nats = NatsServer::builder().max_payload(64 * 1024);
     let nats = nats.start().await.unwrap();
     let bus = Bus::connect(nats.url()).await.unwrap();
-    let server = Server::new(&bus).add(EveryMethod).start().await.unwrap();
-    let length = EveryMethod::SERVICE.file_descriptor_set.len();
+    let server = Server::new(&bus)
+        .add(EchoEveryMethod)
+        .start()
+        .await
+        .unwrap();
+    let length = EchoEveryMethod::SERVICE.file_descriptor_set.len();
     assert!(length > 64 * 1024, "{length}");
     let other = Bus::connect(nats.url()).await.unwrap();
     let client = other.dynamic("wide.v1.Wide").await.unwrap();
@@ -48,44 +53,8 @@ async fn a_schema_above_max_payload_arrives() {
     server.shutdown().await.unwrap();
 }
 
-struct English;
-
-impl Greeter for English {
-    async fn say_hello(&self, _: Context, request: HelloRequest) -> Result<HelloReply, Status> {
-        Ok(HelloReply {
-            message: format!("Hello, {}!", request.name),
-        })
-    }
-}
-
-/// Answers `_schema` of a service with these bytes.
-pub(super) async fn answer_schema(hand: &Client, service: &str, schema: Vec<u8>) -> JoinHandle<()> {
-    let subject = format!("{service}._schema");
-    let mut requests = hand.subscribe(subject.clone()).await.unwrap();
-    let hand = hand.clone();
-    // Our own request proves that the subscription is there.
-    let probe = hand.new_inbox();
-    let mut probes = hand.subscribe(probe.clone()).await.unwrap();
-    hand.publish_with_reply(subject, probe, "".into())
-        .await
-        .unwrap();
-    let answering = hand.clone();
-    let task = tokio::spawn(async move {
-        while let Some(request) = requests.next().await {
-            if let Some(reply) = request.reply {
-                answering
-                    .publish(reply, schema.clone().into())
-                    .await
-                    .unwrap();
-            }
-        }
-    });
-    probes.next().await.unwrap();
-    task
-}
-
-/// The greeter's schema with another word for `SayHello`.
-fn renamed() -> Vec<u8> {
+/// Returns the greeter's schema with another name for `SayHello`.
+fn schema_with_renamed_method() -> Vec<u8> {
     let set = <GreeterClient as ServiceClient>::SERVICE.file_descriptor_set;
     let mut set = FileDescriptorSet::decode(set).unwrap();
     let services = set.file.iter_mut().flat_map(|file| &mut file.service);
@@ -96,7 +65,7 @@ fn renamed() -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_whose_schema_changes() {
+async fn refresh_reads_a_changed_schema() {
     let nats = NatsServer::start().await.unwrap();
     let bus = Bus::connect(nats.url()).await.unwrap();
     let server = Server::new(&bus).add(GreeterServer::new(English));
@@ -105,8 +74,13 @@ async fn a_service_whose_schema_changes() {
     assert_eq!(client.methods()[0].name, "SayHello");
     server.shutdown().await.unwrap();
 
-    let hand = async_nats::connect(nats.url()).await.unwrap();
-    let _changed = answer_schema(&hand, "greeter.v1.Greeter", renamed()).await;
+    let plain_client = async_nats::connect(nats.url()).await.unwrap();
+    let _responder = respond_with_schema(
+        &plain_client,
+        "greeter.v1.Greeter",
+        schema_with_renamed_method(),
+    )
+    .await;
     let status = client.call("SayHello", "{}").await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     let client = client.refresh().await.unwrap();
@@ -116,15 +90,20 @@ async fn a_service_whose_schema_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_schema_that_no_instance_announces_is_refused() {
+async fn a_schema_that_no_instance_announces_is_rejected() {
     let nats = NatsServer::start().await.unwrap();
     let bus = Bus::connect(nats.url()).await.unwrap();
-    // A service that no other test finds, since what is announced may be known already.
+    // Schemas are cached per process: a service without a cached one, so that discovery is queried.
     let server = Server::new(&bus).add(BehaviorServer::new(BehaviorHandler::default()));
     let _server = server.start().await.unwrap();
-    let hand = async_nats::connect(nats.url()).await.unwrap();
-    let _liar = answer_schema(&hand, "liar.v1.Liar", renamed()).await;
-    let options = ClientOptions::new().service_base("liar.v1.Liar");
+    let plain_client = async_nats::connect(nats.url()).await.unwrap();
+    let _responder = respond_with_schema(
+        &plain_client,
+        "other.v1.Other",
+        schema_with_renamed_method(),
+    )
+    .await;
+    let options = ClientOptions::new().service_base("other.v1.Other");
     let found = bus.dynamic_with("behavior.v1.Behavior", options).await;
     let status = found.unwrap_err();
     assert_eq!(status.code(), Code::DataLoss, "{status}");
@@ -134,9 +113,9 @@ async fn a_schema_that_no_instance_announces_is_refused() {
     );
 }
 
-/// Who may call a service and ask nobody who is there still reads its schema.
+/// The permission to call a service is sufficient to read its schema.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_may_not_ask_for_instances() {
+async fn a_client_without_discovery_permission_reads_the_schema() {
     let config = r#"authorization { users = [
       { user: service, password: s }
       { user: client, password: c, permissions: {

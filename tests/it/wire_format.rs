@@ -1,4 +1,4 @@
-//! What goes over the wire, seen by a NATS client that knows nothing of us.
+//! The messages on the wire, as a plain NATS client sends and receives them.
 
 use std::time::Duration;
 
@@ -10,15 +10,16 @@ use micro_testkit::{NatsServer, within};
 use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob};
 
-struct Bench {
+/// A plain NATS client beside the running service `behavior.v1.Behavior`.
+struct WireFixture {
     _nats: NatsServer,
     bus: Bus,
-    hand: async_nats::Client,
+    plain_client: async_nats::Client,
     handler: BehaviorHandler,
     _server: micro_runtime::RunningServer,
 }
 
-async fn bench() -> Bench {
+async fn start_fixture() -> WireFixture {
     let nats = NatsServer::start().await.unwrap();
     let bus = Bus::connect(nats.url()).await.unwrap();
     let handler = BehaviorHandler::on(&bus);
@@ -27,17 +28,17 @@ async fn bench() -> Bench {
         .start()
         .await
         .unwrap();
-    let hand = async_nats::connect(nats.url()).await.unwrap();
-    Bench {
+    let plain_client = async_nats::connect(nats.url()).await.unwrap();
+    WireFixture {
         _nats: nats,
         bus,
-        hand,
+        plain_client,
         handler,
         _server: server,
     }
 }
 
-impl Bench {
+impl WireFixture {
     async fn request(
         &self,
         method: &str,
@@ -51,20 +52,25 @@ impl Bench {
         let subject = format!("behavior.v1.Behavior.{method}");
         let payload = Bytes::from_static(payload);
         let reply = match headers.is_empty() {
-            true => self.hand.request(subject, payload).await,
-            false => self.hand.request_with_headers(subject, map, payload).await,
+            true => self.plain_client.request(subject, payload).await,
+            false => {
+                self.plain_client
+                    .request_with_headers(subject, map, payload)
+                    .await
+            }
         };
         reply.unwrap()
     }
 }
 
-/// Returns when the server knows every subscription of this connection; `flush` proves nothing.
-async fn settle(hand: &async_nats::Client) {
-    let nobody = hand.request("nobody.serves.this", "".into()).await;
-    assert!(nobody.is_err());
+/// Waits until the nats-server has every subscription of this connection, which `flush` does not ensure:
+/// the reply to a request does, since the server handles one connection in order.
+async fn wait_until_subscribed(plain_client: &async_nats::Client) {
+    let reply = plain_client.request("no.responder", "".into()).await;
+    assert!(reply.is_err());
 }
 
-async fn next(subscription: &mut async_nats::Subscriber) -> Message {
+async fn next_message(subscription: &mut async_nats::Subscriber) -> Message {
     within(Duration::from_secs(20), subscription.next())
         .await
         .unwrap()
@@ -81,40 +87,42 @@ fn header<'a>(message: &'a Message, name: &str) -> &'a str {
 }
 
 #[tokio::test]
-async fn a_success_is_bare_protobuf_without_headers() {
-    let bench = bench().await;
+async fn a_reply_is_bare_protobuf_without_headers() {
+    let fixture = start_fixture().await;
     // Blob { data: "hi" }
-    let reply = bench.request("Echo", &[], b"\x0a\x02hi").await;
+    let reply = fixture.request("Echo", &[], b"\x0a\x02hi").await;
     assert_eq!(&reply.payload[..], b"\x0a\x02hi");
     assert!(reply.headers.is_none());
 }
 
 #[tokio::test]
-async fn a_request_on_the_plain_path_is_bare_protobuf_without_headers() {
-    let bench = bench().await;
-    let mut listener = bench
-        .hand
+async fn a_request_is_bare_protobuf_without_headers() {
+    let fixture = start_fixture().await;
+    let mut requests = fixture
+        .plain_client
         .subscribe("behavior.v1.Behavior.Echo")
         .await
         .unwrap();
-    settle(&bench.hand).await;
-    let client: BehaviorClient = bench.bus.client();
+    wait_until_subscribed(&fixture.plain_client).await;
+    let client: BehaviorClient = fixture.bus.client();
     client.echo(Blob { data: b"hi".into() }).await.unwrap();
-    let request = next(&mut listener).await;
+    let request = next_message(&mut requests).await;
     assert_eq!(&request.payload[..], b"\x0a\x02hi");
     assert!(request.headers.is_none());
-    let again = client.echo(Blob { data: b"hi".into() });
-    again.timeout(Duration::from_secs(1)).await.unwrap();
-    let request = next(&mut listener).await;
+    let call = client.echo(Blob { data: b"hi".into() });
+    call.timeout(Duration::from_secs(60)).await.unwrap();
+    let request = next_message(&mut requests).await;
     let timeout = header(&request, "Micro-Timeout").parse::<u32>().unwrap();
-    assert!((900..=1000).contains(&timeout), "{timeout}");
+    assert!((50_000..=60_000).contains(&timeout), "{timeout}");
 }
 
 #[tokio::test]
 async fn a_failure_has_the_headers_of_the_protocol() {
-    let bench = bench().await;
+    let fixture = start_fixture().await;
     // FailRequest { code: 5, text: "no\nway" }
-    let reply = bench.request("Fail", &[], b"\x08\x05\x12\x06no\nway").await;
+    let reply = fixture
+        .request("Fail", &[], b"\x08\x05\x12\x06no\nway")
+        .await;
     assert_eq!(header(&reply, "Micro-Status"), "5");
     assert_eq!(header(&reply, "Nats-Service-Error-Code"), "404");
     assert_eq!(header(&reply, "Nats-Service-Error"), "no%0Away");
@@ -123,10 +131,10 @@ async fn a_failure_has_the_headers_of_the_protocol() {
 }
 
 #[tokio::test]
-async fn garbage_of_many_kinds_is_answered() {
-    let bench = bench().await;
+async fn invalid_requests_get_a_status() {
+    let fixture = start_fixture().await;
     let check = async |headers: &[(&str, &str)], payload: &'static [u8], code: &str| {
-        let reply = bench.request("Echo", headers, payload).await;
+        let reply = fixture.request("Echo", headers, payload).await;
         assert_eq!(
             header(&reply, "Micro-Status"),
             code,
@@ -143,7 +151,7 @@ async fn garbage_of_many_kinds_is_answered() {
     check(&[("id-bin", "***")], b"", "3").await;
     let long = "x".repeat(9 * 1024);
     check(&[("long", long.as_str())], b"", "8").await;
-    let reply = bench
+    let reply = fixture
         .request(
             "Echo",
             &[("Upper", "x"), ("Content-Type", "application/protobuf")],
@@ -154,10 +162,10 @@ async fn garbage_of_many_kinds_is_answered() {
 }
 
 #[tokio::test]
-async fn the_server_says_when_the_deadline_has_passed() {
-    let bench = bench().await;
-    // WaitRequest { milliseconds: 60000 }, and a caller that waits longer than it says.
-    let reply = bench
+async fn a_passed_deadline_is_reported_by_the_server() {
+    let fixture = start_fixture().await;
+    // WaitRequest { milliseconds: 60000 }, and a caller that waits longer than its header states.
+    let reply = fixture
         .request("Wait", &[("Micro-Timeout", "100")], b"\x08\xe0\xd4\x03")
         .await;
     assert_eq!(header(&reply, "Micro-Status"), "4");
@@ -165,37 +173,44 @@ async fn the_server_says_when_the_deadline_has_passed() {
 }
 
 #[tokio::test]
-async fn a_reply_goes_only_to_an_allowed_prefix() {
-    let bench = bench().await;
-    let mut elsewhere = bench.hand.subscribe("admin.>").await.unwrap();
+async fn replies_are_sent_to_allowed_prefixes_only() {
+    let fixture = start_fixture().await;
+    let mut forbidden = fixture.plain_client.subscribe("admin.>").await.unwrap();
     let subject = "behavior.v1.Behavior.Wait";
-    bench
-        .hand
+    fixture
+        .plain_client
         .publish_with_reply(subject, "admin.delete", "".into())
         .await
         .unwrap();
-    // Requests on one subject are taken in order: once this one is answered that one is done.
-    bench.request("Wait", &[], b"").await;
+    // Requests on one subject are handled in order: after this reply the first request is done.
+    fixture.request("Wait", &[], b"").await;
     assert_eq!(
-        bench.handler.started(),
+        fixture.handler.started(),
         1,
-        "the handler ran for a forbidden reply"
+        "the handler ran for a forbidden reply subject"
     );
-    bench.hand.publish("admin.marker", "".into()).await.unwrap();
-    assert_eq!(next(&mut elsewhere).await.subject.as_str(), "admin.marker");
+    fixture
+        .plain_client
+        .publish("admin.marker", "".into())
+        .await
+        .unwrap();
+    assert_eq!(
+        next_message(&mut forbidden).await.subject.as_str(),
+        "admin.marker"
+    );
 }
 
 #[tokio::test]
-async fn a_request_without_a_reply_subject_runs() {
-    let bench = bench().await;
-    bench
-        .hand
+async fn a_request_without_a_reply_subject_is_handled() {
+    let fixture = start_fixture().await;
+    fixture
+        .plain_client
         .publish("behavior.v1.Behavior.Wait", "".into())
         .await
         .unwrap();
-    bench.request("Wait", &[], b"").await;
+    fixture.request("Wait", &[], b"").await;
     let ran = async {
-        while bench.handler.started() < 2 {
+        while fixture.handler.started() < 2 {
             tokio::task::yield_now().await;
         }
     };
@@ -203,18 +218,18 @@ async fn a_request_without_a_reply_subject_runs() {
 }
 
 #[tokio::test]
-async fn a_captured_call_subject_is_named() {
+async fn a_call_that_a_stream_captures_is_not_a_service() {
     let nats = NatsServer::builder().jetstream().start().await.unwrap();
     let bus = Bus::connect(nats.url()).await.unwrap();
-    let hand = async_nats::connect(nats.url()).await.unwrap();
+    let plain_client = async_nats::connect(nats.url()).await.unwrap();
     let config = r#"{"name":"ALL","subjects":["behavior.>"]}"#;
-    let made = hand
+    let created = plain_client
         .request("$JS.API.STREAM.CREATE.ALL", config.into())
         .await
         .unwrap();
     assert!(
-        !String::from_utf8_lossy(&made.payload).contains("error"),
-        "{made:?}"
+        !String::from_utf8_lossy(&created.payload).contains("error"),
+        "{created:?}"
     );
     let client: BehaviorClient = bus.client();
     let status = client.echo(Blob::default()).await.unwrap_err();
@@ -223,22 +238,26 @@ async fn a_captured_call_subject_is_named() {
 }
 
 #[tokio::test]
-async fn a_peer_that_knows_only_adr_32_is_understood() {
+async fn an_error_reply_of_adr_32_becomes_a_status() {
     let nats = NatsServer::start().await.unwrap();
     let bus = Bus::connect(nats.url()).await.unwrap();
-    let hand = async_nats::connect(nats.url()).await.unwrap();
-    let mut requests = hand.subscribe("behavior.v1.Behavior.Echo").await.unwrap();
-    settle(&hand).await;
+    let plain_client = async_nats::connect(nats.url()).await.unwrap();
+    let mut requests = plain_client
+        .subscribe("behavior.v1.Behavior.Echo")
+        .await
+        .unwrap();
+    wait_until_subscribed(&plain_client).await;
     let responder = tokio::spawn(async move {
         let request = requests.next().await.unwrap();
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Service-Error-Code", "404");
         headers.insert("Nats-Service-Error", "no such thing");
         let reply = request.reply.unwrap();
-        hand.publish_with_headers(reply, headers, "free text".into())
+        plain_client
+            .publish_with_headers(reply, headers, "free text".into())
             .await
             .unwrap();
-        hand.flush().await.unwrap();
+        plain_client.flush().await.unwrap();
     });
     let client: BehaviorClient = bus.client();
     let status = client.echo(Blob::default()).await.unwrap_err();
@@ -248,15 +267,19 @@ async fn a_peer_that_knows_only_adr_32_is_understood() {
 }
 
 #[tokio::test]
-async fn a_reply_that_is_no_message_is_an_error() {
+async fn an_undecodable_reply_is_an_internal_error() {
     let nats = NatsServer::start().await.unwrap();
     let bus = Bus::connect(nats.url()).await.unwrap();
-    let hand = async_nats::connect(nats.url()).await.unwrap();
-    let mut requests = hand.subscribe("behavior.v1.Behavior.Echo").await.unwrap();
-    settle(&hand).await;
+    let plain_client = async_nats::connect(nats.url()).await.unwrap();
+    let mut requests = plain_client
+        .subscribe("behavior.v1.Behavior.Echo")
+        .await
+        .unwrap();
+    wait_until_subscribed(&plain_client).await;
     tokio::spawn(async move {
         while let Some(request) = requests.next().await {
-            hand.publish(request.reply.unwrap(), "\u{7f}\u{7f}".into())
+            plain_client
+                .publish(request.reply.unwrap(), "\u{7f}\u{7f}".into())
                 .await
                 .unwrap();
         }

@@ -1,6 +1,5 @@
-//! A trace that OpenTelemetry records: one call within another, over a real server.
-//!
-//! The subscriber belongs to the process, so this is a test binary of its own.
+//! The trace that OpenTelemetry records of a call within a call, over a real nats-server. It is a test
+//! binary of its own, since a process has one subscriber.
 
 use std::time::Duration;
 
@@ -19,10 +18,10 @@ async fn nested_calls_are_one_trace() {
         .with_simple_exporter(exporter.clone())
         .build();
     let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
-    let only_ours = tracing_subscriber::filter::Targets::new()
+    let runtime_only = tracing_subscriber::filter::Targets::new()
         .with_target("micro_runtime", tracing::Level::INFO);
     let subscriber = tracing_subscriber::registry()
-        .with(tracing_subscriber::Layer::with_filter(layer, only_ours));
+        .with(tracing_subscriber::Layer::with_filter(layer, runtime_only));
     tracing::subscriber::set_global_default(subscriber).unwrap();
 
     let spans = within(Duration::from_secs(30), async {
@@ -38,10 +37,10 @@ async fn nested_calls_are_one_trace() {
     .await;
 
     let find = |name: &str, kind: SpanKind| -> &SpanData {
-        let is_it = |span: &&SpanData| span.name == name && span.span_kind == kind;
+        let is_match = |span: &&SpanData| span.name == name && span.span_kind == kind;
         spans
             .iter()
-            .find(is_it)
+            .find(is_match)
             .unwrap_or_else(|| panic!("no {name} {kind:?} in {spans:?}"))
     };
     let chain = [

@@ -1,56 +1,57 @@
-//! The rules of the NATS tools' schemas for the three records (`micro/v1`), restated.
+//! The rules of the JSON schemas that the NATS tools use for the three records (`micro/v1`).
 
 use serde_json::Value;
 
-/// Everything that is wrong with a record; empty if the tools take it.
+/// Returns every rule that a record violates; none if the tools accept it.
 pub(crate) fn violations(verb: &str, record: &Value) -> Vec<String> {
-    let mut wrong = Wrong(Vec::new());
+    let mut violations = Violations(Vec::new());
     let kind = format!("io.nats.micro.v1.{}_response", verb.to_ascii_lowercase());
-    wrong.unless(record["type"] == kind, "type");
-    wrong.name(&record["name"], "name");
-    wrong.text(&record["id"], "id", 1);
+    violations.unless(record["type"] == kind, "type");
+    violations.name(&record["name"], "name");
+    violations.text(&record["id"], "id", 1);
     let version = record["version"].as_str().unwrap_or_default();
-    wrong.unless(version.len() >= 5 && is_semver(version), "version");
-    wrong.metadata(&record["metadata"], "metadata");
+    violations.unless(version.len() >= 5 && is_semver(version), "version");
+    violations.metadata(&record["metadata"], "metadata");
     match verb {
         "PING" => {}
-        "INFO" => wrong.info(record),
-        _ => wrong.stats(record),
+        "INFO" => violations.info(record),
+        _ => violations.stats(record),
     }
-    wrong.0
+    violations.0
 }
 
-struct Wrong(Vec<String>);
+/// Names of the violated rules.
+struct Violations(Vec<String>);
 
-impl Wrong {
-    fn unless(&mut self, holds: bool, what: &str) {
+impl Violations {
+    fn unless(&mut self, holds: bool, rule: &str) {
         if !holds {
-            self.0.push(what.to_owned());
+            self.0.push(rule.to_owned());
         }
     }
 
-    fn text(&mut self, value: &Value, what: &str, least: usize) {
+    fn text(&mut self, value: &Value, rule: &str, min_len: usize) {
         let length = value.as_str().map(str::len);
-        self.unless(length.is_some_and(|length| length >= least), what);
+        self.unless(length.is_some_and(|length| length >= min_len), rule);
     }
 
-    fn name(&mut self, value: &Value, what: &str) {
+    fn name(&mut self, value: &Value, rule: &str) {
         let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
         let name = value.as_str().unwrap_or_default();
-        self.unless(!name.is_empty() && name.chars().all(is_allowed), what);
+        self.unless(!name.is_empty() && name.chars().all(is_allowed), rule);
     }
 
-    fn integer(&mut self, value: &Value, what: &str) {
-        self.unless(value.is_i64() || value.is_u64(), what);
+    fn integer(&mut self, value: &Value, rule: &str) {
+        self.unless(value.is_i64() || value.is_u64(), rule);
     }
 
-    fn metadata(&mut self, value: &Value, what: &str) {
+    fn metadata(&mut self, value: &Value, rule: &str) {
         let holds = match value {
             Value::Null => true,
             Value::Object(entries) => entries.values().all(Value::is_string),
             _ => false,
         };
-        self.unless(holds, what);
+        self.unless(holds, rule);
     }
 
     fn endpoint(&mut self, endpoint: &Value) {
@@ -91,7 +92,7 @@ impl Wrong {
     }
 }
 
-/// The pattern of the schemas, for what we write: no version of ours has more than these parts.
+/// Checks the version pattern of the schemas, as far as the versions of this project need it.
 fn is_semver(version: &str) -> bool {
     let core = version.split(['-', '+']).next().unwrap_or_default();
     let is_number = |part: &str| part.parse::<u64>().is_ok_and(|n| n.to_string() == part);
@@ -107,7 +108,7 @@ fn is_rfc3339(text: &str) -> bool {
 }
 
 #[test]
-fn a_record_that_breaks_a_rule_is_caught() {
+fn violations_of_the_record_schema_are_found() {
     let record = serde_json::json!({
         "type": "io.nats.micro.v1.stats_response", "name": "a.b", "id": "", "version": "1.0",
         "metadata": {"a": 1}, "started": "now",

@@ -1,13 +1,13 @@
-//! The canonical forms: what goes in, and the text that comes out.
+//! The canonical JSON of every field type: accepted input, and the output.
 
-use super::{bench, header, text};
+use super::fixture::{JsonFixture, header, text};
 
-/// What a service that returns its request answers to each text.
+/// Requests, each with the reply of a service that returns its request.
 pub(super) const FORMS: &[(&str, &str)] = &[
     ("{}", "{}"),
     (" { \"number\" : 7 }\n", r#"{"number":7}"#),
     (r#"{"number":0,"text":"","isTrue":false}"#, "{}"),
-    // 64 bits are text, whatever they come as.
+    // Integers of 64 bits are written as strings, and read as strings or numbers.
     (
         r#"{"large":-9223372036854775808,"larger":"18446744073709551615"}"#,
         r#"{"large":"-9223372036854775808","larger":"18446744073709551615"}"#,
@@ -25,7 +25,7 @@ pub(super) const FORMS: &[(&str, &str)] = &[
         r#"{"real":"Infinity","smallReal":"NaN"}"#,
     ),
     (r#"{"real":"-Infinity"}"#, r#"{"real":"-Infinity"}"#),
-    // Both names are read, and the one for JSON is written.
+    // Both names of a field are read, and its JSON name is written.
     (r#"{"is_true":true}"#, r#"{"isTrue":true}"#),
     (r#"{"calledSo":"a"}"#, r#"{"calledSo":"a"}"#),
     (r#"{"named":"a"}"#, r#"{"calledSo":"a"}"#),
@@ -33,7 +33,7 @@ pub(super) const FORMS: &[(&str, &str)] = &[
         r#"{"text":"é ☺ \u0001 \" \\"}"#,
         r#"{"text":"é ☺ \u0001 \" \\"}"#,
     ),
-    // base64: both alphabets are read, with padding or without, and the standard one is written.
+    // base64: both alphabets are read, with or without padding, and the standard one is written.
     (r#"{"data":"+/+/AA=="}"#, r#"{"data":"+/+/AA=="}"#),
     (r#"{"data":"-_-_AA"}"#, r#"{"data":"+/+/AA=="}"#),
     (
@@ -48,7 +48,7 @@ pub(super) const FORMS: &[(&str, &str)] = &[
     ),
     (r#"{"right":"0"}"#, r#"{"right":"0"}"#),
     (r#"{"maybe":0}"#, r#"{"maybe":0}"#),
-    // null is absence, but for `Value`.
+    // null means that a field is absent, except for `Value`.
     (
         r#"{"text":null,"inner":null,"parts":null,"value":null}"#,
         r#"{"value":null}"#,
@@ -89,10 +89,10 @@ pub(super) const FORMS: &[(&str, &str)] = &[
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_type_has_its_canonical_form() {
-    let bench = bench().await;
+    let fixture = JsonFixture::start().await;
     let mut wrong = Vec::new();
     for (given, expected) in FORMS {
-        let reply = bench.ask("Show", *given).await;
+        let reply = fixture.call("Show", *given).await;
         assert_eq!(header(&reply, "Content-Type"), Some("application/json"));
         if header(&reply, "Micro-Status").is_some() || text(&reply) != *expected {
             wrong.push(format!("{given}\n  -> {}", text(&reply)));
@@ -102,37 +102,40 @@ async fn every_type_has_its_canonical_form() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_header_may_say_more() {
-    let bench = bench().await;
+async fn content_type_ignores_case_and_parameters() {
+    let fixture = JsonFixture::start().await;
     for content_type in ["application/json; charset=utf-8", "Application/JSON"] {
         let mut headers = async_nats::HeaderMap::new();
         headers.append("Content-Type", content_type);
         headers.append("echo", "7");
-        let asked = bench
-            .hand
-            .request_with_headers("json.v1.Mirror.Show", headers, "{}".into());
-        let reply = asked.await.unwrap();
+        let request =
+            fixture
+                .client
+                .request_with_headers("json.v1.Mirror.Show", headers, "{}".into());
+        let reply = request.await.unwrap();
         assert_eq!((text(&reply), header(&reply, "echo")), ("{}", Some("7")));
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn protobuf_stays_the_default() {
-    let bench = bench().await;
-    let reply = bench.hand.request("json.v1.Mirror.Show", vec![8, 7].into());
+async fn a_request_without_content_type_is_protobuf() {
+    let fixture = JsonFixture::start().await;
+    let reply = fixture
+        .client
+        .request("json.v1.Mirror.Show", vec![8, 7].into());
     let reply = reply.await.unwrap();
     assert_eq!((&reply.payload[..], reply.headers), (&[8, 7][..], None));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_instance_is_called_in_json_too() {
-    let bench = bench().await;
-    let base = format!("json.v1.Mirror._i.{}", bench.server.instances()[0]);
-    let reply = bench
-        .ask_at(&format!("{base}.Show"), r#"{"number":7}"#)
+async fn one_instance_can_be_called_in_json() {
+    let fixture = JsonFixture::start().await;
+    let base = format!("json.v1.Mirror._i.{}", fixture.server.instances()[0]);
+    let reply = fixture
+        .request(&format!("{base}.Show"), r#"{"number":7}"#)
         .await;
     assert_eq!(text(&reply), r#"{"number":7}"#);
-    let reply = bench.ask_at(&format!("{base}.Nope"), "{}").await;
+    let reply = fixture.request(&format!("{base}.Nope"), "{}").await;
     assert_eq!(header(&reply, "Micro-Status"), Some("12"));
     assert!(
         text(&reply).contains("has no method `Nope`"),

@@ -1,4 +1,5 @@
-//! Handlers that hold a thread use every core: a test binary of its own, so that nothing else runs.
+//! Handlers that keep a CPU core busy run on every core. It is a test binary of its own, so that nothing
+//! else runs in the process.
 
 use std::time::{Duration, Instant};
 
@@ -8,38 +9,41 @@ use micro_testkit::{NatsServer, within};
 use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer, WaitRequest};
 
+/// Number of calls at the same time.
 const CALLS: u32 = 8;
-const BURN_MS: u32 = 100;
-/// One core alone would take all of `CALLS * BURN_MS`.
-const SHARE: f64 = 0.6;
-/// The machine is shared and noisy; a loop that waits for its handlers fails every try.
-const TRIES: usize = 5;
+/// Duration of one call, in milliseconds.
+const SPIN_MS: u32 = 100;
+/// Maximum duration of all calls, as a share of their duration on one core, `CALLS * SPIN_MS`.
+const MAX_SHARE: f64 = 0.6;
+/// Maximum number of measurements. A machine that is busy with other builds delays some of them; handlers
+/// that run one after the other fail all of them.
+const MAX_ATTEMPTS: usize = 5;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn eight_burning_calls_use_both_cores() {
+async fn eight_busy_calls_use_both_cores() {
     within(Duration::from_secs(60), async {
         let nats = NatsServer::start().await.unwrap();
         let bus = Bus::connect(nats.url()).await.unwrap();
         let server = Server::new(&bus).add(BehaviorServer::new(BehaviorHandler::default()));
         let _server = server.start().await.unwrap();
         let client: BehaviorClient = bus.client();
-        let alone = Duration::from_millis((CALLS * BURN_MS).into());
+        let on_one_core = Duration::from_millis((CALLS * SPIN_MS).into());
         let mut best = Duration::MAX;
-        for _ in 0..TRIES {
+        for _ in 0..MAX_ATTEMPTS {
             let started = Instant::now();
             let calls = (0..CALLS).map(|_| {
                 let call = client.spin(WaitRequest {
-                    milliseconds: BURN_MS,
+                    milliseconds: SPIN_MS,
                 });
                 async { call.await.unwrap() }
             });
             join_all(calls).await;
             best = best.min(started.elapsed());
-            if best < alone.mul_f64(SHARE) {
+            if best < on_one_core.mul_f64(MAX_SHARE) {
                 return;
             }
         }
-        panic!("{best:?} of {alone:?}");
+        panic!("{best:?} of {on_one_core:?}");
     })
     .await;
 }

@@ -1,10 +1,10 @@
-//! Services made without a .proto, to be as odd as a test needs them.
+//! Services without a .proto file, with names and versions that a generated service cannot have.
 
 use micro_runtime::codegen::Endpoint;
 use micro_runtime::{Context, MethodDescriptor, MethodKind, Service, ServiceDescriptor, Status};
 use micro_tests::behavior::Blob;
 
-/// A service type with these methods, each of which echoes.
+/// Defines service types with these methods, each of which echoes its request.
 macro_rules! services {
     ($($name:ident $package:literal $service:literal $full:literal $version:literal [$($method:literal)*])*) => {$(
         pub(crate) struct $name;
@@ -24,13 +24,13 @@ macro_rules! services {
             };
 
             fn endpoints(self) -> Vec<Endpoint> {
-                Self::SERVICE.methods.iter().map(echoing).collect()
+                Self::SERVICE.methods.iter().map(echo_endpoint).collect()
             }
         }
     )*};
 }
 
-fn echoing(method: &'static MethodDescriptor) -> Endpoint {
+fn echo_endpoint(method: &'static MethodDescriptor) -> Endpoint {
     Endpoint::unary(method, &[], |_: Context, blob: Blob| async move {
         Ok::<_, Status>(blob)
     })

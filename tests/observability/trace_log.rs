@@ -1,5 +1,5 @@
-//! Keeps what is traced, for tests to look at.
-#![allow(dead_code, reason = "each test binary looks at what it is about")]
+//! A `tracing` layer that records spans and events, for tests to check.
+#![allow(dead_code, reason = "each test binary checks a part of the records")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
@@ -14,21 +14,22 @@ use tracing_subscriber::registry::LookupSpan;
 /// Fields by name, as text. The message of an event is the field `message`.
 pub(crate) type Fields = BTreeMap<&'static str, String>;
 
-/// What was traced so far.
+/// The spans and events so far. Clones share them.
 #[derive(Clone, Default)]
-pub(crate) struct Log(Arc<Mutex<Kept>>);
+pub(crate) struct TraceLog(Arc<Mutex<Records>>);
 
 #[derive(Default)]
-struct Kept {
+struct Records {
     events: Vec<Fields>,
     spans: Vec<Fields>,
-    /// Where the span with an id lies; ids are used again when a span has closed.
+    /// Index in `spans` by the id of the span; the ids of closed spans are used again.
     latest: HashMap<u64, usize>,
 }
 
-struct Read<'a>(&'a mut Fields);
+/// Visitor that stores fields as text.
+struct FieldVisitor<'a>(&'a mut Fields);
 
-impl Visit for Read<'_> {
+impl Visit for FieldVisitor<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         self.0.insert(field.name(), format!("{value:?}"));
     }
@@ -38,9 +39,9 @@ impl Visit for Read<'_> {
     }
 }
 
-/// Makes a log and keeps everything that our crates trace from now on, in the whole process.
-pub(crate) fn install() -> Log {
-    let log = Log::default();
+/// Installs a log for the whole process, which records every span and event of micro-runtime.
+pub(crate) fn install() -> TraceLog {
+    let log = TraceLog::default();
     let filter = tracing_subscriber::filter::Targets::new()
         .with_target("micro_runtime", tracing::Level::TRACE);
     let layer = log.clone().with_filter(filter);
@@ -49,12 +50,12 @@ pub(crate) fn install() -> Log {
     log
 }
 
-impl Log {
+impl TraceLog {
     pub(crate) fn clear(&self) {
-        *self.kept() = Kept::default();
+        *self.records() = Records::default();
     }
 
-    /// The values of one field in the events with this message.
+    /// Returns the values of one field in the events with this message.
     pub(crate) fn numbers(&self, message: &str, field: &str) -> Vec<u64> {
         self.events(message)
             .iter()
@@ -62,44 +63,51 @@ impl Log {
             .collect()
     }
 
+    /// Returns the events with this message.
     pub(crate) fn events(&self, message: &str) -> Vec<Fields> {
-        let kept = self.kept();
+        let records = self.records();
         let with_message = |event: &&Fields| event.get("message").is_some_and(|m| m == message);
-        kept.events.iter().filter(with_message).cloned().collect()
+        records
+            .events
+            .iter()
+            .filter(with_message)
+            .cloned()
+            .collect()
     }
 
+    /// Returns the spans of this kind: `client` or `server`.
     pub(crate) fn spans(&self, kind: &str) -> Vec<Fields> {
-        let kept = self.kept();
+        let records = self.records();
         let of_kind = |span: &&Fields| span.get("otel.kind").is_some_and(|k| k == kind);
-        kept.spans.iter().filter(of_kind).cloned().collect()
+        records.spans.iter().filter(of_kind).cloned().collect()
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
+    fn records(&self) -> std::sync::MutexGuard<'_, Records> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Log {
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TraceLog {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, _: Context<'_, S>) {
         let mut fields = Fields::new();
-        attributes.record(&mut Read(&mut fields));
-        let mut kept = self.kept();
-        let place = kept.spans.len();
-        kept.latest.insert(id.into_u64(), place);
-        kept.spans.push(fields);
+        attributes.record(&mut FieldVisitor(&mut fields));
+        let mut records = self.records();
+        let index = records.spans.len();
+        records.latest.insert(id.into_u64(), index);
+        records.spans.push(fields);
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
-        let mut kept = self.kept();
-        let place = kept.latest.get(&id.into_u64()).copied();
-        if let Some(fields) = place.and_then(|place| kept.spans.get_mut(place)) {
-            values.record(&mut Read(fields));
+        let mut records = self.records();
+        let index = records.latest.get(&id.into_u64()).copied();
+        if let Some(fields) = index.and_then(|index| records.spans.get_mut(index)) {
+            values.record(&mut FieldVisitor(fields));
         }
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut fields = Fields::new();
-        event.record(&mut Read(&mut fields));
-        self.kept().events.push(fields);
+        event.record(&mut FieldVisitor(&mut fields));
+        self.records().events.push(fields);
     }
 }

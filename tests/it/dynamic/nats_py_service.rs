@@ -1,4 +1,4 @@
-//! A service of nats-py, which is not ours.
+//! A service written with nats-py, which has no schema: a dynamic client calls it with bytes.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use micro_testkit::NatsServer;
 use crate::script::Script;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_of_nats_py_is_called_with_bytes() {
+async fn a_nats_py_service_is_called_with_bytes() {
     let nats = NatsServer::start().await.unwrap();
     let bus = Bus::connect(nats.url()).await.unwrap();
     let _service = Script::file("foreign_service.py").ready(&nats).await;
@@ -18,11 +18,11 @@ async fn a_service_of_nats_py_is_called_with_bytes() {
     let names = client.endpoints().map(|endpoint| endpoint.name.clone());
     assert_eq!(names.collect::<Vec<_>>(), ["add", "divide"]);
 
-    let answer = client.call_raw("add", r#"{"a": 1, "b": 2}"#).await.unwrap();
-    assert_eq!(&answer.message[..], br#"{"sum": 3}"#);
+    let reply = client.call_raw("add", r#"{"a": 1, "b": 2}"#).await.unwrap();
+    assert_eq!(&reply.message[..], br#"{"sum": 3}"#);
     let call = client.call_raw("py.calculator.add", r#"{"a": 2, "b": 2}"#);
-    let answer = call.timeout(Duration::from_secs(3)).await.unwrap();
-    assert_eq!(&answer.message[..], br#"{"sum": 4}"#);
+    let reply = call.timeout(Duration::from_secs(3)).await.unwrap();
+    assert_eq!(&reply.message[..], br#"{"sum": 4}"#);
 
     let status = client
         .call_raw("divide", r#"{"a": 1, "b": 0}"#)

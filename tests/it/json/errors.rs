@@ -1,4 +1,4 @@
-//! What is wrong with a request in JSON, and how a failure looks in JSON.
+//! Errors in JSON: invalid requests, and statuses as `google.rpc.Status`.
 
 use micro_runtime::codegen::Endpoint;
 use micro_runtime::{Bus, Context, MethodDescriptor, MethodKind, Server};
@@ -6,11 +6,11 @@ use micro_runtime::{Service, ServiceDescriptor, Status};
 use micro_tests::json::Everything;
 use serde_json::json;
 
-use super::{bench, header, text, value};
+use super::fixture::{JsonFixture, header, text, value};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wrong_request_names_field_and_position() {
-    let bench = bench().await;
+async fn an_invalid_request_names_field_and_position() {
+    let fixture = JsonFixture::start().await;
     let deep = format!("{}{}", r#"{"inner":"#.repeat(200), "{}");
     let cases: &[(&[u8], &[&str])] = &[
         (b"", &["EOF", "line 1 column 0"]),
@@ -52,7 +52,7 @@ async fn a_wrong_request_names_field_and_position() {
         let bytes = cases
             .iter()
             .find(|c| String::from_utf8_lossy(c.0) == request);
-        let reply = bench.ask("Show", bytes.unwrap().0).await;
+        let reply = fixture.call("Show", bytes.unwrap().0).await;
         let failure = value(&reply);
         let message = failure["message"].as_str().unwrap_or_default();
         if header(&reply, "Micro-Status") != Some("3")
@@ -68,8 +68,10 @@ async fn a_wrong_request_names_field_and_position() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failure_is_google_rpc_status_in_json() {
-    let bench = bench().await;
-    let reply = bench.ask("Fail", r#"{"code":5,"text":"no \"way\""}"#).await;
+    let fixture = JsonFixture::start().await;
+    let reply = fixture
+        .call("Fail", r#"{"code":5,"text":"no \"way\""}"#)
+        .await;
     assert_eq!(text(&reply), r#"{"code":5,"message":"no \"way\""}"#);
     assert_eq!(header(&reply, "Content-Type"), Some("application/json"));
     assert_eq!(header(&reply, "Micro-Status"), Some("5"));
@@ -79,8 +81,10 @@ async fn a_failure_is_google_rpc_status_in_json() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unknown_detail_is_base64() {
-    let bench = bench().await;
-    let reply = bench.ask("Fail", r#"{"code":3,"hasDetails":true}"#).await;
+    let fixture = JsonFixture::start().await;
+    let reply = fixture
+        .call("Fail", r#"{"code":3,"hasDetails":true}"#)
+        .await;
     let expected = json!({
         "code": 3,
         "details": [
@@ -95,9 +99,9 @@ async fn an_unknown_detail_is_base64() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_runtime_says_is_in_json_too() {
-    let bench = bench().await;
-    let reply = bench.ask("Show", "nonsense").await;
+async fn an_error_of_the_runtime_is_google_rpc_status_in_json() {
+    let fixture = JsonFixture::start().await;
+    let reply = fixture.call("Show", "nonsense").await;
     let detail = &value(&reply)["details"][0];
     assert_eq!(detail["@type"], "type.googleapis.com/google.rpc.ErrorInfo");
     assert_eq!(detail["reason"], "UNDECODABLE");
@@ -105,34 +109,34 @@ async fn what_the_runtime_says_is_in_json_too() {
     let mut headers = async_nats::HeaderMap::new();
     headers.append("Content-Type", "application/json");
     headers.append("Micro-Timeout", "soon");
-    let asked = bench
-        .hand
+    let request = fixture
+        .client
         .request_with_headers("json.v1.Mirror.Show", headers, "{}".into());
-    let reply = asked.await.unwrap();
+    let reply = request.await.unwrap();
     assert_eq!(value(&reply)["code"], 3, "{}", text(&reply));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reply_that_is_too_large_says_so() {
-    let bench = bench().await;
-    let reply = bench.ask("Fill", r#"{"letters":2000000}"#).await;
+async fn a_reply_above_max_payload_is_offered_as_a_stream() {
+    let fixture = JsonFixture::start().await;
+    let reply = fixture.call("Fill", r#"{"letters":2000000}"#).await;
     assert_eq!(header(&reply, "Nats-Service-Error-Code"), Some("413"));
     assert_eq!(header(&reply, "Micro-Stream"), Some("v=1;u=1"));
 }
 
-/// As docs/PROTOCOL.md shows it.
+/// Checks the examples of docs/PROTOCOL.md.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_golden_bytes_of_the_protocol() {
-    let bench = bench().await;
-    let reply = bench.ask("Show", r#"{"number": "7"}"#).await;
+async fn the_examples_of_the_protocol_document_are_exact() {
+    let fixture = JsonFixture::start().await;
+    let reply = fixture.call("Show", r#"{"number": "7"}"#).await;
     assert_eq!(text(&reply), r#"{"number":7}"#);
-    let reply = bench.ask("Show", r#"{"nope": 1}"#).await;
+    let reply = fixture.call("Show", r#"{"nope": 1}"#).await;
     let expected = r#"{"code":3,"message":"the request is not a json.v1.Everything in JSON: `nope`: unrecognized field name 'nope' at line 1 column 7","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","domain":"micro.v1","reason":"UNDECODABLE"}]}"#;
     assert_eq!(text(&reply), expected);
     assert_eq!(header(&reply, "Nats-Service-Error-Code"), Some("400"));
 }
 
-/// A service that was made without micro-build.
+/// A service without descriptors, which only hand-written code can have.
 struct Undescribed;
 
 impl Service for Undescribed {
@@ -156,11 +160,11 @@ impl Service for Undescribed {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_without_descriptors_says_so() {
-    let bench = bench().await;
-    let bus = Bus::connect(bench.nats.url()).await.unwrap();
+async fn a_service_without_descriptors_rejects_json() {
+    let fixture = JsonFixture::start().await;
+    let bus = Bus::connect(fixture.nats.url()).await.unwrap();
     let _server = Server::new(&bus).add(Undescribed).start().await.unwrap();
-    let reply = bench.ask_at("json.v1.Undescribed.Show", "{}").await;
+    let reply = fixture.request("json.v1.Undescribed.Show", "{}").await;
     assert_eq!(header(&reply, "Micro-Status"), Some("12"));
     let error = header(&reply, "Nats-Service-Error").unwrap();
     let expected =

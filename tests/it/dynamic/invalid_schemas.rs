@@ -1,4 +1,4 @@
-//! Schemas that are garbage, or contradict themselves.
+//! Schemas that cannot be decoded, or contradict themselves.
 
 use micro_runtime::codegen::ServiceClient;
 use micro_runtime::codegen::prost::Message as _;
@@ -7,13 +7,15 @@ use micro_runtime::{Bus, Code};
 use micro_testkit::NatsServer;
 use micro_tests::json::MirrorClient;
 
-use super::MIRROR;
-use super::schemas::answer_schema;
+use super::mirror_fixture::MIRROR;
+use super::schema_responder::respond_with_schema;
 
-const SET: &[u8] = <MirrorClient as ServiceClient>::SERVICE.file_descriptor_set;
+/// Valid schema of the service.
+const SCHEMA: &[u8] = <MirrorClient as ServiceClient>::SERVICE.file_descriptor_set;
 
+/// Returns the schema after a change.
 fn changed(change: impl Fn(&mut FileDescriptorSet)) -> Vec<u8> {
-    let mut set = FileDescriptorSet::decode(SET).unwrap();
+    let mut set = FileDescriptorSet::decode(SCHEMA).unwrap();
     change(&mut set);
     set.encode_to_vec()
 }
@@ -26,16 +28,17 @@ fn rename_method(set: &mut FileDescriptorSet, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn garbage_is_refused_in_words() {
+async fn an_invalid_schema_is_an_error_that_names_the_cause() {
     let nats = NatsServer::start().await.unwrap();
     let bus = Bus::connect(nats.url()).await.unwrap();
-    let hand = async_nats::connect(nats.url()).await.unwrap();
-    let deep = [0x0a, 0x80, 0x80, 0x80, 0x80, 0x01];
+    let plain_client = async_nats::connect(nats.url()).await.unwrap();
+    // A field of 256 MiB.
+    let oversized = [0x0a, 0x80, 0x80, 0x80, 0x80, 0x01];
     let cases: Vec<(Vec<u8>, &str)> = vec![
         (Vec::new(), "no descriptors"),
-        (b"what?".to_vec(), "FileDescriptorSet"),
-        (deep.to_vec(), "FileDescriptorSet"),
-        (SET[..SET.len() / 2].to_vec(), "cannot be used"),
+        (b"garbage".to_vec(), "FileDescriptorSet"),
+        (oversized.to_vec(), "FileDescriptorSet"),
+        (SCHEMA[..SCHEMA.len() / 2].to_vec(), "cannot be used"),
         (
             changed(|set| set.file.retain(|file| !file.service.is_empty())),
             "is missing",
@@ -56,34 +59,34 @@ async fn garbage_is_refused_in_words() {
         ),
     ];
     for (schema, words) in cases {
-        let answering = answer_schema(&hand, MIRROR, schema).await;
+        let responder = respond_with_schema(&plain_client, MIRROR, schema).await;
         let status = bus.dynamic(MIRROR).await.unwrap_err();
         assert_eq!(status.code(), Code::Unimplemented, "{status}");
         assert!(status.message().contains(words), "{status}");
-        answering.abort();
-        let _ = answering.await;
+        responder.abort();
+        let _ = responder.await;
     }
 }
 
-/// Whatever bytes are changed, the client answers: it reads them, or refuses them.
+/// The client accepts or rejects a schema with changed bytes, and never panics or hangs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_schema_with_broken_bytes_takes_nobody_down() {
+async fn a_corrupted_schema_is_accepted_or_rejected() {
     let nats = NatsServer::start().await.unwrap();
     let bus = Bus::connect(nats.url()).await.unwrap();
-    let hand = async_nats::connect(nats.url()).await.unwrap();
+    let plain_client = async_nats::connect(nats.url()).await.unwrap();
     for round in 0..60_usize {
-        let mut schema = SET.to_vec();
+        let mut schema = SCHEMA.to_vec();
         for step in 1..=round {
             let at = (round * 7919 + step * 104_729) % schema.len();
             schema[at] ^= u8::try_from(step % 255).unwrap() + 1;
         }
-        let answering = answer_schema(&hand, MIRROR, schema).await;
+        let responder = respond_with_schema(&plain_client, MIRROR, schema).await;
         if let Ok(client) = bus.dynamic(MIRROR).await {
-            // Nobody serves the method: what counts is that the message is made.
+            // No instance serves the method: the call only shows that the request can be encoded.
             let call = client.call("Show", r#"{"byNumber":{"1":{"text":"x"}},"data":"AA=="}"#);
             let _ = call.no_retry().await.unwrap_err();
         }
-        answering.abort();
-        let _ = answering.await;
+        responder.abort();
+        let _ = responder.await;
     }
 }

@@ -1,4 +1,4 @@
-//! Calls of every kind, in protobuf and in JSON, on both carriers.
+//! Dynamic calls of every method kind, in protobuf and in JSON, on both carriers.
 
 use std::time::Duration;
 
@@ -7,30 +7,31 @@ use micro_runtime::prost_reflect::{DynamicMessage, Value as Field};
 use micro_runtime::{Bus, ClientOptions, Code, Idempotency, MethodKind, Reason};
 use serde_json::json;
 
-use super::{MIRROR, mirror};
+use super::mirror_fixture::{MIRROR, start_mirror};
 use crate::carriers::{Carrier, on_both_carriers};
 
 on_both_carriers! {
-    a_unary_call
-    a_message_by_its_fields
-    a_stream_of_replies
-    streams_of_requests
-    failures_come_whole
-    what_is_wrong_here_is_not_sent
-    what_is_said_about_methods
-    one_instance
-    large_messages
+    unary_calls
+    messages_are_built_by_field
+    server_streaming
+    client_and_bidirectional_streaming
+    a_failure_keeps_code_message_and_details
+    invalid_calls_fail_before_they_are_sent
+    methods_are_described_by_the_schema
+    one_instance_can_be_called
+    large_messages_are_sent_up_to_the_limit
 }
 
+/// Runs a check with a client of each format, each with a server of its own.
 async fn in_both_formats(bus: &Bus, test: impl AsyncFn(micro_runtime::DynamicClient)) {
-    for in_json in [false, true] {
-        let (server, client) = mirror(bus, in_json).await;
+    for is_json in [false, true] {
+        let (server, client) = start_mirror(bus, is_json).await;
         test(client).await;
         server.shutdown().await.unwrap();
     }
 }
 
-async fn a_unary_call(carrier: Carrier) {
+async fn unary_calls(carrier: Carrier) {
     in_both_formats(&carrier.bus, async |client| {
         let request = json!({ "text": "hi", "large": 7 });
         let reply = client.call("Show", request).await.unwrap();
@@ -38,14 +39,14 @@ async fn a_unary_call(carrier: Carrier) {
         assert_eq!(reply.json().unwrap(), json!({ "text": "hi", "large": "7" }));
         let call = client.call("Show", r#"{"color": "COLOR_RED"}"#);
         let call = call.timeout(Duration::from_secs(3)).header("echo", "e");
-        let answer = call.answer().await.unwrap();
-        assert_eq!(answer.metadata.get("echo"), Some("e"));
-        assert_eq!(answer.message.text().unwrap(), r#"{"color":"COLOR_RED"}"#);
+        let reply = call.answer().await.unwrap();
+        assert_eq!(reply.metadata.get("echo"), Some("e"));
+        assert_eq!(reply.message.text().unwrap(), r#"{"color":"COLOR_RED"}"#);
     })
     .await;
 }
 
-async fn a_message_by_its_fields(carrier: Carrier) {
+async fn messages_are_built_by_field(carrier: Carrier) {
     in_both_formats(&carrier.bus, async |client| {
         let mut request = DynamicMessage::new(client.request_type("Show").unwrap());
         request.set_field_by_name("number", Field::I32(7));
@@ -60,7 +61,7 @@ async fn a_message_by_its_fields(carrier: Carrier) {
     .await;
 }
 
-async fn a_stream_of_replies(carrier: Carrier) {
+async fn server_streaming(carrier: Carrier) {
     in_both_formats(&carrier.bus, async |client| {
         let request = json!({ "messages": 3, "letters": 1 });
         let mut replies = client.call("Repeat", request).stream().await.unwrap();
@@ -82,7 +83,7 @@ async fn a_stream_of_replies(carrier: Carrier) {
     .await;
 }
 
-async fn streams_of_requests(carrier: Carrier) {
+async fn client_and_bidirectional_streaming(carrier: Carrier) {
     in_both_formats(&carrier.bus, async |client| {
         let (mut sender, reply) = client.begin("Join").open().await.unwrap();
         sender.send(r#"{"text": "a"}"#).await.unwrap();
@@ -105,7 +106,7 @@ async fn streams_of_requests(carrier: Carrier) {
     .await;
 }
 
-async fn failures_come_whole(carrier: Carrier) {
+async fn a_failure_keeps_code_message_and_details(carrier: Carrier) {
     in_both_formats(&carrier.bus, async |client| {
         let request = json!({ "code": 9, "text": "no\nway", "hasDetails": true });
         let status = client.call("Fail", request).await.unwrap_err();
@@ -121,8 +122,8 @@ async fn failures_come_whole(carrier: Carrier) {
     .await;
 }
 
-async fn what_is_wrong_here_is_not_sent(carrier: Carrier) {
-    let (_server, client) = mirror(&carrier.bus, false).await;
+async fn invalid_calls_fail_before_they_are_sent(carrier: Carrier) {
+    let (_server, client) = start_mirror(&carrier.bus, false).await;
     let fails = async |call: micro_runtime::DynamicCall, code: Code, words: &str| {
         let status = call.await.unwrap_err();
         assert_eq!(status.code(), code, "{status}");
@@ -160,13 +161,13 @@ async fn what_is_wrong_here_is_not_sent(carrier: Carrier) {
         let status = carrier.bus.dynamic(name).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument, "{name}");
     }
-    let status = carrier.bus.dynamic("nobody.v1.Nobody").await.unwrap_err();
+    let status = carrier.bus.dynamic("unknown.v1.Unknown").await.unwrap_err();
     assert_eq!(status.reason(), Some(Reason::NoResponders));
-    assert!(status.message().contains("nobody.v1.Nobody"), "{status}");
+    assert!(status.message().contains("unknown.v1.Unknown"), "{status}");
 }
 
-async fn what_is_said_about_methods(carrier: Carrier) {
-    let (_server, client) = mirror(&carrier.bus, false).await;
+async fn methods_are_described_by_the_schema(carrier: Carrier) {
+    let (_server, client) = start_mirror(&carrier.bus, false).await;
     let methods = client.methods();
     let names = methods.iter().map(|method| method.name).collect::<Vec<_>>();
     assert_eq!(names, ["Show", "Fail", "Fill", "Repeat", "Join", "Chat"]);
@@ -181,24 +182,24 @@ async fn what_is_said_about_methods(carrier: Carrier) {
     assert_eq!(again.schema_sha256(), client.schema_sha256());
 }
 
-async fn one_instance(carrier: Carrier) {
-    let (server, _) = mirror(&carrier.bus, false).await;
+async fn one_instance_can_be_called(carrier: Carrier) {
+    let (server, _) = start_mirror(&carrier.bus, false).await;
     let options = ClientOptions::new().instance(&server.instances()[0]);
     let client = carrier.bus.dynamic_with(MIRROR, options).await.unwrap();
     assert!(client.call("Show", "{}").await.is_ok());
-    let options = ClientOptions::new().instance("nobody");
+    let options = ClientOptions::new().instance("unknown");
     let status = carrier.bus.dynamic_with(MIRROR, options).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
 }
 
-async fn large_messages(carrier: Carrier) {
+async fn large_messages_are_sent_up_to_the_limit(carrier: Carrier) {
     in_both_formats(&carrier.bus, async |client| {
         let request = json!({ "text": "x".repeat(2_000_000) });
         let reply = client.call("Show", request.clone()).await.unwrap();
         assert!(reply.json().unwrap() == request);
     })
     .await;
-    let (_server, client) = mirror(&carrier.bus, true).await;
+    let (_server, client) = start_mirror(&carrier.bus, true).await;
     let request = json!({ "text": "x".repeat(5_000_000) });
     let status = client.call("Show", request).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);

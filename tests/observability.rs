@@ -1,24 +1,25 @@
-//! What a call shows of itself: spans, log lines, metrics, and the trace of others passed on.
+//! Spans, log events and metrics of calls, and the propagation of trace headers.
 //!
-//! Log and recorder belong to the process, so this is a test binary of its own with one test, which
-//! looks at one thing after the other.
+//! A process has one log and one metrics recorder, so this is a test binary of its own with one test, which
+//! runs its checks in sequence.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-#[path = "observed/log.rs"]
-mod log;
+#[path = "observability/trace_log.rs"]
+mod trace_log;
 
 use std::time::Duration;
 
-use log::Log;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use micro_runtime::{Bus, Code, Server};
 use micro_testkit::{NatsServer, within};
 use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob, FlakyRequest, WaitRequest};
 use micro_tests::streams::{CountRequest, StreamsClient, StreamsServer};
 use micro_tests::{BehaviorHandler, StreamsHandler};
+use trace_log::TraceLog;
 
-struct Scene {
-    log: Log,
+/// The running services, and the recorders of their spans, events and metrics.
+struct ObservedServer {
+    log: TraceLog,
     snapshotter: Snapshotter,
     nats: NatsServer,
     bus: Bus,
@@ -27,8 +28,8 @@ struct Scene {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_can_be_observed() {
-    let log = log::install();
+async fn calls_record_spans_events_and_metrics() {
+    let log = trace_log::install();
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     recorder.install().unwrap();
@@ -42,7 +43,7 @@ async fn calls_can_be_observed() {
         let server = server.add(StreamsServer::new(StreamsHandler::default()));
         let _server = server.start().await.unwrap();
         let client = bus.client();
-        let mut scene = Scene {
+        let mut observed = ObservedServer {
             log,
             snapshotter,
             nats,
@@ -50,22 +51,22 @@ async fn calls_can_be_observed() {
             client,
             handler,
         };
-        a_call_is_a_span_on_each_side(&scene).await;
-        a_stream_is_a_span_on_each_side(&scene).await;
-        attempts_are_seen(&scene).await;
-        a_trace_is_passed_on(&scene).await;
-        a_panic_is_logged_with_its_method(&scene).await;
-        calls_are_counted(&scene).await;
-        a_lost_connection_is_logged(&mut scene).await;
+        check_spans_of_a_call(&observed).await;
+        check_spans_of_a_stream(&observed).await;
+        check_attempts_of_a_retried_call(&observed).await;
+        check_trace_headers_of_a_nested_call(&observed).await;
+        check_event_of_a_panic(&observed).await;
+        check_metrics(&observed).await;
+        check_events_of_a_lost_connection(&mut observed).await;
     })
     .await;
 }
 
-async fn a_call_is_a_span_on_each_side(scene: &Scene) {
-    scene.log.clear();
-    scene.client.echo(Blob::default()).await.unwrap();
+async fn check_spans_of_a_call(observed: &ObservedServer) {
+    observed.log.clear();
+    observed.client.echo(Blob::default()).await.unwrap();
     for kind in ["client", "server"] {
-        let spans = scene.log.spans(kind);
+        let spans = observed.log.spans(kind);
         assert_eq!(spans.len(), 1, "{spans:?}");
         let field = |name| spans[0].get(name).unwrap().as_str();
         assert_eq!(field("otel.name"), "behavior.v1.Behavior.Echo");
@@ -76,10 +77,10 @@ async fn a_call_is_a_span_on_each_side(scene: &Scene) {
     }
 }
 
-async fn a_stream_is_a_span_on_each_side(scene: &Scene) {
-    let streams: StreamsClient = scene.bus.client();
+async fn check_spans_of_a_stream(observed: &ObservedServer) {
+    let streams: StreamsClient = observed.bus.client();
     for (plan, status) in [("", "OK"), ("fail", "ABORTED")] {
-        scene.log.clear();
+        observed.log.clear();
         let request = CountRequest {
             messages: 3,
             plan: plan.to_owned(),
@@ -88,76 +89,80 @@ async fn a_stream_is_a_span_on_each_side(scene: &Scene) {
         let mut items = streams.count(request).await.unwrap();
         while let Ok(Some(_)) = items.message().await {}
         for kind in ["client", "server"] {
-            // Both ends close their spans in tasks of their own.
-            while scene
+            // Each end closes its span in a task of its own, after the last message.
+            while observed
                 .log
                 .spans(kind)
                 .iter()
                 .all(|span| span.get("rpc.status").is_none())
             {
-                tokio::time::sleep(Duration::from_millis(1)).await; // sleep: between two looks
+                tokio::time::sleep(Duration::from_millis(1)).await; // sleep: polling interval
             }
-            let spans = scene.log.spans(kind);
+            let spans = observed.log.spans(kind);
             assert_eq!(spans[0]["otel.name"], "streams.v1.Streams.Count");
             assert_eq!(spans[0]["rpc.status"], status, "{kind}");
         }
     }
 }
 
-async fn attempts_are_seen(scene: &Scene) {
-    scene.log.clear();
+async fn check_attempts_of_a_retried_call(observed: &ObservedServer) {
+    observed.log.clear();
     let flake = FlakyRequest {
-        key: "seen".into(),
+        key: "retried".into(),
         failures: 2,
         code: 14,
     };
-    scene.client.flaky(flake).await.unwrap();
-    let spans = scene.log.spans("client");
+    observed.client.flaky(flake).await.unwrap();
+    let spans = observed.log.spans("client");
     assert_eq!(spans[0]["rpc.attempt"], "3");
-    assert_eq!(scene.log.numbers("sent again", "attempt"), [2, 3]);
-    assert_eq!(scene.log.spans("server").len(), 3);
+    assert_eq!(observed.log.numbers("sent again", "attempt"), [2, 3]);
+    assert_eq!(observed.log.spans("server").len(), 3);
 }
 
-/// What a caller of ours says of its trace reaches the calls that are made within its call.
-async fn a_trace_is_passed_on(scene: &Scene) {
+/// Checks that the trace headers of a request are sent with the calls of its handler.
+async fn check_trace_headers_of_a_nested_call(observed: &ObservedServer) {
     use async_nats::HeaderMap;
     use futures_util::StreamExt as _;
     const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let hand = async_nats::connect(scene.nats.url()).await.unwrap();
-    let mut nested = hand.subscribe("behavior.v1.Behavior.Wait").await.unwrap();
+    let plain_client = async_nats::connect(observed.nats.url()).await.unwrap();
+    let mut nested = plain_client
+        .subscribe("behavior.v1.Behavior.Wait")
+        .await
+        .unwrap();
     let mut headers = HeaderMap::new();
     headers.insert("traceparent", PARENT);
     headers.insert("tracestate", "a=b");
     headers.insert("baggage", "user=ada");
-    // WaitRequest { milliseconds: 0 }, on the connection that listens: the order is kept.
-    let request = hand.request_with_headers("behavior.v1.Behavior.Relay", headers, "".into());
+    // WaitRequest { milliseconds: 0 }, on the connection of the subscription, which keeps the order.
+    let request =
+        plain_client.request_with_headers("behavior.v1.Behavior.Relay", headers, "".into());
     request.await.unwrap();
-    let seen = nested.next().await.unwrap().headers.unwrap();
-    assert_eq!(seen.get("traceparent").unwrap().as_str(), PARENT);
-    assert_eq!(seen.get("tracestate").unwrap().as_str(), "a=b");
-    assert_eq!(seen.get("baggage").unwrap().as_str(), "user=ada");
+    let received = nested.next().await.unwrap().headers.unwrap();
+    assert_eq!(received.get("traceparent").unwrap().as_str(), PARENT);
+    assert_eq!(received.get("tracestate").unwrap().as_str(), "a=b");
+    assert_eq!(received.get("baggage").unwrap().as_str(), "user=ada");
 }
 
-async fn a_panic_is_logged_with_its_method(scene: &Scene) {
-    scene.log.clear();
+async fn check_event_of_a_panic(observed: &ObservedServer) {
+    observed.log.clear();
     let data = b"out of cheese".into();
-    scene.client.panic(Blob { data }).await.unwrap_err();
-    let events = scene.log.events("a handler panicked");
+    observed.client.panic(Blob { data }).await.unwrap_err();
+    let events = observed.log.events("a handler panicked");
     assert_eq!(events[0]["method"], "behavior.v1.Behavior.Panic");
     assert_eq!(events[0]["panic"], "out of cheese");
 }
 
-async fn calls_are_counted(scene: &Scene) {
-    // What went before is read, and so is set back.
-    scene.snapshotter.snapshot();
+async fn check_metrics(observed: &ObservedServer) {
+    // A snapshot resets the counters of the checks before.
+    observed.snapshotter.snapshot();
     for _ in 0..10 {
-        scene.client.echo(Blob::default()).await.unwrap();
+        observed.client.echo(Blob::default()).await.unwrap();
     }
     let data = b"counted".into();
-    scene.client.panic(Blob { data }).await.unwrap_err();
-    overload(scene).await;
-    reply_elsewhere(scene).await;
-    let snapshot = scene.snapshotter.snapshot().into_vec();
+    observed.client.panic(Blob { data }).await.unwrap_err();
+    overload(observed).await;
+    request_with_forbidden_reply(observed).await;
+    let snapshot = observed.snapshotter.snapshot().into_vec();
     let value = |name: &str, label: &str| {
         snapshot.iter().find_map(|(key, _, _, value)| {
             let key = key.key();
@@ -182,56 +187,60 @@ async fn calls_are_counted(scene: &Scene) {
     assert_eq!(value("rpc.server.dropped", echo), counter(1));
 }
 
-/// A request whose reply would go where no reply may go.
-async fn reply_elsewhere(scene: &Scene) {
-    scene.log.clear();
-    let nats = scene.bus.nats().unwrap();
+/// Sends a request whose reply subject is forbidden, and waits until it is logged.
+async fn request_with_forbidden_reply(observed: &ObservedServer) {
+    observed.log.clear();
+    let nats = observed.bus.nats().unwrap();
     let subject = "behavior.v1.Behavior.Echo";
     let published = nats.publish_with_reply(subject, "admin.delete", "".into());
     published.await.unwrap();
     let text = "dropped a request: its reply subject is outside the allowed prefixes";
-    while scene.log.events(text).is_empty() {
+    while observed.log.events(text).is_empty() {
         tokio::task::yield_now().await;
     }
 }
 
-/// One call more than the server's limit.
-async fn overload(scene: &Scene) {
-    let before = scene.handler.started();
+/// Makes one call more than the server's limit allows.
+async fn overload(observed: &ObservedServer) {
+    let before = observed.handler.started();
     let hold = || {
-        let call = scene.client.wait(WaitRequest {
+        let call = observed.client.wait(WaitRequest {
             milliseconds: 60_000,
         });
-        tokio::spawn(async { call.timeout(Duration::from_secs(2)).await })
+        tokio::spawn(async { call.timeout(Duration::from_secs(5)).await })
     };
     let held = (0..4).map(|_| hold()).collect::<Vec<_>>();
-    while scene.handler.started() < before + 4 {
+    while observed.handler.started() < before + 4 {
         tokio::task::yield_now().await;
     }
-    let status = scene.client.wait(WaitRequest::default()).await.unwrap_err();
+    let status = observed
+        .client
+        .wait(WaitRequest::default())
+        .await
+        .unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
     for call in held {
         call.await.unwrap().unwrap_err();
     }
 }
 
-async fn a_lost_connection_is_logged(scene: &mut Scene) {
-    scene.log.clear();
-    scene.nats.kill().unwrap();
-    while scene
+async fn check_events_of_a_lost_connection(observed: &mut ObservedServer) {
+    observed.log.clear();
+    observed.nats.kill().unwrap();
+    while observed
         .log
         .events("the connection to NATS is lost")
         .is_empty()
     {
         tokio::task::yield_now().await;
     }
-    scene.nats.restart().await.unwrap();
-    while scene
+    observed.nats.restart().await.unwrap();
+    while observed
         .log
         .events("the connection to NATS is back")
         .is_empty()
     {
         tokio::task::yield_now().await;
     }
-    assert!(scene.bus.nats().is_some());
+    assert!(observed.bus.nats().is_some());
 }
