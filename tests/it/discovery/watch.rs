@@ -205,9 +205,9 @@ async fn an_instance_that_stays_silent_is_lost() {
     let bus = Bus::connect(nats.url()).await.unwrap();
     let process = start_server_process(&nats).await;
     let watch = bus.discovery().watch().interval(INTERVAL);
-    let watch = watch
-        .patience(PATIENCE)
-        .forget_after(Duration::from_secs(2));
+    // Longer than one round of pings, after which the instance is silent, and not yet lost.
+    let forget_after = 2 * (INTERVAL + 2 * PATIENCE);
+    let watch = watch.patience(PATIENCE).forget_after(forget_after);
     let mut watch = watch.start().await.unwrap();
     assert!(matches!(next_change(&mut watch).await, Change::Came(_)));
     signal(&process, "-STOP");
