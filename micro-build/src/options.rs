@@ -4,6 +4,7 @@ use prost_reflect::{
     DynamicMessage, ExtensionDescriptor, MessageDescriptor, MethodDescriptor, ReflectMessage,
     ServiceDescriptor,
 };
+use semver::Version;
 
 use crate::descriptors::{FileSet, SourceLocations};
 use crate::error::{Location, Problem};
@@ -224,27 +225,7 @@ fn is_queue_group(group: &str) -> bool {
 
 /// Returns whether `version` follows <https://semver.org>, as ADR-32 requires.
 fn is_semver(version: &str) -> bool {
-    let (version, build) = version
-        .split_once('+')
-        .map_or((version, None), |(v, b)| (v, Some(b)));
-    let (core, pre) = version
-        .split_once('-')
-        .map_or((version, None), |(v, p)| (v, Some(p)));
-    let word = |part: &str| {
-        !part.is_empty()
-            && part
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    };
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    let number = |part: &str| digits(part) && (part == "0" || !part.starts_with('0'));
-    core.split('.').count() == 3
-        && core.split('.').all(number)
-        && pre.is_none_or(|pre| {
-            pre.split('.')
-                .all(|part| word(part) && (!digits(part) || number(part)))
-        })
-        && build.is_none_or(|build| build.split('.').all(word))
+    Version::parse(version).is_ok()
 }
 
 #[cfg(test)]
@@ -253,11 +234,36 @@ mod tests {
 
     #[test]
     fn only_semver_versions_are_accepted() {
-        for version in ["0.0.0", "1.2.3", "1.2.3-rc.1", "1.2.3-0a+b.1", "1.2.3+001"] {
+        for version in [
+            "0.0.0",
+            "1.2.3",
+            "1.2.3-rc.1",
+            "1.2.3-0a+b.1",
+            "1.2.3+001",
+            "1.2.3--",
+            "1.2.3-a-b.0",
+        ] {
             assert!(is_semver(version), "{version}");
         }
         for version in [
-            "", "1", "1.2", "v1.2.3", "1.2.03", "1.2.3-", "1.2.3-01", "1.2.3+", "1.2.3 ",
+            "",
+            "1",
+            "1.2",
+            "v1.2.3",
+            "1.2.03",
+            "1.2.3-",
+            "1.2.3-01",
+            "1.2.3+",
+            "1.2.3 ",
+            " 1.2.3",
+            "1.2.3.4",
+            "1..3",
+            "1.2.3-a..b",
+            "1.2.3-ä",
+            "1.2.3+a+b",
+            "1.2.x",
+            "*",
+            "-1.2.3",
         ] {
             assert!(!is_semver(version), "{version}");
         }

@@ -1,9 +1,13 @@
 //! NATS subjects as text: which are well formed, which pattern covers which. Pure.
 
 use bytes::{BufMut as _, BytesMut};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-/// Token of an empty text, since a token cannot be empty.
+/// Token that stands for an empty text: NATS has no empty tokens.
 const EMPTY: &str = "%";
+
+/// Bytes that are percent-encoded in a token: all but `A-Z a-z 0-9 - _ ~`.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
 
 /// Says what is wrong with `text` as one or more literal tokens that a person chose.
 ///
@@ -78,44 +82,37 @@ pub(crate) fn is_pattern(pattern: &str) -> bool {
     pattern.split('.').any(|token| matches!(token, "*" | ">"))
 }
 
-/// Writes a text as one token, escaped so that it cannot break out of its place.
+/// Appends `text` to `buffer` as one token, percent-encoded so that no text can add a token, become a
+/// wildcard or break the line of the NATS protocol (docs/PROTOCOL.md, "Events").
+///
+/// An empty text becomes a lone `%`.
 pub(crate) fn escape(text: &str, buffer: &mut BytesMut) {
     if text.is_empty() {
         return buffer.put_slice(EMPTY.as_bytes());
     }
+    // Most texts have nothing to escape, and then this is all the room they need.
     buffer.reserve(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) {
-            buffer.put_u8(byte);
-        } else {
-            const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-            let digit = |nibble: u8| DIGITS[usize::from(nibble)];
-            buffer.put_slice(&[b'%', digit(byte >> 4), digit(byte & 15)]);
-        }
+    for part in utf8_percent_encode(text, ESCAPED) {
+        buffer.put_slice(part.as_bytes());
     }
 }
 
-/// Reads one token back; `None` if it is not how a text is written.
+/// Returns the text that [`escape`] wrote as `token`; `None` for a token that it never writes: one
+/// with a `%` that begins no escape, one that is not UTF-8, an empty one.
 pub(crate) fn unescape(token: &str) -> Option<String> {
     if token == EMPTY {
         return Some(String::new());
     }
-    let mut bytes = Vec::with_capacity(token.len());
-    let mut rest = token.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let (digits, tail) = rest.split_at_checked(2)?;
-        let digit = |byte: u8| char::from(byte).to_digit(16);
-        let value = digit(digits[0])? * 16 + digit(digits[1])?;
-        bytes.push(u8::try_from(value).ok()?);
-        rest = tail;
+    let begins_with_digits = |rest: &str| {
+        let digits = rest.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    // `percent_encoding` leaves a malformed escape as it is.
+    if token.is_empty() || !token.split('%').skip(1).all(begins_with_digits) {
+        return None;
     }
-    let text = String::from_utf8(bytes).ok()?;
-    (!text.is_empty()).then_some(text)
+    let text = percent_decode_str(token).decode_utf8().ok()?;
+    Some(text.into_owned())
 }
 
 #[cfg(test)]
@@ -190,5 +187,40 @@ mod tests {
         check("a>", Some("wildcard"));
         check("_a", Some("reserved"));
         check("$SRV", Some("reserved"));
+    }
+
+    #[test]
+    fn a_text_is_one_token_and_is_read_back() {
+        let check = |text: &str, token: &str| {
+            let mut buffer = BytesMut::new();
+            escape(text, &mut buffer);
+            assert_eq!(buffer, token.as_bytes(), "{text:?}");
+            assert_eq!(unescape(token).as_deref(), Some(text), "{token}");
+        };
+        check("", "%");
+        check("%", "%25");
+        check("BTC-USD_1~", "BTC-USD_1~");
+        check("a.b", "a%2Eb");
+        check("*", "%2A");
+        check(">", "%3E");
+        check("a b\r\n\0\u{7f}", "a%20b%0D%0A%00%7F");
+        check("ä☺", "%C3%A4%E2%98%BA");
+    }
+
+    #[test]
+    fn only_tokens_that_a_text_can_have_written_are_read() {
+        let check = |token: &str, text: Option<&str>| {
+            assert_eq!(unescape(token).as_deref(), text, "{token}")
+        };
+        // Another implementation may use lower case, or leave out an escape that is not needed.
+        check("%2e%2E!", Some("..!"));
+        check("", None);
+        check("a%", None);
+        check("a%2", None);
+        check("%%41", None);
+        check("%+5", None);
+        check("%zz", None);
+        check("%C3", None);
+        check("%E2%98", None);
     }
 }

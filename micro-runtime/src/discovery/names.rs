@@ -80,27 +80,9 @@ pub(crate) fn prefix_flaw(prefix: &str) -> Option<&'static str> {
         .then_some("it has white space, a control character or a wildcard")
 }
 
-/// Says whether a version follows <https://semver.org>, as ADR-32 asks.
+/// Returns whether a version follows <https://semver.org>, as ADR-32 requires.
 pub(crate) fn is_semver(version: &str) -> bool {
-    let (version, build) = match version.split_once('+') {
-        Some((version, build)) => (version, Some(build)),
-        None => (version, None),
-    };
-    let (core, pre) = match version.split_once('-') {
-        Some((core, pre)) => (core, Some(pre)),
-        None => (version, None),
-    };
-    let is_word = |part: &str| {
-        let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '-';
-        !part.is_empty() && part.chars().all(is_allowed)
-    };
-    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    let is_number = |part: &str| is_digits(part) && (part == "0" || !part.starts_with('0'));
-    let is_identifier = |part: &str| is_word(part) && (!is_digits(part) || is_number(part));
-    core.split('.').count() == 3
-        && core.split('.').all(is_number)
-        && pre.is_none_or(|pre| pre.split('.').all(is_identifier))
-        && build.is_none_or(|build| build.split('.').all(is_word))
+    semver::Version::parse(version).is_ok()
 }
 
 #[cfg(test)]
@@ -147,11 +129,36 @@ mod tests {
 
     #[test]
     fn versions_are_semver() {
-        for version in ["0.0.0", "1.2.3", "1.2.3-rc.1", "1.2.3-0a+b.1", "1.2.3+001"] {
+        for version in [
+            "0.0.0",
+            "1.2.3",
+            "1.2.3-rc.1",
+            "1.2.3-0a+b.1",
+            "1.2.3+001",
+            "1.2.3--",
+            "1.2.3-a-b.0",
+        ] {
             assert!(is_semver(version), "{version}");
         }
         for version in [
-            "", "1", "1.2", "v1.2.3", "1.2.03", "1.2.3-", "1.2.3-01", "1.2.3+", "1.2.3 ",
+            "",
+            "1",
+            "1.2",
+            "v1.2.3",
+            "1.2.03",
+            "1.2.3-",
+            "1.2.3-01",
+            "1.2.3+",
+            "1.2.3 ",
+            " 1.2.3",
+            "1.2.3.4",
+            "1..3",
+            "1.2.3-a..b",
+            "1.2.3-ä",
+            "1.2.3+a+b",
+            "1.2.x",
+            "*",
+            "-1.2.3",
         ] {
             assert!(!is_semver(version), "{version}");
         }

@@ -1,47 +1,64 @@
-//! Text in headers, percent-encoded as `grpc-message` is. Pure.
+//! Percent-encoded text in header values, as in gRPC's `grpc-message` (docs/PROTOCOL.md, "A unary
+//! call", rule 4), cut at a limit. Pure.
 
-/// Encodes text as `grpc-message` does, cut at `limit` bytes between characters.
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+
+/// Bytes that gRPC escapes: everything but printable ASCII, and the escape character itself.
+///
+/// CR and LF are among them, so that no text can end a header line.
+const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
+
+/// Returns `text` percent-encoded in at most `limit` bytes, cut between characters.
+///
+/// Cut between characters and not between bytes: half of an escaped character would be read back as
+/// U+FFFD.
 pub(crate) fn percent_encode(text: &str, limit: usize) -> String {
-    let mut encoded = String::with_capacity(text.len().min(limit));
-    for character in text.chars() {
+    let mut length = 0;
+    let end = text.char_indices().find_map(|(at, character)| {
         let mut utf8 = [0; 4];
-        let bytes = character.encode_utf8(&mut utf8).as_bytes();
-        let is_plain = matches!(bytes, [byte] if (0x20..0x7f).contains(byte) && *byte != b'%');
-        let length = if is_plain { 1 } else { 3 * bytes.len() };
-        if encoded.len() + length > limit {
-            break;
-        }
-        if is_plain {
-            encoded.push(character);
-        } else {
-            for byte in bytes {
-                encoded.push_str(&format!("%{byte:02X}"));
-            }
-        }
-    }
-    encoded
+        length += utf8_percent_encode(character.encode_utf8(&mut utf8), ESCAPED)
+            .map(str::len)
+            .sum::<usize>();
+        (length > limit).then_some(at)
+    });
+    utf8_percent_encode(&text[..end.unwrap_or(text.len())], ESCAPED).to_string()
 }
 
-/// Reads what `percent_encode` wrote; whatever is no escape stands for itself.
+/// Returns the text that [`percent_encode`] got; a `%` that begins no escape stands for itself.
 pub(crate) fn percent_decode(text: &str) -> String {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        let escaped = (byte == b'%')
-            .then(|| tail.get(..2))
-            .flatten()
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        rest = match escaped {
-            Some(byte) => {
-                decoded.push(byte);
-                tail.get(2..).unwrap_or_default()
-            }
-            None => {
-                decoded.push(byte);
-                tail
-            }
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_encoded_up_to_the_limit_and_read_back() {
+        let check = |text: &str, limit: usize, expected: &str, decoded: &str| {
+            let encoded = percent_encode(text, limit);
+            assert_eq!(encoded, expected, "{text:?} in {limit} bytes");
+            assert_eq!(percent_decode(&encoded), decoded);
         };
+        check("", 9, "", "");
+        check("plain text ~", 12, "plain text ~", "plain text ~");
+        check("plain text ~", 11, "plain text ", "plain text ");
+        check("a\r\nb\u{7f}", 99, "a%0D%0Ab%7F", "a\r\nb\u{7f}");
+        check("100 %", 7, "100 %25", "100 %");
+        check("100 %", 6, "100 ", "100 ");
+        check("\u{263a}!", 9, "%E2%98%BA", "\u{263a}");
+        check("\u{263a}!", 8, "", "");
+        check("\u{263a}!", 0, "", "");
     }
-    String::from_utf8_lossy(&decoded).into_owned()
+
+    #[test]
+    fn what_is_no_escape_stands_for_itself() {
+        let check = |text: &str, expected: &str| assert_eq!(percent_decode(text), expected);
+        check("%41%4a%4A", "AJJ");
+        check("100 %", "100 %");
+        check("%4", "%4");
+        check("%+5%-1", "%+5%-1");
+        check("%zz%", "%zz%");
+        check("%E2%98", "\u{fffd}");
+    }
 }
