@@ -45,7 +45,7 @@ async fn every_call_of_a_flood_gets_a_reply_in_time() {
             log.clear();
             let before = counting_allocator::live_bytes();
             flood(&client).await;
-            let mut times = log.numbers("answered", "micros");
+            let mut times = log.numbers("replied", "micros");
             log.clear();
             let growth = counting_allocator::live_bytes().saturating_sub(before);
             assert!(growth < MAX_GROWTH, "{growth} bytes");

@@ -279,7 +279,7 @@ impl Context {
     }
 
     /// What goes back with the last word, whatever has not gone before.
-    pub(crate) fn take_answer_metadata(&self) -> Metadata {
+    pub(crate) fn take_reply_metadata(&self) -> Metadata {
         let ReplyMetadata { headers, trailers } =
             std::mem::take(&mut *lock(&self.outermost().0.answer));
         headers.followed_by(trailers)

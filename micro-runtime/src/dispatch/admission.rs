@@ -7,12 +7,13 @@ use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
 
 use crate::context::Context;
-use crate::dispatch::by_hand::PlainCall;
+use crate::dispatch::by_hand::ByHandCall;
 use crate::dispatch::handler::MethodHandler;
+use crate::dispatch::permit::Permit;
 use crate::dispatch::served_method::ServedMethod;
 use crate::dispatch::streaming::StreamCall;
 use crate::dispatch::transcode::Format;
-use crate::dispatch::unary::Call;
+use crate::dispatch::unary::ServedCall;
 use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
 use crate::stream::StreamHeader;
@@ -22,10 +23,10 @@ use crate::wire::header::MICRO_STREAM;
 
 /// A call that may begin.
 enum Admitted {
-    Call(Call),
+    Call(ServedCall),
     Stream(StreamCall),
     /// A streaming call by hand, without frames.
-    Plain(PlainCall),
+    ByHand(ByHandCall),
 }
 
 /// What the headers of a request say.
@@ -83,11 +84,11 @@ impl ServedMethod {
             Err(status) => (Format::Protobuf, Err(status)),
         };
         match (admitted, reply) {
-            (Ok(Admitted::Call(call)), reply) => call.signed(signer).start(reply).await,
+            (Ok(Admitted::Call(call)), reply) => call.replying_to(reply, signer).start().await,
             (Ok(Admitted::Stream(call)), Some(reply)) => {
                 self.shared.tasks.spawn(call.run(reply));
             }
-            (Ok(Admitted::Plain(call)), Some(reply)) => {
+            (Ok(Admitted::ByHand(call)), Some(reply)) => {
                 self.shared.tasks.spawn(call.run(reply));
             }
             (Ok(_), None) => {
@@ -126,11 +127,7 @@ impl ServedMethod {
                 .await;
         }
         let micros = || received.elapsed().as_micros();
-        tracing::trace!(
-            method = self.method.full_name,
-            micros = micros(),
-            "answered"
-        );
+        tracing::trace!(method = self.method.full_name, micros = micros(), "replied");
     }
 
     /// Takes a permit and makes the call; nothing of the handler runs yet.
@@ -154,14 +151,20 @@ impl ServedMethod {
         {
             return Err(too_short(self.method.full_name, timeout));
         }
-        let permit = self.permit(request.open.is_some())?;
+        let permit = Permit::acquire(self, request.open.is_some())?;
         let deadline = timeout.and_then(|timeout| received.checked_add(timeout.min(timeouts.max)));
         let ctx = Context::new(self.method, request.metadata, deadline, request.trace);
         Ok(match (&self.handler, request.open) {
             (MethodHandler::Unary(handler), None) => {
                 let handler = format.around_unary(handler, self.method);
                 let future = handler.call(ctx.clone(), payload);
-                Admitted::Call(Call::new(permit, ctx, format.clone(), future, received))
+                Admitted::Call(ServedCall::new(
+                    permit,
+                    ctx,
+                    format.clone(),
+                    future,
+                    received,
+                ))
             }
             (_, Some(open)) => Admitted::Stream(StreamCall {
                 permit,
@@ -171,7 +174,7 @@ impl ServedMethod {
                 payload,
                 received,
             }),
-            (MethodHandler::Streaming(_), None) => Admitted::Plain(PlainCall {
+            (MethodHandler::Streaming(_), None) => Admitted::ByHand(ByHandCall {
                 permit,
                 ctx,
                 format: format.clone(),

@@ -1,9 +1,7 @@
-//! A streaming call by hand, without frames: for the `nats` tool and three lines of Python.
+//! `ByHandCall`: a streaming call without frames, as the `nats` tool and three lines of Python make it.
 
-use std::future::{Future as _, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Instant;
 
 use async_nats::{HeaderMap, Subject};
@@ -11,22 +9,24 @@ use bytes::Bytes;
 
 use crate::bus::{Outgoing, PublishError};
 use crate::context::Context;
+use crate::dispatch::call_observer::CallObserver;
+use crate::dispatch::handler::OpeningFuture;
 use crate::dispatch::permit::Permit;
-use crate::dispatch::replies::{ReplyWriter, WriteProgress};
+use crate::dispatch::replies::WriteProgress;
 use crate::dispatch::requests::Requests;
 use crate::dispatch::served_method::ServedMethod;
 use crate::dispatch::transcode::Format;
-use crate::dispatch::unary::{panicked, passed};
-use crate::observe::ServerCall;
+use crate::execute::{AtDeadline, BoxedHandler, Execution, Observer as _};
 use crate::status::{Reason, Status};
 use crate::stream::FrameWriter;
 use crate::wire;
 
-/// Nobody says how much the caller takes, so there is an end.
-const MOST_MESSAGES: usize = 10_000;
+/// Maximum number of messages that one such call is sent. Without frames the caller grants no
+/// credits, so that nothing else would end an endless stream.
+const MAX_MESSAGES: usize = 10_000;
 
 /// A streaming call by hand that was admitted.
-pub(super) struct PlainCall {
+pub(super) struct ByHandCall {
     pub(super) permit: Permit,
     pub(super) ctx: Context,
     pub(super) format: Format,
@@ -34,64 +34,62 @@ pub(super) struct PlainCall {
     pub(super) received: Instant,
 }
 
-impl PlainCall {
+/// Publishes the messages of one call.
+struct Publisher {
+    method: Arc<ServedMethod>,
+    reply: Subject,
+    format: Format,
+}
+
+impl ByHandCall {
     /// Runs the handler with the one request, and publishes its replies and the end.
     pub(super) async fn run(self, reply: Subject) {
-        let endpoint = Arc::clone(self.permit.endpoint());
-        let mut seen = ServerCall::begin(endpoint.method, &endpoint.meters, self.received);
-        let shared = &endpoint.shared;
-        let name = endpoint.method.full_name;
-        let result = {
-            let mut sending = Box::pin(self.send(&endpoint, &reply));
-            let guarded = poll_fn(|cx| {
-                let polled = catch_unwind(AssertUnwindSafe(|| sending.as_mut().poll(cx)));
-                polled.unwrap_or_else(|panic| Poll::Ready(Err(panicked(&endpoint, panic.as_ref()))))
-            });
-            tokio::select! {
-                biased;
-                result = guarded => result,
-                () = passed(self.ctx.deadline()) => Err(Reason::Deadline.status(
-                    format!("{name} did not end before the deadline"),
-                )),
-                () = shared.end.cancelled() => Err(Reason::ShuttingDown.status(
-                    format!("the server stopped while {name} ran"),
-                )),
-            }
-        };
-        let code = result.as_ref().err().map(Status::code);
-        // All that the handler said besides messages goes with the end.
+        let method = Arc::clone(self.permit.method());
+        let observer = CallObserver::new(&method, self.received);
+        let requests = self.requests(&method);
+        let opening = method.opening(&self.format, self.ctx.clone(), requests, observer.span());
+        let publisher = Arc::new(Publisher {
+            method: Arc::clone(&method),
+            reply,
+            format: self.format,
+        });
+        let replies = Arc::clone(&publisher).send_replies(opening);
+        let handler = BoxedHandler::new(Box::pin(replies));
+        let mut execution = Execution::new(self.ctx, handler, observer);
+        let (cost, stop) = (None, &method.shared.end);
+        let ended = execution.run(cost, stop, AtDeadline::Drop).await;
+        let result = ended.into_result(method.method.full_name);
+        // Reply metadata has no message of its own: it goes with the end.
         let mut end = Some(wire::encode_end(&result));
-        wire::encode_metadata(&mut end, &self.ctx.take_answer_metadata());
-        let took = self.received.elapsed();
-        endpoint.stats.record(took, result.as_ref().err());
-        if self
-            .publish(&endpoint, reply, Bytes::new(), end)
-            .await
-            .is_err()
-        {
+        let metadata = execution.ctx().map(Context::take_reply_metadata);
+        wire::encode_metadata(&mut end, &metadata.unwrap_or_default());
+        execution.observer().record(result.as_ref().err());
+        if publisher.publish(Bytes::new(), end).await.is_err() {
+            let name = method.method.full_name;
             tracing::warn!(method = name, "the end of a stream could not be sent");
         }
-        seen.end(code);
-        self.ctx.end();
+        execution.observer().close();
     }
 
-    async fn send(&self, endpoint: &ServedMethod, reply: &Subject) -> Result<(), Status> {
-        // A client stream of one message, or of none.
-        let is_empty = self.payload.is_empty() && endpoint.takes_stream();
-        let given = match is_empty {
+    /// The request as a stream of one message; an empty payload is a client stream without messages.
+    fn requests(&self, method: &ServedMethod) -> Requests {
+        let is_empty = self.payload.is_empty() && method.takes_stream();
+        Requests::Given(match is_empty {
             true => Vec::new(),
             false => vec![self.payload.clone()],
-        };
-        let opening = self.format.streaming(&endpoint.handler, endpoint.method);
-        let mut replies: ReplyWriter = opening
-            .call(self.ctx.clone(), Requests::Given(given))
-            .await?;
+        })
+    }
+}
+
+impl Publisher {
+    async fn send_replies(self: Arc<Self>, opening: OpeningFuture) -> Result<(), Status> {
+        let mut replies = opening.await?;
         let mut sent = 0;
         loop {
             let mut writer = FrameWriter::for_single_message();
-            let written = poll_fn(|cx| replies.as_mut().poll_write(cx, &mut writer)).await;
+            let progress = poll_fn(|cx| replies.as_mut().poll_write(cx, &mut writer)).await;
             if let Some(message) = writer.into_message() {
-                if sent == MOST_MESSAGES {
+                if sent == MAX_MESSAGES {
                     return Err(too_many());
                 }
                 sent += 1;
@@ -100,13 +98,12 @@ impl PlainCall {
                     false => self.format.headers(),
                 };
                 let length = message.len();
-                let published = self.publish(endpoint, reply.clone(), message, headers);
-                // One that is left out would be lost in silence.
-                published.await.map_err(|error| {
+                // A message that is too large fails the call: the caller could not notice its loss.
+                self.publish(message, headers).await.map_err(|error| {
                     error.into_status(format_args!("a message of {length} bytes"))
                 })?;
             }
-            if let WriteProgress::End(result) = written {
+            if let WriteProgress::End(result) = progress {
                 return result;
             }
         }
@@ -114,21 +111,19 @@ impl PlainCall {
 
     async fn publish(
         &self,
-        endpoint: &ServedMethod,
-        subject: Subject,
         payload: Bytes,
         headers: Option<HeaderMap>,
     ) -> Result<(), PublishError> {
         let outgoing = Outgoing {
             headers,
-            ..Outgoing::to(subject, payload)
+            ..Outgoing::to(self.reply.clone(), payload)
         };
-        endpoint.shared.connection.publish(outgoing).await
+        self.method.shared.connection.publish(outgoing).await
     }
 }
 
 fn too_many() -> Status {
     Reason::TooLarge.status(format!(
-        "a stream without the header `Micro-Stream` ends after {MOST_MESSAGES} messages"
+        "a stream without the header `Micro-Stream` ends after {MAX_MESSAGES} messages"
     ))
 }

@@ -117,7 +117,7 @@ impl Terminal for UnaryTerminal {
             let payload = handler
                 .call(outer.clone(), request.payload().clone())
                 .await?;
-            Ok(Response::new(payload, outer.take_answer_metadata()))
+            Ok(Response::new(payload, outer.take_reply_metadata()))
         })
     }
 }

@@ -3,6 +3,7 @@
 mod admission;
 mod broadcast;
 mod by_hand;
+mod call_observer;
 mod event_loop;
 mod handler;
 mod health;

@@ -1,68 +1,80 @@
-//! Limits: how much runs at a time in the server, the service and the method.
+//! `Permit`: the admission of a call at the limits of its server, its service and its method.
 
 use std::sync::Arc;
 
 use crate::dispatch::served_method::ServedMethod;
+use crate::execute::{ConcurrencyLimit, acquire_all};
 use crate::status::details::RetryInfo;
 use crate::status::{Reason, Status};
 
-/// When a caller may try again whom a limit turned away.
+/// Delay that a refused caller is advised to wait, in milliseconds.
 const RETRY_AFTER_MS: i32 = 100;
 
-/// A place in the server and in the method; given back when dropped.
+/// One call among those that run, at every limit that it counts for; given back when dropped.
 pub(super) struct Permit {
-    endpoint: Arc<ServedMethod>,
+    method: Arc<ServedMethod>,
     is_stream: bool,
 }
 
 impl Permit {
-    pub(super) fn endpoint(&self) -> &Arc<ServedMethod> {
-        &self.endpoint
-    }
-}
-
-impl ServedMethod {
-    /// Takes a place at every limit, or says which one is reached.
-    pub(super) fn permit(self: &Arc<Self>, is_stream: bool) -> Result<Permit, Status> {
-        let name = self.method.full_name;
-        let service = || name.strip_suffix(self.method.name).unwrap_or(name);
-        let gates = [
-            (&self.shared.in_flight, "the server"),
-            (&*self.service_in_flight, service().trim_end_matches('.')),
-            (&self.in_flight, name),
-            (&self.shared.streams, "the server's streams"),
-        ];
-        let gates = &gates[..if is_stream { 4 } else { 3 }];
-        for (index, (gate, who)) in gates.iter().enumerate() {
-            if !gate.try_acquire() {
-                gates[..index].iter().for_each(|(gate, _)| gate.release());
-                self.meters.shed();
-                self.stats.shed();
-                return Err(overloaded(who, gate.limit));
+    /// Takes a permit of every limit.
+    ///
+    /// # Errors
+    ///
+    /// `RESOURCE_EXHAUSTED` with the limit that is reached, and with a `RetryInfo`.
+    pub(super) fn acquire(method: &Arc<ServedMethod>, is_stream: bool) -> Result<Self, Status> {
+        match acquire_all(&limits(method)[..count(is_stream)]) {
+            Ok(()) => Ok(Self {
+                method: Arc::clone(method),
+                is_stream,
+            }),
+            Err(index) => {
+                method.meters.shed();
+                method.stats.shed();
+                Err(overloaded(method, index))
             }
         }
-        Ok(Permit {
-            endpoint: Arc::clone(self),
-            is_stream,
-        })
+    }
+
+    pub(super) fn method(&self) -> &Arc<ServedMethod> {
+        &self.method
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let endpoint = &self.endpoint;
-        endpoint.in_flight.release();
-        endpoint.service_in_flight.release();
-        endpoint.shared.in_flight.release();
-        if self.is_stream {
-            endpoint.shared.streams.release();
-        }
+        limits(&self.method)[..count(self.is_stream)]
+            .iter()
+            .for_each(|limit| limit.release());
     }
 }
 
-fn overloaded(who: &str, limit: usize) -> Status {
+/// The limits of a call; the last counts streams only.
+fn limits(method: &ServedMethod) -> [&ConcurrencyLimit; 4] {
+    [
+        &method.shared.in_flight,
+        &method.service_in_flight,
+        &method.in_flight,
+        &method.shared.streams,
+    ]
+}
+
+fn count(is_stream: bool) -> usize {
+    if is_stream { 4 } else { 3 }
+}
+
+fn overloaded(method: &ServedMethod, index: usize) -> Status {
+    let name = method.method.full_name;
+    let service = name.strip_suffix(method.method.name).unwrap_or(name);
+    let owner = [
+        "the server",
+        service.trim_end_matches('.'),
+        name,
+        "the server's streams",
+    ][index];
+    let limit = limits(method)[index].limit();
     Reason::Overloaded
-        .status(format!("{who} runs {limit} calls already, its limit"))
+        .status(format!("{owner} runs {limit} calls already, its limit"))
         .with_detail(&RetryInfo {
             retry_delay: Some(prost_types::Duration {
                 seconds: 0,

@@ -1,29 +1,29 @@
-//! One streaming call at the server: the handler and the stream's frames, in one task.
+//! `StreamCall`: one streaming call at the server. The handler and the driver of its frames run in
+//! one task.
 
 use std::future::{Future as _, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::{Pin, pin};
-use std::sync::{Arc, OnceLock};
+use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Instant;
 
 use async_nats::Subject;
 use bytes::Bytes;
+use tracing::Span;
 
 use crate::context::Context;
 use crate::descriptor::MethodKind;
+use crate::dispatch::call_observer::CallObserver;
 use crate::dispatch::handler::OpeningFuture;
 use crate::dispatch::permit::Permit;
 use crate::dispatch::replies::WriteProgress;
 use crate::dispatch::requests::Requests;
 use crate::dispatch::served_method::ServedMethod;
 use crate::dispatch::transcode::Format;
-use crate::dispatch::unary::{on_a_blocking_thread, panicked};
-use crate::observe;
-use crate::observe::ServerCall;
-use crate::status::{Code, Reason, Status};
+use crate::execute::{BoxedHandler, Ended, Execution, Observer as _, on_blocking_thread};
+use crate::status::Status;
 use crate::stream::{
-    Channel, FrameDestination, FrameTransport, Machine, MessageReader, StreamHeader,
+    Channel, FrameDestination, FrameTransport, FrameWriter, Machine, MessageReader, StreamHeader,
 };
 
 /// A streaming call that was admitted.
@@ -36,7 +36,16 @@ pub(super) struct StreamCall {
     pub(super) received: Instant,
 }
 
-type Pump = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// The handler of a stream at work: opens the call, then writes its replies.
+type Handler = Execution<BoxedHandler<'static, Sent>, CallObserver>;
+
+/// How far the replies of a stream came.
+enum Sent {
+    /// The handler's stream has ended.
+    All,
+    /// The stream between the peers ended first; no more can be sent.
+    Interrupted,
+}
 
 impl StreamCall {
     /// Runs the handler, and sends and receives its frames, until both directions are over.
@@ -49,14 +58,13 @@ impl StreamCall {
             payload,
             received,
         } = self;
-        let endpoint = Arc::clone(permit.endpoint());
-        let mut seen = ServerCall::begin(endpoint.method, &endpoint.meters, received);
-        observe::extract(seen.span(), ctx.trace());
-        let connection = &endpoint.shared.connection;
-        let peer = endpoint.home.new_stream();
+        let method = Arc::clone(permit.method());
+        let observer = CallObserver::new(&method, received);
+        let connection = &method.shared.connection;
+        let peer = method.home.new_stream();
         let machine = Machine::server(
             peer.clone(),
-            endpoint.stream_options.limits_with(open.heartbeat),
+            method.stream_options.limits_with(open.heartbeat),
             open.window,
             connection.max_payload(),
             ctx.deadline(),
@@ -67,45 +75,44 @@ impl StreamCall {
         let served = connection.mux().register_stream(&peer.stream, sink);
         let link = FrameTransport {
             connection: Arc::clone(connection),
-            own_subject: endpoint.home.up(&peer),
+            own_subject: method.home.up(&peer),
             destination: FrameDestination::Subject(reply),
         };
-        let takes_stream = open.is_unary || endpoint.takes_stream();
+        let takes_stream = open.is_unary || method.takes_stream();
         let requests = match takes_stream {
             true => Requests::Received(MessageReader::server(Arc::clone(&channel))),
             false => Requests::Given(vec![payload]),
         };
-        let opening = endpoint.opening(&format, ctx.clone(), requests);
-        let tally = Arc::new(StreamOutcome::new(&endpoint, received));
-        let told = Arc::clone(&tally);
-        let pump = Box::pin(pump(Arc::clone(&channel), opening, ctx.clone(), told));
-        let running = Running {
-            endpoint: &endpoint,
-            tally: &tally,
+        let opening = method.opening(&format, ctx.clone(), requests, observer.span());
+        let replies = send_replies(Arc::clone(&channel), opening, ctx.clone());
+        let mut running = RunningStream {
+            method: &method,
             channel: &channel,
-            ctx: &ctx,
-            span: seen.span().clone(),
-            pump: Some(pump),
+            handler: Execution::new(ctx, BoxedHandler::new(Box::pin(replies)), observer),
+            is_done: false,
         };
         running.run(link, takes_stream).await;
         drop(served);
         let failure = channel.inspect(|machine| machine.end().and_then(|end| end.clone().err()));
-        if let Some(status) = &failure {
-            tracing::debug!(method = endpoint.method.full_name, %status, "a stream failed");
-        }
-        tally.count(failure.as_ref());
-        seen.end(tally.failure());
-        ctx.end();
+        let observer = running.handler.observer();
+        observer.record(failure.as_ref());
+        observer.close();
     }
 }
 
 impl ServedMethod {
-    /// Makes the call of a handler, which may block only where it says so.
-    fn opening(&self, format: &Format, ctx: Context, requests: Requests) -> OpeningFuture {
-        let opening = format.streaming(&self.handler, self.method);
-        let opening = opening.call(ctx, requests);
+    /// Makes the call of a handler. Where the method may block, it opens on a thread for that.
+    pub(super) fn opening(
+        &self,
+        format: &Format,
+        ctx: Context,
+        requests: Requests,
+        span: &Span,
+    ) -> OpeningFuture {
+        let handler = format.streaming(&self.handler, self.method);
+        let opening = handler.call(ctx, requests);
         match self.options.is_blocking {
-            true => on_a_blocking_thread(opening),
+            true => on_blocking_thread(opening, span.clone()),
             false => opening,
         }
     }
@@ -118,50 +125,22 @@ impl ServedMethod {
     }
 }
 
-/// Counts a stream once: before its caller hears of its end, or when it ends otherwise.
-struct StreamOutcome {
-    endpoint: Arc<ServedMethod>,
-    received: Instant,
-    /// The code that it failed with, once it is counted.
-    ended: OnceLock<Option<Code>>,
-}
-
-impl StreamOutcome {
-    fn new(endpoint: &Arc<ServedMethod>, received: Instant) -> Self {
-        Self {
-            endpoint: Arc::clone(endpoint),
-            received,
-            ended: OnceLock::new(),
-        }
-    }
-
-    fn count(&self, failure: Option<&Status>) {
-        if self.ended.set(failure.map(Status::code)).is_ok() {
-            let took = self.received.elapsed();
-            self.endpoint.stats.record(took, failure);
-        }
-    }
-
-    fn failure(&self) -> Option<Code> {
-        self.ended.get().copied().flatten()
-    }
-}
-
 /// The handler of a stream and the driver of its frames.
-struct Running<'a> {
-    endpoint: &'a ServedMethod,
-    tally: &'a StreamOutcome,
+struct RunningStream<'a> {
+    method: &'a ServedMethod,
     channel: &'a Channel,
-    ctx: &'a Context,
-    span: tracing::Span,
-    pump: Option<Pump>,
+    handler: Handler,
+    is_done: bool,
 }
 
-impl Running<'_> {
-    /// `accepts_first`: the caller cannot send before it has heard from us, so that the handler
-    /// comes second.
-    async fn run(mut self, link: FrameTransport, accepts_first: bool) {
-        let shared = &self.endpoint.shared;
+impl RunningStream<'_> {
+    /// Polls the handler and the driver until the driver has sent the last frame.
+    ///
+    /// With `accepts_first` the driver is polled first: a caller that streams cannot send before it
+    /// has received the first frame. Otherwise the handler is, so that its first replies leave in the
+    /// first frame.
+    async fn run(&mut self, link: FrameTransport, accepts_first: bool) {
+        let shared = &self.method.shared;
         let mut stopped = pin!(shared.end.cancelled());
         let mut is_stopped = false;
         let mut drive = pin!(self.channel.drive(link));
@@ -170,82 +149,91 @@ impl Running<'_> {
             if std::mem::take(&mut drives_first) && drive.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
-            self.poll_pump(cx);
+            self.poll_handler(cx);
             if !is_stopped && stopped.as_mut().poll(cx).is_ready() {
                 is_stopped = true;
-                self.channel.reset(Reason::ShuttingDown.status(format!(
-                    "the server stopped while {} ran",
-                    self.endpoint.method.full_name
-                )));
+                let stopped = Ended::<()>::Stopped.into_result(self.method.method.full_name);
+                if let Err(status) = stopped {
+                    self.channel.reset(status);
+                }
             }
             drive.as_mut().poll(cx)
         })
         .await;
-        self.drop_pump();
+        // The deadline and the end of the server reach the handler through its stream.
+        self.handler.drop_handler();
     }
 
-    fn poll_pump(&mut self, cx: &mut TaskContext<'_>) {
-        let Some(pump) = &mut self.pump else {
+    fn poll_handler(&mut self, cx: &mut TaskContext<'_>) {
+        if self.is_done {
+            return;
+        }
+        let Poll::Ready(result) = self.handler.poll(None, cx) else {
             return;
         };
-        let span = &self.span;
-        let poll = || span.in_scope(|| pump.as_mut().poll(cx));
-        match catch_unwind(AssertUnwindSafe(poll)) {
-            Ok(Poll::Pending) => {}
-            Ok(Poll::Ready(())) => self.pump = None,
-            Err(panic) => {
-                let status = panicked(self.endpoint, panic.as_ref());
-                self.tally.count(Some(&status));
-                let trailers = self.ctx.take_answer_metadata();
-                self.channel.finish(Some(status), trailers);
-                self.drop_pump();
-            }
-        }
-    }
-
-    /// Drops the handler, even if its destructors panic.
-    fn drop_pump(&mut self) {
-        let pump = self.pump.take();
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(pump))) {
-            panicked(self.endpoint, panic.as_ref());
-        }
+        self.is_done = true;
+        // Whatever the handler holds is dropped before its caller learns that it has ended.
+        self.handler.drop_handler();
+        let failure = match result {
+            Ok(Sent::Interrupted) => return,
+            Ok(Sent::All) => None,
+            Err(status) => Some(status),
+        };
+        self.handler.observer().record(failure.as_ref());
+        let trailers = self.handler.ctx().map(Context::take_reply_metadata);
+        self.channel.finish(failure, trailers.unwrap_or_default());
     }
 }
 
 /// Opens the call, and writes replies as long as there is room for them.
-async fn pump(
+async fn send_replies(
     channel: Arc<Channel>,
     opening: OpeningFuture,
     ctx: Context,
-    tally: Arc<StreamOutcome>,
-) {
-    let mut replies = match opening.await {
-        Ok(replies) => replies,
-        Err(status) => {
-            tally.count(Some(&status));
-            return channel.finish(Some(status), ctx.take_answer_metadata());
-        }
-    };
+) -> Result<Sent, Status> {
+    let mut replies = opening.await?;
     channel.open(ctx.take_headers());
     loop {
-        let Some(mut writer) = poll_fn(|cx| channel.poll_writer(cx)).await else {
-            return;
+        let Some(writer) = poll_fn(|cx| channel.poll_writer(cx)).await else {
+            return Ok(Sent::Interrupted);
         };
-        let written = poll_fn(|cx| {
-            let write = || replies.as_mut().poll_write(cx, &mut writer);
-            match catch_unwind(AssertUnwindSafe(write)) {
-                Ok(written) => written.map(Ok),
-                Err(panic) => Poll::Ready(Err(panic)),
-            }
-        })
-        .await;
-        // What was yielded before a panic is sent before it is told.
-        channel.submit(writer);
-        if let WriteProgress::End(result) = written.unwrap_or_else(|panic| resume_unwind(panic)) {
-            // Whatever the stream holds ends before its caller hears that it did.
-            drop(replies);
-            tally.count(result.as_ref().err());
-            return channel.finish(result.err(), ctx.take_answer_metadata());
+        let mut frame = UnsentFrame {
+            channel: &channel,
+            writer: Some(writer),
+        };
+        let progress =
+            poll_fn(|cx| frame.poll_write(|writer| replies.as_mut().poll_write(cx, writer)));
+        let progress = progress.await;
+        drop(frame);
+        if let WriteProgress::End(result) = progress {
+            return result.map(|()| Sent::All);
+        }
+    }
+}
+
+/// A frame that replies are written into. It is handed to the channel when dropped: replies that a
+/// handler yielded before it panicked are sent before the failure.
+struct UnsentFrame<'a> {
+    channel: &'a Channel,
+    writer: Option<FrameWriter>,
+}
+
+impl UnsentFrame<'_> {
+    fn poll_write(
+        &mut self,
+        write: impl FnOnce(&mut FrameWriter) -> Poll<WriteProgress>,
+    ) -> Poll<WriteProgress> {
+        match &mut self.writer {
+            Some(writer) => write(writer),
+            None => Poll::Ready(WriteProgress::Flush),
+        }
+    }
+}
+
+impl Drop for UnsentFrame<'_> {
+    fn drop(&mut self) {
+        if let Some(writer) = self.writer.take() {
+            self.channel.submit(writer);
         }
     }
 }

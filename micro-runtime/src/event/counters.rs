@@ -77,9 +77,9 @@ impl EventCounters {
         observe::event_received(self.event.full_name);
     }
 
-    /// An event was handled, or not; a failure is logged.
-    pub(crate) fn record(&self, result: &Result<(), Status>) {
-        let Err(status) = result else {
+    /// Counts one event that was handled, or whose handling failed; a failure is logged.
+    pub(crate) fn record(&self, failure: Option<&Status>) {
+        let Some(status) = failure else {
             add(&self.handled);
             return;
         };

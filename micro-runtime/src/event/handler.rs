@@ -1,29 +1,27 @@
-//! A subscriber without its types: decodes, calls, counts and logs.
+//! `EventHandler`: a subscriber without its types. Decodes, calls and counts, whatever feeds it.
 
-use std::any::Any;
 use std::fmt;
-use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context as TaskContext, Poll, Waker};
-use std::time::Instant;
+use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
-use tracing::Span;
+use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::descriptor::EventDescriptor;
 use crate::event;
 use crate::event::counters::EventCounters;
 use crate::event::event::Event;
-use crate::event::inline_slot::{EventCall, EventFuture, InlineSlot};
+use crate::event::inline_slot::{EventCall, InlineSlot};
+use crate::event::observer::EventObserver;
 use crate::event::subscriber::Subscriber;
-use crate::execute::PollCost;
-use crate::observe;
-use crate::status::{Reason, Status};
+use crate::execute::{
+    AtDeadline, BoxedHandler, Ended, Execution, HandlerFuture, Observer as _, PollCost,
+    deadline_passed,
+};
+use crate::status::Status;
 
-/// A subscriber without its types: bytes in, a status out. Decodes, calls, counts and logs; never
-/// panics.
+/// A subscriber without its types: bytes in, a status out. Never panics.
 #[derive(Clone)]
 #[doc(hidden)]
 pub struct EventHandler {
@@ -32,26 +30,24 @@ pub struct EventHandler {
     pub(super) call: Arc<dyn EventCall>,
 }
 
-/// Handles one event after the other, without an allocation for each but its context.
+/// Handles one event after the other in place, without an allocation for each but its context.
 pub(crate) struct InlineRunner {
-    shared: EventHandler,
-    /// Never locked: a handler may be moved from thread to thread, and no more.
-    place: Mutex<Box<dyn InlineSlot>>,
-    /// The context of the last event.
+    handler: EventHandler,
+    /// Never locked: a runner may be moved from thread to thread, and no more.
+    slot: Mutex<Box<dyn InlineSlot>>,
+    /// Context of the last event, whose memory the next one may have.
     spare: Option<Context>,
 }
 
-/// An event whose handler has begun, or is to, wherever it can wait.
-pub(crate) struct SuspendedHandler {
-    handling: EventFuture,
-    running: ActiveEvent,
-    shared: EventHandler,
-}
+/// A handler of an event that is to be polled where it can wait.
+pub(crate) struct SuspendedHandler(
+    Execution<BoxedHandler<'static, ()>, EventObserver<Arc<EventCounters>>>,
+);
 
-/// An event in hand; what was made within it ends with it.
-struct ActiveEvent {
-    ctx: Context,
-    span: Span,
+/// A handler at work in the slot that it is polled in; `arguments` until it has begun.
+struct InlineHandler<'a> {
+    slot: &'a mut dyn InlineSlot,
+    arguments: Option<(Context, Bytes)>,
 }
 
 impl EventHandler {
@@ -62,7 +58,7 @@ impl EventHandler {
             async move {
                 let event = event::decode::<E>(payload)?;
                 let handled = subscriber.__shared_on_event(ctx, event).await;
-                // What a nested call's runtime said is this handler's word now.
+                // The reason of a nested call's failure is no reason of this handler's failure.
                 handled.map_err(|status| status.with_reason(None))
             }
         };
@@ -74,34 +70,20 @@ impl EventHandler {
     }
 
     /// Room to handle events in place.
-    pub(crate) fn in_place(&self) -> InlineRunner {
+    pub(crate) fn inline(&self) -> InlineRunner {
         InlineRunner {
-            place: Mutex::new(Arc::clone(&self.call).place()),
+            slot: Mutex::new(Arc::clone(&self.call).slot()),
             spare: None,
-            shared: self.clone(),
+            handler: self.clone(),
         }
     }
 
-    /// Handles one event, until the deadline of its context; its first poll is timed.
-    ///
-    /// # Errors
-    ///
-    /// The handler's status; with a [`Reason`], what the runtime itself has to say: that the bytes
-    /// are no such event, that the handler panicked, or that time is up.
-    pub(crate) async fn handle(
-        &self,
-        ctx: Context,
-        payload: Bytes,
-        pace: Option<&PollCost>,
-    ) -> Result<(), Status> {
-        let span = begin(self.event, &ctx);
-        let running = ActiveEvent { ctx, span };
-        let started = SuspendedHandler {
-            handling: self.call.begin(running.ctx.clone(), payload),
-            running,
-            shared: self.clone(),
-        };
-        started.end(pace).await
+    /// Prepares the handler of one event; nothing of it runs yet.
+    pub(crate) fn suspended(&self, ctx: Context, payload: Bytes) -> SuspendedHandler {
+        let counters = Arc::clone(&self.counters);
+        let observer = EventObserver::new(self.event, counters, &ctx);
+        let future = self.call.begin(ctx.clone(), payload);
+        SuspendedHandler(Execution::new(ctx, BoxedHandler::new(future), observer))
     }
 }
 
@@ -111,117 +93,77 @@ impl InlineRunner {
         self.spare.take()
     }
 
-    /// Polls the handler of an event once. What is ready is counted.
+    /// Polls the handler of an event once, and counts it if it is ready: within, its outcome as
+    /// [`SuspendedHandler::run`] returns it.
     ///
     /// # Errors
     ///
-    /// The event, if its handler has to wait. Within, what [`EventHandler::handle`] says.
+    /// The handler, if it has to wait.
     pub(crate) fn handle(
         &mut self,
         ctx: Context,
         payload: Bytes,
     ) -> Result<Result<(), Status>, SuspendedHandler> {
-        let span = begin(self.shared.event, &ctx);
-        let place = self.place.get_mut().unwrap_or_else(PoisonError::into_inner);
-        // Whoever is not ready is polled again where it can wait.
-        let mut cx = TaskContext::from_waker(Waker::noop());
-        let polled = {
-            let _entered = span.enter();
-            catch_unwind(AssertUnwindSafe(|| {
-                place.begin(ctx.clone(), payload);
-                place.poll(&mut cx)
-            }))
+        let EventHandler {
+            event, counters, ..
+        } = &self.handler;
+        let slot = self.slot.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let inline = InlineHandler {
+            slot: &mut **slot,
+            arguments: Some((ctx.clone(), payload)),
         };
-        let result = match polled {
-            Ok(Poll::Ready(result)) => result,
-            Ok(Poll::Pending) => {
-                return Err(SuspendedHandler {
-                    handling: place.take(),
-                    running: ActiveEvent { ctx, span },
-                    shared: self.shared.clone(),
-                });
-            }
-            Err(panic) => {
-                place.clear();
-                Err(panicked(self.shared.event.full_name, panic.as_ref()))
-            }
+        let observer = EventObserver::new(event, &**counters, &ctx);
+        let mut execution = Execution::new(ctx, inline, observer);
+        let Poll::Ready(result) = execution.poll_once(None) else {
+            let counters = Arc::clone(counters);
+            return Err(SuspendedHandler(execution.suspend(
+                |inline| BoxedHandler::new(inline.slot.take()),
+                |observer| observer.with_counters(counters),
+            )));
         };
-        record(&span, &self.shared.counters, &result);
-        ctx.end();
-        self.spare = Some(ctx);
+        execution.observer().record(result.as_ref().err());
+        self.spare = execution.into_context();
         Ok(result)
     }
 }
 
 impl SuspendedHandler {
-    /// Waits for the handler.
+    /// Runs the handler until the deadline of its context, and counts it; `None` if `stop` was
+    /// canceled first, which counts nothing.
     ///
     /// # Errors
     ///
-    /// As [`EventHandler::handle`].
-    pub(crate) async fn finish(self) -> Result<(), Status> {
-        self.end(None).await
-    }
-
-    async fn end(self, mut pace: Option<&PollCost>) -> Result<(), Status> {
-        // The handler is dropped first.
-        let Self {
-            shared,
-            running,
-            mut handling,
-        } = self;
-        let name = shared.event.full_name;
-        let deadline = running.ctx.deadline();
-        let caught = poll_fn(|cx| {
-            let _entered = running.span.enter();
-            let since = pace.take().map(|pace| (pace, Instant::now()));
-            let polled = catch_unwind(AssertUnwindSafe(|| handling.as_mut().poll(cx)));
-            if let Some((pace, since)) = since {
-                pace.record(since.elapsed());
-            }
-            polled.unwrap_or_else(|panic| Poll::Ready(Err(panicked(name, panic.as_ref()))))
-        });
-        let result =
-            match deadline {
-                None => caught.await,
-                Some(deadline) => match tokio::time::timeout_at(deadline.into(), caught).await {
-                    Ok(result) => result,
-                    Err(_) => Err(Reason::Deadline
-                        .status(format!("the handler of {name} did not end in time"))),
-                },
-            };
-        // Whatever its destructors say, the handler's end has been told already.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(handling)));
-        record(&running.span, &shared.counters, &result);
-        result
+    /// The handler's status; with a [`Reason`](crate::Reason), a failure that the runtime found: the
+    /// bytes are no such event, the handler panicked, or its deadline passed.
+    pub(crate) async fn run(
+        mut self,
+        cost: Option<&PollCost>,
+        stop: &CancellationToken,
+    ) -> Option<Result<(), Status>> {
+        let execution = &mut self.0;
+        let result = match execution.run(cost, stop, AtDeadline::Drop).await {
+            Ended::Returned(result) => result,
+            Ended::DeadlinePassed => Err(deadline_passed(execution.observer().name())),
+            Ended::Stopped => return None,
+        };
+        execution.observer().record(result.as_ref().err());
+        Some(result)
     }
 }
 
-impl Drop for ActiveEvent {
-    fn drop(&mut self) {
-        self.ctx.end();
+impl HandlerFuture for InlineHandler<'_> {
+    type Output = ();
+
+    fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Status>> {
+        if let Some((ctx, payload)) = self.arguments.take() {
+            self.slot.begin(ctx, payload);
+        }
+        self.slot.poll(cx)
     }
-}
 
-/// The span in which an event is handled.
-fn begin(event: &EventDescriptor, ctx: &Context) -> Span {
-    let span = observe::event_span(event.full_name, ctx.subject().unwrap_or_default());
-    observe::extract(&span, ctx.trace());
-    span
-}
-
-fn record(span: &Span, counters: &EventCounters, result: &Result<(), Status>) {
-    let _entered = span.enter();
-    counters.record(result);
-}
-
-fn panicked(name: &'static str, panic: &(dyn Any + Send)) -> Status {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("a value that is no text");
-    Reason::Panicked.status(format!("the handler of {name} panicked: {text}"))
+    fn clear(&mut self) {
+        self.slot.clear();
+    }
 }
 
 impl fmt::Debug for EventHandler {

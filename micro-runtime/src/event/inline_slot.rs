@@ -2,7 +2,6 @@
 //! allocation for each.
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
@@ -10,17 +9,15 @@ use std::task::{Context as TaskContext, Poll};
 use bytes::Bytes;
 
 use crate::context::Context;
+use crate::execute::BoxFuture;
 use crate::status::Status;
-
-/// A subscriber's handler at work, by itself.
-pub(super) type EventFuture = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
 
 /// A subscriber without its types.
 pub(super) trait EventCall: Send + Sync {
     /// Makes an event's handler; nothing of it runs yet.
-    fn begin(&self, ctx: Context, payload: Bytes) -> EventFuture;
+    fn begin(&self, ctx: Context, payload: Bytes) -> BoxFuture<'static, ()>;
 
-    fn place(self: Arc<Self>) -> Box<dyn InlineSlot>;
+    fn slot(self: Arc<Self>) -> Box<dyn InlineSlot>;
 }
 
 /// Room for one event's handler at a time.
@@ -31,11 +28,11 @@ pub(super) trait InlineSlot: Send {
     /// Polls the handler. The room is free again once it is ready.
     fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Status>>;
 
-    /// Drops the handler, even if its destructors panic.
+    /// Drops the handler. A destructor that panics leaves the slot free all the same.
     fn clear(&mut self);
 
     /// Lets a handler that has begun go on elsewhere.
-    fn take(&mut self) -> EventFuture;
+    fn take(&mut self) -> BoxFuture<'static, ()>;
 }
 
 struct TypedSlot<C, F> {
@@ -51,11 +48,11 @@ where
     C: Fn(Context, Bytes) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), Status>> + Send + 'static,
 {
-    fn begin(&self, ctx: Context, payload: Bytes) -> EventFuture {
+    fn begin(&self, ctx: Context, payload: Bytes) -> BoxFuture<'static, ()> {
         Box::pin(self(ctx, payload))
     }
 
-    fn place(self: Arc<Self>) -> Box<dyn InlineSlot> {
+    fn slot(self: Arc<Self>) -> Box<dyn InlineSlot> {
         Box::new(TypedSlot {
             call: self,
             handling: Box::pin(None),
@@ -81,12 +78,10 @@ where
     }
 
     fn clear(&mut self) {
-        let mut handling = std::mem::replace(&mut self.handling, Box::pin(None));
-        // Whatever it says, the handler's end has been told already.
-        let _ = catch_unwind(AssertUnwindSafe(|| handling.set(None)));
+        self.handling.set(None);
     }
 
-    fn take(&mut self) -> EventFuture {
+    fn take(&mut self) -> BoxFuture<'static, ()> {
         let handling = std::mem::replace(&mut self.handling, Box::pin(None));
         Box::pin(DetachedHandler(handling))
     }

@@ -8,6 +8,7 @@ mod events;
 mod filter;
 mod handler;
 mod inline_slot;
+mod observer;
 mod publish;
 mod source;
 mod subject_writer;
@@ -28,6 +29,8 @@ pub use filter::{EventFilter, Fixed};
 pub(crate) use handler::EventHandler;
 #[cfg(feature = "jetstream")]
 pub(crate) use handler::InlineRunner;
+#[cfg(feature = "jetstream")]
+pub(crate) use observer::EventObserver;
 pub use publish::{Publish, PublishFuture};
 pub use source::EventSource;
 pub(crate) use source::{BoundSource, CoreSource, ExternalSource, SourceKind, SourceRun};

@@ -1,15 +1,12 @@
 //! The workers of one subscription: a bounded wait before them, and the order in which they take.
 
 use std::future::poll_fn;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::{Duration, Instant};
 
 use async_nats::Message;
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::coop::poll_proceed;
@@ -21,7 +18,7 @@ use crate::context::Context;
 use crate::event;
 use crate::event::backlog::Backlog;
 use crate::event::handler::{EventHandler, InlineRunner, SuspendedHandler};
-use crate::execute::{PollCost, PollTimer};
+use crate::execute::{ConcurrencyLimit, PollCost, PollTimer};
 use crate::status::Status;
 
 /// So many events are taken before the rest of the loop has its turn.
@@ -53,7 +50,7 @@ pub(crate) struct EventTarget {
     order: Order,
     /// One, or one per worker if each has keys of its own.
     queues: Vec<Queue>,
-    in_place: InlineRunner,
+    inline: InlineRunner,
     watch: PollTimer,
     is_closing: bool,
 }
@@ -75,7 +72,8 @@ struct Shared {
     handler: EventHandler,
     settings: WorkerSettings,
     pace: PollCost,
-    waiting: AtomicUsize,
+    /// Events that no worker has begun yet.
+    waiting: ConcurrencyLimit,
     /// How much of each subject is the bus's.
     prefix: usize,
     /// The grace period is over.
@@ -92,12 +90,12 @@ impl EventTarget {
         tasks: &TaskTracker,
         end: CancellationToken,
     ) -> Self {
-        let in_place = handler.in_place();
+        let inline = handler.inline();
         let shared = Arc::new(Shared {
             handler,
             settings,
             pace: PollCost::new(),
-            waiting: AtomicUsize::new(0),
+            waiting: ConcurrencyLimit::new(settings.max_waiting),
             prefix,
             end,
         });
@@ -121,7 +119,7 @@ impl EventTarget {
             queues: queues.collect(),
             shared,
             order,
-            in_place,
+            inline,
             watch: PollTimer::default(),
             is_closing: false,
         }
@@ -174,30 +172,29 @@ impl EventTarget {
         if self.shared.pace.is_short() && queue.backlog.is_free() {
             return match is_over {
                 true => self.shared.dropped_at_the_end(),
-                false => self.take_in_place(message, index),
+                false => self.take_inline(message, index),
             };
         }
         self.watch.stop(&self.shared.pace);
         let waiting = &self.shared.waiting;
-        if waiting.fetch_add(1, Ordering::Relaxed) >= self.shared.settings.max_waiting {
-            waiting.fetch_sub(1, Ordering::Relaxed);
+        if !waiting.try_acquire() {
             let counters = &self.shared.handler.counters;
             return counters.dropped("too many wait for the handler");
         }
         if !queue.send(Task::Handle(message)) {
-            waiting.fetch_sub(1, Ordering::Relaxed);
+            waiting.release();
             self.shared.dropped_at_the_end();
         }
     }
 
-    fn take_in_place(&mut self, message: Message, index: usize) {
-        let spare = self.in_place.spare();
+    fn take_inline(&mut self, message: Message, index: usize) {
+        let spare = self.inline.spare();
         let (ctx, payload) = match self.shared.read(message, spare) {
             Ok(read) => read,
-            Err(status) => return self.shared.handler.counters.record(&Err(status)),
+            Err(status) => return self.shared.handler.counters.record(Some(&status)),
         };
         self.watch.start();
-        let handled = self.in_place.handle(ctx, payload);
+        let handled = self.inline.handle(ctx, payload);
         self.watch.count(&self.shared.pace);
         if let Err(started) = handled
             && !self.queues[index].send(Task::Finish(started))
@@ -223,27 +220,13 @@ async fn work(
     backlog: Arc<Backlog>,
     queue: Arc<Mutex<UnboundedReceiver<Task>>>,
 ) {
-    let ended = shared.end.clone().cancelled_owned();
-    tokio::pin!(ended);
     let next = || async { queue.lock().await.recv().await };
     while let Some(task) = next().await {
         if matches!(task, Task::Handle(_)) {
-            shared.waiting.fetch_sub(1, Ordering::Relaxed);
+            shared.waiting.release();
         }
         wait_for_budget().await;
-        let handled = async {
-            if shared.end.is_cancelled() {
-                return shared.dropped_at_the_end();
-            }
-            tokio::select! {
-                biased;
-                () = shared.run(task) => {}
-                () = &mut ended => shared.dropped_at_the_end(),
-            }
-        };
-        let handled = AssertUnwindSafe(handled).catch_unwind();
-        // A destructor may panic when the time is up.
-        backlog.run(async { drop(handled.await) }).await;
+        backlog.run(shared.run(task)).await;
     }
 }
 
@@ -255,14 +238,19 @@ async fn wait_for_budget() {
 
 impl Shared {
     async fn run(&self, task: Task) {
-        let message = match task {
-            Task::Handle(message) => message,
-            Task::Finish(started) => return drop(started.finish().await),
+        if self.end.is_cancelled() {
+            return self.dropped_at_the_end();
+        }
+        let (handler, cost) = match task {
+            Task::Handle(message) => match self.read(message, None) {
+                Ok((ctx, payload)) => (self.handler.suspended(ctx, payload), Some(&self.pace)),
+                Err(status) => return self.handler.counters.record(Some(&status)),
+            },
+            // Its first poll was timed where it began.
+            Task::Finish(handler) => (handler, None),
         };
-        match self.read(message, None) {
-            // It is counted and logged; nobody else is to be told.
-            Ok((ctx, payload)) => drop(self.handler.handle(ctx, payload, Some(&self.pace)).await),
-            Err(status) => self.handler.counters.record(&Err(status)),
+        if handler.run(cost, &self.end).await.is_none() {
+            self.dropped_at_the_end();
         }
     }
 

@@ -1,6 +1,5 @@
 //! Acknowledges, rejects or gives up deliveries of one consumer.
 
-use std::any::Any;
 use std::sync::Arc;
 
 use async_nats::Subject;
@@ -156,7 +155,12 @@ impl Acknowledger {
     }
 
     async fn answer(&self, reply: &Subject, payload: Bytes) {
-        let outgoing = Outgoing::to(reply.clone(), payload);
+        let outgoing = Outgoing {
+            subject: reply.clone(),
+            reply: None,
+            headers: None,
+            payload,
+        };
         if self.consumer.connection.publish(outgoing).await.is_err() {
             tell_of_the_end();
         }
@@ -165,15 +169,4 @@ impl Acknowledger {
 
 fn tell_of_the_end() {
     tracing::warn!("the connection is closed: what was handled will be delivered again");
-}
-
-/// What a handler's panic amounts to: a failed attempt.
-pub(super) fn panicked(panic: &(dyn Any + Send)) -> Status {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("a value that is no text");
-    tracing::error!(panic = text, "an event's handler panicked");
-    Reason::Panicked.status(format!("the handler panicked: {text}"))
 }

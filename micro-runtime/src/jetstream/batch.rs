@@ -3,16 +3,16 @@
 use std::future::Future;
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-
-use futures_util::FutureExt as _;
 
 use crate::context::{Context, Delivery};
 use crate::event;
-use crate::event::{Event, EventCounters, Subscriber};
-use crate::jetstream::acknowledger::{Acknowledger, panicked};
-use crate::jetstream::consumer_loop::{BatchFuture, DeliveryHandler};
+use crate::event::{Event, EventCounters, EventObserver, Subscriber};
+use crate::execute::{
+    AtDeadline, BoxFuture, BoxedHandler, Ended, Execution, Observer as _, deadline_passed,
+};
+use crate::jetstream::acknowledger::Acknowledger;
+use crate::jetstream::delivery_handler::{BatchFuture, DeliveryHandler, HandlerScope};
 use crate::jetstream::pending_delivery::PendingDelivery;
 use crate::status::Status;
 
@@ -100,23 +100,33 @@ impl<E: Event, S: BatchSubscriber<E>> Subscriber<E> for SingleEventBatches<S> {
 }
 
 impl<E: Event, S: BatchSubscriber<E>> DeliveryHandler for BatchHandler<E, S> {
-    fn handle(&self, jobs: Vec<PendingDelivery>, settle: Arc<Acknowledger>) -> BatchFuture {
+    fn handle(&self, deliveries: Vec<PendingDelivery>, scope: Arc<HandlerScope>) -> BatchFuture {
         let (subscriber, counters) = (Arc::clone(&self.subscriber), Arc::clone(&self.counters));
         Box::pin(async move {
-            let (jobs, events) = decode::<E>(jobs, &settle, &counters).await;
+            let acknowledger = &scope.acknowledger;
+            let (deliveries, events) = decode::<E>(deliveries, acknowledger, &counters).await;
             if events.is_empty() {
                 return;
             }
-            let handled = AssertUnwindSafe(subscriber.on_batch(Context::of_batch(), events));
-            let handled = handled.catch_unwind().await;
-            // What a nested call's runtime said is this handler's word now.
-            let handled = match handled {
-                Ok(handled) => handled.map_err(|status| status.with_reason(None)),
-                Err(panic) => Err(panicked(panic.as_ref())),
+            let ctx = Context::of_batch();
+            let observer = EventObserver::of_batch(E::DESCRIPTOR, counters, &ctx, events.len());
+            let batch_ctx = ctx.clone();
+            let handler: BoxFuture<'_, ()> = Box::pin(async move {
+                let handled = subscriber.on_batch(batch_ctx, events).await;
+                // The reason of a nested call's failure is no reason of this handler's failure.
+                handled.map_err(|status| status.with_reason(None))
+            });
+            let mut execution = Execution::new(ctx, BoxedHandler::new(handler), observer);
+            let cost = Some(&scope.cost);
+            let handled = match execution.run(cost, &scope.stop, AtDeadline::Drop).await {
+                Ended::Returned(handled) => handled,
+                Ended::DeadlinePassed => Err(deadline_passed(E::DESCRIPTOR.full_name)),
+                // It has no outcome: the deliveries are given back with all others.
+                Ended::Stopped => return,
             };
-            for job in &jobs {
-                counters.record(&handled);
-                settle.ack_or_nak(job, handled.clone()).await;
+            execution.observer().record(handled.as_ref().err());
+            for delivery in &deliveries {
+                acknowledger.ack_or_nak(delivery, handled.clone()).await;
             }
         })
     }
@@ -145,9 +155,8 @@ async fn decode<E: Event>(
                 kept.push(job);
             }
             Err(status) => {
-                let failed = Err(status);
-                counters.record(&failed);
-                settle.ack_or_nak(&job, failed).await;
+                counters.record(Some(&status));
+                settle.ack_or_nak(&job, Err(status)).await;
             }
         }
     }

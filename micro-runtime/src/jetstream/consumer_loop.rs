@@ -1,22 +1,20 @@
 //! The loop of one durable consumer: asks, hands out, reports progress, and drains when it is to stop.
 
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::task::{Context as TaskContext, Waker};
+use std::time::Duration;
 
 use async_nats::Subject;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::error::Error;
 use crate::event::InlineRunner;
-use crate::execute::{PollCost, PollTimer};
+use crate::execute::{ConcurrencyLimit, PollCost, PollTimer};
 use crate::jetstream::acknowledger::Acknowledger;
+use crate::jetstream::delivery_handler::{DeliveryHandler, HandlerScope};
 use crate::jetstream::in_flight::InFlight;
 use crate::jetstream::pending_delivery::PendingDelivery;
 use crate::jetstream::pull::{PullOutcome, PullSubscription};
@@ -28,45 +26,29 @@ const AT_A_TIME: usize = 64;
 /// From this delivery on an event comes alone, so that it takes no others of its batch with it.
 const ALONE_FROM: u64 = 3;
 
-/// What is done with deliveries that come together.
-pub(super) trait DeliveryHandler: Send + Sync + 'static {
-    /// Room to handle deliveries in place, one by one; `None` for what takes several together.
-    fn in_place(&self) -> Option<InlineRunner> {
-        None
-    }
-
-    /// Handles and answers all of them.
-    fn handle(&self, jobs: Vec<PendingDelivery>, settle: Arc<Acknowledger>) -> BatchFuture;
-}
-
-pub(super) type BatchFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
-
 /// One consumer at work in this process.
 pub(super) struct ConsumerLoop {
     pull: PullSubscription,
-    settle: Arc<Acknowledger>,
+    scope: Arc<HandlerScope>,
     handler: Arc<dyn DeliveryHandler>,
-    in_place: Option<InlineRunner>,
+    inline: Option<InlineRunner>,
     held: Arc<InFlight>,
     ready: VecDeque<PendingDelivery>,
     /// What was handled in place and is to be acknowledged.
     done: Vec<Subject>,
-    workers: Arc<Semaphore>,
-    pace: Arc<PollCost>,
+    workers: Arc<ConcurrencyLimit>,
     watch: PollTimer,
     /// How many deliveries a handler gets together at most.
     batch: usize,
     limit: usize,
     is_open: bool,
-    /// Ends the handlers that are left when the grace period is over.
-    abandon: CancellationToken,
     progress: Interval,
     look: Interval,
 }
 
 /// A place among the workers; the loop is told when it is free again.
 struct WorkerPermit {
-    permit: Option<OwnedSemaphorePermit>,
+    workers: Arc<ConcurrencyLimit>,
     held: Arc<InFlight>,
 }
 
@@ -77,28 +59,29 @@ impl ConsumerLoop {
         workers: usize,
         batch: usize,
     ) -> Result<Self, Error> {
-        let settle = Arc::new(settle);
         let workers = match settle.durable.is_ordered {
             true => 1,
             false => workers,
         };
         Ok(Self {
             pull: PullSubscription::start(Arc::clone(&settle.consumer)).await?,
-            in_place: handler.in_place(),
+            inline: handler.inline(),
             handler,
             held: Arc::default(),
             ready: VecDeque::new(),
             done: Vec::new(),
-            workers: Arc::new(Semaphore::new(workers)),
-            pace: Arc::new(PollCost::new()),
+            workers: Arc::new(ConcurrencyLimit::new(workers)),
             watch: PollTimer::default(),
             batch,
             limit: settle.durable.limit(workers.saturating_mul(batch)),
             is_open: true,
-            abandon: CancellationToken::new(),
             progress: ticks(settle.durable.ack_wait / 3),
             look: ticks(HEALTH_CHECK_INTERVAL),
-            settle,
+            scope: Arc::new(HandlerScope {
+                acknowledger: settle,
+                cost: PollCost::new(),
+                stop: CancellationToken::new(),
+            }),
         })
     }
 
@@ -123,7 +106,7 @@ impl ConsumerLoop {
         }
         self.pull.stop().await;
         // After the barrier everything that was sent to us has arrived.
-        if let Err(error) = self.settle.consumer.connection.barrier().await {
+        if let Err(error) = self.scope.acknowledger.consumer.connection.barrier().await {
             tracing::warn!(%error, "what is under way is delivered again later");
         }
         self.pull.close().await;
@@ -138,8 +121,8 @@ impl ConsumerLoop {
                 biased;
                 () = end.cancelled() => {
                     let held = self.held.all();
-                    self.abandon.cancel();
-                    self.settle.nak_all(held).await;
+                    self.scope.stop.cancel();
+                    self.scope.acknowledger.nak_all(held).await;
                     return;
                 }
                 () = self.step(&tasks) => {}
@@ -155,7 +138,7 @@ impl ConsumerLoop {
         }
         tokio::select! {
             biased;
-            () = self.settle.acknowledge(&mut self.done) => {}
+            () = self.scope.acknowledger.acknowledge(&mut self.done) => {}
             // A connection without room for it: they will be delivered again.
             () = end.cancelled() => {}
         }
@@ -166,7 +149,7 @@ impl ConsumerLoop {
     async fn step(&mut self, tasks: &TaskTracker) {
         tokio::select! {
             biased;
-            _ = self.progress.tick() => self.settle.progress(self.held.tick()).await,
+            _ = self.progress.tick() => self.scope.acknowledger.progress(self.held.tick()).await,
             _ = self.look.tick() => self.pull.look(),
             pulled = self.pull.next(), if self.is_open => {
                 self.take(pulled, tasks);
@@ -176,11 +159,11 @@ impl ConsumerLoop {
                         _ => break,
                     }
                     // What was handled is not to wait for handlers that take long.
-                    if !self.done.is_empty() && !self.pace.is_short() {
+                    if !self.done.is_empty() && !self.scope.cost.is_short() {
                         break;
                     }
                 }
-                self.watch.stop(&self.pace);
+                self.watch.stop(&self.scope.cost);
             }
             () = self.held.freed.notified() => {}
         }
@@ -195,9 +178,9 @@ impl ConsumerLoop {
                 return;
             }
         };
-        match PendingDelivery::read(message, &self.settle.consumer.stream) {
+        match PendingDelivery::read(message, &self.scope.acknowledger.consumer.stream) {
             Ok(job) => {
-                self.settle.counters.received();
+                self.scope.acknowledger.counters.received();
                 if let Some(mut job) = self.try_in_place(job, tasks) {
                     job.hold(&self.held);
                     self.ready.push_back(job);
@@ -214,49 +197,50 @@ impl ConsumerLoop {
         mut job: PendingDelivery,
         tasks: &TaskTracker,
     ) -> Option<PendingDelivery> {
-        let Some(in_place) = &mut self.in_place else {
+        let Some(inline) = &mut self.inline else {
             return Some(job);
         };
-        let is_free = self.ready.is_empty() && self.workers.available_permits() > 0;
+        let is_free = self.ready.is_empty() && self.workers.running() < self.workers.limit();
         // What comes again may have been tried often enough.
-        if !is_free || !self.pace.is_short() || job.delivery.is_redelivered() {
+        if !is_free || !self.scope.cost.is_short() || job.delivery.is_redelivered() {
             return Some(job);
         }
-        let Ok(ctx) = self.settle.context(&job, in_place.spare()) else {
+        let Ok(ctx) = self.scope.acknowledger.context(&job, inline.spare()) else {
             return Some(job);
         };
         self.watch.start();
-        let handled = in_place.handle(ctx, job.payload.clone());
-        self.watch.count(&self.pace);
+        let handled = inline.handle(ctx, job.payload.clone());
+        self.watch.count(&self.scope.cost);
         if matches!(handled, Ok(Ok(()))) {
             self.done.push(job.reply);
             return None;
         }
         let place = self.place();
         job.hold(&self.held);
-        let (settle, abandon) = (Arc::clone(&self.settle), self.abandon.clone());
+        let scope = Arc::clone(&self.scope);
         tasks.spawn(async move {
             let _place = place;
             let settling = async {
                 let handled = match handled {
-                    Ok(handled) => handled,
-                    Err(started) => started.finish().await,
+                    Ok(handled) => Some(handled),
+                    Err(handler) => handler.run(None, &scope.stop).await,
                 };
-                settle.ack_or_nak(&job, handled).await;
+                if let Some(handled) = handled {
+                    scope.acknowledger.ack_or_nak(&job, handled).await;
+                }
             };
             tokio::select! {
                 biased;
                 () = settling => {}
-                () = abandon.cancelled() => {}
+                () = scope.stop.cancelled() => {}
             }
         });
         None
     }
 
     fn place(&self) -> Option<WorkerPermit> {
-        let permit = Arc::clone(&self.workers).try_acquire_owned().ok()?;
-        Some(WorkerPermit {
-            permit: Some(permit),
+        self.workers.try_acquire().then(|| WorkerPermit {
+            workers: Arc::clone(&self.workers),
             held: Arc::clone(&self.held),
         })
     }
@@ -269,25 +253,21 @@ impl ConsumerLoop {
                 return;
             };
             let jobs = self.together();
-            let mut handling = self.handler.handle(jobs, Arc::clone(&self.settle));
-            if self.pace.is_short() {
-                // Whoever is not ready is polled again, by its task.
+            let mut handling = self.handler.handle(jobs, Arc::clone(&self.scope));
+            if self.scope.cost.is_short() {
+                // A handler that has to wait is polled again, by a task that can.
                 let mut cx = TaskContext::from_waker(Waker::noop());
-                let started = Instant::now();
-                let polled = handling.as_mut().poll(&mut cx);
-                self.pace.record(started.elapsed());
-                if polled.is_ready() {
+                if handling.as_mut().poll(&mut cx).is_ready() {
                     continue;
                 }
             }
-            let pace = Arc::clone(&self.pace);
-            let abandon = self.abandon.clone();
+            let scope = Arc::clone(&self.scope);
             tasks.spawn(async move {
                 let _place = place;
                 tokio::select! {
                     biased;
-                    () = timed(handling, &pace) => {}
-                    () = abandon.cancelled() => {}
+                    () = handling => {}
+                    () = scope.stop.cancelled() => {}
                 }
             });
         }
@@ -311,26 +291,9 @@ impl ConsumerLoop {
 
 impl Drop for WorkerPermit {
     fn drop(&mut self) {
-        self.permit.take();
+        self.workers.release();
         self.held.freed.notify_one();
     }
-}
-
-/// Runs a handler, and takes note of its first poll.
-async fn timed(mut handling: BatchFuture, pace: &PollCost) {
-    let mut is_first = true;
-    poll_fn(|cx| {
-        let started = std::mem::take(&mut is_first).then(Instant::now);
-        let polled = handling.as_mut().poll(cx);
-        if let Some(started) = started {
-            pace.record(started.elapsed());
-        }
-        match polled {
-            Poll::Ready(()) => Poll::Ready(()),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await;
 }
 
 fn ticks(period: Duration) -> Interval {

@@ -6,6 +6,7 @@ mod batch;
 mod consumer;
 mod consumer_loop;
 mod dead_letter;
+mod delivery_handler;
 mod difference;
 mod durable;
 mod in_flight;

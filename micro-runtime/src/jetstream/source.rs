@@ -7,16 +7,15 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
 use crate::event::{
-    BoundSource, Event, EventHandler, EventSource, ExternalSource, InlineRunner, SourceKind,
-    SourceRun,
+    BoundSource, Event, EventHandler, EventSource, ExternalSource, SourceKind, SourceRun,
 };
 use crate::jetstream::acknowledger::Acknowledger;
 use crate::jetstream::batch::{BatchHandler, BatchSubscriber, SingleEventBatches};
 use crate::jetstream::consumer::Consumer;
-use crate::jetstream::consumer_loop::{BatchFuture, ConsumerLoop, DeliveryHandler};
+use crate::jetstream::consumer_loop::ConsumerLoop;
 use crate::jetstream::dead_letter::DeadLetters;
+use crate::jetstream::delivery_handler::{DeliveryHandler, SingleHandler};
 use crate::jetstream::durable::{Durable, WORKERS};
-use crate::jetstream::pending_delivery::PendingDelivery;
 use crate::subject;
 
 /// A durable subscription with its handler, to be started.
@@ -27,9 +26,6 @@ struct DurableSource {
     workers: usize,
     batch: usize,
 }
-
-/// Hands deliveries to a subscriber one by one.
-struct SingleHandler(EventHandler);
 
 impl<E: Event> EventSource<E> for Durable {
     fn bind(self, handler: EventHandler) -> BoundSource {
@@ -125,32 +121,5 @@ impl DurableSource {
                 self.durable.name, event.full_name
             ))),
         }
-    }
-}
-
-impl DeliveryHandler for SingleHandler {
-    fn in_place(&self) -> Option<InlineRunner> {
-        Some(self.0.in_place())
-    }
-
-    fn handle(&self, jobs: Vec<PendingDelivery>, settle: Arc<Acknowledger>) -> BatchFuture {
-        let handler = self.0.clone();
-        Box::pin(async move {
-            for job in jobs {
-                if let Some(status) = settle.exhausted(&job) {
-                    settle.terminate(&job, &status).await;
-                    continue;
-                }
-                let handled = match settle.context(&job, None) {
-                    Ok(ctx) => handler.handle(ctx, job.payload.clone(), None).await,
-                    Err(status) => {
-                        let refused = Err(status);
-                        handler.counters.record(&refused);
-                        refused
-                    }
-                };
-                settle.ack_or_nak(&job, handled).await;
-            }
-        })
     }
 }

@@ -195,7 +195,7 @@ async fn failures_panics_and_timeouts_are_counted_with_their_error(carrier: Carr
     let cases = [
         ("fail", "NOT_FOUND: no such account"),
         ("panic", "a bad day"),
-        ("wait", "did not end in time"),
+        ("wait", "did not end before the deadline"),
     ];
     for (number, (symbol, part)) in (1..).zip(cases) {
         publish(&carrier.bus, symbol, 0..1).await;
