@@ -35,7 +35,7 @@ async fn every_call_of_a_flood_gets_a_reply_in_time() {
         let nats = NatsServer::start().await.unwrap();
         let serving = Bus::connect(nats.url()).await.unwrap();
         let server = Server::new(&serving)
-            .max_in_flight(MAX_IN_FLIGHT)
+            .max_concurrent(MAX_IN_FLIGHT)
             .add(BehaviorServer::new(BehaviorHandler::default()));
         let _server = server.start().await.unwrap();
         let calling = Bus::connect(nats.url()).await.unwrap();

@@ -38,7 +38,7 @@ async fn calls_record_spans_events_and_metrics() {
         let bus = Bus::connect(nats.url()).await.unwrap();
         let handler = BehaviorHandler::on(&bus);
         let server = Server::new(&bus)
-            .max_in_flight(4)
+            .max_concurrent(4)
             .add(BehaviorServer::new(handler.clone()));
         let server = server.add(StreamsServer::new(StreamsHandler::default()));
         let _server = server.start().await.unwrap();

@@ -85,7 +85,7 @@ const CRATES: Layering = &[
         &["event"],
         &["jetstream"],
         &["dispatch"],
-        &["codegen", "dynamic", "server"],
+        &["call", "codegen", "dynamic", "server"],
         &["bench"],
     ]),
 ];

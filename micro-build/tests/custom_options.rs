@@ -36,29 +36,29 @@ fn options_are_written_to_the_descriptors() {
     let start = code.find("static __MICRO_METHODS_S").expect("a descriptor");
     let end = code[start..].find("pub trait T").expect("a second service");
     expect![[r#"
-        static __MICRO_METHODS_S: [::micro_runtime::MethodDescriptor; 2] = [
-            ::micro_runtime::MethodDescriptor::new(
+        static __MICRO_METHODS_S: [::micro_runtime::descriptor::MethodDescriptor; 2] = [
+            ::micro_runtime::descriptor::MethodDescriptor::new(
                     "test.S.A",
                     "A",
-                    ::micro_runtime::MethodKind::Unary,
+                    ::micro_runtime::descriptor::MethodKind::Unary,
                     "test.M",
                     "test.M",
                 )
                 .timeout_ms(1500)
                 .max_concurrent(8)
-                .idempotency(::micro_runtime::Idempotency::NoSideEffects)
+                .idempotency(::micro_runtime::descriptor::Idempotency::NoSideEffects)
                 .deprecated(),
-            ::micro_runtime::MethodDescriptor::new(
+            ::micro_runtime::descriptor::MethodDescriptor::new(
                     "test.S.B",
                     "B",
-                    ::micro_runtime::MethodKind::Unary,
+                    ::micro_runtime::descriptor::MethodKind::Unary,
                     "test.M",
                     "test.M",
                 )
-                .idempotency(::micro_runtime::Idempotency::Idempotent),
+                .idempotency(::micro_runtime::descriptor::Idempotency::Idempotent),
         ];
         #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
-        static __MICRO_S: ::micro_runtime::ServiceDescriptor = ::micro_runtime::ServiceDescriptor::new(
+        static __MICRO_S: ::micro_runtime::descriptor::ServiceDescriptor = ::micro_runtime::descriptor::ServiceDescriptor::new(
                 "test.S",
                 "test",
                 "S",

@@ -217,7 +217,7 @@ fn build_server_false_omits_trait_and_server() {
 fn runtime_path_replaces_the_path_of_the_runtime() {
     let code = code_of(SHOP, Config::new().runtime_path("crate::rt"));
     assert!(!code.contains("::micro_runtime"), "{code}");
-    assert!(code.contains("crate::rt::UnaryCall<Order, Order>"));
+    assert!(code.contains("crate::rt::call::UnaryCall<Order, Order>"));
     assert!(code.contains("crate::rt::codegen::prost::Message"));
     assert!(code.contains("crate::rt::codegen::prost_types::Timestamp"));
     // The companion table may be expanded in another crate, where `crate` is that crate.

@@ -30,9 +30,9 @@
 //! | connect | [`Bus`], over NATS or inside one process |
 //! | serve | [`Server`], [`ServiceOptions`], `#[service]` on the handler |
 //! | know about the call at hand | [`Context`], [`Metadata`] |
-//! | call | [`Bus::client`], [`ClientOptions`], [`UnaryCall`] |
-//! | call all instances at once | [`UnaryCall::to_all`], [`Replies`] |
-//! | stream | [`Streaming`], [`Sender`], [`ClientStream`], [`ReplyStream`], [`StreamOptions`] |
+//! | call | [`Bus::client`], [`ClientOptions`], [`call::UnaryCall`] |
+//! | call all instances at once | [`call::UnaryCall::to_all`], [`call::Replies`] |
+//! | stream | [`Streaming`], [`Sender`], [`call::ClientStream`], [`ReplyStream`], [`StreamOptions`] |
 //! | publish events, and subscribe | [`Event`], [`Bus::publish`], [`Bus::subscribe`], [`Server::subscribe`] with a [`Subscriber`] and a [`Subscription`] |
 //! | store events, and lose none (feature `jetstream`) | `EventStream`, `Bus::publish_durable`, `Durable`, `BatchSubscriber`, `Bus::replay` |
 //! | fail, and see why something failed | [`Status`], [`Code`], [`Reason`], [`details`] |
@@ -48,18 +48,19 @@
 //! | `opentelemetry` | `traceparent` for sampled spans, and the caller's span as parent |
 
 mod bus;
+pub mod call;
 mod client;
 mod context;
-mod descriptor;
+pub mod descriptor;
 pub mod discovery;
 mod dispatch;
 #[cfg(feature = "json")]
-mod dynamic;
+pub mod dynamic;
 mod error;
-mod event;
+pub mod event;
 mod execute;
 #[cfg(feature = "jetstream")]
-mod jetstream;
+pub mod jetstream;
 #[cfg_attr(not(feature = "json"), path = "json_off.rs")]
 mod json;
 mod metadata;
@@ -87,31 +88,11 @@ pub use prost_reflect;
 #[doc(hidden)]
 pub use __micro_Subscriber as Subscriber;
 pub use bus::Bus;
-pub use client::{
-    Answer, AnswerFuture, BidirectionalCall, CallAll, ClientOptions, ClientStreamingCall,
-    InstanceReply, Replies, ServerStreamingCall, UnaryCall, UnaryFuture,
-};
+pub use client::ClientOptions;
 pub use context::Context;
-#[cfg(feature = "jetstream")]
-pub use context::Delivery;
-pub use descriptor::{
-    EventDescriptor, EventField, Idempotency, MethodDescriptor, MethodKind, ServiceDescriptor,
-};
 pub use dispatch::{Service, ServiceOptions};
-#[cfg(feature = "json")]
-pub use dynamic::{
-    Dynamic, DynamicCall, DynamicClient, DynamicRequest, DynamicSender, DynamicStreaming, RawCall,
-};
 pub use error::{Error, ErrorKind};
-pub use event::{
-    Event, EventFilter, EventSource, EventStats, Events, Publish, PublishFuture, RawEvent,
-    RawEvents, Subscribe, Subscriber, Subscription,
-};
-#[cfg(feature = "jetstream")]
-pub use jetstream::{
-    BatchSubscriber, Delivered, Durable, DurablePublish, DurablePublishFuture, DurablePublisher,
-    EventStream, OpenReplay, Pending, PublishAck, Replay, ReplayFuture, Retention, Start,
-};
+pub use event::{Event, Subscriber, Subscription};
 pub use metadata::Metadata;
 pub use server::{RunningServer, Server};
 pub use status::details;
@@ -119,4 +100,4 @@ pub use status::{Code, Reason, Status};
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use stream::fuzz_stream;
-pub use stream::{ClientStream, ReplyStream, Sender, StreamOptions, Streaming};
+pub use stream::{ReplyStream, Sender, StreamOptions, Streaming};

@@ -18,7 +18,10 @@ const CALLS: usize = 64;
 /// echoes.
 const PERMITS: usize = 3 * CALLS;
 
-fn wait(client: &BehaviorClient, milliseconds: u32) -> micro_runtime::UnaryCall<WaitRequest, Blob> {
+fn wait(
+    client: &BehaviorClient,
+    milliseconds: u32,
+) -> micro_runtime::call::UnaryCall<WaitRequest, Blob> {
     client.wait(WaitRequest { milliseconds })
 }
 
@@ -27,7 +30,7 @@ async fn only_calls_in_flight_fail_when_the_nats_server_is_killed() {
     within(Duration::from_secs(60), async {
         let mut carrier = Carrier::nats().await;
         let fixture = carrier
-            .serve_with(|server| server.max_in_flight(PERMITS))
+            .serve_with(|server| server.max_concurrent(PERMITS))
             .await;
         let callers = carrier.another_bus().await;
         let client: BehaviorClient = callers.client();
@@ -143,7 +146,7 @@ async fn only_calls_in_flight_fail_after_a_malformed_message() {
 async fn the_call_of_a_disconnected_caller_frees_its_permit() {
     within(Duration::from_secs(30), async {
         let carrier = Carrier::nats().await;
-        let fixture = carrier.serve_with(|server| server.max_in_flight(1)).await;
+        let fixture = carrier.serve_with(|server| server.max_concurrent(1)).await;
         let caller = async_nats::connect(carrier.nats.as_ref().unwrap().url())
             .await
             .unwrap();

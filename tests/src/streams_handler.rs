@@ -102,7 +102,7 @@ impl StreamsHandler {
         if ctx.header("watch").is_some() {
             let (state, ctx) = (Arc::clone(&self.0), ctx.clone());
             tokio::spawn(async move {
-                ctx.canceled().await;
+                ctx.ended().await;
                 lock(&state.watched_ends).push(Instant::now());
             });
         }

@@ -10,7 +10,8 @@ use async_nats::jetstream;
 use async_nats::jetstream::consumer::pull;
 use async_nats::jetstream::message::PublishMessage;
 use futures_util::StreamExt as _;
-use micro_runtime::{Bus, Context, Durable, Server, Status, Subscriber, service};
+use micro_runtime::jetstream::Durable;
+use micro_runtime::{Bus, Context, Server, Status, Subscriber, service};
 use prost::Message as _;
 use tokio::sync::{Notify, Semaphore};
 
@@ -106,7 +107,7 @@ pub(crate) async fn consume(bus: &Bus, bytes: usize, window: Window) -> Result<L
     });
     let durable = Durable::named("reader")
         .filter(EntryFilter::new().kind(&kind))
-        .workers(WORKERS)
+        .max_concurrent(WORKERS)
         .prefetch(MAX_OUTSTANDING - WORKERS);
     let server =
         Server::new(bus).subscribe::<Entry>(CountingSubscriber(Arc::clone(&progress)), durable);

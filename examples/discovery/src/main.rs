@@ -55,7 +55,7 @@ async fn main() -> Result<(), BoxError> {
         }
     };
     let interval = Duration::from_millis(arguments.interval_ms.max(1));
-    let watch = bus.discovery().watch().interval(interval).start().await?;
+    let watch = bus.discovery().watch().interval(interval).open().await?;
     let shop = async {
         match arguments.demo || !has_url {
             true => demo::run(&bus).await,
@@ -85,7 +85,7 @@ async fn show_table(
     queries.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            change = watch.change() => match change {
+            change = watch.next() => match change {
                 Some(change) => {
                     changes.push(table.apply(&change));
                     if !is_terminal {

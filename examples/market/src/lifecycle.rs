@@ -3,7 +3,8 @@
 use std::io::{self, Read as _, Write as _};
 use std::time::Duration;
 
-use micro_runtime::{Bus, Error, EventStream};
+use micro_runtime::jetstream::EventStream;
+use micro_runtime::{Bus, Error};
 use tokio::sync::oneshot;
 
 use crate::Result;

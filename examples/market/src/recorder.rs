@@ -4,9 +4,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use micro_runtime::{
-    BatchSubscriber, Bus, Context, Delivered, Durable, RunningServer, Server, Status,
-};
+use micro_runtime::jetstream::{BatchSubscriber, Durable, DurableEvent};
+use micro_runtime::{Bus, Context, RunningServer, Server, Status};
 
 use crate::Result;
 use crate::proto::{Tick, Trade};
@@ -52,7 +51,10 @@ impl Recorder {
         Ok(server.start().await?)
     }
 
-    async fn record<E: Row>(&self, events: Vec<Delivered<E>>) -> std::result::Result<(), Status> {
+    async fn record<E: Row>(
+        &self,
+        events: Vec<DurableEvent<E>>,
+    ) -> std::result::Result<(), Status> {
         let writer = Arc::clone(&self.0);
         let written = tokio::task::spawn_blocking(move || {
             let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -70,7 +72,7 @@ impl<E: Row> BatchSubscriber<E> for Recorder {
     async fn on_batch(
         &self,
         _ctx: Context,
-        events: Vec<Delivered<E>>,
+        events: Vec<DurableEvent<E>>,
     ) -> std::result::Result<(), Status> {
         self.record(events).await
     }

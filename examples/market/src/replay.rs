@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use micro_runtime::{Bus, Delivered};
+use micro_runtime::Bus;
+use micro_runtime::jetstream::DurableEvent;
 
 use crate::Result;
 use crate::proto::{Tick, Trade};
@@ -24,10 +25,10 @@ pub async fn replay(bus: &Bus, path: &Path) -> Result<u64> {
 }
 
 async fn replay_all<E: Row>(bus: &Bus, writer: &mut Writer) -> Result<u64> {
-    let mut replay = bus.replay::<E>().await?;
-    let mut batch: Vec<Delivered<E>> = Vec::with_capacity(BATCH_LEN);
+    let mut replay = bus.replay::<E>().open().await?;
+    let mut batch: Vec<DurableEvent<E>> = Vec::with_capacity(BATCH_LEN);
     let mut count = 0;
-    while let Some(event) = replay.event().await? {
+    while let Some(event) = replay.next().await.transpose()? {
         batch.push(event);
         count += 1;
         if batch.len() == BATCH_LEN {

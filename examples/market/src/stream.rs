@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use micro_runtime::{Event, EventStream};
+use micro_runtime::Event;
+use micro_runtime::jetstream::EventStream;
 
 use crate::proto::{Tick, Trade};
 

@@ -38,7 +38,7 @@ pub(super) fn emit(scope: &ServiceScope<'_>) -> TokenStream {
 
         #allow
         impl #rt::codegen::ServiceClient for #client {
-            const SERVICE: &'static #rt::ServiceDescriptor = &#descriptor;
+            const SERVICE: &'static #rt::descriptor::ServiceDescriptor = &#descriptor;
 
             fn from_client(client: #rt::codegen::Client) -> Self {
                 Self(client)
@@ -69,7 +69,7 @@ fn call(method: &MethodScope<'_>, scope: &ServiceScope<'_>) -> TokenStream {
     };
     quote! {
         #docs
-        pub fn #name(&self #parameter) -> #rt::#builder<#request, #reply> {
+        pub fn #name(&self #parameter) -> #rt::call::#builder<#request, #reply> {
             #rt::codegen::#kind(&self.0, #index #argument)
         }
     }

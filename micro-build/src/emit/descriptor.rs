@@ -25,10 +25,10 @@ pub(super) fn emit(scope: &ServiceScope<'_>) -> TokenStream {
     let version = env!("CARGO_PKG_VERSION");
     quote! {
         #allow
-        static #descriptors: [#rt::MethodDescriptor; #count] = [#(#methods),*];
+        static #descriptors: [#rt::descriptor::MethodDescriptor; #count] = [#(#methods),*];
 
         #allow
-        static #descriptor: #rt::ServiceDescriptor = #service;
+        static #descriptor: #rt::descriptor::ServiceDescriptor = #service;
 
         const _: () = #rt::codegen::written_by(#version);
     }
@@ -55,7 +55,7 @@ fn service_descriptor(scope: &ServiceScope<'_>) -> TokenStream {
     let description = description.iter();
     let embedded = format!("{}.fds.bin", naming::file_stem(package));
     quote! {
-        #rt::ServiceDescriptor::new(#full_name, #package, #name, &#descriptors)
+        #rt::descriptor::ServiceDescriptor::new(#full_name, #package, #name, &#descriptors)
             .version(#version)
             #(.queue_group(#queue_group))*
             #(.description(#description))*
@@ -78,7 +78,8 @@ fn method_descriptor(method: &MethodScope<'_>, scope: &ServiceScope<'_>) -> Toke
         Idempotency::NoSideEffects => Some(quote!(NoSideEffects)),
         Idempotency::Idempotent => Some(quote!(Idempotent)),
     };
-    let idempotency = idempotency.map(|level| quote!(.idempotency(#rt::Idempotency::#level)));
+    let idempotency =
+        idempotency.map(|level| quote!(.idempotency(#rt::descriptor::Idempotency::#level)));
     let timeout_ms = method
         .options
         .timeout_ms
@@ -91,7 +92,7 @@ fn method_descriptor(method: &MethodScope<'_>, scope: &ServiceScope<'_>) -> Toke
     let max_concurrent = max_concurrent.map(|calls| quote!(.max_concurrent(#calls)));
     let deprecated = method.deprecated.then(|| quote!(.deprecated()));
     quote! {
-        #rt::MethodDescriptor::new(#full_name, #name, #rt::MethodKind::#kind, #request, #reply)
+        #rt::descriptor::MethodDescriptor::new(#full_name, #name, #rt::descriptor::MethodKind::#kind, #request, #reply)
             #timeout #max_concurrent #idempotency #deprecated
     }
 }

@@ -77,8 +77,8 @@ fn implementation(scope: &EventScope<'_>) -> TokenStream {
     quote! {
         #allow
         impl #rt::Event for #message {
-            const DESCRIPTOR: &'static #rt::EventDescriptor =
-                &#rt::EventDescriptor::new(#full_name, #template, &[#(#descriptors),*]);
+            const DESCRIPTOR: &'static #rt::descriptor::EventDescriptor =
+                &#rt::descriptor::EventDescriptor::new(#full_name, #template, &[#(#descriptors),*]);
 
             type Filter = #filter;
 
@@ -97,9 +97,9 @@ fn descriptor(field: &FieldScope<'_>, rt: &syn::Path) -> TokenStream {
                 let number = Literal::i32_unsuffixed(*number);
                 quote!((#number, #name))
             });
-            quote!(#rt::EventField::of_enum(#name, &[#(#names),*]))
+            quote!(#rt::descriptor::EventField::of_enum(#name, &[#(#names),*]))
         }
-        _ => quote!(#rt::EventField::new(#name)),
+        _ => quote!(#rt::descriptor::EventField::new(#name)),
     }
 }
 

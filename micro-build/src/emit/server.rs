@@ -105,7 +105,7 @@ fn service(scope: &ServiceScope<'_>) -> TokenStream {
     quote! {
         #allow
         impl<#handler: #trait_> #rt::codegen::Service for #server<#handler> {
-            const SERVICE: &'static #rt::ServiceDescriptor = &#descriptor;
+            const SERVICE: &'static #rt::descriptor::ServiceDescriptor = &#descriptor;
 
             fn endpoints(self) -> ::std::vec::Vec<#rt::codegen::Endpoint> {
                 ::std::vec::Vec::from([#(#endpoints),*])

@@ -58,16 +58,16 @@ impl Side {
 }
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 impl ::micro_runtime::Event for Trade {
-    const DESCRIPTOR: &'static ::micro_runtime::EventDescriptor = &::micro_runtime::EventDescriptor::new(
+    const DESCRIPTOR: &'static ::micro_runtime::descriptor::EventDescriptor = &::micro_runtime::descriptor::EventDescriptor::new(
         "golden.events.v1.Trade",
         "evt.market.trade.{venue}.{side}.{id}",
         &[
-            ::micro_runtime::EventField::new("venue"),
-            ::micro_runtime::EventField::of_enum(
+            ::micro_runtime::descriptor::EventField::new("venue"),
+            ::micro_runtime::descriptor::EventField::of_enum(
                 "side",
                 &[(0, "SIDE_UNSPECIFIED"), (1, "SIDE_BUY")],
             ),
-            ::micro_runtime::EventField::new("id"),
+            ::micro_runtime::descriptor::EventField::new("id"),
         ],
     );
     type Filter = TradeFilter;
@@ -131,7 +131,7 @@ impl ::micro_runtime::codegen::EventFilter for TradeFilter {
 }
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 impl ::micro_runtime::Event for Closed {
-    const DESCRIPTOR: &'static ::micro_runtime::EventDescriptor = &::micro_runtime::EventDescriptor::new(
+    const DESCRIPTOR: &'static ::micro_runtime::descriptor::EventDescriptor = &::micro_runtime::descriptor::EventDescriptor::new(
         "golden.events.v1.Closed",
         "evt.market.closed",
         &[],

@@ -116,22 +116,22 @@ pub struct OrdersClient(::micro_runtime::codegen::Client);
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 impl OrdersClient {
     /// Reads one order.
-    pub fn get(&self, request: Key) -> ::micro_runtime::UnaryCall<Key, Order> {
+    pub fn get(&self, request: Key) -> ::micro_runtime::call::UnaryCall<Key, Order> {
         ::micro_runtime::codegen::unary(&self.0, 0, request)
     }
     /// Reads one order, in an old version.
     #[deprecated]
-    pub fn get_old(&self, request: Key) -> ::micro_runtime::UnaryCall<Key, Order> {
+    pub fn get_old(&self, request: Key) -> ::micro_runtime::call::UnaryCall<Key, Order> {
         ::micro_runtime::codegen::unary(&self.0, 1, request)
     }
     /// `rpc Remove` of `service Orders`.
-    pub fn remove(&self, request: Key) -> ::micro_runtime::UnaryCall<Key, ()> {
+    pub fn remove(&self, request: Key) -> ::micro_runtime::call::UnaryCall<Key, ()> {
         ::micro_runtime::codegen::unary(&self.0, 2, request)
     }
 }
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 impl ::micro_runtime::codegen::ServiceClient for OrdersClient {
-    const SERVICE: &'static ::micro_runtime::ServiceDescriptor = &__MICRO_Orders;
+    const SERVICE: &'static ::micro_runtime::descriptor::ServiceDescriptor = &__MICRO_Orders;
     fn from_client(client: ::micro_runtime::codegen::Client) -> Self {
         Self(client)
     }
@@ -176,7 +176,7 @@ impl<T> ::core::fmt::Debug for OrdersServer<T> {
 }
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 impl<T: Orders> ::micro_runtime::codegen::Service for OrdersServer<T> {
-    const SERVICE: &'static ::micro_runtime::ServiceDescriptor = &__MICRO_Orders;
+    const SERVICE: &'static ::micro_runtime::descriptor::ServiceDescriptor = &__MICRO_Orders;
     fn endpoints(self) -> ::std::vec::Vec<::micro_runtime::codegen::Endpoint> {
         ::std::vec::Vec::from([
             {
@@ -225,36 +225,36 @@ impl<T: Orders> ::micro_runtime::codegen::Service for OrdersServer<T> {
     }
 }
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
-static __MICRO_METHODS_Orders: [::micro_runtime::MethodDescriptor; 3] = [
-    ::micro_runtime::MethodDescriptor::new(
+static __MICRO_METHODS_Orders: [::micro_runtime::descriptor::MethodDescriptor; 3] = [
+    ::micro_runtime::descriptor::MethodDescriptor::new(
             "golden.options.v1.Orders.Get",
             "Get",
-            ::micro_runtime::MethodKind::Unary,
+            ::micro_runtime::descriptor::MethodKind::Unary,
             "golden.options.v1.Key",
             "golden.options.v1.Order",
         )
         .timeout_ms(2500)
         .max_concurrent(64)
-        .idempotency(::micro_runtime::Idempotency::NoSideEffects),
-    ::micro_runtime::MethodDescriptor::new(
+        .idempotency(::micro_runtime::descriptor::Idempotency::NoSideEffects),
+    ::micro_runtime::descriptor::MethodDescriptor::new(
             "golden.options.v1.Orders.GetOld",
             "GetOld",
-            ::micro_runtime::MethodKind::Unary,
+            ::micro_runtime::descriptor::MethodKind::Unary,
             "golden.options.v1.Key",
             "golden.options.v1.Order",
         )
         .deprecated(),
-    ::micro_runtime::MethodDescriptor::new(
+    ::micro_runtime::descriptor::MethodDescriptor::new(
             "golden.options.v1.Orders.Remove",
             "Remove",
-            ::micro_runtime::MethodKind::Unary,
+            ::micro_runtime::descriptor::MethodKind::Unary,
             "golden.options.v1.Key",
             "google.protobuf.Empty",
         )
-        .idempotency(::micro_runtime::Idempotency::Idempotent),
+        .idempotency(::micro_runtime::descriptor::Idempotency::Idempotent),
 ];
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
-static __MICRO_Orders: ::micro_runtime::ServiceDescriptor = ::micro_runtime::ServiceDescriptor::new(
+static __MICRO_Orders: ::micro_runtime::descriptor::ServiceDescriptor = ::micro_runtime::descriptor::ServiceDescriptor::new(
         "golden.options.v1.Orders",
         "golden.options.v1",
         "Orders",
@@ -298,7 +298,7 @@ pub struct ArchiveClient(::micro_runtime::codegen::Client);
 impl ArchiveClient {}
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 impl ::micro_runtime::codegen::ServiceClient for ArchiveClient {
-    const SERVICE: &'static ::micro_runtime::ServiceDescriptor = &__MICRO_Archive;
+    const SERVICE: &'static ::micro_runtime::descriptor::ServiceDescriptor = &__MICRO_Archive;
     fn from_client(client: ::micro_runtime::codegen::Client) -> Self {
         Self(client)
     }
@@ -342,15 +342,15 @@ impl<T> ::core::fmt::Debug for ArchiveServer<T> {
 }
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 impl<T: Archive> ::micro_runtime::codegen::Service for ArchiveServer<T> {
-    const SERVICE: &'static ::micro_runtime::ServiceDescriptor = &__MICRO_Archive;
+    const SERVICE: &'static ::micro_runtime::descriptor::ServiceDescriptor = &__MICRO_Archive;
     fn endpoints(self) -> ::std::vec::Vec<::micro_runtime::codegen::Endpoint> {
         ::std::vec::Vec::from([])
     }
 }
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
-static __MICRO_METHODS_Archive: [::micro_runtime::MethodDescriptor; 0] = [];
+static __MICRO_METHODS_Archive: [::micro_runtime::descriptor::MethodDescriptor; 0] = [];
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
-static __MICRO_Archive: ::micro_runtime::ServiceDescriptor = ::micro_runtime::ServiceDescriptor::new(
+static __MICRO_Archive: ::micro_runtime::descriptor::ServiceDescriptor = ::micro_runtime::descriptor::ServiceDescriptor::new(
         "golden.options.v1.Archive",
         "golden.options.v1",
         "Archive",
@@ -363,10 +363,10 @@ static __MICRO_Archive: ::micro_runtime::ServiceDescriptor = ::micro_runtime::Se
 const _: () = ::micro_runtime::codegen::written_by("0.1.0");
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 impl ::micro_runtime::Event for Order {
-    const DESCRIPTOR: &'static ::micro_runtime::EventDescriptor = &::micro_runtime::EventDescriptor::new(
+    const DESCRIPTOR: &'static ::micro_runtime::descriptor::EventDescriptor = &::micro_runtime::descriptor::EventDescriptor::new(
         "golden.options.v1.Order",
         "evt.orders.{id}",
-        &[::micro_runtime::EventField::new("id")],
+        &[::micro_runtime::descriptor::EventField::new("id")],
     );
     type Filter = OrderFilter;
     fn write_subject(&self, subject: &mut ::micro_runtime::codegen::SubjectWriter<'_>) {

@@ -176,32 +176,35 @@ pub struct NumbersClient(::micro_runtime::codegen::Client);
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 impl NumbersClient {
     /// One request, one reply.
-    pub fn double(&self, request: Number) -> ::micro_runtime::UnaryCall<Number, Number> {
+    pub fn double(
+        &self,
+        request: Number,
+    ) -> ::micro_runtime::call::UnaryCall<Number, Number> {
         ::micro_runtime::codegen::unary(&self.0, 0, request)
     }
     /// One request, many replies.
     pub fn count(
         &self,
         request: Number,
-    ) -> ::micro_runtime::ServerStreamingCall<Number, Number> {
+    ) -> ::micro_runtime::call::ServerStreamingCall<Number, Number> {
         ::micro_runtime::codegen::server_streaming(&self.0, 1, request)
     }
     /// Many requests, one reply.
-    pub fn sum(&self) -> ::micro_runtime::ClientStreamingCall<Number, Number> {
+    pub fn sum(&self) -> ::micro_runtime::call::ClientStreamingCall<Number, Number> {
         ::micro_runtime::codegen::client_streaming(&self.0, 2)
     }
     /// Many requests, many replies.
-    pub fn square(&self) -> ::micro_runtime::BidirectionalCall<Number, Number> {
+    pub fn square(&self) -> ::micro_runtime::call::BidirectionalCall<Number, Number> {
         ::micro_runtime::codegen::bidirectional(&self.0, 3)
     }
     /// An empty request, an empty reply.
-    pub fn ping(&self, request: ()) -> ::micro_runtime::UnaryCall<(), ()> {
+    pub fn ping(&self, request: ()) -> ::micro_runtime::call::UnaryCall<(), ()> {
         ::micro_runtime::codegen::unary(&self.0, 4, request)
     }
 }
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 impl ::micro_runtime::codegen::ServiceClient for NumbersClient {
-    const SERVICE: &'static ::micro_runtime::ServiceDescriptor = &__MICRO_Numbers;
+    const SERVICE: &'static ::micro_runtime::descriptor::ServiceDescriptor = &__MICRO_Numbers;
     fn from_client(client: ::micro_runtime::codegen::Client) -> Self {
         Self(client)
     }
@@ -244,7 +247,7 @@ impl<T> ::core::fmt::Debug for NumbersServer<T> {
 }
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 impl<T: Numbers> ::micro_runtime::codegen::Service for NumbersServer<T> {
-    const SERVICE: &'static ::micro_runtime::ServiceDescriptor = &__MICRO_Numbers;
+    const SERVICE: &'static ::micro_runtime::descriptor::ServiceDescriptor = &__MICRO_Numbers;
     fn endpoints(self) -> ::std::vec::Vec<::micro_runtime::codegen::Endpoint> {
         ::std::vec::Vec::from([
             {
@@ -321,45 +324,45 @@ impl<T: Numbers> ::micro_runtime::codegen::Service for NumbersServer<T> {
     }
 }
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
-static __MICRO_METHODS_Numbers: [::micro_runtime::MethodDescriptor; 5] = [
-    ::micro_runtime::MethodDescriptor::new(
+static __MICRO_METHODS_Numbers: [::micro_runtime::descriptor::MethodDescriptor; 5] = [
+    ::micro_runtime::descriptor::MethodDescriptor::new(
         "golden.streaming.v1.Numbers.Double",
         "Double",
-        ::micro_runtime::MethodKind::Unary,
+        ::micro_runtime::descriptor::MethodKind::Unary,
         "golden.streaming.v1.Number",
         "golden.streaming.v1.Number",
     ),
-    ::micro_runtime::MethodDescriptor::new(
+    ::micro_runtime::descriptor::MethodDescriptor::new(
         "golden.streaming.v1.Numbers.Count",
         "Count",
-        ::micro_runtime::MethodKind::ServerStreaming,
+        ::micro_runtime::descriptor::MethodKind::ServerStreaming,
         "golden.streaming.v1.Number",
         "golden.streaming.v1.Number",
     ),
-    ::micro_runtime::MethodDescriptor::new(
+    ::micro_runtime::descriptor::MethodDescriptor::new(
         "golden.streaming.v1.Numbers.Sum",
         "Sum",
-        ::micro_runtime::MethodKind::ClientStreaming,
+        ::micro_runtime::descriptor::MethodKind::ClientStreaming,
         "golden.streaming.v1.Number",
         "golden.streaming.v1.Number",
     ),
-    ::micro_runtime::MethodDescriptor::new(
+    ::micro_runtime::descriptor::MethodDescriptor::new(
         "golden.streaming.v1.Numbers.Square",
         "Square",
-        ::micro_runtime::MethodKind::Bidirectional,
+        ::micro_runtime::descriptor::MethodKind::Bidirectional,
         "golden.streaming.v1.Number",
         "golden.streaming.v1.Number",
     ),
-    ::micro_runtime::MethodDescriptor::new(
+    ::micro_runtime::descriptor::MethodDescriptor::new(
         "golden.streaming.v1.Numbers.Ping",
         "Ping",
-        ::micro_runtime::MethodKind::Unary,
+        ::micro_runtime::descriptor::MethodKind::Unary,
         "google.protobuf.Empty",
         "google.protobuf.Empty",
     ),
 ];
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
-static __MICRO_Numbers: ::micro_runtime::ServiceDescriptor = ::micro_runtime::ServiceDescriptor::new(
+static __MICRO_Numbers: ::micro_runtime::descriptor::ServiceDescriptor = ::micro_runtime::descriptor::ServiceDescriptor::new(
         "golden.streaming.v1.Numbers",
         "golden.streaming.v1",
         "Numbers",

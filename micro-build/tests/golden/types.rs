@@ -182,7 +182,7 @@ impl TypesClient {
     pub fn r#move(
         &self,
         request: outer::Inner,
-    ) -> ::micro_runtime::UnaryCall<
+    ) -> ::micro_runtime::call::UnaryCall<
         outer::Inner,
         ::micro_runtime::codegen::prost_types::Duration,
     > {
@@ -192,7 +192,7 @@ impl TypesClient {
     pub fn into_(
         &self,
         request: ::micro_runtime::codegen::prost::alloc::string::String,
-    ) -> ::micro_runtime::ServerStreamingCall<
+    ) -> ::micro_runtime::call::ServerStreamingCall<
         ::micro_runtime::codegen::prost::alloc::string::String,
         (),
     > {
@@ -201,7 +201,7 @@ impl TypesClient {
 }
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 impl ::micro_runtime::codegen::ServiceClient for TypesClient {
-    const SERVICE: &'static ::micro_runtime::ServiceDescriptor = &__MICRO_Types;
+    const SERVICE: &'static ::micro_runtime::descriptor::ServiceDescriptor = &__MICRO_Types;
     fn from_client(client: ::micro_runtime::codegen::Client) -> Self {
         Self(client)
     }
@@ -244,7 +244,7 @@ impl<T> ::core::fmt::Debug for TypesServer<T> {
 }
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 impl<T: Types> ::micro_runtime::codegen::Service for TypesServer<T> {
-    const SERVICE: &'static ::micro_runtime::ServiceDescriptor = &__MICRO_Types;
+    const SERVICE: &'static ::micro_runtime::descriptor::ServiceDescriptor = &__MICRO_Types;
     fn endpoints(self) -> ::std::vec::Vec<::micro_runtime::codegen::Endpoint> {
         ::std::vec::Vec::from([
             {
@@ -279,24 +279,24 @@ impl<T: Types> ::micro_runtime::codegen::Service for TypesServer<T> {
     }
 }
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
-static __MICRO_METHODS_Types: [::micro_runtime::MethodDescriptor; 2] = [
-    ::micro_runtime::MethodDescriptor::new(
+static __MICRO_METHODS_Types: [::micro_runtime::descriptor::MethodDescriptor; 2] = [
+    ::micro_runtime::descriptor::MethodDescriptor::new(
         "golden.types.v1.Types.Move",
         "Move",
-        ::micro_runtime::MethodKind::Unary,
+        ::micro_runtime::descriptor::MethodKind::Unary,
         "golden.types.v1.Outer.Inner",
         "google.protobuf.Duration",
     ),
-    ::micro_runtime::MethodDescriptor::new(
+    ::micro_runtime::descriptor::MethodDescriptor::new(
         "golden.types.v1.Types.Into",
         "Into",
-        ::micro_runtime::MethodKind::ServerStreaming,
+        ::micro_runtime::descriptor::MethodKind::ServerStreaming,
         "google.protobuf.StringValue",
         "google.protobuf.Empty",
     ),
 ];
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
-static __MICRO_Types: ::micro_runtime::ServiceDescriptor = ::micro_runtime::ServiceDescriptor::new(
+static __MICRO_Types: ::micro_runtime::descriptor::ServiceDescriptor = ::micro_runtime::descriptor::ServiceDescriptor::new(
         "golden.types.v1.Types",
         "golden.types.v1",
         "Types",

@@ -70,13 +70,13 @@ impl GreeterClient {
     pub fn say_hello(
         &self,
         request: HelloRequest,
-    ) -> ::micro_runtime::UnaryCall<HelloRequest, HelloReply> {
+    ) -> ::micro_runtime::call::UnaryCall<HelloRequest, HelloReply> {
         ::micro_runtime::codegen::unary(&self.0, 0, request)
     }
 }
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 impl ::micro_runtime::codegen::ServiceClient for GreeterClient {
-    const SERVICE: &'static ::micro_runtime::ServiceDescriptor = &__MICRO_Greeter;
+    const SERVICE: &'static ::micro_runtime::descriptor::ServiceDescriptor = &__MICRO_Greeter;
     fn from_client(client: ::micro_runtime::codegen::Client) -> Self {
         Self(client)
     }
@@ -119,7 +119,7 @@ impl<T> ::core::fmt::Debug for GreeterServer<T> {
 }
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 impl<T: Greeter> ::micro_runtime::codegen::Service for GreeterServer<T> {
-    const SERVICE: &'static ::micro_runtime::ServiceDescriptor = &__MICRO_Greeter;
+    const SERVICE: &'static ::micro_runtime::descriptor::ServiceDescriptor = &__MICRO_Greeter;
     fn endpoints(self) -> ::std::vec::Vec<::micro_runtime::codegen::Endpoint> {
         ::std::vec::Vec::from([
             {
@@ -140,17 +140,17 @@ impl<T: Greeter> ::micro_runtime::codegen::Service for GreeterServer<T> {
     }
 }
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
-static __MICRO_METHODS_Greeter: [::micro_runtime::MethodDescriptor; 1] = [
-    ::micro_runtime::MethodDescriptor::new(
+static __MICRO_METHODS_Greeter: [::micro_runtime::descriptor::MethodDescriptor; 1] = [
+    ::micro_runtime::descriptor::MethodDescriptor::new(
         "golden.unary.v1.Greeter.SayHello",
         "SayHello",
-        ::micro_runtime::MethodKind::Unary,
+        ::micro_runtime::descriptor::MethodKind::Unary,
         "golden.unary.v1.HelloRequest",
         "golden.unary.v1.HelloReply",
     ),
 ];
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
-static __MICRO_Greeter: ::micro_runtime::ServiceDescriptor = ::micro_runtime::ServiceDescriptor::new(
+static __MICRO_Greeter: ::micro_runtime::descriptor::ServiceDescriptor = ::micro_runtime::descriptor::ServiceDescriptor::new(
         "golden.unary.v1.Greeter",
         "golden.unary.v1",
         "Greeter",

@@ -64,7 +64,7 @@ impl<Req, Rep> UnaryCall<Req, Rep> {
     ///
     /// ```ignore
     /// let mut replies = cache.invalidate(key).to_all().await?;
-    /// while let Some(reply) = replies.reply().await {
+    /// while let Some(reply) = replies.next().await {
     ///     println!("{}: {:?}", reply.instance, reply.result);
     /// }
     /// ```
@@ -79,7 +79,7 @@ impl<Req, Rep> UnaryCall<Req, Rep> {
 
 impl<Req, Rep> CallAll<Req, Rep> {
     /// Ends once so many instances have answered.
-    pub fn expect(mut self, instances: usize) -> Self {
+    pub fn expected(mut self, instances: usize) -> Self {
         self.expected = Some(instances);
         self
     }
@@ -146,7 +146,7 @@ where
 
 impl<M> Replies<M> {
     /// The next reply; `None` once no more are waited for.
-    pub async fn reply(&mut self) -> Option<InstanceReply<M>> {
+    pub async fn next(&mut self) -> Option<InstanceReply<M>> {
         use futures_util::StreamExt as _;
         self.0.next().await
     }
@@ -254,7 +254,7 @@ impl Terminal for CallAllTerminal {
 async fn next(gather: &mut MultiReply, parent: Option<&Context>) -> Option<Message> {
     let ended = async {
         match parent {
-            Some(parent) => parent.ended().cancelled().await,
+            Some(parent) => parent.end_token().cancelled().await,
             None => std::future::pending().await,
         }
     };
@@ -315,7 +315,7 @@ fn unsent(why: RequestError, name: &str) -> Status {
 
 impl<Req, Rep> fmt::Debug for CallAll<Req, Rep> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AllCall")
+        f.debug_struct("CallAll")
             .field("expected", &self.expected)
             .field("stall", &self.stall)
             .finish_non_exhaustive()

@@ -60,7 +60,7 @@ pub struct ClientOptions {
     timeout: Option<Duration>,
     has_unique_replies: bool,
     stream_options: StreamOptions,
-    service_base: Option<String>,
+    subject_base: Option<String>,
     is_json: bool,
     layers: Layers,
 }
@@ -104,8 +104,8 @@ impl ClientOptions {
     /// Calls the service under another name than its .proto's, as in `acme.greeter`: where this NATS
     /// account imports it under a subject of its own. The bus's prefix still stands before it.
     #[must_use]
-    pub fn service_base(mut self, base: impl Into<String>) -> Self {
-        self.service_base = Some(base.into());
+    pub fn subject_base(mut self, base: impl Into<String>) -> Self {
+        self.subject_base = Some(base.into());
         self
     }
 
@@ -144,7 +144,7 @@ impl ClientOptions {
 
     /// Calls under this name, unless another one was set.
     pub(crate) fn or_service_base(mut self, base: &str) -> Self {
-        self.service_base.get_or_insert_with(|| base.to_owned());
+        self.subject_base.get_or_insert_with(|| base.to_owned());
         self
     }
 
@@ -186,7 +186,7 @@ impl Client {
         service: &'static ServiceDescriptor,
         options: ClientOptions,
     ) -> Self {
-        let base = options.service_base.as_deref();
+        let base = options.subject_base.as_deref();
         let base = base.unwrap_or(service.full_name);
         let subjects = service
             .methods

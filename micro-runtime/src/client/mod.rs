@@ -21,4 +21,4 @@ pub use streaming_call::{
 };
 #[cfg(feature = "json")]
 pub(crate) use unary_call::CallFuture;
-pub use unary_call::{Answer, AnswerFuture, UnaryCall, UnaryFuture, unary};
+pub use unary_call::{Reply, ReplyFuture, UnaryCall, UnaryFuture, unary};

@@ -234,7 +234,7 @@ async fn drive(
     let mut driving = pin!(channel.drive(link));
     let parent_ended = async {
         match &parent {
-            Some(parent) => parent.canceled().await,
+            Some(parent) => parent.ended().await,
             None => std::future::pending().await,
         }
     };

@@ -43,7 +43,7 @@ pub struct UnaryCall<Req, Rep> {
 /// A reply with the headers that came with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Answer<M> {
+pub struct Reply<M> {
     /// The reply.
     pub message: M,
     /// What the handler added with [`Context::set_header`].
@@ -61,9 +61,9 @@ pin_project! {
 }
 
 pin_project! {
-    /// The [`Answer`] to come of a [`UnaryCall`]. Dropping it gives the call up.
+    /// The [`Reply`] to come of a [`UnaryCall`]. Dropping it gives the call up.
     #[must_use = "a call is made when it is awaited"]
-    pub struct AnswerFuture<Req, Rep> {
+    pub struct ReplyFuture<Req, Rep> {
         #[pin]
         calling: CallFuture<TypedBody<Req>>,
         reply: PhantomData<fn() -> Rep>,
@@ -116,11 +116,11 @@ impl<Req, Rep> UnaryCall<Req, Rep> {
     }
 
     /// Asks for the headers of the reply too.
-    pub fn answer(self) -> AnswerFuture<Req, Rep>
+    pub fn with_metadata(self) -> ReplyFuture<Req, Rep>
     where
         Req: prost::Message,
     {
-        AnswerFuture {
+        ReplyFuture {
             calling: CallFuture::new(self.request),
             reply: PhantomData,
         }
@@ -158,12 +158,12 @@ where
     }
 }
 
-impl<Req, Rep> Future for AnswerFuture<Req, Rep>
+impl<Req, Rep> Future for ReplyFuture<Req, Rep>
 where
     Req: prost::Message,
     Rep: prost::Message + Default,
 {
-    type Output = Result<Answer<Rep>, Status>;
+    type Output = Result<Reply<Rep>, Status>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let mut calling = self.project().calling;
@@ -171,7 +171,7 @@ where
         let metadata = reply.metadata()?;
         let payload = reply.into_payload();
         let message = wire::decode_reply(payload, calling.descriptor().output)?;
-        Poll::Ready(Ok(Answer { message, metadata }))
+        Poll::Ready(Ok(Reply { message, metadata }))
     }
 }
 
@@ -310,5 +310,5 @@ macro_rules! debug {
 debug! {
     UnaryCall
     UnaryFuture
-    AnswerFuture
+    ReplyFuture
 }

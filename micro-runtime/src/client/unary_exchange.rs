@@ -84,7 +84,7 @@ impl<B: RequestBody> UnaryExchange<B> {
                 .request
                 .parent
                 .as_ref()
-                .map(|parent| Box::pin(parent.ended().clone().cancelled_owned()));
+                .map(|parent| Box::pin(parent.end_token().clone().cancelled_owned()));
         }
         let left = clock.deadline.saturating_duration_since(now);
         if left.is_zero() {

@@ -18,7 +18,7 @@ use crate::sync::lock;
 /// What a handler knows of its call: method, metadata, deadline, trace.
 ///
 /// It is owned and cheap to clone. Nothing is inherited in secret: a nested call has this call's
-/// deadline and trace only when it is made [`.within(&ctx)`](crate::UnaryCall::within).
+/// deadline and trace only when it is made [`.within(&ctx)`](crate::call::UnaryCall::within).
 ///
 /// # Examples
 ///
@@ -269,7 +269,7 @@ impl Context {
 
     /// What [`set_header`](Self::set_header) has gathered so far.
     #[must_use]
-    pub fn answer_metadata(&self) -> Metadata {
+    pub fn reply_metadata(&self) -> Metadata {
         lock(&self.outermost().0.answer).headers.clone()
     }
 
@@ -287,18 +287,18 @@ impl Context {
 
     /// Waits until this call has ended: answered, given up at its deadline, or ended with its
     /// server. For tasks that a handler leaves behind.
-    pub async fn canceled(&self) {
-        self.ended().cancelled().await;
+    pub async fn ended(&self) {
+        self.end_token().cancelled().await;
     }
 
     /// Says whether this call has ended.
     #[must_use]
-    pub fn is_canceled(&self) -> bool {
+    pub fn is_ended(&self) -> bool {
         self.outermost().0.has_ended.load(Ordering::SeqCst)
     }
 
     /// What ends together with this call.
-    pub(crate) fn ended(&self) -> &CancellationToken {
+    pub(crate) fn end_token(&self) -> &CancellationToken {
         let inner = &self.outermost().0;
         let ended = inner.ended.get_or_init(CancellationToken::new);
         // The call may have ended before anybody asked.

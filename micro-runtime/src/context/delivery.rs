@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 /// # Examples
 ///
 /// ```
-/// use micro_runtime::Delivery;
+/// use micro_runtime::jetstream::Delivery;
 ///
 /// let delivery = Delivery::for_test("MARKET", 7);
 /// assert_eq!((delivery.stream(), delivery.sequence()), ("MARKET", 7));

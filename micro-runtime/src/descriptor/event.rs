@@ -47,7 +47,7 @@ impl EventDescriptor {
     /// # Examples
     ///
     /// ```
-    /// use micro_runtime::{EventDescriptor, EventField};
+    /// use micro_runtime::descriptor::{EventDescriptor, EventField};
     ///
     /// const TRADE: EventDescriptor =
     ///     EventDescriptor::new("market.v1.Trade", "evt.trade.{venue}", &[EventField::new("venue")]);

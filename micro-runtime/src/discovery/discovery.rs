@@ -25,7 +25,7 @@ use crate::discovery::watch::WatchOptions;
 /// for info in discovery.list().await? {
 ///     println!("{} {} {}", info.name, info.version, info.id);
 /// }
-/// for pong in discovery.ping().of("greeter.v1.Greeter").expect(3).await? {
+/// for pong in discovery.ping().of("greeter.v1.Greeter").expected(3).await? {
 ///     println!("{} {:?}", pong.instance.id, pong.round_trip);
 /// }
 /// # Ok(()) }
@@ -85,10 +85,10 @@ impl Discovery {
     /// # async fn run(bus: micro_runtime::Bus) -> Result<(), micro_runtime::Error> {
     /// use micro_runtime::discovery::Change;
     ///
-    /// let mut watch = bus.discovery().watch().of("greeter.v1.Greeter").start().await?;
-    /// while let Some(change) = watch.change().await {
+    /// let mut watch = bus.discovery().watch().of("greeter.v1.Greeter").open().await?;
+    /// while let Some(change) = watch.next().await {
     ///     match change {
-    ///         Change::Came(instance) => println!("{} is there", instance.id),
+    ///         Change::Joined(instance) => println!("{} is there", instance.id),
     ///         Change::Left(instance, how) => println!("{} has left: {how:?}", instance.id),
     ///         change => println!("{change:?}"),
     ///     }

@@ -23,7 +23,7 @@ mod watch;
 
 pub use directory::{Directory, Snapshot};
 pub use discovery::Discovery;
-pub use query::{Answer, Pong, Query};
+pub use query::{Pong, Query, Record};
 pub use records::{
     CheckOutcome, EndpointData, EndpointInfo, EndpointStats, Info, Instance, InstanceData, Labels,
     Stats,

@@ -15,7 +15,7 @@ use crate::bus::{
     MultiReply, MultiReplyEnd, Outgoing, ReplyLimits, RequestError, concerns_subject,
 };
 use crate::discovery::names::Verb;
-use crate::discovery::records::{Info, Instance, Record, Stats};
+use crate::discovery::records::{Info, Instance, JsonRecord, Stats};
 use crate::discovery::scope::Scope;
 use crate::discovery::{names, records};
 use crate::error::{Error, ErrorKind};
@@ -42,12 +42,12 @@ pub(crate) const MAX_WAIT: Duration = Duration::from_secs(2);
 /// # Ok(()) }
 /// ```
 #[must_use = "a question is asked when it is awaited"]
-pub struct Query<A> {
+pub struct Query<R> {
     scope: Scope,
     service: Option<String>,
     id: Option<String>,
     patience: ReplyLimits,
-    answer: PhantomData<fn() -> A>,
+    answer: PhantomData<fn() -> R>,
 }
 
 /// An instance that answered a ping, and how long that took.
@@ -61,14 +61,14 @@ pub struct Pong {
 }
 
 /// What a [`Query`] is answered with. There is nothing to implement by hand.
-pub trait Answer: fmt::Debug + Send + 'static {
+pub trait Record: fmt::Debug + Send + 'static {
     #[doc(hidden)]
-    type Record: Record + Send;
+    type Json: JsonRecord + Send;
     #[doc(hidden)]
     const VERB: VerbOf;
 
     #[doc(hidden)]
-    fn new(record: Self::Record, round_trip: Duration) -> Self;
+    fn new(record: Self::Json, round_trip: Duration) -> Self;
 }
 
 /// Keeps the verbs of ADR-32 out of the public interface.
@@ -76,8 +76,8 @@ pub trait Answer: fmt::Debug + Send + 'static {
 #[doc(hidden)]
 pub struct VerbOf(Verb);
 
-impl Answer for Info {
-    type Record = Self;
+impl Record for Info {
+    type Json = Self;
     const VERB: VerbOf = VerbOf(Verb::Info);
 
     fn new(record: Self, _: Duration) -> Self {
@@ -85,8 +85,8 @@ impl Answer for Info {
     }
 }
 
-impl Answer for Stats {
-    type Record = Self;
+impl Record for Stats {
+    type Json = Self;
     const VERB: VerbOf = VerbOf(Verb::Stats);
 
     fn new(record: Self, _: Duration) -> Self {
@@ -94,8 +94,8 @@ impl Answer for Stats {
     }
 }
 
-impl Answer for Pong {
-    type Record = Instance;
+impl Record for Pong {
+    type Json = Instance;
     const VERB: VerbOf = VerbOf(Verb::Ping);
 
     fn new(instance: Instance, round_trip: Duration) -> Self {
@@ -106,7 +106,7 @@ impl Answer for Pong {
     }
 }
 
-impl<A> Query<A> {
+impl<R> Query<R> {
     pub(crate) fn new(scope: &Scope) -> Self {
         Self {
             scope: scope.clone(),
@@ -136,7 +136,7 @@ impl<A> Query<A> {
     }
 
     /// Ends once so many instances have answered.
-    pub fn expect(mut self, instances: usize) -> Self {
+    pub fn expected(mut self, instances: usize) -> Self {
         self.patience.expected = Some(instances);
         self
     }
@@ -154,8 +154,8 @@ impl<A> Query<A> {
     }
 }
 
-impl<A: Answer> Query<A> {
-    async fn ask(self) -> Result<Vec<A>, Error> {
+impl<R: Record> Query<R> {
+    async fn ask(self) -> Result<Vec<R>, Error> {
         let subject = self.subject()?;
         let connection = &self.scope.connection;
         let mut violations = connection.violations();
@@ -177,7 +177,7 @@ impl<A: Answer> Query<A> {
             let (name, id) = record.instance();
             if seen.insert((name.to_owned(), id.to_owned())) {
                 gather.count();
-                answers.push(A::new(record, round_trip));
+                answers.push(R::new(record, round_trip));
             }
         }
         if gather.counted() == 0 && gather.end() == Some(MultiReplyEnd::Stalled) {
@@ -188,7 +188,7 @@ impl<A: Answer> Query<A> {
     }
 
     fn subject(&self) -> Result<Subject, Error> {
-        let verb = A::VERB.0;
+        let verb = R::VERB.0;
         if let Some(flaw) = names::prefix_flaw(&self.scope.prefix) {
             let prefix = &self.scope.prefix;
             return Err(wrong(format!("`{prefix}` cannot be a prefix: {flaw}")));
@@ -205,8 +205,8 @@ impl<A: Answer> Query<A> {
         Ok(verb.subject(&self.scope.prefix, Some(name), id))
     }
 
-    fn record(&self, message: &Message) -> Option<A::Record> {
-        let Some(record) = records::read::<A::Record>(&message.payload) else {
+    fn record(&self, message: &Message) -> Option<R::Json> {
+        let Some(record) = records::read::<R::Json>(&message.payload) else {
             tracing::debug!(
                 bytes = message.payload.len(),
                 "an answer is no record of ADR-32"
@@ -221,8 +221,8 @@ impl<A: Answer> Query<A> {
     }
 }
 
-impl<A: Answer> IntoFuture for Query<A> {
-    type Output = Result<Vec<A>, Error>;
+impl<R: Record> IntoFuture for Query<R> {
+    type Output = Result<Vec<R>, Error>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
@@ -230,7 +230,7 @@ impl<A: Answer> IntoFuture for Query<A> {
     }
 }
 
-impl<A> Clone for Query<A> {
+impl<R> Clone for Query<R> {
     fn clone(&self) -> Self {
         Self {
             scope: self.scope.clone(),
@@ -242,7 +242,7 @@ impl<A> Clone for Query<A> {
     }
 }
 
-impl<A> fmt::Debug for Query<A> {
+impl<R> fmt::Debug for Query<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Query")
             .field("service", &self.service)

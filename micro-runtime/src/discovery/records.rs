@@ -188,7 +188,7 @@ pub(crate) enum EventKind {
 }
 
 /// A record that an answer can be read as.
-pub trait Record: for<'de> Deserialize<'de> {
+pub trait JsonRecord: for<'de> Deserialize<'de> {
     const TYPE: &'static str;
 
     fn instance(&self) -> (&str, &str);
@@ -196,7 +196,7 @@ pub trait Record: for<'de> Deserialize<'de> {
 
 macro_rules! records {
     ($($record:ident $kind:literal)*) => {$(
-        impl Record for $record {
+        impl JsonRecord for $record {
             const TYPE: &'static str = $kind;
 
             fn instance(&self) -> (&str, &str) {
@@ -213,7 +213,7 @@ records! {
 }
 
 /// Reads an answer; `None` if it is another kind of record, or none.
-pub(crate) fn read<R: Record>(json: &[u8]) -> Option<R> {
+pub(crate) fn read<R: JsonRecord>(json: &[u8]) -> Option<R> {
     #[derive(Deserialize)]
     struct TypedRecord {
         #[serde(rename = "type")]

@@ -10,7 +10,7 @@ use crate::discovery::records::Instance;
 #[non_exhaustive]
 pub enum Change {
     /// An instance has started, or was there already.
-    Came(Instance),
+    Joined(Instance),
     /// An instance is gone.
     Left(Instance, Departure),
     /// An instance does not answer, though NATS still knows it: it hangs, or its connection does.
@@ -55,7 +55,7 @@ impl Change {
     #[must_use]
     pub fn instance(&self) -> &Instance {
         match self {
-            Self::Came(instance)
+            Self::Joined(instance)
             | Self::Left(instance, _)
             | Self::Silent(instance)
             | Self::Back(instance) => instance,
@@ -93,7 +93,7 @@ impl Roster {
             is_silent: false,
         };
         self.known.insert(key, entry);
-        Some(Change::Came(instance))
+        Some(Change::Joined(instance))
     }
 
     /// It says that it has started.
@@ -171,14 +171,17 @@ mod tests {
     #[test]
     fn an_instance_comes_once_and_goes_once() {
         let (mut roster, now) = roster();
-        assert_eq!(roster.started(one(), now), Some(Change::Came(one())));
+        assert_eq!(roster.started(one(), now), Some(Change::Joined(one())));
         assert_eq!(roster.seen(one(), now), None);
         let left = Change::Left(one(), Departure::Stopped);
         assert_eq!(roster.stopping(&one(), now), Some(left));
         assert_eq!(roster.stopping(&one(), now), None);
         // An answer that was under way while it stopped.
         assert_eq!(roster.seen(one(), now), None);
-        assert_eq!(roster.seen(one(), now + SECOND), Some(Change::Came(one())));
+        assert_eq!(
+            roster.seen(one(), now + SECOND),
+            Some(Change::Joined(one()))
+        );
     }
 
     #[test]
@@ -186,7 +189,7 @@ mod tests {
         let (mut roster, now) = roster();
         roster.started(one(), now);
         roster.stopping(&one(), now);
-        assert_eq!(roster.started(one(), now), Some(Change::Came(one())));
+        assert_eq!(roster.started(one(), now), Some(Change::Joined(one())));
     }
 
     #[test]

@@ -33,7 +33,7 @@ const LATE: Duration = Duration::from_secs(1);
 /// Changes that nobody has taken yet; the watch rests above that.
 const UNREAD: usize = 1024;
 
-/// A watch to be started; see [`Discovery::watch`].
+/// A watch to be started; see [`Discovery::watch`](crate::discovery::Discovery::watch).
 ///
 /// An instance that starts or stops says so at once. One that dies is noticed within the interval
 /// plus the stall time of a ping (300 ms); one that hangs, within the interval plus the stall time
@@ -105,7 +105,7 @@ impl WatchOptions {
     /// [`ErrorKind::Permission`](crate::ErrorKind::Permission) when this user may not subscribe to
     /// what instances say, [`ErrorKind::Connect`](crate::ErrorKind::Connect) or
     /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) when NATS does not answer.
-    pub async fn start(self) -> Result<Watch, Error> {
+    pub async fn open(self) -> Result<Watch, Error> {
         let connection = &self.scope.connection;
         let subject = names::event_pattern(&self.scope.prefix, self.service.as_deref());
         let mut violations = connection.violations();
@@ -242,7 +242,7 @@ fn take_round(roster: &mut Roster, round: Round) -> Vec<Change> {
 
 impl Watch {
     /// The next change; `None` once the connection is closed for good.
-    pub async fn change(&mut self) -> Option<Change> {
+    pub async fn next(&mut self) -> Option<Change> {
         self.changes.recv().await
     }
 }

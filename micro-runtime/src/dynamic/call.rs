@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost_reflect::MessageDescriptor;
 
-use crate::client::{Answer, Call, CallFuture, WaitsFor};
+use crate::client::{Call, CallFuture, Reply, WaitsFor};
 use crate::context::Context;
 use crate::descriptor::MethodKind;
 use crate::dynamic::message;
@@ -116,7 +116,7 @@ impl DynamicCall {
     /// # Errors
     ///
     /// The status with which the call failed; `INVALID_ARGUMENT` if the method streams.
-    pub async fn answer(self) -> Result<Answer<Dynamic>, Status> {
+    pub async fn with_metadata(self) -> Result<Reply<Dynamic>, Status> {
         let Prepared { call, output, .. } = self.0?;
         check(&call, &[MethodKind::Unary])?;
         let is_json = call.request.client.is_json();
@@ -125,7 +125,7 @@ impl DynamicCall {
         let payload = reply.into_payload();
         wire::check_not_jetstream(&payload)?;
         let message = message::decode(payload, &output, is_json)?;
-        Ok(Answer { message, metadata })
+        Ok(Reply { message, metadata })
     }
 
     /// Makes a call with one request and many replies; ends when the handler has returned its stream.
@@ -181,12 +181,12 @@ impl IntoFuture for DynamicCall {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { Ok(self.answer().await?.message) })
+        Box::pin(async move { Ok(self.with_metadata().await?.message) })
     }
 }
 
 impl IntoFuture for RawCall {
-    type Output = Result<Answer<Bytes>, Status>;
+    type Output = Result<Reply<Bytes>, Status>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
@@ -195,7 +195,7 @@ impl IntoFuture for RawCall {
             // Others may have headers that are no metadata of ours.
             let metadata = reply.metadata().unwrap_or_else(|_| Metadata::new());
             let message = reply.into_payload();
-            Ok(Answer { message, metadata })
+            Ok(Reply { message, metadata })
         })
     }
 }
@@ -208,7 +208,9 @@ fn check(call: &Call, kinds: &[MethodKind]) -> Result<(), Status> {
     let way = match method.kind {
         MethodKind::Unary => "`call(…).await`",
         MethodKind::ServerStreaming => "`call(…).stream().await`",
-        MethodKind::ClientStreaming | MethodKind::Bidirectional => "`begin(…).open().await`",
+        MethodKind::ClientStreaming | MethodKind::Bidirectional => {
+            "`call_streaming(…).open().await`"
+        }
     };
     Err(Status::invalid_argument(format!(
         "{} is {}: make the call with {way}",

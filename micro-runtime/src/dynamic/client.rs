@@ -175,7 +175,7 @@ impl DynamicClient {
     }
 
     /// Starts a call with many requests; [`DynamicCall::open`] makes it.
-    pub fn begin(&self, method: &str) -> DynamicCall {
+    pub fn call_streaming(&self, method: &str) -> DynamicCall {
         DynamicCall(self.prepare(method, None))
     }
 

@@ -50,7 +50,7 @@ pub(super) struct Parsed {
 
 /// What instances say of themselves; nothing if they may not be asked.
 pub(super) async fn infos(bus: &Bus, service: &str, options: &ClientOptions) -> Vec<Info> {
-    let mut query = bus.discovery().get(service).expect(1);
+    let mut query = bus.discovery().get(service).expected(1);
     if let Some(id) = options.instance_id() {
         query = query.instance(id);
     }

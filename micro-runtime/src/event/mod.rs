@@ -25,7 +25,9 @@ pub(crate) use decode::{context, decode};
 pub use event::Event;
 pub(crate) use event::write;
 pub use events::{Events, RawEvent, RawEvents};
-pub use filter::{EventFilter, Fixed};
+pub use filter::EventFilter;
+#[doc(hidden)]
+pub use filter::Fixed;
 pub(crate) use handler::EventHandler;
 #[cfg(feature = "jetstream")]
 pub(crate) use handler::InlineRunner;
@@ -34,6 +36,7 @@ pub(crate) use observer::EventObserver;
 pub use publish::{Publish, PublishFuture};
 pub use source::EventSource;
 pub(crate) use source::{BoundSource, CoreSource, ExternalSource, SourceKind, SourceRun};
+#[doc(hidden)]
 pub use subject_writer::SubjectWriter;
 pub use subscribe::Subscribe;
 pub use subscriber::Subscriber;

@@ -1,9 +1,7 @@
 //! `Subscribe`: how a stream of events is begun, and when it has begun.
 
 use std::fmt;
-use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +18,8 @@ use crate::subject;
 /// nats-server says what it refuses up to a millisecond after the barrier.
 const REFUSAL: Duration = Duration::from_millis(25);
 
-/// A subscription to be made; it is when this is awaited.
-#[must_use = "a subscription is made when it is awaited"]
+/// A subscription to be made; [`open`](Self::open) makes it.
+#[must_use = "a subscription is made when it is opened"]
 pub struct Subscribe<S> {
     bus: Bus,
     /// Without the prefix of the bus, or why there is none.
@@ -43,7 +41,7 @@ impl Bus {
     /// # Examples
     ///
     /// ```ignore
-    /// let mut trades = bus.subscribe::<Trade>(TradeFilter::new().venue("kraken")).await?;
+    /// let mut trades = bus.subscribe::<Trade>(TradeFilter::new().venue("kraken")).open().await?;
     /// while let Some(trade) = trades.next().await {
     ///     println!("{:?}", trade?);
     /// }
@@ -73,7 +71,7 @@ impl Bus {
     /// ```
     /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
     /// let bus = micro_runtime::Bus::in_process();
-    /// let mut all = bus.subscribe_raw("evt.>").await?;
+    /// let mut all = bus.subscribe_raw("evt.>").open().await?;
     /// bus.publish_raw("evt.audit.login", "ada").await?;
     /// let event = all.next().await.ok_or("closed")?;
     /// assert_eq!(event.context.subject(), Some("evt.audit.login"));
@@ -133,30 +131,30 @@ impl<S> Subscribe<S> {
     }
 }
 
-impl<E: Event> IntoFuture for Subscribe<Events<E>> {
-    type Output = Result<Events<E>, Error>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            Ok(Events {
-                inlet: self.inlet().await?,
-                undecodable: 0,
-                event: PhantomData,
-            })
+impl<E: Event> Subscribe<Events<E>> {
+    /// Subscribes. When this returns, every event that is published from then on arrives.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bus::subscribe`].
+    pub async fn open(self) -> Result<Events<E>, Error> {
+        Ok(Events {
+            inlet: self.inlet().await?,
+            undecodable: 0,
+            event: PhantomData,
         })
     }
 }
 
-impl IntoFuture for Subscribe<RawEvents> {
-    type Output = Result<RawEvents, Error>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            let inlet = self.inlet().await?;
-            Ok(RawEvents { inlet })
-        })
+impl Subscribe<RawEvents> {
+    /// Subscribes. When this returns, every message that is published from then on arrives.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bus::subscribe_raw`].
+    pub async fn open(self) -> Result<RawEvents, Error> {
+        let inlet = self.inlet().await?;
+        Ok(RawEvents { inlet })
     }
 }
 

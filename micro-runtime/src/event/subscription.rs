@@ -18,7 +18,7 @@ const MAX_WAITING: usize = 64 * 1024;
 /// A subscription to events as they are published: at most once, and only while it runs.
 ///
 /// One event is handled at a time, in the order in which they arrive, unless
-/// [`concurrent`](Self::concurrent) says otherwise. What arrives meanwhile waits; above
+/// [`concurrent`](Self::max_concurrent) says otherwise. What arrives meanwhile waits; above
 /// [`max_waiting`](Self::max_waiting) events are dropped, counted and logged. A slow handler holds up
 /// no other subscription.
 ///
@@ -31,7 +31,7 @@ const MAX_WAITING: usize = 64 * 1024;
 ///         display,
 ///         Subscription::broadcast()
 ///             .filter(TradeFilter::new().venue("kraken"))
-///             .concurrent(8)
+///             .max_concurrent(8)
 ///             .ordered_by(|trade: &Trade| trade.symbol.clone()),
 ///     )
 /// ```
@@ -80,13 +80,13 @@ impl<E: Event> Subscription<E> {
 
     /// Handles up to this many events at a time, in no order. 1 by default; 0 counts as 1.
     #[must_use]
-    pub fn concurrent(mut self, handlers: usize) -> Self {
+    pub fn max_concurrent(mut self, handlers: usize) -> Self {
         self.settings.workers = handlers.max(1);
         self
     }
 
     /// Keeps the order among events with the same key, where
-    /// [`concurrent`](Self::concurrent) handles several at a time. Each event is decoded once more
+    /// [`concurrent`](Self::max_concurrent) handles several at a time. Each event is decoded once more
     /// for its key.
     #[must_use]
     pub fn ordered_by<K: Hash>(mut self, key: impl Fn(&E) -> K + Send + Sync + 'static) -> Self {

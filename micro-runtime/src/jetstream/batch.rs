@@ -21,20 +21,20 @@ use crate::status::Status;
 /// # Examples
 ///
 /// ```
-/// use micro_runtime::{Delivered, Delivery};
+/// use micro_runtime::jetstream::{Delivery, DurableEvent};
 ///
-/// let delivered = Delivered { event: "an event".to_owned(), delivery: Delivery::for_test("S", 7) };
+/// let delivered = DurableEvent { event: "an event".to_owned(), delivery: Delivery::for_test("S", 7) };
 /// assert_eq!(delivered.len(), 8);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct Delivered<E> {
+pub struct DurableEvent<E> {
     /// The event.
     pub event: E,
     /// Its place in the stream.
     pub delivery: Delivery,
 }
 
-impl<E> Deref for Delivered<E> {
+impl<E> Deref for DurableEvent<E> {
     type Target = E;
 
     fn deref(&self) -> &E {
@@ -50,7 +50,7 @@ impl<E> Deref for Delivered<E> {
 ///
 /// ```ignore
 /// impl BatchSubscriber<Trade> for Recorder {
-///     async fn on_batch(&self, _ctx: Context, trades: Vec<Delivered<Trade>>) -> Result<(), Status> {
+///     async fn on_batch(&self, _ctx: Context, trades: Vec<DurableEvent<Trade>>) -> Result<(), Status> {
 ///         let transaction = self.begin().await?;
 ///         for trade in &trades {
 ///             transaction.insert(trade.delivery.sequence(), &trade.event)?;   // or ignore: seen before
@@ -61,19 +61,19 @@ impl<E> Deref for Delivered<E> {
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not handle batches of `{E}`",
-    note = "write `impl BatchSubscriber<{E}> for {Self}` with `async fn on_batch(&self, ctx: Context, events: Vec<Delivered<{E}>>) -> Result<(), Status>`"
+    note = "write `impl BatchSubscriber<{E}> for {Self}` with `async fn on_batch(&self, ctx: Context, events: Vec<DurableEvent<{E}>>) -> Result<(), Status>`"
 )]
 pub trait BatchSubscriber<E: Event>: Send + Sync + 'static {
     /// Handles the events, which are in the stream's order but for those that are delivered again.
     fn on_batch(
         &self,
         ctx: Context,
-        events: Vec<Delivered<E>>,
+        events: Vec<DurableEvent<E>>,
     ) -> impl Future<Output = Result<(), Status>> + Send;
 }
 
 impl<E: Event, T: BatchSubscriber<E>> BatchSubscriber<E> for Arc<T> {
-    async fn on_batch(&self, ctx: Context, events: Vec<Delivered<E>>) -> Result<(), Status> {
+    async fn on_batch(&self, ctx: Context, events: Vec<DurableEvent<E>>) -> Result<(), Status> {
         T::on_batch(self, ctx, events).await
     }
 }
@@ -94,7 +94,7 @@ impl<E: Event, S: BatchSubscriber<E>> Subscriber<E> for SingleEventBatches<S> {
             return Err(Status::internal("a durable event without a delivery"));
         };
         self.0
-            .on_batch(ctx, vec![Delivered { event, delivery }])
+            .on_batch(ctx, vec![DurableEvent { event, delivery }])
             .await
     }
 }
@@ -137,7 +137,7 @@ async fn decode<E: Event>(
     jobs: Vec<PendingDelivery>,
     settle: &Acknowledger,
     counters: &EventCounters,
-) -> (Vec<PendingDelivery>, Vec<Delivered<E>>) {
+) -> (Vec<PendingDelivery>, Vec<DurableEvent<E>>) {
     let mut events = Vec::with_capacity(jobs.len());
     let mut kept = Vec::with_capacity(jobs.len());
     for job in jobs {
@@ -151,7 +151,7 @@ async fn decode<E: Event>(
         match decoded {
             Ok(event) => {
                 let delivery = job.delivery.clone();
-                events.push(Delivered { event, delivery });
+                events.push(DurableEvent { event, delivery });
                 kept.push(job);
             }
             Err(status) => {

@@ -11,7 +11,7 @@ use async_nats::jetstream::stream::Stream;
 use crate::bus::{Bus, Connection};
 use crate::error::{Error, ErrorKind};
 use crate::jetstream::difference::Differences;
-use crate::jetstream::durable::{Durable, Start};
+use crate::jetstream::durable::{Durable, StartFrom};
 use crate::jetstream::stream::{name_on, refused};
 
 /// A consumer that exists, or has to be made again.
@@ -129,7 +129,7 @@ fn config(durable: &Durable, filter_subject: String) -> Config {
     }
 }
 
-impl Start {
+impl StartFrom {
     pub(super) fn policy(self) -> DeliverPolicy {
         match self {
             Self::First => DeliverPolicy::All,

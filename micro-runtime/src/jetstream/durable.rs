@@ -23,16 +23,16 @@ const BATCH: usize = 256;
 ///
 /// All processes that use one name share the work. An event is acknowledged after its handler
 /// succeeded; one whose handler failed or whose process died is delivered again. So a handler may
-/// see an event twice and must bear it: [`Delivery`](crate::Delivery) names each event for good.
+/// see an event twice and must bear it: [`Delivery`](crate::jetstream::Delivery) names each event for good.
 ///
 /// # Examples
 ///
 /// ```
 /// use std::time::Duration;
-/// use micro_runtime::Durable;
+/// use micro_runtime::jetstream::Durable;
 ///
 /// let recorder = Durable::named("recorder")
-///     .workers(8)
+///     .max_concurrent(8)
 ///     .backoff([Duration::from_millis(100), Duration::from_secs(5)])
 ///     .max_deliver(4)
 ///     .dead_letter();
@@ -43,7 +43,7 @@ pub struct Durable {
     pub(super) name: String,
     pub(super) stream: Option<String>,
     pub(super) filter: Option<Result<String, Status>>,
-    pub(super) start: Start,
+    pub(super) start: StartFrom,
     pub(super) workers: Option<usize>,
     pub(super) prefetch: Option<usize>,
     pub(super) batch: usize,
@@ -58,7 +58,7 @@ pub struct Durable {
 /// Where a consumer or a replay begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Start {
+pub enum StartFrom {
     /// With the oldest event that the stream still has.
     #[default]
     First,
@@ -91,7 +91,7 @@ impl Durable {
             name: name.into(),
             stream: None,
             filter: None,
-            start: Start::First,
+            start: StartFrom::First,
             workers: None,
             prefetch: None,
             batch: BATCH,
@@ -120,17 +120,17 @@ impl Durable {
         self
     }
 
-    /// Begins there when the consumer is created. [`Start::First`] by default: what was published
+    /// Begins there when the consumer is created. [`StartFrom::First`] by default: what was published
     /// before the first start is not skipped.
-    pub fn start(mut self, start: Start) -> Self {
+    pub fn start_from(mut self, start: StartFrom) -> Self {
         self.start = start;
         self
     }
 
     /// How many handlers run at a time in this process. 16 by default; one where events come in
     /// batches.
-    pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = Some(workers.max(1));
+    pub fn max_concurrent(mut self, handlers: usize) -> Self {
+        self.workers = Some(handlers.max(1));
         self
     }
 
@@ -141,7 +141,7 @@ impl Durable {
         self
     }
 
-    /// How many events a [`BatchSubscriber`](crate::BatchSubscriber) gets at most at a time; it gets
+    /// How many events a [`BatchSubscriber`](crate::jetstream::BatchSubscriber) gets at most at a time; it gets
     /// what is there, and never waits for more. 256 by default.
     pub fn batch(mut self, events: usize) -> Self {
         self.batch = events.max(1);

@@ -18,10 +18,12 @@ mod source;
 mod store;
 mod stream;
 
-pub use batch::{BatchSubscriber, Delivered};
-pub use durable::{Durable, Start};
-pub use publish::{DurablePublish, DurablePublishFuture, DurablePublisher, Pending};
-pub use replay::{OpenReplay, Replay, ReplayFuture};
+pub use batch::{BatchSubscriber, DurableEvent};
+pub use durable::{Durable, StartFrom};
+pub use publish::{DurablePublish, DurablePublishFuture, DurablePublisher, PublishHandle};
+pub use replay::{Replay, ReplayBuilder};
 pub(crate) use source::batches;
 pub use store::PublishAck;
 pub use stream::{EventStream, Retention};
+
+pub use crate::context::Delivery;

@@ -51,7 +51,7 @@ pub struct DurablePublish {
 /// An event that was sent and is not acknowledged yet; ready once it is. It is published to its end
 /// whether or not anybody waits.
 #[must_use = "an event that is not acknowledged may be lost"]
-pub struct Pending(JoinHandle<Result<PublishAck, Status>>);
+pub struct PublishHandle(JoinHandle<Result<PublishAck, Status>>);
 
 /// Publishes many events at a time, up to a bound.
 ///
@@ -124,8 +124,8 @@ impl DurablePublish {
     ///
     /// # Errors
     ///
-    /// As awaiting it, but for what comes after sending; that is what [`Pending`] yields.
-    pub async fn send(self) -> Result<Pending, Status> {
+    /// As awaiting it, but for what comes after sending; that is what [`PublishHandle`] yields.
+    pub async fn send(self) -> Result<PublishHandle, Status> {
         let failed = self.failed.clone();
         let (storing, permit) = self.prepare().await?;
         let sent = storing.send().await;
@@ -137,7 +137,7 @@ impl DurablePublish {
             drop(permit);
             settled
         });
-        Ok(Pending(task))
+        Ok(PublishHandle(task))
     }
 
     /// Takes a place among the events in flight.
@@ -199,7 +199,7 @@ impl IntoFuture for DurablePublish {
     }
 }
 
-impl Future for Pending {
+impl Future for PublishHandle {
     type Output = Result<PublishAck, Status>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
@@ -297,9 +297,9 @@ impl fmt::Debug for DurablePublish {
     }
 }
 
-impl fmt::Debug for Pending {
+impl fmt::Debug for PublishHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pending").finish_non_exhaustive()
+        f.debug_struct("PublishHandle").finish_non_exhaustive()
     }
 }
 

@@ -1,7 +1,6 @@
 //! `Replay`: a stream's events read again in order, without acknowledging anything.
 
 use std::fmt;
-use std::future::IntoFuture;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,15 +11,15 @@ use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::Consumer;
 use async_nats::jetstream::consumer::pull::{Ordered, OrderedConfig};
 use futures_util::future::BoxFuture;
-use futures_util::{FutureExt as _, Stream, StreamExt as _, ready};
+use futures_util::{FutureExt as _, Stream, StreamExt, ready};
 use tokio::time::{Instant, Interval, interval};
 
 use crate::bus::Bus;
 use crate::context::Delivery;
 use crate::event;
 use crate::event::{Event, EventFilter as _};
-use crate::jetstream::batch::Delivered;
-use crate::jetstream::durable::Start;
+use crate::jetstream::batch::DurableEvent;
+use crate::jetstream::durable::StartFrom;
 use crate::jetstream::pull::connects;
 use crate::jetstream::stream::name_on;
 use crate::status::{Reason, Status};
@@ -31,18 +30,15 @@ const LAST_REST: Duration = Duration::from_secs(5);
 /// So long a replay that was cut off tries to go on before it says so.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a replay is to read; await it to begin.
-#[must_use = "a replay begins once this is awaited"]
-pub struct OpenReplay<E: Event> {
+/// What a replay is to read; [`open`](Self::open) begins it.
+#[must_use = "a replay begins once it is opened"]
+pub struct ReplayBuilder<E: Event> {
     bus: Bus,
     stream: Option<String>,
     filter: E::Filter,
-    start: Start,
+    start: StartFrom,
     is_following: bool,
 }
-
-/// The future of an [`OpenReplay`].
-pub type ReplayFuture<E> = BoxFuture<'static, Result<Replay<E>, Status>>;
 
 /// Stored events in the stream's order, each once: a `Stream` that leaves nothing behind and that
 /// survives lost connections.
@@ -57,7 +53,7 @@ pub struct Replay<E> {
     look: Interval,
     connects: u64,
     /// What is before that is not asked for, whatever a consumer that was made anew sends.
-    from: Start,
+    from: StartFrom,
     last: u64,
     ends_at: Option<u64>,
     is_over: bool,
@@ -80,25 +76,25 @@ impl Bus {
     /// # Examples
     ///
     /// ```ignore
-    /// let mut trades = bus.replay::<Trade>().start(Start::Time(yesterday)).await?;
-    /// while let Some(trade) = trades.event().await? {
+    /// let mut trades = bus.replay::<Trade>().start_from(StartFrom::Time(yesterday)).open().await?;
+    /// while let Some(trade) = trades.next().await.transpose()? {
     ///     println!("{}: {}", trade.delivery.sequence(), trade.price);
     /// }
     /// ```
-    pub fn replay<E: Event>(&self) -> OpenReplay<E> {
-        OpenReplay {
+    pub fn replay<E: Event>(&self) -> ReplayBuilder<E> {
+        ReplayBuilder {
             bus: self.clone(),
             stream: None,
             filter: E::Filter::default(),
-            start: Start::First,
+            start: StartFrom::First,
             is_following: false,
         }
     }
 }
 
-impl<E: Event> OpenReplay<E> {
-    /// Where to begin. [`Start::First`] by default.
-    pub fn start(mut self, start: Start) -> Self {
+impl<E: Event> ReplayBuilder<E> {
+    /// Where to begin. [`StartFrom::First`] by default.
+    pub fn start_from(mut self, start: StartFrom) -> Self {
         self.start = start;
         self
     }
@@ -121,7 +117,12 @@ impl<E: Event> OpenReplay<E> {
         self
     }
 
-    async fn open(self) -> Result<Replay<E>, Status> {
+    /// Begins to read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bus::replay`].
+    pub async fn open(self) -> Result<Replay<E>, Status> {
         let api = &self.bus.connection().jetstream_or_status()?.api;
         let filter = self.bus.subject(&self.filter.subject()?).into_string();
         let name = match &self.stream {
@@ -140,7 +141,7 @@ impl<E: Event> OpenReplay<E> {
         let last = stream.cached_info().state.last_sequence;
         let start = match self.start {
             // A number stays what it is when the consumer has to be made anew.
-            Start::New => Start::Sequence(last + 1),
+            StartFrom::New => StartFrom::Sequence(last + 1),
             start => start,
         };
         let (consumer, pending) = consumer(&self.bus, &name, &filter, start).await?;
@@ -161,15 +162,6 @@ impl<E: Event> OpenReplay<E> {
     }
 }
 
-impl<E: Event> IntoFuture for OpenReplay<E> {
-    type Output = Result<Replay<E>, Status>;
-    type IntoFuture = ReplayFuture<E>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        self.open().boxed()
-    }
-}
-
 impl<E: Event> Replay<E> {
     /// The next event; `None` after the last.
     ///
@@ -177,8 +169,8 @@ impl<E: Event> Replay<E> {
     ///
     /// `INVALID_ARGUMENT` for a payload that is no event; the next call goes on behind it.
     /// `UNAVAILABLE` when the stream could not be read for 30 s; the next call tries again.
-    pub async fn event(&mut self) -> Result<Option<Delivered<E>>, Status> {
-        self.next().await.transpose()
+    pub async fn next(&mut self) -> Option<Result<DurableEvent<E>, Status>> {
+        StreamExt::next(self).await
     }
 
     /// Says whether the connection was lost since the last look: the consumer may be gone with its
@@ -203,7 +195,7 @@ impl<E: Event> Replay<E> {
         );
         let start = match self.last {
             0 => self.from,
-            last => Start::Sequence(last + 1),
+            last => StartFrom::Sequence(last + 1),
         };
         let reopened = async move {
             let mut rest = FIRST_REST;
@@ -226,14 +218,14 @@ impl<E: Event> Replay<E> {
     }
 
     /// Reads one message; `None` for one that was not asked for or was read before.
-    fn read(&mut self, message: Message) -> Option<Result<Delivered<E>, Status>> {
+    fn read(&mut self, message: Message) -> Option<Result<DurableEvent<E>, Status>> {
         let message: async_nats::Message = message.into();
         let delivery = Delivery::parse(&self.stream, message.reply.as_deref()?)?;
         let sequence = delivery.sequence();
         let is_wanted = match self.from {
-            Start::Sequence(first) => sequence >= first,
-            Start::Time(first) => delivery.time() >= first,
-            Start::First | Start::New => true,
+            StartFrom::Sequence(first) => sequence >= first,
+            StartFrom::Time(first) => delivery.time() >= first,
+            StartFrom::First | StartFrom::New => true,
         };
         if sequence <= self.last {
             return None;
@@ -246,12 +238,12 @@ impl<E: Event> Replay<E> {
             return None;
         }
         let event = event::decode(message.payload);
-        Some(event.map(|event| Delivered { event, delivery }))
+        Some(event.map(|event| DurableEvent { event, delivery }))
     }
 }
 
 impl<E: Event> Stream for Replay<E> {
-    type Item = Result<Delivered<E>, Status>;
+    type Item = Result<DurableEvent<E>, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
         while !self.is_over {
@@ -295,9 +287,9 @@ impl<E: Event> Stream for Replay<E> {
     }
 }
 
-impl<E: Event> fmt::Debug for OpenReplay<E> {
+impl<E: Event> fmt::Debug for ReplayBuilder<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpenReplay")
+        f.debug_struct("ReplayBuilder")
             .field("event", &E::DESCRIPTOR.full_name)
             .field("start", &self.start)
             .finish_non_exhaustive()
@@ -318,7 +310,7 @@ async fn consumer(
     bus: &Bus,
     stream: &str,
     filter: &str,
-    start: Start,
+    start: StartFrom,
 ) -> Result<(Consumer<OrderedConfig>, u64), Status> {
     let api = &bus.connection().jetstream_or_status()?.api;
     let config = OrderedConfig {

@@ -35,7 +35,8 @@ pub enum Retention {
 ///
 /// ```no_run
 /// use std::time::Duration;
-/// use micro_runtime::{Bus, EventStream};
+/// use micro_runtime::Bus;
+/// use micro_runtime::jetstream::EventStream;
 ///
 /// # async fn run(bus: Bus) -> Result<(), micro_runtime::Error> {
 /// let market = EventStream::named("MARKET")

@@ -147,14 +147,14 @@ impl Server {
     /// Declares a stream, which is created or checked before anything else starts. See
     /// [`Bus::declare`].
     #[cfg(feature = "jetstream")]
-    pub fn stream(mut self, stream: EventStream) -> Self {
+    pub fn declare(mut self, stream: EventStream) -> Self {
         self.streams.push(stream);
         self
     }
 
     /// How many calls run at a time in all; what comes above is answered `RESOURCE_EXHAUSTED` at
     /// once. 16,384 by default.
-    pub fn max_in_flight(mut self, calls: usize) -> Self {
+    pub fn max_concurrent(mut self, calls: usize) -> Self {
         self.settings.max_in_flight = calls;
         self
     }

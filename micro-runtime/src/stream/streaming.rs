@@ -264,7 +264,7 @@ impl<Req, Rep> ClientStream<Req, Rep> {
     ///
     /// The status with which the call ended.
     pub async fn finish(self) -> Result<Rep, Status> {
-        Ok(self.answer().await?.0)
+        Ok(self.finish_with_metadata().await?.0)
     }
 
     /// Says that nothing more comes, and waits for the reply and the headers that came with it.
@@ -272,7 +272,7 @@ impl<Req, Rep> ClientStream<Req, Rep> {
     /// # Errors
     ///
     /// The status with which the call ended.
-    pub async fn answer(mut self) -> Result<(Rep, Metadata), Status> {
+    pub async fn finish_with_metadata(mut self) -> Result<(Rep, Metadata), Status> {
         self.sender.end()?;
         let none = || Status::new(Code::Internal, "the server ended the call without a reply");
         let reply = self.reply.message().await?.ok_or_else(none)?;

@@ -76,7 +76,7 @@ async fn metadata_is_sent_both_ways(carrier: Carrier) {
         .header("trail", "one")
         .header("trail", "two")
         .header("id-bin", [0, 1, 254, 255])
-        .answer()
+        .with_metadata()
         .await
         .unwrap();
     assert_eq!(answer.message.method, "behavior.v1.Behavior.Describe");
@@ -201,7 +201,7 @@ async fn calls_can_be_spawned(carrier: Carrier) {
         .await
         .unwrap();
     let client = fixture.client.clone();
-    tokio::spawn(async move { client.echo(blob(b"")).answer().await.unwrap() })
+    tokio::spawn(async move { client.echo(blob(b"")).with_metadata().await.unwrap() })
         .await
         .unwrap();
     tokio::spawn(echo(BehaviorHandler::default()))

@@ -108,7 +108,7 @@ async fn a_nested_call_ends_at_its_parents_deadline(carrier: Carrier) {
 }
 
 async fn a_server_at_max_in_flight_rejects_calls_at_once(carrier: Carrier) {
-    let fixture = carrier.serve_with(|server| server.max_in_flight(2)).await;
+    let fixture = carrier.serve_with(|server| server.max_concurrent(2)).await;
     let running = join_all((0..2).map(|_| {
         let call = fixture.client.wait(millis(60_000));
         async { call.timeout(Duration::from_secs(3)).await }

@@ -62,7 +62,7 @@ async fn info_has_the_effective_options(carrier: Carrier) {
         .start()
         .await
         .unwrap();
-    let found = carrier.bus.discovery().list().expect(1).await.unwrap();
+    let found = carrier.bus.discovery().list().expected(1).await.unwrap();
     assert_eq!(found, server.info());
     let info = &found[0];
     assert_eq!(info.id, "a1");
@@ -128,7 +128,7 @@ async fn queue_groups_are_set_and_disabled_at_each_level(carrier: Carrier) {
 }
 
 async fn queries_are_answered_while_every_permit_is_held(carrier: Carrier) {
-    let fixture = carrier.serve_with(|server| server.max_in_flight(2)).await;
+    let fixture = carrier.serve_with(|server| server.max_concurrent(2)).await;
     let call = fixture
         .client
         .wait(millis(60_000))
@@ -146,10 +146,10 @@ async fn queries_are_answered_while_every_permit_is_held(carrier: Carrier) {
     assert_eq!(rejected.code(), micro_runtime::Code::ResourceExhausted);
     let discovery = carrier.bus.discovery();
     assert_eq!(
-        discovery.list().expect(1).await.unwrap(),
+        discovery.list().expected(1).await.unwrap(),
         fixture.server.info()
     );
-    let stats = discovery.stats().expect(1).await.unwrap();
+    let stats = discovery.stats().expected(1).await.unwrap();
     let wait = stats[0]
         .endpoints
         .iter()
@@ -167,7 +167,7 @@ async fn the_discovery_prefix_is_configurable(carrier: Carrier) {
         .await;
     let discovery = carrier.bus.discovery();
     assert_eq!(discovery.list().await.unwrap(), []);
-    let found = discovery.prefix("acme.$SRV").list().expect(1).await;
+    let found = discovery.prefix("acme.$SRV").list().expected(1).await;
     assert_eq!(found.unwrap().len(), 1);
     let server = Server::new(&carrier.bus)
         .discovery_prefix("a b")
@@ -181,7 +181,7 @@ async fn the_discovery_prefix_is_configurable(carrier: Carrier) {
 async fn a_stopped_service_does_not_reply(carrier: Carrier) {
     let fixture = carrier.serve().await;
     let discovery = carrier.bus.discovery();
-    assert_eq!(discovery.ping().expect(1).await.unwrap().len(), 1);
+    assert_eq!(discovery.ping().expected(1).await.unwrap().len(), 1);
     fixture.server.shutdown().await.unwrap();
     assert_eq!(discovery.ping().await.unwrap(), []);
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
-use micro_runtime::{Code, Context, InstanceReply, Metadata, Reason, Server, ServiceOptions};
+use micro_runtime::call::InstanceReply;
+use micro_runtime::{Code, Context, Metadata, Reason, Server, ServiceOptions};
 use micro_testkit::within;
 use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob, FailRequest};
@@ -65,7 +66,10 @@ async fn every_instance_replies_once(carrier: Carrier) {
     assert!(started.elapsed() >= stall);
     // With an expected count it ends with the last reply.
     let call = client.echo(blob(b"hi")).timeout(LONGER_THAN_THE_TEST);
-    let call = call.to_all().stall(LONGER_THAN_THE_TEST).expect(INSTANCES);
+    let call = call
+        .to_all()
+        .stall(LONGER_THAN_THE_TEST)
+        .expected(INSTANCES);
     let replies = async { call.await.unwrap().collect().await };
     check(within(LIMIT, replies).await);
     for fixture in &fixtures {
@@ -81,7 +85,7 @@ async fn failures_name_their_instance(carrier: Carrier) {
         code: 5,
         text: "no".into(),
     };
-    let call = client.fail(request).to_all().expect(INSTANCES);
+    let call = client.fail(request).to_all().expected(INSTANCES);
     let replies = call.await.unwrap().collect::<Vec<_>>().await;
     let found = replies.iter().map(|reply| reply.instance.clone());
     assert_eq!(found.collect::<BTreeSet<_>>(), ids);
@@ -94,7 +98,7 @@ async fn failures_name_their_instance(carrier: Carrier) {
     let service = BehaviorServer::new(BehaviorHandler::default());
     let server = Server::new(&carrier.bus).add_with(service, options);
     let _server = server.start().await.unwrap();
-    let call = client.echo(blob(b"")).to_all().expect(INSTANCES + 1);
+    let call = client.echo(blob(b"")).to_all().expected(INSTANCES + 1);
     let replies = call.await.unwrap().collect::<Vec<_>>().await;
     let full = replies.iter().find(|reply| reply.instance == "full");
     let rejected = full.unwrap().result.as_ref().unwrap_err();
@@ -105,7 +109,7 @@ async fn stall_time_and_timeout_limit_the_wait(carrier: Carrier) {
     let (fixtures, _) = start_instances(&carrier).await;
     let client = &fixtures[0].client;
     let call = client.wait(millis(700)).timeout(LIMIT);
-    let call = call.to_all().stall(LIMIT).expect(INSTANCES);
+    let call = call.to_all().stall(LIMIT).expected(INSTANCES);
     assert_eq!(call.await.unwrap().count().await, INSTANCES);
     let call = client
         .wait(millis(60_000))
@@ -114,7 +118,7 @@ async fn stall_time_and_timeout_limit_the_wait(carrier: Carrier) {
         match call.to_all().await {
             // The deadline passes at the instances too, whose replies can be faster than the caller.
             Ok(mut replies) => {
-                while let Some(reply) = replies.reply().await {
+                while let Some(reply) = replies.next().await {
                     assert_eq!(reply.result.unwrap_err().code(), Code::DeadlineExceeded);
                 }
             }
@@ -134,8 +138,8 @@ async fn metadata_is_sent_both_ways(carrier: Carrier) {
     let (_fixtures, _) = start_instances(&carrier).await;
     let client: BehaviorClient = carrier.bus.client();
     let call = client.describe(blob(b"")).header("tenant", "acme");
-    let mut replies = call.to_all().expect(INSTANCES).await.unwrap();
-    while let Some(reply) = replies.reply().await {
+    let mut replies = call.to_all().expected(INSTANCES).await.unwrap();
+    while let Some(reply) = replies.next().await {
         let received = reply.result.unwrap();
         assert_eq!(received.metadata, ["tenant=acme"]);
         assert!((2_000..=5_000).contains(&received.remaining_ms));

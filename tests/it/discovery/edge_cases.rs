@@ -37,7 +37,7 @@ async fn endpoints_of_two_services_may_share_a_name(carrier: Carrier) {
         .start()
         .await
         .unwrap();
-    let mut found = carrier.bus.discovery().list().expect(3).await.unwrap();
+    let mut found = carrier.bus.discovery().list().expected(3).await.unwrap();
     found.sort_by(|one, other| one.name.cmp(&other.name));
     let summary = found.iter().map(|info| {
         let endpoint = &info.endpoints[0];
@@ -60,7 +60,7 @@ async fn endpoints_of_two_services_may_share_a_name(carrier: Carrier) {
     ];
     assert_eq!(summary.collect::<Vec<_>>(), expected);
     for name in ["one.v1.Greeter", "one-v1-Greeter"] {
-        let one = carrier.bus.discovery().get(name).expect(1).await.unwrap();
+        let one = carrier.bus.discovery().get(name).expected(1).await.unwrap();
         assert_eq!(one.len(), 1);
         assert_eq!(one[0].metadata["micro.service"], "one.v1.Greeter");
     }
@@ -100,12 +100,17 @@ async fn check_start_fails(carrier: &Carrier, service: impl Service, text: &str)
 
 async fn a_service_may_have_two_hundred_methods(carrier: Carrier) {
     let server = Server::new(&carrier.bus).add(Many).start().await.unwrap();
-    let found = carrier.bus.discovery().get("many.v1.Many").expect(1).await;
+    let found = carrier
+        .bus
+        .discovery()
+        .get("many.v1.Many")
+        .expected(1)
+        .await;
     let found = found.unwrap();
     assert_eq!(found, server.info());
     assert_eq!(found[0].endpoints.len(), 200);
     assert_eq!(found[0].endpoints[199].subject, "many.v1.Many.M199");
-    let stats = carrier.bus.discovery().stats().expect(1).await.unwrap();
+    let stats = carrier.bus.discovery().stats().expected(1).await.unwrap();
     assert_eq!(stats[0].endpoints.len(), 200);
     server.shutdown().await.unwrap();
 }
@@ -143,7 +148,7 @@ struct QueryDurations {
 
 async fn measure_queries(bus: &Bus) -> QueryDurations {
     // A ping measures when its last reply arrived.
-    let ping = bus.discovery().ping().expect(INSTANCES);
+    let ping = bus.discovery().ping().expected(INSTANCES);
     let started = Instant::now();
     let pongs = ping
         .stall(LONGER_THAN_THE_TEST)
@@ -153,7 +158,7 @@ async fn measure_queries(bus: &Bus) -> QueryDurations {
     let last_reply = pongs.iter().map(|pong| pong.round_trip).max().unwrap();
     let after_last_reply = started.elapsed() - last_reply;
     assert_eq!(pongs.len(), INSTANCES);
-    let list = bus.discovery().list().expect(INSTANCES);
+    let list = bus.discovery().list().expected(INSTANCES);
     let started = Instant::now();
     let listed = list
         .stall(LONGER_THAN_THE_TEST)

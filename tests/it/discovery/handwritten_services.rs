@@ -1,7 +1,8 @@
 //! Services without a .proto file, with names and versions that a generated service cannot have.
 
 use micro_runtime::codegen::Endpoint;
-use micro_runtime::{Context, MethodDescriptor, MethodKind, Service, ServiceDescriptor, Status};
+use micro_runtime::descriptor::{MethodDescriptor, MethodKind, ServiceDescriptor};
+use micro_runtime::{Context, Service, Status};
 use micro_tests::behavior::Blob;
 
 /// Defines service types with these methods, each of which echoes its request.

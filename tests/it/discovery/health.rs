@@ -62,7 +62,7 @@ async fn checks_decide_health_and_are_in_stats(carrier: Carrier) {
         .await;
     let discovery = carrier.bus.discovery();
     let data = async || {
-        let stats = discovery.stats().expect(1).await.unwrap();
+        let stats = discovery.stats().expected(1).await.unwrap();
         stats.into_iter().next().unwrap().data.unwrap()
     };
     let first = data().await;

@@ -42,7 +42,7 @@ async fn watch_and_list(subscribe: &[&str], publish: &str) -> Result<usize, Erro
     let server = micro_runtime::Server::new(&service).add(OneGreeter);
     let _server = server.start().await.unwrap();
     within(Duration::from_secs(20), async {
-        let _watch = operator.discovery().watch().start().await?;
+        let _watch = operator.discovery().watch().open().await?;
         let found = operator.discovery().list().await?;
         Ok(found.len())
     })

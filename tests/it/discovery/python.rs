@@ -29,12 +29,12 @@ async fn a_nats_micro_service_is_discovered() {
     let discovery = bus.discovery();
     let interval = Duration::from_millis(300);
     let watch = discovery.watch().interval(interval);
-    let mut watch = watch.start().await.unwrap();
+    let mut watch = watch.open().await.unwrap();
     let mut service = Script::file("micro_service.py").ready(&nats).await;
     let call = bus.nats().unwrap().request("py.echo", "hi".into());
     assert_eq!(&call.await.unwrap().payload[..], b"hi");
 
-    let found = discovery.list().expect(1).await.unwrap();
+    let found = discovery.list().expected(1).await.unwrap();
     let info = &found[0];
     assert_eq!((&*info.name, &*info.version), ("echo-py", "2.1.0"));
     assert_eq!(info.description, "Echoes, in Python");
@@ -42,19 +42,19 @@ async fn a_nats_micro_service_is_discovered() {
     let endpoint = &info.endpoints[0];
     assert_eq!((&*endpoint.name, &*endpoint.subject), ("echo", "py.echo"));
     assert_eq!(endpoint.metadata["format"], "bytes");
-    let stats = discovery.stats().of("echo-py").expect(1).await.unwrap();
+    let stats = discovery.stats().of("echo-py").expected(1).await.unwrap();
     assert_eq!(stats[0].endpoints[0].num_requests, 1);
     assert_eq!(stats[0].endpoints[0].data, None);
     assert_eq!(stats[0].data, None);
 
     // It announces neither its start nor its end: pings notice both.
-    let joined = within(SCRIPT_TIMEOUT, watch.change()).await.unwrap();
+    let joined = within(SCRIPT_TIMEOUT, watch.next()).await.unwrap();
     assert!(
-        matches!(&joined, Change::Came(instance) if instance.id == info.id),
+        matches!(&joined, Change::Joined(instance) if instance.id == info.id),
         "{joined:?}"
     );
     service.kill().unwrap();
-    let left = within(SCRIPT_TIMEOUT, watch.change()).await.unwrap();
+    let left = within(SCRIPT_TIMEOUT, watch.next()).await.unwrap();
     assert_eq!(
         left,
         Change::Left(joined.instance().clone(), Departure::Died)

@@ -27,7 +27,7 @@ on_both_carriers! {
 /// Returns requests and errors per method, summed over all instances.
 async fn counts(bus: &Bus, instances: usize) -> BTreeMap<String, (u64, u64)> {
     let mut counts = BTreeMap::<_, (u64, u64)>::new();
-    let stats = bus.discovery().stats().expect(instances).await.unwrap();
+    let stats = bus.discovery().stats().expected(instances).await.unwrap();
     assert_eq!(stats.len(), instances);
     for endpoint in stats.into_iter().flat_map(|stats| stats.endpoints) {
         let count = counts.entry(endpoint.name).or_default();
@@ -91,7 +91,7 @@ async fn stats_count_every_call(carrier: Carrier) {
 }
 
 async fn rejected_calls_count_as_errors(carrier: Carrier) {
-    let fixture = carrier.serve_with(|server| server.max_in_flight(0)).await;
+    let fixture = carrier.serve_with(|server| server.max_concurrent(0)).await;
     for _ in 0..10 {
         let call = fixture.client.echo(blob(b"")).no_retry();
         assert_eq!(call.await.unwrap_err().code(), Code::ResourceExhausted);
@@ -113,7 +113,7 @@ async fn a_reset_clears_the_stats(carrier: Carrier) {
     fixture.client.fail(request).await.unwrap_err();
     assert!(endpoint(&fixture.server, "Wait").processing_time >= Duration::from_millis(1));
     fixture.server.reset_stats();
-    let after = carrier.bus.discovery().stats().expect(1).await.unwrap();
+    let after = carrier.bus.discovery().stats().expected(1).await.unwrap();
     let after = &after[0];
     assert!(after.started > before.started, "{}", after.started);
     for endpoint in &after.endpoints {

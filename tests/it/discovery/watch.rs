@@ -32,7 +32,7 @@ on_both_carriers! {
 
 async fn start_watch(bus: &Bus) -> Watch {
     let watch = bus.discovery().watch().interval(INTERVAL);
-    watch.patience(PATIENCE).start().await.unwrap()
+    watch.patience(PATIENCE).open().await.unwrap()
 }
 
 async fn start_server(bus: &Bus, service: impl Service) -> RunningServer {
@@ -40,9 +40,7 @@ async fn start_server(bus: &Bus, service: impl Service) -> RunningServer {
 }
 
 async fn next_change(watch: &mut Watch) -> Change {
-    within(Duration::from_secs(20), watch.change())
-        .await
-        .unwrap()
+    within(Duration::from_secs(20), watch.next()).await.unwrap()
 }
 
 /// Returns the next change of an instance of the service, and skips those of others.
@@ -74,13 +72,13 @@ async fn starts_and_stops_are_announced(carrier: Carrier) {
     // Longer than the test: a change after the first ping is an announcement.
     let interval = Duration::from_secs(3600);
     let discovery = carrier.another_bus().await.discovery();
-    let mut watch = discovery.watch().interval(interval).start().await.unwrap();
+    let mut watch = discovery.watch().interval(interval).open().await.unwrap();
     let found = next_change(&mut watch).await;
     assert_eq!(found.instance().id, first.instances()[0]);
     let second = start_server(&carrier.bus, OtherGreeter).await;
     let joined = next_change(&mut watch).await;
     assert!(
-        matches!(&joined, Change::Came(instance) if instance.name == "other-v1-Greeter"),
+        matches!(&joined, Change::Joined(instance) if instance.name == "other-v1-Greeter"),
         "{joined:?}"
     );
     assert_eq!(
@@ -104,7 +102,7 @@ async fn starts_and_stops_are_announced(carrier: Carrier) {
 async fn one_service_can_be_watched(carrier: Carrier) {
     let discovery = carrier.bus.discovery();
     let watch = discovery.watch().of("one.v1.Greeter").interval(INTERVAL);
-    let mut watch = watch.start().await.unwrap();
+    let mut watch = watch.open().await.unwrap();
     let _other = start_server(&carrier.bus, OtherGreeter).await;
     let one = start_server(&carrier.bus, OneGreeter).await;
     let joined = next_change(&mut watch).await;
@@ -115,7 +113,7 @@ async fn a_dropped_server_is_reported_as_died(carrier: Carrier) {
     let measure = async || {
         let server = start_server(&carrier.bus, OneGreeter).await;
         let mut watch = start_watch(&carrier.bus).await;
-        assert!(matches!(next_change(&mut watch).await, Change::Came(_)));
+        assert!(matches!(next_change(&mut watch).await, Change::Joined(_)));
         let dropped_at = Instant::now();
         drop(server);
         let left = next_change(&mut watch).await;
@@ -131,7 +129,7 @@ async fn forged_announcements_are_ignored(carrier: Carrier) {
         return;
     };
     let mut watch = start_watch(&carrier.bus).await;
-    assert!(matches!(next_change(&mut watch).await, Change::Came(_)));
+    assert!(matches!(next_change(&mut watch).await, Change::Joined(_)));
     let id = &server.instances()[0];
     let event = format!(
         r#"{{"type":"micro.v1.instance_stopping","name":"one-v1-Greeter","id":"{id}","version":"1.0.0"}}"#
@@ -141,7 +139,7 @@ async fn forged_announcements_are_ignored(carrier: Carrier) {
     forged.await.unwrap();
     let subject = format!("$SRV._EVENT.one-v1-Greeter.{id}");
     client.publish(subject.clone(), "x".into()).await.unwrap();
-    let unexpected = tokio::time::timeout(INTERVAL + STALL, watch.change()).await;
+    let unexpected = tokio::time::timeout(INTERVAL + STALL, watch.next()).await;
     assert!(unexpected.is_err(), "{unexpected:?}");
     // The same event on the subject of its instance takes effect.
     client.publish(subject, event.into()).await.unwrap();
@@ -151,7 +149,7 @@ async fn forged_announcements_are_ignored(carrier: Carrier) {
         "{left:?}"
     );
     // The instance still runs, so the next ping finds it again.
-    assert!(matches!(next_change(&mut watch).await, Change::Came(_)));
+    assert!(matches!(next_change(&mut watch).await, Change::Joined(_)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -163,7 +161,7 @@ async fn a_killed_process_is_reported_within_the_documented_time() {
     let measure = async || {
         let mut process = start_server_process(&nats).await;
         let joined = next_change_of(&mut watch, "behavior-v1-Behavior").await;
-        assert!(matches!(joined, Change::Came(_)), "{joined:?}");
+        assert!(matches!(joined, Change::Joined(_)), "{joined:?}");
         process.kill().unwrap();
         let killed_at = Instant::now();
         let left = next_change_of(&mut watch, "behavior-v1-Behavior").await;
@@ -208,8 +206,8 @@ async fn an_instance_that_stays_silent_is_lost() {
     // Longer than one round of pings, after which the instance is silent, and not yet lost.
     let forget_after = 2 * (INTERVAL + 2 * PATIENCE);
     let watch = watch.patience(PATIENCE).forget_after(forget_after);
-    let mut watch = watch.start().await.unwrap();
-    assert!(matches!(next_change(&mut watch).await, Change::Came(_)));
+    let mut watch = watch.open().await.unwrap();
+    assert!(matches!(next_change(&mut watch).await, Change::Joined(_)));
     signal(&process, "-STOP");
     assert!(matches!(next_change(&mut watch).await, Change::Silent(_)));
     let lost = next_change(&mut watch).await;
@@ -223,9 +221,9 @@ async fn a_disconnected_bus_reports_no_changes() {
     let bus = Bus::connect(nats.url()).await.unwrap();
     let _server = start_server(&bus, OneGreeter).await;
     let mut watch = start_watch(&bus).await;
-    assert!(matches!(next_change(&mut watch).await, Change::Came(_)));
+    assert!(matches!(next_change(&mut watch).await, Change::Joined(_)));
     nats.kill().unwrap();
-    let unexpected = tokio::time::timeout(3 * (INTERVAL + STALL), watch.change()).await;
+    let unexpected = tokio::time::timeout(3 * (INTERVAL + STALL), watch.next()).await;
     assert!(unexpected.is_err(), "{unexpected:?}");
     nats.restart().await.unwrap();
     // The next change is a new instance, not a late effect of the disconnection.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use micro_runtime::{Bus, Durable, ErrorKind, EventStats, RunningServer, Server, Start};
+use micro_runtime::event::EventStats;
+use micro_runtime::jetstream::{Durable, StartFrom};
+use micro_runtime::{Bus, ErrorKind, RunningServer, Server};
 use micro_testkit::within;
 use micro_tests::market::{ClosedFilter, Trade, TradeFilter};
 
@@ -114,7 +116,7 @@ async fn progress_acks_prevent_redelivery_of_running_and_queued_events() {
         publish_trades(&bus, 1..=3).await;
         let recorder = Recorder::new(|_, _| Outcome::SucceedAfter(1_500 * MS));
         let durable = Durable::named("slow")
-            .workers(1)
+            .max_concurrent(1)
             .prefetch(2)
             .ack_wait(1_000 * MS);
         let server = Server::new(&bus)
@@ -279,13 +281,13 @@ async fn a_consumer_starts_at_its_position_and_applies_its_filter() {
         )
         .await;
         check(
-            Durable::named("late").start(Start::Sequence(61)),
+            Durable::named("late").start_from(StartFrom::Sequence(61)),
             (61..=70).collect(),
         )
         .await;
-        check(Durable::named("new").start(Start::New), Vec::new()).await;
+        check(Durable::named("new").start_from(StartFrom::New), Vec::new()).await;
         publish_trades(&bus, [71]).await;
-        check(Durable::named("new").start(Start::New), vec![71]).await;
+        check(Durable::named("new").start_from(StartFrom::New), vec![71]).await;
     })
     .await;
 }
@@ -344,7 +346,7 @@ async fn a_deleted_consumer_is_created_again() {
         let (_nats, bus) = start_market().await;
         let recorder = Recorder::succeeding();
         let server = Server::new(&bus)
-            .stream(market_stream())
+            .declare(market_stream())
             .subscribe::<Trade>(recorder.clone(), Durable::named("recorder"))
             .start()
             .await

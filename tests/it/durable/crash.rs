@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use micro_runtime::{Bus, EventStream};
+use micro_runtime::Bus;
+use micro_runtime::jetstream::EventStream;
 use micro_testkit::{NatsCluster, within};
 
 use super::market::{TIMEOUT, start_market, stored_events};

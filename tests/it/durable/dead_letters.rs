@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use micro_runtime::{Durable, Event as _, Server};
+use micro_runtime::jetstream::Durable;
+use micro_runtime::{Event as _, Server};
 use micro_testkit::within;
 use micro_tests::market::Trade;
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use micro_runtime::{Bus, Event as _, EventStream};
+use micro_runtime::jetstream::EventStream;
+use micro_runtime::{Bus, Event as _};
 use micro_testkit::NatsServer;
 use micro_tests::market::Trade;
 

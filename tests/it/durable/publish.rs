@@ -50,15 +50,15 @@ async fn pipelined_events_are_stored_in_order() {
     within(TIMEOUT, async {
         let (_nats, bus) = start_market().await;
         publish_trades(&bus, 1..=5_000).await;
-        let mut replay = bus.replay::<Trade>().await.unwrap();
+        let mut replay = bus.replay::<Trade>().open().await.unwrap();
         for expected in 1..=5_000 {
-            let event = replay.event().await.unwrap().unwrap();
+            let event = replay.next().await.unwrap().unwrap();
             assert_eq!(
                 (event.number, event.delivery.sequence()),
                 (expected, expected)
             );
         }
-        assert!(replay.event().await.unwrap().is_none());
+        assert!(replay.next().await.is_none());
     })
     .await;
 }

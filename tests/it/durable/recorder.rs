@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use micro_runtime::{BatchSubscriber, Context, Delivered, Delivery, Status, Subscriber};
+use micro_runtime::jetstream::{BatchSubscriber, Delivery, DurableEvent};
+use micro_runtime::{Context, Status, Subscriber};
 use micro_tests::market::Trade;
 use tokio::sync::Notify;
 
@@ -126,7 +127,11 @@ impl Subscriber<Trade> for Recorder {
 }
 
 impl BatchSubscriber<Trade> for Recorder {
-    async fn on_batch(&self, _ctx: Context, trades: Vec<Delivered<Trade>>) -> Result<(), Status> {
+    async fn on_batch(
+        &self,
+        _ctx: Context,
+        trades: Vec<DurableEvent<Trade>>,
+    ) -> Result<(), Status> {
         let mut result = Ok(());
         for trade in &trades {
             let handled = self

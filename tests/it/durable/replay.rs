@@ -2,17 +2,23 @@
 
 use std::time::{Duration, SystemTime};
 
-use micro_runtime::{Bus, Event as _, Start};
+use micro_runtime::jetstream::StartFrom;
+use micro_runtime::{Bus, Event as _};
 use micro_testkit::within;
 use micro_tests::market::{Trade, TradeFilter};
 
 use super::market::{TIMEOUT, publish_trades, start_market, trade};
 
 /// Replays from the position to the current end; returns the numbers of the trades.
-async fn replay_numbers(bus: &Bus, start: Start) -> Vec<u64> {
-    let mut replay = bus.replay::<Trade>().start(start).await.unwrap();
+async fn replay_numbers(bus: &Bus, start: StartFrom) -> Vec<u64> {
+    let mut replay = bus
+        .replay::<Trade>()
+        .start_from(start)
+        .open()
+        .await
+        .unwrap();
     let mut numbers = Vec::new();
-    while let Some(trade) = replay.event().await.unwrap() {
+    while let Some(trade) = replay.next().await.transpose().unwrap() {
         assert_eq!(trade.delivery.stream(), "MARKET");
         numbers.push(trade.number);
     }
@@ -23,7 +29,7 @@ async fn replay_numbers(bus: &Bus, start: Start) -> Vec<u64> {
 async fn a_replay_starts_at_its_position() {
     within(TIMEOUT, async {
         let (_nats, bus) = start_market().await;
-        assert!(replay_numbers(&bus, Start::First).await.is_empty());
+        assert!(replay_numbers(&bus, StartFrom::First).await.is_empty());
         publish_trades(&bus, 1..=50).await;
         // sleep: the times of the two halves must differ by more than the clock skew.
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -32,18 +38,18 @@ async fn a_replay_starts_at_its_position() {
         tokio::time::sleep(Duration::from_millis(50)).await;
         publish_trades(&bus, 51..=100).await;
         assert_eq!(
-            replay_numbers(&bus, Start::First).await,
+            replay_numbers(&bus, StartFrom::First).await,
             (1..=100).collect::<Vec<_>>()
         );
         assert_eq!(
-            replay_numbers(&bus, Start::Sequence(90)).await,
+            replay_numbers(&bus, StartFrom::Sequence(90)).await,
             (90..=100).collect::<Vec<_>>()
         );
         assert_eq!(
-            replay_numbers(&bus, Start::Time(middle)).await,
+            replay_numbers(&bus, StartFrom::Time(middle)).await,
             (51..=100).collect::<Vec<_>>()
         );
-        assert!(replay_numbers(&bus, Start::New).await.is_empty());
+        assert!(replay_numbers(&bus, StartFrom::New).await.is_empty());
     })
     .await;
 }
@@ -54,24 +60,25 @@ async fn a_replay_filters_and_continues_after_an_undecodable_event() {
         let (_nats, bus) = start_market().await;
         publish_trades(&bus, 1..=14).await;
         let filter = TradeFilter::new().symbol("S3");
-        let mut replay = bus.replay::<Trade>().filter(filter).await.unwrap();
+        let mut replay = bus.replay::<Trade>().filter(filter).open().await.unwrap();
         for expected in [3, 10] {
-            assert_eq!(replay.event().await.unwrap().unwrap().number, expected);
+            assert_eq!(replay.next().await.unwrap().unwrap().number, expected);
         }
-        assert!(replay.event().await.unwrap().is_none());
+        assert!(replay.next().await.is_none());
 
         let subject = trade(1).subject().unwrap();
         bus.publish_raw(subject, &b"\xff\xff"[..]).await.unwrap();
         publish_trades(&bus, [15]).await;
         let mut replay = bus
             .replay::<Trade>()
-            .start(Start::Sequence(15))
+            .start_from(StartFrom::Sequence(15))
+            .open()
             .await
             .unwrap();
-        let status = replay.event().await.unwrap_err();
+        let status = replay.next().await.unwrap().unwrap_err();
         assert!(status.message().contains("market.v1.Trade"), "{status}");
-        assert_eq!(replay.event().await.unwrap().unwrap().number, 15);
-        assert!(replay.event().await.unwrap().is_none());
+        assert_eq!(replay.next().await.unwrap().unwrap().number, 15);
+        assert!(replay.next().await.is_none());
     })
     .await;
 }
@@ -83,17 +90,18 @@ async fn a_following_replay_survives_a_restart_of_the_nats_server() {
         publish_trades(&bus, 1..=10).await;
         let mut replay = bus
             .replay::<Trade>()
-            .start(Start::New)
+            .start_from(StartFrom::New)
             .follow()
+            .open()
             .await
             .unwrap();
         publish_trades(&bus, [11]).await;
-        assert_eq!(replay.event().await.unwrap().unwrap().number, 11);
+        assert_eq!(replay.next().await.unwrap().unwrap().number, 11);
         nats.kill().unwrap();
         nats.restart().await.unwrap();
         publish_trades(&bus, 12..=20).await;
         for expected in 12..=20 {
-            assert_eq!(replay.event().await.unwrap().unwrap().number, expected);
+            assert_eq!(replay.next().await.unwrap().unwrap().number, expected);
         }
     })
     .await;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use micro_runtime::{Bus, ErrorKind, EventStream, Retention, Server};
+use micro_runtime::jetstream::{EventStream, Retention};
+use micro_runtime::{Bus, ErrorKind, Server};
 use micro_testkit::{NatsServer, within};
 use micro_tests::BehaviorHandler;
 use micro_tests::behavior::BehaviorServer;
@@ -91,7 +92,7 @@ async fn a_stream_that_covers_call_subjects_is_rejected_in_either_order() {
         let running = server().start().await.unwrap();
         check_names_both(bus.declare(&all).await.unwrap_err());
         running.shutdown().await.unwrap();
-        check_names_both(server().stream(all.clone()).start().await.unwrap_err());
+        check_names_both(server().declare(all.clone()).start().await.unwrap_err());
         bus.declare(&all).await.unwrap();
         check_names_both(server().start().await.unwrap_err());
     })
@@ -123,9 +124,9 @@ async fn without_jetstream_every_operation_fails_with_the_same_error() {
         assert_eq!(error.to_string(), expected);
         let status = bus.publish_durable(&trade(1)).await.unwrap_err();
         assert_eq!(status.message(), expected);
-        let status = bus.replay::<micro_tests::market::Trade>().await.unwrap_err();
+        let status = bus.replay::<micro_tests::market::Trade>().open().await.unwrap_err();
         assert_eq!(status.message(), expected);
-        let started = Server::new(&bus).stream(market_stream()).start().await;
+        let started = Server::new(&bus).declare(market_stream()).start().await;
         assert_eq!(started.unwrap_err().to_string(), expected);
 
         let nats = NatsServer::start().await.unwrap();

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use micro_runtime::descriptor::{Idempotency, MethodKind};
 use micro_runtime::details::BadRequest;
 use micro_runtime::prost_reflect::{DynamicMessage, Value as Field};
-use micro_runtime::{Bus, ClientOptions, Code, Idempotency, MethodKind, Reason};
+use micro_runtime::{Bus, ClientOptions, Code, Reason};
 use serde_json::json;
 
 use super::mirror_fixture::{MIRROR, start_mirror};
@@ -23,7 +24,7 @@ on_both_carriers! {
 }
 
 /// Runs a check with a client of each format, each with a server of its own.
-async fn in_both_formats(bus: &Bus, test: impl AsyncFn(micro_runtime::DynamicClient)) {
+async fn in_both_formats(bus: &Bus, test: impl AsyncFn(micro_runtime::dynamic::DynamicClient)) {
     for is_json in [false, true] {
         let (server, client) = start_mirror(bus, is_json).await;
         test(client).await;
@@ -39,7 +40,7 @@ async fn unary_calls(carrier: Carrier) {
         assert_eq!(reply.json().unwrap(), json!({ "text": "hi", "large": "7" }));
         let call = client.call("Show", r#"{"color": "COLOR_RED"}"#);
         let call = call.timeout(Duration::from_secs(3)).header("echo", "e");
-        let reply = call.answer().await.unwrap();
+        let reply = call.with_metadata().await.unwrap();
         assert_eq!(reply.metadata.get("echo"), Some("e"));
         assert_eq!(reply.message.text().unwrap(), r#"{"color":"COLOR_RED"}"#);
     })
@@ -85,7 +86,7 @@ async fn server_streaming(carrier: Carrier) {
 
 async fn client_and_bidirectional_streaming(carrier: Carrier) {
     in_both_formats(&carrier.bus, async |client| {
-        let (mut sender, reply) = client.begin("Join").open().await.unwrap();
+        let (mut sender, reply) = client.call_streaming("Join").open().await.unwrap();
         sender.send(r#"{"text": "a"}"#).await.unwrap();
         let status = sender.send(r#"{"nope": 1}"#).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument);
@@ -94,7 +95,7 @@ async fn client_and_bidirectional_streaming(carrier: Carrier) {
         let reply = reply.reply().await.unwrap();
         assert_eq!(reply.text().unwrap(), r#"{"number":2,"text":"ab"}"#);
 
-        let (mut sender, mut replies) = client.begin("Chat").open().await.unwrap();
+        let (mut sender, mut replies) = client.call_streaming("Chat").open().await.unwrap();
         for number in 0..100 {
             sender.send(json!({ "number": number })).await.unwrap();
             let reply = replies.message().await.unwrap().unwrap();
@@ -124,7 +125,7 @@ async fn a_failure_keeps_code_message_and_details(carrier: Carrier) {
 
 async fn invalid_calls_fail_before_they_are_sent(carrier: Carrier) {
     let (_server, client) = start_mirror(&carrier.bus, false).await;
-    let fails = async |call: micro_runtime::DynamicCall, code: Code, words: &str| {
+    let fails = async |call: micro_runtime::dynamic::DynamicCall, code: Code, words: &str| {
         let status = call.await.unwrap_err();
         assert_eq!(status.code(), code, "{status}");
         assert!(status.message().contains(words), "{status}");
@@ -148,14 +149,14 @@ async fn invalid_calls_fail_before_they_are_sent(carrier: Carrier) {
     )
     .await;
     fails(
-        client.begin("Chat"),
+        client.call_streaming("Chat"),
         Code::InvalidArgument,
         "begin(…).open()",
     )
     .await;
     let status = client.call("Show", "{}").stream().await.unwrap_err();
     assert!(status.message().contains("is unary"), "{status}");
-    let status = client.begin("Show").open().await.unwrap_err();
+    let status = client.call_streaming("Show").open().await.unwrap_err();
     assert!(status.message().contains("is unary"), "{status}");
     for name in ["", "a b", "a.>", "_x"] {
         let status = carrier.bus.dynamic(name).await.unwrap_err();

@@ -1,6 +1,7 @@
 //! The running service `json.v1.Mirror`, with a dynamic client.
 
-use micro_runtime::{Bus, ClientOptions, DynamicClient, RunningServer, Server};
+use micro_runtime::dynamic::DynamicClient;
+use micro_runtime::{Bus, ClientOptions, RunningServer, Server};
 use micro_tests::MirrorHandler;
 use micro_tests::json::MirrorServer;
 

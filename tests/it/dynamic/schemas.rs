@@ -3,9 +3,8 @@
 use micro_runtime::codegen::prost::Message as _;
 use micro_runtime::codegen::prost_types::FileDescriptorSet;
 use micro_runtime::codegen::{Endpoint, ServiceClient};
-use micro_runtime::{
-    Bus, ClientOptions, Code, ConnectOptions, Context, Server, Service, ServiceDescriptor, Status,
-};
+use micro_runtime::descriptor::ServiceDescriptor;
+use micro_runtime::{Bus, ClientOptions, Code, ConnectOptions, Context, Server, Service, Status};
 use micro_testkit::NatsServer;
 use micro_tests::BehaviorHandler;
 use micro_tests::behavior::BehaviorServer;
@@ -103,7 +102,7 @@ async fn a_schema_that_no_instance_announces_is_rejected() {
         schema_with_renamed_method(),
     )
     .await;
-    let options = ClientOptions::new().service_base("other.v1.Other");
+    let options = ClientOptions::new().subject_base("other.v1.Other");
     let found = bus.dynamic_with("behavior.v1.Behavior", options).await;
     let status = found.unwrap_err();
     assert_eq!(status.code(), Code::DataLoss, "{status}");

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use micro_runtime::codegen::prost::Message as _;
-use micro_runtime::{
-    Bus, Context, EventStats, RunningServer, Server, Status, Subscriber, Subscription,
-};
+use micro_runtime::event::EventStats;
+use micro_runtime::{Bus, Context, RunningServer, Server, Status, Subscriber, Subscription};
 use micro_runtime::{ErrorKind, service};
 use micro_tests::BehaviorHandler;
 use micro_tests::behavior::BehaviorServer;
@@ -114,7 +113,7 @@ async fn one_worker_keeps_the_order(carrier: Carrier) {
 
 async fn concurrent_handlers_are_bounded(carrier: Carrier) {
     let (subscriber, mut handled) = gated_subscriber();
-    let subscription = Subscription::broadcast().concurrent(4);
+    let subscription = Subscription::broadcast().max_concurrent(4);
     let server = serve(&carrier.bus, subscriber.clone(), subscription).await;
     publish(&carrier.bus, "wait", 0..20).await;
     wait_for_stats(&server, |stats| stats.received == 20).await;
@@ -131,7 +130,7 @@ async fn concurrent_handlers_are_bounded(carrier: Carrier) {
 async fn events_with_the_same_key_keep_their_order(carrier: Carrier) {
     let (subscriber, mut handled) = gated_subscriber();
     let subscription = Subscription::broadcast()
-        .concurrent(8)
+        .max_concurrent(8)
         .ordered_by(|trade: &Trade| trade.venue.clone());
     let _server = serve(&carrier.bus, subscriber, subscription).await;
     // Every 50th event has the same venue, which is the key.
@@ -231,12 +230,17 @@ async fn a_slow_handler_does_not_delay_other_subscribers(carrier: Carrier) {
 async fn a_shutdown_handles_every_event_that_arrived(carrier: Carrier) {
     for workers in [1, 8] {
         let (subscriber, mut handled) = gated_subscriber();
-        let subscription = Subscription::queue("recorder").concurrent(workers);
+        let subscription = Subscription::queue("recorder").max_concurrent(workers);
         let bus = carrier.another_bus().await;
         let server = serve(&bus, subscriber, subscription).await;
         publish(&carrier.bus, "x", 0..5000).await;
         // Published on the connection of the events, the marker arrives after NATS has forwarded them.
-        let mut marker = carrier.bus.subscribe_raw("evt.marker").await.unwrap();
+        let mut marker = carrier
+            .bus
+            .subscribe_raw("evt.marker")
+            .open()
+            .await
+            .unwrap();
         carrier.bus.publish_raw("evt.marker", "").await.unwrap();
         marker.next().await.unwrap();
         server.shutdown().await.unwrap();
@@ -342,7 +346,7 @@ async fn a_handler_may_take_arc_self_and_continues_the_trace(carrier: Carrier) {
     );
     let _server = server.start().await.unwrap();
     let filter = TradeFilter::new().venue("second");
-    let mut second = carrier.bus.subscribe::<Trade>(filter).await.unwrap();
+    let mut second = carrier.bus.subscribe::<Trade>(filter).open().await.unwrap();
     carrier.bus.publish(&trade("first", "x", 3)).await.unwrap();
     let (ctx, event) = second.next_with_context().await.unwrap().unwrap();
     assert_eq!((event.number, ctx.header("k")), (3, Some("v")));

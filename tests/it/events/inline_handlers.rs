@@ -30,7 +30,7 @@ impl Subscriber<Trade> for ContextKeeper {
         if event.number.is_multiple_of(3) {
             let _ = self.0.send(KeptContext {
                 number: event.number,
-                had_ended: context.is_canceled(),
+                had_ended: context.is_ended(),
                 context,
             });
         }
@@ -43,7 +43,7 @@ async fn a_kept_context_is_not_reused_for_later_events(carrier: Carrier) {
     let server = Server::new(&carrier.bus)
         .subscribe::<Trade>(
             ContextKeeper(keeper),
-            Subscription::broadcast().concurrent(1),
+            Subscription::broadcast().max_concurrent(1),
         )
         .start()
         .await
@@ -67,7 +67,7 @@ async fn a_kept_context_is_not_reused_for_later_events(carrier: Carrier) {
         let number = kept.number;
         assert_eq!(number, expected);
         assert!(!kept.had_ended, "{number} began as one that has ended");
-        assert!(kept.context.is_canceled(), "{number} has not ended");
+        assert!(kept.context.is_ended(), "{number} has not ended");
         let subject = format!("evt.market.trade.v.s{number}");
         assert_eq!(kept.context.subject(), Some(&*subject));
         let header = number.is_multiple_of(2).then(|| number.to_string());

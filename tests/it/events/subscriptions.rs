@@ -1,6 +1,7 @@
 //! Subscriptions that return typed events, or events as bytes.
 
-use micro_runtime::{Code, Event as _, EventFilter as _};
+use micro_runtime::event::EventFilter as _;
+use micro_runtime::{Code, Event as _};
 use micro_tests::market::{Closed, ClosedFilter, Order, OrderFilter, Side, Trade, TradeFilter};
 
 use super::trades::trade;
@@ -20,11 +21,15 @@ on_both_carriers! {
 
 async fn a_filter_selects_events_by_their_fields(carrier: Carrier) {
     let bus = carrier.another_bus().await;
-    let mut all = bus.subscribe::<Trade>(TradeFilter::new()).await.unwrap();
+    let mut all = bus
+        .subscribe::<Trade>(TradeFilter::new())
+        .open()
+        .await
+        .unwrap();
     let kraken = TradeFilter::new().venue("kraken");
-    let mut kraken = bus.subscribe::<Trade>(kraken).await.unwrap();
+    let mut kraken = bus.subscribe::<Trade>(kraken).open().await.unwrap();
     let eur = TradeFilter::new().symbol("EUR");
-    let mut eur = bus.subscribe::<Trade>(eur).await.unwrap();
+    let mut eur = bus.subscribe::<Trade>(eur).open().await.unwrap();
     for (number, venue, symbol) in [
         (1, "kraken", "BTC"),
         (2, "lmax", "EUR"),
@@ -59,10 +64,14 @@ async fn hostile_field_values_are_escaped_and_filterable(carrier: Carrier) {
         "$SRV.PING",
         "💥",
     ];
-    let mut all = bus.subscribe::<Trade>(TradeFilter::new()).await.unwrap();
+    let mut all = bus
+        .subscribe::<Trade>(TradeFilter::new())
+        .open()
+        .await
+        .unwrap();
     for (number, value) in (0..).zip(values) {
         let filter = TradeFilter::new().venue(value).symbol(value);
-        let mut one = bus.subscribe::<Trade>(filter).await.unwrap();
+        let mut one = bus.subscribe::<Trade>(filter).open().await.unwrap();
         carrier
             .bus
             .publish(&trade("other", value, 99))
@@ -84,14 +93,14 @@ async fn hostile_field_values_are_escaped_and_filterable(carrier: Carrier) {
     assert_eq!(status.code(), Code::InvalidArgument);
     assert!(status.message().contains("`venue`"), "{status}");
     let filter = TradeFilter::new().venue("x".repeat(129));
-    let error = bus.subscribe::<Trade>(filter).await.unwrap_err();
+    let error = bus.subscribe::<Trade>(filter).open().await.unwrap_err();
     assert!(error.to_string().contains("market.v1.Trade"), "{error}");
 }
 
 async fn every_field_type_can_be_filtered(carrier: Carrier) {
     let filter = OrderFilter::new().side(Side::Sell).id(-7).is_open(true);
     assert_eq!(filter.subject().unwrap(), "evt.market.order.SELL.-7.true.*");
-    let mut orders = carrier.bus.subscribe::<Order>(filter).await.unwrap();
+    let mut orders = carrier.bus.subscribe::<Order>(filter).open().await.unwrap();
     let order = |side: Side, note: Option<&str>| Order {
         side: side.into(),
         id: -7,
@@ -120,6 +129,7 @@ async fn an_undecodable_event_is_an_error_item_and_not_the_end(carrier: Carrier)
     let mut trades = carrier
         .bus
         .subscribe::<Trade>(TradeFilter::new())
+        .open()
         .await
         .unwrap();
     carrier
@@ -139,7 +149,11 @@ async fn an_undecodable_event_is_an_error_item_and_not_the_end(carrier: Carrier)
 
 async fn headers_and_subject_arrive_with_the_event(carrier: Carrier) {
     let bus = carrier.bus.clone().with_prefix("staging").unwrap();
-    let mut trades = bus.subscribe::<Trade>(TradeFilter::new()).await.unwrap();
+    let mut trades = bus
+        .subscribe::<Trade>(TradeFilter::new())
+        .open()
+        .await
+        .unwrap();
     bus.publish(&trade("a", "b", 1))
         .header("source", "replay")
         .await
@@ -158,11 +172,15 @@ async fn a_queue_group_shares_the_events(carrier: Carrier) {
     let mut members = Vec::new();
     for _ in 0..2 {
         let bus = carrier.another_bus().await;
-        let member = bus.subscribe::<Trade>(TradeFilter::new()).queue("q").await;
+        let member = bus
+            .subscribe::<Trade>(TradeFilter::new())
+            .queue("q")
+            .open()
+            .await;
         members.push(member.unwrap());
     }
     let all = carrier.bus.subscribe::<Trade>(TradeFilter::new());
-    let mut all = all.await.unwrap();
+    let mut all = all.open().await.unwrap();
     for number in 0..=100 {
         carrier.bus.publish(&trade("a", "b", number)).await.unwrap();
     }
@@ -184,6 +202,7 @@ async fn a_drained_subscription_returns_the_events_that_had_arrived(carrier: Car
     let mut trades = carrier
         .bus
         .subscribe::<Trade>(TradeFilter::new())
+        .open()
         .await
         .unwrap();
     for number in 0..1000 {
@@ -197,7 +216,12 @@ async fn a_drained_subscription_returns_the_events_that_had_arrived(carrier: Car
 }
 
 async fn raw_events_are_published_and_received_as_bytes(carrier: Carrier) {
-    let mut all = carrier.bus.subscribe_raw("evt.*.login").await.unwrap();
+    let mut all = carrier
+        .bus
+        .subscribe_raw("evt.*.login")
+        .open()
+        .await
+        .unwrap();
     let publish = carrier
         .bus
         .publish_raw("evt.audit.login", "ada")
@@ -212,7 +236,7 @@ async fn raw_events_are_published_and_received_as_bytes(carrier: Carrier) {
         assert_eq!(status.code(), Code::InvalidArgument, "{wrong:?}");
     }
     for wrong in ["", "a..b", "a b", ">.a"] {
-        carrier.bus.subscribe_raw(wrong).await.unwrap_err();
+        carrier.bus.subscribe_raw(wrong).open().await.unwrap_err();
     }
 }
 
@@ -220,6 +244,7 @@ async fn an_event_without_fields_has_one_subject(carrier: Carrier) {
     let mut closed = carrier
         .bus
         .subscribe::<Closed>(ClosedFilter::new())
+        .open()
         .await
         .unwrap();
     carrier.bus.publish(&Closed { number: 7 }).await.unwrap();

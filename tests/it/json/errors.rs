@@ -1,8 +1,10 @@
 //! Errors in JSON: invalid requests, and statuses as `google.rpc.Status`.
 
 use micro_runtime::codegen::Endpoint;
-use micro_runtime::{Bus, Context, MethodDescriptor, MethodKind, Server};
-use micro_runtime::{Service, ServiceDescriptor, Status};
+use micro_runtime::descriptor::ServiceDescriptor;
+use micro_runtime::descriptor::{MethodDescriptor, MethodKind};
+use micro_runtime::{Bus, Context, Server};
+use micro_runtime::{Service, Status};
 use micro_tests::json::Everything;
 use serde_json::json;
 

@@ -219,7 +219,7 @@ async fn a_layer_may_add_metadata(carrier: Carrier) {
     let client: BehaviorClient = carrier
         .bus
         .client_with(ClientOptions::new().layer(add("client")));
-    let answer = client.describe(blob(b"")).answer().await.unwrap();
+    let answer = client.describe(blob(b"")).with_metadata().await.unwrap();
     let mut seen = answer.message.metadata;
     seen.sort();
     assert_eq!(seen, ["client=in", "server=in"]);

@@ -49,7 +49,7 @@ async fn method_max_concurrent_overrides_the_proto(carrier: Carrier) {
     let server = Server::new(&carrier.bus).add_with(BehaviorServer::new(handler.clone()), options);
     let _server = server.start().await.unwrap();
     let client: BehaviorClient = carrier.bus.client();
-    let spawn = |call: micro_runtime::UnaryCall<_, _>| {
+    let spawn = |call: micro_runtime::call::UnaryCall<_, _>| {
         tokio::spawn(async { call.timeout(Duration::from_secs(2)).await })
     };
     let wait = spawn(client.wait(millis(60_000)));
@@ -64,7 +64,7 @@ async fn method_max_concurrent_overrides_the_proto(carrier: Carrier) {
 }
 
 async fn overload_replies_carry_retry_info(carrier: Carrier) {
-    let fixture = carrier.serve_with(|server| server.max_in_flight(0)).await;
+    let fixture = carrier.serve_with(|server| server.max_concurrent(0)).await;
     let status = fixture.client.echo(blob(b"")).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
     let hint: RetryInfo = status.detail().unwrap();
@@ -87,7 +87,7 @@ async fn every_call_of_a_flood_gets_a_reply(carrier: Carrier) {
         Some(nats) => Some(nats.subscribe(">").await.unwrap()),
         None => None,
     };
-    let fixture = carrier.serve_with(|server| server.max_in_flight(16)).await;
+    let fixture = carrier.serve_with(|server| server.max_concurrent(16)).await;
     let started = Instant::now();
     let calls = (0..10_000).map(|_| {
         let call = fixture.client.wait(millis(5)).no_retry();

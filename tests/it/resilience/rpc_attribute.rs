@@ -193,7 +193,7 @@ impl Greeter for SharedGreeter {
     ) -> Result<HelloReply, Status> {
         let this = Arc::clone(&self);
         tokio::spawn(async move {
-            ctx.canceled().await;
+            ctx.ended().await;
             this.ended.fetch_add(1, Ordering::SeqCst);
         });
         Ok(HelloReply {

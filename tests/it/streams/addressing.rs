@@ -107,7 +107,7 @@ async fn streams_across_accounts_with_a_mapped_subject() {
         let consumer = connect(&nats, "consumer").await;
         let options = StreamOptions::new().heartbeat(Duration::from_secs(1));
         let options = ClientOptions::new()
-            .service_base("acme.numbers")
+            .subject_base("acme.numbers")
             .stream_options(options);
         let client: StreamsClient = consumer.client_with(options.clone());
         check_every_kind(&client, &fixture.handler).await;

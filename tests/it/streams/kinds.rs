@@ -49,7 +49,7 @@ async fn client_streaming(carrier: Carrier) {
             };
             collect.send(item).await.unwrap();
         }
-        let (summary, metadata) = collect.answer().await.unwrap();
+        let (summary, metadata) = collect.finish_with_metadata().await.unwrap();
         assert_eq!(metadata.get("kind"), Some("collect"));
         assert_eq!(summary.messages, messages);
         assert_eq!(summary.bytes, messages * 16);

@@ -139,7 +139,7 @@ async fn layers_add_metadata_to_streams(carrier: Carrier) {
         .open()
         .await
         .unwrap()
-        .answer()
+        .finish_with_metadata()
         .await
         .unwrap();
     assert_eq!(metadata.get("server"), Some("opened"));

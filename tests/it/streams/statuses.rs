@@ -157,7 +157,13 @@ async fn headers_come_first_and_trailers_last(carrier: Carrier) {
     assert_eq!(items.metadata().get("sent"), None);
 
     let collect = fixture.client.collect().header("tenant", "acme");
-    let (_, metadata) = collect.open().await.unwrap().answer().await.unwrap();
+    let (_, metadata) = collect
+        .open()
+        .await
+        .unwrap()
+        .finish_with_metadata()
+        .await
+        .unwrap();
     check_headers(&metadata, "collect");
     check_trailers(&metadata);
     assert_eq!(metadata.get("tenant"), Some("acme"));

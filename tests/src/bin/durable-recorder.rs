@@ -8,14 +8,19 @@ use std::fs::File;
 use std::io::Write as _;
 use std::time::Duration;
 
-use micro_runtime::{BatchSubscriber, Bus, Context, Delivered, Durable, Server, Status};
+use micro_runtime::jetstream::{BatchSubscriber, Durable, DurableEvent};
+use micro_runtime::{Bus, Context, Server, Status};
 use micro_tests::market::Trade;
 use tokio::signal::unix::{SignalKind, signal};
 
 struct FileRecorder(File);
 
 impl BatchSubscriber<Trade> for FileRecorder {
-    async fn on_batch(&self, _ctx: Context, trades: Vec<Delivered<Trade>>) -> Result<(), Status> {
+    async fn on_batch(
+        &self,
+        _ctx: Context,
+        trades: Vec<DurableEvent<Trade>>,
+    ) -> Result<(), Status> {
         let mut lines = String::new();
         for trade in &trades {
             let _ = writeln!(lines, "{} {}", trade.delivery.sequence(), trade.number);

@@ -53,7 +53,7 @@ fn builds() {
     let _ = Server::new(&Bus::in_process())
         .subscribe::<Trade>(Recorder, Subscription::queue("recorder"))
         .subscribe::<Closed>(Arc::new(Recorder), Subscription::broadcast())
-        .subscribe::<market::Order>(With(1), Subscription::broadcast().concurrent(4))
+        .subscribe::<market::Order>(With(1), Subscription::broadcast().max_concurrent(4))
         .subscribe::<Trade>(
             Plain,
             Subscription::broadcast().ordered_by(|trade: &Trade| trade.number),

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use micro_runtime::Pending;
+use micro_runtime::jetstream::PublishHandle;
 use tokio::sync::mpsc;
 
 use crate::Result;
@@ -38,7 +38,7 @@ impl Ledger {
     /// number of acknowledged events.
     pub(super) async fn record_acknowledgments(
         mut self,
-        mut sent: mpsc::Receiver<(String, Pending)>,
+        mut sent: mpsc::Receiver<(String, PublishHandle)>,
     ) -> Result<u64> {
         loop {
             // Flushed before each wait, so that readers of the file see every acknowledgment.

@@ -3,7 +3,9 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use micro_runtime::{Bus, DurablePublisher, Pending};
+use micro_runtime::Bus;
+use micro_runtime::jetstream::DurablePublisher;
+use micro_runtime::jetstream::PublishHandle;
 use tokio::sync::mpsc;
 
 use crate::Result;
@@ -53,7 +55,7 @@ pub async fn run<E: FeedEvent>(
 
 struct Feed<E> {
     publisher: DurablePublisher,
-    sender: mpsc::Sender<(String, Pending)>,
+    sender: mpsc::Sender<(String, PublishHandle)>,
     venue: VenueReader,
     event: PhantomData<fn() -> E>,
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-use micro_runtime::{Delivered, Delivery};
+use micro_runtime::jetstream::{Delivery, DurableEvent};
 use rusqlite::{CachedStatement, Connection, ToSql, TransactionBehavior};
 
 use crate::proto::{Tick, Trade};
@@ -38,7 +38,7 @@ impl Writer {
     /// # Errors
     ///
     /// If the transaction fails.
-    pub fn write<E: Row>(&mut self, events: &[Delivered<E>]) -> rusqlite::Result<()> {
+    pub fn write<E: Row>(&mut self, events: &[DurableEvent<E>]) -> rusqlite::Result<()> {
         // The write lock is taken at the start: a transaction that reads first cannot wait for another
         // writer, and fails instead.
         let transaction = self

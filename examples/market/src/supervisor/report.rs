@@ -45,7 +45,10 @@ impl Report {
     /// Subscribes to averages. They are not stored: those from before the subscription are not received.
     pub(super) async fn start(bus: &Bus, database: &Path, ledgers: &[PathBuf]) -> Result<Self> {
         let averages = Arc::new(Mutex::new(ReceivedAverages::default()));
-        let mut events = bus.subscribe::<Average>(AverageFilter::new()).await?;
+        let mut events = bus
+            .subscribe::<Average>(AverageFilter::new())
+            .open()
+            .await?;
         let received = Arc::clone(&averages);
         let subscriber = tokio::spawn(async move {
             while let Some(Ok(average)) = events.next().await {

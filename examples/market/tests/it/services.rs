@@ -19,7 +19,7 @@ async fn services_return_what_was_recorded() {
         let market = MarketFixture::new(nats.url(), 1);
         let bus = Bus::connect(nats.url()).await.unwrap();
         let filter = AverageFilter::new().venue(VENUE).symbol(SYMBOL);
-        let mut averages = bus.subscribe::<Average>(filter).await.unwrap();
+        let mut averages = bus.subscribe::<Average>(filter).open().await.unwrap();
         let _parts = (
             market.start_recorder().await,
             market.start_with_database("history").await,
