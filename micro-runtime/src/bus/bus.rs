@@ -1,4 +1,4 @@
-//! `Bus`: where calls and events travel, over NATS or inside one process.
+//! `Bus`: the public handle of a connection, with the subject prefix under which it calls and publishes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_nats::{Client, ConnectOptions, Subject};
 use futures_util::StreamExt as _;
 
-use crate::bus::connection::{Carrier, Connection, Nats, closed};
+use crate::bus::connection::{Carrier, Connection, NatsCarrier, closed};
 use crate::bus::in_process::InProcess;
 use crate::bus::mux::Mux;
 use crate::bus::nats;
@@ -16,7 +16,14 @@ use crate::bus::outbox::Outbox;
 use crate::error::{Error, ErrorKind};
 use crate::subject;
 
-/// The bus that calls and events travel on. Cheap to clone; the last clone closes it.
+/// A connection that calls and events travel on.
+///
+/// Cheap to clone: clones share one connection, and so do the clients and servers made from them. The
+/// connection closes when the last of all these is dropped; calls in flight then fail.
+///
+/// A bus runs over NATS ([`connect`](Self::connect), [`connect_with`](Self::connect_with),
+/// [`from_env`](Self::from_env), [`from_nats`](Self::from_nats)) or inside the process
+/// ([`in_process`](Self::in_process)), with the same subjects, queue groups, limits and errors.
 ///
 /// # Examples
 ///
@@ -34,14 +41,17 @@ pub struct Bus {
 }
 
 impl Bus {
-    /// Connects to NATS, and subscribes to the inbox that replies arrive in.
+    /// Connects to NATS, and subscribes to the inbox in which replies arrive.
     ///
-    /// Pings every 15 s, reconnects for ever with jitter. `url` may hold user, password or token,
-    /// and several servers, separated by commas.
+    /// `url` may name several servers, separated by commas, each with user and password or a token before an
+    /// `@`. The connection sends a PING every 15 s and reconnects for ever, after at most 4 s with jitter.
+    /// When it is lost, every call in flight fails with [`Code::Unavailable`](crate::Code::Unavailable) at
+    /// once.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Connect`] when no server can be reached or none lets us in.
+    /// [`ErrorKind::Connect`] when no server can be reached or all reject the credentials. The message names
+    /// `url` without its secrets.
     ///
     /// # Examples
     ///
@@ -56,12 +66,12 @@ impl Bus {
 
     /// Connects with options: credentials, TLS, a name, an inbox prefix.
     ///
-    /// Ping interval, reconnect delay and event callback of the options are replaced: the bus
-    /// learns through the callback what NATS refuses and when the connection is lost.
+    /// Ping interval, reconnect delay and event callback of the options are replaced: through the callback
+    /// the bus learns of rejected subscriptions and of a lost connection.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Connect`] when no server can be reached or none lets us in.
+    /// [`ErrorKind::Connect`] as for [`connect`](Self::connect).
     ///
     /// # Examples
     ///
@@ -91,20 +101,45 @@ impl Bus {
         Self::over(client, Some(events)).await
     }
 
-    /// Shares a connection that exists already.
+    /// Shares a connection that exists already; prefer [`Bus::connect_with`].
     ///
-    /// What NATS tells through the callback of that connection stays unseen: a subject that a
-    /// server may not subscribe to is not an error at its start, and calls in flight when the
-    /// connection is lost end at their deadline. Prefer [`Bus::connect_with`].
+    /// The event callback of such a connection was fixed when it was made, so the bus receives no events: a
+    /// subject that a server may not subscribe to is not an error at its start, and calls in flight when
+    /// the connection is lost end only at their deadline.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Connect`] when the connection is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = micro_runtime::async_nats::connect("127.0.0.1:4222").await?;
+    /// let bus = micro_runtime::Bus::from_nats(client).await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn from_nats(client: Client) -> Result<Self, Error> {
         Self::over(client, None).await
     }
 
-    /// Makes a bus inside this process: no server, the same behavior. For tests and examples.
+    /// Returns a bus inside this process, for tests and examples: no server, the same behavior.
+    ///
+    /// Subjects, wildcards, queue groups, replies without responders and the limit of 1 MiB for one message
+    /// are those of NATS. Each call makes a bus of its own; clones of it reach each other. Durable events
+    /// (feature `jetstream`) need a server.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let bus = micro_runtime::Bus::in_process();
+    /// let mut events = bus.subscribe_raw("evt.demo.*").await?;
+    /// bus.publish_raw("evt.demo.a", "hello").await?;
+    /// assert_eq!(events.next().await.unwrap().payload, "hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
     #[must_use]
     pub fn in_process() -> Self {
         let mux = Arc::new(Mux::new(&format!("_INBOX.{}", nuid::next())));
@@ -115,13 +150,25 @@ impl Bus {
         }
     }
 
-    /// Puts tokens before every call and event subject of this bus.
+    /// Puts tokens before every call, instance and event subject of this bus (docs/PROTOCOL.md, "Names").
     ///
-    /// Buses with different prefixes do not see each other, on one NATS account.
+    /// Buses with different prefixes on one NATS account do not reach each other's services or events.
+    /// Discovery (`$SRV`), inboxes and the API of JetStream have no prefix. A prefix may have several tokens
+    /// (`team.staging`), and replaces one set before.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] for a prefix that is no literal subject.
+    /// [`ErrorKind::Configuration`] for a prefix that is no literal subject: with a wildcard, white space, an
+    /// empty token, or a token that begins with `_` or `$`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_runtime::{Bus, ErrorKind};
+    ///
+    /// let error = Bus::in_process().with_prefix("a.*").unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Configuration);
+    /// ```
     pub fn with_prefix(self, prefix: &str) -> Result<Self, Error> {
         if let Some(flaw) = subject::literal_flaw(prefix) {
             let message = format!("`{prefix}` cannot be a subject prefix: {flaw}");
@@ -133,19 +180,19 @@ impl Bus {
         })
     }
 
-    /// The tokens before every call and event subject.
+    /// Returns the tokens before every call and event subject; `None` without a prefix.
     #[must_use]
     pub fn prefix(&self) -> Option<&str> {
         self.prefix.as_deref()
     }
 
-    /// Says whether this bus lives inside this process, without NATS.
+    /// Returns whether this bus runs inside this process, without NATS.
     #[must_use]
     pub fn is_in_process(&self) -> bool {
         matches!(self.connection.carrier, Carrier::InProcess(_))
     }
 
-    /// The NATS connection; `None` inside one process.
+    /// Returns the NATS client, to use NATS beside this library; `None` inside one process.
     #[must_use]
     pub fn nats(&self) -> Option<&Client> {
         match &self.connection.carrier {
@@ -158,7 +205,7 @@ impl Bus {
         &self.connection
     }
 
-    /// A full name with the bus's prefix before it.
+    /// Returns a subject with the prefix of the bus before it.
     pub(crate) fn subject(&self, name: &str) -> Subject {
         match &self.prefix {
             Some(prefix) => Subject::from(format!("{prefix}.{name}")),
@@ -166,6 +213,11 @@ impl Bus {
         }
     }
 
+    /// Subscribes to the inbox, and starts the two tasks of a connection: one reads the inbox, the other
+    /// sends the outbox. Both are aborted when the connection is dropped.
+    ///
+    /// The inbox task never waits for anything but the next message, since every reply and every frame of
+    /// the connection passes through it; see [`FrameSink`](crate::bus::FrameSink).
     async fn over(client: Client, events: Option<Arc<ConnectionEvents>>) -> Result<Self, Error> {
         let inbox = client.new_inbox();
         let mux = Arc::new(Mux::new(&inbox));
@@ -187,7 +239,7 @@ impl Bus {
         .abort_handle();
         let outbox = Arc::new(Outbox::default());
         let sending = outbox::run(Arc::clone(&outbox), client.clone(), Arc::clone(&mux));
-        let carrier = Carrier::Nats(Nats {
+        let carrier = Carrier::Nats(NatsCarrier {
             client,
             events,
             inbox_task,
@@ -219,7 +271,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prefix_that_breaks_routing_is_refused() {
+    fn a_prefix_that_is_no_literal_subject_is_rejected() {
         for prefix in ["", "a b", "a.*", ">", "a..b", "_x", "$SRV"] {
             let error = Bus::in_process().with_prefix(prefix).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Configuration, "{prefix}");

@@ -1,4 +1,4 @@
-//! One connection with its inbox, over either carrier.
+//! `Connection`: one connection with its inbox, over either carrier.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +20,14 @@ use crate::bus::outgoing::{Outgoing, PublishError};
 use crate::bus::subscription::CarrierSubscription;
 use crate::error::{Error, ErrorKind};
 
-/// How long NATS may take to confirm a barrier.
+/// Maximum time until the message of a barrier arrives in the own inbox.
 const BARRIER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One connection with its inbox; shared by the buses, clients and servers made from it.
+///
+/// Only this type and its parts in `bus` distinguish the carriers. Every method that publishes may wait while
+/// async-nats's queue of commands is full; none of them waits for the network itself, except
+/// [`barrier`](Self::barrier).
 pub(crate) struct Connection {
     pub(super) carrier: Carrier,
     pub(super) mux: Arc<Mux>,
@@ -31,14 +35,18 @@ pub(crate) struct Connection {
     pub(super) jetstream: jetstream_state::State,
 }
 
+/// The two ways of carrying messages. An enum and not a trait: the carriers are not an extension point, and a
+/// call on the hot path is not dispatched dynamically.
 pub(super) enum Carrier {
-    Nats(Nats),
+    Nats(NatsCarrier),
     InProcess(Arc<InProcess>),
 }
 
-pub(super) struct Nats {
+/// A NATS connection and the tasks that belong to it. The tasks are aborted on drop.
+pub(super) struct NatsCarrier {
     pub(super) client: Client,
-    /// Absent where somebody else connected: then NATS's refusals cannot be seen.
+    /// `None` if the connection was made by the user: its event callback belongs to the user, and rejected
+    /// subscriptions cannot be detected.
     pub(super) events: Option<Arc<ConnectionEvents>>,
     pub(super) inbox_task: AbortHandle,
     pub(super) outbox: Arc<Outbox>,
@@ -55,11 +63,15 @@ impl Connection {
         }
     }
 
+    /// Returns the reply slots of this connection.
     pub(crate) fn mux(&self) -> &Arc<Mux> {
         &self.mux
     }
 
-    /// Hands a message to the carrier. Nothing is sent if the future is dropped while it waits.
+    /// Hands a message to the carrier; waits while its queue is full.
+    ///
+    /// Cancel safe: if the future is dropped while it waits, nothing is sent. `Ok` means that the message is
+    /// queued, not that a server has received it.
     pub(crate) async fn publish(&self, outgoing: Outgoing) -> Result<(), PublishError> {
         match &self.carrier {
             Carrier::Nats(nats) => nats::publish(&nats.client, outgoing).await,
@@ -67,7 +79,11 @@ impl Connection {
         }
     }
 
-    /// Leaves a request to be sent together with others; what is long, or finds no room, comes back.
+    /// Queues a request in the [`Outbox`], which sends it in one write with others. Never waits.
+    ///
+    /// Returns the request if it cannot be batched (too long, no room, or inside one process, where a
+    /// write costs nothing); the caller then publishes it by [`publish`](Self::publish). A request that was
+    /// taken and then fails ends its reply slot with the error.
     pub(crate) fn publish_batched(&self, outgoing: Outgoing) -> Option<Outgoing> {
         match &self.carrier {
             Carrier::Nats(nats) => nats.outbox.enqueue(outgoing, nats.client.max_payload()),
@@ -75,14 +91,16 @@ impl Connection {
         }
     }
 
-    /// Sends the requests that wait to be sent together, before whatever is sent next.
+    /// Hands the queued requests of the outbox to the carrier, so that they precede whatever the caller
+    /// publishes next.
     pub(crate) async fn flush_requests(&self) {
         if let Carrier::Nats(nats) = &self.carrier {
             nats.outbox.flush(&nats.client, &self.mux).await;
         }
     }
 
-    /// How long a message may be, headers included.
+    /// Returns the maximum length of one message in bytes, headers included: the server's `max_payload`,
+    /// which may change with a reconnect.
     pub(crate) fn max_payload(&self) -> usize {
         match &self.carrier {
             Carrier::Nats(nats) => nats.client.max_payload(),
@@ -90,6 +108,11 @@ impl Connection {
         }
     }
 
+    /// Subscribes, as a member of a queue group if `queue` is set.
+    ///
+    /// `Ok` proves nothing about NATS: a rejected subscription is reported later, through
+    /// [`violations`](Self::violations). After a [`barrier`](Self::barrier) the server has processed it, and
+    /// reports a rejection up to a millisecond later.
     pub(crate) async fn subscribe(
         &self,
         subject: Subject,
@@ -108,8 +131,8 @@ impl Connection {
         }
     }
 
-    /// A subject of our own for one question with many answers, under the inbox that this user may
-    /// subscribe to.
+    /// Returns a new subject for one request with many replies, under the inbox prefix of this user, to
+    /// which alone it may be allowed to subscribe.
     pub(crate) fn new_inbox(&self) -> Subject {
         match &self.carrier {
             Carrier::Nats(nats) => Subject::from(nats.client.new_inbox()),
@@ -117,7 +140,8 @@ impl Connection {
         }
     }
 
-    /// The permission violations from now on; `None` where they cannot be seen or cannot happen.
+    /// Returns the texts of permission violations from now on; `None` if they cannot be detected
+    /// ([`Bus::from_nats`](crate::Bus::from_nats)) or cannot occur (inside one process).
     pub(crate) fn violations(&self) -> Option<broadcast::Receiver<String>> {
         match &self.carrier {
             Carrier::Nats(nats) => nats.events.as_ref().map(|events| events.violations()),
@@ -125,10 +149,17 @@ impl Connection {
         }
     }
 
-    /// Returns when everything that was sent on this connection before has been seen by the server,
-    /// and everything that the server had sent before that has arrived here.
+    /// Returns once the server has processed everything sent on this connection before, and everything that
+    /// the server had sent before that has arrived here.
     ///
-    /// A message to the own inbox proves it; `flush` would prove nothing.
+    /// Start and stop of a server rest on it. It publishes a message to the own inbox and waits until that
+    /// arrives: NATS processes the messages of one connection in order, so its arrival proves both. async-nats's
+    /// `flush` would prove neither; it ends when the bytes are written to the socket.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Timeout`] after [`BARRIER_TIMEOUT`], as when this user may not publish to the own inbox;
+    /// [`ErrorKind::Connect`] if the connection is lost meanwhile.
     pub(crate) async fn barrier(&self) -> Result<(), Error> {
         let (mut slot, subject) = self.mux.reserve(false);
         let outgoing = Outgoing::to(subject, Bytes::new());
@@ -153,13 +184,14 @@ impl Connection {
     }
 }
 
-impl Drop for Nats {
+impl Drop for NatsCarrier {
     fn drop(&mut self) {
         self.inbox_task.abort();
         self.outbox_task.abort();
     }
 }
 
+/// Returns the error of an operation that failed since the connection is closed for good.
 pub(super) fn closed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::new(ErrorKind::Connect, "the connection to NATS is closed").with_source(error)
 }

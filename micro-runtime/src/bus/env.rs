@@ -1,14 +1,15 @@
-//! The environment variables that the `nats` tool reads too, as connect options.
+//! `Bus::from_env`: connect options from environment variables, with the names that the `nats` tool uses.
 
 use async_nats::ConnectOptions;
 
 use crate::bus::bus::Bus;
 use crate::error::{Error, ErrorKind};
 
+/// Server of `NATS_URL` if that is unset.
 const DEFAULT_URL: &str = "nats://127.0.0.1:4222";
 
 impl Bus {
-    /// Connects as the environment says, with the names that the `nats` tool knows.
+    /// Connects with options from environment variables, with the names that the `nats` tool uses.
     ///
     /// | variable | meaning |
     /// |---|---|
@@ -18,15 +19,24 @@ impl Bus {
     /// | `NATS_CREDS` | path of a credentials file |
     /// | `NATS_NKEY` | path of a file with an nkey seed |
     /// | `NATS_CA`, `NATS_CERT`, `NATS_KEY` | paths of TLS files |
-    /// | `NATS_INBOX_PREFIX` | what inboxes begin with, default `_INBOX` |
-    /// | `MICRO_PREFIX` | [`Bus::with_prefix`] |
+    /// | `NATS_INBOX_PREFIX` | first tokens of inboxes, default `_INBOX` |
+    /// | `MICRO_PREFIX` | prefix of calls and events, as [`Bus::with_prefix`]; default none |
     ///
-    /// `NATS_CONTEXT` is refused: contexts belong to the tool.
+    /// An empty variable counts as unset. At most one way to log in may be set. `NATS_CONTEXT` is rejected:
+    /// contexts are files of the `nats` tool, and ignoring one would connect to another server than meant.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] for a variable that cannot be used, [`ErrorKind::Connect`] as
-    /// [`Bus::connect`].
+    /// [`ErrorKind::Configuration`] for variables that contradict each other or name a file that cannot be
+    /// read; [`ErrorKind::Connect`] as for [`Bus::connect`].
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), micro_runtime::Error> {
+    /// let bus = micro_runtime::Bus::from_env().await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn from_env() -> Result<Self, Error> {
         let settings =
             EnvSettings::read(|name| std::env::var(name).ok().filter(|v| !v.is_empty()))?;
@@ -40,6 +50,7 @@ impl Bus {
     }
 }
 
+/// The variables as they were read, checked against each other but not used yet.
 #[derive(Debug, Default, PartialEq)]
 struct EnvSettings {
     url: String,
@@ -47,9 +58,11 @@ struct EnvSettings {
     login: Option<Login>,
     inbox_prefix: Option<String>,
     ca: Option<String>,
+    /// Paths of the client's certificate and of its key.
     certificate: Option<(String, String)>,
 }
 
+/// The one way to log in that is set. `Credentials` and `Nkey` hold paths.
 #[derive(Debug, PartialEq)]
 enum Login {
     UserAndPassword(String, String),
@@ -59,16 +72,18 @@ enum Login {
 }
 
 impl EnvSettings {
+    /// Reads the variables through `variable`, which returns `None` for one that is unset or empty. Tests pass a
+    /// table instead of the process's environment.
     fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         if variable("NATS_CONTEXT").is_some() {
-            return Err(refused(
+            return Err(misconfigured(
                 "NATS_CONTEXT is not read, since contexts belong to the `nats` tool; set NATS_URL and NATS_CREDS instead",
             ));
         }
         let login = match (variable("NATS_USER"), variable("NATS_PASSWORD")) {
             (Some(user), Some(password)) => Some(Login::UserAndPassword(user, password)),
             (Some(token), None) => Some(Login::Token(token)),
-            (None, Some(_)) => return Err(refused("NATS_PASSWORD is set without NATS_USER")),
+            (None, Some(_)) => return Err(misconfigured("NATS_PASSWORD is set without NATS_USER")),
             (None, None) => None,
         };
         let logins = [
@@ -80,14 +95,18 @@ impl EnvSettings {
         let mut logins = logins.into_iter().flatten();
         let login = logins.next();
         if logins.next().is_some() {
-            return Err(refused(
+            return Err(misconfigured(
                 "more than one of NATS_USER, NATS_TOKEN, NATS_CREDS and NATS_NKEY is set; keep one",
             ));
         }
         let certificate = match (variable("NATS_CERT"), variable("NATS_KEY")) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
             (None, None) => None,
-            _ => return Err(refused("NATS_CERT and NATS_KEY belong together; set both")),
+            _ => {
+                return Err(misconfigured(
+                    "NATS_CERT and NATS_KEY belong together; set both",
+                ));
+            }
         };
         Ok(Self {
             url: variable("NATS_URL").unwrap_or_else(|| DEFAULT_URL.to_owned()),
@@ -99,6 +118,7 @@ impl EnvSettings {
         })
     }
 
+    /// Reads the files that the variables name, and makes connect options of everything.
     async fn into_options(self) -> Result<ConnectOptions, Error> {
         let mut options = ConnectOptions::new();
         options = match self.login {
@@ -130,7 +150,7 @@ impl EnvSettings {
     }
 }
 
-fn refused(message: &str) -> Error {
+fn misconfigured(message: &str) -> Error {
     Error::new(ErrorKind::Configuration, message)
 }
 
@@ -151,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nats_tools_variables_are_read() {
+    fn every_way_to_log_in_is_read_from_its_variables() {
         let empty = read(&[]).unwrap();
         assert_eq!(empty.url, DEFAULT_URL);
         assert_eq!(empty.login, None);
@@ -169,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_contradicts_itself_is_refused() {
+    fn variables_that_contradict_each_other_are_rejected() {
         let check = |variables: &[(&str, &str)], part: &str| {
             let error = read(variables).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Configuration);

@@ -1,4 +1,9 @@
-//! The carrier inside one process: the same subjects, queue groups and answers as NATS, no server.
+//! The carrier inside one process: the subjects, queue groups and replies of NATS without a server.
+//!
+//! It routes a message in the task that publishes it, straight into the channels of the subscriptions, and
+//! never waits. Kept from NATS on purpose, so that tests find what production would: the limit of 1 MiB for a
+//! message, one member of a queue group for each message, status 503 without subscribers, and a full
+//! subscription that loses messages instead of slowing the publisher.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -12,17 +17,19 @@ use crate::bus::outgoing::{Outgoing, PublishError};
 use crate::subject;
 use crate::sync::lock;
 
-/// nats-server's default for one message, headers included.
+/// Maximum length of one message in bytes, headers included; nats-server's default.
 pub(crate) const MAX_PAYLOAD: usize = 1024 * 1024;
-/// async-nats's default for one subscription; what does not fit is dropped, as there.
+/// Maximum number of messages queued for one subscription, as in async-nats; further ones are dropped.
 const SUBSCRIPTION_CAPACITY: usize = 64 * 1024;
 
-/// The subscriptions of one process, and who gets what is published.
+/// The subscriptions of one bus, and the routing of messages to them.
 pub(crate) struct InProcess {
     mux: Arc<Mux>,
     routes: Mutex<Routes>,
 }
 
+/// Subscriptions by subject. Literal subjects, which nearly all are, are found in a map; patterns are compared
+/// one by one.
 #[derive(Default)]
 struct Routes {
     next_id: u64,
@@ -30,6 +37,7 @@ struct Routes {
     patterns: Vec<(Subject, InProcessRoute)>,
 }
 
+/// The sending half of one subscription.
 #[derive(Clone)]
 struct InProcessRoute {
     id: u64,
@@ -37,7 +45,7 @@ struct InProcessRoute {
     sender: mpsc::Sender<Message>,
 }
 
-/// One subscription; ends when it is unsubscribed and read to the end.
+/// One subscription. After [`unsubscribe`](Self::unsubscribe) it yields what has arrived, then ends.
 pub(crate) struct InProcessSubscription {
     carrier: Arc<InProcess>,
     subject: Subject,
@@ -53,6 +61,7 @@ impl InProcess {
         }
     }
 
+    /// Routes a message to its subscribers. Fails only for a message longer than [`MAX_PAYLOAD`].
     pub(crate) fn publish(&self, outgoing: Outgoing) -> Result<(), PublishError> {
         let length = outgoing.size();
         if length > MAX_PAYLOAD {
@@ -71,6 +80,7 @@ impl InProcess {
         Ok(())
     }
 
+    /// Adds a subscription, which receives messages from now on; in a queue group if `queue` is set.
     pub(crate) fn subscribe(
         self: &Arc<Self>,
         subject: Subject,
@@ -98,6 +108,11 @@ impl InProcess {
         }
     }
 
+    /// Delivers a message: to the inbox if its subject lies there, else to its subscribers, else a 503 to its
+    /// reply subject.
+    ///
+    /// The lock on the routes is released before anything is delivered: a reply slot may wake a task, and a
+    /// waker may run any code.
     fn route(&self, message: Message) {
         if message.subject.starts_with(self.mux.inbox().as_str()) {
             return self.mux.deliver(message);
@@ -118,7 +133,8 @@ impl InProcess {
 }
 
 impl Routes {
-    /// Every plain subscription, and one member of every queue group.
+    /// Returns the receivers of a message: every plain subscription, and one member of every queue group,
+    /// chosen at random as nats-server does.
     fn targets(&self, subject: &Subject) -> Vec<mpsc::Sender<Message>> {
         let literal = self.literal.get(subject.as_str()).into_iter().flatten();
         let patterns = self
@@ -158,15 +174,18 @@ impl Routes {
 }
 
 impl InProcessSubscription {
+    /// Waits for the next message; `None` after `unsubscribe`, once everything is read. Cancel safe.
     pub(crate) async fn next(&mut self) -> Option<Message> {
         self.receiver.recv().await
     }
 
+    /// Polls for the next message; as [`next`](Self::next).
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
         self.receiver.poll_recv(cx)
     }
 
-    /// Takes nothing more; what has arrived can still be read.
+    /// Ends the subscription: nothing more arrives, and messages that have arrived can still be read. A
+    /// second call has no effect.
     pub(crate) fn unsubscribe(&mut self) {
         lock(&self.carrier.routes).remove(&self.subject, self.id);
     }
@@ -178,6 +197,7 @@ impl Drop for InProcessSubscription {
     }
 }
 
+/// Returns the message by which nats-server reports that a request has no responders.
 fn no_responders(reply: Subject) -> Message {
     Message {
         subject: reply,

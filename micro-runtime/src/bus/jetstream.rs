@@ -1,4 +1,4 @@
-//! What JetStream needs of a connection: its API, and a bound for what waits to be acknowledged.
+//! Access to the JetStream of a connection, made on first use.
 
 use std::sync::Arc;
 
@@ -11,17 +11,19 @@ use crate::bus::subject_claims::SubjectClaims;
 use crate::error::{Error, ErrorKind};
 use crate::status::{Reason, Status};
 
-/// How many events of one connection may wait for their acknowledgment at a time.
+/// Maximum number of events that one connection has published durably and that are not acknowledged yet.
+/// Further ones wait: JetStream drops what a stream cannot take in, and the publisher would send it again.
 const MAX_IN_FLIGHT: usize = 4096;
+/// Message of the error on a bus inside one process, which has no JetStream.
 const IN_PROCESS: &str = "durable events need JetStream, which this bus inside one process does not have; use `Bus::connect`";
 
 impl Connection {
-    /// Who may have which subjects.
+    /// Returns the subjects of calls and streams of this connection, which must not overlap.
     pub(crate) fn subject_claims(&self) -> &SubjectClaims {
         &self.jetstream.claims
     }
 
-    /// The connection's JetStream; `None` inside one process.
+    /// Returns the connection's JetStream; `None` inside one process.
     fn jetstream(&self) -> Option<&JetStream> {
         let Carrier::Nats(nats) = &self.carrier else {
             return None;
@@ -33,13 +35,21 @@ impl Connection {
         }))
     }
 
-    /// For what is declared and started.
+    /// Returns the connection's JetStream, for starting and declaring, which fail with an [`Error`].
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::JetStream`] inside one process.
     pub(crate) fn jetstream_or_error(&self) -> Result<&JetStream, Error> {
         self.jetstream()
             .ok_or_else(|| Error::new(ErrorKind::JetStream, IN_PROCESS))
     }
 
-    /// For what is published and read.
+    /// Returns the connection's JetStream, for publishing and replaying, which fail with a [`Status`].
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::NoJetStream`] inside one process.
     pub(crate) fn jetstream_or_status(&self) -> Result<&JetStream, Status> {
         self.jetstream()
             .ok_or_else(|| Reason::NoJetStream.status(IN_PROCESS))

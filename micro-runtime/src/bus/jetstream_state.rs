@@ -1,4 +1,4 @@
-//! State of JetStream of one connection.
+//! State that a connection holds for JetStream; apart from `jetstream.rs`, which needs the connection.
 
 use std::sync::{Arc, OnceLock};
 
@@ -7,17 +7,19 @@ use tokio::sync::Semaphore;
 
 use crate::bus::subject_claims::SubjectClaims;
 
-/// A connection's part in JetStream.
+/// State of one connection for JetStream, on either carrier.
 #[derive(Default)]
 pub(super) struct State {
     pub(super) claims: SubjectClaims,
-    /// Made when it is first asked for.
+    /// Made on first use; never inside one process.
     pub(super) jetstream: OnceLock<JetStream>,
 }
 
-/// The JetStream of one connection.
+/// JetStream of one NATS connection.
 pub(crate) struct JetStream {
     pub(crate) client: Client,
+    /// async-nats's API for streams and consumers; publishing and pulling are this crate's own.
     pub(crate) api: jetstream::Context,
+    /// One permit for each event that is published and not acknowledged.
     pub(crate) in_flight: Arc<Semaphore>,
 }

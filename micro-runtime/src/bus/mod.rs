@@ -1,4 +1,18 @@
-//! The bus: where calls and events travel, over NATS or inside one process.
+//! The bus: publishing, subscribing, and matching replies to calls, over NATS or inside one process.
+//!
+//! Only this folder distinguishes the two carriers. Everything above uses one [`Connection`] with the same
+//! subjects, queue groups, size limit and errors on either, so that a test without a server exercises the code
+//! that production runs.
+//!
+//! | file | responsibility |
+//! |---|---|
+//! | `bus` | the public handle: a connection and a subject prefix |
+//! | `connection` | one connection with its inbox, shared by all buses, clients and servers made from it |
+//! | `nats`, `in_process` | the two carriers |
+//! | `mux` | reply slots: matches what arrives in the inbox to the call or stream that waits for it |
+//! | `outbox`, `try_publish` | the two fast ways out: batched requests, and messages for which there is room now |
+//! | `multi_reply` | one request with many replies |
+//! | `subscription` | a subscription that stops without losing a message |
 
 mod bus;
 mod connection;

@@ -1,5 +1,8 @@
-//! `MultiReply`: one question, many answers, and when to stop waiting for more: as soon as all are here,
-//! or once none has come for a while. Never a fixed wait.
+//! `MultiReply`: one request with many replies, and the rules for when to stop waiting for more.
+//!
+//! Used for calls to all instances and for discovery (docs/PROTOCOL.md, "All instances at once"). The number of
+//! replies is often unknown, and a fixed wait would be too long for one instance and too short for a hundred.
+//! So the wait ends as soon as the expected number has arrived, or once no reply has arrived for a stall time.
 
 use std::time::{Duration, Instant};
 
@@ -10,49 +13,56 @@ use crate::bus::outgoing::{Outgoing, PublishError};
 use crate::bus::subscription::CarrierSubscription;
 use crate::error::Error;
 
-/// How long answers are waited for.
+/// Limits of the wait for replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReplyLimits {
-    /// Enough answers, if it is known how many there can be.
+    /// Number of replies after which the wait ends, if it is known.
     pub(crate) expected: Option<usize>,
-    /// How long after an answer the next one may come.
+    /// Maximum time from one reply to the next. It does not apply to the first, which an instance may need
+    /// longer for.
     pub(crate) stall: Duration,
-    /// How long all of it may take, and so how long the first answer may.
+    /// Maximum time from the request to the last reply, and so to the first.
     pub(crate) max_wait: Duration,
 }
 
-/// Answers that are on their way.
+/// One request in progress, with the replies that have not arrived yet.
+///
+/// It has an inbox of its own, since a reply slot of the [`Mux`](crate::bus::mux::Mux) takes one reply. Dropping
+/// it unsubscribes.
 pub(crate) struct MultiReply {
     subscription: CarrierSubscription,
     limits: ReplyLimits,
     sent: Instant,
+    /// The moment at which the wait ends unless a reply arrives before.
     until: Instant,
     counted: usize,
     end: Option<MultiReplyEnd>,
 }
 
-/// Why no more answers are waited for.
+/// Reason why the wait for replies has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MultiReplyEnd {
-    /// NATS says that nobody is there.
+    /// NATS reported that the subject has no subscribers.
     NoResponders,
-    /// All that were expected have come.
+    /// The expected number of replies has arrived.
     Complete,
-    /// None has come for too long.
+    /// No reply has arrived within the stall time, or within the maximum time.
     Stalled,
 }
 
-/// A wait that nobody will see the end of, for times too large to add to a clock.
+/// Stand-in for durations too large to add to a clock: 30 years.
 const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
-/// Why a question could not be asked.
+/// Failure to send a request with many replies.
 pub(crate) enum RequestError {
+    /// The inbox for the replies could not be subscribed to.
     Unsubscribed(Error),
+    /// The request could not be published.
     Unsent(PublishError),
 }
 
 impl MultiReply {
-    /// Asks. The reply subject is set here.
+    /// Subscribes to a new inbox and publishes the request with it as reply subject.
     pub(crate) async fn send(
         connection: &Connection,
         outgoing: Outgoing,
@@ -80,7 +90,7 @@ impl MultiReply {
         })
     }
 
-    /// The next answer; `None` once no more are waited for. May be dropped while it waits.
+    /// Waits for the next reply; `None` once the wait has ended, see [`end`](Self::end). Cancel safe.
     pub(crate) async fn next(&mut self) -> Option<Message> {
         if self.end.is_none() && self.limits.expected.is_some_and(|n| self.counted >= n) {
             self.end = Some(MultiReplyEnd::Complete);
@@ -106,27 +116,29 @@ impl MultiReply {
         }
     }
 
-    /// Counts an answer that was one of those expected.
+    /// Counts the last reply as one of the expected ones. The caller decides: a malformed reply does not
+    /// count, or it would hide an instance whose reply is still on its way.
     pub(crate) fn count(&mut self) {
         self.counted += 1;
     }
 
-    /// How many were counted.
+    /// Returns the number of replies counted.
     pub(crate) fn counted(&self) -> usize {
         self.counted
     }
 
-    /// How long ago the question was asked.
+    /// Returns the time since the request was sent.
     pub(crate) fn elapsed(&self) -> Duration {
         self.sent.elapsed()
     }
 
+    /// Returns why the wait has ended; `None` while it lasts.
     pub(crate) fn end(&self) -> Option<MultiReplyEnd> {
         self.end
     }
 }
 
-/// The moment so long after another.
+/// Returns the moment `time` after `moment`, or one 30 years away where a clock cannot represent it.
 pub(crate) fn instant_after(moment: Instant, time: Duration) -> Instant {
     moment.checked_add(time).unwrap_or(moment + FAR_FUTURE)
 }

@@ -1,4 +1,5 @@
-//! The carrier over a NATS connection, and what NATS says of it outside of messages.
+//! The carrier over a NATS connection: connecting, publishing, and the events of the connection that are not
+//! messages.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -12,11 +13,20 @@ use crate::bus::outgoing::{Outgoing, PublishError};
 use crate::observe;
 use crate::status::Reason;
 
+/// Interval of PINGs to the server. async-nats drops the connection when a third is due while two are
+/// unanswered, so a dead server is noticed after 45 s at the latest.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
+/// Delay before the second attempt to reconnect; the first follows at once, later ones double it.
 const INITIAL_RECONNECT_DELAY: Duration = Duration::from_millis(20);
+/// Upper bound of the delay between two attempts to reconnect.
 const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(4);
+/// Number of permission violations that a slow receiver may be behind; older ones are dropped for it.
+const MAX_QUEUED_VIOLATIONS: usize = 64;
 
-/// What NATS tells only through a callback that is fixed before connecting.
+/// Events of one connection: lost, restored, permission violations.
+///
+/// async-nats reports these only through a callback that is fixed before connecting, hence before there is an
+/// inbox; [`attach_mux`](Self::attach_mux) supplies the calls to fail afterwards.
 pub(crate) struct ConnectionEvents {
     mux: OnceLock<Weak<Mux>>,
     was_connected: AtomicBool,
@@ -28,20 +38,25 @@ impl ConnectionEvents {
         Self {
             mux: OnceLock::new(),
             was_connected: AtomicBool::new(false),
-            violations: broadcast::channel(64).0,
+            violations: broadcast::channel(MAX_QUEUED_VIOLATIONS).0,
         }
     }
 
-    /// Names the calls that end when the connection is lost.
+    /// Sets the reply slots that fail when the connection is lost. They are held weakly: the connection
+    /// owns them, and its callback must not keep it alive.
     pub(crate) fn attach_mux(&self, mux: &Arc<Mux>) {
         let _ = self.mux.set(Arc::downgrade(mux));
     }
 
-    /// The texts of permission violations from now on.
+    /// Returns the texts of permission violations from now on.
     pub(crate) fn violations(&self) -> broadcast::Receiver<String> {
         self.violations.subscribe()
     }
 
+    /// Handles one event in async-nats's task, so it must not wait.
+    ///
+    /// A lost connection fails all calls in flight at once: until async-nats has reconnected, their replies
+    /// are published to an inbox without a subscription, and most of them never arrive.
     fn on_event(&self, event: &Event) {
         match event {
             Event::ServerError(ServerError::Other(text)) if is_violation(text) => {
@@ -71,7 +86,7 @@ impl ConnectionEvents {
     }
 }
 
-/// Connects with ping, reconnect and event callback set as every bus needs them.
+/// Connects with the ping interval, reconnect delay and event callback of every bus.
 pub(crate) async fn connect(
     options: ConnectOptions,
     url: &str,
@@ -89,7 +104,7 @@ pub(crate) async fn connect(
         .await
 }
 
-/// Hands a message to the connection's task; waits while its queue is full.
+/// Hands a message to async-nats's connection task; waits while its queue of commands is full.
 pub(crate) async fn publish(client: &Client, outgoing: Outgoing) -> Result<(), PublishError> {
     let Outgoing {
         subject,
@@ -110,6 +125,7 @@ pub(crate) async fn publish(client: &Client, outgoing: Outgoing) -> Result<(), P
     published.map_err(|error| not_published(client, error))
 }
 
+/// Converts an error of async-nats, which reports a message that is too long without the limit.
 pub(super) fn not_published(client: &Client, error: async_nats::PublishError) -> PublishError {
     match error.kind() {
         async_nats::PublishErrorKind::MaxPayloadExceeded => PublishError::TooLarge {
@@ -119,22 +135,26 @@ pub(super) fn not_published(client: &Client, error: async_nats::PublishError) ->
     }
 }
 
-/// Says whether a violation is about this subscription; NATS quotes the subject.
+/// Returns whether a permission violation concerns this subscription, whose subject NATS quotes in the text.
 pub(crate) fn concerns_subject(violation: &str, subject: &str) -> bool {
     violation.contains(&format!("\"{subject}\""))
 }
 
-/// Says whether a violation is about publishing under this inbox.
+/// Returns whether a permission violation concerns publishing under this inbox.
 pub(crate) fn concerns_inbox(violation: &str, inbox: &str) -> bool {
     violation.contains(&format!("\"{inbox}."))
 }
 
+/// Returns whether an error text of NATS (`-ERR`) reports a permission violation. The text is the only mark:
+/// errors of the protocol have no code.
 fn is_violation(text: &str) -> bool {
     text.to_ascii_lowercase().contains("permissions violation")
 }
 
-/// Doubles from 20 ms to 4 s, with full jitter above a half, so that a thousand clients of a server
-/// that restarts do not come back at once.
+/// Returns the delay before an attempt to reconnect: none at first, then doubled from 20 ms to 4 s.
+///
+/// Each delay is reduced at random by up to a half, so that a thousand clients of a server that restarts do
+/// not reconnect at one moment.
 fn reconnect_delay(attempts: usize) -> Duration {
     if attempts <= 1 {
         return Duration::ZERO;
@@ -144,7 +164,7 @@ fn reconnect_delay(attempts: usize) -> Duration {
     delay.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
-/// A server's address without user, password and token, for messages.
+/// Returns the addresses in `url` without user, password and token, for messages and logs.
 pub(crate) fn without_secrets(url: &str) -> String {
     url.split(',')
         .map(|server| match server.rsplit_once('@') {
@@ -185,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn violations_are_told_apart_by_the_quoted_subject() {
+    fn a_violation_concerns_the_subject_that_it_quotes() {
         let text = r#"Permissions Violation for CarrierSubscription to "a.B.C" using queue "q""#;
         assert!(is_violation(text));
         assert!(concerns_subject(text, "a.B.C"));

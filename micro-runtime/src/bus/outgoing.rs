@@ -1,4 +1,4 @@
-//! A message on its way out, and why it did not leave.
+//! `Outgoing`: a message to publish, and the error if it cannot be published.
 
 use std::fmt;
 
@@ -7,11 +7,14 @@ use bytes::Bytes;
 
 use crate::status::{Reason, Status};
 
-/// A message to be published.
+/// One message to publish.
 #[derive(Clone)]
 pub(crate) struct Outgoing {
     pub(crate) subject: Subject,
+    /// Subject that a reply goes to, or NATS's 503 if the message has no receiver.
     pub(crate) reply: Option<Subject>,
+    /// `None` rather than an empty map: a message without headers is another, cheaper command of NATS's
+    /// protocol. One header halves the rate of small messages.
     pub(crate) headers: Option<HeaderMap>,
     pub(crate) payload: Bytes,
 }
@@ -27,13 +30,14 @@ impl Outgoing {
         }
     }
 
-    /// How long the message is to NATS.
+    /// Returns the length of the message in bytes as NATS counts it against `max_payload`: payload and
+    /// headers, but not the subjects.
     pub(super) fn size(&self) -> usize {
         self.payload.len() + self.headers.as_ref().map_or(0, header_length)
     }
 }
 
-/// What the headers take on the wire: `NATS/1.0`, one line each, an empty line.
+/// Returns the length of headers on the wire in bytes: `NATS/1.0`, one line for each value, an empty line.
 fn header_length(headers: &HeaderMap) -> usize {
     let lines = headers.iter().flat_map(|(name, values)| {
         let name: &str = name.as_ref();
@@ -44,16 +48,17 @@ fn header_length(headers: &HeaderMap) -> usize {
     lines.sum::<usize>() + 12
 }
 
-/// Why a message did not leave.
+/// Failure to publish a message. Nothing has been sent.
 pub(crate) enum PublishError {
-    /// It is larger than the server takes; `max` bytes are allowed, headers included.
+    /// The message exceeds `max` bytes, headers included. Callers answer this one differently from a
+    /// failure: a request or reply that does not fit goes in frames (docs/PROTOCOL.md, "Large unary messages").
     TooLarge { max: usize },
-    /// The connection is closed for good, or the subject is none.
+    /// The connection is closed for good, or the subject is malformed.
     Failed(async_nats::PublishError),
 }
 
 impl PublishError {
-    /// Says of what was to be sent why it was not.
+    /// Converts the error; `what` names the message in the text, as in "the request".
     pub(crate) fn into_status(self, what: impl fmt::Display) -> Status {
         match self {
             Self::TooLarge { max } => Reason::TooLarge.status(format!(

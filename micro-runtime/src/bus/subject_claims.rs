@@ -1,4 +1,8 @@
-//! Who may have which subjects of one connection: calls are answered, and streams must not store them.
+//! `SubjectClaims`: keeps JetStream streams and served calls of one connection on different subjects.
+//!
+//! A stream whose subjects cover a call subject stores every call and acknowledges it, so that the caller takes
+//! the acknowledgment for the reply (docs/PROTOCOL.md, "Events"). Found at the start of a server or at the
+//! declaration of a stream, whichever comes second.
 
 use std::sync::{Arc, Mutex, Weak};
 
@@ -8,18 +12,24 @@ use crate::error::{Error, ErrorKind};
 use crate::subject;
 use crate::sync::lock;
 
-/// The call subjects that are served over a connection, and the streams declared over it.
+/// Call subjects served over one connection, and subjects of the streams declared over it.
 #[derive(Debug, Default)]
 pub(crate) struct SubjectClaims(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
+    /// Call subjects of each server; gone with it, as it holds the other reference.
     calls: Vec<Weak<[Subject]>>,
+    /// Name and subjects of each stream. They outlive the server that declared them, as the stream does.
     streams: Vec<(String, Vec<String>)>,
 }
 
 impl SubjectClaims {
-    /// Takes note of a server's call subjects, for as long as the server keeps them.
+    /// Claims the call subjects of a server, for as long as the server keeps the `Arc`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::JetStream`] if a declared stream covers one of them.
     pub(crate) fn claim_calls(&self, calls: &Arc<[Subject]>) -> Result<(), Error> {
         let mut inner = lock(&self.0);
         for (stream, filters) in &inner.streams {
@@ -30,7 +40,11 @@ impl SubjectClaims {
         Ok(())
     }
 
-    /// Takes note of what a stream stores.
+    /// Claims the subjects of a stream, in place of those that a stream of this name had before.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::JetStream`] if they cover the call subject of a running server.
     pub(crate) fn claim_stream(&self, stream: &str, filters: &[String]) -> Result<(), Error> {
         let mut inner = lock(&self.0);
         for calls in inner.calls.iter().filter_map(Weak::upgrade) {
@@ -42,6 +56,7 @@ impl SubjectClaims {
     }
 }
 
+/// Rejects a stream one of whose subjects covers a call subject.
 fn check(stream: &str, filters: &[String], calls: &[Subject]) -> Result<(), Error> {
     for filter in filters {
         if let Some(call) = calls.iter().find(|call| subject::overlap(filter, call)) {
@@ -61,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_that_covers_a_call_is_named_whoever_comes_first() {
+    fn a_stream_that_covers_a_call_is_rejected_in_either_order() {
         let calls: Arc<[Subject]> = Arc::from([Subject::from("a.v1.A.Go")]);
         let filters = ["evt.>".to_owned(), "a.>".to_owned()];
         let claims = SubjectClaims::default();

@@ -1,4 +1,4 @@
-//! Publishing without waiting: what most messages need, and costs no future that holds them.
+//! `Connection::try_publish`: publishing in one poll, for messages without headers on the hot paths.
 
 use std::future::Future as _;
 use std::pin::pin;
@@ -13,9 +13,16 @@ use crate::bus::nats::not_published;
 use crate::bus::outgoing::{Outgoing, PublishError};
 
 impl Connection {
-    /// Hands a message without headers to the carrier if there is room now; otherwise nothing is
-    /// sent. The layers of [`publish`](Self::publish) would each move the message. It takes nothing of
-    /// what tokio lets a task do at a time: who calls it in a loop has to see to that.
+    /// Hands a message without headers to the carrier if its queue has room now. `Pending` means that nothing
+    /// was sent, and no waker is registered: fall back to [`publish`](Self::publish), which waits.
+    ///
+    /// `publish` nests three futures, each of which moves the message; that took 0.23 µs of the 2.3 µs that a
+    /// server spends on a call (docs/PERFORMANCE.md). This polls async-nats's future once, on the stack.
+    ///
+    /// It consumes nothing of the task's cooperative budget, which tokio takes as a sign to yield: a used-up
+    /// budget makes async-nats's channel return `Pending` although it has room, which would look like a full
+    /// queue here. So a caller that publishes in a loop must yield by itself, as
+    /// [`Publish`](crate::Publish) does; a reply is paid for by the request that was received.
     pub(crate) fn try_publish(
         &self,
         subject: &Subject,
@@ -25,7 +32,6 @@ impl Connection {
         match &self.carrier {
             Carrier::Nats(nats) => {
                 let client = &nats.client;
-                // A budget that is used up would look like a queue that is full.
                 let published = unconstrained(client.publish(subject.clone(), payload.clone()));
                 pin!(published)
                     .poll(cx)

@@ -1,4 +1,4 @@
-//! The request multiplexer: one inbox per connection, one slot per call that waits.
+//! `Mux`: delivers what arrives in the inbox of a connection to the call or stream that waits for it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -11,42 +11,58 @@ use crate::status::Status;
 use crate::sync::lock;
 use crate::wire::header::MICRO_STREAM;
 
-/// So many calls and streams at least.
+/// Number of reserved slots from which requests go through the outbox. With fewer calls in flight replies do not
+/// arrive in bursts, and a request that waits for others would only be late.
 const BATCHING_THRESHOLD: usize = 4;
 
-/// What a call is woken with: the reply, or why there will be none.
+/// Result of the wait for a reply: the message, or the reason why none will arrive.
 pub(crate) type ReplyResult = Result<Message, Status>;
 
-/// One end of a stream, which takes everything that comes under its subject. Never waits.
+/// Receiver of everything that arrives for one end of a stream.
+///
+/// Both methods are called by the task that reads the inbox of the whole connection, so an implementation must
+/// not wait: a slow stream would hold up every reply of every call.
 pub(crate) trait FrameSink: Send + Sync {
+    /// Takes a frame, or a status of NATS in place of one.
     fn deliver(&self, message: Message);
 
-    /// The connection is lost.
+    /// Ends the stream, since the connection is lost.
     fn fail(&self, status: &Status);
 }
 
-/// The calls of one connection that wait for a reply, and its streams at both ends.
+/// The calls of one connection that wait for a reply, and its streams.
+///
+/// # Locking
+///
+/// Two locks, `table` and `inbound_streams`, never held together and never while a waker or a [`FrameSink`] is
+/// called: a waker may run any code, including a drop that takes the lock again. So each method collects what
+/// it has to wake, releases the lock, and wakes.
 pub(crate) struct Mux {
     inbox: Subject,
     table: Mutex<SlotTable<ReplyResult, Arc<dyn FrameSink>>>,
-    /// The streams that are served, by name.
+    /// Streams that a server of this connection serves, by their token. Their frames arrive on the instance's
+    /// `_up` subject and not in the inbox, but they end with the connection as well.
     inbound_streams: Mutex<HashMap<String, Arc<dyn FrameSink>>>,
 }
 
-/// One wait for one reply, or for all that comes for a stream. Dropping it frees the slot at once.
+/// One reserved slot: the wait for one reply, or for all frames of a stream. Dropping it frees the slot at once,
+/// so that an abandoned call costs nothing; a reply that arrives later finds no slot.
 pub(crate) struct ReplySlot {
     mux: Arc<Mux>,
+    /// `None` once the reply was taken out, which freed the slot.
     key: Option<SlotKey>,
     should_batch: bool,
 }
 
-/// A stream that is served. Dropping it makes it unknown.
+/// Registration of a stream that is served. Dropping it removes the stream; later frames for it are answered with
+/// RESET `UNAVAILABLE`.
 pub(crate) struct InboundStream {
     mux: Arc<Mux>,
     name: String,
 }
 
 impl Mux {
+    /// Returns a mux for the inbox with these first tokens.
     pub(crate) fn new(inbox: &str) -> Self {
         Self {
             inbox: Subject::from(inbox),
@@ -55,13 +71,15 @@ impl Mux {
         }
     }
 
-    /// The subject under which all replies arrive, without its last token.
+    /// Returns the subject under which all replies arrive, without the last token.
     pub(crate) fn inbox(&self) -> &Subject {
         &self.inbox
     }
 
-    /// Takes a slot, and names the subject that the reply is to go to; a unique one is never used
-    /// again.
+    /// Reserves a slot for a call, and returns the subject for its reply.
+    ///
+    /// A unique subject is used by no other call, before or after; see [`SlotTable::reserve`]. Callers ask for
+    /// one where several responders may reply.
     pub(crate) fn reserve(self: &Arc<Self>, is_unique: bool) -> (ReplySlot, Subject) {
         let mut table = lock(&self.table);
         let (key, subject) = table.reserve(is_unique);
@@ -75,7 +93,7 @@ impl Mux {
         (slot, subject)
     }
 
-    /// Takes a slot for a stream, and names the subject under which it hears.
+    /// Reserves a slot for the client's end of a stream, and returns the subject for the server's frames.
     pub(crate) fn reserve_for_stream(
         self: &Arc<Self>,
         sink: Arc<dyn FrameSink>,
@@ -89,7 +107,7 @@ impl Mux {
         (slot, subject)
     }
 
-    /// Makes a stream known that is served.
+    /// Registers the server's end of a stream under the token that the client appends to `_up.`.
     pub(crate) fn register_stream(
         self: &Arc<Self>,
         name: &str,
@@ -102,19 +120,22 @@ impl Mux {
         }
     }
 
-    /// The stream of this name, if it is served.
+    /// Returns the registered stream of this name; `None` if it has ended or never existed.
     pub(crate) fn inbound_stream(&self, name: &str) -> Option<Arc<dyn FrameSink>> {
         lock(&self.inbound_streams).get(name).cloned()
     }
 
-    /// Hands a message that arrived under the inbox to whoever waits for it.
+    /// Delivers a message that arrived in the inbox to the slot that its subject names.
+    ///
+    /// A message without a waiting slot is logged and dropped: DEBUG if it is late, which every timeout may
+    /// cause; WARN if the slot had its reply already, since then a request was answered twice.
     pub(crate) fn deliver(&self, message: Message) {
         let Some(key) = self.key(&message.subject) else {
             tracing::warn!(subject = %message.subject, "a message in the inbox is no reply");
             return;
         };
-        let delivery = lock(&self.table).deliver(key, Ok(message));
-        match delivery {
+        let outcome = lock(&self.table).deliver(key, Ok(message));
+        match outcome {
             DeliveryOutcome::Woken(Some(waker)) => waker.wake(),
             DeliveryOutcome::Stream(sink, Ok(message)) => sink.deliver(message),
             DeliveryOutcome::Woken(None) | DeliveryOutcome::Stream(_, Err(_)) => {}
@@ -123,18 +144,21 @@ impl Mux {
         }
     }
 
-    /// Ends the wait for the reply under this subject: its request was not sent.
+    /// Ends the wait for the reply under this subject with an error: its request could not be sent.
     pub(crate) fn fail(&self, subject: &Subject, status: Status) {
         let Some(key) = self.key(subject) else {
             return;
         };
-        let delivery = lock(&self.table).deliver(key, Err(status));
-        if let DeliveryOutcome::Woken(Some(waker)) = delivery {
+        let outcome = lock(&self.table).deliver(key, Err(status));
+        if let DeliveryOutcome::Woken(Some(waker)) = outcome {
             waker.wake();
         }
     }
 
-    /// Leaves out whatever is for the reply of a call that waits no more.
+    /// Removes from `list` each item whose reply subject belongs to a call that no longer waits. Items without a
+    /// reply subject, or with one outside of this inbox, stay.
+    ///
+    /// One lock for the whole list: the outbox calls it for each batch.
     pub(crate) fn retain_waiting<T>(
         &self,
         list: &mut Vec<T>,
@@ -152,7 +176,7 @@ impl Mux {
         SlotKey::parse(token.strip_prefix('.')?)
     }
 
-    /// Ends every call that waits, and every stream.
+    /// Ends every waiting call, and every stream at both ends, with this error.
     pub(crate) fn fail_all(&self, status: &Status) {
         let (wakers, mut sinks) = lock(&self.table).fail_all(|| Err(status.clone()));
         wakers.into_iter().for_each(std::task::Waker::wake);
@@ -162,14 +186,17 @@ impl Mux {
 }
 
 impl ReplySlot {
-    /// Says whether many waited when this one began: their replies arrive in bursts, and what those
-    /// bring about may as well leave in one.
+    /// Returns whether many slots were reserved when this one was: then replies arrive in bursts, and the
+    /// requests that follow them should leave in one write, through the outbox.
     pub(crate) fn should_batch(&self) -> bool {
         self.should_batch
     }
 
-    /// Asks for the reply; there is one at most. The slot is kept for `attach` where the reply says
-    /// that it goes on as a stream.
+    /// Polls for the reply. At most one is returned; afterwards this is pending for ever.
+    ///
+    /// The slot is freed with the reply, unless that has the header `Micro-Stream`: a large reply continues as
+    /// a stream under the same subject, and the slot is kept for [`attach_stream`](Self::attach_stream).
+    /// Cancel safe.
     pub(crate) fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<ReplyResult> {
         let Some(key) = self.key else {
             return Poll::Pending;
@@ -185,7 +212,8 @@ impl ReplySlot {
         polled
     }
 
-    /// Goes on as the slot of a stream, after a reply that says so; names its subject.
+    /// Attaches a stream to a slot whose reply continues as one, and returns its subject; `None` in any other
+    /// state.
     pub(crate) fn attach_stream(&self, sink: Arc<dyn FrameSink>) -> Option<Subject> {
         lock(&self.mux.table).attach_stream(self.key?, sink)
     }
@@ -205,7 +233,7 @@ impl Drop for InboundStream {
     }
 }
 
-/// Says whether more comes after a reply: it names the stream that it goes on as.
+/// Returns whether a reply offers the rest as a stream (docs/PROTOCOL.md, "Large unary messages").
 fn continues_as_stream(reply: &ReplyResult) -> bool {
     let headers = reply.as_ref().ok().and_then(|reply| reply.headers.as_ref());
     headers.is_some_and(|headers| headers.get(MICRO_STREAM).is_some())

@@ -1,8 +1,29 @@
-//! Reply slots: who waits for which reply subject. Pure: values and wakers in, values and wakers out.
+//! `SlotTable`: which call waits under which reply subject. Pure: values and wakers in, values and wakers out.
 //!
-//! A slot's subject is used again after exactly one reply, since nats-server caches the subjects
-//! that it sees often. A slot that is given up before its reply gets a new generation and so a new
-//! subject: what arrives late finds nobody.
+//! A reply subject is `<inbox>.<slot>-<generation>`, both in hexadecimal (docs/PROTOCOL.md, "Golden bytes").
+//! One rule governs everything here: **a reply must reach the call that its subject was made for, or no call.**
+//!
+//! ```text
+//!        reserve            deliver           poll
+//! Free ──────────▶ Waiting ─────────▶ Ready ──────────▶ Free      same subject: exactly one reply arrived
+//!                     │                 │ poll, and the reply continues as a stream
+//!                     │                 ▼   attach_stream
+//!                     │               Held ─────────────▶ Stream
+//!                     │ close           │ close             │ close
+//!                     └─────────────────┴───────────────────┴───▶ Free      new generation, so new subject
+//! ```
+//!
+//! - **A subject is used again only after exactly one reply.** Using it again is worth it: nats-server caches
+//!   the routing of about 1,000 subjects, and the subject's text need not be built. A call that ends without its
+//!   reply (timeout, drop, lost connection) may still get one, so its slot takes a new generation: the late
+//!   reply then names a generation that no longer exists.
+//! - **A free slot is not used again at once**: [`MIN_FREE_BEFORE_REUSE`] others are free first, and slots are
+//!   taken in the order in which they became free. A second reply, from a responder that replies twice or from a
+//!   second responder, so finds the slot free, is recognized, and changes its subject.
+//! - **That is a delay, not a proof.** A second reply that arrives after the subject is in use again is
+//!   delivered to the wrong call. Where several responders are possible, callers reserve a unique subject.
+//! - **The number of slots follows the calls in flight**, not the calls made; slots of a burst give up their
+//!   subjects ([`MAX_WARM_SLOTS`]), and the memory of the table stays at its peak number of slots.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -10,62 +31,77 @@ use std::task::{Poll, Waker};
 
 use async_nats::Subject;
 
-/// As many free slots rest before one is used again, so that a second reply from a responder that
-/// misbehaves arrives at a slot at rest, and is seen there.
+/// Number of free slots that are kept before one is used again, so that a second reply arrives while its slot is
+/// free and is detected there. A larger number costs hits in nats-server's caches.
 const MIN_FREE_BEFORE_REUSE: usize = 32;
-/// Above so many free slots, a slot that is freed gives its subject back.
+/// Maximum number of free slots that keep their subject. More would not pay: nats-server's caches hold 512
+/// subjects for each connection and 1,024 for each account.
 const MAX_WARM_SLOTS: usize = 1024;
 
-/// The slots of one connection. `T` is what a waiting call is woken with, `S` is who takes all that
-/// comes for a stream.
+/// The reply slots of one connection. `T` is the result of a call's wait, `S` the receiver of a stream's frames.
+///
+/// Nothing here calls a waker or a receiver: methods return them, so that the owner of the lock around the table
+/// releases it first.
 #[derive(Debug)]
 pub(crate) struct SlotTable<T, S> {
     inbox: String,
     slots: Vec<Slot<T, S>>,
+    /// Free slots that keep their subject, the longest free first.
     free: VecDeque<u32>,
+    /// Free slots without a subject; used when `free` has none to spare.
     retired: Vec<u32>,
 }
 
-/// One use of one slot.
+/// One use of one slot: what a reply subject ends in. A stale key (of an earlier generation) finds no slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SlotKey {
     slot: u32,
     generation: u32,
 }
 
-/// What became of a message.
+/// Outcome of delivering a message to a slot.
 #[derive(Debug)]
 pub(crate) enum DeliveryOutcome<T, S> {
-    /// The call has it; wake it.
+    /// The call has its reply; the caller of `deliver` must wake this waker.
     Woken(Option<Waker>),
-    /// It is for a stream.
+    /// The slot belongs to a stream; the caller of `deliver` must hand the message to its receiver.
     Stream(S, T),
-    /// Nobody waits for it any more.
+    /// No call waits under this subject any more, or none ever did. The message is dropped.
     Late,
-    /// The slot had its one reply already; its subject has been changed.
+    /// The slot is free after its one reply. The message is dropped, and the slot's subject changed, since
+    /// its responder may send more.
     Repeated,
 }
 
 #[derive(Debug)]
 struct Slot<T, S> {
+    /// Raised whenever the subject changes. It wraps after 2³² changes of one slot; by
+    /// then no message under the first of them is on its way any more.
     generation: u32,
+    /// `None` before the first use, after a change, and after [`SlotTable::fail_all`].
     subject: Option<Subject>,
+    /// The reply of the current use is the last that its subject is used for.
     is_unique: bool,
     state: State<T, S>,
 }
 
+/// State of one slot; the module's documentation shows the transitions.
 #[derive(Debug)]
 enum State<T, S> {
     Free,
+    /// The call waits for its reply, and was polled if there is a waker.
     Waiting(Option<Waker>),
+    /// The reply has arrived and was not taken out yet.
     Ready(T),
-    /// The reply says that more is to come, for which nobody has asked yet.
+    /// The reply was taken out and continues as a stream, to which no receiver is attached yet. Messages that
+    /// arrive now are late: the server sends none before it has a grant from the receiver.
     Held,
+    /// Every message goes to the receiver, until the slot is closed.
     Stream(S),
 }
 
 impl SlotKey {
-    /// Reads the last token of a reply subject.
+    /// Parses the last token of a reply subject; `None` for a token that this table cannot have made.
     pub(crate) fn parse(token: &str) -> Option<Self> {
         let (slot, generation) = token.split_once('-')?;
         Some(Self {
@@ -76,7 +112,7 @@ impl SlotKey {
 }
 
 impl<T, S: Clone> SlotTable<T, S> {
-    /// Makes a table whose subjects are `<inbox>.<slot>-<generation>`.
+    /// Returns an empty table whose subjects begin with the tokens of `inbox`.
     pub(crate) fn new(inbox: impl Into<String>) -> Self {
         Self {
             inbox: inbox.into(),
@@ -86,14 +122,17 @@ impl<T, S: Clone> SlotTable<T, S> {
         }
     }
 
-    /// Takes a slot, and names the subject that its reply is to go to; a unique one is never used
-    /// again.
+    /// Reserves a slot for a call, and returns the subject for its reply. Close the slot unless its reply was
+    /// taken out.
+    ///
+    /// A unique subject was used by no earlier call, and will be used by no later one: a call that several
+    /// responders may answer needs one, or their further replies would reach another call.
     pub(crate) fn reserve(&mut self, is_unique: bool) -> (SlotKey, Subject) {
         let index = self.take_free();
         let inbox = &self.inbox;
         let slot = &mut self.slots[index as usize];
         if is_unique && slot.subject.is_some() {
-            // Whoever answered an earlier call knows this subject.
+            // A responder of an earlier call knows this subject.
             slot.change_subject();
         }
         slot.state = State::Waiting(None);
@@ -110,19 +149,20 @@ impl<T, S: Clone> SlotTable<T, S> {
         (key, subject)
     }
 
-    /// Says whether the call of this key waits for its reply.
+    /// Returns whether the call of this key still waits for its reply.
     pub(crate) fn is_waiting(&self, key: SlotKey) -> bool {
         self.slots.get(key.slot as usize).is_some_and(|slot| {
             slot.generation == key.generation && matches!(slot.state, State::Waiting(_))
         })
     }
 
-    /// How many slots are taken.
+    /// Returns the number of slots that calls and streams have reserved and not freed.
     pub(crate) fn in_use(&self) -> usize {
         self.slots.len() - self.free.len() - self.retired.len()
     }
 
-    /// Takes a slot for everything that comes under its subject until it is closed.
+    /// Reserves a slot for a stream: every message under its subject goes to `sink` until the slot is closed.
+    /// The subject is unique, since frames of an ended stream may still be on their way.
     pub(crate) fn reserve_for_stream(&mut self, sink: S) -> (SlotKey, Subject) {
         let (key, subject) = self.reserve(true);
         if let Some(slot) = self.current(key) {
@@ -131,7 +171,8 @@ impl<T, S: Clone> SlotTable<T, S> {
         (key, subject)
     }
 
-    /// Turns a slot that was held into one for a stream, and names its subject.
+    /// Attaches a stream to a slot whose reply continues as one, and returns its subject; `None` in any other
+    /// state.
     pub(crate) fn attach_stream(&mut self, key: SlotKey, sink: S) -> Option<Subject> {
         let slot = self.current(key)?;
         match slot.state {
@@ -143,7 +184,8 @@ impl<T, S: Clone> SlotTable<T, S> {
         }
     }
 
-    /// Hands a reply to whoever waits for it.
+    /// Delivers a message to the slot that its subject names. Never fails: a message that no call waits for
+    /// is dropped, and the outcome states why.
     pub(crate) fn deliver(&mut self, key: SlotKey, value: T) -> DeliveryOutcome<T, S> {
         let Some(slot) = self.current(key) else {
             return DeliveryOutcome::Late;
@@ -163,8 +205,10 @@ impl<T, S: Clone> SlotTable<T, S> {
         }
     }
 
-    /// Takes the reply out, which frees the slot unless the reply is to be followed by more; or
-    /// remembers whom to wake.
+    /// Takes the reply out and frees the slot, or registers the waker.
+    ///
+    /// If `is_followed` holds for the reply, the slot is held for [`attach_stream`](Self::attach_stream)
+    /// instead. Pending for ever once the reply was taken out, and for a stale key.
     pub(crate) fn poll(
         &mut self,
         key: SlotKey,
@@ -201,7 +245,8 @@ impl<T, S: Clone> SlotTable<T, S> {
         }
     }
 
-    /// Gives a slot up: whatever still comes for it is late.
+    /// Frees a slot whose call or stream has ended without its reply, and changes its subject: messages that
+    /// still arrive for it are late. No effect on a slot that is free, or for a stale key.
     pub(crate) fn close(&mut self, key: SlotKey) {
         let Some(slot) = self.current(key) else {
             return;
@@ -212,7 +257,9 @@ impl<T, S: Clone> SlotTable<T, S> {
         }
     }
 
-    /// Ends every wait with a value; names whom to wake, and the streams.
+    /// Ends every wait with a value; returns the wakers to call, and the receivers of all streams.
+    ///
+    /// Keys stay valid, so that each call takes its value out. Streams keep their slots until they are closed.
     pub(crate) fn fail_all(&mut self, mut value: impl FnMut() -> T) -> (Vec<Waker>, Vec<S>) {
         let mut wakers = Vec::new();
         let mut sinks = Vec::new();
@@ -221,7 +268,8 @@ impl<T, S: Clone> SlotTable<T, S> {
                 State::Waiting(waker) => {
                     wakers.extend(waker.take());
                     slot.state = State::Ready(value());
-                    // The reply may still come once the connection is back.
+                    // The reply may arrive once the connection is restored. Freeing the slot then raises the
+                    // generation, see `release`.
                     slot.subject = None;
                 }
                 State::Stream(sink) => sinks.push(sink.clone()),
@@ -231,12 +279,15 @@ impl<T, S: Clone> SlotTable<T, S> {
         (wakers, sinks)
     }
 
+    /// Returns the slot of a key, unless it is in use by a later call or free under another subject.
     fn current(&mut self, key: SlotKey) -> Option<&mut Slot<T, S>> {
         self.slots
             .get_mut(key.slot as usize)
             .filter(|slot| slot.generation == key.generation)
     }
 
+    /// Takes the slot that has been free for longest, if enough others are free; else one without a subject; else
+    /// a new one.
     fn take_free(&mut self) -> u32 {
         if self.free.len() > MIN_FREE_BEFORE_REUSE
             && let Some(index) = self.free.pop_front()
@@ -256,11 +307,12 @@ impl<T, S: Clone> SlotTable<T, S> {
         u32::try_from(index).unwrap_or(u32::MAX)
     }
 
+    /// Frees a slot. With [`MAX_WARM_SLOTS`] free slots already, it gives up its subject.
     fn release(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
         slot.state = State::Free;
         if slot.subject.is_none() {
-            // `fail_all` took the subject: its reply may be under way.
+            // `fail_all` removed the subject, whose reply may still be on its way.
             slot.generation = slot.generation.wrapping_add(1);
         }
         if self.free.len() < MAX_WARM_SLOTS {
@@ -273,6 +325,7 @@ impl<T, S: Clone> SlotTable<T, S> {
 }
 
 impl<T, S> Slot<T, S> {
+    /// Frees the slot under a new generation: messages under the old subject find no call.
     fn change_subject(&mut self) {
         self.generation = self.generation.wrapping_add(1);
         self.subject = None;

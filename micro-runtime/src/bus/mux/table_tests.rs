@@ -1,4 +1,5 @@
-//! The table against a model: whatever happens in whatever order, a reply reaches its own call.
+//! Tests of the reply slots, one for each rule, and a model: in any order of steps, a reply reaches its own call
+//! or none.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,7 +33,7 @@ fn a_subject_is_used_again_only_after_its_one_reply() {
         DeliveryOutcome::Woken(None)
     ));
     assert_eq!(table.poll(key, &waker(), |_| false), Poll::Ready(1));
-    // The slot rests, and comes back with the same subject once enough others rest too.
+    // The slot is used again, with the same subject, once enough others are free too.
     let mut seen = Vec::new();
     for _ in 0..=2 * MIN_FREE_BEFORE_REUSE {
         let (key, subject) = table.reserve(false);
@@ -65,7 +66,7 @@ fn a_slot_is_taken_until_its_call_has_ended() {
 }
 
 #[test]
-fn what_comes_after_a_close_is_late() {
+fn a_message_after_a_close_is_late() {
     let mut table = SlotTable::<_, ()>::new("i");
     let (key, subject) = table.reserve(false);
     table.close(key);
@@ -87,7 +88,7 @@ fn a_second_reply_changes_the_subject() {
 }
 
 #[test]
-fn a_reply_that_goes_on_keeps_its_slot_for_a_stream() {
+fn a_reply_that_continues_as_a_stream_keeps_its_slot() {
     let mut table = SlotTable::<_, char>::new("i");
     let (key, subject) = table.reserve(false);
     assert!(table.attach_stream(key, 's').is_none());
@@ -126,7 +127,7 @@ fn a_unique_subject_is_never_used_again() {
 }
 
 #[test]
-fn a_failed_wait_leaves_no_subject_behind() {
+fn a_failed_wait_changes_the_subject() {
     let mut table = SlotTable::<_, ()>::new("i");
     let (key, subject) = table.reserve(false);
     assert!(table.poll(key, &waker(), |_| false).is_pending());
@@ -139,7 +140,7 @@ fn a_failed_wait_leaves_no_subject_behind() {
 }
 
 #[test]
-fn a_burst_gives_its_subjects_back() {
+fn a_burst_gives_up_its_subjects() {
     let mut table = SlotTable::<_, ()>::new("i");
     let keys = (0..10 * MAX_WARM_SLOTS)
         .map(|_| table.reserve(false).0)
@@ -154,7 +155,7 @@ fn a_burst_gives_its_subjects_back() {
 }
 
 #[test]
-fn tokens_that_are_no_keys_are_refused() {
+fn tokens_that_are_no_keys_are_rejected() {
     for token in ["", "-", "0", "0-", "x-0", "0-0-0", "100000000-0", "-0"] {
         assert_eq!(SlotKey::parse(token), None, "{token}");
     }
@@ -185,11 +186,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 const FAILED: u64 = u64::MAX;
 
 proptest! {
-    /// Each call is numbered; a reply carries the number of the call that its subject was made
-    /// for. A call must never see another number than its own, unless a peer replied twice, which
-    /// `DeliverOld` does only with subjects whose slot is not in use again.
+    /// Each call is numbered; a reply carries the number of the call that its subject was made for. A call
+    /// must never get another number than its own, unless a responder replied twice, which `DeliverOld` does
+    /// only with subjects that are not in use again.
     #[test]
-    fn a_reply_reaches_its_own_call_or_nobody(steps in steps()) {
+    fn a_reply_reaches_its_own_call_or_none(steps in steps()) {
         let mut table = SlotTable::<_, ()>::new("i");
         let mut open: Vec<(SlotKey, Subject, u64)> = Vec::new();
         let mut old: Vec<Subject> = Vec::new();
