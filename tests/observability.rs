@@ -10,11 +10,12 @@ mod trace_log;
 use std::time::Duration;
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
-use micro_runtime::{Bus, Code, Server};
+use micro_runtime::{Bus, Code, Context, Server, Status, Subscriber, Subscription, service};
 use micro_testkit::{NatsServer, within};
 use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob, FlakyRequest, WaitRequest};
-use micro_tests::streams::{CountRequest, StreamsClient, StreamsServer};
-use micro_tests::{BehaviorHandler, StreamsHandler};
+use micro_tests::market::Trade;
+use micro_tests::streams::{CountRequest, Item, StreamsClient, StreamsServer};
+use micro_tests::{BehaviorHandler, ExecutionProbe, StreamsHandler};
 use trace_log::TraceLog;
 
 /// The running services, and the recorders of their spans, events and metrics.
@@ -57,6 +58,7 @@ async fn calls_record_spans_events_and_metrics() {
         check_trace_headers_of_a_nested_call(&observed).await;
         check_event_of_a_panic(&observed).await;
         check_metrics(&observed).await;
+        check_span_of_every_handler(&observed).await;
         check_events_of_a_lost_connection(&mut observed).await;
     })
     .await;
@@ -102,6 +104,64 @@ async fn check_spans_of_a_stream(observed: &ObservedServer) {
             assert_eq!(spans[0]["otel.name"], "streams.v1.Streams.Count");
             assert_eq!(spans[0]["rpc.status"], status, "{kind}");
         }
+    }
+}
+
+/// Checks that handlers and their streams run within the span of their call or event, however the
+/// runtime runs them, on both carriers.
+async fn check_span_of_every_handler(observed: &ObservedServer) {
+    for bus in [observed.bus.clone(), Bus::in_process()] {
+        let bus = bus.with_prefix("spans").unwrap();
+        let probe = ExecutionProbe::default();
+        let server = Server::new(&bus)
+            .add(StreamsServer::new(probe.clone()))
+            .subscribe::<Trade>(SpanSubscriber(probe.clone()), Subscription::broadcast());
+        let _server = server.start().await.unwrap();
+        let check = |way: &str, polls: usize, name| {
+            assert_eq!(probe.take_spans(), vec![Some(name); polls], "{way}");
+        };
+        let client: StreamsClient = bus.client();
+        client.repeat(Item::default()).await.unwrap();
+        check("unary", 1, "rpc");
+        let mut items = client.count(CountRequest::default()).await.unwrap();
+        while items.message().await.unwrap().is_some() {}
+        check("server streaming", 2, "rpc");
+        let mut items = client.collect().open().await.unwrap();
+        items.send(Item::default()).await.unwrap();
+        items.finish().await.unwrap();
+        check("client streaming, on a blocking thread", 1, "rpc");
+        let by_hand = bus.dynamic("streams.v1.Streams").await.unwrap();
+        by_hand.call_raw("Count", "").await.unwrap();
+        check("by hand", 2, "rpc");
+        by_hand.call_raw("Collect", "\x08\x01").await.unwrap();
+        check("by hand, on a blocking thread", 1, "rpc");
+        // The first event is handled by a worker, the next ones in place once handlers proved short.
+        for number in 0..3 {
+            let trade = Trade {
+                venue: "a".into(),
+                symbol: "b".into(),
+                number,
+                ..Trade::default()
+            };
+            bus.publish(&trade).await.unwrap();
+            while probe.spans() < 2 {
+                tokio::time::sleep(Duration::from_millis(1)).await; // sleep: polling interval
+            }
+            check("event", 2, "event");
+        }
+    }
+}
+
+struct SpanSubscriber(ExecutionProbe);
+
+#[service]
+impl Subscriber<Trade> for SpanSubscriber {
+    async fn on_event(&self, _ctx: Context, _trade: Trade) -> Result<(), Status> {
+        self.0.record_span();
+        // A handler that waits goes on in another place, within the same span.
+        tokio::task::yield_now().await;
+        self.0.record_span();
+        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ mod discovery;
 mod durable;
 mod dynamic;
 mod events;
+mod execution;
 mod faults;
 mod greeter;
 mod json;

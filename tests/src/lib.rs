@@ -1,10 +1,12 @@
 //! Generated services for the integration tests, and handlers that do what a request asks for.
 
 mod behavior_handler;
+mod execution_probe;
 mod mirror_handler;
 mod streams_handler;
 
 pub use behavior_handler::BehaviorHandler;
+pub use execution_probe::{BLOCKED_HANDLERS, ExecutionProbe, PanicsOnDrop};
 pub use mirror_handler::MirrorHandler;
 pub use streams_handler::{ITEMS_AFTER_DROP, StreamsHandler};
 
