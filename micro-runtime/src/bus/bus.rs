@@ -15,6 +15,7 @@ use crate::bus::outbox;
 use crate::bus::outbox::Outbox;
 use crate::error::{Error, ErrorKind};
 use crate::subject;
+use crate::wire;
 
 /// A connection that calls and events travel on.
 ///
@@ -142,7 +143,7 @@ impl Bus {
     /// ```
     #[must_use]
     pub fn in_process() -> Self {
-        let mux = Arc::new(Mux::new(&format!("_INBOX.{}", nuid::next())));
+        let mux = Arc::new(Mux::new(&wire::subject::inbox(&nuid::next())));
         let carrier = Carrier::InProcess(Arc::new(InProcess::new(Arc::clone(&mux))));
         Self {
             connection: Arc::new(Connection::new(carrier, mux)),
@@ -207,10 +208,7 @@ impl Bus {
 
     /// Returns a subject with the prefix of the bus before it.
     pub(crate) fn subject(&self, name: &str) -> Subject {
-        match &self.prefix {
-            Some(prefix) => Subject::from(format!("{prefix}.{name}")),
-            None => Subject::from(name),
-        }
+        wire::subject::with_prefix(self.prefix(), name)
     }
 
     /// Subscribes to the inbox, and starts the two tasks of a connection: one reads the inbox, the other
@@ -222,7 +220,7 @@ impl Bus {
         let inbox = client.new_inbox();
         let mux = Arc::new(Mux::new(&inbox));
         let mut replies = client
-            .subscribe(format!("{inbox}.*"))
+            .subscribe(wire::subject::reply_pattern(&inbox))
             .await
             .map_err(closed)?;
         if let Some(events) = &events {

@@ -19,6 +19,7 @@ use crate::bus::outbox::Outbox;
 use crate::bus::outgoing::{Outgoing, PublishError};
 use crate::bus::subscription::CarrierSubscription;
 use crate::error::{Error, ErrorKind};
+use crate::wire::subject;
 
 /// Maximum time until the message of a barrier arrives in the own inbox.
 const BARRIER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -136,7 +137,7 @@ impl Connection {
     pub(crate) fn new_inbox(&self) -> Subject {
         match &self.carrier {
             Carrier::Nats(nats) => Subject::from(nats.client.new_inbox()),
-            Carrier::InProcess(_) => Subject::from(format!("_INBOX.{}", nuid::next())),
+            Carrier::InProcess(_) => subject::inbox(&nuid::next()),
         }
     }
 

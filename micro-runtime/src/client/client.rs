@@ -15,6 +15,7 @@ use crate::middleware::{Layered, Layers, Next};
 use crate::observe::{MethodMetrics, Side};
 use crate::stream::StreamOptions;
 use crate::wire;
+use crate::wire::subject::ServiceBase;
 
 /// What a generated client holds. Cheap to clone.
 #[derive(Clone)]
@@ -25,8 +26,7 @@ struct Inner {
     connection: Arc<Connection>,
     service: &'static ServiceDescriptor,
     subjects: Box<[Subject]>,
-    /// What stands before `_i` in the subjects of an instance, with its dot.
-    base: String,
+    base: ServiceBase,
     options: ClientOptions,
     budget: Budget,
     meters: Box<[Arc<MethodMetrics>]>,
@@ -188,15 +188,15 @@ impl Client {
     ) -> Self {
         let base = options.subject_base.as_deref();
         let base = base.unwrap_or(service.full_name);
+        let base = ServiceBase::new(bus.prefix(), base);
         let subjects = service
             .methods
             .iter()
             .map(|method| match &options.instance {
-                None => bus.subject(&format!("{base}.{}", method.name)),
-                Some(id) => bus.subject(&format!("{base}._i.{id}.{}", method.name)),
+                None => base.method(method.name),
+                Some(id) => base.instance_method(id, method.name),
             })
             .collect();
-        let base = format!("{}.", bus.subject(base));
         Self::at(bus, service, subjects, base, options)
     }
 
@@ -205,7 +205,7 @@ impl Client {
         bus: &Bus,
         service: &'static ServiceDescriptor,
         subjects: Box<[Subject]>,
-        base: String,
+        base: ServiceBase,
         options: ClientOptions,
     ) -> Self {
         let stacks = stacks(&options.layers, service);
@@ -244,8 +244,7 @@ impl Client {
 
     /// Where every instance gets the request.
     pub(crate) fn subject_of_all(&self, index: usize) -> Subject {
-        let method = self.method(index).name;
-        Subject::from(format!("{}_i._all.{method}", self.0.base))
+        self.0.base.broadcast_method(self.method(index).name)
     }
 
     /// Takes a reply slot.
@@ -261,8 +260,7 @@ impl Client {
         self.0.options.is_json
     }
 
-    /// What stands before `_i` in the subjects of an instance, with its dot.
-    pub(crate) fn base(&self) -> String {
+    pub(crate) fn base(&self) -> ServiceBase {
         self.0.base.clone()
     }
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::wire::subject::ACK_PREFIX;
+
 /// Where a durable event lies in its stream, and how often it has been delivered.
 ///
 /// Stream and sequence name an event for good: a handler that keeps them beside what it writes can
@@ -43,7 +45,7 @@ impl Delivery {
     /// `$JS.ACK.<stream>.<consumer>.<count>.<sequence>.<consumer sequence>.<ns>.<pending>`, since
     /// nats-server 2.14 also with domain and account before the stream.
     pub(crate) fn parse(stream: &Arc<str>, reply: &str) -> Option<Self> {
-        let text = reply.strip_prefix("$JS.ACK.")?;
+        let text = reply.strip_prefix(ACK_PREFIX)?;
         let mut tokens = [[].as_slice(); 9];
         let mut found = 0;
         for token in text.as_bytes().split(|&byte| byte == b'.') {

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use crate::bus::Bus;
 use crate::discovery::directory::Directory;
-use crate::discovery::names;
 use crate::discovery::query::{Pong, Query};
 use crate::discovery::records::{Info, Stats};
 use crate::discovery::scope::Scope;
 use crate::discovery::watch::WatchOptions;
+use crate::wire::subject::SERVICE_API;
 
 /// Asks the instances on a bus about themselves; made by [`Bus::discovery`]. Cheap to clone.
 ///
@@ -42,7 +42,7 @@ impl Bus {
         Discovery {
             scope: Scope {
                 connection: Arc::clone(self.connection()),
-                prefix: names::PREFIX.to_owned(),
+                prefix: SERVICE_API.to_owned(),
             },
         }
     }

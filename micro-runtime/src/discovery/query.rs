@@ -14,11 +14,11 @@ use tokio::sync::broadcast;
 use crate::bus::{
     MultiReply, MultiReplyEnd, Outgoing, ReplyLimits, RequestError, concerns_subject,
 };
-use crate::discovery::names::Verb;
 use crate::discovery::records::{Info, Instance, JsonRecord, Stats};
 use crate::discovery::scope::Scope;
 use crate::discovery::{names, records};
 use crate::error::{Error, ErrorKind};
+use crate::wire::subject::Verb;
 
 /// As the `nats` tool waits.
 pub(crate) const STALL: Duration = Duration::from_millis(300);

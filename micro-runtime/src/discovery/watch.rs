@@ -15,13 +15,14 @@ use tokio::task::AbortHandle;
 use crate::bus::{
     CarrierSubscription, MultiReply, MultiReplyEnd, Outgoing, ReplyLimits, instant_after,
 };
-use crate::discovery::names::Verb;
 use crate::discovery::query::{Pong, Query};
 use crate::discovery::records::{EventKind, Instance, LifecycleEvent};
 use crate::discovery::roster::{Change, Roster};
 use crate::discovery::scope::Scope;
 use crate::discovery::{names, query};
 use crate::error::Error;
+use crate::wire::subject;
+use crate::wire::subject::Verb;
 
 const INTERVAL: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -107,7 +108,7 @@ impl WatchOptions {
     /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) when NATS does not answer.
     pub async fn open(self) -> Result<Watch, Error> {
         let connection = &self.scope.connection;
-        let subject = names::event_pattern(&self.scope.prefix, self.service.as_deref());
+        let subject = subject::lifecycle_pattern(&self.scope.prefix, self.service.as_deref());
         let mut violations = connection.violations();
         let events = connection.subscribe(subject.clone(), None).await?;
         connection.barrier().await?;
@@ -202,8 +203,9 @@ async fn run(
 fn take_event(roster: &mut Roster, message: &Message) -> Vec<Change> {
     let event = serde_json::from_slice::<LifecycleEvent>(&message.payload).ok();
     // Who may speak is a matter of the subject: the payload must not name somebody else.
-    let is_own =
-        |event: &LifecycleEvent| names::is_event_of(&message.subject, &event.name, &event.id);
+    let is_own = |event: &LifecycleEvent| {
+        subject::is_lifecycle_event_of(&message.subject, &event.name, &event.id)
+    };
     let Some(event) = event.filter(is_own) else {
         tracing::debug!(subject = %message.subject, "an instance said what is no event of its own");
         return Vec::new();

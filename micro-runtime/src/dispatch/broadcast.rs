@@ -22,14 +22,8 @@ pub(crate) struct BroadcastRoute {
 }
 
 impl BroadcastRoute {
-    /// The subject before the method's name, with its dot.
-    pub(crate) fn base(home: &InstanceAddress) -> String {
-        format!("{}_i._all.", home.base)
-    }
-
     pub(super) async fn dispatch(&self, message: Message) {
-        let base = Self::base(&self.home);
-        let name = message.subject.strip_prefix(base.as_str());
+        let name = self.home.base.broadcast_target(&message.subject);
         let name = name.unwrap_or_default();
         let is_it = |endpoint: &&Arc<ServedMethod>| {
             endpoint.method.name == name && endpoint.method.kind == MethodKind::Unary

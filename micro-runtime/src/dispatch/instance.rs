@@ -7,19 +7,20 @@ use async_nats::Message;
 
 use crate::bus::Outgoing;
 use crate::descriptor::ServiceDescriptor;
+use crate::dispatch::instance_address::InstanceAddress;
 use crate::dispatch::introspection::{Introspection, IntrospectionQuery};
 use crate::dispatch::served_method::ServedMethod;
 use crate::dispatch::shared::ServerState;
 use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
 use crate::stream::reset_frame;
+use crate::wire::subject::InstanceTarget;
 
 /// The methods of one instance, by name.
 pub(crate) struct InstanceRoute {
     pub(crate) service: &'static ServiceDescriptor,
     pub(crate) shared: Arc<ServerState>,
-    /// The subject before the method's name, with its dot.
-    pub(crate) base: String,
+    pub(crate) home: Arc<InstanceAddress>,
     pub(crate) endpoints: Vec<Arc<ServedMethod>>,
     /// Calls are refused, while the streams that run go on.
     pub(crate) is_stopping: AtomicBool,
@@ -28,17 +29,25 @@ pub(crate) struct InstanceRoute {
 
 impl InstanceRoute {
     pub(super) async fn dispatch(&self, message: Message) {
-        let name = message.subject.strip_prefix(self.base.as_str());
-        if let Some(stream) = name.and_then(|name| name.strip_prefix("_up.")) {
-            return match self.shared.connection.mux().inbound_stream(stream) {
-                Some(sink) => sink.deliver(message),
-                None => self.answer_unknown_stream(message).await,
-            };
-        }
-        let name = name.unwrap_or_default();
-        if let Some(ask) = IntrospectionQuery::from_token(name) {
-            return self.desk.dispatch(ask, message).await;
-        }
+        let InstanceAddress { base, instance, .. } = &*self.home;
+        let name = match base.instance_target(instance, &message.subject) {
+            Some(InstanceTarget::Stream(stream)) => {
+                return match self.shared.connection.mux().inbound_stream(stream) {
+                    Some(sink) => sink.deliver(message),
+                    None => self.answer_unknown_stream(message).await,
+                };
+            }
+            Some(InstanceTarget::Schema) => {
+                let query = IntrospectionQuery::Schema;
+                return self.desk.dispatch(query, message).await;
+            }
+            Some(InstanceTarget::Health) => {
+                let query = IntrospectionQuery::Health;
+                return self.desk.dispatch(query, message).await;
+            }
+            Some(InstanceTarget::Method(name)) => name,
+            None => "",
+        };
         let status = match self.endpoint(name) {
             Some(_) if self.is_stopping.load(Ordering::Relaxed) => Reason::ShuttingDown
                 .status(format!("this instance of {} stops", self.service.full_name)),

@@ -4,13 +4,13 @@ use async_nats::Subject;
 
 use crate::json::LazyTranscoder;
 use crate::stream::StreamAddress;
+use crate::wire::subject::ServiceBase;
 
 /// Where one instance of a service can be reached alone.
 pub(crate) struct InstanceAddress {
     /// Reads JSON for its methods.
     pub(crate) json: LazyTranscoder,
-    /// The subject before `_i`, with its dot.
-    pub(crate) base: String,
+    pub(crate) base: ServiceBase,
     pub(crate) instance: String,
 }
 
@@ -25,7 +25,6 @@ impl InstanceAddress {
 
     /// Where the frames of a stream arrive.
     pub(super) fn up(&self, peer: &StreamAddress) -> Subject {
-        let StreamAddress { instance, stream } = peer;
-        Subject::from(format!("{}_i.{instance}._up.{stream}", self.base))
+        self.base.upstream(&peer.instance, &peer.stream)
     }
 }

@@ -13,7 +13,6 @@ use crate::bus::Outgoing;
 use crate::descriptor::{Idempotency, MethodKind, ServiceDescriptor};
 use crate::discovery::date;
 use crate::discovery::names;
-use crate::discovery::names::Verb;
 use crate::discovery::records;
 use crate::discovery::records::{
     EndpointData, EndpointInfo, EndpointStats, EventKind, Info, Instance, InstanceData, Labels,
@@ -28,6 +27,8 @@ use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
 use crate::sync::lock;
 use crate::wire;
+use crate::wire::subject;
+use crate::wire::subject::Verb;
 
 /// The version of docs/PROTOCOL.md that is spoken.
 const WIRE_VERSION: &str = "1";
@@ -71,17 +72,6 @@ pub(crate) struct Introspection {
     health: Arc<Health>,
     home: Arc<InstanceAddress>,
     waiting: ConcurrencyLimit,
-}
-
-impl IntrospectionQuery {
-    /// What the last token under an instance subject asks for.
-    pub(crate) fn from_token(token: &str) -> Option<Self> {
-        match token {
-            "_schema" => Some(Self::Schema),
-            "_health" => Some(Self::Health),
-            _ => None,
-        }
-    }
 }
 
 impl Introspection {
@@ -129,7 +119,7 @@ impl Introspection {
     /// Says to whoever watches that the instance can be reached, or that it begins to stop.
     pub(crate) async fn tell(&self, kind: EventKind) {
         let instance = instance(&self.info);
-        let subject = names::event_subject(&self.srv_prefix, &instance.name, &instance.id);
+        let subject = subject::lifecycle_event(&self.srv_prefix, &instance.name, &instance.id);
         let outgoing = Outgoing::to(
             subject,
             records::write(&LifecycleEvent::new(kind, &instance)).into(),

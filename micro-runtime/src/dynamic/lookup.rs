@@ -20,6 +20,7 @@ use crate::status::{Code, Reason, Status};
 use crate::subject;
 use crate::sync::lock;
 use crate::wire;
+use crate::wire::subject::{SCHEMA as SCHEMA_TOKEN, ServiceBase};
 
 /// So many schemas are kept parsed in a process, those that were used last.
 const KEPT: usize = 32;
@@ -28,12 +29,12 @@ static PARSED: Mutex<Vec<Parsed>> = Mutex::new(Vec::new());
 
 /// `_schema` as if it were a method of a service; under which name is said by the options.
 static SCHEMA: ServiceDescriptor = ServiceDescriptor::new(
-    "_schema",
+    SCHEMA_TOKEN,
     "",
-    "_schema",
+    SCHEMA_TOKEN,
     &[MethodDescriptor::new(
-        "_schema",
-        "_schema",
+        SCHEMA_TOKEN,
+        SCHEMA_TOKEN,
         MethodKind::Unary,
         "google.protobuf.Empty",
         "google.protobuf.FileDescriptorSet",
@@ -164,7 +165,7 @@ pub(super) fn endpoint(
         }],
     })?;
     let subjects = Box::new([Subject::from(subject.to_owned())]);
-    let base = format!("{service}.");
+    let base = ServiceBase::new(None, service);
     Ok(Client::at(bus, described, subjects, base, options.clone()))
 }
 

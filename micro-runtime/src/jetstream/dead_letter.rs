@@ -17,6 +17,7 @@ use crate::jetstream::store::AckedPublish;
 use crate::jetstream::stream::{EventStream, ensure_exactly};
 use crate::status::Status;
 use crate::wire::percent_encode;
+use crate::wire::subject;
 
 const SUBJECT: HeaderName = HeaderName::from_static("Micro-Dead-Subject");
 const STREAM: HeaderName = HeaderName::from_static("Micro-Dead-Stream");
@@ -48,7 +49,7 @@ impl DeadLetters {
         let subject = match wanted {
             DeadLetter::Off => return Ok(None),
             DeadLetter::Default => {
-                bus.subject(&format!("dlq.{}.{}", consumer.stream, consumer.name()))
+                subject::dead_letter(bus.prefix(), &consumer.stream, consumer.name())
             }
             DeadLetter::To(subject) => bus.subject(subject),
         };
@@ -61,8 +62,7 @@ impl DeadLetters {
                 ),
                 _ => (
                     format!("{}-DLQ", consumer.stream),
-                    bus.subject(&format!("dlq.{}.>", consumer.stream))
-                        .into_string(),
+                    subject::dead_letter_pattern(bus.prefix(), &consumer.stream).into_string(),
                 ),
             };
             let stream = EventStream::from_config(Config {

@@ -14,6 +14,7 @@ use crate::bus::{Connection, Outgoing};
 use crate::error::Error;
 use crate::jetstream::consumer::Consumer;
 use crate::jetstream::stream::refused;
+use crate::wire::subject;
 
 const EXPIRES: Duration = Duration::from_secs(30);
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -60,15 +61,10 @@ impl PullSubscription {
             .subscribe(inbox.clone())
             .await
             .map_err(|error| refused("let us subscribe to our own inbox", error))?;
-        let next = format!(
-            "$JS.API.CONSUMER.MSG.NEXT.{}.{}",
-            consumer.stream,
-            consumer.name()
-        );
         Ok(Self {
             subscription,
             inbox,
-            next: next.into(),
+            next: subject::pull(&consumer.stream, consumer.name()),
             outstanding: 0,
             heard: Instant::now(),
             connects: connects(&consumer.connection),

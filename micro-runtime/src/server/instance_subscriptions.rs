@@ -7,7 +7,6 @@ use async_nats::Subject;
 
 use crate::descriptor::ServiceDescriptor;
 use crate::discovery::names;
-use crate::discovery::names::Verb;
 use crate::discovery::records::Labels;
 use crate::dispatch::{
     BroadcastRoute, InstanceAddress, InstanceRoute, Introspection, IntrospectionQuery,
@@ -15,6 +14,7 @@ use crate::dispatch::{
 };
 use crate::error::{Error, ErrorKind};
 use crate::server::plan::{PlannedSubscription, StartContext};
+use crate::wire::subject::Verb;
 
 /// Keys that belong to the runtime and to NATS.
 const RESERVED_KEYS: [&str; 2] = ["micro.", "_nats."];
@@ -54,21 +54,20 @@ impl InstanceSubscriptions {
         let shared = Arc::clone(&world.shared);
         let desk = Introspection::new(shared, settings, served, health, Arc::clone(&home));
         let desk = Arc::new(desk);
-        let own = format!("{}_i.{}.", home.base, home.instance);
         plans.push(PlannedSubscription {
-            subject: Subject::from(format!("{own}>")),
+            subject: home.base.instance_pattern(&home.instance),
             queue: None,
             target: Route::Instance(InstanceRoute {
                 service,
                 shared: Arc::clone(&world.shared),
-                base: own,
+                home: Arc::clone(&home),
                 endpoints: endpoints.clone(),
                 is_stopping: AtomicBool::new(false),
                 desk: Arc::clone(&desk),
             }),
         });
         plans.push(PlannedSubscription {
-            subject: Subject::from(format!("{}>", BroadcastRoute::base(&home))),
+            subject: home.base.broadcast_pattern(),
             queue: None,
             target: Route::Broadcast(BroadcastRoute {
                 shared: Arc::clone(&world.shared),
@@ -78,12 +77,12 @@ impl InstanceSubscriptions {
                 endpoints,
             }),
         });
-        for (token, ask) in [
-            ("_schema", IntrospectionQuery::Schema),
-            ("_health", IntrospectionQuery::Health),
+        for (subject, ask) in [
+            (home.base.schema(), IntrospectionQuery::Schema),
+            (home.base.health(), IntrospectionQuery::Health),
         ] {
             plans.push(PlannedSubscription {
-                subject: Subject::from(format!("{}{token}", home.base)),
+                subject,
                 queue: queue.clone(),
                 target: Route::Introspection(Arc::clone(&desk), ask),
             });

@@ -8,7 +8,6 @@ use tower::Layer;
 
 use crate::bus::Bus;
 use crate::descriptor::ServiceDescriptor;
-use crate::discovery::names;
 use crate::dispatch::{Checks, Endpoint, Service, ServiceOptions, Timeouts};
 use crate::event::{BoundSource, Event, EventHandler, EventSource, Subscriber};
 #[cfg(feature = "jetstream")]
@@ -18,9 +17,7 @@ use crate::jetstream::{BatchSubscriber, Durable, EventStream};
 use crate::middleware::{Layered, Layers, Next};
 use crate::status::Status;
 use crate::stream::StreamOptions;
-
-/// Where requests of peers outside of Rust and across accounts want their replies.
-const REPLY_PREFIXES: [&str; 2] = ["_INBOX.", "_R_."];
+use crate::wire::subject::{REPLY_PREFIXES, SERVICE_API};
 
 const MAX_IN_FLIGHT: usize = 16 * 1024;
 
@@ -84,7 +81,7 @@ impl Server {
                 timeouts: Timeouts::default(),
                 layers: Layers::default(),
                 queue_group: None,
-                srv_prefix: names::PREFIX.to_owned(),
+                srv_prefix: SERVICE_API.to_owned(),
                 checks: Checks::default(),
             },
         }

@@ -33,6 +33,7 @@ use crate::server::plan::{PlannedSubscription, StartContext};
 use crate::server::required_permissions::RequiredPermissions;
 use crate::server::running::{RunningServer, Stopper};
 use crate::server::server::{Registration, Server};
+use crate::wire::subject::ServiceBase;
 
 /// nats-server says what it refuses up to a millisecond after the barrier.
 const REFUSAL: Duration = Duration::from_millis(25);
@@ -190,7 +191,7 @@ fn plan(
     let limit = options.max_concurrent.map_or(usize::MAX, |n| n as usize);
     let home = Arc::new(InstanceAddress {
         json: LazyTranscoder::new(service),
-        base: format!("{}.", world.bus.subject(service.full_name)),
+        base: ServiceBase::new(world.bus.prefix(), service.full_name),
         instance: instance.clone(),
     });
     let of_service = ServiceScope {
@@ -203,7 +204,7 @@ fn plan(
     let mut served = Vec::new();
     for endpoint in endpoints {
         let endpoint = of_service.endpoint(world, endpoint)?;
-        let subject = world.bus.subject(endpoint.method.full_name);
+        let subject = home.base.method(endpoint.method.name);
         served.push((subject.clone(), Arc::clone(&endpoint)));
         plans.push(PlannedSubscription {
             subject,

@@ -14,6 +14,7 @@ use crate::stream::channel::Channel;
 use crate::stream::machine::{Machine, dropped};
 use crate::stream::stream_address::StreamAddress;
 use crate::subject;
+use crate::wire::subject::ServiceBase;
 
 /// Where frames go, and where the answers to them arrive.
 pub(crate) struct FrameTransport {
@@ -27,8 +28,8 @@ pub(crate) struct FrameTransport {
 pub(crate) enum FrameDestination {
     /// The caller's reply subject.
     Subject(Subject),
-    /// The service base, with the dot; the rest is known once the server has accepted.
-    ServiceBase(String),
+    /// The service base; the tokens after it are known once the server has accepted.
+    ServiceBase(ServiceBase),
 }
 
 impl Channel {
@@ -109,11 +110,10 @@ impl FrameDestination {
 }
 
 /// Where a server receives the frames of one stream.
-pub(crate) fn up_subject(base: &str, peer: &StreamAddress) -> Option<Subject> {
+pub(crate) fn up_subject(base: &ServiceBase, peer: &StreamAddress) -> Option<Subject> {
     let is_token = |text: &str| {
         subject::literal_flaw(text).is_none() && !text.contains('.') && text.len() <= 256
     };
     let StreamAddress { instance, stream } = peer;
-    (is_token(instance) && is_token(stream))
-        .then(|| Subject::from(format!("{base}_i.{instance}._up.{stream}")))
+    (is_token(instance) && is_token(stream)).then(|| base.upstream(instance, stream))
 }

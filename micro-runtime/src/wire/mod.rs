@@ -7,6 +7,7 @@ pub(crate) mod header;
 mod metadata;
 mod percent;
 mod status;
+pub(crate) mod subject;
 mod timeout;
 mod trace;
 

@@ -26,10 +26,11 @@
 //!   subjects ([`MAX_WARM_SLOTS`]), and the memory of the table stays at its peak number of slots.
 
 use std::collections::VecDeque;
-use std::fmt::Write as _;
 use std::task::{Poll, Waker};
 
 use async_nats::Subject;
+
+use crate::wire::subject;
 
 /// Number of free slots that are kept before one is used again, so that a second reply arrives while its slot is
 /// free and is detected there. A larger number costs hits in nats-server's caches.
@@ -103,11 +104,8 @@ enum State<T, S> {
 impl SlotKey {
     /// Parses the last token of a reply subject; `None` for a token that this table cannot have made.
     pub(crate) fn parse(token: &str) -> Option<Self> {
-        let (slot, generation) = token.split_once('-')?;
-        Some(Self {
-            slot: u32::from_str_radix(slot, 16).ok()?,
-            generation: u32::from_str_radix(generation, 16).ok()?,
-        })
+        let (slot, generation) = subject::parse_reply_token(token)?;
+        Some(Self { slot, generation })
     }
 }
 
@@ -140,7 +138,7 @@ impl<T, S: Clone> SlotTable<T, S> {
         let generation = slot.generation;
         let subject = slot
             .subject
-            .get_or_insert_with(|| subject(inbox, index, generation))
+            .get_or_insert_with(|| subject::reply(inbox, index, generation))
             .clone();
         let key = SlotKey {
             slot: index,
@@ -331,13 +329,6 @@ impl<T, S> Slot<T, S> {
         self.subject = None;
         self.state = State::Free;
     }
-}
-
-fn subject(inbox: &str, slot: u32, generation: u32) -> Subject {
-    let mut text = String::with_capacity(inbox.len() + 18);
-    text.push_str(inbox);
-    let _ = write!(text, ".{slot:x}-{generation:x}");
-    Subject::from(text)
 }
 
 #[cfg(test)]
