@@ -75,7 +75,7 @@ const CRATES: Layering = &[
     ]),
     ("micro-runtime", &[
         &["error", "subject", "sync"],
-        &["descriptor", "status"],
+        &["descriptor", "status", "wire::header"],
         &["json", "json_off", "metadata", "observe"],
         &["wire"],
         &["context"],

@@ -3,15 +3,10 @@
 use bytes::Bytes;
 
 use crate::status::{Code, Reason, Status};
+use crate::wire::header::{MICRO_INSTANCE, RESERVED_NAMES, is_reserved};
 
 /// All names and values of one direction of a call may take this many bytes.
 pub(crate) const LIMIT: usize = 8 * 1024;
-
-/// Names that the protocol or W3C give a meaning; no metadata may use them.
-const RESERVED: [&str; 4] = ["content-type", "traceparent", "tracestate", "baggage"];
-const RESERVED_PREFIXES: [&str; 2] = ["micro-", "nats-"];
-/// The header that names the instance that answers.
-pub(crate) const SIGNATURE: &str = "Micro-Instance";
 
 /// Headers of a call, in order, repeats kept.
 ///
@@ -47,8 +42,9 @@ impl Metadata {
     /// Adds the name of the instance that answers, where the caller called all of them.
     pub(crate) fn signed(mut self, instance: Option<&str>) -> Self {
         if let Some(instance) = instance {
+            let name = MICRO_INSTANCE.to_string().into();
             let value = Bytes::copy_from_slice(instance.as_bytes());
-            self.entries.push((SIGNATURE.into(), value));
+            self.entries.push((name, value));
         }
         self
     }
@@ -144,15 +140,6 @@ pub(crate) fn is_metadata(name: &str) -> bool {
     !is_reserved(name) && is_legal(name)
 }
 
-fn is_reserved(name: &str) -> bool {
-    let begins_with = |prefix: &str| {
-        let head = name.get(..prefix.len());
-        head.is_some_and(|head| head.eq_ignore_ascii_case(prefix))
-    };
-    RESERVED.iter().any(|word| name.eq_ignore_ascii_case(word))
-        || RESERVED_PREFIXES.into_iter().any(begins_with)
-}
-
 fn is_legal(name: &str) -> bool {
     let is_legal = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b"-_.".contains(&c);
     !name.is_empty() && name.bytes().all(is_legal)
@@ -162,7 +149,7 @@ fn check_name(name: &str) -> Result<(), Status> {
     if is_reserved(name) {
         return Err(bad_header(format!(
             "header `{name}` is reserved: names that begin with `micro-` or `nats-`, and {}, belong to the protocol",
-            RESERVED.map(|name| format!("`{name}`")).join(", "),
+            RESERVED_NAMES.map(|name| format!("`{name}`")).join(", "),
         )));
     }
     if !is_legal(name) {

@@ -17,7 +17,6 @@ use crate::client::client::Client;
 use crate::client::request::{OutgoingRequest, RequestBody as _, TypedBody};
 use crate::client::unary_call::UnaryCall;
 use crate::context::Context;
-use crate::metadata;
 use crate::metadata::Metadata;
 use crate::middleware;
 use crate::middleware::{Response, ResponseFuture, Terminal};
@@ -26,6 +25,7 @@ use crate::observe::ClientCall;
 use crate::status::{Reason, Status};
 use crate::sync::lock;
 use crate::wire;
+use crate::wire::header::MICRO_INSTANCE;
 
 const STALL: Duration = Duration::from_millis(300);
 
@@ -268,7 +268,7 @@ async fn next(gather: &mut MultiReply, parent: Option<&Context>) -> Option<Messa
 
 fn read<M: prost::Message + Default>(message: &Message, name: &str) -> InstanceReply<M> {
     let headers = message.headers.as_ref();
-    let instance = headers.and_then(|headers| headers.get(metadata::SIGNATURE));
+    let instance = headers.and_then(|headers| headers.get(MICRO_INSTANCE));
     let failure = headers.and_then(|headers| wire::decode_status(headers, &message.payload));
     let decoded = headers.map_or_else(|| Ok(Metadata::new()), wire::decode_metadata);
     let (metadata, bad_header) = match decoded {

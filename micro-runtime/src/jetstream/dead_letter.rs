@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::stream::Config;
-use async_nats::{HeaderMap, HeaderName, HeaderValue, Subject};
+use async_nats::{HeaderMap, HeaderValue, Subject};
 use tokio::time::Instant;
 
 use crate::bus::Bus;
@@ -16,18 +15,10 @@ use crate::jetstream::pending_delivery::PendingDelivery;
 use crate::jetstream::store::AckedPublish;
 use crate::jetstream::stream::{EventStream, ensure_exactly};
 use crate::status::Status;
+use crate::wire::header;
+use crate::wire::header::stored;
 use crate::wire::percent_encode;
 use crate::wire::subject;
-
-const SUBJECT: HeaderName = HeaderName::from_static("Micro-Dead-Subject");
-const STREAM: HeaderName = HeaderName::from_static("Micro-Dead-Stream");
-const SEQUENCE: HeaderName = HeaderName::from_static("Micro-Dead-Sequence");
-const TIME: HeaderName = HeaderName::from_static("Micro-Dead-Time");
-const CONSUMER: HeaderName = HeaderName::from_static("Micro-Dead-Consumer");
-const DELIVERIES: HeaderName = HeaderName::from_static("Micro-Dead-Deliveries");
-const CODE: HeaderName = HeaderName::from_static("Micro-Dead-Code");
-const REASON: HeaderName = HeaderName::from_static("Micro-Dead-Reason");
-const ID: HeaderName = HeaderName::from_static("Micro-Dead-Id");
 
 const REASON_LIMIT: usize = 512;
 /// One round of tries; there is always another.
@@ -110,7 +101,7 @@ impl DeadLetters {
         let mut headers = HeaderMap::new();
         for (name, values) in job.headers.iter().flat_map(HeaderMap::iter) {
             let text: &str = name.as_ref();
-            if !text.to_ascii_lowercase().starts_with("nats-") {
+            if !header::is_of_the_broker(text) {
                 for value in values {
                     headers.append(name.clone(), value.clone());
                 }
@@ -119,27 +110,33 @@ impl DeadLetters {
         let id = job
             .headers
             .as_ref()
-            .and_then(|own| own.get(NATS_MESSAGE_ID));
+            .and_then(|own| own.get(stored::MESSAGE_ID));
         if let Some(id) = id {
-            headers.insert(ID, id.clone());
+            headers.insert(stored::DEAD_ID, id.clone());
         }
         let since = job
             .delivery
             .time()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        headers.insert(SUBJECT, job.subject.as_str());
-        headers.insert(STREAM, &*self.consumer.stream);
-        headers.insert(SEQUENCE, HeaderValue::from(job.delivery.sequence()));
+        headers.insert(stored::DEAD_SUBJECT, job.subject.as_str());
+        headers.insert(stored::DEAD_STREAM, &*self.consumer.stream);
         headers.insert(
-            TIME,
+            stored::DEAD_SEQUENCE,
+            HeaderValue::from(job.delivery.sequence()),
+        );
+        headers.insert(
+            stored::DEAD_TIME,
             HeaderValue::from(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
         );
-        headers.insert(CONSUMER, self.consumer.name());
-        headers.insert(DELIVERIES, HeaderValue::from(job.delivery.count()));
-        headers.insert(CODE, HeaderValue::from(status.code() as u64));
+        headers.insert(stored::DEAD_CONSUMER, self.consumer.name());
+        headers.insert(
+            stored::DEAD_DELIVERIES,
+            HeaderValue::from(job.delivery.count()),
+        );
+        headers.insert(stored::DEAD_CODE, HeaderValue::from(status.code() as u64));
         let reason = percent_encode(status.message(), REASON_LIMIT);
-        headers.insert(REASON, reason.as_str());
+        headers.insert(stored::DEAD_REASON, reason.as_str());
         headers
     }
 }

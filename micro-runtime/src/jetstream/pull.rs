@@ -14,6 +14,7 @@ use crate::bus::{Connection, Outgoing};
 use crate::error::Error;
 use crate::jetstream::consumer::Consumer;
 use crate::jetstream::stream::refused;
+use crate::wire::header::stored::PENDING_MESSAGES;
 use crate::wire::subject;
 
 const EXPIRES: Duration = Duration::from_secs(30);
@@ -219,7 +220,7 @@ fn arrival(message: &Message) -> PullMessage {
     };
     let left = || {
         let headers = message.headers.as_ref()?;
-        headers.get("Nats-Pending-Messages")?.as_str().parse().ok()
+        headers.get(PENDING_MESSAGES)?.as_str().parse().ok()
     };
     let text = message.description.as_deref().unwrap_or_default();
     match status.as_u16() {

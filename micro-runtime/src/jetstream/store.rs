@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::publish;
 use async_nats::jetstream::response::Response;
 use async_nats::{HeaderMap, Message, StatusCode, Subject};
@@ -12,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::bus::{Connection, Outgoing, PublishError, ReplySlot};
 use crate::status::{Code, Reason, Status};
+use crate::wire::header::stored::MESSAGE_ID;
 
 /// One try waits so long: a leader may die with an event under way, and then nobody answers.
 const ATTEMPT: Duration = Duration::from_secs(5);
@@ -59,7 +59,7 @@ impl AckedPublish {
     /// Hands the event to the connection.
     pub(super) async fn send(&self) -> Result<ReplySlot, Status> {
         let mut headers = self.headers.clone().unwrap_or_default();
-        headers.insert(NATS_MESSAGE_ID, self.id.as_str());
+        headers.insert(MESSAGE_ID, self.id.as_str());
         let (waiting, reply) = self.connection.mux().reserve(false);
         let outgoing = Outgoing {
             subject: self.subject.clone(),

@@ -8,8 +8,7 @@ use opentelemetry::trace::{
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+use crate::wire::header::{TRACEPARENT, TRACESTATE};
 
 /// Writes the span into the headers, if it is sampled; one header costs a call a dozen allocations.
 pub(crate) fn inject(span: &Span, headers: &mut Option<HeaderMap>) {

@@ -1,32 +1,108 @@
-//! Names of the headers that the protocol reserves, and how a header is added.
+//! Names of all headers that the protocol, NATS and W3C give a meaning (docs/PROTOCOL.md), and the rule
+//! which names metadata may not use. Pure.
+//!
+//! Names are compared byte for byte, as NATS does; peers spell them as they are spelt here.
 
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
 
-/// Time left for a call, in milliseconds.
+// Requests and replies ("A unary call", "A streaming call").
+
+/// Time left for a call, in whole milliseconds, at least 1.
 pub(crate) const MICRO_TIMEOUT: HeaderName = HeaderName::from_static("Micro-Timeout");
-/// Marks an empty message of a stream without frames.
-pub(crate) const MICRO_EMPTY: HeaderName = HeaderName::from_static("Micro-Empty");
-/// Opens a stream, or marks a message as a part of one.
+/// Options of a stream that a request opens, or that a reply offers.
 pub(crate) const MICRO_STREAM: HeaderName = HeaderName::from_static("Micro-Stream");
-/// Status code of a reply, as a number.
+/// gRPC code of a failure, as a number; 0 at the end of a stream by hand.
 pub(crate) const MICRO_STATUS: HeaderName = HeaderName::from_static("Micro-Status");
-/// Error text of ADR-32.
+/// Mark of an empty message of a stream by hand, whose end is an empty message, too.
+pub(crate) const MICRO_EMPTY: HeaderName = HeaderName::from_static("Micro-Empty");
+/// Id of the instance that replies to a call of all instances ("All instances at once").
+pub(crate) const MICRO_INSTANCE: HeaderName = HeaderName::from_static("Micro-Instance");
+/// Format of a payload; absent for protobuf ("JSON").
+pub(crate) const CONTENT_TYPE: HeaderName = HeaderName::from_static("Content-Type");
+/// Text of a failure for tools of ADR-32, percent-encoded.
 pub(crate) const SERVICE_ERROR: HeaderName = HeaderName::from_static("Nats-Service-Error");
-/// Error code of ADR-32.
+/// Code of a failure for tools of ADR-32, close to HTTP's.
 pub(crate) const SERVICE_ERROR_CODE: HeaderName =
     HeaderName::from_static("Nats-Service-Error-Code");
-/// Format of a payload.
-pub(crate) const CONTENT_TYPE: HeaderName = HeaderName::from_static("Content-Type");
-/// W3C trace context.
-pub(crate) static TRACE: [HeaderName; 3] = [
-    HeaderName::from_static("traceparent"),
-    HeaderName::from_static("tracestate"),
-    HeaderName::from_static("baggage"),
-];
 
-/// Adds a value that holds no CR and no LF; async-nats would panic on one that does.
+// Traces (W3C Trace Context and W3C Baggage).
+
+/// Span that a call belongs to.
+pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// State of the vendors of tracing systems.
+pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+/// Headers that are forwarded with nested calls.
+pub(crate) static TRACE: [HeaderName; 3] =
+    [TRACEPARENT, TRACESTATE, HeaderName::from_static("baggage")];
+
+// Stored events and dead letters ("Events").
+
+/// Headers of JetStream, and those that a dead letter has beside its event's own.
+#[cfg(feature = "jetstream")]
+pub(crate) mod stored {
+    use async_nats::HeaderName;
+
+    /// Id under which a stream stores an event once within its window of duplicates.
+    pub(crate) const MESSAGE_ID: HeaderName = HeaderName::from_static("Nats-Msg-Id");
+    /// Number of events that a pull request left undelivered.
+    pub(crate) const PENDING_MESSAGES: HeaderName =
+        HeaderName::from_static("Nats-Pending-Messages");
+
+    /// Stream that the event lies in.
+    pub(crate) const DEAD_STREAM: HeaderName = HeaderName::from_static("Micro-Dead-Stream");
+    /// Sequence of the event in that stream.
+    pub(crate) const DEAD_SEQUENCE: HeaderName = HeaderName::from_static("Micro-Dead-Sequence");
+    /// Subject of the event.
+    pub(crate) const DEAD_SUBJECT: HeaderName = HeaderName::from_static("Micro-Dead-Subject");
+    /// Time at which the event was stored, in milliseconds since 1970.
+    pub(crate) const DEAD_TIME: HeaderName = HeaderName::from_static("Micro-Dead-Time");
+    /// `Nats-Msg-Id` of the event, if it had one; the letter has an id of its own.
+    pub(crate) const DEAD_ID: HeaderName = HeaderName::from_static("Micro-Dead-Id");
+    /// Consumer that gave the event up.
+    pub(crate) const DEAD_CONSUMER: HeaderName = HeaderName::from_static("Micro-Dead-Consumer");
+    /// Number of deliveries after which the consumer gave it up.
+    pub(crate) const DEAD_DELIVERIES: HeaderName = HeaderName::from_static("Micro-Dead-Deliveries");
+    /// gRPC code of the last failure, as a number.
+    pub(crate) const DEAD_CODE: HeaderName = HeaderName::from_static("Micro-Dead-Code");
+    /// Text of the last failure, percent-encoded.
+    pub(crate) const DEAD_REASON: HeaderName = HeaderName::from_static("Micro-Dead-Reason");
+}
+
+/// Prefixes of names that belong to this protocol and to NATS, in any case.
+const RESERVED_PREFIXES: [&str; 2] = ["micro-", BROKER_PREFIX];
+/// Prefix of names that belong to NATS.
+const BROKER_PREFIX: &str = "nats-";
+/// Names that have a meaning outside of this protocol, in any case.
+pub(crate) const RESERVED_NAMES: [&str; 4] =
+    ["content-type", "traceparent", "tracestate", "baggage"];
+
+/// Returns whether metadata may not use this name, in any case ("A unary call").
+///
+/// This runs for every header that arrives, so it allocates nothing.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    RESERVED_NAMES
+        .iter()
+        .any(|word| name.eq_ignore_ascii_case(word))
+        || RESERVED_PREFIXES
+            .iter()
+            .any(|prefix| begins_with(name, prefix))
+}
+
+/// Returns whether NATS writes headers of this name, so that they do not go on to another subject.
+#[cfg(feature = "jetstream")]
+pub(crate) fn is_of_the_broker(name: &str) -> bool {
+    begins_with(name, BROKER_PREFIX)
+}
+
+/// Adds a value, unless it holds CR or LF: such a value would be two header lines, and async-nats panics
+/// on it.
 pub(crate) fn append(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = value.parse::<HeaderValue>() {
         headers.append(name, value);
     }
+}
+
+fn begins_with(name: &str, prefix: &str) -> bool {
+    let head = name.get(..prefix.len());
+    head.is_some_and(|head| head.eq_ignore_ascii_case(prefix))
 }
