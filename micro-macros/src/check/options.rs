@@ -24,7 +24,7 @@ pub(super) fn is_for_calls(handler: &Handler, rpc: &Rpc) -> Result<()> {
             &option.name,
             format!(
                 "`{}` is for calls; how events are handled is said at `Server::subscribe`, as in \
-                 `Subscription::queue(\"…\").concurrent(8)`",
+                 `Subscription::queue(\"…\").max_concurrent(8)`",
                 option.name
             ),
         )),
