@@ -135,7 +135,7 @@ impl Bus {
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
     /// let bus = micro_runtime::Bus::in_process();
-    /// let mut events = bus.subscribe_raw("evt.demo.*").await?;
+    /// let mut events = bus.subscribe_raw("evt.demo.*").open().await?;
     /// bus.publish_raw("evt.demo.a", "hello").await?;
     /// assert_eq!(events.next().await.unwrap().payload, "hello");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
