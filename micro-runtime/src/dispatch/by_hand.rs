@@ -16,7 +16,7 @@ use crate::dispatch::replies::WriteProgress;
 use crate::dispatch::requests::Requests;
 use crate::dispatch::served_method::ServedMethod;
 use crate::dispatch::transcode::Format;
-use crate::execute::{AtDeadline, BoxedHandler, Execution, Observer as _};
+use crate::execute::{BoxedHandler, DeadlinePolicy, Execution, Observer as _};
 use crate::status::{Reason, Status};
 use crate::stream::FrameWriter;
 use crate::wire;
@@ -57,13 +57,13 @@ impl ByHandCall {
         let handler = BoxedHandler::new(Box::pin(replies));
         let mut execution = Execution::new(self.ctx, handler, observer);
         let (cost, stop) = (None, &method.shared.end);
-        let ended = execution.run(cost, stop, AtDeadline::Drop).await;
+        let ended = execution.run(cost, stop, DeadlinePolicy::Drop).await;
         let result = ended.into_result(method.method.full_name);
         // Reply metadata has no message of its own: it goes with the end.
         let mut end = Some(wire::encode_end(&result));
         let metadata = execution.ctx().map(Context::take_reply_metadata);
         wire::encode_metadata(&mut end, &metadata.unwrap_or_default());
-        execution.observer().record(result.as_ref().err());
+        execution.record(result.as_ref().err());
         if publisher.publish(Bytes::new(), end).await.is_err() {
             let name = method.method.full_name;
             tracing::warn!(method = name, "the end of a stream could not be sent");

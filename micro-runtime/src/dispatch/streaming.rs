@@ -20,7 +20,7 @@ use crate::dispatch::replies::WriteProgress;
 use crate::dispatch::requests::Requests;
 use crate::dispatch::served_method::ServedMethod;
 use crate::dispatch::transcode::Format;
-use crate::execute::{BoxedHandler, Ended, Execution, Observer as _, on_blocking_thread};
+use crate::execute::{BoxedHandler, Completion, Execution, Observer as _, on_blocking_thread};
 use crate::status::Status;
 use crate::stream::{
     Channel, FrameDestination, FrameTransport, FrameWriter, Machine, MessageReader, StreamHeader,
@@ -152,7 +152,7 @@ impl RunningStream<'_> {
             self.poll_handler(cx);
             if !is_stopped && stopped.as_mut().poll(cx).is_ready() {
                 is_stopped = true;
-                let stopped = Ended::<()>::Stopped.into_result(self.method.method.full_name);
+                let stopped = Completion::<()>::Stopped.into_result(self.method.method.full_name);
                 if let Err(status) = stopped {
                     self.channel.reset(status);
                 }

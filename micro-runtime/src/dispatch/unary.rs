@@ -14,7 +14,7 @@ use crate::dispatch::handler::HandlerFuture;
 use crate::dispatch::permit::Permit;
 use crate::dispatch::transcode::Format;
 use crate::execute::{
-    AtDeadline, BoxedHandler, Ended, Execution, Observer as _, on_blocking_thread,
+    BoxedHandler, Completion, DeadlinePolicy, Execution, Observer as _, on_blocking_thread,
 };
 use crate::metadata::Metadata;
 use crate::status::Status;
@@ -90,11 +90,12 @@ impl ServedCall {
         let method = Arc::clone(self.permit.method());
         let (cost, stop) = (Some(&method.pace), &method.shared.end);
         let at_deadline = match method.options.is_detached {
-            true => AtDeadline::Detach,
-            false => AtDeadline::Drop,
+            true => DeadlinePolicy::Detach,
+            false => DeadlinePolicy::Drop,
         };
         let ended = self.execution.run(cost, stop, at_deadline).await;
-        let goes_on = matches!(ended, Ended::DeadlinePassed) && at_deadline == AtDeadline::Detach;
+        let goes_on =
+            matches!(ended, Completion::DeadlinePassed) && at_deadline == DeadlinePolicy::Detach;
         let result = ended.into_result(method.method.full_name);
         self.respond(result).await;
         if goes_on {

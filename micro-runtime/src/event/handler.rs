@@ -16,7 +16,7 @@ use crate::event::inline_slot::{EventCall, InlineSlot};
 use crate::event::observer::EventObserver;
 use crate::event::subscriber::Subscriber;
 use crate::execute::{
-    AtDeadline, BoxedHandler, Ended, Execution, HandlerFuture, Observer as _, PollCost,
+    BoxedHandler, Completion, DeadlinePolicy, Execution, HandlerFuture, Observer as _, PollCost,
     deadline_passed,
 };
 use crate::status::Status;
@@ -121,7 +121,7 @@ impl InlineRunner {
                 |observer| observer.with_counters(counters),
             )));
         };
-        execution.observer().record(result.as_ref().err());
+        execution.record(result.as_ref().err());
         self.spare = execution.into_context();
         Ok(result)
     }
@@ -141,12 +141,12 @@ impl SuspendedHandler {
         stop: &CancellationToken,
     ) -> Option<Result<(), Status>> {
         let execution = &mut self.0;
-        let result = match execution.run(cost, stop, AtDeadline::Drop).await {
-            Ended::Returned(result) => result,
-            Ended::DeadlinePassed => Err(deadline_passed(execution.observer().name())),
-            Ended::Stopped => return None,
+        let result = match execution.run(cost, stop, DeadlinePolicy::Drop).await {
+            Completion::Returned(result) => result,
+            Completion::DeadlinePassed => Err(deadline_passed(execution.observer().name())),
+            Completion::Stopped => return None,
         };
-        execution.observer().record(result.as_ref().err());
+        execution.record(result.as_ref().err());
         Some(result)
     }
 }

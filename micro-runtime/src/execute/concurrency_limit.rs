@@ -4,8 +4,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Maximum number of handlers that run at a time, and how many do.
 ///
-/// A handler over the limit is refused at once and not queued: a queue would hide an overload until
-/// its requests are too old to be worth an answer.
+/// A handler over the limit is refused at once and never queued, for three reasons:
+///
+/// - Permits are taken by the loop that reads a subscription. If it waited for one, everything behind
+///   the request would wait too, without a deadline and unseen by any count.
+/// - A queue hides an overload until its requests are too old for their replies to be of use. A caller
+///   that is refused at once can still call another instance within its deadline.
+/// - What is queued takes memory that no limit of the server bounds.
+///
+/// The handlers that run never exceed the limit. While a refusal is being undone on one thread,
+/// another thread may be refused although a permit has just become free.
 #[derive(Debug)]
 pub(crate) struct ConcurrencyLimit {
     limit: usize,
@@ -24,6 +32,8 @@ impl ConcurrencyLimit {
     /// [`release`](Self::release).
     #[must_use]
     pub(crate) fn try_acquire(&self) -> bool {
+        // One read-modify-write instead of a compare-and-swap loop: a number is all that is shared, so
+        // the order of other memory does not matter.
         let before = self.running.fetch_add(1, Ordering::Relaxed);
         if before >= self.limit {
             self.release();
@@ -32,6 +42,7 @@ impl ConcurrencyLimit {
         true
     }
 
+    /// Gives one permit back. A release without its permit would wrap the count and refuse everything.
     pub(crate) fn release(&self) {
         self.running.fetch_sub(1, Ordering::Relaxed);
     }

@@ -1,17 +1,44 @@
 //! `Execution`: the one runner of handlers, of unary and streaming calls, calls by hand, events and
 //! durable events.
 //!
-//! What holds for every handler is written here once:
+//! Rules that hold for every handler, each written once:
 //!
 //! | rule | where |
 //! |---|---|
-//! | polls run within the span, which continues the caller's trace | [`Execution::new`], [`Execution::poll`] |
+//! | the handler is polled and dropped within the span, which continues the caller's trace | [`Execution::new`], [`Execution::poll`], [`Execution::drop_handler`] |
 //! | the first poll is timed, so that a method that proved short runs in place | [`Execution::poll`] |
 //! | a panic is a status, is logged, and ends nothing but this handler | [`Execution::poll`] |
 //! | a handler that outlives its deadline or the server is dropped | [`Execution::run`] |
-//! | a destructor that panics ends nothing either, at whichever end | [`Guarded`] |
-//! | the outcome is counted once, before the reply leaves | [`Execution::run`], [`Observer::record`] |
-//! | the context ends with the handler | [`ActiveContext`] |
+//! | a destructor that panics ends nothing either, wherever the handler is dropped | [`PanicGuard`] |
+//! | the outcome is counted at most once | [`Execution::record`] |
+//! | the context ends after the handler was dropped | [`ActiveContext`] |
+//!
+//! # Where handlers are polled
+//!
+//! | of | first poll | polls after it |
+//! |---|---|---|
+//! | a unary call | in the loop that reads the subscription while the method has proved short, else in a task of its own | in that task |
+//! | a stream | in the stream's task, in turns with the driver of its frames | the same |
+//! | a call by hand | in a task of its own | the same |
+//! | an event | in the loop that reads the subscription while its handlers have proved short and no worker is behind, else in a worker | in a worker |
+//! | a batch of durable events | in a worker | the same |
+//!
+//! With `#[rpc(blocking)]` the polled future only waits for a thread of its own, see
+//! [`on_blocking_thread`](crate::execute::on_blocking_thread).
+//!
+//! # Order at the end of a handler
+//!
+//! 1. The handler is ready, has panicked, or is given up.
+//! 2. The handler is dropped: what it held (a lock, a database connection) is free before its caller can
+//!    send the next request. A handler that returned in place is an exhausted `async` block by then.
+//! 3. The outcome is counted. A caller that reads STATS after its reply finds its call counted.
+//! 4. The reply or the acknowledgment is sent.
+//! 5. The context ends. Tasks that the handler left behind and that wait for
+//!    [`Context::ended`] go on from here.
+//! 6. The permit is given back: a call counts as running until its reply has left.
+//!
+//! Steps 3, 4 and 6 are the owner's: it calls [`record`](Execution::record), sends, and drops the
+//! execution before the permit.
 
 use std::any::Any;
 use std::future::poll_fn;
@@ -22,66 +49,60 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
+use crate::execute::completion::{Completion, DeadlinePolicy};
 use crate::execute::handler_future::HandlerFuture;
 use crate::execute::observer::Observer;
+use crate::execute::panic_guard::{PanicGuard, panic_text};
 use crate::execute::poll_cost::PollCost;
 use crate::observe;
-use crate::status::{Reason, Status};
+use crate::status::Status;
 
 /// One handler at work, for one call, event or batch of events.
+///
+/// Dropping it, as when its task is aborted, drops the handler and then ends the context. Nothing is
+/// counted and nothing is sent then.
 pub(crate) struct Execution<H: HandlerFuture, O: Observer> {
-    // Dropped first: destructors of the handler may still look at the context.
-    handler: Guarded<H>,
+    // Fields are dropped in this order: destructors of the handler still find the context active.
+    handler: PanicGuard<H>,
     ctx: ActiveContext,
     observer: O,
     is_fresh: bool,
-}
-
-/// How an execution came to its end.
-pub(crate) enum Ended<T> {
-    /// The handler returned or panicked.
-    Returned(Result<T, Status>),
-    /// The deadline of the context passed.
-    DeadlinePassed,
-    /// The grace period of the server ended.
-    Stopped,
-}
-
-/// What happens to a handler that outlives its deadline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AtDeadline {
-    /// It is dropped.
-    Drop,
-    /// It goes on, for `#[rpc(detached)]`; nothing of it is sent or counted any more.
-    Detach,
+    is_recorded: bool,
 }
 
 impl<H: HandlerFuture, O: Observer> Execution<H, O> {
-    /// Prepares a handler; nothing of it runs before the first poll.
+    /// Prepares a handler, and makes the span of `ctx`'s trace the parent of the observer's span.
+    /// Nothing of the handler runs before the first poll.
+    ///
+    /// `ctx` is the context that the handler has as well; its deadline is the one that
+    /// [`run`](Self::run) keeps.
     pub(crate) fn new(ctx: Context, handler: H, observer: O) -> Self {
         observe::extract(observer.span(), ctx.trace());
         Self {
-            handler: Guarded(Some(handler)),
+            handler: PanicGuard::new(handler),
             ctx: ActiveContext(Some(ctx)),
             observer,
             is_fresh: true,
+            is_recorded: false,
         }
     }
 
-    /// Polls the handler within its span. A panic is the handler's failure; what is left of the
-    /// handler is dropped then.
+    /// Polls the handler within its span. After a panic the rest of the handler is dropped, and the
+    /// result is the status of [`Observer::panicked`]. Once the handler is dropped the result is
+    /// `Pending` for good.
     ///
-    /// With `cost`, the first poll is timed.
+    /// The first poll is timed if there is a `cost`. Later polls are not, whether the first one was
+    /// timed or not: they do not run in place.
     pub(crate) fn poll(
         &mut self,
         cost: Option<&PollCost>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Result<H::Output, Status>> {
-        let Some(handler) = &mut self.handler.0 else {
+        let is_first = std::mem::take(&mut self.is_fresh);
+        let Some(handler) = self.handler.get_mut() else {
             return Poll::Pending;
         };
-        let cost = cost.filter(|_| std::mem::take(&mut self.is_fresh));
-        let started = cost.map(|cost| (cost, Instant::now()));
+        let started = cost.filter(|_| is_first).map(|cost| (cost, Instant::now()));
         let polled = {
             let _entered = self.observer.span().enter();
             catch_unwind(AssertUnwindSafe(|| handler.poll(cx)))
@@ -90,52 +111,68 @@ impl<H: HandlerFuture, O: Observer> Execution<H, O> {
             cost.record(started.elapsed());
         }
         polled.unwrap_or_else(|panic| {
-            let status = self.observer.panicked(text_of(panic.as_ref()));
+            let status = self.panicked(panic.as_ref());
             self.drop_handler();
             Poll::Ready(Err(status))
         })
     }
 
-    /// Polls the handler once, in the task of the caller, without a promise to poll it again: the
-    /// task that goes on with it polls it anew.
+    /// Polls the handler once without registering a task that it could wake. If the handler has to
+    /// wait, its owner must poll it anew, or it would never go on.
     pub(crate) fn poll_once(&mut self, cost: Option<&PollCost>) -> Poll<Result<H::Output, Status>> {
         self.poll(cost, &mut TaskContext::from_waker(Waker::noop()))
     }
 
-    /// Runs the handler until it returns, its deadline passes, or `stop` is canceled. Except for what
-    /// `at_deadline` lets go on, the handler is dropped when this returns.
+    /// Runs the handler until it returns, its deadline passes, or `stop` is canceled.
     ///
-    /// Cancel safe: dropping the future leaves the handler as it is.
+    /// A handler that is ready is never given up: it is polled before deadline and `stop` are looked
+    /// at. When this returns the handler has been dropped, unless its deadline passed and
+    /// `at_deadline` is [`DeadlinePolicy::Detach`]; the owner may poll it on then.
+    ///
+    /// Cancel safe: dropping the returned future leaves the handler as it is, and the next `run` goes on
+    /// with it.
     pub(crate) async fn run(
         &mut self,
         cost: Option<&PollCost>,
         stop: &CancellationToken,
-        at_deadline: AtDeadline,
-    ) -> Ended<H::Output> {
+        at_deadline: DeadlinePolicy,
+    ) -> Completion<H::Output> {
         let deadline = self.ctx().and_then(Context::deadline);
-        let ended = tokio::select! {
+        let completion = tokio::select! {
             biased;
-            result = poll_fn(|cx| self.poll(cost, cx)) => Ended::Returned(result),
-            () = passed(deadline) => Ended::DeadlinePassed,
-            () = stop.cancelled() => Ended::Stopped,
+            result = poll_fn(|cx| self.poll(cost, cx)) => Completion::Returned(result),
+            () = deadline_reached(deadline) => Completion::DeadlinePassed,
+            () = stop.cancelled() => Completion::Stopped,
         };
-        if !matches!(
-            (&ended, at_deadline),
-            (Ended::DeadlinePassed, AtDeadline::Detach)
-        ) {
+        let is_detached = matches!(completion, Completion::DeadlinePassed)
+            && at_deadline == DeadlinePolicy::Detach;
+        if !is_detached {
             self.drop_handler();
         }
-        ended
+        completion
     }
 
-    /// Drops the handler. A destructor that panics is logged, as a panic of the handler is.
+    /// Drops the handler within its span. A destructor that panics is reported as a panic of the
+    /// handler is, and changes no outcome.
     pub(crate) fn drop_handler(&mut self) {
-        if let Some(panic) = self.handler.clear() {
-            self.observer.panicked(text_of(panic.as_ref()));
+        let panic = {
+            let _entered = self.observer.span().enter();
+            self.handler.clear()
+        };
+        if let Some(panic) = panic {
+            self.panicked(panic.as_ref());
         }
     }
 
-    /// The context that the handler got. It is there as long as the execution is.
+    /// Counts the outcome, `None` for success, before the reply or the acknowledgment is sent. Only
+    /// the first call counts, so that an owner with several ends, as a stream is, may call this at each.
+    pub(crate) fn record(&mut self, failure: Option<&Status>) {
+        if !std::mem::replace(&mut self.is_recorded, true) {
+            self.observer.record(failure);
+        }
+    }
+
+    /// Returns the context that the handler got. It is there as long as the execution is.
     pub(crate) fn ctx(&self) -> Option<&Context> {
         self.ctx.0.as_ref()
     }
@@ -144,73 +181,38 @@ impl<H: HandlerFuture, O: Observer> Execution<H, O> {
         &mut self.observer
     }
 
-    /// Goes on with the same handler in another place and with an observer that lives as long.
+    /// Moves a handler that has to wait to another owner, as from the slot of an event that is handled
+    /// in place into a box. Context, span and the record of the outcome go with it.
     pub(crate) fn suspend<G: HandlerFuture, P: Observer>(
-        mut self,
+        self,
         handler: impl FnOnce(H) -> G,
         observer: impl FnOnce(O) -> P,
     ) -> Execution<G, P> {
         Execution {
-            handler: Guarded(self.handler.0.take().map(handler)),
+            handler: self.handler.map(handler),
             ctx: self.ctx,
             observer: observer(self.observer),
             is_fresh: self.is_fresh,
+            is_recorded: self.is_recorded,
         }
     }
 
-    /// Drops the handler and ends its context, whose memory the next event may have.
+    /// Drops the handler and ends its context, whose memory the next event may use.
     pub(crate) fn into_context(mut self) -> Option<Context> {
         self.drop_handler();
         self.ctx.end()
     }
-}
 
-impl<T> Ended<T> {
-    /// Outcome of the execution named `name`, as a caller gets it.
-    pub(crate) fn into_result(self, name: &str) -> Result<T, Status> {
-        match self {
-            Self::Returned(result) => result,
-            Self::DeadlinePassed => Err(deadline_passed(name)),
-            Self::Stopped => {
-                Err(Reason::ShuttingDown.status(format!("the server stopped while {name} ran")))
-            }
-        }
+    fn panicked(&self, panic: &(dyn Any + Send)) -> Status {
+        let _entered = self.observer.span().enter();
+        self.observer.panicked(panic_text(panic))
     }
 }
 
-/// Outcome of a handler that outlived its deadline.
-pub(crate) fn deadline_passed(name: &str) -> Status {
-    Reason::Deadline.status(format!(
-        "the handler of {name} did not end before the deadline"
-    ))
-}
-
-/// A handler that is dropped even if its destructors panic.
-struct Guarded<H: HandlerFuture>(Option<H>);
-
-impl<H: HandlerFuture> Guarded<H> {
-    /// Drops the handler; returns the payload of a destructor that panicked.
-    fn clear(&mut self) -> Option<Box<dyn Any + Send>> {
-        let mut handler = self.0.take()?;
-        let cleared = catch_unwind(AssertUnwindSafe(|| handler.clear()));
-        // Nothing is left in it whose destructor could panic once more.
-        drop(handler);
-        cleared.err()
-    }
-}
-
-impl<H: HandlerFuture> Drop for Guarded<H> {
-    fn drop(&mut self) {
-        if let Some(panic) = self.clear() {
-            tracing::error!(
-                panic = text_of(panic.as_ref()),
-                "a destructor of a handler panicked"
-            );
-        }
-    }
-}
-
-/// The context of a handler at work. Tasks that the handler left behind see it end with this.
+/// The context of a handler at work; `None` inside once it has ended.
+///
+/// It ends exactly when the execution does, however that comes about, so that calls that were made
+/// [`.within(&ctx)`](crate::call::UnaryCall::within) and tasks that the handler left behind end too.
 struct ActiveContext(Option<Context>);
 
 impl ActiveContext {
@@ -227,16 +229,7 @@ impl Drop for ActiveContext {
     }
 }
 
-/// Text of a panic, as the standard library prints it.
-fn text_of(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("a value that is no text")
-}
-
-async fn passed(deadline: Option<Instant>) {
+async fn deadline_reached(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,

@@ -4,20 +4,23 @@ use tracing::Span;
 
 use crate::status::Status;
 
-/// Span, counts and log of one execution: of a call or of an event.
+/// Span, counts and log of one execution, of a call or of an event.
+///
+/// Only `Execution` calls [`panicked`](Self::panicked), which it does within the span, and
+/// [`record`](Self::record).
 pub(crate) trait Observer: Send {
     /// Full name of the method or of the event, for texts.
     fn name(&self) -> &'static str;
 
-    /// The span in which every poll of the handler runs.
+    /// The span in which the handler is polled and dropped.
     fn span(&self) -> &Span;
 
-    /// Logs a panic whose payload reads `text`, and returns the status that stands for it.
+    /// Reports a panic whose payload reads `text`, and returns the status that stands for it.
+    ///
+    /// Calls keep the text from the caller, since it may hold what is not meant for peers.
     fn panicked(&self, text: &str) -> Status;
 
-    /// Counts the outcome: `None` for success. Only the first outcome of an execution counts.
-    ///
-    /// Called before the reply or acknowledgment leaves, so that a caller who reads the counts after
-    /// its reply finds its own call among them.
+    /// Counts the outcome, `None` for success, and logs a failure. Called once for an execution, or not
+    /// at all if it has no outcome: an event that the end of the server interrupted.
     fn record(&mut self, failure: Option<&Status>);
 }

@@ -1,77 +1,72 @@
 //! `PollCost`: how long the handlers of one method hold a thread, and so whether to run the next in place.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// A method whose polls are shorter is run in place: spawning would cost about as much.
-const SHORT: Duration = Duration::from_micros(50);
-/// What one long poll weighs fades by this fraction with each poll after it.
-const FADING: u64 = 16;
+/// Longest first poll of a method whose handlers run in place. To spawn a task and wake a thread for it
+/// takes time of this order, so that a longer handler loses little by it.
+const MAX_INLINE_POLL: Duration = Duration::from_micros(50);
+/// Share of the longest recent poll that each shorter one after it takes off: a sixteenth.
+const DECAY_DIVISOR: u64 = 16;
+/// Nanoseconds that stand for a method without a poll so far.
+const UNPROVEN: u64 = u64::MAX;
 
-/// The longest recent first poll of one method's handlers.
+/// The longest recent first poll of one method's handlers, or of one subscription's.
 ///
-/// A method is unproven at first, and a long poll makes it so again, until about fifty short ones
-/// have followed a poll of a millisecond. While it is unproven its calls are spawned, and timed
-/// there, so that no trial holds up the calls behind it.
+/// A handler that runs in place, within the loop that reads the subscription, saves the spawning of a
+/// task and the move to another thread; all requests behind it wait meanwhile. So only methods whose
+/// first poll has proved short may do so. Only the first poll is measured, since it alone would run in
+/// place: a handler that has to wait goes on in a task.
+///
+/// - A method is unproven at first: its handlers are spawned, and their first polls are timed there. No
+///   trial in place ever holds up the requests behind it.
+/// - One long poll makes the method unproven again. It is the longest poll that counts and not the
+///   average: a method that is fast for most arguments and slow for some must not hold up the others.
+/// - The longest poll decays with each shorter one: a poll of 1 ms is outweighed after about 50 short
+///   ones, one of 100 ms after about 120. Without the decay a single poll that the operating system
+///   interrupted would end the running in place for good.
+///
+/// The value is read and written without a lock and without a compare-and-swap loop. Two polls that
+/// end at the same moment may lose one of the two measurements, which later polls make up for.
 #[derive(Debug)]
 pub(crate) struct PollCost {
     longest_ns: AtomicU64,
 }
 
 impl PollCost {
+    /// Starts unproven.
     pub(crate) fn new() -> Self {
         Self {
-            longest_ns: AtomicU64::new(u64::MAX),
+            longest_ns: AtomicU64::new(UNPROVEN),
         }
     }
 
-    /// Says whether the next call may run in place.
+    /// Returns whether the next handler may run in place.
     pub(crate) fn is_short(&self) -> bool {
-        u128::from(self.longest_ns.load(Ordering::Relaxed)) < SHORT.as_nanos()
+        u128::from(self.longest_ns.load(Ordering::Relaxed)) < MAX_INLINE_POLL.as_nanos()
     }
 
-    /// Takes note of one poll.
+    /// Takes one first poll into account.
     pub(crate) fn record(&self, poll: Duration) {
         let poll = u64::try_from(poll.as_nanos()).unwrap_or(u64::MAX);
         let longest = self.longest_ns.load(Ordering::Relaxed);
-        let faded = match longest {
-            u64::MAX => 0,
-            longest => longest - longest / FADING,
+        let decayed = match longest {
+            UNPROVEN => 0,
+            longest => longest - longest / DECAY_DIVISOR,
         };
-        let next = poll.max(faded);
+        let next = poll.max(decayed);
+        // Most polls change nothing. Not writing then leaves the cache line shared between the cores.
         if next != longest {
             self.longest_ns.store(next, Ordering::Relaxed);
         }
     }
-}
 
-/// So many polls are timed together.
-const TIMED_TOGETHER: u32 = 8;
-
-/// Times what runs in place, several at a time: a look at the clock costs as much as a short handler.
-#[derive(Debug, Default)]
-pub(crate) struct PollTimer {
-    since: Option<Instant>,
-    polls: u32,
-}
-
-impl PollTimer {
-    pub(crate) fn start(&mut self) {
-        self.since.get_or_insert_with(Instant::now);
-    }
-
-    pub(crate) fn count(&mut self, pace: &PollCost) {
-        self.polls += 1;
-        if self.polls >= TIMED_TOGETHER {
-            self.stop(pace);
-        }
-    }
-
-    /// To be called before anything else takes time.
-    pub(crate) fn stop(&mut self, pace: &PollCost) {
-        if let Some(since) = self.since.take() {
-            pace.record(since.elapsed() / self.polls.max(1));
-            self.polls = 0;
+    /// Returns the longest recent poll; `None` if no poll was recorded.
+    #[cfg(test)]
+    pub(super) fn longest(&self) -> Option<Duration> {
+        match self.longest_ns.load(Ordering::Relaxed) {
+            UNPROVEN => None,
+            longest => Some(Duration::from_nanos(longest)),
         }
     }
 }
@@ -82,22 +77,22 @@ mod tests {
 
     #[test]
     fn a_method_must_prove_that_it_is_short() {
-        let pace = PollCost::new();
-        assert!(!pace.is_short());
-        pace.record(Duration::from_micros(5));
-        assert!(pace.is_short());
+        let cost = PollCost::new();
+        assert!(!cost.is_short());
+        cost.record(Duration::from_micros(5));
+        assert!(cost.is_short());
     }
 
     #[test]
     fn one_long_poll_counts_until_short_ones_have_outweighed_it() {
-        let pace = PollCost::new();
-        pace.record(Duration::from_micros(5));
-        pace.record(Duration::from_millis(1));
-        assert!(!pace.is_short());
+        let cost = PollCost::new();
+        cost.record(Duration::from_micros(5));
+        cost.record(Duration::from_millis(1));
+        assert!(!cost.is_short());
         let needed = (1..)
             .find(|_| {
-                pace.record(Duration::from_micros(5));
-                pace.is_short()
+                cost.record(Duration::from_micros(5));
+                cost.is_short()
             })
             .unwrap();
         assert!((40..60).contains(&needed), "{needed}");
@@ -105,10 +100,10 @@ mod tests {
 
     #[test]
     fn a_method_that_is_long_stays_long() {
-        let pace = PollCost::new();
+        let cost = PollCost::new();
         for _ in 0..1000 {
-            pace.record(Duration::from_millis(100));
-            assert!(!pace.is_short());
+            cost.record(Duration::from_millis(100));
+            assert!(!cost.is_short());
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::context::{Context, Delivery};
 use crate::event;
 use crate::event::{Event, EventCounters, EventObserver, Subscriber};
 use crate::execute::{
-    AtDeadline, BoxFuture, BoxedHandler, Ended, Execution, Observer as _, deadline_passed,
+    BoxFuture, BoxedHandler, Completion, DeadlinePolicy, Execution, deadline_passed,
 };
 use crate::jetstream::acknowledger::Acknowledger;
 use crate::jetstream::delivery_handler::{BatchFuture, DeliveryHandler, HandlerScope};
@@ -118,13 +118,13 @@ impl<E: Event, S: BatchSubscriber<E>> DeliveryHandler for BatchHandler<E, S> {
             });
             let mut execution = Execution::new(ctx, BoxedHandler::new(handler), observer);
             let cost = Some(&scope.cost);
-            let handled = match execution.run(cost, &scope.stop, AtDeadline::Drop).await {
-                Ended::Returned(handled) => handled,
-                Ended::DeadlinePassed => Err(deadline_passed(E::DESCRIPTOR.full_name)),
+            let handled = match execution.run(cost, &scope.stop, DeadlinePolicy::Drop).await {
+                Completion::Returned(handled) => handled,
+                Completion::DeadlinePassed => Err(deadline_passed(E::DESCRIPTOR.full_name)),
                 // It has no outcome: the deliveries are given back with all others.
-                Ended::Stopped => return,
+                Completion::Stopped => return,
             };
-            execution.observer().record(handled.as_ref().err());
+            execution.record(handled.as_ref().err());
             for delivery in &deliveries {
                 acknowledger.ack_or_nak(delivery, handled.clone()).await;
             }

@@ -1,0 +1,53 @@
+//! `Completion`: how an execution came to its end.
+
+use crate::status::{Reason, Status};
+
+/// How an execution came to its end.
+///
+/// Calls turn all three into a reply with [`into_result`](Self::into_result). Events treat
+/// [`Stopped`](Self::Stopped) apart: an event that the server did not finish has no outcome, so that
+/// it is not counted as a failure, and a durable one is delivered again.
+pub(crate) enum Completion<T> {
+    /// The handler returned or panicked.
+    Returned(Result<T, Status>),
+    /// The deadline of the context passed first.
+    DeadlinePassed,
+    /// The grace period of the server ended first.
+    Stopped,
+}
+
+/// Treatment of a handler that outlives its deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DeadlinePolicy {
+    /// The handler is dropped.
+    Drop,
+    /// The handler stays, and its owner may poll it to its end: `#[rpc(detached)]`. The outcome is the
+    /// passed deadline all the same: a later result is neither sent nor counted.
+    Detach,
+}
+
+impl<T> Completion<T> {
+    /// Returns the outcome as a caller of `name`, a method's full name, receives it.
+    ///
+    /// # Errors
+    ///
+    /// The status of the handler, `DEADLINE_EXCEEDED` with [`Reason::Deadline`], or `UNAVAILABLE` with
+    /// [`Reason::ShuttingDown`]. The reasons tell the runtime's statuses from a handler's own
+    /// (docs/PROTOCOL.md, "A unary call", rule 5).
+    pub(crate) fn into_result(self, name: &str) -> Result<T, Status> {
+        match self {
+            Self::Returned(result) => result,
+            Self::DeadlinePassed => Err(deadline_passed(name)),
+            Self::Stopped => {
+                Err(Reason::ShuttingDown.status(format!("the server stopped while {name} ran")))
+            }
+        }
+    }
+}
+
+/// Status of a handler that outlived its deadline; `name` is its method's or event's full name.
+pub(crate) fn deadline_passed(name: &str) -> Status {
+    Reason::Deadline.status(format!(
+        "the handler of {name} did not end before the deadline"
+    ))
+}

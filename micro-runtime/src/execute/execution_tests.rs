@@ -1,0 +1,418 @@
+//! Shows what an `Execution` does with a handler at each of its ends.
+//!
+//! Deadlines of these tests have passed before the handler is first polled, and servers have stopped by
+//! then, so that no test waits for a clock.
+
+use std::sync::{Arc, Mutex};
+use std::task::{Context as TaskContext, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata as TraceMetadata, Span, Subscriber};
+
+use crate::context::{Context, Origin};
+use crate::execute::completion::{Completion, DeadlinePolicy};
+use crate::execute::execution::Execution;
+use crate::execute::handler_future::HandlerFuture;
+use crate::execute::observer::Observer;
+use crate::execute::poll_cost::PollCost;
+use crate::metadata::Metadata;
+use crate::status::{Code, Reason, Status};
+use crate::sync::lock;
+
+/// Steps of a test in the order in which they happened.
+#[derive(Clone, Default)]
+struct Journal(Arc<Mutex<Vec<String>>>);
+
+/// One poll of a [`ScriptedHandler`].
+#[derive(Clone, Copy)]
+enum Step {
+    Wait,
+    Return(i32),
+    Panic,
+}
+
+/// A handler whose polls follow a script, and which notes its polls and its end.
+struct ScriptedHandler {
+    journal: Journal,
+    steps: std::vec::IntoIter<Step>,
+    /// Whether it has been dropped, and how its destructor behaves.
+    is_cleared: bool,
+    panics_when_dropped: bool,
+    ctx: Context,
+}
+
+/// Notes panics and outcomes.
+struct JournalObserver {
+    journal: Journal,
+    span: Span,
+}
+
+/// Notes which spans are entered and left.
+struct SpanJournal(Journal);
+
+impl Journal {
+    fn note(&self, entry: impl Into<String>) {
+        lock(&self.0).push(entry.into());
+    }
+
+    /// Takes the notes so far.
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.0))
+    }
+}
+
+impl HandlerFuture for ScriptedHandler {
+    type Output = i32;
+
+    fn poll(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<i32, Status>> {
+        self.journal.note("polled");
+        match self.steps.next().expect("no more steps") {
+            Step::Wait => Poll::Pending,
+            Step::Return(value) => Poll::Ready(Ok(value)),
+            Step::Panic => panic!("in a poll"),
+        }
+    }
+
+    fn clear(&mut self) {
+        if !std::mem::replace(&mut self.is_cleared, true) {
+            let state = match self.ctx.is_ended() {
+                true => "dropped after its context",
+                false => "dropped",
+            };
+            self.journal.note(state);
+            assert!(!self.panics_when_dropped, "in a destructor");
+        }
+    }
+}
+
+impl Observer for JournalObserver {
+    fn name(&self) -> &'static str {
+        "test.Scripted"
+    }
+
+    fn span(&self) -> &Span {
+        &self.span
+    }
+
+    fn panicked(&self, text: &str) -> Status {
+        self.journal.note(format!("panicked {text}"));
+        Reason::Panicked.status("a handler panicked")
+    }
+
+    fn record(&mut self, failure: Option<&Status>) {
+        let outcome = failure.map_or("OK", |status| status.code().name());
+        self.journal.note(format!("recorded {outcome}"));
+    }
+}
+
+impl Subscriber for SpanJournal {
+    fn enabled(&self, _: &TraceMetadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, _: &Event<'_>) {}
+
+    fn enter(&self, _: &Id) {
+        self.0.note("entered");
+    }
+
+    fn exit(&self, _: &Id) {
+        self.0.note("left");
+    }
+}
+
+/// An execution, its journal and the context of its handler.
+struct Fixture {
+    execution: Execution<ScriptedHandler, JournalObserver>,
+    journal: Journal,
+    ctx: Context,
+}
+
+impl Fixture {
+    fn new<const N: usize>(steps: [Step; N]) -> Self {
+        Self::with(steps, None, false)
+    }
+
+    /// A handler whose deadline has passed.
+    fn expired<const N: usize>(steps: [Step; N]) -> Self {
+        Self::with(steps, passed_deadline(), false)
+    }
+
+    fn with<const N: usize>(
+        steps: [Step; N],
+        deadline: Option<Instant>,
+        panics_when_dropped: bool,
+    ) -> Self {
+        let journal = Journal::default();
+        let origin = Origin {
+            event: None,
+            subject: "test".into(),
+            prefix: 0,
+        };
+        let ctx = Context::of_event(origin, Metadata::new(), deadline, None, None);
+        let handler = ScriptedHandler {
+            journal: journal.clone(),
+            steps: Vec::from(steps).into_iter(),
+            is_cleared: false,
+            panics_when_dropped,
+            ctx: ctx.clone(),
+        };
+        let observer = JournalObserver {
+            journal: journal.clone(),
+            span: tracing::info_span!("test"),
+        };
+        Self {
+            execution: Execution::new(ctx.clone(), handler, observer),
+            journal,
+            ctx,
+        }
+    }
+
+    fn poll(&mut self) -> Poll<Result<i32, Code>> {
+        let polled = self.execution.poll_once(None);
+        polled.map_err(|status| status.code())
+    }
+
+    /// Runs the handler for a server that goes on.
+    async fn run(&mut self, at_deadline: DeadlinePolicy) -> Completion<i32> {
+        let stop = CancellationToken::new();
+        self.execution.run(None, &stop, at_deadline).await
+    }
+
+    /// Runs the handler for a server whose grace period is over.
+    async fn run_stopped(&mut self) -> Completion<i32> {
+        let stop = CancellationToken::new();
+        stop.cancel();
+        self.execution.run(None, &stop, DeadlinePolicy::Drop).await
+    }
+}
+
+/// A deadline before the start of the runtime, whose timers are ready at once for it.
+fn passed_deadline() -> Option<Instant> {
+    Instant::now().checked_sub(Duration::from_secs(1))
+}
+
+#[test]
+fn a_panic_in_a_poll_is_a_status_and_drops_the_handler() {
+    let mut fixture = Fixture::new([Step::Wait, Step::Panic]);
+    assert_eq!(fixture.poll(), Poll::Pending);
+    assert_eq!(fixture.poll(), Poll::Ready(Err(Code::Internal)));
+    let steps = ["polled", "polled", "panicked in a poll", "dropped"];
+    assert_eq!(fixture.journal.take(), steps);
+    assert_eq!(fixture.poll(), Poll::Pending, "it is polled no more");
+    drop(fixture.execution);
+    assert_eq!(fixture.journal.take(), [""; 0], "it is dropped once");
+}
+
+#[test]
+fn a_destructor_that_panics_after_a_panic_is_reported_too() {
+    let mut fixture = Fixture::with([Step::Panic], None, true);
+    assert_eq!(fixture.poll(), Poll::Ready(Err(Code::Internal)));
+    let steps = [
+        "polled",
+        "panicked in a poll",
+        "dropped",
+        "panicked in a destructor",
+    ];
+    assert_eq!(fixture.journal.take(), steps);
+}
+
+#[tokio::test]
+async fn a_destructor_that_panics_at_the_deadline_leaves_the_outcome() {
+    let mut fixture = Fixture::with([Step::Wait], passed_deadline(), true);
+    let completion = fixture.run(DeadlinePolicy::Drop).await;
+    let status = completion.into_result("test.Scripted").unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    let steps = ["polled", "dropped", "panicked in a destructor"];
+    assert_eq!(fixture.journal.take(), steps);
+}
+
+#[tokio::test]
+async fn a_destructor_that_panics_at_the_stop_leaves_the_outcome() {
+    let mut fixture = Fixture::with([Step::Wait], None, true);
+    let completion = fixture.run_stopped().await;
+    let status = completion.into_result("test.Scripted").unwrap_err();
+    assert_eq!(status.reason(), Some(Reason::ShuttingDown));
+    let steps = ["polled", "dropped", "panicked in a destructor"];
+    assert_eq!(fixture.journal.take(), steps);
+}
+
+#[test]
+fn a_destructor_that_panics_in_an_aborted_execution_ends_nothing_else() {
+    let fixture = Fixture::with([], None, true);
+    drop(fixture.execution);
+    assert_eq!(fixture.journal.take(), ["dropped"]);
+    assert!(fixture.ctx.is_ended());
+}
+
+#[tokio::test]
+async fn a_handler_is_dropped_before_its_outcome_is_known() {
+    let mut fixture = Fixture::new([Step::Return(7)]);
+    let completion = fixture.run(DeadlinePolicy::Drop).await;
+    assert!(matches!(completion, Completion::Returned(Ok(7))));
+    assert_eq!(fixture.journal.take(), ["polled", "dropped"]);
+}
+
+#[tokio::test]
+async fn a_handler_that_is_ready_returns_after_its_deadline_and_after_the_stop() {
+    let mut fixture = Fixture::expired([Step::Return(7)]);
+    let completion = fixture.run_stopped().await;
+    assert!(matches!(completion, Completion::Returned(Ok(7))));
+}
+
+#[tokio::test]
+async fn the_deadline_comes_before_the_stop() {
+    let mut fixture = Fixture::expired([Step::Wait]);
+    let completion = fixture.run_stopped().await;
+    assert!(matches!(completion, Completion::DeadlinePassed));
+}
+
+#[tokio::test]
+async fn a_detached_handler_goes_on_after_its_deadline() {
+    let mut fixture = Fixture::expired([Step::Wait, Step::Wait, Step::Return(7)]);
+    let completion = fixture.run(DeadlinePolicy::Detach).await;
+    assert!(matches!(completion, Completion::DeadlinePassed));
+    assert!(!fixture.ctx.is_ended());
+    assert_eq!(fixture.poll(), Poll::Pending);
+    assert_eq!(fixture.poll(), Poll::Ready(Ok(7)));
+    assert_eq!(fixture.journal.take(), ["polled"; 3]);
+}
+
+#[tokio::test]
+async fn a_detached_handler_is_dropped_when_its_server_stops() {
+    let mut fixture = Fixture::new([Step::Wait]);
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let run = fixture.execution.run(None, &stop, DeadlinePolicy::Detach);
+    assert!(matches!(run.await, Completion::Stopped));
+    assert_eq!(fixture.journal.take(), ["polled", "dropped"]);
+}
+
+#[tokio::test]
+async fn a_run_that_is_dropped_leaves_the_handler_to_the_next() {
+    let mut fixture = Fixture::new([Step::Wait, Step::Return(7)]);
+    {
+        let mut run = std::pin::pin!(fixture.run(DeadlinePolicy::Drop));
+        let cx = &mut TaskContext::from_waker(Waker::noop());
+        assert!(run.as_mut().poll(cx).is_pending());
+    }
+    assert_eq!(fixture.journal.take(), ["polled"]);
+    let completion = fixture.run(DeadlinePolicy::Drop).await;
+    assert!(matches!(completion, Completion::Returned(Ok(7))));
+}
+
+#[test]
+fn the_first_poll_is_timed_and_no_other() {
+    let cost = PollCost::new();
+    let mut fixture = Fixture::new([Step::Wait, Step::Wait, Step::Return(7)]);
+    assert!(fixture.execution.poll_once(Some(&cost)).is_pending());
+    let first = cost.longest();
+    assert!(first.is_some());
+    assert!(fixture.execution.poll_once(Some(&cost)).is_pending());
+    assert!(fixture.execution.poll_once(Some(&cost)).is_ready());
+    assert_eq!(cost.longest(), first);
+}
+
+#[test]
+fn a_second_poll_is_not_timed_in_place_of_the_first() {
+    let cost = PollCost::new();
+    let mut fixture = Fixture::new([Step::Wait, Step::Return(7)]);
+    assert!(fixture.execution.poll_once(None).is_pending());
+    assert!(fixture.execution.poll_once(Some(&cost)).is_ready());
+    assert_eq!(cost.longest(), None);
+}
+
+#[test]
+fn a_first_poll_that_panics_is_timed() {
+    let cost = PollCost::new();
+    let mut fixture = Fixture::new([Step::Panic]);
+    assert!(fixture.execution.poll_once(Some(&cost)).is_ready());
+    assert!(cost.longest().is_some());
+}
+
+#[test]
+fn the_context_ends_with_the_execution_and_after_the_handler() {
+    let fixture = Fixture::new([]);
+    assert!(!fixture.ctx.is_ended());
+    drop(fixture.execution);
+    assert!(fixture.ctx.is_ended());
+    assert_eq!(fixture.journal.take(), ["dropped"]);
+}
+
+#[tokio::test]
+async fn the_context_is_active_until_the_execution_is_dropped() {
+    let mut fixture = Fixture::expired([Step::Wait]);
+    fixture.run(DeadlinePolicy::Drop).await;
+    assert!(!fixture.ctx.is_ended(), "the reply has not been sent yet");
+    drop(fixture.execution);
+    assert!(fixture.ctx.is_ended());
+}
+
+#[test]
+fn a_context_that_is_taken_out_has_ended() {
+    let fixture = Fixture::new([]);
+    let ctx = fixture.execution.into_context().unwrap();
+    assert!(ctx.is_ended());
+    assert_eq!(fixture.journal.take(), ["dropped"]);
+}
+
+#[test]
+fn the_handler_is_polled_and_dropped_within_the_span() {
+    let journal = Journal::default();
+    let _guard = tracing::subscriber::set_default(SpanJournal(journal.clone()));
+    let mut fixture = Fixture::new([Step::Wait, Step::Panic]);
+    // The steps of the handler go into the journal of the spans, to see what lies between.
+    fixture.execution = {
+        let journal = journal.clone();
+        fixture.execution.suspend(
+            |handler| ScriptedHandler { journal, ..handler },
+            |observer| observer,
+        )
+    };
+    assert_eq!(fixture.poll(), Poll::Pending);
+    assert_eq!(journal.take(), ["entered", "polled", "left"]);
+    assert_eq!(fixture.poll(), Poll::Ready(Err(Code::Internal)));
+    let steps = [
+        "entered", "polled", "left", "entered", "left", "entered", "dropped", "left",
+    ];
+    assert_eq!(journal.take(), steps);
+    assert_eq!(fixture.journal.take(), ["panicked in a poll"]);
+}
+
+#[test]
+fn only_the_first_outcome_is_recorded() {
+    let mut fixture = Fixture::new([]);
+    fixture.execution.record(None);
+    fixture
+        .execution
+        .record(Some(&Status::not_found("no account")));
+    assert_eq!(fixture.journal.take(), ["recorded OK"]);
+}
+
+#[test]
+fn a_suspended_handler_goes_on_where_it_was() {
+    let mut fixture = Fixture::new([Step::Wait, Step::Return(7)]);
+    let cost = PollCost::new();
+    assert_eq!(fixture.poll(), Poll::Pending);
+    fixture.execution.record(None);
+    let mut suspended = fixture
+        .execution
+        .suspend(|handler| handler, |observer| observer);
+    let polled = suspended.poll_once(Some(&cost));
+    assert!(matches!(polled, Poll::Ready(Ok(7))));
+    suspended.record(None);
+    assert_eq!(cost.longest(), None, "its first poll is over");
+    let steps = ["polled", "recorded OK", "polled"];
+    assert_eq!(fixture.journal.take(), steps);
+    assert!(!fixture.ctx.is_ended());
+}

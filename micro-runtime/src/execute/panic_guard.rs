@@ -1,0 +1,59 @@
+//! `PanicGuard`: an owned handler whose destructors may panic.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::execute::handler_future::HandlerFuture;
+
+/// A handler that can be dropped although its destructors panic; `None` inside once that was done.
+///
+/// A handler is dropped wherever its execution ends: in the loop that reads a subscription, in a
+/// worker, in a task of its own. An unwinding destructor would end that loop or worker with it, and a
+/// panic in a destructor during another panic would end the process.
+pub(super) struct PanicGuard<H: HandlerFuture>(Option<H>);
+
+impl<H: HandlerFuture> PanicGuard<H> {
+    pub(super) fn new(handler: H) -> Self {
+        Self(Some(handler))
+    }
+
+    /// Returns the handler, unless it has been dropped.
+    pub(super) fn get_mut(&mut self) -> Option<&mut H> {
+        self.0.as_mut()
+    }
+
+    /// Exchanges the handler for one that goes on with the same work.
+    pub(super) fn map<G: HandlerFuture>(mut self, map: impl FnOnce(H) -> G) -> PanicGuard<G> {
+        PanicGuard(self.0.take().map(map))
+    }
+
+    /// Drops the handler. Returns the payload of the panic if one of its destructors panicked.
+    pub(super) fn clear(&mut self) -> Option<Box<dyn Any + Send>> {
+        let mut handler = self.0.take()?;
+        let cleared = catch_unwind(AssertUnwindSafe(|| handler.clear()));
+        // `clear` has taken out whatever has the user's destructors, even where one of them panicked.
+        drop(handler);
+        cleared.err()
+    }
+}
+
+/// Covers an execution that is dropped midway, as when its task is aborted.
+impl<H: HandlerFuture> Drop for PanicGuard<H> {
+    fn drop(&mut self) {
+        if let Some(panic) = self.clear() {
+            tracing::error!(
+                panic = panic_text(panic.as_ref()),
+                "a destructor of a handler panicked"
+            );
+        }
+    }
+}
+
+/// Returns the text of a panic as the standard library prints it.
+pub(super) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a value that is no text")
+}
