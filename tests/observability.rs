@@ -158,7 +158,7 @@ struct SpanSubscriber(ExecutionProbe);
 impl Subscriber<Trade> for SpanSubscriber {
     async fn on_event(&self, _ctx: Context, _trade: Trade) -> Result<(), Status> {
         self.0.record_span();
-        // A handler that waits goes on in another place, within the same span.
+        // A handler that waits continues on another task, within the same span.
         tokio::task::yield_now().await;
         self.0.record_span();
         Ok(())

@@ -37,13 +37,13 @@ struct Model {
     table: SlotTable<u64, ()>,
     open: Vec<Call>,
     /// Names of the open calls.
-    in_use: BTreeSet<Name>,
+    in_use: BTreeSet<SlotName>,
     /// Names of calls that have ended.
-    old: Vec<Name>,
+    ended: Vec<SlotName>,
     /// All names so far.
-    used: BTreeSet<Name>,
+    used: BTreeSet<SlotName>,
     /// Names that must not be used again, since a late reply may still arrive.
-    spent: BTreeSet<Name>,
+    spent: BTreeSet<SlotName>,
     most_open: usize,
     large_bursts: u32,
     next: u64,
@@ -51,13 +51,13 @@ struct Model {
 }
 
 /// The slot and the generation that a subject ends in: one name for one subject.
-type Name = (u32, u32);
+type SlotName = (u32, u32);
 
 /// A call that has not ended.
 struct Call {
     number: u64,
     key: SlotKey,
-    name: Name,
+    name: SlotName,
     is_unique: bool,
     wakes: Arc<Wakes>,
     is_watched: bool,
@@ -93,7 +93,7 @@ impl Model {
             table: SlotTable::new("i"),
             open: Vec::new(),
             in_use: BTreeSet::new(),
-            old: Vec::new(),
+            ended: Vec::new(),
             used: BTreeSet::new(),
             spent: BTreeSet::new(),
             most_open: 0,
@@ -124,7 +124,7 @@ impl Model {
             self.poll(at);
         }
         let (late, _) = self.table.fail_all(|| STRAY);
-        assert!(late.is_empty(), "nobody waits any more");
+        assert!(late.is_empty(), "no call waits after the end");
         assert_eq!(self.table.in_use(), 0, "every slot is free again");
     }
 
@@ -177,10 +177,10 @@ impl Model {
     /// Delivers a reply to a call that has ended. If its subject is in use again, the table cannot
     /// distinguish that reply from the one of the new call; unique subjects prevent it.
     fn deliver_old(&mut self, at: usize) {
-        if self.old.is_empty() {
+        if self.ended.is_empty() {
             return;
         }
-        let name = self.old[at % self.old.len()];
+        let name = self.ended[at % self.ended.len()];
         if self.in_use.contains(&name) {
             return;
         }
@@ -224,7 +224,7 @@ impl Model {
         if is_spent {
             self.spent.insert(call.name);
         }
-        self.old.push(call.name);
+        self.ended.push(call.name);
     }
 
     /// Delivers a message to an arbitrary subject.
@@ -315,13 +315,13 @@ impl Wake for Wakes {
 }
 
 /// Reads the last token of a subject.
-fn name_of(token: &str) -> Option<Name> {
+fn name_of(token: &str) -> Option<SlotName> {
     let (slot, generation) = token.split_once('-')?;
     let number = |digits| u32::from_str_radix(digits, 16).ok();
     Some((number(slot)?, number(generation)?))
 }
 
-fn key_of((slot, generation): Name) -> SlotKey {
+fn key_of((slot, generation): SlotName) -> SlotKey {
     let key = SlotKey::parse(&format!("{slot:x}-{generation:x}"));
     key.expect("two numbers in hex are a key")
 }
