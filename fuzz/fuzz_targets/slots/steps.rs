@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Wake, Waker};
 
-/// The table is private to micro-runtime and depends on nothing there, so it is compiled in.
+/// The table is private to micro-runtime, so it is compiled in. It uses only `crate::wire::subject`, which
+/// the crate root declares.
 #[path = "../../../micro-runtime/src/bus/mux/table.rs"]
 #[cfg_attr(
     not(test),
