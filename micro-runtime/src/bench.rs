@@ -1,5 +1,7 @@
-//! Doors for the benchmarks of parts that nobody else can reach. Not an interface: the feature
-//! `__bench` may change or go at any time.
+//! Entry points to internal parts for the benchmarks of this repository, behind the feature `__bench`.
+//!
+//! They are no public interface and may change at any time. Each does the work of one step of a call or a stream,
+//! so that the cost of a step can be measured without a connection.
 
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -14,7 +16,7 @@ use crate::stream::{Frame, FrameBody, FrameControl};
 use crate::subject;
 use crate::wire;
 
-/// The reply slots of a connection.
+/// Reply slots of one connection.
 #[derive(Debug)]
 pub struct Slots(SlotTable<u64, ()>);
 
@@ -24,7 +26,8 @@ impl Slots {
         Self(SlotTable::new("_INBOX.0123456789ABCDEFGHIJKL"))
     }
 
-    /// Opens so many slots, finds each by the subject that came back, and takes its reply out.
+    /// Reserves `in_flight` slots, delivers a reply to each by its subject, and takes the reply out. Returns the
+    /// number of replies, which equals `in_flight`.
     pub fn round_trips(&mut self, in_flight: usize) -> usize {
         let opened: Vec<_> = (0..in_flight).map(|_| self.0.reserve(false)).collect();
         let mut ready = 0;
@@ -46,7 +49,7 @@ impl Default for Slots {
     }
 }
 
-/// What a call with a deadline of its own and one piece of metadata carries.
+/// Encodes the headers of a call with metadata and a timeout of its own.
 #[must_use]
 pub fn write_headers(metadata: &Metadata, left: Duration) -> Option<HeaderMap> {
     let mut headers = None;
@@ -55,9 +58,11 @@ pub fn write_headers(metadata: &Metadata, left: Duration) -> Option<HeaderMap> {
     headers
 }
 
+/// Decodes the headers of a request.
+///
 /// # Errors
 ///
-/// What a server would answer.
+/// The status with which a server rejects the request.
 pub fn read_headers(headers: &HeaderMap) -> Result<(Option<Duration>, Metadata), Status> {
     wire::check_content_type(headers)?;
     Ok((
@@ -66,26 +71,30 @@ pub fn read_headers(headers: &HeaderMap) -> Result<(Option<Duration>, Metadata),
     ))
 }
 
+/// Encodes a failure: its headers and its payload.
 #[must_use]
 pub fn write_status(status: &Status) -> (HeaderMap, Bytes) {
     wire::encode_status(status)
 }
 
+/// Decodes a failure; `None` for the headers of a success.
 #[must_use]
 pub fn read_status(headers: &HeaderMap, payload: &Bytes) -> Option<Status> {
     wire::decode_status(headers, payload)
 }
 
+/// Returns whether a subscription to `pattern` receives `subject`.
 #[must_use]
 pub fn subject_matches(pattern: &str, subject: &str) -> bool {
     subject::matches(pattern, subject)
 }
 
+/// Encodes a message as the payload of a request or a reply.
 pub fn encode(message: &impl prost::Message) -> Bytes {
     wire::encode(message)
 }
 
-/// A frame with so many times this message.
+/// Writes a frame that holds the message `messages` times.
 #[must_use]
 pub fn write_frame<M: prost::Message>(messages: usize, message: &M) -> Bytes {
     let mut body = FrameBody::default();
@@ -95,7 +104,7 @@ pub fn write_frame<M: prost::Message>(messages: usize, message: &M) -> Bytes {
     body.finish_frame(FrameControl::default())
 }
 
-/// Checks a frame and walks its messages; says how many bytes they are.
+/// Checks a frame and reads its messages. Returns their length in bytes, or 0 for an invalid frame.
 #[must_use]
 pub fn read_frame(frame: Bytes) -> usize {
     let Ok(mut frame) = Frame::read(frame) else {

@@ -1,4 +1,8 @@
-//! The only door for generated code: everything that micro-build and micro-macros may name.
+//! Interface for generated code: everything that micro-build and micro-macros may name, and nothing else.
+//!
+//! Generated code writes these paths into the user's crate, so a change here is a change of what both generators
+//! emit. It is exempt from semantic versioning because [`written_by`] refuses to compile the code of another
+//! version. Users have no reason to name this module.
 
 pub use micro_macros::{service_impl, subscriber_impl};
 pub use prost;
@@ -10,8 +14,10 @@ pub use crate::client::{
 pub use crate::dispatch::{Endpoint, RpcOptions, Service};
 pub use crate::event::{EventFilter, Fixed, SubjectWriter};
 
-/// Stops the build where micro-build and micro-runtime do not belong together; rustc shows the line
-/// with the other version.
+/// Fails to compile unless micro-build had this `version`, which must be micro-runtime's own.
+///
+/// Generated code calls it in a constant, so that rustc reports the line with the version that wrote it, once,
+/// in place of dozens of errors about items that do not exist.
 pub const fn written_by(version: &str) {
     let (theirs, ours) = (version.as_bytes(), env!("CARGO_PKG_VERSION").as_bytes());
     let mut is_same = theirs.len() == ours.len();

@@ -1,38 +1,58 @@
-//! `Error` and `ErrorKind`: how connecting, starting and stopping fail.
+//! `Error` and `ErrorKind`: failures outside of calls, of connecting, starting, declaring and stopping.
+//!
+//! A call fails with a `Status`, which crosses the wire; an `Error` never leaves its process.
 
 use std::error::Error as StdError;
 use std::fmt;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// How a bus or a server fails outside of a call.
+/// Failure of a bus, a server or a stream of events outside of a call.
 ///
-/// Branch on [`kind`](Error::kind), show it with `Display`, follow `source`.
+/// Programs branch on [`kind`](Error::kind); people read `Display`, which is one sentence with the names of
+/// what failed. `source` is the error below it, if there is one. `Debug` prints the whole chain, since that is
+/// what `fn main() -> Result<(), Error>` shows.
+///
+/// # Examples
+///
+/// ```
+/// use micro_runtime::{Bus, ErrorKind};
+///
+/// let error = Bus::in_process().with_prefix("eu staging").unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Configuration);
+/// assert_eq!(
+///     error.to_string(),
+///     "`eu staging` cannot be a subject prefix: it has white space or a control character",
+/// );
+/// ```
 pub struct Error {
     kind: ErrorKind,
     message: String,
     source: Option<BoxError>,
 }
 
-/// The class of an [`Error`].
+/// Class of an [`Error`], to branch on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// NATS cannot be reached, or the connection is gone.
+    /// NATS cannot be reached, or the connection is closed. Trying again later may help.
     Connect,
-    /// A setting is wrong: an environment variable, a prefix, a file of credentials.
+    /// A setting is invalid: an environment variable, a prefix, a credentials file.
     Configuration,
-    /// NATS refuses a subject that the server needs.
+    /// NATS rejects a subject that a server needs, at its start or later while it runs.
     Permission,
-    /// A service cannot be served as it is: two on one subject, a bad name.
+    /// A service cannot be served as it is declared: two endpoints on one subject, a name or a version
+    /// that ADR-32 does not allow, an event subject that covers a call subject.
     Service,
-    /// A stream or a consumer is not what the program declares, stores calls, or cannot be made.
+    /// A stream or a consumer differs from its declaration, would store calls, or cannot be created; or
+    /// the bus has no JetStream.
     JetStream,
-    /// NATS did not confirm in time.
+    /// NATS did not confirm an operation in time. It may have taken effect.
     Timeout,
 }
 
 impl Error {
+    /// Makes an error without a source; `message` is a lower-case sentence that quotes the user's names.
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -41,12 +61,13 @@ impl Error {
         }
     }
 
+    /// Adds the error that caused this one. Its text is not repeated in the message.
     pub(crate) fn with_source(mut self, source: impl Into<BoxError>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// The class of the failure.
+    /// Returns the class of the failure.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
@@ -59,7 +80,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// The report that `fn main() -> Result<(), Error>` prints: the sentence, then its causes.
+/// The report that `fn main() -> Result<(), Error>` prints: the message, then one line for each source.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({:?})", self.message, self.kind)?;

@@ -1,4 +1,10 @@
-//! NATS subjects as text: which are well formed, which pattern covers which. Pure.
+//! Grammar of NATS subjects: which texts are well formed, which pattern covers which subject, and how any text
+//! becomes one token. Pure.
+//!
+//! A subject is a list of tokens with dots between them. In a pattern `*` stands for one token and a `>` at the end
+//! for one or more. A subject that NATS cannot route is not an error there: the message is lost, or the connection
+//! is closed, so that texts of users are checked here first. The functions `…_flaw` return the second half of an
+//! error message, after the colon. The reserved tokens of this protocol are in `wire::subject`.
 
 use bytes::{BufMut as _, BytesMut};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -9,9 +15,11 @@ const EMPTY: &str = "%";
 /// Bytes that are percent-encoded in a token: all but `A-Z a-z 0-9 - _ ~`.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
 
-/// Says what is wrong with `text` as one or more literal tokens that a person chose.
+/// Returns why `text` cannot be one or more literal tokens that a user chose: a prefix, a service base, an
+/// instance id.
 ///
-/// Wildcards, empty tokens and white space break routing; `_` and `$` begin reserved names.
+/// Wildcards, empty tokens and white space break routing. Tokens that begin with `_` belong to this protocol, those
+/// that begin with `$` to NATS (docs/PROTOCOL.md, "Names").
 pub(crate) fn literal_flaw(text: &str) -> Option<&'static str> {
     if text.is_empty() {
         return Some("it is empty");
@@ -28,11 +36,11 @@ pub(crate) fn literal_flaw(text: &str) -> Option<&'static str> {
         })
 }
 
-/// Says what is wrong with `text` as a subject of any kind, for those who name subjects themselves.
+/// Returns why `text` cannot be a subject of any kind, reserved ones included: for raw publishing and subscribing,
+/// where users name whole subjects.
 pub(crate) fn raw_flaw(text: &str, may_be_pattern: bool) -> Option<&'static str> {
-    let is_misplaced = |(at, token): (usize, &str)| token == ">" && at != text.len() - 1;
-    let mut start = 0;
-    for token in text.split('.') {
+    let mut tokens = text.split('.').peekable();
+    while let Some(token) = tokens.next() {
         if token.is_empty() {
             return Some("it has an empty token");
         }
@@ -42,15 +50,16 @@ pub(crate) fn raw_flaw(text: &str, may_be_pattern: bool) -> Option<&'static str>
         if matches!(token, "*" | ">") && !may_be_pattern {
             return Some("it has a wildcard");
         }
-        if is_misplaced((start, token)) {
+        if token == ">" && tokens.peek().is_some() {
             return Some("`>` can only be the last token");
         }
-        start += token.len() + 1;
     }
     None
 }
 
-/// Says whether any subject matches both patterns.
+/// Returns whether any subject matches both patterns.
+///
+/// Calls and stored events must not overlap: JetStream would store each call and answer it in the service's place.
 pub(crate) fn overlap(one: &str, other: &str) -> bool {
     let (mut left, mut right) = (one.split('.'), other.split('.'));
     loop {
@@ -63,7 +72,7 @@ pub(crate) fn overlap(one: &str, other: &str) -> bool {
     }
 }
 
-/// Says whether a subscription to `pattern` receives what is published to `subject`.
+/// Returns whether a subscription to `pattern` receives messages to `subject`, as nats-server decides it.
 pub(crate) fn matches(pattern: &str, subject: &str) -> bool {
     let mut tokens = subject.split('.');
     for wanted in pattern.split('.') {
@@ -77,7 +86,7 @@ pub(crate) fn matches(pattern: &str, subject: &str) -> bool {
     tokens.next().is_none()
 }
 
-/// Says whether `pattern` holds a wildcard token.
+/// Returns whether `pattern` holds a wildcard. A `*` or `>` within a longer token is none.
 pub(crate) fn is_pattern(pattern: &str) -> bool {
     pattern.split('.').any(|token| matches!(token, "*" | ">"))
 }
@@ -120,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_cover_what_nats_says() {
+    fn patterns_cover_the_subjects_that_nats_routes_to_them() {
         let check = |pattern: &str, subject: &str, expected: bool| {
             assert_eq!(matches(pattern, subject), expected, "{pattern} {subject}");
         };
@@ -154,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn subjects_of_any_kind_are_checked_for_what_nats_cannot_route() {
+    fn subjects_that_nats_cannot_route_are_rejected() {
         let check = |text: &str, may_be_pattern: bool, is_right: bool| {
             let flaw = raw_flaw(text, may_be_pattern);
             assert_eq!(flaw.is_none(), is_right, "{text}: {flaw:?}");
@@ -170,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn literals_that_break_routing_are_named() {
+    fn literal_tokens_that_break_routing_or_are_reserved_are_rejected() {
         let check = |text: &str, expected: Option<&str>| {
             let found = literal_flaw(text);
             match expected {

@@ -1,31 +1,35 @@
-//! Descriptors of events: the name of the message, its subject template, and the fields in it.
+//! `EventDescriptor`: an event as its .proto declares it, and its subject template (docs/PROTOCOL.md, "Events").
 
 use crate::subject::unescape;
 
-/// What the .proto says about an event. Generated code holds one per event.
+/// An event as its .proto declares it: the message, and the template of its subjects.
+///
+/// Generated code holds one per message with the option `(micro.v1.event)`, as
+/// [`Event::DESCRIPTOR`](crate::Event::DESCRIPTOR). Each placeholder of a template is a whole token, so that a filter
+/// can leave any field open and a subject can be parsed without guessing.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct EventDescriptor {
     /// Package and name of the message, as in `market.v1.Trade`.
     pub full_name: &'static str,
-    /// The subject, as in `evt.market.trade.{venue}.{symbol}`.
+    /// Template of the subjects without the prefix of a bus, as in `evt.market.trade.{venue}.{symbol}`.
     pub template: &'static str,
-    /// What the placeholders name, each once, in the order of the template.
+    /// Fields in the placeholders, each once, in the order of the template.
     pub fields: &'static [EventField],
 }
 
-/// A field that a subject names.
+/// A field of an event that its subjects contain.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct EventField {
-    /// As spelt in the .proto.
+    /// Name as spelt in the .proto.
     pub name: &'static str,
-    /// The names of the numbers, if the field is an enum.
+    /// Numbers and names of the values, if the field is an enum; empty otherwise. Subjects contain the names.
     pub values: &'static [(i32, &'static str)],
 }
 
 impl EventDescriptor {
-    /// Describes an event.
+    /// Returns the descriptor of an event. Every placeholder of `template` must name one of `fields`.
     #[must_use]
     pub const fn new(
         full_name: &'static str,
@@ -39,10 +43,11 @@ impl EventDescriptor {
         }
     }
 
-    /// Reads the texts of the fields back from a subject, without a bus's prefix, in the order of
-    /// [`fields`](Self::fields); `None` if it is not a subject of this event.
+    /// Parses a subject without the prefix of a bus: the texts of the fields, in the order of
+    /// [`fields`](Self::fields). `None` if it is not a subject of this event.
     ///
-    /// For routing and display: what a program goes by is in the payload.
+    /// For routing and display. A handler reads fields from the payload: the subject has them as text, and one
+    /// that is published by hand can differ from them.
     ///
     /// # Examples
     ///
@@ -78,13 +83,23 @@ impl EventDescriptor {
         texts.into_iter().collect()
     }
 
-    /// What every subject of this event matches, without a bus's prefix.
+    /// Returns the pattern of all subjects of this event, without the prefix of a bus.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_runtime::descriptor::{EventDescriptor, EventField};
+    ///
+    /// const TRADE: EventDescriptor =
+    ///     EventDescriptor::new("market.v1.Trade", "evt.trade.{venue}", &[EventField::new("venue")]);
+    /// assert_eq!(TRADE.pattern(), "evt.trade.*");
+    /// ```
     #[must_use]
     pub fn pattern(&self) -> String {
         self.pattern_with(|_| None)
     }
 
-    /// The template with a text or a wildcard for each placeholder.
+    /// Returns the template with `fixed`, already escaped, in place of each placeholder, or `*` where that is `None`.
     pub(crate) fn pattern_with<'a>(&self, fixed: impl Fn(usize) -> Option<&'a str>) -> String {
         let tokens = self.template.split('.').map(|part| {
             self.placeholder(part)
@@ -93,7 +108,7 @@ impl EventDescriptor {
         tokens.collect::<Vec<_>>().join(".")
     }
 
-    /// The index of the field that a token of the template stands for.
+    /// Returns the index of the field that a token of the template stands for; `None` for a literal token.
     fn placeholder(&self, token: &str) -> Option<usize> {
         let name = token.strip_prefix('{')?.strip_suffix('}')?;
         self.fields.iter().position(|field| field.name == name)
@@ -101,13 +116,13 @@ impl EventDescriptor {
 }
 
 impl EventField {
-    /// A field whose value is written as text.
+    /// Returns a field of type string, bool or integer.
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
         Self { name, values: &[] }
     }
 
-    /// A field of an enum, with the names of its numbers.
+    /// Returns a field of an enum, with the numbers and names of its values.
     #[must_use]
     pub const fn of_enum(name: &'static str, values: &'static [(i32, &'static str)]) -> Self {
         Self { name, values }

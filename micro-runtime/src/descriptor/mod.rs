@@ -1,4 +1,7 @@
-//! Descriptors of services, methods and events, as micro-build writes them.
+//! Descriptors of services, methods and events, as constants that micro-build writes into generated code.
+//!
+//! They hold what the runtime needs of a .proto: names, kinds and options. The complete contract is
+//! [`ServiceDescriptor::file_descriptor_set`].
 
 mod event;
 mod service;

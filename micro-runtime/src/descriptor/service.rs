@@ -1,46 +1,67 @@
-//! What the .proto says about a service and its methods, as constants that generated code holds.
+//! `ServiceDescriptor` and `MethodDescriptor`: a service and its methods as the .proto declares them.
 
 use std::time::Duration;
 
 /// A service as its .proto declares it. Generated code holds one per service.
+///
+/// A handler learns the method that is called from [`Context::method`](crate::Context::method).
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ServiceDescriptor {
     /// Package and name, as in `greeter.v1.Greeter`.
     pub full_name: &'static str,
-    /// The package, empty if there is none.
+    /// Package; empty if the .proto has none.
     pub package: &'static str,
-    /// The name, as in `Greeter`.
+    /// Name without the package, as in `Greeter`.
     pub name: &'static str,
-    /// The methods, in the order of the .proto.
+    /// Methods in the order of the .proto. Generated clients and servers refer to them by index.
     pub methods: &'static [MethodDescriptor],
-    /// The version that discovery shows, a SemVer.
+    /// SemVer version that discovery shows; `0.0.0` if the .proto sets none.
     pub version: &'static str,
-    /// The queue group that shares the calls; `-` for none, empty if the .proto does not say.
+    /// Queue group of the instances, of which one gets each call. `-` switches it off, so that every instance gets
+    /// each call; empty if the .proto sets none.
     pub queue_group: &'static str,
-    /// What discovery says about the service.
+    /// Description that discovery shows.
     pub description: &'static str,
-    /// The serialized `FileDescriptorSet` with all imports.
+    /// Serialized `FileDescriptorSet` with all imports, as the compiler wrote it; every instance answers `_schema`
+    /// with these bytes.
     pub file_descriptor_set: &'static [u8],
 }
 
 /// A method as its .proto declares it.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use micro_runtime::descriptor::{MethodDescriptor, MethodKind};
+///
+/// const SAY_HELLO: MethodDescriptor = MethodDescriptor::new(
+///     "greeter.v1.Greeter.SayHello",
+///     "SayHello",
+///     MethodKind::Unary,
+///     "greeter.v1.HelloRequest",
+///     "greeter.v1.HelloReply",
+/// )
+/// .timeout_ms(250);
+/// assert_eq!(SAY_HELLO.timeout, Some(Duration::from_millis(250)));
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct MethodDescriptor {
-    /// Service and name, as in `greeter.v1.Greeter.SayHello`: the call subject without a prefix.
+    /// Service and name, as in `greeter.v1.Greeter.SayHello`: the call subject without the prefix of a bus.
     pub full_name: &'static str,
-    /// The name, as in `SayHello`.
+    /// Name, as in `SayHello`.
     pub name: &'static str,
-    /// How many messages go each way.
+    /// Number of messages in each direction.
     pub kind: MethodKind,
-    /// The full name of the request message.
+    /// Full name of the request message.
     pub input: &'static str,
-    /// The full name of the reply message.
+    /// Full name of the reply message.
     pub output: &'static str,
-    /// The deadline of a unary call that sets none, if the .proto says so.
+    /// Timeout of a unary call that sets none, if the .proto has the option; otherwise it is 5 s.
     pub timeout: Option<Duration>,
-    /// How many calls one instance runs at a time, if the .proto says so.
+    /// Maximum number of calls that one instance runs at a time, if the .proto has the option.
     pub max_concurrent: Option<u32>,
     /// Whether a call may be sent again.
     pub idempotency: Idempotency,
@@ -48,7 +69,7 @@ pub struct MethodDescriptor {
     pub is_deprecated: bool,
 }
 
-/// How many messages go each way.
+/// Kind of a method: number of messages in each direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MethodKind {
     /// One request, one reply.
@@ -57,24 +78,25 @@ pub enum MethodKind {
     ServerStreaming,
     /// Many requests, one reply.
     ClientStreaming,
-    /// Many both ways.
+    /// Many requests, many replies.
     Bidirectional,
 }
 
-/// The standard method option `idempotency_level`.
+/// Standard method option `idempotency_level`, which decides whether a client may send a request again that an
+/// instance may have handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Idempotency {
-    /// Nothing is said: never sent twice.
+    /// Not set: such a request is sent again only if no instance got it.
     #[default]
     Unknown,
-    /// The call changes nothing.
+    /// The call changes nothing. A failed call may be sent again.
     NoSideEffects,
-    /// A second call changes nothing more.
+    /// A second call with the same request changes nothing more. A failed call may be sent again.
     Idempotent,
 }
 
 impl ServiceDescriptor {
-    /// Describes a service about which the .proto says no more than its methods.
+    /// Returns the descriptor of a service without options.
     #[must_use]
     pub const fn new(
         full_name: &'static str,
@@ -94,28 +116,28 @@ impl ServiceDescriptor {
         }
     }
 
-    /// Sets the version that discovery shows.
+    /// Sets the SemVer version that discovery shows.
     #[must_use]
     pub const fn version(mut self, version: &'static str) -> Self {
         self.version = version;
         self
     }
 
-    /// Sets the queue group; `-` means none.
+    /// Sets the queue group; `-` switches it off.
     #[must_use]
     pub const fn queue_group(mut self, queue_group: &'static str) -> Self {
         self.queue_group = queue_group;
         self
     }
 
-    /// Sets what discovery says about the service.
+    /// Sets the description that discovery shows.
     #[must_use]
     pub const fn description(mut self, description: &'static str) -> Self {
         self.description = description;
         self
     }
 
-    /// Embeds the serialized `FileDescriptorSet`.
+    /// Sets the serialized `FileDescriptorSet` that `_schema` answers.
     #[must_use]
     pub const fn file_descriptor_set(mut self, bytes: &'static [u8]) -> Self {
         self.file_descriptor_set = bytes;
@@ -124,7 +146,7 @@ impl ServiceDescriptor {
 }
 
 impl MethodDescriptor {
-    /// Describes a method about which the .proto says no more than its types.
+    /// Returns the descriptor of a method without options.
     #[must_use]
     pub const fn new(
         full_name: &'static str,
@@ -146,21 +168,21 @@ impl MethodDescriptor {
         }
     }
 
-    /// Sets the default deadline, in milliseconds.
+    /// Sets the default timeout, in milliseconds.
     #[must_use]
     pub const fn timeout_ms(mut self, milliseconds: u64) -> Self {
         self.timeout = Some(Duration::from_millis(milliseconds));
         self
     }
 
-    /// Sets how many calls one instance runs at a time.
+    /// Sets the maximum number of calls that one instance runs at a time.
     #[must_use]
     pub const fn max_concurrent(mut self, calls: u32) -> Self {
         self.max_concurrent = Some(calls);
         self
     }
 
-    /// Sets whether a call may be sent again.
+    /// Sets the option `idempotency_level`.
     #[must_use]
     pub const fn idempotency(mut self, idempotency: Idempotency) -> Self {
         self.idempotency = idempotency;

@@ -1,47 +1,62 @@
-//! `Code`: the status codes of gRPC.
+//! `Code`: the status codes of gRPC, and their counterparts in ADR-32.
 
 use std::fmt;
 
-/// The gRPC status codes. There is no `Ok`: an error is never ok.
+/// Status code of gRPC: the class of a failed call.
+///
+/// There is no `Ok`, because a [`Status`](crate::Status) is always a failure. The variant `Canceled` is spelt
+/// `CANCELLED` on the wire, as in gRPC.
+///
+/// # Examples
+///
+/// ```
+/// use micro_runtime::Code;
+///
+/// assert_eq!(Code::NotFound.name(), "NOT_FOUND");
+/// assert_eq!(Code::NotFound.service_error_code(), 404);
+/// assert_eq!(Code::from_number(5), Some(Code::NotFound));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 #[repr(u8)]
 pub enum Code {
-    /// The caller gave up; `CANCELLED` on the wire.
+    /// The caller gave the call up.
     Canceled = 1,
-    /// An error that says no more.
+    /// An error without a known class, as of a peer with an unknown code.
     Unknown = 2,
-    /// The request is wrong whatever the state of the system.
+    /// The request is invalid, whatever the state of the system.
     InvalidArgument = 3,
     /// The deadline passed before the call ended.
     DeadlineExceeded = 4,
-    /// What was asked for does not exist.
+    /// The requested entity does not exist.
     NotFound = 5,
-    /// What was to be created exists.
+    /// The entity that the call would create exists already.
     AlreadyExists = 6,
-    /// The caller is known and may not do this.
+    /// The caller is authenticated and may not do this.
     PermissionDenied = 7,
-    /// A quota, a limit or a size is used up.
+    /// A quota, a limit or a maximum size is exceeded.
     ResourceExhausted = 8,
     /// The system is not in the state that the call needs.
     FailedPrecondition = 9,
-    /// A conflict with another call; start over at a higher level.
+    /// The call conflicts with another one; the caller may start over at a higher level, as with a whole
+    /// transaction.
     Aborted = 10,
-    /// Past the valid range.
+    /// The request reaches past a valid range, as a read behind the end of a file.
     OutOfRange = 11,
     /// The method or a part of it does not exist here.
     Unimplemented = 12,
-    /// An invariant broke.
+    /// An invariant of the service or the runtime is broken.
     Internal = 13,
-    /// Nobody can serve the call now; trying again may help.
+    /// No instance can serve the call now; trying again later may help.
     Unavailable = 14,
-    /// Data is lost or damaged for good.
+    /// Data is lost or damaged beyond repair.
     DataLoss = 15,
-    /// The caller is not known.
+    /// The caller is not authenticated.
     Unauthenticated = 16,
 }
 
-/// Every code with its gRPC name and its `Nats-Service-Error-Code`.
+/// Every code, in the order of its number, with its gRPC name and its `Nats-Service-Error-Code`: the table of
+/// docs/PROTOCOL.md, "A unary call".
 const CODES: [(Code, &str, u16); 16] = [
     (Code::Canceled, "CANCELLED", 499),
     (Code::Unknown, "UNKNOWN", 500),
@@ -62,26 +77,31 @@ const CODES: [(Code, &str, u16); 16] = [
 ];
 
 impl Code {
-    /// The gRPC name, as in `NOT_FOUND`.
+    /// Returns the gRPC name, as in `NOT_FOUND`.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.row().1
     }
 
-    /// The number that ADR-32 tools see in `Nats-Service-Error-Code`, close to HTTP's.
+    /// Returns the number in the header `Nats-Service-Error-Code`, which tools of ADR-32 show: close to HTTP's, and
+    /// the same for several codes.
     #[must_use]
     pub fn service_error_code(self) -> u16 {
         self.row().2
     }
 
-    /// The code with this gRPC number; `None` for 0 and for numbers that gRPC does not know.
+    /// Returns the code with this gRPC number; `None` for 0, which is success, and for numbers that gRPC does not
+    /// have.
     #[must_use]
     pub fn from_number(number: i32) -> Option<Self> {
         let index = usize::try_from(number).ok()?.checked_sub(1)?;
         CODES.get(index).map(|row| row.0)
     }
 
-    /// What a peer means that sets only ADR-32's headers.
+    /// Returns the code of a failure from a peer that sets only the headers of ADR-32.
+    ///
+    /// It is not the inverse of [`service_error_code`](Self::service_error_code), which maps several codes to one
+    /// number: such a number gives one of them.
     pub(crate) fn from_service_error_code(code: u16) -> Self {
         match code {
             400 => Self::InvalidArgument,

@@ -1,4 +1,7 @@
-//! The standard details of `google.rpc.Status`, as google/rpc/error_details.proto declares them.
+//! Standard details of a failure, as google/rpc/error_details.proto declares them for `google.rpc.Status`.
+//!
+//! [`Status::with_detail`] adds one, [`Status::detail`] reads it. They travel in the payload of a failure, so that
+//! peers in other languages read them with the classes that gRPC brings.
 
 use std::collections::HashMap;
 
@@ -25,156 +28,156 @@ named! {
     ResourceInfo Help LocalizedMessage
 }
 
-/// Why it failed, for programs: a reason within a domain.
+/// Cause of a failure for programs: a reason within a domain.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ErrorInfo {
-    /// In capitals, constant for one kind of failure: `CREDIT_CARD_EXPIRED`.
+    /// Constant for one kind of failure, in capitals: `CREDIT_CARD_EXPIRED`.
     #[prost(string, tag = "1")]
     pub reason: String,
-    /// Whose reasons these are, usually the service's name.
+    /// Owner of the reason, usually the service's name. `micro.v1` is reserved for this runtime.
     #[prost(string, tag = "2")]
     pub domain: String,
-    /// What else there is to know.
+    /// Further facts, as the id of the entity that is concerned.
     #[prost(map = "string, string", tag = "3")]
     pub metadata: HashMap<String, String>,
 }
 
-/// When to try again.
+/// Time after which a call may be tried again.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct RetryInfo {
-    /// How long to wait at least.
+    /// Minimum time to wait.
     #[prost(message, optional, tag = "1")]
     pub retry_delay: Option<Duration>,
 }
 
-/// Where it failed, for developers.
+/// Place of a failure, for developers. It exposes internals; leave it out where callers are not trusted.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct DebugInfo {
-    /// One entry per frame.
+    /// Stack trace, one entry per frame.
     #[prost(string, repeated, tag = "1")]
     pub stack_entries: Vec<String>,
-    /// What else there is to know.
+    /// Further facts, as text.
     #[prost(string, tag = "2")]
     pub detail: String,
 }
 
-/// Which quotas are used up.
+/// Quotas that a call exceeds.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct QuotaFailure {
-    /// One per quota.
+    /// One entry per quota.
     #[prost(message, repeated, tag = "1")]
     pub violations: Vec<QuotaViolation>,
 }
 
-/// A quota that is used up.
+/// A quota that a call exceeds.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct QuotaViolation {
-    /// Whose quota it is.
+    /// Owner of the quota, as `clientip:203.0.113.7`.
     #[prost(string, tag = "1")]
     pub subject: String,
-    /// What it says, and how to get more.
+    /// Limit of the quota, and how to raise it.
     #[prost(string, tag = "2")]
     pub description: String,
 }
 
-/// What has to change before the call can succeed.
+/// Conditions that a call needs and that do not hold.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct PreconditionFailure {
-    /// One per condition.
+    /// One entry per condition.
     #[prost(message, repeated, tag = "1")]
     pub violations: Vec<PreconditionViolation>,
 }
 
-/// A condition that is not met.
+/// A condition that does not hold.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct PreconditionViolation {
-    /// Its kind, in capitals: `TOS`.
+    /// Kind of the condition, in capitals: `TOS`.
     #[prost(string, tag = "1")]
     pub r#type: String,
-    /// What it is about.
+    /// Entity that the condition concerns.
     #[prost(string, tag = "2")]
     pub subject: String,
-    /// How to meet it.
+    /// How to fulfill the condition.
     #[prost(string, tag = "3")]
     pub description: String,
 }
 
-/// Which fields of the request are wrong.
+/// Fields of a request that are invalid.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct BadRequest {
-    /// One per field.
+    /// One entry per field.
     #[prost(message, repeated, tag = "1")]
     pub field_violations: Vec<FieldViolation>,
 }
 
-/// A field that is wrong.
+/// A field of a request that is invalid.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct FieldViolation {
-    /// Its path, as in `address.lines[1]`.
+    /// Path of the field, as in `address.lines[1]`.
     #[prost(string, tag = "1")]
     pub field: String,
-    /// Why.
+    /// Explanation, for developers.
     #[prost(string, tag = "2")]
     pub description: String,
-    /// Why, in capitals.
+    /// Reason for programs, in capitals.
     #[prost(string, tag = "3")]
     pub reason: String,
-    /// Why, in the reader's language.
+    /// Explanation for users, in their language.
     #[prost(message, optional, tag = "4")]
     pub localized_message: Option<LocalizedMessage>,
 }
 
-/// Which request failed.
+/// Identification of the request that failed, to find it in a log.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct RequestInfo {
-    /// What the service's log knows it by.
+    /// Id of the request in the service's log.
     #[prost(string, tag = "1")]
     pub request_id: String,
-    /// What else the service's log needs.
+    /// Further data that the owner of the service needs to find it.
     #[prost(string, tag = "2")]
     pub serving_data: String,
 }
 
-/// Which resource it is about.
+/// Resource that a failure concerns.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ResourceInfo {
-    /// Its type.
+    /// Type of the resource, as a full name.
     #[prost(string, tag = "1")]
     pub resource_type: String,
-    /// Its name.
+    /// Name of the resource.
     #[prost(string, tag = "2")]
     pub resource_name: String,
-    /// Who owns it.
+    /// Owner of the resource.
     #[prost(string, tag = "3")]
     pub owner: String,
-    /// What is wrong with it.
+    /// Explanation of the failure.
     #[prost(string, tag = "4")]
     pub description: String,
 }
 
-/// Where to read on.
+/// Links to further reading.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Help {
-    /// One per page.
+    /// One entry per page.
     #[prost(message, repeated, tag = "1")]
     pub links: Vec<HelpLink>,
 }
 
-/// A page to read.
+/// A link to a page.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct HelpLink {
-    /// What it offers.
+    /// Contents of the page.
     #[prost(string, tag = "1")]
     pub description: String,
-    /// Its address.
+    /// Address of the page.
     #[prost(string, tag = "2")]
     pub url: String,
 }
 
-/// A text for the user, in his language.
+/// A text for users, in their language.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct LocalizedMessage {
-    /// As in `fr-CH`, by BCP 47.
+    /// Language tag of BCP 47, as in `fr-CH`.
     #[prost(string, tag = "1")]
     pub locale: String,
     /// The text.
@@ -183,8 +186,7 @@ pub struct LocalizedMessage {
 }
 
 impl Status {
-    /// Adds a typed detail: a standard one of [`details`](crate::details), or any message with a
-    /// name.
+    /// Adds a typed detail: a standard one of [`details`](crate::details), or any protobuf message with a name.
     ///
     /// # Examples
     ///
@@ -212,7 +214,7 @@ impl Status {
         self.with_details([detail])
     }
 
-    /// Reads the first detail of a type; `None` if there is none that can be read.
+    /// Returns the first detail of type `D`; `None` if there is none that can be decoded.
     #[must_use]
     pub fn detail<D: Name + Default>(&self) -> Option<D> {
         self.details()

@@ -1,4 +1,7 @@
-//! The errors that a handler's `?` turns into a `Status`.
+//! Conversions into `Status`: the errors on which a handler may use `?`.
+//!
+//! Each error has the code that fits its usual cause in a handler. An error of the user's own converts with an
+//! `impl From<MyError> for Status`, which chooses the code there.
 
 use std::error::Error as StdError;
 use std::io;
@@ -9,7 +12,7 @@ use crate::status::status::Status;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// Keeps the text for the caller and the error for the log.
+/// Makes a status with the text of `error`, which goes to the caller, and the error as source, which does not.
 fn status(code: Code, error: impl StdError + Send + Sync + 'static) -> Status {
     Status::new(code, error.to_string()).with_source(error)
 }
@@ -77,7 +80,8 @@ impl From<Error> for Status {
     }
 }
 
-/// What middleware fails with: a `Status` stays itself, the rest becomes `UNKNOWN`.
+/// Converts an error of middleware: a boxed `Status` is unboxed, an `io::Error` is converted as above, and any other
+/// becomes `UNKNOWN`.
 impl From<BoxError> for Status {
     fn from(error: BoxError) -> Self {
         match error.downcast::<Self>() {
@@ -95,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_question_mark_is_enough() {
+    fn a_question_mark_converts_standard_errors() {
         fn parse(text: &str) -> Result<u8, Status> {
             Ok(text.parse::<u8>()?)
         }

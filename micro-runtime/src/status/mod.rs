@@ -1,4 +1,4 @@
-//! Outcome of a call: code, message, reason and details.
+//! Failure of a call: code, message, reason of the runtime, and details for programs.
 
 mod code;
 pub mod details;

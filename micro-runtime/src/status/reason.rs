@@ -1,56 +1,64 @@
-//! `Reason`: why the runtime itself ended a call, and its name on the wire.
+//! `Reason`: why the runtime itself ended a call, with the code and the name on the wire that belong to it.
+//!
+//! Handlers and the runtime use the same codes: `UNAVAILABLE` may be the word of a handler about its database, or the
+//! runtime's about an instance that is gone. A caller that repeats calls or switches to another instance needs to
+//! know which (docs/PROTOCOL.md, "A unary call", rule 5); so the runtime marks its own failures with a reason, and
+//! removes that mark from the failures that handlers return.
 
 use crate::status::code::Code;
 
-/// Why the runtime itself, and no handler, ended a call.
+/// Cause for which the runtime, and not a handler, ended a call; see [`Status::reason`](crate::Status::reason).
+///
+/// It travels as the first detail of the failure, an `ErrorInfo` of the domain `micro.v1`. A peer of a later version
+/// may send one that this version does not have; it is read as none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
-    /// No instance serves the method.
+    /// No instance serves the method: NATS found no subscriber for the request. The request reached no handler.
     NoResponders,
-    /// The deadline passed.
+    /// The deadline passed, at the caller or at the server.
     Deadline,
-    /// Every permit of the server or the method is taken.
+    /// A limit of concurrent calls is reached, of the server, the service or the method. No handler ran.
     Overloaded,
-    /// The connection to NATS was lost while the call was in flight.
+    /// The connection to NATS was lost while the call was in flight; the handler may have run.
     Disconnected,
-    /// The server stops.
+    /// The server is stopping.
     ShuttingDown,
-    /// The bytes are not the message that the method takes or returns.
+    /// A payload is not the message that the method takes or returns.
     Undecodable,
-    /// The message does not fit into one NATS message.
+    /// A message, its headers or its trailers exceed the maximum size.
     TooLarge,
-    /// A header breaks the rules for metadata.
+    /// A header breaks the rules for metadata, or has a value that the protocol does not allow.
     BadHeader,
-    /// The content type is not one that this peer reads.
+    /// The peer does not read payloads of this content type.
     ContentType,
-    /// The service has no such method, or does not run its kind.
+    /// The service has no such method, or cannot call it in this way.
     NoSuchMethod,
-    /// The handler panicked.
+    /// The handler panicked. The text of the panic is in the server's log.
     Panicked,
-    /// Something else than a service answered.
+    /// The reply is not a service's: a JetStream stream captures the call subject and acknowledged the request.
     NotAService,
-    /// The call that this one was made within has ended.
+    /// The call that this one is a part of has ended.
     ParentEnded,
-    /// The other end of the stream gave it up.
+    /// The peer gave the stream up.
     Dropped,
-    /// The other end of the stream is gone: it does not answer, or nobody is there.
+    /// The peer of the stream is gone: it no longer answers, or NATS finds no subscriber.
     PeerGone,
-    /// A part of the stream was lost on the way.
+    /// Frames of the stream were lost.
     FramesLost,
-    /// The other end of the stream broke the protocol.
+    /// The peer of the stream broke the protocol.
     BadFrame,
-    /// The other end of the stream sent more than it was allowed to.
+    /// The peer of the stream sent more than the flow-control window allows.
     WindowExceeded,
-    /// The bus lives inside one process, and JetStream is needed.
+    /// The operation needs JetStream, which a bus inside one process does not have.
     NoJetStream,
-    /// JetStream refused an event, or did not acknowledge it in time.
+    /// JetStream rejected an event, did not acknowledge it in time, or could not read it back.
     NotStored,
 }
 
 /// Every reason, in the order of the enum, with its name in `google.rpc.ErrorInfo` and its code.
 ///
-/// The names are wire text: a peer branches on them, so a name is never changed.
+/// The names are wire text: peers branch on them, so a name is never changed.
 const REASONS: [(Reason, &str, Code); 20] = [
     (Reason::NoResponders, "NO_RESPONDERS", Code::Unavailable),
     (Reason::Deadline, "DEADLINE", Code::DeadlineExceeded),

@@ -1,4 +1,4 @@
-//! `Status` and `Code`: how a call fails, on both sides of the wire.
+//! `Status`: the failure of a call, the same value at the handler that returns it and at the caller.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -10,12 +10,15 @@ use prost_types::Any;
 use crate::status::code::Code;
 use crate::status::reason::Reason;
 
-/// How much of a failure's text goes out when all of it does not fit.
-const SHORT_TEXT: usize = 1024;
+/// Maximum length in bytes of a failure's text when the whole failure does not fit into one NATS message. With the
+/// header, which has at most 512 bytes, it fits wherever NATS is usable at all.
+const MAX_SHORTENED_LEN: usize = 1024;
 
-/// What went wrong with a call: a [`Code`], a text, and details for programs.
+/// Failure of a call: a [`Code`], a text for people, and details for programs.
 ///
-/// A `Status` is always an error; success is the reply itself.
+/// A `Status` is always an error; success is the reply itself. Code, text and details are transmitted; the
+/// [source](Self::with_source) stays in the process that set it. It is one pointer in size, so that a `Result` with
+/// it is small.
 ///
 /// # Examples
 ///
@@ -43,7 +46,9 @@ struct Inner {
 }
 
 impl Status {
-    /// Makes a status from a code and a text for people.
+    /// Makes a status from a code and a text for people, which the caller receives in full.
+    ///
+    /// There is a constructor for each code, as [`Status::not_found`].
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Inner {
             code,
@@ -54,31 +59,43 @@ impl Status {
         }))
     }
 
-    /// Sets the reason; `None` for a status of a handler, which cannot speak for the runtime.
+    /// Sets the reason. `None` makes it the failure of a handler, which may have got it from a nested call.
     pub(crate) fn with_reason(mut self, reason: Option<Reason>) -> Self {
         self.0.reason = reason;
         self
     }
 
-    /// The same without its details and with the beginning of its text, where all of it does not
-    /// fit into one NATS message.
+    /// Returns the failure without its details and with the beginning of its text, for when the whole does not fit
+    /// into one NATS message.
     pub(crate) fn shortened(&self) -> Self {
         let text = self.message();
-        let end = (0..=SHORT_TEXT.min(text.len()))
+        let end = (0..=MAX_SHORTENED_LEN.min(text.len()))
             .rev()
             .find(|at| text.is_char_boundary(*at))
             .unwrap_or(0);
         Self::new(self.code(), format!("{} [cut]", &text[..end])).with_reason(self.reason())
     }
 
-    /// Adds details for programs, as `google.rpc.Status` carries them.
+    /// Adds details for programs, as `google.rpc.Status` carries them. [`with_detail`](Self::with_detail) encodes a
+    /// message.
     #[must_use]
     pub fn with_details(mut self, details: impl IntoIterator<Item = Any>) -> Self {
         self.0.details.extend(details);
         self
     }
 
-    /// Keeps the error that led here, for logs; it never goes over the wire.
+    /// Adds the error that caused this failure, for logs in this process. It is never transmitted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::error::Error as _;
+    /// use micro_runtime::Status;
+    ///
+    /// let error = "x".parse::<u32>().unwrap_err();
+    /// let status = Status::internal("the price is malformed").with_source(error);
+    /// assert!(status.source().is_some());
+    /// ```
     #[must_use]
     pub fn with_source(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
         self.0.source = Some(Arc::new(source));
@@ -90,25 +107,26 @@ impl Status {
         self
     }
 
-    /// The class of the failure.
+    /// Returns the class of the failure.
     #[must_use]
     pub fn code(&self) -> Code {
         self.0.code
     }
 
-    /// The text for people.
+    /// Returns the text for people.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// The details for programs.
+    /// Returns the details for programs, in the order in which they were added. [`detail`](Self::detail) decodes one.
     #[must_use]
     pub fn details(&self) -> &[Any] {
         &self.0.details
     }
 
-    /// Why the runtime ended the call, on either side; `None` for what a handler returned.
+    /// Returns why the runtime ended the call, at the caller or at the server; `None` for a failure that a handler
+    /// returned.
     ///
     /// # Examples
     ///
