@@ -1,17 +1,21 @@
-//! `Metadata`: the headers that callers and handlers add to a call. Checked here, written by `wire`.
+//! `Metadata`: the headers that users add to calls, replies and events. It holds the rules for names, values and
+//! size (docs/PROTOCOL.md, "A unary call"); `wire::metadata` converts it to NATS headers.
 
 use bytes::Bytes;
 
 use crate::status::{Code, Reason, Status};
 use crate::wire::header::{MICRO_INSTANCE, RESERVED_NAMES, is_reserved};
 
-/// All names and values of one direction of a call may take this many bytes.
-pub(crate) const LIMIT: usize = 8 * 1024;
-
-/// Headers of a call, in order, repeats kept.
+/// Maximum length in bytes of all names and values of one message together, decoded.
 ///
-/// A name is made of `a-z 0-9 - _ .`. A value is printable ASCII, or any bytes where the name ends
-/// in `-bin`. All together may take 8 KiB.
+/// It bounds what a peer can make a server keep for each call, whatever `max_payload` of NATS is.
+const MAX_LEN: usize = 8 * 1024;
+
+/// Headers that users add to a call, a reply or an event, in order. A name may occur several times.
+///
+/// A name consists of `a-z 0-9 - _ .` and is compared byte for byte. A value is printable ASCII, or any bytes if the
+/// name ends in `-bin`. Names and values together have at most 8 KiB. Names that begin with `micro-` or `nats-`, and
+/// `content-type`, `traceparent`, `tracestate` and `baggage`, are reserved.
 ///
 /// # Examples
 ///
@@ -31,7 +35,7 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// Makes empty metadata; allocates nothing.
+    /// Makes empty metadata, without an allocation.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -39,7 +43,10 @@ impl Metadata {
         }
     }
 
-    /// Adds the name of the instance that answers, where the caller called all of them.
+    /// Adds the id of the instance that replies, if the caller called all instances and so needs it.
+    ///
+    /// The name is reserved, so that no handler can set it; that is why this does not use
+    /// [`append`](Self::append).
     pub(crate) fn signed(mut self, instance: Option<&str>) -> Self {
         if let Some(instance) = instance {
             let name = MICRO_INSTANCE.to_string().into();
@@ -49,22 +56,22 @@ impl Metadata {
         self
     }
 
-    /// Adds a header after those that are there.
+    /// Adds a header after the others, also if the name is present.
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` for a name that is reserved or badly spelt and for a value that is not
-    /// printable ASCII; `RESOURCE_EXHAUSTED` above 8 KiB in all.
+    /// `INVALID_ARGUMENT` for a name that is reserved or malformed, and for a value that is not printable ASCII;
+    /// `RESOURCE_EXHAUSTED` above 8 KiB in all. Nothing is added then.
     pub fn append(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), Status> {
         let value = value.as_ref();
         check_name(name)?;
         if !is_binary(name) {
             check_text(name, value)?;
         }
-        if self.size() + name.len() + value.len() > LIMIT {
+        if self.size() + name.len() + value.len() > MAX_LEN {
             return Err(Reason::BadHeader.status_with(
                 Code::ResourceExhausted,
-                format!("header `{name}` takes the metadata above {LIMIT} bytes"),
+                format!("header `{name}` takes the metadata above {MAX_LEN} bytes"),
             ));
         }
         self.entries
@@ -72,32 +79,46 @@ impl Metadata {
         Ok(())
     }
 
-    /// These, and then others; above the limit those are left out.
+    /// Returns these headers followed by `others`, which are left out if both together exceed the maximum size: the
+    /// end of a call must not fail because of its trailers.
     pub(crate) fn followed_by(mut self, others: Self) -> Self {
         if self.is_empty() {
             return others;
         }
-        if self.size() + others.size() <= LIMIT {
+        if self.size() + others.size() <= MAX_LEN {
             self.entries.extend(others.entries);
         }
         self
     }
 
-    /// The first text value of `name`.
+    /// Returns the first value of `name` as text; `None` if there is none, and for a name that ends in `-bin`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         let value = self.get_bytes(name).filter(|_| !is_binary(name))?;
         std::str::from_utf8(value).ok()
     }
 
-    /// Every text value of `name`, in order.
+    /// Returns all values of `name` as text, in order.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_runtime::Metadata;
+    ///
+    /// let mut metadata = Metadata::new();
+    /// metadata.append("trail", "gateway")?;
+    /// metadata.append("trail", "orders")?;
+    /// assert_eq!(metadata.get_all("trail").collect::<Vec<_>>(), ["gateway", "orders"]);
+    /// # Ok::<(), micro_runtime::Status>(())
+    /// ```
     pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.iter()
             .filter(move |(key, _)| *key == name && !is_binary(name))
             .filter_map(|(_, value)| std::str::from_utf8(value).ok())
     }
 
-    /// The first value of `name` as bytes; for a name that ends in `-bin`, the bytes that were sent.
+    /// Returns the first value of `name` as bytes: for a name that ends in `-bin` the bytes that were added, not
+    /// their base64.
     #[must_use]
     pub fn get_bytes(&self, name: &str) -> Option<&[u8]> {
         self.iter()
@@ -105,18 +126,18 @@ impl Metadata {
             .map(|(_, value)| value)
     }
 
-    /// Every header, in order.
+    /// Returns all headers with their values as bytes, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.entries.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    /// Says whether there is no header.
+    /// Returns whether there is no header.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// How many headers there are.
+    /// Returns the number of headers; a name that occurs twice counts twice.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -129,13 +150,13 @@ impl Metadata {
     }
 }
 
-/// Says whether values of `name` are bytes, written in base64.
+/// Returns whether values of `name` are bytes, in base64 on the wire.
 pub(crate) fn is_binary(name: &str) -> bool {
     name.ends_with("-bin")
 }
 
-/// Says whether a header that a peer sent is metadata, and not one of the protocol's own. Asked of
-/// every header that comes in, so it puts no words together.
+/// Returns whether a header that arrived is metadata. Others belong to the protocol or break the rules for names, and
+/// are skipped: a peer by hand may send any header.
 pub(crate) fn is_metadata(name: &str) -> bool {
     !is_reserved(name) && is_legal(name)
 }
@@ -179,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_values_follow_the_protocol() {
+    fn names_and_values_that_break_the_rules_are_rejected() {
         let check = |name: &str, value: &[u8], expected: Result<(), &str>| {
             let found = Metadata::new().append(name, value);
             match expected {
@@ -210,16 +231,16 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_counts_names_and_values_together() {
+    fn the_maximum_size_counts_names_and_values_together() {
         let mut metadata = Metadata::new();
-        metadata.append("a", vec![b'x'; LIMIT - 1]).unwrap();
+        metadata.append("a", vec![b'x'; MAX_LEN - 1]).unwrap();
         let status = metadata.append("b", "").unwrap_err();
         assert_eq!(status.code(), Code::ResourceExhausted);
         assert_eq!(metadata.len(), 1);
     }
 
     #[test]
-    fn repeats_keep_their_order() {
+    fn repeated_names_keep_their_order() {
         let mut metadata = Metadata::new();
         for value in ["1", "2", "3"] {
             metadata.append("k", value).unwrap();

@@ -1,24 +1,28 @@
-//! `Context`: what a handler knows of its call besides the message.
+//! `Context`: everything that a handler knows of its call or event besides the message.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use async_nats::{HeaderMap, Subject};
+use async_nats::HeaderMap;
 use tokio_util::sync::CancellationToken;
 
+use crate::context::call_end::CallEnd;
 #[cfg(feature = "jetstream")]
 use crate::context::delivery::Delivery;
+use crate::context::origin::Origin;
+use crate::context::reply_metadata::ReplyMetadata;
 use crate::descriptor::{EventDescriptor, MethodDescriptor};
 use crate::metadata::Metadata;
 use crate::status::Status;
 use crate::sync::lock;
+use crate::wire;
 
-/// What a handler knows of its call: method, metadata, deadline, trace.
+/// Everything that a handler knows of its call or event besides the message: metadata, deadline, trace, origin.
 ///
-/// It is owned and cheap to clone. Nothing is inherited in secret: a nested call has this call's
-/// deadline and trace only when it is made [`.within(&ctx)`](crate::call::UnaryCall::within).
+/// It is owned and cheap to clone; clones are the same call. Nothing is inherited implicitly: a nested call has this
+/// call's deadline and trace, and ends with it, only if it is made
+/// [`.within(&ctx)`](crate::call::UnaryCall::within).
 ///
 /// # Examples
 ///
@@ -35,289 +39,332 @@ pub struct Context(Arc<Inner>);
 
 struct Inner {
     method: Option<&'static MethodDescriptor>,
-    metadata: Metadata,
+    headers: ContextHeaders,
     deadline: Option<Instant>,
-    trace: Option<HeaderMap>,
     origin: Option<Origin>,
     #[cfg(feature = "jetstream")]
     delivery: Option<Delivery>,
-    answer: Mutex<ReplyMetadata>,
-    has_ended: AtomicBool,
-    /// Made for the first who asks when the call ends; most calls have nobody who does.
-    ended: OnceLock<CancellationToken>,
-    /// Behind middleware that changed the metadata: the context that the call began with.
-    outer: Option<Context>,
+    reply_metadata: Mutex<ReplyMetadata>,
+    end: CallEnd,
+    /// Context that the call began with, if this is a copy for a handler behind middleware that changed the
+    /// metadata. Reply metadata and the end of the call belong to that one.
+    outermost: Option<Context>,
 }
 
-/// What goes back besides messages.
-#[derive(Default)]
-struct ReplyMetadata {
-    headers: Metadata,
-    trailers: Metadata,
+/// Headers of a request or an event that its handler can see.
+///
+/// A further header for handlers becomes a field here, with its name in `wire::header`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ContextHeaders {
+    metadata: Metadata,
+    /// W3C headers as they arrived, which nested calls forward.
+    trace: Option<HeaderMap>,
+}
+
+impl ContextHeaders {
+    /// Reads the headers of a message.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` or `RESOURCE_EXHAUSTED` with the reason `BAD_HEADER` for metadata that breaks the rules.
+    pub(crate) fn read(headers: Option<&HeaderMap>) -> Result<Self, Status> {
+        let Some(headers) = headers else {
+            return Ok(Self::default());
+        };
+        Ok(Self {
+            metadata: wire::decode_metadata(headers)?,
+            trace: wire::trace_headers(headers),
+        })
+    }
+
+    /// Reads the headers of a message that is accepted whatever they are: a stored event, or raw bytes. Metadata
+    /// that breaks the rules is left out as a whole.
+    pub(crate) fn read_accepted(headers: Option<&HeaderMap>) -> Self {
+        Self {
+            metadata: headers
+                .and_then(|headers| wire::decode_metadata(headers).ok())
+                .unwrap_or_default(),
+            trace: headers.and_then(wire::trace_headers),
+        }
+    }
+}
+
+impl From<Metadata> for ContextHeaders {
+    fn from(metadata: Metadata) -> Self {
+        Self {
+            metadata,
+            ..Self::default()
+        }
+    }
 }
 
 impl Inner {
-    fn new(
-        method: Option<&'static MethodDescriptor>,
-        metadata: Metadata,
-        deadline: Option<Instant>,
-        trace: Option<HeaderMap>,
-    ) -> Self {
+    fn new(headers: ContextHeaders, deadline: Option<Instant>) -> Self {
         Self {
-            method,
-            metadata,
+            method: None,
+            headers,
             deadline,
-            trace,
             origin: None,
             #[cfg(feature = "jetstream")]
             delivery: None,
-            answer: Mutex::default(),
-            has_ended: AtomicBool::new(false),
-            ended: OnceLock::new(),
-            outer: None,
+            reply_metadata: Mutex::default(),
+            end: CallEnd::default(),
+            outermost: None,
         }
     }
-}
 
-/// Where an event came from.
-#[derive(Clone, Debug)]
-pub(crate) struct Origin {
-    /// Absent for bytes of no known kind.
-    pub(crate) event: Option<&'static EventDescriptor>,
-    pub(crate) subject: Subject,
-    /// How much of the subject is the bus's, with the dot.
-    pub(crate) prefix: usize,
+    /// Makes a context of it, in the allocation of `recycled` if no clone of that is left.
+    fn into_context(self, recycled: Option<Context>) -> Context {
+        if let Some(mut recycled) = recycled
+            && let Some(inner) = Arc::get_mut(&mut recycled.0)
+        {
+            *inner = self;
+            return recycled;
+        }
+        Context(Arc::new(self))
+    }
 }
 
 impl Context {
-    pub(crate) fn new(
+    /// Makes the context of a call.
+    pub(crate) fn of_call(
         method: &'static MethodDescriptor,
-        metadata: Metadata,
+        headers: ContextHeaders,
         deadline: Option<Instant>,
-        trace: Option<HeaderMap>,
     ) -> Self {
-        Self::with(Some(method), metadata, deadline, trace, None)
+        let inner = Inner {
+            method: Some(method),
+            ..Inner::new(headers, deadline)
+        };
+        inner.into_context(None)
     }
 
-    /// The context of an event, in the memory of `spare` if nobody else has that any more: until then
-    /// a spare one keeps subject and metadata of its event.
+    /// Makes the context of an event.
+    ///
+    /// `recycled` is a context that is no longer needed: short handlers of events then cost no allocation. It keeps
+    /// subject and metadata of its own event alive until it is recycled.
     pub(crate) fn of_event(
         origin: Origin,
-        metadata: Metadata,
+        headers: ContextHeaders,
         deadline: Option<Instant>,
-        trace: Option<HeaderMap>,
-        spare: Option<Self>,
+        recycled: Option<Self>,
     ) -> Self {
         let inner = Inner {
             origin: Some(origin),
-            ..Inner::new(None, metadata, deadline, trace)
+            ..Inner::new(headers, deadline)
         };
-        Self::in_place_of(spare, inner)
+        inner.into_context(recycled)
     }
 
-    fn in_place_of(spare: Option<Self>, inner: Inner) -> Self {
-        if let Some(mut spare) = spare
-            && let Some(room) = Arc::get_mut(&mut spare.0)
-        {
-            *room = inner;
-            return spare;
-        }
-        Self(Arc::new(inner))
-    }
-
-    fn with(
-        method: Option<&'static MethodDescriptor>,
-        metadata: Metadata,
-        deadline: Option<Instant>,
-        trace: Option<HeaderMap>,
-        outer: Option<Self>,
-    ) -> Self {
-        Self(Arc::new(Inner {
-            outer,
-            ..Inner::new(method, metadata, deadline, trace)
-        }))
-    }
-
-    /// The context of a durable event.
+    /// Makes the context of a durable event; `recycled` as for [`of_event`](Self::of_event).
     #[cfg(feature = "jetstream")]
     pub(crate) fn of_delivery(
         origin: Option<Origin>,
-        metadata: Metadata,
-        trace: Option<HeaderMap>,
+        headers: ContextHeaders,
         delivery: Delivery,
-        spare: Option<Self>,
+        recycled: Option<Self>,
     ) -> Self {
         let inner = Inner {
             origin,
             delivery: Some(delivery),
-            ..Inner::new(None, metadata, None, trace)
+            ..Inner::new(headers, None)
         };
-        Self::in_place_of(spare, inner)
+        inner.into_context(recycled)
     }
 
-    /// The context of events that are handled together.
+    /// Makes the context of a batch of durable events, each of which has a delivery of its own.
     #[cfg(feature = "jetstream")]
     pub(crate) fn of_batch() -> Self {
-        Self::with(None, Metadata::new(), None, None, None)
+        Self::for_test()
+    }
+
+    /// Makes a context without method, metadata and deadline, to call a handler from a unit test.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_runtime::{Context, Status};
+    ///
+    /// async fn greet(ctx: Context, name: &str) -> Result<String, Status> {
+    ///     ctx.set_header("served-by", "a1")?;
+    ///     Ok(format!("Hello, {name}!"))
+    /// }
+    ///
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    /// # runtime.block_on(async {
+    /// let ctx = Context::for_test();
+    /// assert_eq!(greet(ctx.clone(), "Ada").await?, "Hello, Ada!");
+    /// assert_eq!(ctx.reply_metadata().get("served-by"), Some("a1"));
+    /// # Ok::<(), Status>(())
+    /// # }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn for_test() -> Self {
+        Self::for_test_with(Metadata::new(), None)
+    }
+
+    /// Makes a context with metadata and a timeout from now, to call a handler from a unit test.
+    #[must_use]
+    pub fn for_test_with(metadata: Metadata, timeout: Option<Duration>) -> Self {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        Inner::new(metadata.into(), deadline).into_context(None)
     }
 
     /// Makes the context of a durable event, to call a handler from a unit test.
     #[cfg(feature = "jetstream")]
     #[must_use]
     pub fn for_test_of(delivery: Delivery) -> Self {
-        Self::of_delivery(None, Metadata::new(), None, delivery, None)
+        Self::of_delivery(None, ContextHeaders::default(), delivery, None)
     }
 
-    /// Which stored event this is, and how often it has been delivered; `None` for calls and for
-    /// events that are not durable.
+    /// Returns the same call with other metadata, for the handler behind middleware.
+    pub(crate) fn with_metadata(&self, metadata: Metadata) -> Self {
+        let headers = ContextHeaders {
+            metadata,
+            trace: self.0.headers.trace.clone(),
+        };
+        let inner = Inner {
+            method: self.0.method,
+            outermost: Some(self.outermost().clone()),
+            ..Inner::new(headers, self.0.deadline)
+        };
+        inner.into_context(None)
+    }
+
+    fn outermost(&self) -> &Self {
+        self.0.outermost.as_ref().unwrap_or(self)
+    }
+
+    /// Returns the method that is called; `None` for an event and in a unit test.
+    #[must_use]
+    pub fn method(&self) -> Option<&'static MethodDescriptor> {
+        self.0.method
+    }
+
+    /// Returns the kind of the event; `None` for a call, for raw bytes and in a unit test.
+    #[must_use]
+    pub fn event(&self) -> Option<&'static EventDescriptor> {
+        self.0.origin.as_ref().and_then(|origin| origin.event)
+    }
+
+    /// Returns the subject that an event was published under, without the prefix of the bus; `None` for a call.
+    ///
+    /// [`EventDescriptor::parse`] reads the fields back. Handlers should read fields from the event itself.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        self.0.origin.as_ref()?.unprefixed_subject()
+    }
+
+    /// Returns the position of a durable event in its stream, and how often it has been delivered; `None` for calls,
+    /// and for events that are not durable.
     #[cfg(feature = "jetstream")]
     #[must_use]
     pub fn delivery(&self) -> Option<&Delivery> {
         self.outermost().0.delivery.as_ref()
     }
 
-    /// The same call with other metadata.
-    pub(crate) fn with_metadata(&self, metadata: Metadata) -> Self {
-        let trace = self.0.trace.clone();
-        let outer = Some(self.outermost().clone());
-        Self::with(self.0.method, metadata, self.0.deadline, trace, outer)
-    }
-
-    fn outermost(&self) -> &Self {
-        self.0.outer.as_ref().unwrap_or(self)
-    }
-
-    /// Makes a context without method, metadata and deadline, to call a handler from a unit test.
-    #[must_use]
-    pub fn for_test() -> Self {
-        Self::for_test_with(Metadata::new(), None)
-    }
-
-    /// Makes a context with metadata and a time limit, to call a handler from a unit test.
-    #[must_use]
-    pub fn for_test_with(metadata: Metadata, timeout: Option<Duration>) -> Self {
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        Self::with(None, metadata, deadline, None, None)
-    }
-
-    /// The kind of event that is handled; `None` for a call, for raw bytes and in a unit test.
-    #[must_use]
-    pub fn event(&self) -> Option<&'static EventDescriptor> {
-        self.0.origin.as_ref().and_then(|origin| origin.event)
-    }
-
-    /// The subject that an event was published under, without the prefix of the bus; `None` for a
-    /// call. [`EventDescriptor::parse`] reads the fields back; what a handler goes by is in the event.
-    #[must_use]
-    pub fn subject(&self) -> Option<&str> {
-        let origin = self.0.origin.as_ref()?;
-        origin.subject.get(origin.prefix..)
-    }
-
-    /// The method that is called; `None` for an event and in a unit test.
-    #[must_use]
-    pub fn method(&self) -> Option<&'static MethodDescriptor> {
-        self.0.method
-    }
-
-    /// What the caller added to the request.
+    /// Returns the metadata that the caller, or the publisher, added to the message.
     #[must_use]
     pub fn metadata(&self) -> &Metadata {
-        &self.0.metadata
+        &self.0.headers.metadata
     }
 
-    /// The first text value of a header of the request.
+    /// Returns the first text value of a header of the message, as [`Metadata::get`].
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.metadata().get(name)
     }
 
-    /// When the caller stops waiting; the handler is dropped then.
+    /// Returns the time at which the caller stops waiting; the handler is dropped then. `None` if there is no limit.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.0.deadline
     }
 
-    /// What is left until the deadline; zero once it has passed.
+    /// Returns the time left until the deadline: zero once it has passed, `None` if there is no limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use micro_runtime::{Context, Metadata};
+    ///
+    /// let ctx = Context::for_test_with(Metadata::new(), Some(Duration::from_secs(5)));
+    /// assert!(ctx.remaining().is_some_and(|left| left <= Duration::from_secs(5)));
+    /// ```
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
         self.deadline()
             .map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// Adds a header to the reply, be it a message or a status. On a streaming call it goes before
-    /// the first reply, until the handler has returned its stream.
+    /// Adds a header to the reply, whether that is a message or a failure. On a streaming call it is sent before the
+    /// first reply, or with the end if the handler has returned its stream already. Ignored for events.
     ///
     /// # Errors
     ///
-    /// As [`Metadata::append`]: a reserved name, a bad value, too much in all.
+    /// As [`Metadata::append`]: a reserved or malformed name, an invalid value, more than 8 KiB in all.
     pub fn set_header(&self, name: &str, value: impl AsRef<[u8]>) -> Result<(), Status> {
-        lock(&self.outermost().0.answer).headers.append(name, value)
+        lock(&self.outermost().0.reply_metadata)
+            .headers
+            .append(name, value)
     }
 
-    /// Adds a header that follows the last reply of a streaming call; on a unary call, as
+    /// Adds a header that is sent after the last reply of a streaming call; on a unary call, as
     /// [`set_header`](Self::set_header).
     ///
     /// # Errors
     ///
-    /// As [`Metadata::append`]: a reserved name, a bad value, too much in all.
+    /// As [`Metadata::append`]: a reserved or malformed name, an invalid value, more than 8 KiB in all.
     pub fn set_trailer(&self, name: &str, value: impl AsRef<[u8]>) -> Result<(), Status> {
-        lock(&self.outermost().0.answer)
+        lock(&self.outermost().0.reply_metadata)
             .trailers
             .append(name, value)
     }
 
-    /// What [`set_header`](Self::set_header) has gathered so far.
+    /// Returns the headers that [`set_header`](Self::set_header) has added and that are not sent yet.
     #[must_use]
     pub fn reply_metadata(&self) -> Metadata {
-        lock(&self.outermost().0.answer).headers.clone()
+        lock(&self.outermost().0.reply_metadata).headers.clone()
     }
 
-    /// What goes back before the first reply of a stream.
+    /// Takes the headers that are sent before the first reply of a stream.
     pub(crate) fn take_headers(&self) -> Metadata {
-        std::mem::take(&mut lock(&self.outermost().0.answer).headers)
+        lock(&self.outermost().0.reply_metadata).take_headers()
     }
 
-    /// What goes back with the last word, whatever has not gone before.
+    /// Takes all headers and trailers that have not been sent, for the end of the call.
     pub(crate) fn take_reply_metadata(&self) -> Metadata {
-        let ReplyMetadata { headers, trailers } =
-            std::mem::take(&mut *lock(&self.outermost().0.answer));
-        headers.followed_by(trailers)
+        lock(&self.outermost().0.reply_metadata).take_rest()
     }
 
-    /// Waits until this call has ended: answered, given up at its deadline, or ended with its
-    /// server. For tasks that a handler leaves behind.
+    /// Waits until this call has ended: its reply is on its way, its deadline has passed, or its server has stopped.
+    /// For tasks that a handler leaves behind.
+    ///
+    /// Cancel safe.
     pub async fn ended(&self) {
         self.end_token().cancelled().await;
     }
 
-    /// Says whether this call has ended.
+    /// Returns whether this call has ended.
     #[must_use]
     pub fn is_ended(&self) -> bool {
-        self.outermost().0.has_ended.load(Ordering::SeqCst)
+        self.outermost().0.end.has_ended()
     }
 
-    /// What ends together with this call.
+    /// Returns the token that is canceled when this call ends.
     pub(crate) fn end_token(&self) -> &CancellationToken {
-        let inner = &self.outermost().0;
-        let ended = inner.ended.get_or_init(CancellationToken::new);
-        // The call may have ended before anybody asked.
-        if inner.has_ended.load(Ordering::SeqCst) {
-            ended.cancel();
-        }
-        ended
+        self.outermost().0.end.token()
     }
 
+    /// Ends the call, and with it everything that was made within it.
     pub(crate) fn end(&self) {
-        let inner = &self.outermost().0;
-        inner.has_ended.store(true, Ordering::SeqCst);
-        if let Some(ended) = inner.ended.get() {
-            ended.cancel();
-        }
+        self.outermost().0.end.end();
     }
 
+    /// Returns the W3C headers of the caller, which nested calls forward.
     pub(crate) fn trace(&self) -> Option<&HeaderMap> {
-        self.0.trace.as_ref()
+        self.0.headers.trace.as_ref()
     }
 }
 

@@ -1,14 +1,14 @@
-//! `Delivery`: which stored event a handler has before it, and how often it has been tried. Pure.
+//! `Delivery`: the position of a stored event in its stream, and the number of its deliveries. Pure.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::wire::subject::ACK_PREFIX;
 
-/// Where a durable event lies in its stream, and how often it has been delivered.
+/// Position of a durable event in its stream, and number of its deliveries.
 ///
-/// Stream and sequence name an event for good: a handler that keeps them beside what it writes can
-/// tell a redelivery from news.
+/// Stream and sequence identify an event forever. Durable events are delivered at least once, so a handler that
+/// stores both beside what it writes can recognize an event that it has handled before.
 ///
 /// # Examples
 ///
@@ -29,7 +29,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Makes the first delivery of an event, to call a handler from a unit test.
+    /// Makes the first delivery of an event, stored now, to call a handler from a unit test.
     #[must_use]
     pub fn for_test(stream: &str, sequence: u64) -> Self {
         Self {
@@ -41,16 +41,18 @@ impl Delivery {
         }
     }
 
-    /// Reads the subject that a delivery is acknowledged on:
-    /// `$JS.ACK.<stream>.<consumer>.<count>.<sequence>.<consumer sequence>.<ns>.<pending>`, since
-    /// nats-server 2.14 also with domain and account before the stream.
+    /// Parses the reply subject of a delivery, which is also where it is acknowledged; `None` if it is none.
+    ///
+    /// `$JS.ACK.<stream>.<consumer>.<count>.<sequence>.<consumer sequence>.<ns>.<pending>`, and from nats-server 2.14
+    /// on with domain and account before the stream, and possibly more tokens at the end. The name of the stream is
+    /// passed in so that all deliveries share one allocation of it.
     pub(crate) fn parse(stream: &Arc<str>, reply: &str) -> Option<Self> {
         let text = reply.strip_prefix(ACK_PREFIX)?;
         let mut tokens = [[].as_slice(); 9];
         let mut found = 0;
         for token in text.as_bytes().split(|&byte| byte == b'.') {
-            if let Some(place) = tokens.get_mut(found) {
-                *place = token;
+            if let Some(slot) = tokens.get_mut(found) {
+                *slot = token;
             }
             found += 1;
         }
@@ -68,37 +70,38 @@ impl Delivery {
         })
     }
 
-    /// The stream that the event lies in.
+    /// Returns the name of the stream that the event is stored in.
     #[must_use]
     pub fn stream(&self) -> &str {
         &self.stream
     }
 
-    /// The event's number in its stream, from 1.
+    /// Returns the sequence of the event in its stream, from 1.
     #[must_use]
     pub fn sequence(&self) -> u64 {
         self.sequence
     }
 
-    /// How many times the event has been delivered to this consumer, this one included.
+    /// Returns the number of deliveries of the event to this consumer, this one included.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// Says whether the event has been delivered before: it may have been handled before, too.
+    /// Returns whether the event has been delivered before, so that it may have been handled before.
     #[must_use]
     pub fn is_redelivered(&self) -> bool {
         self.count > 1
     }
 
-    /// When the event was stored.
+    /// Returns the time at which the event was stored, by the clock of the nats-server.
     #[must_use]
     pub fn time(&self) -> SystemTime {
         self.time
     }
 
-    /// How many events of this consumer waited behind this one when it was delivered.
+    /// Returns the number of events that were stored for this consumer behind this one when it was delivered: 0 for
+    /// one that was the newest.
     #[must_use]
     pub fn pending(&self) -> u64 {
         self.pending
@@ -119,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_forms_of_the_subject_are_read() {
+    fn both_forms_of_the_acknowledgment_subject_are_parsed() {
         let check = |reply: &str, expected: Option<(u64, u64, u64, u64)>| {
             let found = Delivery::parse(&"S".into(), reply).map(|delivery| {
                 let since = delivery.time().duration_since(SystemTime::UNIX_EPOCH);

@@ -1,10 +1,14 @@
-//! `Context`: metadata, deadline, trace and origin of the call or event at hand.
+//! `Context`: metadata, deadline, trace and origin of the call or event that a handler runs for.
 
+mod call_end;
 mod context;
 #[cfg(feature = "jetstream")]
 mod delivery;
+mod origin;
+mod reply_metadata;
 
 pub use context::Context;
-pub(crate) use context::Origin;
+pub(crate) use context::ContextHeaders;
 #[cfg(feature = "jetstream")]
 pub use delivery::Delivery;
+pub(crate) use origin::Origin;

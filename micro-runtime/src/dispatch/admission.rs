@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
 
-use crate::context::Context;
+use crate::context::{Context, ContextHeaders};
 use crate::dispatch::by_hand::ByHandCall;
 use crate::dispatch::handler::MethodHandler;
 use crate::dispatch::permit::Permit;
@@ -32,8 +32,7 @@ enum Admitted {
 /// What the headers of a request say.
 struct RequestHeaders {
     timeout: Option<Duration>,
-    metadata: Metadata,
-    trace: Option<HeaderMap>,
+    context: ContextHeaders,
     open: Option<StreamHeader>,
 }
 
@@ -42,16 +41,14 @@ impl RequestHeaders {
         let Some(headers) = headers else {
             return Ok(Self {
                 timeout: None,
-                metadata: Metadata::new(),
-                trace: None,
+                context: ContextHeaders::default(),
                 open: None,
             });
         };
         let open = headers.get(MICRO_STREAM);
         Ok(Self {
             timeout: wire::decode_timeout(headers)?,
-            metadata: wire::decode_metadata(headers)?,
-            trace: wire::trace_headers(headers),
+            context: ContextHeaders::read(Some(headers))?,
             open: open
                 .map(|open| StreamHeader::decode(open.as_str()))
                 .transpose()?,
@@ -153,7 +150,7 @@ impl ServedMethod {
         }
         let permit = Permit::acquire(self, request.open.is_some())?;
         let deadline = timeout.and_then(|timeout| received.checked_add(timeout.min(timeouts.max)));
-        let ctx = Context::new(self.method, request.metadata, deadline, request.trace);
+        let ctx = Context::of_call(self.method, request.context, deadline);
         Ok(match (&self.handler, request.open) {
             (MethodHandler::Unary(handler), None) => {
                 let handler = format.around_unary(handler, self.method);

@@ -5,10 +5,9 @@ use std::time::Instant;
 use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
 
-use crate::context::{Context, Origin};
+use crate::context::{Context, ContextHeaders, Origin};
 use crate::descriptor::EventDescriptor;
 use crate::event::event::Event;
-use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
 use crate::wire;
 
@@ -21,18 +20,14 @@ pub(crate) fn context(
     deadline: Option<Instant>,
     spare: Option<Context>,
 ) -> Result<Context, Status> {
-    let (mut metadata, mut trace) = (Metadata::new(), None);
-    if let Some(headers) = headers {
-        wire::check_content_type(headers)?;
-        metadata = wire::decode_metadata(headers)?;
-        trace = wire::trace_headers(headers);
-    }
+    headers.map_or(Ok(()), wire::check_content_type)?;
+    let headers = ContextHeaders::read(headers)?;
     let origin = Origin {
         event,
         subject,
         prefix,
     };
-    Ok(Context::of_event(origin, metadata, deadline, trace, spare))
+    Ok(Context::of_event(origin, headers, deadline, spare))
 }
 
 /// Reads an event.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 
 use crate::bus::{CarrierSubscription, Connection};
-use crate::context::{Context, Origin};
+use crate::context::{Context, ContextHeaders, Origin};
 use crate::error::Error;
 use crate::event::decode::{context, decode};
 use crate::event::event::Event;
@@ -166,15 +166,14 @@ impl SubscriptionReader {
     /// Whoever wants bytes wants them as they are: headers that are no metadata are left out.
     fn raw(&self, message: Message) -> RawEvent {
         let headers = message.headers.as_ref();
-        let metadata = headers.and_then(|headers| wire::decode_metadata(headers).ok());
+        let headers = ContextHeaders::read_accepted(headers);
         let origin = Origin {
             event: None,
             subject: message.subject,
             prefix: self.prefix,
         };
-        let trace = headers.and_then(wire::trace_headers);
         RawEvent {
-            context: Context::of_event(origin, metadata.unwrap_or_default(), None, trace, None),
+            context: Context::of_event(origin, headers, None, None),
             payload: message.payload,
         }
     }

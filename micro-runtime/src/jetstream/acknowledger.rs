@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::task::coop::unconstrained;
 
 use crate::bus::Outgoing;
-use crate::context::{Context, Origin};
+use crate::context::{Context, ContextHeaders, Origin};
 use crate::descriptor::EventDescriptor;
 use crate::event::EventCounters;
 use crate::jetstream::consumer::Consumer;
@@ -56,22 +56,14 @@ impl Acknowledger {
         let headers = job.headers.as_ref();
         headers.map_or(Ok(()), wire::check_content_type)?;
         // A foreign header beyond our limits is no reason to refuse what is stored already.
-        let metadata = headers.and_then(|headers| wire::decode_metadata(headers).ok());
-        let trace = headers.and_then(wire::trace_headers);
+        let headers = ContextHeaders::read_accepted(headers);
         let origin = Origin {
             event: Some(self.event),
             subject: job.subject.clone(),
             prefix: self.prefix,
         };
         let delivery = job.delivery.clone();
-        let metadata = metadata.unwrap_or_default();
-        Ok(Context::of_delivery(
-            Some(origin),
-            metadata,
-            trace,
-            delivery,
-            spare,
-        ))
+        Ok(Context::of_delivery(Some(origin), headers, delivery, spare))
     }
 
     /// Acknowledges deliveries that were handled together.

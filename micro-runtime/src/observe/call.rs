@@ -1,6 +1,4 @@
-//! What a call shows of itself while it runs: a span on each side, and counts where they are wanted.
-//!
-//! The names are OpenTelemetry's for RPC.
+//! `ClientCall` and `ServerCall`: span and metrics of one call, on either side of it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,26 +10,32 @@ use crate::descriptor::MethodDescriptor;
 use crate::observe::metrics::{CallMetrics, MethodMetrics};
 use crate::status::Code;
 
-/// `rpc.system`: who carries the call.
+/// Value of `rpc.system`.
 const SYSTEM: &str = "micro";
 
-/// One call, seen by its caller.
+/// Span and metrics of one call at its caller.
+///
+/// By default it has neither: a call begins when its future is polled first, not when it is made.
 #[derive(Debug, Default)]
 pub(crate) struct ClientCall {
     span: Option<Span>,
-    meter: Option<CallMetrics>,
+    metrics: Option<CallMetrics>,
 }
 
-/// One call, seen by its server.
+/// Span and metrics of one call at its server.
 #[derive(Debug)]
 pub(crate) struct ServerCall {
     span: Span,
-    meter: CallMetrics,
+    metrics: CallMetrics,
 }
 
 impl ClientCall {
-    /// The call is made now.
-    pub(crate) fn begin(&mut self, method: &'static MethodDescriptor, meters: &Arc<MethodMetrics>) {
+    /// Starts span and metrics: the call is being made now.
+    pub(crate) fn begin(
+        &mut self,
+        method: &'static MethodDescriptor,
+        metrics: &Arc<MethodMetrics>,
+    ) {
         let (service, name) = parts(method);
         self.span = Some(tracing::info_span!(
             "rpc",
@@ -43,10 +47,10 @@ impl ClientCall {
             rpc.attempt = Empty,
             rpc.status = Empty,
         ));
-        self.meter = Some(CallMetrics::begin(meters, None));
+        self.metrics = Some(CallMetrics::begin(metrics, None));
     }
 
-    /// The request goes out for this time, from 1.
+    /// Records that the request is sent; `number` counts from 1, and those above are retries.
     pub(crate) fn attempt(&self, number: u32) {
         let span = self.span();
         if !span.is_disabled() {
@@ -54,32 +58,36 @@ impl ClientCall {
         }
         if number > 1 {
             tracing::debug!(parent: &span, attempt = number, "sent again");
-            if let Some(meter) = &self.meter {
-                meter.retried();
+            if let Some(metrics) = &self.metrics {
+                metrics.retried();
             }
         }
     }
 
+    /// Returns the span; a disabled one before [`begin`](Self::begin).
     pub(crate) fn span(&self) -> Span {
         self.span.clone().unwrap_or_else(Span::none)
     }
 
-    /// The call has ended, with a failure if there is a code.
+    /// Records the end of the call; `failure` is the code of its failure, if it failed.
+    ///
+    /// A call that is dropped before is counted as `CANCELLED`.
     pub(crate) fn end(&mut self, failure: Option<Code>) {
         if let Some(span) = &self.span {
             record_end(span, failure);
         }
-        if let Some(mut meter) = self.meter.take() {
-            meter.end(failure);
+        if let Some(mut metrics) = self.metrics.take() {
+            metrics.end(failure);
         }
     }
 }
 
 impl ServerCall {
-    /// The call was admitted; `received` is when its request came in.
+    /// Starts span and metrics of a call that was admitted. `received` is the time at which its request arrived, so
+    /// that the duration includes the wait for admission.
     pub(crate) fn begin(
         method: &'static MethodDescriptor,
-        meters: &Arc<MethodMetrics>,
+        metrics: &Arc<MethodMetrics>,
         received: Instant,
     ) -> Self {
         let (service, name) = parts(method);
@@ -94,7 +102,7 @@ impl ServerCall {
         );
         Self {
             span,
-            meter: CallMetrics::begin(meters, Some(received)),
+            metrics: CallMetrics::begin(metrics, Some(received)),
         }
     }
 
@@ -102,14 +110,14 @@ impl ServerCall {
         &self.span
     }
 
-    /// The call has ended, with a failure if there is a code.
+    /// Records the end of the call; `failure` is the code of its failure, if it failed. Only the first end counts.
     pub(crate) fn end(&mut self, failure: Option<Code>) {
         record_end(&self.span, failure);
-        self.meter.end(failure);
+        self.metrics.end(failure);
     }
 }
 
-/// One event that leaves; `name` is its message.
+/// Returns the span of publishing one event; `name` is the full name of its message.
 pub(crate) fn publish_span(name: &'static str, subject: &str) -> Span {
     tracing::info_span!(
         "publish",
@@ -120,7 +128,7 @@ pub(crate) fn publish_span(name: &'static str, subject: &str) -> Span {
     )
 }
 
-/// One event that a handler takes.
+/// Returns the span of handling one event; `name` is the full name of its message.
 pub(crate) fn event_span(name: &'static str, subject: &str) -> Span {
     tracing::info_span!(
         "event",
@@ -137,6 +145,7 @@ fn record_end(span: &Span, failure: Option<Code>) {
     }
 }
 
+/// Returns the full name of the service and the name of the method.
 fn parts(method: &'static MethodDescriptor) -> (&'static str, &'static str) {
     let service = method.full_name.strip_suffix(method.name);
     let service = service.and_then(|service| service.strip_suffix('.'));

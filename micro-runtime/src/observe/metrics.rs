@@ -1,4 +1,17 @@
-//! Counts calls with the `metrics` crate, for whatever recorder the program has installed.
+//! Metrics of calls and events through the `metrics` crate, for the recorder that the program installs.
+//!
+//! | metric | labels | counts |
+//! |---|---|---|
+//! | `rpc.client.requests`, `rpc.server.requests` | `method` | calls that began |
+//! | `rpc.client.errors`, `rpc.server.errors` | `method`, `code` | calls that failed |
+//! | `rpc.client.duration`, `rpc.server.duration` | `method` | seconds of each call, a histogram |
+//! | `rpc.client.in_flight`, `rpc.server.in_flight` | `method` | calls that have not ended, a gauge |
+//! | `rpc.client.retries` | `method` | requests that were sent again |
+//! | `rpc.server.shed` | `method` | requests that a limit rejected |
+//! | `rpc.server.dropped` | `name` | requests whose reply subject is not allowed |
+//! | `event.published`, `event.received`, `event.dropped` | `event` | events |
+//! | `event.errors` | `event`, `code` | events that could not be decoded or whose handler failed |
+//! | `nats.client.reconnects` | | connections that were established again |
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,8 +22,10 @@ use crate::descriptor::MethodDescriptor;
 use crate::observe::side::Side;
 use crate::status::Code;
 
-/// The handles of one method's metrics. They are made once, when the server starts or the client is
-/// made, so that a call allocates nothing for them; the recorder must be installed by then.
+/// Handles of the metrics of one method on one side.
+///
+/// They are made when a server starts or a client is made, so that a call allocates nothing for them. A recorder that
+/// is installed later does not see them.
 pub(crate) struct MethodMetrics {
     side: Side,
     method: &'static str,
@@ -21,10 +36,10 @@ pub(crate) struct MethodMetrics {
     retries: Counter,
 }
 
-/// One call that is counted: in flight until it ends, with its code and its time.
+/// Metrics of one call: it counts as in flight until its end, which records code and duration.
 #[derive(Debug)]
 pub(crate) struct CallMetrics {
-    meters: Arc<MethodMetrics>,
+    method: Arc<MethodMetrics>,
     started: Instant,
     has_ended: bool,
 }
@@ -54,11 +69,12 @@ impl MethodMetrics {
         }
     }
 
-    /// A request was refused since a limit is reached.
+    /// Counts a request that was rejected because a limit is reached.
     pub(crate) fn shed(&self) {
         self.shed.increment(1);
     }
 
+    /// Counts a failure. Its label is the code, so it cannot be a handle: there would be 16 for each method.
     fn failed(&self, code: Code) {
         let errors = match self.side {
             Side::Client => "rpc.client.errors",
@@ -69,74 +85,75 @@ impl MethodMetrics {
 }
 
 impl CallMetrics {
-    /// Counts a call that began at `started`, or now.
-    pub(crate) fn begin(meters: &Arc<MethodMetrics>, started: Option<Instant>) -> Self {
-        meters.requests.increment(1);
-        meters.in_flight.increment(1);
+    /// Counts a call that began at `started`, or now if that is `None`.
+    pub(crate) fn begin(method: &Arc<MethodMetrics>, started: Option<Instant>) -> Self {
+        method.requests.increment(1);
+        method.in_flight.increment(1);
         Self {
-            meters: Arc::clone(meters),
+            method: Arc::clone(method),
             started: started.unwrap_or_else(Instant::now),
             has_ended: false,
         }
     }
 
+    /// Counts a request that is sent again.
     pub(crate) fn retried(&self) {
-        self.meters.retries.increment(1);
+        self.method.retries.increment(1);
     }
 
-    /// The call has ended, with a failure if there is a code. Only the first end counts.
+    /// Records the end of the call; `failure` is the code of its failure, if it failed. Only the first end counts.
     pub(crate) fn end(&mut self, failure: Option<Code>) {
         if std::mem::replace(&mut self.has_ended, true) {
             return;
         }
-        self.meters.in_flight.decrement(1);
-        self.meters.duration.record(self.started.elapsed());
+        self.method.in_flight.decrement(1);
+        self.method.duration.record(self.started.elapsed());
         if let Some(code) = failure {
-            self.meters.failed(code);
+            self.method.failed(code);
         }
     }
 }
 
-/// A call that is dropped before its end was given up by its caller.
+/// A call that is dropped before its end was canceled.
 impl Drop for CallMetrics {
     fn drop(&mut self) {
         self.end(Some(Code::Canceled));
     }
 }
 
-/// A request was dropped, since its reply would go where no reply may go.
+/// Counts a request that was dropped because its reply subject is not allowed.
 pub(crate) fn dropped(name: &'static str) {
     counter!("rpc.server.dropped", "name" => name).increment(1);
 }
 
-/// The connection has taken an event.
+/// Counts an event that was handed to the connection.
 pub(crate) fn published(name: &'static str) {
     counter!("event.published", "event" => name).increment(1);
 }
 
-/// An event has come in.
+/// Counts an event that arrived.
 pub(crate) fn event_received(name: &'static str) {
     counter!("event.received", "event" => name).increment(1);
 }
 
-/// An event could not be decoded, or its handler failed.
+/// Counts an event that could not be decoded, or whose handler failed.
 pub(crate) fn event_failed(name: &'static str, code: Code) {
     counter!("event.errors", "event" => name, "code" => code.name()).increment(1);
 }
 
-/// An event was dropped, since too many waited.
+/// Counts an event that was dropped because too many were waiting.
 pub(crate) fn event_dropped(name: &'static str) {
     counter!("event.dropped", "event" => name).increment(1);
 }
 
-/// The connection to NATS is back.
+/// Counts a connection to NATS that was established again.
 pub(crate) fn reconnected() {
     counter!("nats.client.reconnects").increment(1);
 }
 
 impl std::fmt::Debug for MethodMetrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Meters")
+        f.debug_struct("MethodMetrics")
             .field("method", &self.method)
             .finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-//! Without the feature `metrics` nothing is counted and no clock is read.
+//! Stands in for `metrics.rs` without the feature `metrics`: nothing is counted and no clock is read.
 
 use std::time::Instant;
 
@@ -6,11 +6,11 @@ use crate::descriptor::MethodDescriptor;
 use crate::observe::side::Side;
 use crate::status::Code;
 
-/// The twin of the handles of one method's metrics.
+/// Stand-in for the metrics of one method.
 #[derive(Debug)]
 pub(crate) struct MethodMetrics;
 
-/// The twin of one call that is counted.
+/// Stand-in for the metrics of one call.
 #[derive(Debug)]
 pub(crate) struct CallMetrics;
 
@@ -19,7 +19,7 @@ impl MethodMetrics {
         Self
     }
 
-    #[expect(clippy::unused_self, reason = "its twin counts here")]
+    #[expect(clippy::unused_self, reason = "the function of the same name counts")]
     pub(crate) fn shed(&self) {}
 }
 
@@ -28,10 +28,10 @@ impl CallMetrics {
         Self
     }
 
-    #[expect(clippy::unused_self, reason = "its twin counts here")]
+    #[expect(clippy::unused_self, reason = "the function of the same name counts")]
     pub(crate) fn retried(&self) {}
 
-    #[expect(clippy::unused_self, reason = "its twin counts here")]
+    #[expect(clippy::unused_self, reason = "the function of the same name counts")]
     pub(crate) fn end(&mut self, _: Option<Code>) {}
 }
 

@@ -1,4 +1,8 @@
-//! Spans and metrics of calls and events. The names are OpenTelemetry's for RPC.
+//! Spans and metrics of calls and events.
+//!
+//! The names of spans, their fields and the metrics are those of OpenTelemetry's conventions for RPC and messaging,
+//! and users build dashboards on them: renaming one is a breaking change. `metrics` and `opentelemetry` are features;
+//! without them `metrics_off.rs` and `trace_off.rs` stand in with the same functions, which the compiler removes.
 
 mod call;
 #[cfg_attr(not(feature = "metrics"), path = "metrics_off.rs")]

@@ -1,6 +1,6 @@
-//! `Side`: the end of a call that is observed.
+//! `Side`: the end of a call whose metrics are counted.
 
-/// Which side counts.
+/// End of a call; the metrics of clients and servers have different names, since a process can be both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Client,

@@ -1,4 +1,7 @@
 //! W3C trace context between a span and the headers of a call, with the feature `opentelemetry`.
+//!
+//! Only sampled spans are written: one header makes a call allocate a `HeaderMap` on both sides, which costs more than
+//! the rest of a small call.
 
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::Context;
@@ -10,7 +13,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::wire::header::{TRACEPARENT, TRACESTATE};
 
-/// Writes the span into the headers, if it is sampled; one header costs a call a dozen allocations.
+/// Writes the span into the headers if it is sampled, in place of a `traceparent` that is there.
 pub(crate) fn inject(span: &Span, headers: &mut Option<HeaderMap>) {
     if span.is_disabled() {
         return;
@@ -34,7 +37,7 @@ pub(crate) fn inject(span: &Span, headers: &mut Option<HeaderMap>) {
     }
 }
 
-/// Makes the caller's span the parent of this one.
+/// Makes the span in the headers the parent of `span`; a malformed header is ignored.
 pub(crate) fn extract(span: &Span, headers: Option<&HeaderMap>) {
     let Some(headers) = headers.filter(|_| !span.is_disabled()) else {
         return;
@@ -55,7 +58,7 @@ fn set(headers: &mut Option<HeaderMap>, name: HeaderName, value: &str) {
     }
 }
 
-/// Reads `version-trace-span-flags`; whatever else stands there is no parent.
+/// Parses `version-trace-span-flags` of W3C Trace Context. Later versions may add fields; version `ff` is forbidden.
 fn span_context(parent: &str, state: &str) -> Option<SpanContext> {
     let mut parts = parent.split('-');
     let (version, trace, span, flags) =
@@ -81,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_parent_is_read_as_w3c_says() {
+    fn a_traceparent_is_parsed_by_the_rules_of_w3c() {
         let check = |parent: &str, expected: bool| {
             assert_eq!(span_context(parent, "a=b").is_some(), expected, "{parent}");
         };
