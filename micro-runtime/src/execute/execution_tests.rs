@@ -11,13 +11,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata as TraceMetadata, Span, Subscriber};
 
-use crate::context::{Context, Origin};
+use crate::context::{Context, ContextHeaders, Origin};
 use crate::execute::completion::{Completion, DeadlinePolicy};
 use crate::execute::execution::Execution;
 use crate::execute::handler_future::HandlerFuture;
 use crate::execute::observer::Observer;
 use crate::execute::poll_cost::PollCost;
-use crate::metadata::Metadata;
 use crate::status::{Code, Reason, Status};
 use crate::sync::lock;
 
@@ -159,7 +158,7 @@ impl Fixture {
             subject: "test".into(),
             prefix: 0,
         };
-        let ctx = Context::of_event(origin, Metadata::new(), deadline, None, None);
+        let ctx = Context::of_event(origin, ContextHeaders::default(), deadline, None);
         let handler = ScriptedHandler {
             journal: journal.clone(),
             steps: Vec::from(steps).into_iter(),
