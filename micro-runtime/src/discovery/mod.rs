@@ -13,6 +13,7 @@
 
 pub(crate) mod date;
 mod directory;
+#[expect(clippy::module_inception, reason = "the type of its name lives in it")]
 mod discovery;
 pub(crate) mod names;
 mod query;

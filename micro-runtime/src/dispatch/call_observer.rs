@@ -37,7 +37,7 @@ impl CallObserver {
 }
 
 impl Observer for CallObserver {
-    fn name(&self) -> &'static str {
+    fn full_name(&self) -> &'static str {
         self.method.method.full_name
     }
 
@@ -47,7 +47,7 @@ impl Observer for CallObserver {
 
     /// The caller learns only that its handler panicked; the text may hold what is not for it.
     fn panicked(&self, text: &str) -> Status {
-        let name = self.name();
+        let name = self.full_name();
         tracing::error!(method = name, panic = text, "a handler panicked");
         Reason::Panicked.status(format!("the handler of {name} panicked"))
     }
@@ -58,7 +58,7 @@ impl Observer for CallObserver {
         }
         self.outcome = Some(failure.map(Status::code));
         if let Some(status) = failure {
-            tracing::debug!(method = self.name(), %status, "a call failed");
+            tracing::debug!(method = self.full_name(), %status, "a call failed");
         }
         self.method.stats.record(self.received.elapsed(), failure);
     }

@@ -111,7 +111,7 @@ impl ServedCall {
         observer.close();
         if let Some(subject) = self.reply.subject.take() {
             let metadata = self.execution.ctx().map(Context::take_reply_metadata);
-            let metadata = metadata.unwrap_or_else(Metadata::new);
+            let metadata = metadata.unwrap_or_default();
             let metadata = metadata.signed(self.reply.signer.as_deref());
             let home = Some(&method.home);
             method

@@ -143,7 +143,7 @@ impl SuspendedHandler {
         let execution = &mut self.0;
         let result = match execution.run(cost, stop, DeadlinePolicy::Drop).await {
             Completion::Returned(result) => result,
-            Completion::DeadlinePassed => Err(deadline_passed(execution.observer().name())),
+            Completion::DeadlinePassed => Err(deadline_passed(execution.observer().full_name())),
             Completion::Stopped => return None,
         };
         execution.record(result.as_ref().err());

@@ -3,6 +3,7 @@
 mod backlog;
 mod counters;
 mod decode;
+#[expect(clippy::module_inception, reason = "the type of its name lives in it")]
 mod event;
 mod events;
 mod filter;

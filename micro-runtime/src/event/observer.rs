@@ -53,7 +53,7 @@ impl<C: Borrow<EventCounters>> EventObserver<C> {
 }
 
 impl<C: Borrow<EventCounters> + Send> Observer for EventObserver<C> {
-    fn name(&self) -> &'static str {
+    fn full_name(&self) -> &'static str {
         self.event.full_name
     }
 

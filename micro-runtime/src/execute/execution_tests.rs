@@ -87,7 +87,7 @@ impl HandlerFuture for ScriptedHandler {
 }
 
 impl Observer for JournalObserver {
-    fn name(&self) -> &'static str {
+    fn full_name(&self) -> &'static str {
         "test.Scripted"
     }
 

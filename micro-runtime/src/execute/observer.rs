@@ -10,7 +10,7 @@ use crate::status::Status;
 /// [`record`](Self::record).
 pub(crate) trait Observer: Send {
     /// Full name of the method or of the event, for texts.
-    fn name(&self) -> &'static str;
+    fn full_name(&self) -> &'static str;
 
     /// The span in which the handler is polled and dropped.
     fn span(&self) -> &Span;

@@ -26,7 +26,7 @@ impl Machine {
         match result {
             // There is nobody to tell.
             Err(status) if self.is_unaccepted() && self.pending.reset.is_none() => {
-                self.fail(status)
+                self.fail(status);
             }
             Err(status) => self.reset(status),
             Ok(()) => {}
