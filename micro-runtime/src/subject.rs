@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn only_tokens_that_a_text_can_have_written_are_read() {
         let check = |token: &str, text: Option<&str>| {
-            assert_eq!(unescape(token).as_deref(), text, "{token}")
+            assert_eq!(unescape(token).as_deref(), text, "{token}");
         };
         // Another implementation may use lower case, or leave out an escape that is not needed.
         check("%2e%2E!", Some("..!"));

@@ -16,7 +16,6 @@ use crate::dispatch::transcode::Format;
 use crate::execute::{
     BoxedHandler, Completion, DeadlinePolicy, Execution, Observer as _, on_blocking_thread,
 };
-use crate::metadata::Metadata;
 use crate::status::Status;
 
 /// A unary call that was admitted.
