@@ -1,35 +1,54 @@
-//! Calls to all instances at once: one request out, one reply from each, until no more are expected.
+//! `CallAll`: sends one request to every instance of a service and gathers their replies.
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
-use async_nats::{HeaderMap, Message};
+use async_nats::Message;
 use bytes::Bytes;
-use futures_util::stream::{Stream, unfold};
 use tracing::{Instrument as _, Span};
 
-use crate::bus::{MultiReply, MultiReplyEnd, Outgoing, PublishError, ReplyLimits, RequestError};
-use crate::client::client::Client;
-use crate::client::request::{OutgoingRequest, RequestBody as _, TypedBody};
+use crate::bus::{MultiReply, MultiReplyEnd, Outgoing, ReplyLimits, RequestError};
+use crate::client::call_errors;
+use crate::client::replies::{Replies, next_reply};
+use crate::client::request::{OutgoingRequest, RequestBody as _, RequestTemplate, TypedBody};
 use crate::client::unary_call::UnaryCall;
-use crate::context::Context;
 use crate::metadata::Metadata;
 use crate::middleware;
 use crate::middleware::{Response, ResponseFuture, Terminal};
-use crate::observe;
 use crate::observe::ClientCall;
 use crate::status::{Reason, Status};
 use crate::sync::lock;
-use crate::wire;
-use crate::wire::header::MICRO_INSTANCE;
 
-const STALL: Duration = Duration::from_millis(300);
+/// Default time without a reply after which no more replies are expected; that of the `nats` tool.
+const DEFAULT_STALL: Duration = Duration::from_millis(300);
 
 /// A call to all instances of a service; made by [`UnaryCall::to_all`].
+///
+/// Awaiting it completes with the first reply; [`Replies`] yields that one and the others. The request is
+/// sent once, whatever fails: a second one would run the handlers of the instances that succeeded again.
+///
+/// # Errors
+///
+/// `UNAVAILABLE` if no instance serves the method or the request could not be sent, `DEADLINE_EXCEEDED` if
+/// none replied before the deadline, `RESOURCE_EXHAUSTED` if the request does not fit into one NATS
+/// message. Failures of single instances are in [`InstanceReply::result`](crate::call::InstanceReply::result).
+///
+/// # Examples
+///
+/// ```no_run
+/// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+/// # use greeter::{GreeterClient, HelloRequest};
+/// # async fn run(greeter: GreeterClient) -> Result<(), micro_runtime::Status> {
+/// let call = greeter.say_hello(HelloRequest { name: "all".into() }).to_all();
+/// let mut replies = call.expected(3).await?;
+/// while let Some(reply) = replies.next().await {
+///     println!("{}: {:?}", reply.instance, reply.result);
+/// }
+/// # Ok(()) }
+/// ```
 #[must_use = "a call is made when it is awaited"]
 pub struct CallAll<Req, Rep> {
     call: UnaryCall<Req, Rep>,
@@ -37,55 +56,64 @@ pub struct CallAll<Req, Rep> {
     stall: Duration,
 }
 
-/// The replies of all instances, as they come.
-///
-/// The end is the expected count, the stall time after the last reply, the deadline of the call, or
-/// the end of the call that it was made within, whichever comes first.
-#[must_use = "replies are there to be read"]
-pub struct Replies<M>(Pin<Box<dyn Stream<Item = InstanceReply<M>> + Send>>);
-
-/// What one instance has answered.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct InstanceReply<M> {
-    /// Who answered; empty if a peer that is not of this library does not say.
-    pub instance: String,
-    /// The reply, or the status with which this instance failed.
-    pub result: Result<M, Status>,
-    /// What the handler added with [`Context::set_header`].
-    pub metadata: Metadata,
-}
-
 impl<Req, Rep> UnaryCall<Req, Rep> {
-    /// Sends the request to every instance of the service, once, and not to one of its queue group,
-    /// whatever [`ClientOptions::instance`](crate::ClientOptions::instance) says.
+    /// Sends the request to every instance of the service, instead of to one of its queue group or to the
+    /// one of [`ClientOptions::instance`](crate::ClientOptions::instance).
     ///
     /// # Examples
     ///
-    /// ```ignore
-    /// let mut replies = cache.invalidate(key).to_all().await?;
+    /// ```no_run
+    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+    /// # use greeter::{GreeterClient, HelloRequest};
+    /// # async fn run(greeter: GreeterClient) -> Result<(), micro_runtime::Status> {
+    /// let mut replies = greeter.say_hello(HelloRequest { name: "all".into() }).to_all().await?;
     /// while let Some(reply) = replies.next().await {
     ///     println!("{}: {:?}", reply.instance, reply.result);
     /// }
+    /// # Ok(()) }
     /// ```
     pub fn to_all(self) -> CallAll<Req, Rep> {
         CallAll {
             call: self,
             expected: None,
-            stall: STALL,
+            stall: DEFAULT_STALL,
         }
     }
 }
 
 impl<Req, Rep> CallAll<Req, Rep> {
-    /// Ends once so many instances have answered.
+    /// Ends the replies once this number of instances have replied. By default they end after the
+    /// [`stall`](Self::stall) time.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+    /// # use greeter::{GreeterClient, HelloRequest};
+    /// # async fn run(greeter: GreeterClient) -> Result<(), micro_runtime::Status> {
+    /// let call = greeter.say_hello(HelloRequest { name: "all".into() });
+    /// let replies = call.to_all().expected(3).await?;
+    /// # Ok(()) }
+    /// ```
     pub fn expected(mut self, instances: usize) -> Self {
         self.expected = Some(instances);
         self
     }
 
-    /// Ends once no reply has come for so long after the last one. 300 ms by default; more where
-    /// instances take differently long.
+    /// Ends the replies once none has arrived for this time after the last one. The default is 300 ms;
+    /// set more if some instances take longer than others by that.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+    /// # use greeter::{GreeterClient, HelloRequest};
+    /// # use std::time::Duration;
+    /// # async fn run(greeter: GreeterClient) -> Result<(), micro_runtime::Status> {
+    /// let call = greeter.say_hello(HelloRequest { name: "all".into() });
+    /// let replies = call.to_all().stall(Duration::from_secs(1)).await?;
+    /// # Ok(()) }
+    /// ```
     pub fn stall(mut self, stall: Duration) -> Self {
         self.stall = stall;
         self
@@ -97,36 +125,27 @@ where
     Req: prost::Message,
     Rep: prost::Message + Default + 'static,
 {
+    /// Makes the call. Its span and metrics end with the first reply, since the time after that depends on
+    /// how fast the caller reads.
     async fn make(self) -> Result<Replies<Rep>, Status> {
         let request = self.call.request;
         let now = Instant::now();
-        let deadline = request.deadline(now);
-        let patience = ReplyLimits {
+        let deadline = request.time_limit(now).deadline;
+        let limits = ReplyLimits {
             expected: self.expected,
             stall: self.stall,
             max_wait: deadline.saturating_duration_since(now),
         };
         let method = request.descriptor();
-        let parent = request.parent.clone();
-        let mut seen = ClientCall::default();
-        seen.begin(method, request.client.meters(request.method));
-        seen.attempt(1);
-        let first = first(request, deadline, patience, seen.span());
-        let first = first.instrument(seen.span()).await;
-        seen.end(first.as_ref().err().map(Status::code));
+        let parent = request.options.parent.clone();
+        let mut call = ClientCall::default();
+        call.begin(method, request.client.metrics(request.method));
+        call.attempt(1);
+        let first = first_reply(request, deadline, limits, call.span());
+        let first = first.instrument(call.span()).await;
+        call.end(first.as_ref().err().map(Status::code));
         let (gather, first) = first?;
-        let known = Some(first);
-        let replies = unfold(
-            (gather, parent, known),
-            move |(mut gather, parent, known)| async move {
-                let message = match known {
-                    Some(first) => first,
-                    None => next(&mut gather, parent.as_ref()).await?,
-                };
-                Some((read(&message, method.output), (gather, parent, None)))
-            },
-        );
-        Ok(Replies(Box::pin(replies)))
+        Ok(Replies::new(gather, first, parent, method.output))
     }
 }
 
@@ -135,7 +154,6 @@ where
     Req: prost::Message + 'static,
     Rep: prost::Message + Default + 'static,
 {
-    // Ready with the first reply; the error is that nobody was there, or that it could not be sent.
     type Output = Result<Replies<Rep>, Status>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
@@ -144,172 +162,96 @@ where
     }
 }
 
-impl<M> Replies<M> {
-    /// The next reply; `None` once no more are waited for.
-    pub async fn next(&mut self) -> Option<InstanceReply<M>> {
-        use futures_util::StreamExt as _;
-        self.0.next().await
-    }
-}
-
-impl<M> Stream for Replies<M> {
-    type Item = InstanceReply<M>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
-        self.0.as_mut().poll_next(cx)
-    }
-}
-
 /// Sends the request, and waits for the first reply.
-async fn first<Req: prost::Message>(
+async fn first_reply<Req: prost::Message>(
     request: OutgoingRequest<TypedBody<Req>>,
     deadline: Instant,
-    patience: ReplyLimits,
+    limits: ReplyLimits,
     span: Span,
 ) -> Result<(MultiReply, Message), Status> {
-    let name = request.descriptor().full_name;
-    let parent = request.parent.clone();
-    let mut gather = send(request, deadline, patience, span).await?;
-    match next(&mut gather, parent.as_ref()).await {
+    let name = request.method_name();
+    let parent = request.options.parent.clone();
+    let mut gather = send(request, deadline, limits, span).await?;
+    match next_reply(&mut gather, parent.as_ref()).await {
         Some(first) => Ok((gather, first)),
-        None => Err(nobody(gather.end(), name)),
+        None => Err(no_reply(gather.end(), name)),
     }
 }
 
-/// Sends the request through the client's middleware, which sees that it was sent and no reply: there
-/// are many.
+/// Sends the request through the client's middleware. The layers see that it was sent and no reply, since
+/// there are many.
 async fn send<Req: prost::Message>(
     request: OutgoingRequest<TypedBody<Req>>,
     deadline: Instant,
-    patience: ReplyLimits,
+    limits: ReplyLimits,
     span: Span,
 ) -> Result<MultiReply, Status> {
-    let (client, method) = (request.client.clone(), request.method);
-    let payload = request.body.encode();
-    let metadata = request.metadata?;
-    let trace = request.parent.as_ref().and_then(Context::trace).cloned();
+    let stacks = request.client.stacks(request.method);
+    let stacks = stacks.into_iter().flatten().collect::<Vec<_>>().into_iter();
+    let method = request.descriptor();
+    let (template, metadata, body) = request.into_template()?;
     let sent = Arc::new(Mutex::new(None));
-    let end = Arc::new(CallAllTerminal {
-        client: client.clone(),
-        method,
-        trace,
+    let terminal = Arc::new(CallAllTerminal {
+        template,
         span,
-        patience,
+        limits,
         sent: Arc::clone(&sent),
     });
-    let stacks = client.stacks(method).into_iter().flatten();
-    let stacks = stacks.collect::<Vec<_>>().into_iter();
-    let descriptor = client.method(method);
-    middleware::Request::new(descriptor, metadata, Some(deadline), payload, stacks, end)
+    let payload = body.encode();
+    middleware::Request::new(method, metadata, Some(deadline), payload, stacks, terminal)
         .proceed()
         .await?;
     let sent = lock(&sent).take();
     sent.ok_or_else(|| Status::canceled("the client's middleware did not send the request"))
 }
 
-/// The wire behind the client's middleware.
+/// End of the client's middleware for calls to all instances: subscribes for the replies and sends the
+/// request.
 struct CallAllTerminal {
-    client: Client,
-    method: usize,
-    trace: Option<HeaderMap>,
+    template: RequestTemplate,
     span: Span,
-    patience: ReplyLimits,
+    limits: ReplyLimits,
+    /// The subscription for the replies, which no [`Response`] can carry.
     sent: Arc<Mutex<Option<MultiReply>>>,
-}
-
-impl CallAllTerminal {
-    fn outgoing(&self, request: &middleware::Request) -> Outgoing {
-        let mut headers = None;
-        wire::encode_metadata(&mut headers, request.metadata());
-        wire::forward_trace(&mut headers, self.trace.as_ref());
-        observe::inject(&self.span, &mut headers);
-        if let Some(left) = request.remaining() {
-            wire::encode_timeout(&mut headers, left);
-        }
-        Outgoing {
-            headers,
-            ..Outgoing::to(
-                self.client.subject_of_all(self.method),
-                request.payload().clone(),
-            )
-        }
-    }
 }
 
 impl Terminal for CallAllTerminal {
     fn call(&self, request: middleware::Request) -> ResponseFuture {
-        let outgoing = self.outgoing(&request);
-        let name = request.method().full_name;
-        let (client, patience) = (self.client.clone(), self.patience);
-        let sent = Arc::clone(&self.sent);
+        let left = request.remaining();
+        let request = self.template.fill(&request);
+        let headers = request.headers(left, &self.span);
+        let (limits, sent) = (self.limits, Arc::clone(&self.sent));
         Box::pin(async move {
-            let gather = MultiReply::send(client.connection(), outgoing, patience).await;
-            *lock(&sent) = Some(gather.map_err(|why| unsent(why, name))?);
+            let subject = request.client.subject_of_all(request.method);
+            let outgoing = Outgoing {
+                headers: headers?,
+                ..Outgoing::to(subject, request.body)
+            };
+            let name = request.client.method(request.method).full_name;
+            let gather = MultiReply::send(request.client.connection(), outgoing, limits).await;
+            *lock(&sent) = Some(gather.map_err(|error| not_sent(error, name))?);
             Ok(Response::new(Bytes::new(), Metadata::new()))
         })
     }
 }
 
-/// The next reply, counted; none after the end of the call that this one belongs to.
-async fn next(gather: &mut MultiReply, parent: Option<&Context>) -> Option<Message> {
-    let ended = async {
-        match parent {
-            Some(parent) => parent.end_token().cancelled().await,
-            None => std::future::pending().await,
-        }
-    };
-    let message = tokio::select! {
-        message = gather.next() => message,
-        () = ended => None,
-    }?;
-    gather.count();
-    Some(message)
-}
-
-fn read<M: prost::Message + Default>(message: &Message, name: &str) -> InstanceReply<M> {
-    let headers = message.headers.as_ref();
-    let instance = headers.and_then(|headers| headers.get(MICRO_INSTANCE));
-    let failure = headers.and_then(|headers| wire::decode_status(headers, &message.payload));
-    let decoded = headers.map_or_else(|| Ok(Metadata::new()), wire::decode_metadata);
-    let (metadata, bad_header) = match decoded {
-        Ok(metadata) => (metadata, None),
-        Err(status) => (Metadata::new(), Some(status)),
-    };
-    InstanceReply {
-        instance: instance
-            .map(|id| id.as_str().to_owned())
-            .unwrap_or_default(),
-        result: match failure.or(bad_header) {
-            Some(status) => Err(status),
-            None => wire::decode_reply(message.payload.clone(), name),
-        },
-        metadata,
-    }
-}
-
-/// Why there is not one reply.
-fn nobody(end: Option<MultiReplyEnd>, name: &str) -> Status {
+/// Returns the status of a call without any reply; `end` is `None` if its parent ended first.
+fn no_reply(end: Option<MultiReplyEnd>, method: &str) -> Status {
     match end {
-        Some(MultiReplyEnd::NoResponders) => {
-            Reason::NoResponders.status(format!("no instance serves {name}"))
+        Some(MultiReplyEnd::NoResponders) => call_errors::no_responders(method),
+        Some(MultiReplyEnd::Complete | MultiReplyEnd::Stalled) => {
+            Reason::Deadline.status(format!("no instance answered {method} before the deadline"))
         }
-        Some(_) => {
-            Reason::Deadline.status(format!("no instance answered {name} before the deadline"))
-        }
-        None => Reason::ParentEnded.status(format!("the call that {name} was a part of has ended")),
+        None => call_errors::parent_ended(method),
     }
 }
 
-fn unsent(why: RequestError, name: &str) -> Status {
-    let lost = || Reason::Disconnected.status(format!("the request to {name} could not be sent"));
-    match why {
-        RequestError::Unsubscribed(error) => lost().with_source(error),
-        RequestError::Unsent(PublishError::Failed(error)) => lost().with_source(error),
-        RequestError::Unsent(PublishError::TooLarge { max }) => Reason::TooLarge.status(
-            format!(
-                "the request to {name} does not fit into one NATS message of {max} bytes with its headers"
-            ),
-        ),
+fn not_sent(error: RequestError, method: &str) -> Status {
+    match error {
+        RequestError::Unsent(error) => error.into_status(format_args!("the request to {method}")),
+        RequestError::Unsubscribed(error) => Reason::Disconnected
+            .status(format!("the request to {method} could not be sent"))
+            .with_source(error),
     }
 }
 
@@ -319,11 +261,5 @@ impl<Req, Rep> fmt::Debug for CallAll<Req, Rep> {
             .field("expected", &self.expected)
             .field("stall", &self.stall)
             .finish_non_exhaustive()
-    }
-}
-
-impl<M> fmt::Debug for Replies<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Replies").finish_non_exhaustive()
     }
 }

@@ -1,23 +1,24 @@
-//! `Client`: a service seen from the caller: which subjects, which options.
+//! `Client`: subjects, options and retry budget of one service, as its callers see it.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Subject;
-use tower::Layer;
 
 use crate::bus::{Bus, Connection, ReplySlot};
-use crate::client::retry;
-use crate::client::retry::Budget;
+use crate::client::options::ClientOptions;
+use crate::client::retry_policy::RetryBudget;
 use crate::descriptor::{MethodDescriptor, ServiceDescriptor};
-use crate::middleware::{Layered, Layers, Next};
+use crate::middleware::{Layers, Next};
 use crate::observe::{MethodMetrics, Side};
 use crate::stream::StreamOptions;
 use crate::wire;
 use crate::wire::subject::ServiceBase;
 
-/// What a generated client holds. Cheap to clone.
+/// The part of a generated client that is the same for all services. Cheap to clone.
+///
+/// Subjects are formatted once, when the client is made, so that a call allocates nothing for them.
 #[derive(Clone)]
 #[doc(hidden)]
 pub struct Client(Arc<Inner>);
@@ -25,154 +26,65 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     connection: Arc<Connection>,
     service: &'static ServiceDescriptor,
+    /// One per method, in the order of the descriptor.
     subjects: Box<[Subject]>,
     base: ServiceBase,
     options: ClientOptions,
-    budget: Budget,
-    meters: Box<[Arc<MethodMetrics>]>,
-    /// The layers around all calls, and around those of each method; absent if there are none.
+    retry_budget: RetryBudget,
+    /// One per method, made once: looking up a recorder's metric costs a call more than the call's own
+    /// bookkeeping.
+    metrics: Box<[Arc<MethodMetrics>]>,
+    /// Layers around all calls, and around those of each method; `None` if there are none, which is the
+    /// path without boxes.
     stacks: Option<(Next, Box<[Next]>)>,
 }
 
-/// A client that micro-build generates; [`Bus::client`] makes it.
+/// A client that micro-build generated; [`Bus::client`] makes it.
 #[doc(hidden)]
 pub trait ServiceClient: Sized {
-    /// The service that it calls.
+    /// Descriptor of the service that it calls.
     const SERVICE: &'static ServiceDescriptor;
 
     /// Wraps the part that is the same for all services.
     fn from_client(client: Client) -> Self;
 }
 
-/// How a client calls; see [`Bus::client_with`].
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// use micro_runtime::ClientOptions;
-///
-/// let options = ClientOptions::new().timeout(Duration::from_millis(250));
-/// ```
-#[derive(Clone, Debug, Default)]
-pub struct ClientOptions {
-    instance: Option<String>,
-    timeout: Option<Duration>,
-    has_unique_replies: bool,
-    stream_options: StreamOptions,
-    subject_base: Option<String>,
-    is_json: bool,
-    layers: Layers,
-}
-
-impl ClientOptions {
-    /// Starts with nothing set.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Calls this one instance, and not the queue group.
-    #[must_use]
-    pub fn instance(mut self, id: impl Into<String>) -> Self {
-        self.instance = Some(id.into());
-        self
-    }
-
-    /// What unary calls wait for that set no timeout of their own.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
-    }
-
-    /// Uses each reply subject once, where a responder is not trusted: a second reply of his could
-    /// otherwise reach a later call. It costs about a fifth of the throughput.
-    #[must_use]
-    pub fn unique_reply_subjects(mut self, is_wanted: bool) -> Self {
-        self.has_unique_replies = is_wanted;
-        self
-    }
-
-    /// Sets what the streams of this client may have under way, and how long they may be silent.
-    #[must_use]
-    pub fn stream_options(mut self, options: StreamOptions) -> Self {
-        self.stream_options = options;
-        self
-    }
-
-    /// Calls the service under another name than its .proto's, as in `acme.greeter`: where this NATS
-    /// account imports it under a subject of its own. The bus's prefix still stands before it.
-    #[must_use]
-    pub fn subject_base(mut self, base: impl Into<String>) -> Self {
-        self.subject_base = Some(base.into());
-        self
-    }
-
-    /// Puts middleware around every call of the client; the first that is added is the outermost.
-    /// See [`middleware`](crate::middleware).
-    #[must_use]
-    pub fn layer<L>(mut self, layer: L) -> Self
-    where
-        L: Layer<Next> + Send + Sync + 'static,
-        L::Service: Layered,
-    {
-        self.layers.add(layer);
-        self
-    }
-
-    /// Puts middleware around the calls of one method, inside of what is around all calls. The name
-    /// is the .proto's, as in `SayHello`; a name that no method has matches nothing.
-    #[must_use]
-    pub fn method_layer<L>(mut self, method: impl Into<String>, layer: L) -> Self
-    where
-        L: Layer<Next> + Send + Sync + 'static,
-        L::Service: Layered,
-    {
-        self.layers.add_for(method, layer);
-        self
-    }
-}
-
-#[cfg(feature = "json")]
-impl ClientOptions {
-    /// Sends JSON; what is sent must be JSON then.
-    pub(crate) fn in_json(mut self) -> Self {
-        self.is_json = true;
-        self
-    }
-
-    /// Calls under this name, unless another one was set.
-    pub(crate) fn or_service_base(mut self, base: &str) -> Self {
-        self.subject_base.get_or_insert_with(|| base.to_owned());
-        self
-    }
-
-    pub(crate) fn is_in_json(&self) -> bool {
-        self.is_json
-    }
-
-    pub(crate) fn instance_id(&self) -> Option<&str> {
-        self.instance.as_deref()
-    }
-}
-
 impl Bus {
-    /// Makes a client for a generated service. It connects nothing, and never fails: a call says
-    /// when nobody serves it.
+    /// Returns a client of a generated service.
+    ///
+    /// This sends nothing and cannot fail: whether an instance serves the method shows when it is called.
+    /// A client is cheap to clone, and its clones share a budget for retries.
     ///
     /// # Examples
     ///
-    /// ```ignore
+    /// ```no_run
+    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+    /// # use greeter::{GreeterClient, HelloRequest};
+    /// # async fn run(bus: micro_runtime::Bus) -> Result<(), micro_runtime::Status> {
     /// let greeter: GreeterClient = bus.client();
     /// let reply = greeter.say_hello(HelloRequest { name: "Ada".into() }).await?;
+    /// # Ok(()) }
     /// ```
     #[must_use]
     pub fn client<C: ServiceClient>(&self) -> C {
         self.client_with(ClientOptions::new())
     }
 
-    /// Makes a client that calls one instance, or with another timeout.
+    /// Returns a client of a generated service with these options.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+    /// # use greeter::GreeterClient;
+    /// use std::time::Duration;
+    /// use micro_runtime::ClientOptions;
+    ///
+    /// # fn run(bus: micro_runtime::Bus) {
+    /// let options = ClientOptions::new().timeout(Duration::from_millis(250));
+    /// let greeter: GreeterClient = bus.client_with(options);
+    /// # }
+    /// ```
     #[must_use]
     pub fn client_with<C: ServiceClient>(&self, options: ClientOptions) -> C {
         C::from_client(Client::new(self, C::SERVICE, options))
@@ -180,15 +92,14 @@ impl Bus {
 }
 
 impl Client {
-    /// Makes a client for whatever service is described.
+    /// Returns a client of the service that the descriptor describes.
     pub(crate) fn new(
         bus: &Bus,
         service: &'static ServiceDescriptor,
         options: ClientOptions,
     ) -> Self {
         let base = options.subject_base.as_deref();
-        let base = base.unwrap_or(service.full_name);
-        let base = ServiceBase::new(bus.prefix(), base);
+        let base = ServiceBase::new(bus.prefix(), base.unwrap_or(service.full_name));
         let subjects = service
             .methods
             .iter()
@@ -197,11 +108,11 @@ impl Client {
                 Some(id) => base.instance_method(id, method.name),
             })
             .collect();
-        Self::at(bus, service, subjects, base, options)
+        Self::with_subjects(bus, service, subjects, base, options)
     }
 
-    /// Makes a client whose methods have these subjects.
-    pub(crate) fn at(
+    /// Returns a client whose methods have these subjects, one per method.
+    pub(crate) fn with_subjects(
         bus: &Bus,
         service: &'static ServiceDescriptor,
         subjects: Box<[Subject]>,
@@ -209,7 +120,7 @@ impl Client {
         options: ClientOptions,
     ) -> Self {
         let stacks = stacks(&options.layers, service);
-        let meters = service
+        let metrics = service
             .methods
             .iter()
             .map(|method| Arc::new(MethodMetrics::new(Side::Client, method)));
@@ -218,8 +129,8 @@ impl Client {
             service,
             subjects,
             base,
-            budget: Budget::new(),
-            meters: meters.collect(),
+            retry_budget: RetryBudget::new(),
+            metrics: metrics.collect(),
             stacks,
             options,
         }))
@@ -242,55 +153,51 @@ impl Client {
         &self.0.subjects[index]
     }
 
-    /// Where every instance gets the request.
+    /// Returns the subject on which every instance receives the request (docs/PROTOCOL.md, "All instances
+    /// at once").
     pub(crate) fn subject_of_all(&self, index: usize) -> Subject {
         self.0.base.broadcast_method(self.method(index).name)
     }
 
-    /// Takes a reply slot.
-    pub(crate) fn open(&self) -> (ReplySlot, Subject) {
-        // Without a queue group every instance answers, each call many times.
+    /// Reserves a reply slot, and returns the subject that the reply must go to.
+    pub(crate) fn reserve_reply_slot(&self) -> (ReplySlot, Subject) {
+        // Without a queue group every instance replies to each call. All replies but the first would
+        // arrive on a subject that may belong to another call by then.
         let has_many_replies = self.0.service.queue_group == "-";
         let is_unique = self.0.options.has_unique_replies || has_many_replies;
         self.connection().mux().reserve(is_unique)
     }
 
-    /// Whether what is sent is JSON.
+    /// Returns whether requests are JSON.
     pub(crate) fn is_json(&self) -> bool {
         self.0.options.is_json
     }
 
-    pub(crate) fn base(&self) -> ServiceBase {
-        self.0.base.clone()
+    pub(crate) fn base(&self) -> &ServiceBase {
+        &self.0.base
     }
 
     pub(crate) fn stream_options(&self) -> StreamOptions {
         self.0.options.stream_options
     }
 
-    /// The retries that the calls of this client may still make.
-    pub(crate) fn budget(&self) -> &Budget {
-        &self.0.budget
+    /// Returns the budget for retries that all calls of this client share.
+    pub(crate) fn retry_budget(&self) -> &RetryBudget {
+        &self.0.retry_budget
     }
 
-    pub(crate) fn meters(&self, index: usize) -> &Arc<MethodMetrics> {
-        &self.0.meters[index]
+    pub(crate) fn metrics(&self, index: usize) -> &Arc<MethodMetrics> {
+        &self.0.metrics[index]
     }
 
-    /// Counts a call of a method that may be sent again.
-    pub(crate) fn count(&self, method: &MethodDescriptor) {
-        if retry::is_safe(method) {
-            self.0.budget.deposit();
-        }
-    }
-
-    /// The layers around a method's calls, the outer ones first; `None` if there are none.
+    /// Returns the layers around a method's calls, the outer ones first; `None` if there are none.
     pub(crate) fn stacks(&self, index: usize) -> Option<[Next; 2]> {
         let (all, methods) = self.0.stacks.as_ref()?;
         Some([all.clone(), methods[index].clone()])
     }
 
-    /// What a call waits that sets no timeout: the client's word, the .proto's, the wire's.
+    /// Returns the timeout of a unary call that sets none: the client's, else the .proto's, else the
+    /// protocol's.
     pub(crate) fn timeout(&self, method: &MethodDescriptor) -> Duration {
         self.0
             .options

@@ -1,100 +1,92 @@
-//! Opens a stream: sends the request, again where that is safe, and starts the task that drives it.
+//! `OpenStream`: opens a stream, which means to send its request, to start the task that drives it, and
+//! to wait until the server has accepted it.
 
-use std::pin::pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Instant;
 
-use async_nats::{HeaderMap, HeaderValue, Message, Subject};
+use async_nats::{HeaderMap, HeaderValue, Subject};
 use bytes::Bytes;
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use crate::bus::{PublishError, ReplySlot};
+use crate::client::call_options::parent_ended;
 use crate::client::request::OutgoingRequest;
-use crate::client::retry;
+use crate::client::retry_loop::{Attempt, AttemptError, RetryLoop};
 use crate::context::Context;
 use crate::metadata::Metadata;
 use crate::observe::ClientCall;
-use crate::status::{Code, Reason, Status};
+use crate::status::{Reason, Status};
 use crate::stream::{
-    Channel, FrameDestination, FrameTransport, Machine, MessageReader, StreamAddress, StreamHeader,
-    StreamLimits, StreamOptions,
+    Channel, FrameDestination, FrameTransport, Machine, MessageReader, StreamHeader, StreamLimits,
+    StreamOptions,
 };
-use crate::wire;
 use crate::wire::header::MICRO_STREAM;
 
-/// A stream to be opened.
+/// A stream that is not open yet.
 pub(crate) struct OpenStream {
-    /// The body is the first message, if there is one that goes with the request.
+    /// Body: the first message if the request carries one, empty if all messages follow in frames.
     pub(crate) request: OutgoingRequest<Bytes>,
-    pub(crate) options: StreamOptions,
+    pub(crate) stream_options: StreamOptions,
+    /// `None` by default: unlike a unary call a stream may last forever.
     pub(crate) deadline: Option<Instant>,
     pub(crate) waits_for: WaitsFor,
 }
 
-/// What makes an opening complete.
+/// The frame of the server that completes the opening.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WaitsFor {
-    /// The server has named itself, so that messages can be sent to it.
+    /// ACCEPT: the server named itself, and messages can be sent to it.
     Accept,
-    /// The handler has returned its stream.
+    /// OPEN: the handler returned its stream. Only then is an early error of the handler the error of
+    /// opening the stream.
     Open,
 }
 
-/// Why an attempt to open did not succeed.
-enum Refusal {
+/// A stream that the server has accepted, or that waits for that.
+pub(crate) struct StartedStream {
+    pub(crate) reader: MessageReader,
+    /// Hands the [`ClientCall`] to the task that drives the stream and sees its end.
+    observer: oneshot::Sender<ClientCall>,
+}
+
+/// Reason why the request of a stream was not sent.
+enum StartError {
     /// The first message does not fit into the request.
     TooLarge,
     Status(Status),
 }
 
-/// When a stream must have ended, if the caller set that or it was inherited.
-pub(crate) fn deadline(
-    timeout: Option<Duration>,
-    parent: Option<&Context>,
-    now: Instant,
-) -> Option<Instant> {
-    let own = timeout.and_then(|timeout| now.checked_add(timeout));
-    let inherited = parent.and_then(Context::deadline);
-    match (own, inherited) {
-        (Some(own), Some(inherited)) => Some(own.min(inherited)),
-        (own, inherited) => own.or(inherited),
-    }
+/// One opening in a [`RetryLoop`].
+struct OpenAttempt<'a> {
+    stream: &'a OpenStream,
+    /// The attempt in progress. Opening a stream allocates a channel and spawns a task in any case, so
+    /// that a box more is not worth a state machine by hand.
+    running: Option<Running<'a>>,
 }
 
-/// Opens a stream. Its reader is what keeps the call: dropping it cancels the call, and so does
-/// dropping the future.
-pub(crate) async fn open(opening: OpenStream) -> Result<MessageReader, Status> {
-    let client = &opening.request.client;
-    let method = opening.request.descriptor();
-    let mut call = ClientCall::default();
-    call.begin(method, client.meters(opening.request.method));
-    client.count(method);
-    let mut attempts = retry::Attempts::default();
-    let opened = loop {
-        call.attempt(attempts.next());
-        let refusal = match opening.attempt(&call).await {
-            Ok(opened) => break Ok(opened),
-            Err(Refusal::Status(status)) => status,
-            Err(Refusal::TooLarge) => break opening.open_in_parts(&call).await,
-        };
-        let rest = match opening.request.may_retry {
-            true => attempts.rest(&refusal, method, client.budget()),
-            false => None,
-        };
-        let is_in_time = |rest| {
-            opening
-                .deadline
-                .is_none_or(|deadline| Instant::now() + rest < deadline)
-        };
-        match rest.filter(|rest| is_in_time(*rest)) {
-            Some(rest) => tokio::time::sleep(rest).await,
-            None => break Err(refusal),
-        }
+type Running<'a> = Pin<Box<dyn Future<Output = Result<StartedStream, AttemptError>> + Send + 'a>>;
+
+/// Opens a stream, and sends the request again where the retry policy allows it.
+///
+/// The reader owns the call: dropping it resets the stream, and so does dropping this future.
+pub(crate) async fn open(stream: OpenStream) -> Result<MessageReader, Status> {
+    let attempt = OpenAttempt {
+        stream: &stream,
+        running: None,
     };
+    let mut attempts = pin!(RetryLoop::new(attempt));
+    let opened = poll_fn(|cx| attempts.as_mut().poll_attempts(cx)).await;
+    let call = attempts.call();
     match opened {
-        Ok((reader, observer)) => {
-            let _ = observer.send(call);
-            Ok(reader)
+        Ok(started) => {
+            // The call goes on until the stream ends. The driver waits for it even where the stream has
+            // ended already; only a runtime that shuts down has dropped the driver.
+            let _ = started.observer.send(std::mem::take(call));
+            Ok(started.reader)
         }
         Err(status) => {
             call.end(Some(status.code()));
@@ -103,47 +95,75 @@ pub(crate) async fn open(opening: OpenStream) -> Result<MessageReader, Status> {
     }
 }
 
+impl Attempt for OpenAttempt<'_> {
+    type Body = Bytes;
+    type Output = StartedStream;
+
+    fn request(&self) -> &OutgoingRequest<Bytes> {
+        &self.stream.request
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.stream.deadline
+    }
+
+    fn poll_attempt(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        _number: u32,
+        span: &Span,
+    ) -> Poll<Result<StartedStream, AttemptError>> {
+        let stream = self.stream;
+        let running = self
+            .running
+            .get_or_insert_with(|| Box::pin(stream.attempt(span.clone())));
+        let started = ready!(running.as_mut().poll(cx));
+        self.running = None;
+        Poll::Ready(started)
+    }
+}
+
 impl OpenStream {
-    async fn attempt(
-        &self,
-        call: &ClientCall,
-    ) -> Result<(MessageReader, oneshot::Sender<ClientCall>), Refusal> {
-        let started = self.start(call, self.request.body.clone(), false).await?;
-        self.wait(&started.0, self.waits_for)
-            .await
-            .map_err(Refusal::Status)?;
+    /// Makes one attempt, in parts if the first message does not fit into the request.
+    async fn attempt(&self, span: Span) -> Result<StartedStream, AttemptError> {
+        let started = match self.start(&span, self.request.body.clone(), false).await {
+            Ok(started) => started,
+            // A deadline that passed, an invalid header and a connection that is closed for good do not
+            // change with another attempt.
+            Err(StartError::Status(status)) => return Err(AttemptError::Final(status)),
+            Err(StartError::TooLarge) => return Ok(self.open_in_parts(&span).await?),
+        };
+        let waited = self.wait(&started.reader, self.waits_for).await;
+        waited.map_err(AttemptError::Failed)?;
         Ok(started)
     }
 
-    /// Sends the first message after the server has named itself, in as many frames as it takes.
-    async fn open_in_parts(
-        &self,
-        call: &ClientCall,
-    ) -> Result<(MessageReader, oneshot::Sender<ClientCall>), Status> {
-        let started = match self.start(call, Bytes::new(), true).await {
+    /// Opens the stream without a first message, and sends that once the server has accepted, in as many
+    /// frames as it takes. A failure is final.
+    pub(crate) async fn open_in_parts(&self, span: &Span) -> Result<StartedStream, Status> {
+        let started = match self.start(span, Bytes::new(), true).await {
             Ok(started) => started,
-            Err(Refusal::Status(status)) => return Err(status),
-            Err(Refusal::TooLarge) => {
-                let error = PublishError::TooLarge {
-                    max: self.request.client.connection().max_payload(),
-                };
-                return Err(self.request.not_sent(error));
+            Err(StartError::Status(status)) => return Err(status),
+            // The headers alone are too large.
+            Err(StartError::TooLarge) => {
+                let max = self.request.client.connection().max_payload();
+                return Err(self.request.not_sent(PublishError::TooLarge { max }));
             }
         };
-        let reader = &started.0;
+        let reader = &started.reader;
         self.wait(reader, WaitsFor::Accept).await?;
         send_whole(reader.channel(), self.request.body.clone()).await?;
         self.wait(reader, self.waits_for).await?;
         Ok(started)
     }
 
-    /// Publishes the request, and starts the task that drives the stream.
+    /// Publishes the request, and spawns the task that drives the stream.
     async fn start(
         &self,
-        call: &ClientCall,
+        span: &Span,
         payload: Bytes,
         is_unary: bool,
-    ) -> Result<(MessageReader, oneshot::Sender<ClientCall>), Refusal> {
+    ) -> Result<StartedStream, StartError> {
         let request = &self.request;
         let connection = request.client.connection();
         let limits = self.limits();
@@ -152,48 +172,57 @@ impl OpenStream {
             .deadline
             .map(|deadline| deadline.saturating_duration_since(now));
         if left.is_some_and(|left| left.is_zero()) {
-            return Err(Refusal::Status(request.too_late()));
+            return Err(StartError::Status(request.deadline_exceeded()));
         }
         let machine = Machine::client(limits, connection.max_payload(), self.deadline, now);
         let channel = Channel::new(machine);
         let sink = Arc::clone(&channel);
         let (slot, own) = connection.mux().reserve_for_stream(sink);
         let mut outgoing = request
-            .outgoing(own.clone(), left, &call.span())
-            .map_err(Refusal::Status)?;
+            .outgoing(own.clone(), left, span)
+            .map_err(StartError::Status)?;
         outgoing.payload = payload;
         let headers = outgoing.headers.get_or_insert_with(HeaderMap::new);
         headers.insert(MICRO_STREAM, open_header(&limits, is_unary));
         match connection.publish(outgoing).await {
             Ok(()) => {}
-            Err(PublishError::TooLarge { .. }) => return Err(Refusal::TooLarge),
-            Err(error) => return Err(Refusal::Status(request.not_sent(error))),
+            Err(PublishError::TooLarge { .. }) => return Err(StartError::TooLarge),
+            Err(error) => return Err(StartError::Status(request.not_sent(error))),
         }
         let (observer, observed) = oneshot::channel();
+        let parent = request.options.parent.clone();
+        let transport = self.transport(own);
         tokio::spawn(drive(
             Arc::clone(&channel),
             slot,
-            self.link(own),
-            request.parent.clone(),
+            transport,
+            parent,
             observed,
         ));
-        Ok((MessageReader::client(channel), observer))
+        Ok(StartedStream {
+            reader: MessageReader::client(channel),
+            observer,
+        })
     }
 
+    /// Returns the limits of this end: the call's options, else the client's, else the defaults.
     fn limits(&self) -> StreamLimits {
-        self.options
+        self.stream_options
             .or(self.request.client.stream_options())
             .limits()
     }
 
-    fn link(&self, own: Subject) -> FrameTransport {
+    /// Returns the way to the server. Its subject is known once ACCEPT named instance and stream; until
+    /// then there is only the base that these are appended to.
+    fn transport(&self, own_subject: Subject) -> FrameTransport {
         FrameTransport {
             connection: Arc::clone(self.request.client.connection()),
-            own_subject: own,
-            destination: FrameDestination::ServiceBase(self.request.client.base()),
+            own_subject,
+            destination: FrameDestination::ServiceBase(self.request.client.base().clone()),
         }
     }
 
+    /// Waits for the frame that completes the opening, or for the end of the stream.
     async fn wait(&self, reader: &MessageReader, waits_for: WaitsFor) -> Result<(), Status> {
         let opened = reader.channel().wait_until(|machine| {
             let is_open = match waits_for {
@@ -206,14 +235,16 @@ impl OpenStream {
                 None => None,
             }
         });
+        // The machine does not know the method; the caller gets its name.
         opened.await.map_err(|status| match status.reason() {
             Some(Reason::NoResponders) => self.request.no_responders(),
-            Some(Reason::Deadline) => self.request.too_late(),
+            Some(Reason::Deadline) => self.request.deadline_exceeded(),
             _ => status,
         })
     }
 }
 
+/// Returns the value of `Micro-Stream`: protocol version, window and heartbeat of this end.
 fn open_header(limits: &StreamLimits, is_unary: bool) -> HeaderValue {
     let open = StreamHeader {
         window: limits.window,
@@ -223,30 +254,29 @@ fn open_header(limits: &StreamLimits, is_unary: bool) -> HeaderValue {
     HeaderValue::from(open.encode().as_str())
 }
 
-/// Runs a stream until it is over, or the call that it was made within is.
-async fn drive(
+/// Drives a stream until both directions are over, and resets it when its parent ends.
+///
+/// It runs in a task of its own, because frames must leave and time must pass while the application does
+/// not poll its halves. It also ends the span and the metrics of the call, which arrive in `observed`
+/// once the stream is open.
+pub(crate) async fn drive(
     channel: Arc<Channel>,
     slot: ReplySlot,
-    link: FrameTransport,
+    transport: FrameTransport,
     parent: Option<Context>,
     observed: oneshot::Receiver<ClientCall>,
 ) {
-    let mut driving = pin!(channel.drive(link));
-    let parent_ended = async {
-        match &parent {
-            Some(parent) => parent.ended().await,
-            None => std::future::pending().await,
-        }
-    };
+    let mut driving = pin!(channel.drive(transport));
     tokio::select! {
         () = &mut driving => {}
-        () = parent_ended => {
+        () = parent_ended(parent.as_ref()) => {
             channel.reset(Reason::ParentEnded.status(
                 "the call that the stream was a part of has ended",
             ));
             driving.await;
         }
     }
+    // The subject is free before the call counts as ended.
     drop(slot);
     if let Ok(mut call) = observed.await {
         let failure = channel.inspect(|machine| machine.end().and_then(|end| end.clone().err()));
@@ -258,69 +288,7 @@ async fn drive(
 async fn send_whole(channel: &Channel, message: Bytes) -> Result<(), Status> {
     let length = message.len();
     let mut encoded = Some(message);
-    std::future::poll_fn(|cx| channel.poll_send(cx, &(), length, &mut encoded)).await?;
+    poll_fn(|cx| channel.poll_send(cx, &(), length, &mut encoded)).await?;
     channel.finish(None, Metadata::new());
     Ok(())
-}
-
-/// Calls a unary method whose request does not fit into one NATS message.
-pub(crate) async fn call_in_parts(opening: OpenStream) -> Result<Message, Status> {
-    let call = ClientCall::default();
-    let (mut reader, _) = opening.open_in_parts(&call).await?;
-    read_whole(&mut reader).await
-}
-
-/// Receives a reply that does not fit into one NATS message, from a server that has named itself
-/// in a first reply.
-pub(crate) async fn receive_in_parts(
-    request: &OutgoingRequest<Bytes>,
-    first: &Message,
-    slot: ReplySlot,
-    deadline: Instant,
-) -> Result<Message, Status> {
-    let peer = StreamAddress::read(first.payload.clone())?;
-    let limits = request.client.stream_options().limits();
-    let connection = request.client.connection();
-    let now = Instant::now();
-    let machine =
-        Machine::large_reply_client(peer, limits, connection.max_payload(), Some(deadline), now);
-    let channel = Channel::new(machine);
-    let sink = Arc::clone(&channel);
-    let own = slot.attach_stream(sink).ok_or_else(|| request.too_late())?;
-    let link = FrameTransport {
-        connection: Arc::clone(connection),
-        own_subject: own,
-        destination: FrameDestination::ServiceBase(request.client.base()),
-    };
-    let (_, observed) = oneshot::channel();
-    tokio::spawn(drive(
-        Arc::clone(&channel),
-        slot,
-        link,
-        request.parent.clone(),
-        observed,
-    ));
-    read_whole(&mut MessageReader::client(channel)).await
-}
-
-async fn read_whole(reader: &mut MessageReader) -> Result<Message, Status> {
-    let message = reader.next_bytes().await?;
-    let payload = message
-        .ok_or_else(|| Status::new(Code::Internal, "the server ended the call without a reply"))?;
-    if reader.next_bytes().await?.is_some() {
-        let text = "the server sent more than one reply";
-        return Err(Status::new(Code::Internal, text));
-    }
-    let mut headers = None;
-    wire::encode_metadata(&mut headers, &reader.channel().headers());
-    wire::encode_metadata(&mut headers, &reader.channel().trailers());
-    Ok(Message {
-        subject: Subject::from_static(""),
-        reply: None,
-        length: payload.len(),
-        payload,
-        headers,
-        status: None,
-        description: None,
-    })
 }

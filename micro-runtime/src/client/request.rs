@@ -1,49 +1,62 @@
-//! One request with everything that was said about it: how long, with which headers, in which trace.
+//! `OutgoingRequest`: a request with its method, body and options, and the conversions from and to the wire.
 
 use std::time::{Duration, Instant};
 
-use async_nats::{Message, StatusCode, Subject};
+use async_nats::{HeaderMap, Message, StatusCode, Subject};
 use bytes::Bytes;
 use tracing::Span;
 
-use crate::bus::{Outgoing, PublishError};
+use crate::bus::{Outgoing, PublishError, instant_after};
+use crate::client::call_errors;
+use crate::client::call_options::CallOptions;
 use crate::client::client::Client;
 use crate::context::Context;
 use crate::descriptor::MethodDescriptor;
 use crate::metadata::Metadata;
-use crate::observe;
-use crate::status::{Reason, Status};
+use crate::middleware;
+use crate::status::Status;
 use crate::wire;
 
-/// A wait that nobody will see the end of, for timeouts too large to add to a clock.
-const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-
-/// What is sent: a message, or bytes that middleware has seen.
+/// Body of a request: a message that is encoded when it is sent, or bytes that are encoded already.
 pub(crate) trait RequestBody {
     fn encode(&self) -> Bytes;
     fn encoded_len(&self) -> usize;
 }
 
-/// A message that is encoded when it is sent.
+/// Message that is encoded each time it is sent.
+///
+/// An attempt writes it straight into the thread's shared buffer, which costs no allocation; keeping
+/// encoded bytes for a retry that is rarely needed would cost one per call.
 pub(crate) struct TypedBody<M>(pub(crate) M);
 
-/// A request with everything that was said about it.
+/// A request that has not been sent yet, or may be sent again.
 pub(crate) struct OutgoingRequest<B> {
     pub(crate) client: Client,
+    /// Index of the method in the service's descriptor.
     pub(crate) method: usize,
     pub(crate) body: B,
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) parent: Option<Context>,
-    pub(crate) may_retry: bool,
-    /// Metadata, or why it cannot be sent.
-    pub(crate) metadata: Result<Metadata, Status>,
+    pub(crate) options: CallOptions,
 }
 
-#[derive(Clone, Copy)]
-pub(crate) struct Clock {
+/// Deadline of a unary call, and whether the server can derive it without a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TimeLimit {
     pub(crate) deadline: Instant,
-    /// Whether the wire's constant already says how long we wait.
-    pub(crate) is_default: bool,
+    /// Whether the call waits exactly [`wire::DEFAULT_TIMEOUT`], so that its first attempt leaves out
+    /// `Micro-Timeout` (docs/PROTOCOL.md, "A unary call"). Without any header a request needs no
+    /// `HeaderMap`, which saves its allocations on both sides.
+    pub(crate) is_protocol_default: bool,
+}
+
+/// The parts of a request that middleware neither sees nor changes.
+///
+/// Behind the last layer it makes the request that leaves from the [`middleware::Request`] that arrived
+/// there, whose metadata and payload the layers may have changed.
+pub(crate) struct RequestTemplate {
+    pub(crate) client: Client,
+    pub(crate) method: usize,
+    pub(crate) parent: Option<Context>,
+    may_retry: bool,
 }
 
 impl<M: prost::Message> RequestBody for TypedBody<M> {
@@ -67,109 +80,126 @@ impl RequestBody for Bytes {
 }
 
 impl<B> OutgoingRequest<B> {
+    pub(crate) fn new(client: &Client, method: usize, body: B) -> Self {
+        Self {
+            client: client.clone(),
+            method,
+            body,
+            options: CallOptions::new(),
+        }
+    }
+
     pub(crate) fn descriptor(&self) -> &'static MethodDescriptor {
         self.client.method(self.method)
-    }
-
-    /// The same request with an encoded body.
-    pub(crate) fn with_body(&self, body: Bytes) -> OutgoingRequest<Bytes> {
-        OutgoingRequest {
-            client: self.client.clone(),
-            method: self.method,
-            body,
-            timeout: self.timeout,
-            parent: self.parent.clone(),
-            may_retry: self.may_retry,
-            metadata: self.metadata.clone(),
-        }
-    }
-
-    /// Adds a header; what is wrong with it is the error of the call.
-    pub(crate) fn add_header(&mut self, name: &str, value: impl AsRef<[u8]>) {
-        if let Ok(metadata) = &mut self.metadata
-            && let Err(status) = metadata.append(name, value)
-        {
-            self.metadata = Err(status);
-        }
-    }
-
-    /// When this call must have ended: the shortest of what it, its parent and the defaults allow.
-    pub(crate) fn deadline(&self, now: Instant) -> Instant {
-        self.clock(now).deadline
-    }
-
-    pub(crate) fn clock(&self, now: Instant) -> Clock {
-        let method = self.descriptor();
-        let own = self.timeout.unwrap_or_else(|| self.client.timeout(method));
-        let deadline = now.checked_add(own).unwrap_or(now + FOREVER);
-        let inherited = self.parent.as_ref().and_then(Context::deadline);
-        match inherited {
-            Some(inherited) if inherited < deadline => Clock {
-                deadline: inherited,
-                is_default: false,
-            },
-            _ => Clock {
-                deadline,
-                is_default: own == wire::DEFAULT_TIMEOUT && method.timeout.is_none(),
-            },
-        }
     }
 
     pub(crate) fn method_name(&self) -> &'static str {
         self.descriptor().full_name
     }
 
-    pub(crate) fn too_late(&self) -> Status {
-        Reason::Deadline.status(format!(
-            "{} did not answer before the deadline",
-            self.method_name()
-        ))
+    /// Returns the same request with another body.
+    pub(crate) fn with_body(&self, body: Bytes) -> OutgoingRequest<Bytes> {
+        OutgoingRequest {
+            client: self.client.clone(),
+            method: self.method,
+            body,
+            options: self.options.clone(),
+        }
     }
 
-    pub(crate) fn no_responders(&self) -> Status {
-        Reason::NoResponders.status(format!("no instance serves {}", self.method_name()))
+    /// Splits the request for its way through middleware.
+    ///
+    /// # Errors
+    ///
+    /// The error of an invalid header.
+    pub(crate) fn into_template(self) -> Result<(RequestTemplate, Metadata, B), Status> {
+        let metadata = self.options.metadata?;
+        let template = RequestTemplate {
+            client: self.client,
+            method: self.method,
+            parent: self.options.parent,
+            may_retry: self.options.may_retry,
+        };
+        Ok((template, metadata, self.body))
     }
 
-    pub(crate) fn parent_ended(&self) -> Status {
-        let text = format!(
-            "the call that {} was a part of has ended",
-            self.method_name()
-        );
-        Reason::ParentEnded.status(text)
+    /// Computes the deadline of a unary call that begins `now`: the earlier of its own timeout (the
+    /// call's, else the client's, else the .proto's, else 5 s) and the deadline of its parent.
+    pub(crate) fn time_limit(&self, now: Instant) -> TimeLimit {
+        let method = self.descriptor();
+        let timeout = self.options.timeout;
+        let timeout = timeout.unwrap_or_else(|| self.client.timeout(method));
+        let own = instant_after(now, timeout);
+        let deadline = self.options.earliest(Some(own)).unwrap_or(own);
+        // A timeout in the .proto is the server's default too, and so replaces the protocol's.
+        let is_protocol_default = timeout == wire::DEFAULT_TIMEOUT && method.timeout.is_none();
+        TimeLimit {
+            deadline,
+            is_protocol_default: is_protocol_default && deadline == own,
+        }
     }
-}
 
-impl<B: RequestBody> OutgoingRequest<B> {
-    pub(crate) fn outgoing(
+    /// Returns the headers of the request; `left` is the time that the server has for it.
+    pub(crate) fn headers(
         &self,
-        reply: Subject,
         left: Option<Duration>,
         span: &Span,
-    ) -> Result<Outgoing, Status> {
-        let mut headers = None;
-        match &self.metadata {
-            Ok(metadata) => wire::encode_metadata(&mut headers, metadata),
-            Err(status) => return Err(status.clone()),
-        }
-        if let Some(parent) = &self.parent {
-            wire::forward_trace(&mut headers, parent.trace());
-        }
-        // A trace of our own goes on from this call, and so stands in for the parent's.
-        observe::inject(span, &mut headers);
+    ) -> Result<Option<HeaderMap>, Status> {
+        let mut headers = self.options.headers(span)?;
         if let Some(left) = left {
             wire::encode_timeout(&mut headers, left);
         }
         if self.client.is_json() {
             wire::encode_json(&mut headers);
         }
+        Ok(headers)
+    }
+
+    /// Converts a reply to the result of the call: a message of NATS without responders and a reply
+    /// with a status become errors.
+    pub(crate) fn read(&self, reply: Result<Message, Status>) -> Result<Message, Status> {
+        let reply = reply?;
+        if reply.status == Some(StatusCode::NO_RESPONDERS) {
+            return Err(self.no_responders());
+        }
+        let headers = reply.headers.as_ref();
+        match headers.and_then(|headers| wire::decode_status(headers, &reply.payload)) {
+            Some(status) => Err(status),
+            None => Ok(reply),
+        }
+    }
+
+    pub(crate) fn deadline_exceeded(&self) -> Status {
+        call_errors::deadline_exceeded(self.method_name())
+    }
+
+    pub(crate) fn no_responders(&self) -> Status {
+        call_errors::no_responders(self.method_name())
+    }
+
+    pub(crate) fn parent_ended(&self) -> Status {
+        call_errors::parent_ended(self.method_name())
+    }
+}
+
+impl<B: RequestBody> OutgoingRequest<B> {
+    /// Returns the message that carries the request to one instance of the queue group, or to the
+    /// instance that the client's options name.
+    pub(crate) fn outgoing(
+        &self,
+        reply: Subject,
+        left: Option<Duration>,
+        span: &Span,
+    ) -> Result<Outgoing, Status> {
         Ok(Outgoing {
             subject: self.client.subject(self.method).clone(),
             reply: Some(reply),
-            headers,
+            headers: self.headers(left, span)?,
             payload: self.body.encode(),
         })
     }
 
+    /// Converts the error of publishing the request to the status of the call.
     pub(crate) fn not_sent(&self, error: PublishError) -> Status {
         let length = self.body.encoded_len();
         error.into_status(format_args!(
@@ -179,19 +209,20 @@ impl<B: RequestBody> OutgoingRequest<B> {
     }
 }
 
-impl<B> OutgoingRequest<B> {
-    /// Tells a success from what NATS says and from a failure.
-    pub(crate) fn read(&self, reply: Result<Message, Status>) -> Result<Message, Status> {
-        let reply = reply?;
-        if reply.status == Some(StatusCode::NO_RESPONDERS) {
-            return Err(self.no_responders());
-        }
-        match &reply.headers {
-            Some(headers) => match wire::decode_status(headers, &reply.payload) {
-                Some(status) => Err(status),
-                None => Ok(reply),
+impl RequestTemplate {
+    /// Returns the request that leaves after `layered` passed all layers. Its timeout is the time left
+    /// of the deadline that was computed before the first layer, so that layers cannot extend the call.
+    pub(crate) fn fill(&self, layered: &middleware::Request) -> OutgoingRequest<Bytes> {
+        OutgoingRequest {
+            client: self.client.clone(),
+            method: self.method,
+            body: layered.payload().clone(),
+            options: CallOptions {
+                timeout: layered.remaining(),
+                parent: self.parent.clone(),
+                metadata: Ok(layered.metadata().clone()),
+                may_retry: self.may_retry,
             },
-            None => Ok(reply),
         }
     }
 }

@@ -1,76 +1,54 @@
-//! The streaming calls of a generated client: what they say before they are made, and how they open.
+//! `ServerStreamingCall`, `ClientStreamingCall` and `BidirectionalCall`: the builders that a generated
+//! client's streaming methods return.
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::client::call_options::call_option_methods;
 use crate::client::client::Client;
-use crate::client::open_stream;
-use crate::client::open_stream::{OpenStream, WaitsFor};
-use crate::client::request::OutgoingRequest;
-use crate::context::Context;
-use crate::metadata::Metadata;
-use crate::middleware;
-use crate::middleware::{Response, ResponseFuture, Terminal};
-use crate::status::{Code, Status};
-use crate::stream::{
-    ClientStream, EncodedMessage, MessageReader, Sender, StreamOptions, Streaming,
-};
-use crate::sync::lock;
+use crate::client::encoded_call::EncodedCall;
+use crate::client::open_stream::WaitsFor;
+use crate::status::Status;
+use crate::stream::{ClientStream, EncodedMessage, MessageReader, Sender, Streaming};
 use crate::wire;
-
-/// What is said about a streaming call before it is made.
-pub(crate) struct Call {
-    pub(crate) request: OutgoingRequest<Bytes>,
-    pub(crate) options: StreamOptions,
-}
 
 macro_rules! streaming_calls {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
         #[must_use = "a call is made when it is awaited"]
         pub struct $name<Req, Rep> {
-            call: Call,
+            call: EncodedCall,
             messages: PhantomData<fn(Req) -> Rep>,
         }
 
         impl<Req, Rep> $name<Req, Rep> {
-            /// How long the whole stream may take; the server is told. There is no limit by default.
-            pub fn timeout(mut self, timeout: Duration) -> Self {
-                self.call.request.timeout = Some(timeout);
-                self
+            call_option_methods! { (call.request.options):
+                /// The whole stream must end within it; at the deadline both ends are reset with
+                /// `DEADLINE_EXCEEDED`. The server receives the timeout. By default a stream has no
+                /// deadline, except for 5 s until the server accepts it
+                /// ([`StreamOptions::open_timeout`](crate::StreamOptions::open_timeout)).
+                timeout;
+                header;
+                /// Makes this call a part of the call or event that `ctx` belongs to: it belongs to the
+                /// same trace, and is reset when that call ends, at its deadline at the latest.
+                within;
+                /// Only the opening is ever sent again; a stream that was open is not.
+                no_retry;
             }
 
-            /// Adds a header. What is wrong with it is the error of the call; see
-            /// [`Metadata::append`].
-            pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-                self.call.request.add_header(name, value);
-                self
+            call_option_methods! { (call):
+                stream_options;
             }
 
-            /// Makes this call a part of the one that `ctx` belongs to: it ends with that call, at
-            /// its deadline at the latest, and belongs to the same trace.
-            pub fn within(mut self, ctx: &Context) -> Self {
-                self.call.request.parent = Some(ctx.clone());
-                self
-            }
-
-            /// Sets what may be under way, and how long the server may be silent; wins over what the
-            /// client's options say.
-            pub fn stream_options(mut self, options: StreamOptions) -> Self {
-                self.call.options = options;
-                self
-            }
-
-            /// Sends the request once, also when nobody was there.
-            pub fn no_retry(mut self) -> Self {
-                self.call.request.may_retry = false;
-                self
+            fn new(client: &Client, method: usize, body: Bytes) -> Self {
+                Self {
+                    call: EncodedCall::new(client, method, body),
+                    messages: PhantomData,
+                }
             }
         }
 
@@ -83,137 +61,63 @@ macro_rules! streaming_calls {
 }
 
 streaming_calls! {
-    /// A call with one request and many replies. Awaiting it ends when the handler has returned its
-    /// stream, or failed.
+    /// A call with one request and many replies.
+    ///
+    /// Awaiting it completes when the handler has returned its stream, so that an error that the handler
+    /// returns before its first message is the error of this await. Later errors come from
+    /// [`Streaming::message`].
+    ///
+    /// # Errors
+    ///
+    /// The status with which the handler or the runtime refused the call; `UNAVAILABLE` if no instance
+    /// serves the method, or none accepts the stream within 5 s.
     ///
     /// # Examples
     ///
-    /// ```ignore
+    /// ```no_run
+    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+    /// # use greeter::{CountRequest, GreeterClient};
+    /// # async fn run(greeter: GreeterClient) -> Result<(), micro_runtime::Status> {
     /// let mut numbers = greeter.count(CountRequest { to: 3 }).await?;
     /// while let Some(number) = numbers.message().await? {
     ///     println!("{}", number.value);
     /// }
+    /// # Ok(()) }
     /// ```
     ServerStreamingCall
-    /// A call with many requests and one reply.
+    /// A call with many requests and one reply; [`open`](Self::open) makes it.
     ///
     /// # Examples
     ///
-    /// ```ignore
+    /// ```no_run
+    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+    /// # use greeter::{GreeterClient, Number};
+    /// # async fn run(greeter: GreeterClient) -> Result<(), micro_runtime::Status> {
     /// let mut sum = greeter.sum().open().await?;
     /// sum.send(Number { value: 1 }).await?;
+    /// sum.send(Number { value: 2 }).await?;
     /// let total = sum.finish().await?;
+    /// # Ok(()) }
     /// ```
     ClientStreamingCall
-    /// A call with many messages both ways.
+    /// A call with many messages both ways; [`open`](Self::open) makes it.
     ///
     /// # Examples
     ///
-    /// ```ignore
+    /// ```no_run
+    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+    /// # use greeter::{GreeterClient, HelloRequest};
+    /// # async fn run(greeter: GreeterClient) -> Result<(), micro_runtime::Status> {
     /// let (mut sender, mut replies) = greeter.chat().open().await?;
-    /// sender.send(line).await?;
-    /// let answer = replies.message().await?;
+    /// sender.send(HelloRequest { name: "Ada".into() }).await?;
+    /// let reply = replies.message().await?;
     /// sender.finish().await?;
+    /// # Ok(()) }
     /// ```
     BidirectionalCall
 }
 
-impl Call {
-    pub(crate) fn new(client: &Client, method: usize, body: Bytes) -> Self {
-        Self {
-            request: OutgoingRequest {
-                client: client.clone(),
-                method,
-                body,
-                timeout: None,
-                parent: None,
-                may_retry: true,
-                metadata: Ok(Metadata::new()),
-            },
-            options: StreamOptions::new(),
-        }
-    }
-
-    /// Opens the stream, straight or through the client's middleware.
-    pub(crate) async fn open(self, waits_for: WaitsFor) -> Result<MessageReader, Status> {
-        let Self { request, options } = self;
-        let deadline =
-            open_stream::deadline(request.timeout, request.parent.as_ref(), Instant::now());
-        let Some(stacks) = request.client.stacks(request.method) else {
-            return open_stream::open(OpenStream {
-                request,
-                options,
-                deadline,
-                waits_for,
-            })
-            .await;
-        };
-        let end = Arc::new(ClientStreamTerminal {
-            client: request.client.clone(),
-            method: request.method,
-            parent: request.parent.clone(),
-            may_retry: request.may_retry,
-            options,
-            waits_for,
-            opened: Mutex::default(),
-        });
-        let method = request.descriptor();
-        let stacks = stacks.into_iter();
-        let layered = Arc::new(LayeredTerminal(Arc::clone(&end)));
-        let metadata = request.metadata?;
-        middleware::Request::new(method, metadata, deadline, request.body, stacks, layered)
-            .proceed()
-            .await?;
-        let opened = lock(&end.opened).take();
-        opened.ok_or_else(|| {
-            let text =
-                "middleware answered a streaming call itself, which it can only do with an error";
-            Status::new(Code::Internal, text)
-        })
-    }
-}
-
-/// The wire behind the client's middleware, which sees the opening of a stream: the request as it
-/// goes out, and a response without a message when the stream is open.
-struct ClientStreamTerminal {
-    client: Client,
-    method: usize,
-    parent: Option<Context>,
-    may_retry: bool,
-    options: StreamOptions,
-    waits_for: WaitsFor,
-    opened: Mutex<Option<MessageReader>>,
-}
-
-struct LayeredTerminal(Arc<ClientStreamTerminal>);
-
-impl Terminal for LayeredTerminal {
-    fn call(&self, request: middleware::Request) -> ResponseFuture {
-        let wire = Arc::clone(&self.0);
-        Box::pin(async move {
-            let opening = OpenStream {
-                deadline: request.deadline(),
-                request: OutgoingRequest {
-                    client: wire.client.clone(),
-                    method: wire.method,
-                    body: request.payload().clone(),
-                    timeout: request.remaining(),
-                    parent: wire.parent.clone(),
-                    may_retry: wire.may_retry,
-                    metadata: Ok(request.metadata().clone()),
-                },
-                options: wire.options,
-                waits_for: wire.waits_for,
-            };
-            let reader = open_stream::open(opening).await?;
-            let headers = reader.channel().headers();
-            *lock(&wire.opened) = Some(reader);
-            Ok(Response::new(Bytes::new(), headers))
-        })
-    }
-}
-
-/// Starts a server-streaming call; generated clients use it.
+/// Starts a server-streaming call; called by generated clients.
 #[doc(hidden)]
 #[expect(
     clippy::needless_pass_by_value,
@@ -227,43 +131,35 @@ pub fn server_streaming<Req, Rep>(
 where
     Req: prost::Message,
 {
-    ServerStreamingCall {
-        call: Call::new(client, method, wire::encode(&request)),
-        messages: PhantomData,
-    }
+    ServerStreamingCall::new(client, method, wire::encode(&request))
 }
 
-/// Starts a client-streaming call; generated clients use it.
+/// Starts a client-streaming call; called by generated clients.
 #[doc(hidden)]
 pub fn client_streaming<Req, Rep>(client: &Client, method: usize) -> ClientStreamingCall<Req, Rep> {
-    ClientStreamingCall {
-        call: Call::new(client, method, Bytes::new()),
-        messages: PhantomData,
-    }
+    ClientStreamingCall::new(client, method, Bytes::new())
 }
 
-/// Starts a bidirectional call; generated clients use it.
+/// Starts a bidirectional call; called by generated clients.
 #[doc(hidden)]
 pub fn bidirectional<Req, Rep>(client: &Client, method: usize) -> BidirectionalCall<Req, Rep> {
-    BidirectionalCall {
-        call: Call::new(client, method, Bytes::new()),
-        messages: PhantomData,
-    }
+    BidirectionalCall::new(client, method, Bytes::new())
 }
 
+/// Returns the replies that arrive at `reader`; `name` is the full name of their message, for errors.
 fn replies<Rep: prost::Message + Default>(
     reader: MessageReader,
     name: &'static str,
 ) -> Streaming<Rep> {
-    Streaming::received(reader, read_reply::<Rep>, name)
+    Streaming::received(reader, decode_reply::<Rep>, name)
 }
 
-fn read_reply<Rep: prost::Message + Default>(
-    piece: EncodedMessage<'_>,
+fn decode_reply<Rep: prost::Message + Default>(
+    message: EncodedMessage<'_>,
     name: &'static str,
 ) -> Result<Rep, Status> {
-    match piece {
-        EncodedMessage::Borrowed(message) => wire::decode_reply_from(message, name),
+    match message {
+        EncodedMessage::Borrowed(bytes) => wire::decode_reply_from(bytes, name),
         EncodedMessage::Owned(bytes) => wire::decode_reply_from(bytes, name),
     }
 }
@@ -289,11 +185,25 @@ impl<Req, Rep> ClientStreamingCall<Req, Rep>
 where
     Rep: prost::Message + Default,
 {
-    /// Opens the stream: ends when an instance has accepted it.
+    /// Opens the stream: completes when an instance has accepted it, before its handler runs. Dropping
+    /// the future or its result cancels the call.
     ///
     /// # Errors
     ///
-    /// The status with which the server refused, or `UNAVAILABLE` when there is none.
+    /// The status with which the server refused the call; `UNAVAILABLE` if no instance serves the
+    /// method, or none accepts the stream within 5 s.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+    /// # use greeter::{GreeterClient, Number};
+    /// # async fn run(greeter: GreeterClient) -> Result<(), micro_runtime::Status> {
+    /// let mut sum = greeter.sum().open().await?;
+    /// sum.send(Number { value: 1 }).await?;
+    /// let total = sum.finish().await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn open(self) -> Result<ClientStream<Req, Rep>, Status> {
         let name = self.call.request.descriptor().output;
         let reader = self.call.open(WaitsFor::Accept).await?;
@@ -306,11 +216,30 @@ impl<Req, Rep> BidirectionalCall<Req, Rep>
 where
     Rep: prost::Message + Default,
 {
-    /// Opens the stream: ends when an instance has accepted it. Both halves can be used apart.
+    /// Opens the stream: completes when an instance has accepted it, before its handler runs. Both
+    /// halves can move to tasks of their own. Dropping the [`Streaming`] cancels the call.
     ///
     /// # Errors
     ///
-    /// The status with which the server refused, or `UNAVAILABLE` when there is none.
+    /// The status with which the server refused the call; `UNAVAILABLE` if no instance serves the
+    /// method, or none accepts the stream within 5 s.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+    /// # use greeter::{GreeterClient, HelloRequest};
+    /// # async fn run(greeter: GreeterClient) -> Result<(), micro_runtime::Status> {
+    /// let (mut sender, mut replies) = greeter.chat().open().await?;
+    /// let sending = tokio::spawn(async move {
+    ///     sender.send(HelloRequest { name: "Ada".into() }).await?;
+    ///     sender.finish().await
+    /// });
+    /// while let Some(reply) = replies.message().await? {
+    ///     println!("{}", reply.message);
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub async fn open(self) -> Result<(Sender<Req>, Streaming<Rep>), Status> {
         let name = self.call.request.descriptor().output;
         let reader = self.call.open(WaitsFor::Accept).await?;

@@ -1,38 +1,55 @@
-//! What a generated client's methods return: a call that says how it is made, and then is awaited.
+//! `UnaryCall`: the builder that a generated client's unary methods return, and its futures.
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
-use std::time::{Duration, Instant};
 
-use async_nats::Message;
-use bytes::Bytes;
 use pin_project_lite::pin_project;
 
+use crate::client::call_future::CallFuture;
+use crate::client::call_options::call_option_methods;
 use crate::client::client::Client;
-use crate::client::request::{OutgoingRequest, RequestBody, TypedBody};
-use crate::client::unary_exchange::UnaryExchange;
-use crate::context::Context;
-use crate::descriptor::MethodDescriptor;
+use crate::client::request::{OutgoingRequest, TypedBody};
 use crate::metadata::Metadata;
-use crate::middleware;
-use crate::middleware::{Response, ResponseFuture, Terminal};
 use crate::status::Status;
 use crate::wire;
 
 /// A call with one request and one reply. It is made when it is awaited.
 ///
+/// # Errors
+///
+/// Awaiting it returns the status with which the handler failed, or one of the runtime, which has a
+/// [`Status::reason`]:
+///
+/// - `UNAVAILABLE`: no instance serves the method, the server is shutting down, or the connection to NATS
+///   was lost;
+/// - `DEADLINE_EXCEEDED`: there was no reply before the deadline; the handler may have run;
+/// - `RESOURCE_EXHAUSTED`: the server is at its limits, or a message is too large;
+/// - `CANCELLED`: the call or event that this one is [`within`](Self::within) has ended;
+/// - `INTERNAL`: the reply is not the message that the method returns.
+///
+/// # Cancel safety
+///
+/// Dropping the future abandons the call: a reply that comes later is dropped. The server is not
+/// notified, and the handler runs to its end or to the deadline.
+///
 /// # Examples
 ///
-/// ```ignore
+/// ```no_run
+/// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+/// # use greeter::{GreeterClient, HelloRequest};
+/// use std::time::Duration;
+///
+/// # async fn run(greeter: GreeterClient) -> Result<(), micro_runtime::Status> {
 /// let reply = greeter
 ///     .say_hello(HelloRequest { name: "Ada".into() })
 ///     .timeout(Duration::from_secs(1))
 ///     .header("tenant", "acme")
 ///     .await?;
+/// println!("{}", reply.message);
+/// # Ok(()) }
 /// ```
 #[must_use = "a call is made when it is awaited"]
 pub struct UnaryCall<Req, Rep> {
@@ -40,88 +57,121 @@ pub struct UnaryCall<Req, Rep> {
     reply: PhantomData<fn() -> Rep>,
 }
 
-/// A reply with the headers that came with it.
+/// A reply with the headers that came with it; see [`UnaryCall::with_metadata`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reply<M> {
     /// The reply.
     pub message: M,
-    /// What the handler added with [`Context::set_header`].
+    /// Headers that the handler set with [`Context::set_header`](crate::Context::set_header).
     pub metadata: Metadata,
 }
 
 pin_project! {
-    /// The reply to come of a [`UnaryCall`]. Dropping it gives the call up.
+    /// Future of a [`UnaryCall`]. Dropping it abandons the call.
     #[must_use = "a call is made when it is awaited"]
     pub struct UnaryFuture<Req, Rep> {
         #[pin]
-        calling: CallFuture<TypedBody<Req>>,
+        call: CallFuture<TypedBody<Req>>,
         reply: PhantomData<fn() -> Rep>,
     }
 }
 
 pin_project! {
-    /// The [`Reply`] to come of a [`UnaryCall`]. Dropping it gives the call up.
+    /// Future of [`UnaryCall::with_metadata`]. Dropping it abandons the call.
     #[must_use = "a call is made when it is awaited"]
     pub struct ReplyFuture<Req, Rep> {
         #[pin]
-        calling: CallFuture<TypedBody<Req>>,
+        call: CallFuture<TypedBody<Req>>,
         reply: PhantomData<fn() -> Rep>,
     }
 }
 
-/// Starts a unary call; generated clients use it.
+/// Starts a unary call; called by generated clients.
 #[doc(hidden)]
 pub fn unary<Req, Rep>(client: &Client, method: usize, message: Req) -> UnaryCall<Req, Rep> {
     UnaryCall {
-        request: OutgoingRequest {
-            client: client.clone(),
-            method,
-            body: TypedBody(message),
-            timeout: None,
-            parent: None,
-            may_retry: true,
-            metadata: Ok(Metadata::new()),
-        },
+        request: OutgoingRequest::new(client, method, TypedBody(message)),
         reply: PhantomData,
     }
 }
 
 impl<Req, Rep> UnaryCall<Req, Rep> {
-    /// How long to wait for the reply; the server is told. The default is the client's, then the
-    /// .proto's, then 5 s.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.request.timeout = Some(timeout);
-        self
+    call_option_methods! { (request.options):
+        /// The server receives it and stops the handler at the deadline. The default is the client's
+        /// ([`ClientOptions::timeout`](crate::ClientOptions::timeout)), else the .proto's
+        /// (`(micro.v1.method).timeout`), else 5 s.
+        ///
+        /// # Examples
+        ///
+        /// ```no_run
+        /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+        /// # use greeter::{GreeterClient, HelloRequest};
+        /// # use std::time::Duration;
+        /// # async fn run(greeter: GreeterClient) -> Result<(), micro_runtime::Status> {
+        /// let call = greeter.say_hello(HelloRequest { name: "Ada".into() });
+        /// let reply = call.timeout(Duration::from_millis(250)).await?;
+        /// # Ok(()) }
+        /// ```
+        timeout;
+        ///
+        /// # Examples
+        ///
+        /// ```no_run
+        /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+        /// # use greeter::{GreeterClient, HelloRequest};
+        /// # async fn run(greeter: GreeterClient) -> Result<(), micro_runtime::Status> {
+        /// let call = greeter.say_hello(HelloRequest { name: "Ada".into() });
+        /// let reply = call.header("tenant", "acme").await?;
+        /// # Ok(()) }
+        /// ```
+        header;
+        /// Makes this call a part of the call or event that `ctx` belongs to: it belongs to the same
+        /// trace, and ends with that call, at its deadline at the latest.
+        ///
+        /// # Examples
+        ///
+        /// ```no_run
+        /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+        /// # use greeter::{GreeterClient, HelloRequest, HelloReply};
+        /// # use micro_runtime::{Context, Status};
+        /// // In a handler that calls another service:
+        /// async fn greet(ctx: Context, greeter: GreeterClient) -> Result<HelloReply, Status> {
+        ///     greeter.say_hello(HelloRequest { name: "Ada".into() }).within(&ctx).await
+        /// }
+        /// ```
+        within;
+        ///
+        /// # Examples
+        ///
+        /// ```no_run
+        /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+        /// # use greeter::{GreeterClient, HelloRequest};
+        /// # async fn run(greeter: GreeterClient) -> Result<(), micro_runtime::Status> {
+        /// let reply = greeter.say_hello(HelloRequest { name: "Ada".into() }).no_retry().await?;
+        /// # Ok(()) }
+        /// ```
+        no_retry;
     }
 
-    /// Adds a header. What is wrong with it is the error of the call; see [`Metadata::append`].
-    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        self.request.add_header(name, value);
-        self
-    }
-
-    /// Makes this call a part of the one that `ctx` belongs to: it ends at that call's deadline at
-    /// the latest, and belongs to the same trace.
-    pub fn within(mut self, ctx: &Context) -> Self {
-        self.request.parent = Some(ctx.clone());
-        self
-    }
-
-    /// Sends the request once: not again when nobody was there, nor when the .proto says that a
-    /// second time does no harm.
-    pub fn no_retry(mut self) -> Self {
-        self.request.may_retry = false;
-        self
-    }
-
-    /// Asks for the headers of the reply too.
+    /// Returns the headers of the reply too.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+    /// # use greeter::{GreeterClient, HelloRequest};
+    /// # async fn run(greeter: GreeterClient) -> Result<(), micro_runtime::Status> {
+    /// let reply = greeter.say_hello(HelloRequest { name: "Ada".into() }).with_metadata().await?;
+    /// println!("{} from {:?}", reply.message.message, reply.metadata.get("served-by"));
+    /// # Ok(()) }
+    /// ```
     pub fn with_metadata(self) -> ReplyFuture<Req, Rep>
     where
         Req: prost::Message,
     {
         ReplyFuture {
-            calling: CallFuture::new(self.request),
+            call: CallFuture::new(self.request),
             reply: PhantomData,
         }
     }
@@ -137,7 +187,7 @@ where
 
     fn into_future(self) -> Self::IntoFuture {
         UnaryFuture {
-            calling: CallFuture::new(self.request),
+            call: CallFuture::new(self.request),
             reply: PhantomData,
         }
     }
@@ -151,10 +201,10 @@ where
     type Output = Result<Rep, Status>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let mut calling = self.project().calling;
-        let reply = ready!(calling.as_mut().poll(cx))?;
+        let mut call = self.project().call;
+        let reply = ready!(call.as_mut().poll(cx))?;
         let payload = reply.into_payload();
-        Poll::Ready(wire::decode_reply(payload, calling.descriptor().output))
+        Poll::Ready(wire::decode_reply(payload, call.descriptor().output))
     }
 }
 
@@ -166,134 +216,12 @@ where
     type Output = Result<Reply<Rep>, Status>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let mut calling = self.project().calling;
-        let reply = ready!(calling.as_mut().poll(cx))?;
+        let mut call = self.project().call;
+        let reply = ready!(call.as_mut().poll(cx))?;
         let metadata = reply.metadata()?;
         let payload = reply.into_payload();
-        let message = wire::decode_reply(payload, calling.descriptor().output)?;
+        let message = wire::decode_reply(payload, call.descriptor().output)?;
         Poll::Ready(Ok(Reply { message, metadata }))
-    }
-}
-
-pin_project! {
-    /// A call on its way: straight to the wire, or through the client's middleware.
-    #[project = CallingProjection]
-    pub(crate) enum CallFuture<B> {
-        Plain {
-            #[pin]
-            exchange: UnaryExchange<B>,
-        },
-        Layered {
-            future: ResponseFuture,
-            method: &'static MethodDescriptor,
-        },
-    }
-}
-
-/// What came back.
-pub(crate) enum RawReply {
-    Message(Message),
-    Response(Response),
-}
-
-/// The wire behind the client's middleware.
-struct ClientTerminal {
-    client: Client,
-    method: usize,
-    parent: Option<Context>,
-    may_retry: bool,
-}
-
-impl<B: RequestBody> CallFuture<B> {
-    pub(crate) fn new(request: OutgoingRequest<B>) -> Self {
-        match request.client.stacks(request.method) {
-            None => Self::Plain {
-                exchange: UnaryExchange::new(request),
-            },
-            Some(stacks) => Self::Layered {
-                method: request.descriptor(),
-                future: layered(request, stacks),
-            },
-        }
-    }
-
-    fn descriptor(&self) -> &'static MethodDescriptor {
-        match self {
-            Self::Plain { exchange } => exchange.descriptor(),
-            Self::Layered { method, .. } => method,
-        }
-    }
-}
-
-impl<B: RequestBody> Future for CallFuture<B> {
-    type Output = Result<RawReply, Status>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            CallingProjection::Plain { exchange } => exchange.poll(cx).map_ok(RawReply::Message),
-            CallingProjection::Layered { future, .. } => {
-                future.as_mut().poll(cx).map_ok(RawReply::Response)
-            }
-        }
-    }
-}
-
-fn layered<B: RequestBody>(
-    request: OutgoingRequest<B>,
-    stacks: [middleware::Next; 2],
-) -> ResponseFuture {
-    let deadline = request.deadline(Instant::now());
-    let method = request.descriptor();
-    let payload = request.body.encode();
-    let metadata = match request.metadata {
-        Ok(metadata) => metadata,
-        Err(status) => return Box::pin(std::future::ready(Err(status))),
-    };
-    let end = Arc::new(ClientTerminal {
-        client: request.client,
-        method: request.method,
-        parent: request.parent,
-        may_retry: request.may_retry,
-    });
-    let stacks = stacks.into_iter();
-    middleware::Request::new(method, metadata, Some(deadline), payload, stacks, end).proceed()
-}
-
-impl Terminal for ClientTerminal {
-    fn call(&self, request: middleware::Request) -> ResponseFuture {
-        let request = OutgoingRequest::<Bytes> {
-            client: self.client.clone(),
-            method: self.method,
-            body: request.payload().clone(),
-            timeout: request.remaining(),
-            parent: self.parent.clone(),
-            may_retry: self.may_retry,
-            metadata: Ok(request.metadata().clone()),
-        };
-        Box::pin(async move {
-            let reply = RawReply::Message(UnaryExchange::new(request).await?);
-            let metadata = reply.metadata()?;
-            Ok(Response::new(reply.into_payload(), metadata))
-        })
-    }
-}
-
-impl RawReply {
-    pub(crate) fn metadata(&self) -> Result<Metadata, Status> {
-        match self {
-            Self::Message(message) => match &message.headers {
-                Some(headers) => wire::decode_metadata(headers),
-                None => Ok(Metadata::new()),
-            },
-            Self::Response(response) => Ok(response.metadata().clone()),
-        }
-    }
-
-    pub(crate) fn into_payload(self) -> Bytes {
-        match self {
-            Self::Message(message) => message.payload,
-            Self::Response(response) => response.into_parts().0,
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! One request and its reply, as the caller sees it: send, wait, and again where that is safe.
+//! `UnaryExchange`: one request and its reply on the wire, as a hand-written future.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -11,216 +11,205 @@ use bytes::Bytes;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 use tokio_util::sync::WaitForCancellationFutureOwned;
+use tracing::Span;
 
 use crate::bus::{PublishError, ReplySlot};
-use crate::client::open_stream::{OpenStream, WaitsFor, call_in_parts, receive_in_parts};
-use crate::client::request::{Clock, OutgoingRequest, RequestBody};
-use crate::client::retry;
-use crate::descriptor::MethodDescriptor;
-use crate::observe;
+use crate::client::large_message::{call_in_parts, receive_in_parts};
+use crate::client::request::{OutgoingRequest, RequestBody, TimeLimit};
+use crate::client::retry_loop::{Attempt, AttemptError, RetryLoop};
 use crate::status::Status;
-use crate::stream::StreamOptions;
 use crate::wire::header::MICRO_STREAM;
 
 pin_project! {
-    /// Sends a request and waits for its reply, or for the reason why there is none. Dropping it
-    /// frees the reply slot.
+    /// Attempt at a unary call: publishes the request and waits for the reply in a reply slot, for the
+    /// deadline and for the end of the parent.
+    ///
+    /// A call is one `UnaryExchange` in a [`RetryLoop`]. It is a state machine and no `async fn`, so that
+    /// the plain path has no box at all: the request is published in the first poll, the only timer is
+    /// created when that poll found no reply, and futures that the type cannot name are boxed only in
+    /// the states that need them (a full connection queue, a message that does not fit).
+    ///
+    /// Cancel safe: dropping it frees the reply slot, so that a late reply finds no entry.
     pub(crate) struct UnaryExchange<B> {
         request: OutgoingRequest<B>,
-        clock: Option<Clock>,
+        // Set by the first poll: a call's time begins when it is awaited, not when it is built.
+        time_limit: Option<TimeLimit>,
         state: State,
-        attempts: retry::Attempts,
         parent_end: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
-        call: observe::ClientCall,
         #[pin]
-        timer: Option<Sleep>,
+        deadline_timer: Option<Sleep>,
     }
 }
 
 enum State {
+    /// Nothing is sent; the next poll begins an attempt.
     Ready,
-    Sending(Sending, ReplySlot),
-    ReplySlot(ReplySlot),
-    Resting,
-    /// The request or the reply does not fit into one NATS message.
+    /// The connection's queue is full.
+    Sending(Publishing, ReplySlot),
+    /// The request is sent.
+    Waiting(ReplySlot),
+    /// The request or the reply does not fit into one NATS message and is carried by a stream.
     InParts(InParts),
     Done,
 }
 
 type InParts = Pin<Box<dyn Future<Output = Result<Message, Status>> + Send>>;
 
-type Sending = Pin<Box<dyn Future<Output = Result<(), PublishError>> + Send>>;
+type Publishing = Pin<Box<dyn Future<Output = Result<(), PublishError>> + Send>>;
 
 impl<B: RequestBody> UnaryExchange<B> {
     pub(crate) fn new(request: OutgoingRequest<B>) -> Self {
         Self {
             request,
-            clock: None,
+            time_limit: None,
             state: State::Ready,
-            attempts: retry::Attempts::default(),
             parent_end: None,
-            call: observe::ClientCall::default(),
-            timer: None,
+            deadline_timer: None,
         }
     }
 
-    pub(crate) fn descriptor(&self) -> &'static MethodDescriptor {
-        self.request.descriptor()
-    }
-
-    /// Sends the request: amid many others through the outbox, and else to the connection's queue,
-    /// which takes it at once; only where that is full does a boxed future wait for room.
-    fn send(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Result<State, Status> {
+    /// Returns the time limit of the call. The first call of this function starts the clock, and the
+    /// wait for the end of the parent.
+    fn start_time_limit(self: Pin<&mut Self>, now: Instant) -> TimeLimit {
         let this = self.project();
+        *this.time_limit.get_or_insert_with(|| {
+            let parent = this.request.options.parent.as_ref();
+            *this.parent_end =
+                parent.map(|parent| Box::pin(parent.end_token().clone().cancelled_owned()));
+            this.request.time_limit(now)
+        })
+    }
+
+    /// Sends the request. While many calls wait for replies it goes through the outbox, which shares one
+    /// system call among them; otherwise straight to the connection's queue, which takes it at once
+    /// unless it is full. Only then is the publish boxed and awaited.
+    fn send(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        number: u32,
+        span: &Span,
+    ) -> Result<State, Status> {
         let now = Instant::now();
-        let is_first = this.clock.is_none();
-        let clock = *this.clock.get_or_insert_with(|| this.request.clock(now));
-        if is_first {
-            let method = this.request.descriptor();
-            let client = &this.request.client;
-            this.call.begin(method, client.meters(this.request.method));
-            client.count(method);
-            *this.parent_end = this
-                .request
-                .parent
-                .as_ref()
-                .map(|parent| Box::pin(parent.end_token().clone().cancelled_owned()));
-        }
-        let left = clock.deadline.saturating_duration_since(now);
+        let TimeLimit {
+            deadline,
+            is_protocol_default,
+        } = self.as_mut().start_time_limit(now);
+        let request = &*self.project().request;
+        let left = deadline.saturating_duration_since(now);
         if left.is_zero() {
-            return Err(this.request.too_late());
+            return Err(request.deadline_exceeded());
         }
-        let left = (!is_first || !clock.is_default).then_some(left);
-        this.call.attempt(this.attempts.next());
-        let span = this.call.span();
-        let connection = this.request.client.connection();
-        let (waiting, reply) = this.request.client.open();
-        let outgoing = this.request.outgoing(reply.clone(), left, &span)?;
-        let outgoing = match waiting.should_batch() {
+        // A later attempt has less than the default left, and must send it.
+        let left = (number > 1 || !is_protocol_default).then_some(left);
+        let connection = request.client.connection();
+        let (slot, reply) = request.client.reserve_reply_slot();
+        let outgoing = request.outgoing(reply.clone(), left, span)?;
+        let outgoing = match slot.should_batch() {
             true => connection.publish_batched(outgoing),
             false => Some(outgoing),
         };
         let Some(outgoing) = outgoing else {
-            return Ok(State::ReplySlot(waiting));
+            return Ok(State::Waiting(slot));
         };
         match pin!(connection.publish(outgoing)).poll(cx) {
-            Poll::Ready(Ok(())) => return Ok(State::ReplySlot(waiting)),
+            Poll::Ready(Ok(())) => return Ok(State::Waiting(slot)),
             Poll::Ready(Err(PublishError::TooLarge { .. })) => {
-                let opening = OpenStream {
-                    request: this.request.with_body(this.request.body.encode()),
-                    options: StreamOptions::new(),
-                    deadline: Some(clock.deadline),
-                    waits_for: WaitsFor::Accept,
-                };
-                return Ok(State::InParts(Box::pin(call_in_parts(opening))));
+                let encoded = request.with_body(request.body.encode());
+                let calling = call_in_parts(encoded, deadline, span.clone());
+                return Ok(State::InParts(Box::pin(calling)));
             }
-            Poll::Ready(Err(error)) => return Err(this.request.not_sent(error)),
+            Poll::Ready(Err(error)) => return Err(request.not_sent(error)),
             Poll::Pending => {}
         }
-        let outgoing = this.request.outgoing(reply, left, &span)?;
+        // The publish was polled on the stack and is dropped now; it has sent nothing.
+        let outgoing = request.outgoing(reply, left, span)?;
         let connection = Arc::clone(connection);
-        let sending = Box::pin(async move { connection.publish(outgoing).await });
-        Ok(State::Sending(sending, waiting))
+        let publishing = Box::pin(async move { connection.publish(outgoing).await });
+        Ok(State::Sending(publishing, slot))
     }
 
-    /// Rests before the request is sent once more, where that is safe and there is time.
-    fn again(self: Pin<&mut Self>, status: Status) -> Result<State, Status> {
-        let mut this = self.project();
-        let request = &*this.request;
-        let rest = match request.may_retry {
-            true => this
-                .attempts
-                .rest(&status, request.descriptor(), request.client.budget()),
-            false => None,
-        };
-        let wake = rest.map(|rest| Instant::now() + rest);
-        match (wake, this.clock) {
-            (Some(wake), Some(clock)) if wake < clock.deadline => {
-                tracing::debug!(method = request.method_name(), %status, "tries again");
-                this.timer.set(Some(tokio::time::sleep_until(wake.into())));
-                Ok(State::Resting)
-            }
-            _ => Err(status),
-        }
-    }
-
-    /// Takes a reply that the server offers on a stream.
-    fn receive_in_parts(self: Pin<&mut Self>, offer: Message, waiting: ReplySlot) -> State {
+    /// Continues with a reply that the server offers to send on a stream.
+    fn receive_in_parts(&self, offer: Message, slot: ReplySlot) -> State {
         let request = self.request.with_body(Bytes::new());
-        let deadline = self.clock.map_or_else(Instant::now, |clock| clock.deadline);
-        let receiving = async move { receive_in_parts(&request, &offer, waiting, deadline).await };
+        let deadline = self.deadline().unwrap_or_else(Instant::now);
+        let receiving = async move { receive_in_parts(&request, &offer, slot, deadline).await };
         State::InParts(Box::pin(receiving))
     }
 
-    fn poll_rest(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
-        let mut timer = self.project().timer;
-        if let Some(rest) = timer.as_mut().as_pin_mut() {
-            ready!(rest.poll(cx));
-        }
-        timer.set(None);
-        Poll::Ready(())
-    }
-
-    /// Keeps the state for the next poll, which comes at the deadline at the latest.
+    /// Keeps the state for the next poll, after registering for everything that ends the wait early.
     fn wait_in(
         self: Pin<&mut Self>,
         state: State,
         cx: &mut TaskContext<'_>,
-    ) -> Poll<Result<Message, Status>> {
+    ) -> Poll<Result<Message, AttemptError>> {
         let mut this = self.project();
-        if let Some(clock) = this.clock
-            && this.timer.is_none()
-            && !matches!(state, State::Resting)
+        if let Some(limit) = this.time_limit
+            && this.deadline_timer.is_none()
         {
-            let deadline = tokio::time::sleep_until(clock.deadline.into());
-            this.timer.set(Some(deadline));
+            let timer = tokio::time::sleep_until(limit.deadline.into());
+            this.deadline_timer.set(Some(timer));
         }
-        if let Some(timer) = this.timer.as_pin_mut()
+        if let Some(timer) = this.deadline_timer.as_pin_mut()
             && timer.poll(cx).is_ready()
         {
-            return Poll::Ready(Err(this.request.too_late()));
+            return Poll::Ready(Err(this.request.deadline_exceeded().into()));
         }
         if let Some(end) = this.parent_end
             && end.as_mut().poll(cx).is_ready()
         {
-            return Poll::Ready(Err(this.request.parent_ended()));
+            return Poll::Ready(Err(this.request.parent_ended().into()));
         }
         *this.state = state;
         Poll::Pending
     }
+}
 
-    fn poll_steps(
+impl<B: RequestBody> Attempt for UnaryExchange<B> {
+    type Body = B;
+    type Output = Message;
+
+    fn request(&self) -> &OutgoingRequest<B> {
+        &self.request
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.time_limit.map(|limit| limit.deadline)
+    }
+
+    fn poll_attempt(
         mut self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
-    ) -> Poll<Result<Message, Status>> {
+        number: u32,
+        span: &Span,
+    ) -> Poll<Result<Message, AttemptError>> {
         loop {
+            // Every early return leaves `Done`, except where a state is put back.
             let state = std::mem::replace(self.as_mut().project().state, State::Done);
             let next = match state {
-                State::Ready => self.as_mut().send(cx)?,
-                State::Sending(mut sending, waiting) => match sending.as_mut().poll(cx) {
-                    Poll::Ready(Ok(())) => State::ReplySlot(waiting),
+                State::Ready => self.as_mut().send(cx, number, span)?,
+                State::Sending(mut publishing, slot) => match publishing.as_mut().poll(cx) {
+                    Poll::Ready(Ok(())) => State::Waiting(slot),
                     Poll::Ready(Err(error)) => {
-                        return Poll::Ready(Err(self.request.not_sent(error)));
+                        return Poll::Ready(Err(self.request.not_sent(error).into()));
                     }
-                    Poll::Pending => return self.wait_in(State::Sending(sending, waiting), cx),
+                    Poll::Pending => return self.wait_in(State::Sending(publishing, slot), cx),
                 },
-                State::InParts(mut receiving) => match receiving.as_mut().poll(cx) {
-                    Poll::Ready(reply) => return Poll::Ready(reply),
-                    Poll::Pending => return self.wait_in(State::InParts(receiving), cx),
+                State::InParts(mut in_parts) => match in_parts.as_mut().poll(cx) {
+                    Poll::Ready(reply) => return Poll::Ready(reply.map_err(AttemptError::Final)),
+                    Poll::Pending => return self.wait_in(State::InParts(in_parts), cx),
                 },
-                State::ReplySlot(mut waiting) => match waiting.poll(cx) {
-                    Poll::Ready(Ok(reply)) if goes_on(&reply) => {
-                        self.as_mut().receive_in_parts(reply, waiting)
+                State::Waiting(mut slot) => match slot.poll(cx) {
+                    Poll::Ready(Ok(reply)) if continues_as_stream(&reply) => {
+                        self.receive_in_parts(reply, slot)
                     }
-                    Poll::Ready(reply) => match self.request.read(reply) {
-                        Ok(reply) => return Poll::Ready(Ok(reply)),
-                        Err(status) => self.as_mut().again(status)?,
-                    },
-                    Poll::Pending => return self.wait_in(State::ReplySlot(waiting), cx),
-                },
-                State::Resting => match self.as_mut().poll_rest(cx) {
-                    Poll::Ready(()) => State::Ready,
-                    Poll::Pending => return self.wait_in(State::Resting, cx),
+                    Poll::Ready(reply) => {
+                        let reply = self.request.read(reply);
+                        if reply.is_err() {
+                            *self.project().state = State::Ready;
+                        }
+                        return Poll::Ready(reply.map_err(AttemptError::Failed));
+                    }
+                    Poll::Pending => return self.wait_in(State::Waiting(slot), cx),
                 },
                 State::Done => return Poll::Pending,
             };
@@ -229,20 +218,20 @@ impl<B: RequestBody> UnaryExchange<B> {
     }
 }
 
-impl<B: RequestBody> Future for UnaryExchange<B> {
+impl<B: RequestBody> Future for RetryLoop<UnaryExchange<B>> {
     type Output = Result<Message, Status>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let span = self.call.span();
-        let result = ready!(span.in_scope(|| self.as_mut().poll_steps(cx)));
-        self.project()
-            .call
-            .end(result.as_ref().err().map(Status::code));
+        let result = ready!(self.as_mut().poll_attempts(cx));
+        let failure = result.as_ref().err().map(Status::code);
+        self.call().end(failure);
         Poll::Ready(result)
     }
 }
 
-fn goes_on(reply: &Message) -> bool {
+/// Returns whether the reply is the offer of a stream that carries the reply proper, because that does
+/// not fit into one NATS message (docs/PROTOCOL.md, "Large unary messages").
+fn continues_as_stream(reply: &Message) -> bool {
     let headers = reply.headers.as_ref();
     headers.is_some_and(|headers| headers.get(MICRO_STREAM).is_some())
 }

@@ -1,15 +1,15 @@
-//! Calls by a `DynamicClient`: what they say before they are made, and how they are made.
+//! `DynamicCall` and `RawCall`: the builders that a `DynamicClient` returns.
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
-use std::time::Duration;
 
 use bytes::Bytes;
 use prost_reflect::MessageDescriptor;
 
-use crate::client::{Call, CallFuture, Reply, WaitsFor};
-use crate::context::Context;
+use crate::client::{
+    CallFuture, CallOptions, Client, EncodedCall, Reply, WaitsFor, call_option_methods,
+};
 use crate::descriptor::MethodKind;
 use crate::dynamic::message;
 use crate::dynamic::message::Dynamic;
@@ -19,106 +19,124 @@ use crate::status::Status;
 use crate::stream::{Sender, StreamOptions};
 use crate::wire;
 
-/// A call of a method that was unknown at compile time. It is made when it is awaited.
+/// A call of a method that was unknown at compile time; made by
+/// [`DynamicClient::call`](super::DynamicClient::call) and
+/// [`DynamicClient::call_streaming`](super::DynamicClient::call_streaming).
+///
+/// The kind of the method decides how it is made: a unary call by awaiting it, or with
+/// [`with_metadata`](Self::with_metadata) for the headers of the reply too; one with many replies with
+/// [`stream`](Self::stream); one with many requests with [`open`](Self::open). A wrong choice is
+/// `INVALID_ARGUMENT` with a text that names the right one.
+///
+/// # Errors
+///
+/// A method that does not exist and a request that is not its message are errors of making the call, before
+/// anything is sent: `UNIMPLEMENTED` and `INVALID_ARGUMENT`. All others are those of a
+/// [`UnaryCall`](crate::call::UnaryCall).
+///
+/// # Examples
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// # async fn run(greeter: micro_runtime::dynamic::DynamicClient) -> Result<(), micro_runtime::Status> {
+/// let reply = greeter
+///     .call("SayHello", r#"{"name": "Ada"}"#)
+///     .timeout(Duration::from_secs(1))
+///     .header("tenant", "acme")
+///     .await?;
+/// println!("{}", reply.text()?);
+/// # Ok(()) }
+/// ```
 #[must_use = "a call is made when it is awaited"]
-pub struct DynamicCall(pub(super) Result<Prepared, Status>);
+pub struct DynamicCall {
+    prepared: Result<PreparedCall, Status>,
+    options: CallOptions,
+    stream_options: StreamOptions,
+}
 
-/// A call of an endpoint with bytes; see [`DynamicClient::call_raw`](super::DynamicClient::call_raw).
-/// It is made when it is awaited.
+/// A call of an endpoint with bytes; made by [`DynamicClient::call_raw`](super::DynamicClient::call_raw).
+///
+/// It yields the payload of the reply as it came. Headers of the reply that are no valid metadata are left
+/// out, since the responder may not know the rules for metadata.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn run(service: micro_runtime::dynamic::DynamicClient) -> Result<(), micro_runtime::Status> {
+/// let reply = service.call_raw("reverse", "abc").await?;
+/// assert_eq!(reply.message, "cba");
+/// # Ok(()) }
+/// ```
 #[must_use = "a call is made when it is awaited"]
-pub struct RawCall(pub(super) Result<Call, Status>);
+pub struct RawCall {
+    /// Client of this endpoint alone, or the error of looking it up.
+    client: Result<Client, Status>,
+    payload: Bytes,
+    options: CallOptions,
+}
 
-/// A call whose method is known and whose message fits it.
-pub(super) struct Prepared {
-    pub(super) call: Call,
+/// A call whose method exists and whose request is a message of that method.
+pub(super) struct PreparedCall {
+    pub(super) client: Client,
+    /// Index of the method in the service's descriptor.
+    pub(super) method: usize,
+    /// The encoded request; empty for a call with many requests.
+    pub(super) body: Bytes,
     pub(super) input: MessageDescriptor,
     pub(super) output: MessageDescriptor,
 }
 
-trait CallOptionMethods: Sized {
-    fn call(&mut self) -> Option<&mut Call>;
-}
-
-impl CallOptionMethods for DynamicCall {
-    fn call(&mut self) -> Option<&mut Call> {
-        self.0.as_mut().ok().map(|prepared| &mut prepared.call)
-    }
-}
-
-impl CallOptionMethods for RawCall {
-    fn call(&mut self) -> Option<&mut Call> {
-        self.0.as_mut().ok()
-    }
-}
-
-macro_rules! says {
-    ($($name:ident)*) => {$(
-        impl $name {
-            /// How long to wait, or how long a stream may take; the server is told.
-            pub fn timeout(mut self, timeout: Duration) -> Self {
-                if let Some(call) = self.call() {
-                    call.request.timeout = Some(timeout);
-                }
-                self
-            }
-
-            /// Adds a header. What is wrong with it is the error of the call; see
-            /// [`Metadata::append`].
-            pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-                if let Some(call) = self.call() {
-                    call.request.add_header(name, value);
-                }
-                self
-            }
-
-            /// Makes this call a part of the one that `ctx` belongs to: it ends at that call's
-            /// deadline at the latest, and belongs to the same trace.
-            pub fn within(mut self, ctx: &Context) -> Self {
-                if let Some(call) = self.call() {
-                    call.request.parent = Some(ctx.clone());
-                }
-                self
-            }
-
-            /// Sends the request once, also when nobody was there.
-            pub fn no_retry(mut self) -> Self {
-                if let Some(call) = self.call() {
-                    call.request.may_retry = false;
-                }
-                self
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_struct(stringify!($name)).finish_non_exhaustive()
-            }
-        }
-    )*};
-}
-
-says! {
-    DynamicCall
-    RawCall
-}
-
 impl DynamicCall {
-    /// Sets what a stream may have under way, and how long the server may be silent.
-    pub fn stream_options(mut self, options: StreamOptions) -> Self {
-        if let Some(call) = self.call() {
-            call.options = options;
+    pub(super) fn new(prepared: Result<PreparedCall, Status>) -> Self {
+        Self {
+            prepared,
+            options: CallOptions::new(),
+            stream_options: StreamOptions::new(),
         }
-        self
     }
 
-    /// Makes a call with one reply, and gives the headers of the reply too.
+    call_option_methods! { (options):
+        /// For a unary call it is the time for the reply; the default is the client's, else the .proto's,
+        /// else 5 s. For a stream it is the time for the whole of it, without limit by default.
+        ///
+        /// # Examples
+        ///
+        /// ```no_run
+        /// # use std::time::Duration;
+        /// # async fn run(greeter: micro_runtime::dynamic::DynamicClient) -> Result<(), micro_runtime::Status> {
+        /// let call = greeter.call("SayHello", r#"{"name": "Ada"}"#);
+        /// let reply = call.timeout(Duration::from_millis(250)).await?;
+        /// # Ok(()) }
+        /// ```
+        timeout;
+        header;
+        /// Makes this call a part of the call or event that `ctx` belongs to: it belongs to the same
+        /// trace, and ends with that call, at its deadline at the latest.
+        within;
+        no_retry;
+    }
+
+    call_option_methods! { ():
+        stream_options;
+    }
+
+    /// Makes a call with one reply, and returns the headers of the reply too.
     ///
     /// # Errors
     ///
     /// The status with which the call failed; `INVALID_ARGUMENT` if the method streams.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn run(greeter: micro_runtime::dynamic::DynamicClient) -> Result<(), micro_runtime::Status> {
+    /// let reply = greeter.call("SayHello", r#"{"name": "Ada"}"#).with_metadata().await?;
+    /// println!("{} from {:?}", reply.message.text()?, reply.metadata.get("served-by"));
+    /// # Ok(()) }
+    /// ```
     pub async fn with_metadata(self) -> Result<Reply<Dynamic>, Status> {
-        let Prepared { call, output, .. } = self.0?;
-        check(&call, &[MethodKind::Unary])?;
+        let TypedCall { call, output, .. } = self.into_call(&[MethodKind::Unary])?;
         let is_json = call.request.client.is_json();
         let reply = CallFuture::new(call.request).await?;
         let metadata = reply.metadata()?;
@@ -128,51 +146,113 @@ impl DynamicCall {
         Ok(Reply { message, metadata })
     }
 
-    /// Makes a call with one request and many replies; ends when the handler has returned its stream.
+    /// Makes a call with one request and many replies; completes when the handler has returned its
+    /// stream.
     ///
     /// # Errors
     ///
     /// The status with which the call failed; `INVALID_ARGUMENT` if the method is of another kind.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn run(greeter: micro_runtime::dynamic::DynamicClient) -> Result<(), micro_runtime::Status> {
+    /// let mut numbers = greeter.call("Count", r#"{"to": 3}"#).stream().await?;
+    /// while let Some(number) = numbers.message().await? {
+    ///     println!("{}", number.text()?);
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub async fn stream(self) -> Result<DynamicStreaming, Status> {
-        let Prepared { call, output, .. } = self.0?;
-        check(&call, &[MethodKind::ServerStreaming])?;
+        let TypedCall { call, output, .. } = self.into_call(&[MethodKind::ServerStreaming])?;
         let is_json = call.request.client.is_json();
         Ok(DynamicStreaming {
             reader: call.open(WaitsFor::Open).await?,
-            kind: output,
+            message_type: output,
             is_json,
         })
     }
 
-    /// Opens a call with many requests; ends when an instance has accepted it. A method that replies
-    /// once does so with [`DynamicStreaming::reply`].
+    /// Opens a call with many requests; completes when an instance has accepted it. The reply of a method
+    /// that replies once is taken with [`DynamicStreaming::reply`].
     ///
     /// # Errors
     ///
     /// The status with which the call failed; `INVALID_ARGUMENT` if the method takes one request.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn run(greeter: micro_runtime::dynamic::DynamicClient) -> Result<(), micro_runtime::Status> {
+    /// let (mut numbers, reply) = greeter.call_streaming("Sum").open().await?;
+    /// numbers.send(r#"{"value": 1}"#).await?;
+    /// numbers.send(r#"{"value": 2}"#).await?;
+    /// numbers.finish().await?;
+    /// println!("{}", reply.reply().await?.text()?);
+    /// # Ok(()) }
+    /// ```
     pub async fn open(self) -> Result<(DynamicSender, DynamicStreaming), Status> {
-        let Prepared {
+        let kinds = [MethodKind::ClientStreaming, MethodKind::Bidirectional];
+        let TypedCall {
             call,
             input,
             output,
-        } = self.0?;
-        check(
-            &call,
-            &[MethodKind::ClientStreaming, MethodKind::Bidirectional],
-        )?;
+        } = self.into_call(&kinds)?;
         let is_json = call.request.client.is_json();
         let reader = call.open(WaitsFor::Accept).await?;
         let sender = DynamicSender {
             sender: Sender::new(reader.shared_channel()),
-            kind: input,
+            message_type: input,
             is_json,
         };
         let replies = DynamicStreaming {
             reader,
-            kind: output,
+            message_type: output,
             is_json,
         };
         Ok((sender, replies))
+    }
+
+    /// Returns the call with its options, if the method is one of these kinds.
+    fn into_call(self, kinds: &[MethodKind]) -> Result<TypedCall, Status> {
+        let prepared = self.prepared?;
+        let mut call = EncodedCall::new(&prepared.client, prepared.method, prepared.body);
+        call.request.options = self.options;
+        call.stream_options = self.stream_options;
+        check_kind(&call, kinds)?;
+        Ok(TypedCall {
+            call,
+            input: prepared.input,
+            output: prepared.output,
+        })
+    }
+}
+
+/// A call with the types of its messages.
+struct TypedCall {
+    call: EncodedCall,
+    input: MessageDescriptor,
+    output: MessageDescriptor,
+}
+
+impl RawCall {
+    pub(super) fn new(client: Result<Client, Status>, payload: Bytes) -> Self {
+        Self {
+            client,
+            payload,
+            options: CallOptions::new(),
+        }
+    }
+
+    call_option_methods! { (options):
+        /// The default is the client's ([`ClientOptions::timeout`](crate::ClientOptions::timeout)), else
+        /// 5 s. A responder that does not know `Micro-Timeout` ignores it.
+        timeout;
+        header;
+        /// Makes this call a part of the call or event that `ctx` belongs to: it belongs to the same
+        /// trace, and ends with that call, at its deadline at the latest.
+        within;
+        no_retry;
     }
 }
 
@@ -191,8 +271,9 @@ impl IntoFuture for RawCall {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let reply = CallFuture::new(self.0?.request).await?;
-            // Others may have headers that are no metadata of ours.
+            let mut call = EncodedCall::new(&self.client?, 0, self.payload);
+            call.request.options = self.options;
+            let reply = CallFuture::new(call.request).await?;
             let metadata = reply.metadata().unwrap_or_else(|_| Metadata::new());
             let message = reply.into_payload();
             Ok(Reply { message, metadata })
@@ -200,7 +281,8 @@ impl IntoFuture for RawCall {
     }
 }
 
-fn check(call: &Call, kinds: &[MethodKind]) -> Result<(), Status> {
+/// Refuses a call of a method of another kind, with a text that names the way to make it.
+fn check_kind(call: &EncodedCall, kinds: &[MethodKind]) -> Result<(), Status> {
     let method = call.request.descriptor();
     if kinds.contains(&method.kind) {
         return Ok(());
@@ -222,4 +304,16 @@ fn check(call: &Call, kinds: &[MethodKind]) -> Result<(), Status> {
             MethodKind::Bidirectional => "bidirectional",
         }
     )))
+}
+
+impl fmt::Debug for DynamicCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DynamicCall").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RawCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawCall").finish_non_exhaustive()
+    }
 }

@@ -1,4 +1,4 @@
-//! `DynamicClient`: calls any method of any running service, knowing nothing at compile time.
+//! `DynamicClient`: calls any method of any running service without knowing it at compile time.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,21 +7,20 @@ use bytes::Bytes;
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 
 use crate::bus::Bus;
-use crate::client::{Call, Client, ClientOptions};
+use crate::client::{Client, ClientOptions};
 use crate::descriptor::MethodDescriptor;
 use crate::discovery::{EndpointInfo, Info};
-use crate::dynamic::call::Prepared;
-use crate::dynamic::call::{DynamicCall, RawCall};
-use crate::dynamic::lookup;
-use crate::dynamic::message;
+use crate::dynamic::call::{DynamicCall, PreparedCall, RawCall};
 use crate::dynamic::message::DynamicRequest;
+use crate::dynamic::schema_lookup::ParsedSchema;
+use crate::dynamic::{describe, endpoint_client, message, schema_lookup};
 use crate::status::{Code, Reason, Status};
 use crate::subject;
 
-/// A service that was found while the program runs; made by [`Bus::dynamic`]. Cheap to clone.
+/// A client of a service that was found at run time; made by [`Bus::dynamic`]. Cheap to clone.
 ///
-/// It keeps to the schema that the service had when it was found, as a generated client keeps to its
-/// .proto; [`refresh`](Self::refresh) asks again.
+/// It keeps the schema that the service had when it was found, as a generated client keeps that of its
+/// .proto. [`refresh`](Self::refresh) reads the current one.
 ///
 /// # Examples
 ///
@@ -41,34 +40,64 @@ pub struct DynamicClient {
     name: Arc<str>,
     options: ClientOptions,
     infos: Arc<[Info]>,
-    /// Absent for a service without a schema.
-    typed: Option<TypedMethod>,
+    /// `None` for a service without a schema.
+    typed: Option<TypedClient>,
 }
 
+/// Client and schema of a service that has one.
 #[derive(Clone)]
-struct TypedMethod {
+struct TypedClient {
     client: Client,
-    parsed: lookup::Parsed,
+    parsed: ParsedSchema,
 }
 
 impl Bus {
-    /// Finds a service by its full name, as in `greeter.v1.Greeter`, and reads its schema; one that is
-    /// not ours by its ADR-32 name, for [`DynamicClient::call_raw`]. The schema is checked against the
-    /// SHA-256 that the instances announce, where they may be asked.
+    /// Finds a service by its full name, as in `greeter.v1.Greeter`, and reads its schema. A service that
+    /// is not built on this library is found by its ADR-32 name, for [`DynamicClient::call_raw`].
+    ///
+    /// The schema comes from `_schema` of one instance and is checked against the SHA-256 that the
+    /// instances announce, if this client may ask them (`$SRV.INFO`). It is read once per SHA-256: a
+    /// process caches the 32 schemas that it used last. The descriptors of services take up to 16 MiB
+    /// for the life of the process; above that, services with new schemas are `RESOURCE_EXHAUSTED`.
     ///
     /// # Errors
     ///
     /// `UNAVAILABLE` if no instance is there; `UNIMPLEMENTED` if its schema cannot be read; `DATA_LOSS`
-    /// if no instance announces the schema that one answered.
+    /// if no instance announces the SHA-256 of the schema that one of them sent; `INVALID_ARGUMENT` if
+    /// the name cannot be a part of a subject.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn run(bus: micro_runtime::Bus) -> Result<(), micro_runtime::Status> {
+    /// let greeter = bus.dynamic("greeter.v1.Greeter").await?;
+    /// let reply = greeter.call("SayHello", r#"{"name": "Ada"}"#).await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn dynamic(&self, service: &str) -> Result<DynamicClient, Status> {
         self.dynamic_with(service, ClientOptions::new()).await
     }
 
-    /// Finds a service, to call one instance of it, or with another timeout.
+    /// Finds a service as [`dynamic`](Self::dynamic) does, to call it with these options.
+    ///
+    /// [`ClientOptions::unique_reply_subjects`] is always on: the queue group of the service is not known, and
+    /// without one every instance replies.
     ///
     /// # Errors
     ///
     /// As [`dynamic`](Self::dynamic).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use micro_runtime::ClientOptions;
+    ///
+    /// # async fn run(bus: micro_runtime::Bus) -> Result<(), micro_runtime::Status> {
+    /// let options = ClientOptions::new().timeout(Duration::from_secs(1));
+    /// let greeter = bus.dynamic_with("greeter.v1.Greeter", options).await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn dynamic_with(
         &self,
         service: &str,
@@ -78,18 +107,18 @@ impl Bus {
             let text = format!("`{service}` cannot be the name of a service: {flaw}");
             return Err(Status::invalid_argument(text));
         }
-        // Whether every instance answers a call is not known here.
         let options = options.unique_reply_subjects(true);
-        let infos = lookup::infos(self, service, &options).await;
-        let is_ours = |info: &Info| info.metadata.contains_key("micro.service");
-        let is_foreign = !infos.is_empty() && !infos.iter().any(is_ours);
+        let infos = schema_lookup::instance_infos(self, service, &options).await;
+        let has_schema = |info: &Info| info.metadata.contains_key("micro.service");
+        // Without permission to ask for infos there are none, and `_schema` is tried.
+        let is_foreign = !infos.is_empty() && !infos.iter().any(has_schema);
         let typed = match is_foreign {
             true => None,
             false => {
-                let parsed = lookup::schema(self, service, &options, &infos).await?;
-                let described = lookup::describe(&parsed.schema)?;
-                let client = Client::new(self, described, options.clone());
-                Some(TypedMethod { client, parsed })
+                let parsed = schema_lookup::schema(self, service, &options, &infos).await?;
+                let descriptor = describe::service_descriptor(&parsed.schema)?;
+                let client = Client::new(self, descriptor, options.clone());
+                Some(TypedClient { client, parsed })
             }
         };
         Ok(DynamicClient {
@@ -103,35 +132,36 @@ impl Bus {
 }
 
 impl DynamicClient {
-    /// The name that the service was found by.
+    /// Returns the name that the service was found by.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The methods; none of a service without a schema.
+    /// Returns the methods in the order of the .proto; empty for a service without a schema.
     #[must_use]
     pub fn methods(&self) -> &'static [MethodDescriptor] {
         let typed = self.typed.as_ref();
         typed.map_or(&[], |typed| typed.client.service().methods)
     }
 
-    /// The endpoints that an instance announces, of any ADR-32 service.
+    /// Returns the endpoints that an instance announces in its ADR-32 INFO, of any service. Empty if this
+    /// client may not ask for it.
     pub fn endpoints(&self) -> impl Iterator<Item = &EndpointInfo> {
         self.infos.iter().flat_map(|info| &info.endpoints)
     }
 
-    /// The types of the service's schema, to make messages of.
+    /// Returns the types of the service's schema, to make messages of; `None` for a service without one.
     #[must_use]
     pub fn types(&self) -> Option<&DescriptorPool> {
         Some(self.typed.as_ref()?.parsed.schema.pool())
     }
 
-    /// The type of a method's request.
+    /// Returns the type of a method's request.
     ///
     /// # Errors
     ///
-    /// `UNIMPLEMENTED` if there is no such method.
+    /// `UNIMPLEMENTED` if there is no such method, with a text that lists those that exist.
     pub fn request_type(&self, method: &str) -> Result<MessageDescriptor, Status> {
         let typed = self.typed()?;
         let found = typed.parsed.schema.method(method);
@@ -140,13 +170,23 @@ impl DynamicClient {
             .ok_or_else(|| self.no_method(method))
     }
 
-    /// The SHA-256 of the schema, in hexadecimal; `None` for a service without one.
+    /// Returns the SHA-256 of the schema in hexadecimal; `None` for a service without one.
     #[must_use]
     pub fn schema_sha256(&self) -> Option<&str> {
         Some(&self.typed.as_ref()?.parsed.sha256)
     }
 
-    /// Sends and receives JSON, and not protobuf; only a server with the feature `json` answers it.
+    /// Sends and receives JSON on the wire instead of protobuf. A server without the feature `json`
+    /// answers such calls with `UNIMPLEMENTED`.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn run(bus: micro_runtime::Bus) -> Result<(), micro_runtime::Status> {
+    /// let greeter = bus.dynamic("greeter.v1.Greeter").await?.in_json();
+    /// let reply = greeter.call("SayHello", r#"{"name": "Ada"}"#).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn in_json(mut self) -> Self {
         self.options = self.options.in_json();
@@ -157,41 +197,93 @@ impl DynamicClient {
         self
     }
 
-    /// Finds the service again, as it is now.
+    /// Finds the service again, as it is now, and returns a client with the same options.
     ///
     /// # Errors
     ///
     /// As [`Bus::dynamic`].
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn run(greeter: micro_runtime::dynamic::DynamicClient) -> Result<(), micro_runtime::Status> {
+    /// let current = greeter.refresh().await?;
+    /// if current.schema_sha256() != greeter.schema_sha256() {
+    ///     println!("the schema has changed");
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub async fn refresh(&self) -> Result<Self, Status> {
         let found = self.bus.dynamic_with(&self.name, self.options.clone());
         found.await
     }
 
-    /// Starts a call with one request. The method is named as in the .proto (`SayHello`); the request is
-    /// JSON, as a `serde_json::Value` or as text, or a `DynamicMessage`. Awaiting it makes a unary call;
-    /// [`DynamicCall::stream`] one with many replies.
+    /// Starts a call with one request. `method` is the name in the .proto, as in `SayHello`; the request
+    /// is canonical proto3 JSON, as text or as a `serde_json::Value`, or a `DynamicMessage`.
+    ///
+    /// Awaiting the result makes a unary call; [`DynamicCall::stream`] makes one with many replies.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn run(greeter: micro_runtime::dynamic::DynamicClient) -> Result<(), micro_runtime::Status> {
+    /// let reply = greeter.call("SayHello", r#"{"name": "Ada"}"#).await?;
+    /// # Ok(()) }
+    /// ```
     pub fn call(&self, method: &str, request: impl Into<DynamicRequest>) -> DynamicCall {
-        DynamicCall(self.prepare(method, Some(request.into())))
+        DynamicCall::new(self.prepare(method, Some(request.into())))
     }
 
     /// Starts a call with many requests; [`DynamicCall::open`] makes it.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn run(greeter: micro_runtime::dynamic::DynamicClient) -> Result<(), micro_runtime::Status> {
+    /// let (mut requests, replies) = greeter.call_streaming("Chat").open().await?;
+    /// requests.send(r#"{"name": "Ada"}"#).await?;
+    /// # Ok(()) }
+    /// ```
     pub fn call_streaming(&self, method: &str) -> DynamicCall {
-        DynamicCall(self.prepare(method, None))
+        DynamicCall::new(self.prepare(method, None))
     }
 
-    /// Starts a call of an endpoint with bytes: of a service that has no schema, in whatever format it
-    /// takes. The endpoint is named as the instances announce it, or by its subject.
+    /// Starts a call of an endpoint with bytes in whatever format it takes, for services without a schema.
+    ///
+    /// `endpoint` is the name that the instances announce, or a subject without wildcards that an
+    /// announced subject matches.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn run(bus: micro_runtime::Bus) -> Result<(), micro_runtime::Status> {
+    /// let service = bus.dynamic("text-tools").await?;
+    /// let reply = service.call_raw("reverse", "abc").await?;
+    /// assert_eq!(reply.message, "cba");
+    /// # Ok(()) }
+    /// ```
     pub fn call_raw(&self, endpoint: &str, payload: impl Into<Bytes>) -> RawCall {
-        let client = lookup::endpoint(&self.bus, &self.name, &self.infos, endpoint, &self.options);
-        RawCall(client.map(|client| Call::new(&client, 0, payload.into())))
+        let client = endpoint_client::endpoint_client(
+            &self.bus,
+            &self.name,
+            &self.infos,
+            endpoint,
+            &self.options,
+        );
+        RawCall::new(client, payload.into())
     }
 
-    fn prepare(&self, method: &str, request: Option<DynamicRequest>) -> Result<Prepared, Status> {
+    /// Finds the method and encodes the request; `None` for a call with many requests.
+    fn prepare(
+        &self,
+        method: &str,
+        request: Option<DynamicRequest>,
+    ) -> Result<PreparedCall, Status> {
         let typed = self.typed()?;
-        let index = typed.client.service().methods.iter();
-        let index = index.enumerate().find(|(_, known)| known.name == method);
+        let mut methods = typed.client.service().methods.iter();
+        let index = methods.position(|known| known.name == method);
         let found = typed.parsed.schema.method(method);
-        let (Some((index, _)), Some(found)) = (index, found) else {
+        let (Some(index), Some(found)) = (index, found) else {
             return Err(self.no_method(method));
         };
         let (input, output) = (found.input(), found.output());
@@ -199,14 +291,16 @@ impl DynamicClient {
             Some(request) => message::encode(request, &input, self.options.is_in_json())?,
             None => Bytes::new(),
         };
-        Ok(Prepared {
-            call: Call::new(&typed.client, index, body),
+        Ok(PreparedCall {
+            client: typed.client.clone(),
+            method: index,
+            body,
             input,
             output,
         })
     }
 
-    fn typed(&self) -> Result<&TypedMethod, Status> {
+    fn typed(&self) -> Result<&TypedClient, Status> {
         self.typed.as_ref().ok_or_else(|| {
             let names = self.endpoints().map(|endpoint| endpoint.name.as_str());
             Reason::NotAService.status_with(
@@ -231,7 +325,7 @@ impl DynamicClient {
     }
 }
 
-impl fmt::Debug for TypedMethod {
+impl fmt::Debug for TypedClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.client, f)
     }

@@ -1,8 +1,9 @@
-//! Descriptors of services that nobody knew at compile time.
+//! Interns descriptors of services that were unknown at compile time.
 //!
-//! What a call carries through middleware, spans and counts is a `&'static MethodDescriptor`. Those
-//! made here are kept until the process ends, equal ones once, and only up to a limit: a peer whose
-//! schema changes all the time cannot fill the memory.
+//! Middleware, spans and metrics of a call take a `&'static MethodDescriptor`, which costs a generated
+//! client nothing. A descriptor that is built at run time therefore has to live until the process ends:
+//! it is leaked, once per distinct service. The total is limited, so that a peer whose schema changes all
+//! the time cannot fill the memory.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -12,29 +13,30 @@ use crate::descriptor::{Idempotency, MethodDescriptor, MethodKind, ServiceDescri
 use crate::status::{Code, Status};
 use crate::sync::lock;
 
-/// How much is kept in all, in bytes of names and descriptors.
-const MOST: usize = 16 * 1024 * 1024;
+/// Maximum size of all interned descriptors, in bytes of names and structs: 16 MiB.
+const MAX_INTERNED_BYTES: usize = 16 * 1024 * 1024;
 
-static KEPT: Mutex<Kept> = Mutex::new(Kept {
+static INTERNED: Mutex<Interner> = Mutex::new(Interner {
     services: BTreeMap::new(),
     bytes: 0,
 });
 
-struct Kept {
+/// Every service that was interned, and the size of all.
+struct Interner {
     services: BTreeMap<InternedService, &'static ServiceDescriptor>,
     bytes: usize,
 }
 
-/// A service as its schema describes it.
+/// A service as its schema describes it; equal ones have one descriptor.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct InternedService {
     pub(super) full_name: String,
-    pub(super) methods: Vec<Method>,
+    pub(super) methods: Vec<InternedMethod>,
 }
 
 /// A method as its schema describes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Method {
+pub(super) struct InternedMethod {
     pub(super) full_name: String,
     pub(super) name: String,
     pub(super) streams_requests: bool,
@@ -42,30 +44,38 @@ pub(super) struct Method {
     pub(super) input: String,
     pub(super) output: String,
     pub(super) timeout: Option<Duration>,
-    /// The number of the standard option.
+    /// Number of the enum value of the standard option `idempotency_level`.
     pub(super) idempotency: i32,
 }
 
-/// The descriptor of a service, the same one for the same service.
-pub(super) fn descriptor(service: InternedService) -> Result<&'static ServiceDescriptor, Status> {
-    let mut kept = lock(&KEPT);
-    if let Some(known) = kept.services.get(&service) {
+/// Returns the descriptor of a service: the same one for an equal service.
+///
+/// # Errors
+///
+/// `RESOURCE_EXHAUSTED` above [`MAX_INTERNED_BYTES`].
+pub(super) fn intern(service: InternedService) -> Result<&'static ServiceDescriptor, Status> {
+    let mut interned = lock(&INTERNED);
+    if let Some(known) = interned.services.get(&service) {
         return Ok(known);
     }
     let bytes = service.bytes();
-    if kept.bytes + bytes > MOST {
+    if interned.bytes + bytes > MAX_INTERNED_BYTES {
         return Err(Status::new(
             Code::ResourceExhausted,
-            format!("this process has described {MOST} bytes of services, and keeps no more"),
+            format!(
+                "this process has described {MAX_INTERNED_BYTES} bytes of services, and keeps no more"
+            ),
         ));
     }
-    kept.bytes += bytes;
-    let described = service.leak();
-    kept.services.insert(service, described);
-    Ok(described)
+    interned.bytes += bytes;
+    let descriptor = service.leak();
+    interned.services.insert(service, descriptor);
+    Ok(descriptor)
 }
 
 impl InternedService {
+    /// Returns the size of the service: that of its names, as map key and as descriptor, and of the
+    /// structs.
     fn bytes(&self) -> usize {
         let methods = self.methods.iter().map(|method| {
             let names = [
@@ -83,15 +93,15 @@ impl InternedService {
     fn leak(&self) -> &'static ServiceDescriptor {
         let full_name = leak_text(&self.full_name);
         let (package, name) = full_name.rsplit_once('.').unwrap_or(("", full_name));
-        let methods = self.methods.iter().map(Method::leak).collect::<Vec<_>>();
-        let methods: &'static [MethodDescriptor] = Vec::leak(methods);
+        let methods = self.methods.iter().map(InternedMethod::leak);
+        let methods: &'static [MethodDescriptor] = Vec::leak(methods.collect());
         Box::leak(Box::new(ServiceDescriptor::new(
             full_name, package, name, methods,
         )))
     }
 }
 
-impl Method {
+impl InternedMethod {
     fn leak(&self) -> MethodDescriptor {
         let kind = match (self.streams_requests, self.streams_replies) {
             (false, false) => MethodKind::Unary,
@@ -131,19 +141,16 @@ mod tests {
     }
 
     #[test]
-    fn equal_services_are_described_once() {
-        let one = descriptor(service("intern.v1.One")).unwrap();
-        let same = descriptor(service("intern.v1.One")).unwrap();
+    fn equal_services_have_one_descriptor() {
+        let one = intern(service("intern.v1.One")).unwrap();
+        let same = intern(service("intern.v1.One")).unwrap();
         assert!(std::ptr::eq(one, same));
         assert_eq!((one.package, one.name), ("intern.v1", "One"));
     }
 
     #[test]
-    fn what_is_kept_has_a_limit() {
-        let huge = service(&"x".repeat(MOST / 2));
-        assert_eq!(
-            descriptor(huge).unwrap_err().code(),
-            Code::ResourceExhausted
-        );
+    fn descriptors_above_the_limit_are_refused() {
+        let huge = service(&"x".repeat(MAX_INTERNED_BYTES / 2));
+        assert_eq!(intern(huge).unwrap_err().code(), Code::ResourceExhausted);
     }
 }

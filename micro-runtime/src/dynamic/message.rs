@@ -1,4 +1,4 @@
-//! Messages whose type is known only at run time: what goes into a call, and what comes out.
+//! `Dynamic` and `DynamicRequest`: messages whose type is known only at run time.
 
 use std::fmt;
 
@@ -11,8 +11,22 @@ use crate::json;
 use crate::json::guarded;
 use crate::status::{Code, Reason, Status};
 
-/// A message for a call by a [`DynamicClient`](super::DynamicClient): canonical proto3 JSON, as a
-/// value or as text, or a [`DynamicMessage`] of the method's own type.
+/// A request for [`DynamicClient::call`](super::DynamicClient::call) and
+/// [`DynamicSender::send`](super::DynamicSender::send).
+///
+/// It is made from canonical proto3 JSON, as text or as a [`serde_json::Value`], or from a
+/// [`DynamicMessage`] of the method's own type. It is converted when the method is known; that is where
+/// invalid JSON fails.
+///
+/// # Examples
+///
+/// ```
+/// use micro_runtime::dynamic::DynamicRequest;
+/// use serde_json::json;
+///
+/// let text = DynamicRequest::from(r#"{"name": "Ada"}"#);
+/// let value = DynamicRequest::from(json!({ "name": "Ada" }));
+/// ```
 #[derive(Clone, Debug)]
 pub struct DynamicRequest(RequestSource);
 
@@ -46,22 +60,32 @@ impl From<DynamicMessage> for DynamicRequest {
     }
 }
 
-/// A message that came back.
+/// A message that a service sent, with the type that its schema gives it.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn run(greeter: micro_runtime::dynamic::DynamicClient) -> Result<(), micro_runtime::Status> {
+/// let reply = greeter.call("SayHello", r#"{"name": "Ada"}"#).await?;
+/// println!("{}", reply.text()?);
+/// println!("{}", reply.json()?["message"]);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, PartialEq)]
 pub struct Dynamic(DynamicMessage);
 
 impl Dynamic {
-    /// The message as canonical proto3 JSON, with the fields in the order of their numbers.
+    /// Returns the message as canonical proto3 JSON, with the fields in the order of their numbers.
     ///
     /// # Errors
     ///
-    /// `INTERNAL` if it holds an `Any` whose type the service's schema does not have.
+    /// `INTERNAL` if it holds an `Any` whose type is not in the service's schema.
     pub fn text(&self) -> Result<String, Status> {
         let text = guarded(|| json::write(&self.0)).map_err(|error| self.not_json(&error))?;
         String::from_utf8(text).map_err(|error| self.not_json(&error.to_string()))
     }
 
-    /// The message as canonical proto3 JSON.
+    /// Returns the message as a JSON value.
     ///
     /// # Errors
     ///
@@ -71,21 +95,22 @@ impl Dynamic {
         value.map_err(|error| self.not_json(&error))
     }
 
-    /// The message with its fields.
+    /// Returns the message, to read single fields.
     #[must_use]
     pub fn message(&self) -> &DynamicMessage {
         &self.0
     }
 
-    /// The message with its fields, for keeps.
+    /// Returns the message by value.
     #[must_use]
     pub fn into_message(self) -> DynamicMessage {
         self.0
     }
 
     fn not_json(&self, error: &str) -> Status {
-        let kind = self.0.descriptor();
-        let text = format!("a {} cannot be said in JSON: {error}", kind.full_name());
+        let message_type = self.0.descriptor();
+        let name = message_type.full_name();
+        let text = format!("a {name} cannot be said in JSON: {error}");
         Status::new(Code::Internal, text)
     }
 }
@@ -96,55 +121,65 @@ impl fmt::Debug for Dynamic {
     }
 }
 
-/// What goes over the wire, of a request to a method that takes `kind`.
+/// Encodes a request of a method that takes `message_type`, in protobuf or JSON.
+///
+/// JSON is parsed and written again even if the wire format is JSON: the caller learns of a misspelt field
+/// here, and the server receives canonical JSON whatever the caller wrote.
+///
+/// # Errors
+///
+/// `INVALID_ARGUMENT` if the request is not a message of this type.
 pub(super) fn encode(
     request: DynamicRequest,
-    kind: &MessageDescriptor,
+    message_type: &MessageDescriptor,
     is_json: bool,
 ) -> Result<Bytes, Status> {
-    let bad = |error: &str| {
-        Reason::Undecodable.status(format!(
-            "the request is not a {} in JSON: {error}",
-            kind.full_name()
-        ))
+    let invalid = |error: &str| {
+        let name = message_type.full_name();
+        Reason::Undecodable.status(format!("the request is not a {name} in JSON: {error}"))
     };
     let message = match request.0 {
         RequestSource::Text(text) => {
-            guarded(|| json::read(kind, text.as_bytes())).map_err(|error| bad(&error))?
+            let message = guarded(|| json::read(message_type, text.as_bytes()));
+            message.map_err(|error| invalid(&error))?
         }
         RequestSource::Message(message) => message,
     };
     let name = message.descriptor().full_name().to_owned();
-    if name != kind.full_name() {
+    if name != message_type.full_name() {
         return Err(Status::invalid_argument(format!(
             "the request is a {name}, and the method takes a {}",
-            kind.full_name()
+            message_type.full_name()
         )));
     }
     match is_json {
         true => guarded(|| json::write(&message))
             .map(Bytes::from)
-            .map_err(|error| bad(&error)),
+            .map_err(|error| invalid(&error)),
         false => Ok(message.encode_to_vec().into()),
     }
 }
 
-/// What came over the wire, of a method that gives `kind`.
+/// Decodes a reply of a method that returns `message_type`, from protobuf or JSON.
+///
+/// # Errors
+///
+/// `INTERNAL` if the payload is not a message of this type: the fault is the server's.
 pub(super) fn decode(
     payload: Bytes,
-    kind: &MessageDescriptor,
+    message_type: &MessageDescriptor,
     is_json: bool,
 ) -> Result<Dynamic, Status> {
     let message = match is_json {
-        true => guarded(|| json::read(kind, &payload)),
+        true => guarded(|| json::read(message_type, &payload)),
         false => guarded(|| {
-            DynamicMessage::decode(kind.clone(), payload).map_err(|error| error.to_string())
+            DynamicMessage::decode(message_type.clone(), payload).map_err(|error| error.to_string())
         }),
     };
     message.map(Dynamic).map_err(|error| {
         Reason::Undecodable.status_with(
             Code::Internal,
-            format!("the reply is not a {}: {error}", kind.full_name()),
+            format!("the reply is not a {}: {error}", message_type.full_name()),
         )
     })
 }

@@ -1,4 +1,4 @@
-//! The messages of streaming calls by a `DynamicClient`.
+//! `DynamicStreaming` and `DynamicSender`: the two halves of a streaming call by a `DynamicClient`.
 
 use std::fmt;
 use std::pin::Pin;
@@ -13,29 +13,56 @@ use crate::metadata::Metadata;
 use crate::status::{Code, Status};
 use crate::stream::{MessageReader, Sender};
 
-/// The messages that the service sends; as [`Streaming`](crate::Streaming).
+/// The messages that the service sends; the counterpart of [`Streaming`](crate::Streaming).
+///
+/// Dropping it before its end cancels the call.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn run(greeter: micro_runtime::dynamic::DynamicClient) -> Result<(), micro_runtime::Status> {
+/// let mut numbers = greeter.call("Count", r#"{"to": 3}"#).stream().await?;
+/// while let Some(number) = numbers.message().await? {
+///     println!("{}", number.text()?);
+/// }
+/// # Ok(()) }
+/// ```
 #[must_use = "a stream that is dropped is given up"]
 pub struct DynamicStreaming {
     pub(super) reader: MessageReader,
-    pub(super) kind: MessageDescriptor,
+    pub(super) message_type: MessageDescriptor,
     pub(super) is_json: bool,
 }
 
 impl DynamicStreaming {
-    /// The next message, or `None` once the service has ended in order.
+    /// Returns the next message, or `None` once the service has ended the stream without an error.
+    ///
+    /// Cancel safe: no message is lost when the future is dropped.
     ///
     /// # Errors
     ///
-    /// The status with which the service, or the bus, ended the stream.
+    /// The status with which the service or the runtime ended the stream; `INTERNAL` if a message is not
+    /// of the type in the schema. No messages follow.
     pub async fn message(&mut self) -> Result<Option<Dynamic>, Status> {
         self.next().await.transpose()
     }
 
-    /// The only message, of a method that sends one.
+    /// Returns the only message, of a method that replies once.
     ///
     /// # Errors
     ///
-    /// The status with which the call ended; `INTERNAL` if there are none or many.
+    /// The status with which the call ended; `INTERNAL` if there is no reply or more than one.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn run(greeter: micro_runtime::dynamic::DynamicClient) -> Result<(), micro_runtime::Status> {
+    /// let (mut numbers, reply) = greeter.call_streaming("Sum").open().await?;
+    /// numbers.send(r#"{"value": 1}"#).await?;
+    /// numbers.finish().await?;
+    /// println!("{}", reply.reply().await?.text()?);
+    /// # Ok(()) }
+    /// ```
     pub async fn reply(mut self) -> Result<Dynamic, Status> {
         let none = || Status::new(Code::Internal, "the server ended the call without a reply");
         let reply = self.message().await?.ok_or_else(none)?;
@@ -48,13 +75,14 @@ impl DynamicStreaming {
         }
     }
 
-    /// The headers that the handler set before it returned its stream.
+    /// Returns the headers that the handler set before it returned its stream. On a call with many
+    /// requests they arrive with the first message at the latest; empty before.
     #[must_use]
     pub fn metadata(&self) -> Metadata {
         self.reader.channel().headers()
     }
 
-    /// What the handler added for the end; empty before.
+    /// Returns the headers that the handler set after that; empty until the stream has ended.
     #[must_use]
     pub fn trailers(&self) -> Metadata {
         self.reader.channel().trailers()
@@ -70,33 +98,46 @@ impl Stream for DynamicStreaming {
             Some(Err(status)) => return Poll::Ready(Some(Err(status))),
             None => return Poll::Ready(None),
         };
-        let message = message::decode(payload, &self.kind, self.is_json);
+        let message = message::decode(payload, &self.message_type, self.is_json);
         let message = message.inspect_err(|status| self.reader.abort(status));
         Poll::Ready(Some(message))
     }
 }
 
-/// The caller's half that sends; as [`Sender`].
+/// The sending half of a call with many requests; the counterpart of [`Sender`].
+///
+/// Dropping it without [`finish`](Self::finish) cancels the call.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn run(greeter: micro_runtime::dynamic::DynamicClient) -> Result<(), micro_runtime::Status> {
+/// let (mut requests, mut replies) = greeter.call_streaming("Chat").open().await?;
+/// requests.send(r#"{"name": "Ada"}"#).await?;
+/// requests.finish().await?;
+/// # Ok(()) }
+/// ```
 #[must_use = "a sender that is dropped cancels its call"]
 pub struct DynamicSender {
     pub(super) sender: Sender<()>,
-    pub(super) kind: MessageDescriptor,
+    pub(super) message_type: MessageDescriptor,
     pub(super) is_json: bool,
 }
 
 impl DynamicSender {
-    /// Sends a message; as [`Sender::send`].
+    /// Sends a message; waits while the flow-control window of the service is full, as [`Sender::send`]
+    /// does.
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` if it is not one of the method's; the call goes on. Else the status with
-    /// which the call ended.
+    /// `INVALID_ARGUMENT` if it is not a message of the method's request type; the call goes on. Otherwise
+    /// the status with which the call ended.
     pub async fn send(&mut self, message: impl Into<DynamicRequest>) -> Result<(), Status> {
-        let message = message::encode(message.into(), &self.kind, self.is_json)?;
+        let message = message::encode(message.into(), &self.message_type, self.is_json)?;
         self.sender.send_encoded(message).await
     }
 
-    /// Says that nothing more comes; the service may go on sending.
+    /// Ends this direction after the messages that were sent; the service may go on sending.
     ///
     /// # Errors
     ///

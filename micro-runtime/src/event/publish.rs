@@ -12,10 +12,9 @@ use bytes::Bytes;
 use tokio::task::coop::{has_budget_remaining, poll_proceed};
 
 use crate::bus::{Bus, Connection, Outgoing, PublishError};
-use crate::context::Context;
+use crate::client::{CallOptions, call_option_methods};
 use crate::event;
 use crate::event::event::Event;
-use crate::metadata::Metadata;
 use crate::observe;
 use crate::status::Status;
 use crate::subject;
@@ -35,9 +34,8 @@ pub struct Publish {
     name: &'static str,
     /// The event's subject and bytes, or why it has none.
     event: Result<(Subject, Bytes), Status>,
-    /// Metadata, or why it cannot be sent.
-    metadata: Result<Metadata, Status>,
-    parent: Option<Context>,
+    /// Metadata and parent; a publish has no timeout and no retry.
+    options: CallOptions,
 }
 
 /// The end of a [`Publish`]: the connection has taken the event.
@@ -77,8 +75,9 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` as [`Event::subject`] and [`Metadata::append`], `RESOURCE_EXHAUSTED` for
-    /// what does not fit into one NATS message, `UNAVAILABLE` when the connection is closed.
+    /// `INVALID_ARGUMENT` as [`Event::subject`] and [`Metadata::append`](crate::Metadata::append),
+    /// `RESOURCE_EXHAUSTED` for what does not fit into one NATS message, `UNAVAILABLE` when the
+    /// connection is closed.
     ///
     /// # Examples
     ///
@@ -139,42 +138,22 @@ impl Bus {
             connection: Arc::clone(self.connection()),
             name,
             event,
-            metadata: Ok(Metadata::new()),
-            parent: None,
+            options: CallOptions::new(),
         }
     }
 }
 
 impl Publish {
-    /// Adds a header. What is wrong with it is the error of the whole; see [`Metadata::append`].
-    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        if let Ok(metadata) = &mut self.metadata
-            && let Err(status) = metadata.append(name, value)
-        {
-            self.metadata = Err(status);
-        }
-        self
-    }
-
-    /// Puts the event into the trace of the call or event that `ctx` belongs to.
-    pub fn within(mut self, ctx: &Context) -> Self {
-        self.parent = Some(ctx.clone());
-        self
+    call_option_methods! { (options):
+        header;
+        /// Puts the event into the trace of the call or event that `ctx` belongs to.
+        within;
     }
 
     /// What the headers are to say; `None` where there is nothing to say.
     fn headers(&self, subject: &str) -> Result<Option<HeaderMap>, Status> {
-        let mut headers = None;
-        match &self.metadata {
-            Ok(metadata) => wire::encode_metadata(&mut headers, metadata),
-            Err(status) => return Err(status.clone()),
-        }
-        if let Some(parent) = &self.parent {
-            wire::forward_trace(&mut headers, parent.trace());
-        }
-        // A trace of our own goes on from here, and so stands in for the parent's.
-        observe::inject(&observe::publish_span(self.name, subject), &mut headers);
-        Ok(headers)
+        let span = observe::publish_span(self.name, subject);
+        self.options.headers(&span)
     }
 
     /// The length of the event's bytes.
@@ -277,7 +256,7 @@ impl fmt::Debug for Publish {
         f.debug_struct("Publish")
             .field("name", &self.name)
             .field("subject", &subject)
-            .field("metadata", &self.metadata)
+            .field("metadata", &self.options.metadata)
             .finish_non_exhaustive()
     }
 }

@@ -7,17 +7,17 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
-use async_nats::{HeaderMap, Subject};
+use async_nats::Subject;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
+use tracing::Span;
 
-use crate::bus::{Bus, Connection};
-use crate::context::Context;
+use crate::bus::{Bus, Connection, instant_after};
+use crate::client::{CallOptions, call_option_methods};
 use crate::event::Event;
 use crate::jetstream::store::{AckedPublish, PublishAck};
-use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
 use crate::sync::lock;
 use crate::wire;
@@ -25,7 +25,6 @@ use crate::wire;
 /// A leader that dies is replaced within 5 to 6 s; this leaves room for a second election.
 const TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_IN_FLIGHT: usize = 256;
-const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// The future of a [`DurablePublish`].
 pub type DurablePublishFuture = Pin<Box<dyn Future<Output = Result<PublishAck, Status>> + Send>>;
@@ -42,10 +41,9 @@ pub struct DurablePublish {
     failed: Option<Arc<Mutex<Option<Status>>>>,
     /// Where to and what, or why not.
     event: Result<(Subject, Bytes), Status>,
-    metadata: Result<Metadata, Status>,
     id: Option<String>,
-    timeout: Duration,
-    parent: Option<Context>,
+    /// Timeout, metadata and parent; a publish ignores `may_retry`.
+    options: CallOptions,
 }
 
 /// An event that was sent and is not acknowledged yet; ready once it is. It is published to its end
@@ -80,10 +78,8 @@ impl DurablePublish {
             in_flight: None,
             failed: None,
             event,
-            metadata: Ok(Metadata::new()),
             id: None,
-            timeout: TIMEOUT,
-            parent: None,
+            options: CallOptions::new(),
         }
     }
 
@@ -95,27 +91,14 @@ impl DurablePublish {
         self
     }
 
-    /// Adds a header. A bad one is the error of the publish.
-    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        if let Ok(metadata) = &mut self.metadata
-            && let Err(status) = metadata.append(name, value)
-        {
-            self.metadata = Err(status);
-        }
-        self
-    }
-
-    /// How long the event is sent again until it is acknowledged. 20 s by default; less than 15 s
-    /// does not outlast the death of a cluster's leader.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
-
-    /// Publishes as a part of a call: until its deadline at the latest, and with its trace.
-    pub fn within(mut self, ctx: &Context) -> Self {
-        self.parent = Some(ctx.clone());
-        self
+    call_option_methods! { (options):
+        /// Until then the event is sent again while it is not acknowledged. The default is 20 s; less
+        /// than 15 s does not outlast the death of a cluster's leader.
+        timeout;
+        header;
+        /// Publishes as a part of the call or event that `ctx` belongs to: with its trace, and until its
+        /// deadline at the latest.
+        within;
     }
 
     /// Sends the event, and leaves the rest to a task: waits only while as many events as may be in
@@ -143,18 +126,15 @@ impl DurablePublish {
     /// Takes a place among the events in flight.
     async fn prepare(self) -> Result<(AckedPublish, OwnedSemaphorePermit), Status> {
         let now = Instant::now();
-        let mut deadline = now.checked_add(self.timeout).unwrap_or(now + FOREVER);
-        if let Some(parent) = self.parent.as_ref().and_then(Context::deadline) {
-            deadline = deadline.min(parent.into());
-        }
+        let timeout = self.options.timeout.unwrap_or(TIMEOUT);
+        let own = instant_after(now.into_std(), timeout);
+        let deadline = self.options.earliest(Some(own)).unwrap_or(own).into();
         let in_flight = match self.in_flight {
             Some(in_flight) => in_flight,
             None => Arc::clone(&self.connection.jetstream_or_status()?.in_flight),
         };
         let (subject, payload) = self.event?;
-        let mut headers: Option<HeaderMap> = None;
-        wire::encode_metadata(&mut headers, &self.metadata?);
-        wire::forward_trace(&mut headers, self.parent.as_ref().and_then(Context::trace));
+        let headers = self.options.headers(&Span::none())?;
         let id = self.id.unwrap_or_else(|| nuid::next().to_string());
         if id.is_empty() || id.chars().any(char::is_control) {
             let text = format!(
@@ -278,7 +258,10 @@ impl DurablePublisher {
         DurablePublish {
             in_flight: Some(Arc::clone(&self.in_flight)),
             failed: Some(Arc::clone(&self.failed)),
-            timeout: self.timeout,
+            options: CallOptions {
+                timeout: Some(self.timeout),
+                ..CallOptions::new()
+            },
             ..DurablePublish::new(&self.bus, ready(&self.bus, event))
         }
     }

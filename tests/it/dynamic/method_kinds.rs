@@ -151,7 +151,7 @@ async fn invalid_calls_fail_before_they_are_sent(carrier: Carrier) {
     fails(
         client.call_streaming("Chat"),
         Code::InvalidArgument,
-        "begin(…).open()",
+        "call_streaming(…).open()",
     )
     .await;
     let status = client.call("Show", "{}").stream().await.unwrap_err();

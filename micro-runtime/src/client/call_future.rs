@@ -1,0 +1,137 @@
+//! `CallFuture`: a unary call in progress, with or without middleware, before its reply is decoded.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Instant;
+
+use async_nats::Message;
+use bytes::Bytes;
+use pin_project_lite::pin_project;
+
+use crate::client::request::{OutgoingRequest, RequestBody, RequestTemplate};
+use crate::client::retry_loop::{Attempt as _, RetryLoop};
+use crate::client::unary_exchange::UnaryExchange;
+use crate::descriptor::MethodDescriptor;
+use crate::metadata::Metadata;
+use crate::middleware;
+use crate::middleware::{Response, ResponseFuture, Terminal};
+use crate::status::Status;
+use crate::wire;
+
+pin_project! {
+    /// A unary call in progress: straight to the wire, or through the client's middleware.
+    ///
+    /// Without middleware there is no box between the caller's future and the wire. Middleware has futures
+    /// of types that cannot be named here, and so costs boxes and an encoding of the request in any case.
+    #[project = CallProjection]
+    pub(crate) enum CallFuture<B> {
+        Plain {
+            #[pin]
+            exchange: RetryLoop<UnaryExchange<B>>,
+        },
+        Layered {
+            future: ResponseFuture,
+            method: &'static MethodDescriptor,
+        },
+    }
+}
+
+/// Reply of a unary call, still encoded.
+pub(crate) enum RawReply {
+    /// As it came from the wire.
+    Message(Message),
+    /// As it left the client's middleware.
+    Response(Response),
+}
+
+impl<B: RequestBody> CallFuture<B> {
+    pub(crate) fn new(request: OutgoingRequest<B>) -> Self {
+        match request.client.stacks(request.method) {
+            None => Self::Plain {
+                exchange: RetryLoop::new(UnaryExchange::new(request)),
+            },
+            Some(stacks) => Self::Layered {
+                method: request.descriptor(),
+                future: layered(request, stacks),
+            },
+        }
+    }
+
+    pub(crate) fn descriptor(&self) -> &'static MethodDescriptor {
+        match self {
+            Self::Plain { exchange } => exchange.attempt().request().descriptor(),
+            Self::Layered { method, .. } => method,
+        }
+    }
+}
+
+impl<B: RequestBody> Future for CallFuture<B> {
+    type Output = Result<RawReply, Status>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            CallProjection::Plain { exchange } => exchange.poll(cx).map_ok(RawReply::Message),
+            CallProjection::Layered { future, .. } => {
+                future.as_mut().poll(cx).map_ok(RawReply::Response)
+            }
+        }
+    }
+}
+
+impl RawReply {
+    /// Returns the metadata that came with the reply.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` if a header breaks the rules for metadata.
+    pub(crate) fn metadata(&self) -> Result<Metadata, Status> {
+        match self {
+            Self::Message(message) => match &message.headers {
+                Some(headers) => wire::decode_metadata(headers),
+                None => Ok(Metadata::new()),
+            },
+            Self::Response(response) => Ok(response.metadata().clone()),
+        }
+    }
+
+    pub(crate) fn into_payload(self) -> Bytes {
+        match self {
+            Self::Message(message) => message.payload,
+            Self::Response(response) => response.into_parts().0,
+        }
+    }
+}
+
+/// Starts the call's way through the layers. The deadline is computed before the first of them, so that
+/// the time they take counts.
+fn layered<B: RequestBody>(
+    request: OutgoingRequest<B>,
+    stacks: [middleware::Next; 2],
+) -> ResponseFuture {
+    let deadline = request.time_limit(Instant::now()).deadline;
+    let method = request.descriptor();
+    let (template, metadata, body) = match request.into_template() {
+        Ok(parts) => parts,
+        Err(status) => return Box::pin(std::future::ready(Err(status))),
+    };
+    let payload = body.encode();
+    let terminal = Arc::new(ClientTerminal(template));
+    let stacks = stacks.into_iter();
+    middleware::Request::new(method, metadata, Some(deadline), payload, stacks, terminal).proceed()
+}
+
+/// End of the client's middleware for unary calls: makes the call on the wire, retries included.
+struct ClientTerminal(RequestTemplate);
+
+impl Terminal for ClientTerminal {
+    fn call(&self, request: middleware::Request) -> ResponseFuture {
+        let call = RetryLoop::new(UnaryExchange::new(self.0.fill(&request)));
+        Box::pin(async move {
+            let reply = RawReply::Message(call.await?);
+            let metadata = reply.metadata()?;
+            Ok(Response::new(reply.into_payload(), metadata))
+        })
+    }
+}

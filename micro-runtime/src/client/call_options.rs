@@ -1,0 +1,156 @@
+//! `CallOptions`: the settings of one call or one publish, and the builder methods that set them.
+
+use std::time::{Duration, Instant};
+
+use async_nats::HeaderMap;
+use tracing::Span;
+
+use crate::context::Context;
+use crate::metadata::Metadata;
+use crate::observe;
+use crate::status::Status;
+use crate::wire;
+
+/// Settings of one call, or of one event that is published.
+///
+/// Every builder that users see (`UnaryCall`, the streaming calls, `DynamicCall`, `RawCall`, `Publish`,
+/// `DurablePublish`) holds one of these and takes its methods from [`call_option_methods`]. Each uses the
+/// part that applies to it: a publish at most once has no timeout, and publishes ignore `may_retry`.
+#[derive(Clone, Debug)]
+pub(crate) struct CallOptions {
+    /// Time allowed from the first poll on; `None` stands for the default of the kind of call.
+    pub(crate) timeout: Option<Duration>,
+    /// Call or event that this one is a part of: source of the trace, and upper bound of the deadline.
+    pub(crate) parent: Option<Context>,
+    /// Metadata to send, or the error with which the call fails because a header was invalid. Builder
+    /// methods return `Self`, so that an invalid header is reported where the call is awaited.
+    pub(crate) metadata: Result<Metadata, Status>,
+    /// Whether the request may be sent again after a failure.
+    pub(crate) may_retry: bool,
+}
+
+impl CallOptions {
+    pub(crate) const fn new() -> Self {
+        Self {
+            timeout: None,
+            parent: None,
+            metadata: Ok(Metadata::new()),
+            may_retry: true,
+        }
+    }
+
+    /// Adds a header. The first invalid one becomes the error of the call; later headers are ignored.
+    pub(crate) fn add_header(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        if let Ok(metadata) = &mut self.metadata
+            && let Err(status) = metadata.append(name, value)
+        {
+            self.metadata = Err(status);
+        }
+    }
+
+    /// Returns the earlier of two instants: `own` and the parent's deadline. `None` if there is neither.
+    pub(crate) fn earliest(&self, own: Option<Instant>) -> Option<Instant> {
+        let inherited = self.parent.as_ref().and_then(Context::deadline);
+        match (own, inherited) {
+            (Some(own), Some(inherited)) => Some(own.min(inherited)),
+            (own, inherited) => own.or(inherited),
+        }
+    }
+
+    /// Returns the headers that carry metadata and trace; `None` where there is nothing to send, which
+    /// saves the allocations of a `HeaderMap` on the plain path.
+    ///
+    /// `span` is the span of this call or publish. If it is sampled it replaces the parent's
+    /// `traceparent`, because it is itself a child of the parent's trace.
+    pub(crate) fn headers(&self, span: &Span) -> Result<Option<HeaderMap>, Status> {
+        let mut headers = None;
+        match &self.metadata {
+            Ok(metadata) => wire::encode_metadata(&mut headers, metadata),
+            Err(status) => return Err(status.clone()),
+        }
+        if let Some(parent) = &self.parent {
+            wire::forward_trace(&mut headers, parent.trace());
+        }
+        observe::inject(span, &mut headers);
+        Ok(headers)
+    }
+}
+
+/// Waits until the call or event that `parent` belongs to has ended; forever without a parent.
+pub(crate) async fn parent_ended(parent: Option<&Context>) {
+    match parent {
+        Some(parent) => parent.end_token().cancelled().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Implements builder methods on a type that holds [`CallOptions`].
+///
+/// The first argument is the path of the field with the options, in parentheses; it is followed by the
+/// methods to implement. A method's doc comment is appended to the one that all types share.
+///
+/// ```text
+/// impl RawCall {
+///     call_option_methods! { (options):
+///         /// The default is that of the client.
+///         timeout;
+///         header;
+///     }
+/// }
+/// ```
+macro_rules! call_option_methods {
+    ($options:tt: $($(#[$doc:meta])* $method:ident;)+) => {
+        $(call_option_methods!(@ $options [$(#[$doc])*] $method);)+
+    };
+    (@ ($($field:ident).*) [$($doc:tt)*] timeout) => {
+        /// Sets the time allowed, counted from the first poll of the future.
+        ///
+        $($doc)*
+        pub fn timeout(mut self, timeout: ::std::time::Duration) -> Self {
+            self.$($field.)*timeout = Some(timeout);
+            self
+        }
+    };
+    (@ ($($field:ident).*) [$($doc:tt)*] header) => {
+        /// Adds a header, which the receiver reads with [`Context::header`](crate::Context::header).
+        ///
+        /// Repeated names keep all their values, in this order. An invalid header does not fail here:
+        /// awaiting returns the error of [`Metadata::append`](crate::Metadata::append), which documents
+        /// the rules for names, values and their total size of 8 KiB.
+        $($doc)*
+        pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+            self.$($field.)*add_header(name, value);
+            self
+        }
+    };
+    (@ ($($field:ident).*) [$($doc:tt)*] within) => {
+        $($doc)*
+        pub fn within(mut self, ctx: &$crate::context::Context) -> Self {
+            self.$($field.)*parent = Some(ctx.clone());
+            self
+        }
+    };
+    (@ ($($field:ident).*) [$($doc:tt)*] no_retry) => {
+        /// Sends the request once.
+        ///
+        /// Without this a request without responders is sent once more after 50 to 100 ms, and a
+        /// request whose .proto sets `idempotency_level` is sent up to three times while the failure
+        /// is `UNAVAILABLE` or `RESOURCE_EXHAUSTED`.
+        $($doc)*
+        pub fn no_retry(mut self) -> Self {
+            self.$($field.)*may_retry = false;
+            self
+        }
+    };
+    (@ ($($field:ident).*) [$($doc:tt)*] stream_options) => {
+        /// Sets flow-control windows, heartbeat and timeouts of the stream. An option set here overrides
+        /// the same option of [`ClientOptions::stream_options`](crate::ClientOptions::stream_options).
+        $($doc)*
+        pub fn stream_options(mut self, options: $crate::stream::StreamOptions) -> Self {
+            self.$($field.)*stream_options = options;
+            self
+        }
+    };
+}
+
+pub(crate) use call_option_methods;

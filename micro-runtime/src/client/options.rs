@@ -1,0 +1,203 @@
+//! `ClientOptions`: the settings that all calls of one client share.
+
+use std::time::Duration;
+
+use tower::Layer;
+
+use crate::middleware::{Layered, Layers, Next};
+use crate::stream::StreamOptions;
+
+/// Settings of a client, for [`Bus::client_with`](crate::Bus::client_with) and, with the feature `json`,
+/// `Bus::dynamic_with`.
+///
+/// A setting of a single call, as [`UnaryCall::timeout`](crate::call::UnaryCall::timeout), overrides the one of
+/// its client; a setting of the client overrides the .proto's.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use micro_runtime::ClientOptions;
+///
+/// let options = ClientOptions::new().timeout(Duration::from_millis(250));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct ClientOptions {
+    pub(super) instance: Option<String>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) has_unique_replies: bool,
+    pub(super) stream_options: StreamOptions,
+    pub(super) subject_base: Option<String>,
+    pub(super) is_json: bool,
+    pub(super) layers: Layers,
+}
+
+impl ClientOptions {
+    /// Returns options with nothing set.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Calls only the instance with this id, instead of any one of the queue group.
+    ///
+    /// A call is `UNAVAILABLE` (reason [`NoResponders`](crate::Reason::NoResponders)) once the instance
+    /// has stopped; no other one takes over. The ids of running instances are those that
+    /// [`Bus::discovery`](crate::Bus::discovery) lists.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_runtime::ClientOptions;
+    ///
+    /// let options = ClientOptions::new().instance("V3OdTFDMmBaIbdJkGbsW1O");
+    /// ```
+    #[must_use]
+    pub fn instance(mut self, id: impl Into<String>) -> Self {
+        self.instance = Some(id.into());
+        self
+    }
+
+    /// Sets the time allowed for unary calls without a timeout of their own. The default is the .proto's
+    /// `(micro.v1.method).timeout`, else 5 s. Streams have no default timeout.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use micro_runtime::ClientOptions;
+    ///
+    /// let options = ClientOptions::new().timeout(Duration::from_millis(250));
+    /// ```
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Uses each reply subject once, for services whose responders are not trusted. Off by default.
+    ///
+    /// Reply subjects are recycled, which lets nats-server find them in its caches. A responder that
+    /// keeps a subject and replies a second time could thus reach a later call. With this option every
+    /// call has a subject that was never used before and never will be; it costs about a fifth of the
+    /// throughput. Services without a queue group, whose instances all reply, always get it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_runtime::ClientOptions;
+    ///
+    /// let options = ClientOptions::new().unique_reply_subjects(true);
+    /// ```
+    #[must_use]
+    pub fn unique_reply_subjects(mut self, is_wanted: bool) -> Self {
+        self.has_unique_replies = is_wanted;
+        self
+    }
+
+    /// Sets flow-control windows, heartbeat and timeouts of the streams of this client. A call can
+    /// override each of them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_runtime::{ClientOptions, StreamOptions};
+    ///
+    /// let small = StreamOptions::new().window_bytes(64 * 1024);
+    /// let options = ClientOptions::new().stream_options(small);
+    /// ```
+    #[must_use]
+    pub fn stream_options(mut self, options: StreamOptions) -> Self {
+        self.stream_options = options;
+        self
+    }
+
+    /// Calls the service under another subject than its .proto's full name, as in `acme.greeter`: for
+    /// NATS accounts that import the service under a subject of their own. The prefix of the bus, if it
+    /// has one, still stands before it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_runtime::ClientOptions;
+    ///
+    /// // SayHello is called on `acme.greeter.SayHello`.
+    /// let options = ClientOptions::new().subject_base("acme.greeter");
+    /// ```
+    #[must_use]
+    pub fn subject_base(mut self, base: impl Into<String>) -> Self {
+        self.subject_base = Some(base.into());
+        self
+    }
+
+    /// Adds middleware around every call of the client. The layer that is added first is the outermost.
+    /// A call passes the layers once, however often its request is sent; of a stream they see the
+    /// opening. See [`middleware`](crate::middleware).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use micro_runtime::ClientOptions;
+    /// use tower::timeout::TimeoutLayer;
+    ///
+    /// let options = ClientOptions::new().layer(TimeoutLayer::new(Duration::from_secs(1)));
+    /// ```
+    #[must_use]
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<Next> + Send + Sync + 'static,
+        L::Service: Layered,
+    {
+        self.layers.add(layer);
+        self
+    }
+
+    /// Adds middleware around the calls of one method, inside the layers for all calls.
+    ///
+    /// `method` is the name in the .proto, as in `SayHello`. A name that no method has matches nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use micro_runtime::ClientOptions;
+    /// use tower::timeout::TimeoutLayer;
+    ///
+    /// let short = TimeoutLayer::new(Duration::from_millis(50));
+    /// let options = ClientOptions::new().method_layer("SayHello", short);
+    /// ```
+    #[must_use]
+    pub fn method_layer<L>(mut self, method: impl Into<String>, layer: L) -> Self
+    where
+        L: Layer<Next> + Send + Sync + 'static,
+        L::Service: Layered,
+    {
+        self.layers.add_for(method, layer);
+        self
+    }
+
+    /// Marks requests as JSON. The caller must encode them as such.
+    #[cfg(feature = "json")]
+    pub(crate) fn in_json(mut self) -> Self {
+        self.is_json = true;
+        self
+    }
+
+    /// Sets the service base unless one was set.
+    #[cfg(feature = "json")]
+    pub(crate) fn or_service_base(mut self, base: &str) -> Self {
+        self.subject_base.get_or_insert_with(|| base.to_owned());
+        self
+    }
+
+    #[cfg(feature = "json")]
+    pub(crate) fn is_in_json(&self) -> bool {
+        self.is_json
+    }
+
+    #[cfg(feature = "json")]
+    pub(crate) fn instance_id(&self) -> Option<&str> {
+        self.instance.as_deref()
+    }
+}
