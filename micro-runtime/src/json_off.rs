@@ -1,4 +1,6 @@
-//! Stands in for `json` where the feature is off: nobody is served in JSON.
+//! Stands in for `json` without the feature: requests in JSON are rejected, and no descriptor is read.
+//!
+//! `Transcoder` has no values here, so that the compiler removes the code that converts.
 
 use std::sync::Arc;
 
@@ -7,10 +9,10 @@ use bytes::Bytes;
 use crate::descriptor::{MethodDescriptor, ServiceDescriptor};
 use crate::status::{Reason, Status};
 
-/// What would read the descriptors of a service.
+/// Stand-in for the transcoder of a service.
 pub(crate) struct LazyTranscoder;
 
-/// There is none.
+/// Converter between JSON and protobuf, of which there is none.
 pub(crate) enum Transcoder {}
 
 impl LazyTranscoder {
@@ -18,6 +20,11 @@ impl LazyTranscoder {
         Self
     }
 
+    /// Returns an error.
+    ///
+    /// # Errors
+    ///
+    /// `UNIMPLEMENTED`, with what the caller or the owner of the server can do.
     pub(crate) fn get(&self) -> Result<Arc<Transcoder>, Status> {
         Err(Reason::ContentType.status(
             "JSON is not served here: send protobuf, without the header `Content-Type`, or build \
@@ -40,7 +47,7 @@ impl Transcoder {
     }
 }
 
-/// Code, text and details of a failure in JSON.
+/// Reads no failure in JSON: the text in the headers stands in for it.
 pub(crate) fn read_failure(_: &[u8]) -> Option<(i32, String, Vec<prost_types::Any>)> {
     None
 }
@@ -51,7 +58,7 @@ mod tests {
     use crate::status::Code;
 
     #[test]
-    fn a_caller_learns_what_to_do() {
+    fn a_request_in_json_is_rejected_with_advice() {
         let service = Box::leak(Box::new(ServiceDescriptor::new("a.B", "a", "B", &[])));
         let status = LazyTranscoder::new(service).get().err().unwrap();
         assert_eq!(status.code(), Code::Unimplemented);

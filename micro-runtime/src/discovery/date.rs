@@ -1,4 +1,4 @@
-//! A moment as RFC 3339 text, as ADR-32 has it in `started`. Pure.
+//! Time as RFC 3339 text, as ADR-32 has it in `started`. Pure.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,7 +19,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments_are_written_in_utc() {
+    fn times_are_written_in_utc() {
         let check = |seconds: u64, expected: &str| {
             let text = rfc3339(UNIX_EPOCH + Duration::from_secs(seconds));
             assert_eq!(text, format!("{expected}.000000Z"));
@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_before_1970_is_at_its_beginning() {
+    fn times_before_1970_are_written_as_its_beginning() {
         let text = rfc3339(UNIX_EPOCH - Duration::from_secs(1));
         assert_eq!(text, "1970-01-01T00:00:00.000000Z");
     }

@@ -1,4 +1,4 @@
-//! `Directory`: a view of the instances that is kept for a while, and outlives a query that fails.
+//! `Directory`: a cached view of all instances, which stays usable while queries fail.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,11 +11,14 @@ use crate::discovery::query::Query;
 use crate::discovery::records::Info;
 use crate::error::Error;
 
-/// After a query that failed nobody tries again for so long.
+/// Time after a failed query in which the last result is used without another query.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// A view of the instances that is asked for anew only when it is old. Cheap to clone; clones share
-/// it. See [`Discovery::cached`](crate::discovery::Discovery::cached).
+/// Cached view of all instances; made by [`Discovery::cached`](crate::discovery::Discovery::cached). Cheap to clone, and
+/// clones share the cache.
+///
+/// It has no task of its own: a query is made by the caller who finds the view too old, and callers that come meanwhile
+/// wait for the same query.
 #[derive(Clone)]
 pub struct Directory(Arc<Inner>);
 
@@ -31,11 +34,11 @@ struct State {
     failed: Option<(Instant, String)>,
 }
 
-/// What a [`Directory`] knew at one moment.
+/// Contents of a [`Directory`] at one moment.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     instances: Arc<[Info]>,
-    asked: Instant,
+    queried_at: Instant,
     failure: Option<String>,
 }
 
@@ -48,14 +51,16 @@ impl Directory {
         }))
     }
 
-    /// What is known: as it is while it is young, asked for anew once it is old, and as it was when
-    /// that fails; [`Snapshot::failure`] then says why.
+    /// Returns the instances: the cached ones while they are younger than the maximum age, else those of a new query. If
+    /// that fails, the cached ones are returned all the same, with the reason as [`Snapshot::failure`].
+    ///
+    /// Cancel safe: a query that is dropped changes nothing.
     ///
     /// # Errors
     ///
-    /// That of the query, when no earlier one has succeeded.
+    /// The error of the query, if no earlier one has succeeded.
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
-        // Who comes meanwhile waits for the same query.
+        // The lock is held during the query, so that callers that come meanwhile wait for its result.
         let mut state = self.0.state.lock().await;
         if let Some(known) = &state.known
             && known.age() < self.0.max_age
@@ -67,12 +72,12 @@ impl Directory {
             .as_ref()
             .is_some_and(|(at, _)| at.elapsed() < RETRY_AFTER);
         if !(has_just_failed && state.known.is_some()) {
-            let asked = Instant::now();
+            let queried_at = Instant::now();
             match self.0.query.clone().await {
                 Ok(instances) => {
                     let known = Snapshot {
                         instances: instances.into(),
-                        asked,
+                        queried_at,
                         failure: None,
                     };
                     state.failed = None;
@@ -91,7 +96,7 @@ impl Directory {
         Ok(Snapshot { failure, ..known })
     }
 
-    /// Forgets what is known, so that the next [`snapshot`](Self::snapshot) asks.
+    /// Clears the cache, so that the next [`snapshot`](Self::snapshot) makes a query.
     pub async fn clear(&self) {
         *self.0.state.lock().await = State::default();
     }
@@ -101,30 +106,30 @@ impl Snapshot {
     fn empty() -> Self {
         Self {
             instances: Arc::from([]),
-            asked: Instant::now(),
+            queried_at: Instant::now(),
             failure: None,
         }
     }
 
-    /// The instances of all services.
+    /// Returns the instances of all services.
     #[must_use]
     pub fn instances(&self) -> &[Info] {
         &self.instances
     }
 
-    /// The instances of one service, by its full name or its ADR-32 name.
+    /// Returns the instances of one service, by its full name or its ADR-32 name.
     pub fn of(&self, service: &str) -> impl Iterator<Item = &Info> {
         let name = names::service_name(service);
         self.instances.iter().filter(move |info| info.name == name)
     }
 
-    /// How long ago it was asked for.
+    /// Returns the time since the query began.
     #[must_use]
     pub fn age(&self) -> Duration {
-        self.asked.elapsed()
+        self.queried_at.elapsed()
     }
 
-    /// Why it could not be asked for anew; `None` if it is as young as it should be.
+    /// Returns the error of the last query; `None` if the instances are as young as they should be.
     #[must_use]
     pub fn failure(&self) -> Option<&str> {
         self.failure.as_deref()

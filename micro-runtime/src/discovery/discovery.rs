@@ -1,4 +1,4 @@
-//! `Discovery`: the entry point of the questions to instances.
+//! `Discovery`: entry point of everything that is asked of instances.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use crate::discovery::scope::Scope;
 use crate::discovery::watch::WatchOptions;
 use crate::wire::subject::SERVICE_API;
 
-/// Asks the instances on a bus about themselves; made by [`Bus::discovery`]. Cheap to clone.
+/// Queries to the instances in a NATS account; made by [`Bus::discovery`]. Cheap to clone.
 ///
-/// The prefix of the bus does not matter here: everybody in the NATS account answers, and says in
-/// his metadata (`micro.prefix`) under which one he serves.
+/// The prefix of the bus does not matter here: all instances in the account reply, and their metadata has the prefix
+/// under which they serve (`micro.prefix`).
 ///
 /// # Examples
 ///
@@ -36,7 +36,7 @@ pub struct Discovery {
 }
 
 impl Bus {
-    /// Looks at who serves on this bus.
+    /// Returns the queries to the instances that serve in this NATS account.
     #[must_use]
     pub fn discovery(&self) -> Discovery {
         Discovery {
@@ -49,35 +49,36 @@ impl Bus {
 }
 
 impl Discovery {
-    /// Asks under these tokens and not under `$SRV`, as where another account's services are
-    /// imported under a name of their own.
+    /// Sets the tokens that stand in place of `$SRV`, as where the services of another account are imported under a
+    /// prefix. An invalid one is the error of the query.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.scope.prefix = prefix.into();
         self
     }
 
-    /// The instances of all services, with their endpoints.
+    /// Makes a query for the instances of all services, with their endpoints.
     pub fn list(&self) -> Query<Info> {
         Query::new(&self.scope)
     }
 
-    /// The instances of one service, by its full name (`greeter.v1.Greeter`) or its ADR-32 name.
+    /// Makes a query for the instances of one service, by its full name (`greeter.v1.Greeter`) or its ADR-32 name
+    /// (`greeter-v1-Greeter`).
     pub fn get(&self, service: &str) -> Query<Info> {
         Query::new(&self.scope).of(service)
     }
 
-    /// The instances, with the time that each took to answer.
+    /// Makes a query for the instances with the round-trip time of each.
     pub fn ping(&self) -> Query<Pong> {
         Query::new(&self.scope)
     }
 
-    /// What the instances have counted.
+    /// Makes a query for the statistics of the instances.
     pub fn stats(&self) -> Query<Stats> {
         Query::new(&self.scope)
     }
 
-    /// The instances that are there, and then those that come, go, fall silent and are back.
+    /// Makes a watch: it yields the instances that are there, and then those that start, stop, die, hang and come back.
     ///
     /// # Examples
     ///
@@ -99,8 +100,21 @@ impl Discovery {
         WatchOptions::new(&self.scope)
     }
 
-    /// A view of all instances that is asked for anew once it is `max_age` old, and that stays usable
-    /// when that fails.
+    /// Makes a cached view of all instances. It queries again when it is used and older than `max_age`, and it keeps the
+    /// last result while queries fail.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), micro_runtime::Error> {
+    /// use std::time::Duration;
+    /// use micro_runtime::Bus;
+    ///
+    /// let directory = Bus::in_process().discovery().cached(Duration::from_secs(10));
+    /// let snapshot = directory.snapshot().await?;
+    /// assert_eq!(snapshot.of("greeter.v1.Greeter").count(), 0);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn cached(&self, max_age: Duration) -> Directory {
         Directory::new(self.list(), max_age)

@@ -1,15 +1,15 @@
-//! Discovery: who serves what on the bus, asked of the instances themselves (ADR-32).
+//! Discovery: instances of services on the bus, found by asking them (ADR-32; docs/PROTOCOL.md, "Discovery").
 //!
-//! There is no registry: a service of any library that follows ADR-32 answers for itself, and NATS
-//! is the only thing that has to run.
+//! There is no registry: every instance replies for itself, whatever library it is built with if that follows ADR-32, and
+//! NATS is the only thing that has to run.
 //!
-//! | to know | ask |
+//! | result | method |
 //! |---|---|
-//! | which instances run, and what they serve | [`Discovery::list`], [`Discovery::get`] |
-//! | how far away they are | [`Discovery::ping`] |
-//! | what they have counted | [`Discovery::stats`] |
-//! | who comes, goes and falls silent | [`Discovery::watch`] |
-//! | the same again and again, without asking each time | [`Discovery::cached`] |
+//! | instances that run, with their endpoints | [`Discovery::list`], [`Discovery::get`] |
+//! | round-trip times of the instances | [`Discovery::ping`] |
+//! | counts and times of the instances | [`Discovery::stats`] |
+//! | instances that start, stop, die and hang, as it happens | [`Discovery::watch`] |
+//! | instances for frequent use, asked for only now and then | [`Discovery::cached`] |
 
 pub(crate) mod date;
 mod directory;

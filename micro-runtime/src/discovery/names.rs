@@ -1,11 +1,14 @@
-//! The names of ADR-32: of services and endpoints, versions, and the `$SRV` subjects. Pure.
+//! Names, versions and prefixes of ADR-32. Pure.
+//!
+//! Tools build subjects of names, so that a name with a dot or a wildcard would make an instance that nothing finds;
+//! a server with one does not start.
 
-/// The ADR-32 name of a service: `greeter.v1.Greeter` is `greeter-v1-Greeter`.
+/// Returns the ADR-32 name of a service: `greeter-v1-Greeter` for `greeter.v1.Greeter`. An ADR-32 name stays as it is.
 pub(crate) fn service_name(full_name: &str) -> String {
     full_name.replace('.', "-")
 }
 
-/// Says what is wrong with the name of a service or an endpoint.
+/// Returns why `name` cannot be the ADR-32 name of a service or an endpoint, as the end of an error message.
 pub(crate) fn name_flaw(name: &str) -> Option<&'static str> {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if name.is_empty() {
@@ -14,7 +17,8 @@ pub(crate) fn name_flaw(name: &str) -> Option<&'static str> {
     (!name.chars().all(is_allowed)).then_some("ADR-32 allows `A-Z a-z 0-9 - _`")
 }
 
-/// Says what is wrong with what stands before the verbs.
+/// Returns why `prefix` cannot stand in place of `$SRV`, as the end of an error message. Unlike a prefix of the bus it
+/// may begin with `$`.
 pub(crate) fn prefix_flaw(prefix: &str) -> Option<&'static str> {
     if prefix.split('.').any(str::is_empty) {
         return Some("it has an empty token");
@@ -25,7 +29,7 @@ pub(crate) fn prefix_flaw(prefix: &str) -> Option<&'static str> {
         .then_some("it has white space, a control character or a wildcard")
 }
 
-/// Returns whether a version follows <https://semver.org>, as ADR-32 requires.
+/// Returns whether a version follows <https://semver.org>, as ADR-32 requires, with numbers of at most 64 bits.
 pub(crate) fn is_semver(version: &str) -> bool {
     semver::Version::parse(version).is_ok()
 }
@@ -35,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_have_no_dots() {
+    fn names_with_dots_spaces_or_letters_beyond_ascii_are_rejected() {
         assert_eq!(service_name("greeter.v1.Greeter"), "greeter-v1-Greeter");
         assert_eq!(service_name("Greeter"), "Greeter");
         for name in ["a", "greeter-v1-Greeter", "A_1"] {
@@ -47,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_may_begin_with_a_dollar() {
+    fn prefixes_may_begin_with_a_dollar_and_have_no_wildcards() {
         for prefix in ["$SRV", "acme.$SRV", "SRV"] {
             assert_eq!(prefix_flaw(prefix), None, "{prefix}");
         }
@@ -57,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_semver() {
+    fn only_semver_versions_are_accepted() {
         for version in [
             "0.0.0",
             "1.2.3",

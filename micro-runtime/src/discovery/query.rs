@@ -1,4 +1,4 @@
-//! `Query`: what is asked of instances, how long for, and what came back.
+//! `Query`: one query of ADR-32 to many instances, and the collection of their replies.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -20,14 +20,16 @@ use crate::discovery::{names, records};
 use crate::error::{Error, ErrorKind};
 use crate::wire::subject::Verb;
 
-/// As the `nats` tool waits.
-pub(crate) const STALL: Duration = Duration::from_millis(300);
-pub(crate) const MAX_WAIT: Duration = Duration::from_secs(2);
+/// Default time after the last reply when a query ends; the `nats` tool has the same.
+pub(crate) const DEFAULT_STALL: Duration = Duration::from_millis(300);
+/// Default maximum duration of a query; the `nats` tool has the same.
+const DEFAULT_MAX_WAIT: Duration = Duration::from_secs(2);
 
-/// A question to instances; it is asked when it is awaited.
+/// A query to many instances; it is sent when it is awaited, and yields a record of each instance that replies.
 ///
-/// It ends as soon as as many have answered as are expected, and else once no answer has come for the
-/// stall time.
+/// No one knows how many instances there are, so that a query needs an end: the expected number of replies, the stall
+/// time after the last reply, or the maximum duration, whichever comes first. That no instance replies is an empty
+/// result, not an error.
 ///
 /// # Examples
 ///
@@ -41,26 +43,26 @@ pub(crate) const MAX_WAIT: Duration = Duration::from_secs(2);
 /// assert!(instances.is_empty());
 /// # Ok(()) }
 /// ```
-#[must_use = "a question is asked when it is awaited"]
+#[must_use = "a query is sent when it is awaited"]
 pub struct Query<R> {
     scope: Scope,
     service: Option<String>,
     id: Option<String>,
-    patience: ReplyLimits,
-    answer: PhantomData<fn() -> R>,
+    limits: ReplyLimits,
+    record: PhantomData<fn() -> R>,
 }
 
-/// An instance that answered a ping, and how long that took.
+/// Reply of an instance to a ping.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Pong {
-    /// Who answered.
+    /// The instance.
     pub instance: Instance,
-    /// The time from the question to the answer.
+    /// Time from sending the query to receiving the reply.
     pub round_trip: Duration,
 }
 
-/// What a [`Query`] is answered with. There is nothing to implement by hand.
+/// Record that a [`Query`] yields: [`Info`], [`Stats`] or [`Pong`]. There is nothing to implement by hand.
 pub trait Record: fmt::Debug + Send + 'static {
     #[doc(hidden)]
     type Json: JsonRecord + Send;
@@ -112,62 +114,63 @@ impl<R> Query<R> {
             scope: scope.clone(),
             service: None,
             id: None,
-            patience: ReplyLimits {
+            limits: ReplyLimits {
                 expected: None,
-                stall: STALL,
-                max_wait: MAX_WAIT,
+                stall: DEFAULT_STALL,
+                max_wait: DEFAULT_MAX_WAIT,
             },
-            answer: PhantomData,
+            record: PhantomData,
         }
     }
 
-    /// Asks the instances of one service only, by its full name (`greeter.v1.Greeter`) or its ADR-32
-    /// name (`greeter-v1-Greeter`).
+    /// Asks only the instances of one service, by its full name (`greeter.v1.Greeter`) or its ADR-32 name
+    /// (`greeter-v1-Greeter`).
     pub fn of(mut self, service: &str) -> Self {
         self.service = Some(names::service_name(service));
         self
     }
 
-    /// Asks one instance only.
+    /// Asks only the instance with this id. One reply is expected then, unless another number is set.
     pub fn instance(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
-        self.patience.expected.get_or_insert(1);
+        self.limits.expected.get_or_insert(1);
         self
     }
 
-    /// Ends once so many instances have answered.
+    /// Ends the query once this number of instances has replied. Unlimited by default.
     pub fn expected(mut self, instances: usize) -> Self {
-        self.patience.expected = Some(instances);
+        self.limits.expected = Some(instances);
         self
     }
 
-    /// Ends once no answer has come for so long after the last one. 300 ms by default.
+    /// Ends the query when no reply has come for this time after the last one. 300 ms by default.
     pub fn stall(mut self, stall: Duration) -> Self {
-        self.patience.stall = stall;
+        self.limits.stall = stall;
         self
     }
 
-    /// Ends after so long in any case, be it without an answer. 2 s by default.
+    /// Ends the query after this time in any case, also without a reply. 2 s by default.
     pub fn max_wait(mut self, max_wait: Duration) -> Self {
-        self.patience.max_wait = max_wait;
+        self.limits.max_wait = max_wait;
         self
     }
 }
 
 impl<R: Record> Query<R> {
-    async fn ask(self) -> Result<Vec<R>, Error> {
+    /// Sends the query and collects the replies, one for each instance.
+    async fn run(self) -> Result<Vec<R>, Error> {
         let subject = self.subject()?;
         let connection = &self.scope.connection;
         let mut violations = connection.violations();
         let outgoing = Outgoing::to(subject.clone(), Bytes::new());
-        let gather = MultiReply::send(connection, outgoing, self.patience).await;
-        let mut gather = gather.map_err(unasked)?;
+        let gather = MultiReply::send(connection, outgoing, self.limits).await;
+        let mut gather = gather.map_err(not_sent)?;
         let mut seen = HashSet::new();
-        let mut answers = Vec::new();
+        let mut replies = Vec::new();
         loop {
             let message = tokio::select! {
                 message = gather.next() => message,
-                violation = refusal(violations.as_mut(), &subject) => return Err(violation),
+                violation = rejection(violations.as_mut(), &subject) => return Err(violation),
             };
             let Some(message) = message else { break };
             let round_trip = gather.elapsed();
@@ -177,46 +180,48 @@ impl<R: Record> Query<R> {
             let (name, id) = record.instance();
             if seen.insert((name.to_owned(), id.to_owned())) {
                 gather.count();
-                answers.push(R::new(record, round_trip));
+                replies.push(R::new(record, round_trip));
             }
         }
         if gather.counted() == 0 && gather.end() == Some(MultiReplyEnd::Stalled) {
-            // Nobody is there, or the connection does not carry: only one of them is an answer.
+            // No instance, or a connection that is dead: only the former is a result.
             connection.barrier().await?;
         }
-        Ok(answers)
+        Ok(replies)
     }
 
+    /// Returns the subject of the query.
     fn subject(&self) -> Result<Subject, Error> {
         let verb = R::VERB.0;
         if let Some(flaw) = names::prefix_flaw(&self.scope.prefix) {
             let prefix = &self.scope.prefix;
-            return Err(wrong(format!("`{prefix}` cannot be a prefix: {flaw}")));
+            return Err(invalid(format!("`{prefix}` cannot be a prefix: {flaw}")));
         }
         let Some(name) = &self.service else {
             return Ok(verb.subject(&self.scope.prefix, None, None));
         };
         if let Some(flaw) = names::name_flaw(name) {
-            return Err(wrong(format!("`{name}` is not a service's name: {flaw}")));
+            return Err(invalid(format!("`{name}` is not a service's name: {flaw}")));
         }
-        // An id that is no token cannot be asked by itself; nobody has it.
+        // An id that is no token cannot be part of a subject. The replies are compared with it in any case.
         let is_token = |id: &&str| names::prefix_flaw(id).is_none() && !id.contains('.');
         let id = self.id.as_deref().filter(is_token);
         Ok(verb.subject(&self.scope.prefix, Some(name), id))
     }
 
+    /// Reads a reply; `None` if it is no record of this kind, or of another instance than the one asked for.
     fn record(&self, message: &Message) -> Option<R::Json> {
         let Some(record) = records::read::<R::Json>(&message.payload) else {
             tracing::debug!(
                 bytes = message.payload.len(),
-                "an answer is no record of ADR-32"
+                "a reply is no record of ADR-32"
             );
             return None;
         };
         let (_, id) = record.instance();
         self.id
             .as_deref()
-            .is_none_or(|asked| asked == id)
+            .is_none_or(|wanted| wanted == id)
             .then_some(record)
     }
 }
@@ -226,7 +231,7 @@ impl<R: Record> IntoFuture for Query<R> {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.ask())
+        Box::pin(self.run())
     }
 }
 
@@ -236,8 +241,8 @@ impl<R> Clone for Query<R> {
             scope: self.scope.clone(),
             service: self.service.clone(),
             id: self.id.clone(),
-            patience: self.patience,
-            answer: PhantomData,
+            limits: self.limits,
+            record: PhantomData,
         }
     }
 }
@@ -251,8 +256,8 @@ impl<R> fmt::Debug for Query<R> {
     }
 }
 
-/// Waits for NATS to refuse this subject.
-pub(crate) async fn refusal(
+/// Waits until NATS rejects this subject; forever on a carrier that has no permissions.
+pub(crate) async fn rejection(
     violations: Option<&mut broadcast::Receiver<String>>,
     subject: &str,
 ) -> Error {
@@ -271,9 +276,9 @@ pub(crate) async fn refusal(
     }
 }
 
-fn unasked(unasked: RequestError) -> Error {
+fn not_sent(error: RequestError) -> Error {
     let message = "the question could not be sent";
-    match unasked {
+    match error {
         RequestError::Unsubscribed(error) => error,
         RequestError::Unsent(crate::bus::PublishError::Failed(error)) => {
             Error::new(ErrorKind::Connect, message).with_source(error)
@@ -284,6 +289,6 @@ fn unasked(unasked: RequestError) -> Error {
     }
 }
 
-fn wrong(message: String) -> Error {
+fn invalid(message: String) -> Error {
     Error::new(ErrorKind::Configuration, message)
 }

@@ -1,50 +1,51 @@
-//! What an instance says of itself: ADR-32's records as types and as JSON. Pure.
+//! Records of ADR-32 that instances reply with, as types and as JSON. Pure.
 //!
-//! Written with every field that the tools require; read with patience for other libraries, which
-//! leave fields out or send null.
+//! They are written with every field that tools require, empty or not, and read leniently: other libraries leave
+//! fields out, or send null. `data`, which ADR-32 leaves to each library, is read if it has our fields.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// Keys and values about a service, an instance or an endpoint.
+/// Metadata of a service, an instance or an endpoint: texts by key.
 pub type Labels = BTreeMap<String, String>;
 
-/// An instance, as it answers a PING.
+/// An instance: the record that it replies with to PING.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename = "io.nats.micro.v1.ping_response")]
 #[non_exhaustive]
 pub struct Instance {
-    /// The ADR-32 name of its service, as in `greeter-v1-Greeter`.
+    /// ADR-32 name of its service, as in `greeter-v1-Greeter`.
     pub name: String,
-    /// Its own name, which no other instance of the service has.
+    /// Id, which no other instance of the service has.
     pub id: String,
-    /// The version of the service, a SemVer.
+    /// SemVer version of the service.
     pub version: String,
-    /// What the service says besides; the runtime's own keys begin with `micro.`.
+    /// Metadata of the service. The keys of this runtime begin with `micro.`, as `micro.schema`, the SHA-256 of the
+    /// service's descriptors.
     #[serde(default, deserialize_with = "or_default")]
     pub metadata: Labels,
 }
 
-/// An instance with its endpoints, as it answers INFO.
+/// An instance with its endpoints: the record that it replies with to INFO.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename = "io.nats.micro.v1.info_response")]
 #[non_exhaustive]
 pub struct Info {
-    /// The ADR-32 name of the service.
+    /// ADR-32 name of the service.
     pub name: String,
-    /// The instance.
+    /// Id of the instance.
     pub id: String,
-    /// The version of the service, a SemVer.
+    /// SemVer version of the service.
     pub version: String,
-    /// What the service says besides.
+    /// Metadata of the service.
     #[serde(default, deserialize_with = "or_default")]
     pub metadata: Labels,
-    /// What the service is for.
+    /// Description of the service.
     #[serde(default, deserialize_with = "or_default")]
     pub description: String,
-    /// Its endpoints: for a service of ours, its methods in the order of the .proto.
+    /// Endpoints; those of a service of this library are its methods, in the order of the .proto.
     #[serde(default, deserialize_with = "or_default")]
     pub endpoints: Vec<EndpointInfo>,
 }
@@ -53,121 +54,122 @@ pub struct Info {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EndpointInfo {
-    /// The name: for a service of ours, the method.
+    /// Name; that of an endpoint of this library is the method's.
     pub name: String,
-    /// The subject that it is called on.
+    /// Subject of requests.
     pub subject: String,
-    /// The queue group that shares the calls, empty if there is none.
+    /// Queue group; empty if there is none, so that every instance gets every request.
     #[serde(default, deserialize_with = "or_default")]
     pub queue_group: String,
-    /// What the service says of it.
+    /// Metadata of the endpoint, as `micro.kind` and `micro.timeout_ms`.
     #[serde(default, deserialize_with = "or_default")]
     pub metadata: Labels,
 }
 
-/// What an instance has counted, as it answers STATS.
+/// Statistics of an instance: the record that it replies with to STATS.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename = "io.nats.micro.v1.stats_response")]
 #[non_exhaustive]
 pub struct Stats {
-    /// The ADR-32 name of the service.
+    /// ADR-32 name of the service.
     pub name: String,
-    /// The instance.
+    /// Id of the instance.
     pub id: String,
-    /// The version of the service, a SemVer.
+    /// SemVer version of the service.
     pub version: String,
-    /// What the service says besides.
+    /// Metadata of the service.
     #[serde(default, deserialize_with = "or_default")]
     pub metadata: Labels,
-    /// Since when it counts, in RFC 3339; resetting begins anew.
+    /// Time since which it counts, in RFC 3339: its start, or the last reset.
     #[serde(default, deserialize_with = "or_default")]
     pub started: String,
-    /// The counts of its endpoints.
+    /// Statistics of its endpoints.
     #[serde(default, deserialize_with = "or_default")]
     pub endpoints: Vec<EndpointStats>,
-    /// What services of ours add.
-    #[serde(default, deserialize_with = "if_ours")]
+    /// Further statistics; `None` for an instance of another library.
+    #[serde(default, deserialize_with = "if_known")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<InstanceData>,
 }
 
-/// What one endpoint has counted.
+/// Statistics of an endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EndpointStats {
-    /// The name: for a service of ours, the method.
+    /// Name; that of an endpoint of this library is the method's.
     pub name: String,
-    /// The subject that it is called on.
+    /// Subject of requests.
     pub subject: String,
-    /// The queue group that shares the calls, empty if there is none.
+    /// Queue group; empty if there is none, so that every instance gets every request.
     #[serde(default, deserialize_with = "or_default")]
     pub queue_group: String,
-    /// The requests that came, the failures among them.
+    /// Number of requests, including those that failed and those that a limit rejected.
     #[serde(default, deserialize_with = "or_default")]
     pub num_requests: u64,
-    /// The requests that failed.
+    /// Number of requests that failed.
     #[serde(default, deserialize_with = "or_default")]
     pub num_errors: u64,
-    /// The last failure as `code:text`, empty if there was none.
+    /// Last failure as `<Nats-Service-Error-Code>:<text>`; empty if there was none.
     #[serde(default, deserialize_with = "or_default")]
     pub last_error: String,
-    /// The time from receipt to reply, of all requests together.
+    /// Sum of the times from receiving a request to its reply.
     #[serde(default, with = "nanoseconds")]
     pub processing_time: Duration,
-    /// The same for one request.
+    /// Average time from receiving a request to its reply.
     #[serde(default, with = "nanoseconds")]
     pub average_processing_time: Duration,
-    /// What services of ours add.
-    #[serde(default, deserialize_with = "if_ours")]
+    /// Further statistics; `None` for an instance of another library.
+    #[serde(default, deserialize_with = "if_known")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<EndpointData>,
 }
 
-/// What an instance of ours adds to its statistics.
+/// Statistics of an instance that this library adds to those of ADR-32.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct InstanceData {
-    /// How long it has been running; resetting does not change it.
+    /// Time since its start, which a reset does not change.
     #[serde(rename = "uptime_ns", with = "nanoseconds")]
     pub uptime: Duration,
-    /// Whether it works at all: every liveness check passed when they were last run.
+    /// Whether it works: every liveness check passed in its last run.
     pub is_live: bool,
-    /// Whether it can take calls: it is not stopping, and every check passed.
+    /// Whether it takes calls: it is not stopping, and every check passed in its last run.
     pub is_ready: bool,
-    /// The checks that the server was given.
+    /// Outcomes of the checks that were added to the server.
     #[serde(default)]
     pub checks: Vec<CheckOutcome>,
 }
 
-/// How one check of an instance ended when it was last run.
+/// Outcome of the last run of a health check.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CheckOutcome {
-    /// The name that the check was added under.
+    /// Name of the check.
     pub name: String,
-    /// Whether it is about being alive, and not just about taking calls.
+    /// Whether it is a liveness check; a readiness check only decides whether the instance takes calls.
     pub is_liveness: bool,
-    /// Why it failed, empty if it passed.
+    /// Error of the check; empty if it passed.
     pub error: String,
 }
 
-/// What an endpoint of ours adds to its statistics.
+/// Statistics of an endpoint that this library adds to those of ADR-32.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EndpointData {
-    /// The calls that run now.
+    /// Number of calls that run now.
     pub in_flight: u64,
-    /// The requests that a limit turned away; they are among the failures.
+    /// Number of requests that a limit rejected; they are among the failures.
     pub shed: u64,
-    /// Half of the requests took at most this long, to within an eighth.
+    /// Median of the times, to within an eighth.
     #[serde(rename = "p50_ns", with = "nanoseconds")]
     pub p50: Duration,
-    /// All but a hundredth of the requests took at most this long, to within an eighth.
+    /// 99th percentile of the times, to within an eighth.
     #[serde(rename = "p99_ns", with = "nanoseconds")]
     pub p99: Duration,
 }
 
-/// An instance says that it came or goes; not ADR-32's, but of the same form.
+/// Announcement of an instance that it has started, or that it stops. ADR-32 has none; the form is that of a PING
+/// record with another `type`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LifecycleEvent {
     #[serde(rename = "type")]
@@ -179,6 +181,7 @@ pub(crate) struct LifecycleEvent {
     pub(crate) metadata: Labels,
 }
 
+/// `type` of a [`LifecycleEvent`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum EventKind {
     #[serde(rename = "micro.v1.instance_started")]
@@ -187,10 +190,12 @@ pub(crate) enum EventKind {
     Stopping,
 }
 
-/// A record that an answer can be read as.
+/// A record with a `type` that identifies its kind.
 pub trait JsonRecord: for<'de> Deserialize<'de> {
+    /// Value of `type`.
     const TYPE: &'static str;
 
+    /// Returns the ADR-32 name of the service and the id of the instance.
     fn instance(&self) -> (&str, &str);
 }
 
@@ -212,7 +217,7 @@ records! {
     Stats "io.nats.micro.v1.stats_response"
 }
 
-/// Reads an answer; `None` if it is another kind of record, or none.
+/// Reads a record; `None` if it is of another kind, or none.
 pub(crate) fn read<R: JsonRecord>(json: &[u8]) -> Option<R> {
     #[derive(Deserialize)]
     struct TypedRecord {
@@ -224,7 +229,7 @@ pub(crate) fn read<R: JsonRecord>(json: &[u8]) -> Option<R> {
     serde_json::from_slice(json).ok()
 }
 
-/// Writes a record. Text keys and plain values cannot fail.
+/// Writes a record. Serializing text keys and plain values cannot fail.
 pub(crate) fn write(record: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(record).unwrap_or_default()
 }
@@ -256,6 +261,7 @@ impl LifecycleEvent {
     }
 }
 
+/// Reads null as the default value.
 fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -264,8 +270,8 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Other libraries put anything there.
-fn if_ours<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+/// Reads a value of this library; `None` for anything else, since other libraries put anything there.
+fn if_known<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: for<'a> Deserialize<'a>,
@@ -274,7 +280,7 @@ where
     Ok(serde_json::from_value(value).ok())
 }
 
-/// A duration as a whole number of nanoseconds; a fraction or null is read too.
+/// A duration as a whole number of nanoseconds. Fractions and null are read, too.
 mod nanoseconds {
     use std::time::Duration;
 

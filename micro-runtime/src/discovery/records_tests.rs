@@ -1,4 +1,4 @@
-//! The records as JSON: what we write, byte for byte, and what others write.
+//! Records as JSON: the bytes that are written, and the variants that other libraries write.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn labels(pairs: &[(&str, &str)]) -> Labels {
 }
 
 #[test]
-fn a_ping_is_written_as_adr_32_says() {
+fn a_ping_has_the_bytes_of_adr_32() {
     let ping = Instance {
         name: "greeter-v1-Greeter".into(),
         id: "a1".into(),
@@ -32,7 +32,7 @@ fn a_ping_is_written_as_adr_32_says() {
 }
 
 #[test]
-fn required_fields_are_there_even_if_there_is_nothing_to_say() {
+fn required_fields_are_written_even_if_they_are_empty() {
     let stats = Stats {
         endpoints: vec![EndpointStats::default()],
         ..Stats::default()
@@ -45,7 +45,7 @@ fn required_fields_are_there_even_if_there_is_nothing_to_say() {
 }
 
 #[test]
-fn what_others_leave_out_or_fill_with_null_is_read() {
+fn missing_fields_and_nulls_of_other_libraries_are_read() {
     let json = r#"{"type":"io.nats.micro.v1.stats_response","name":"a","id":"1","version":"0.1.0",
         "metadata":null,"started":"2026-11-22T20:14:07Z","endpoints":[{"name":"e","subject":"s",
         "num_requests":2,"num_errors":0,"last_error":null,"processing_time":1500.5,

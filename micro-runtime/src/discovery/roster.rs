@@ -1,57 +1,65 @@
-//! The instances that a watch knows, and what an observation changes. Pure: no clock, no bus.
+//! `Roster`: the instances that a watch knows, and the changes that follow from an observation. Pure: no clock, no bus.
+//!
+//! Observations arrive out of order: a reply to a ping may be older than the announcement of a stop, and a ping without
+//! a reply older than a reply to another. So each observation has the time at which it was sent_at for, and one that is
+//! older than what is known changes nothing.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use crate::discovery::records::Instance;
 
-/// What a watch has seen.
+/// A change among the instances.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {
-    /// An instance has started, or was there already.
+    /// An instance has started, or was there when the watch began.
     Joined(Instance),
     /// An instance is gone.
     Left(Instance, Departure),
-    /// An instance does not answer, though NATS still knows it: it hangs, or its connection does.
+    /// An instance does not reply, though NATS still knows its connection: it hangs, or its connection does.
     Silent(Instance),
-    /// A silent instance answers again.
+    /// A silent instance replies again.
     Back(Instance),
 }
 
-/// How an instance went.
+/// Way in which an instance has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Departure {
-    /// It said that it stops.
+    /// It announced that it stops.
     Stopped,
-    /// NATS no longer knows it: its process or its connection has ended.
+    /// NATS no longer has its subscriptions: its process or its connection has ended.
     Died,
     /// It was silent for too long.
     Lost,
 }
 
-/// Service and instance.
+/// Name of the service and id of the instance.
 type Key = (String, String);
 
+/// Instances that a watch knows.
 #[derive(Debug)]
 pub(crate) struct Roster {
     known: BTreeMap<Key, RosterEntry>,
-    /// Who said that it stops, and until when a late answer of it does not count.
+    /// Instances that announced their stop, and the time until which a reply of theirs is ignored as one that was sent
+    /// before.
     stopped: HashMap<Key, Instant>,
     forget_after: Duration,
     late_for: Duration,
 }
 
+/// A known instance.
 #[derive(Debug)]
 struct RosterEntry {
     instance: Instance,
+    /// Time of its last reply or announcement.
     seen: Instant,
     is_silent: bool,
 }
 
 impl Change {
-    /// The instance that it is about.
+    /// Returns the instance that has changed.
     #[must_use]
     pub fn instance(&self) -> &Instance {
         match self {
@@ -64,8 +72,8 @@ impl Change {
 }
 
 impl Roster {
-    /// Forgets who was silent for `forget_after`; ignores for `late_for` what an instance answered
-    /// before it stopped.
+    /// Makes an empty roster. An instance that was silent for `forget_after` is lost; replies within `late_for` after the
+    /// announcement of a stop are ignored.
     pub(crate) fn new(forget_after: Duration, late_for: Duration) -> Self {
         Self {
             known: BTreeMap::new(),
@@ -75,7 +83,7 @@ impl Roster {
         }
     }
 
-    /// It answered.
+    /// Records a reply of an instance.
     pub(crate) fn seen(&mut self, instance: Instance, now: Instant) -> Option<Change> {
         let key = key(&instance);
         self.stopped.retain(|_, until| *until > now);
@@ -96,13 +104,13 @@ impl Roster {
         Some(Change::Joined(instance))
     }
 
-    /// It says that it has started.
+    /// Records the announcement of a start, which may follow a stop of the same instance at once.
     pub(crate) fn started(&mut self, instance: Instance, now: Instant) -> Option<Change> {
         self.stopped.remove(&key(&instance));
         self.seen(instance, now)
     }
 
-    /// It says that it stops.
+    /// Records the announcement of a stop.
     pub(crate) fn stopping(&mut self, instance: &Instance, now: Instant) -> Option<Change> {
         let key = key(instance);
         let entry = self.known.remove(&key);
@@ -110,22 +118,22 @@ impl Roster {
         Some(Change::Left(entry?.instance, Departure::Stopped))
     }
 
-    /// NATS says that nobody answers for it.
-    pub(crate) fn died(&mut self, instance: &Instance, asked: Instant) -> Option<Change> {
-        self.unseen(instance, asked)?;
+    /// Records that NATS had no responder for a ping to the instance, sent at `sent_at`.
+    pub(crate) fn died(&mut self, instance: &Instance, sent_at: Instant) -> Option<Change> {
+        self.unseen(instance, sent_at)?;
         let entry = self.known.remove(&key(instance))?;
         Some(Change::Left(entry.instance, Departure::Died))
     }
 
-    /// It was asked, and did not answer.
+    /// Records that the instance did not reply to a ping, sent at `sent_at`.
     pub(crate) fn unanswered(
         &mut self,
         instance: &Instance,
-        asked: Instant,
+        sent_at: Instant,
         now: Instant,
     ) -> Option<Change> {
         let forget_after = self.forget_after;
-        let entry = self.unseen(instance, asked)?;
+        let entry = self.unseen(instance, sent_at)?;
         if now.duration_since(entry.seen) >= forget_after {
             let entry = self.known.remove(&key(instance))?;
             return Some(Change::Left(entry.instance, Departure::Lost));
@@ -134,15 +142,16 @@ impl Roster {
         (!was_silent).then(|| Change::Silent(entry.instance.clone()))
     }
 
+    /// Returns all known instances, silent ones included.
     pub(crate) fn instances(&self) -> Vec<Instance> {
         let entries = self.known.values();
         entries.map(|entry| entry.instance.clone()).collect()
     }
 
-    /// Its entry, unless it was seen after it was asked.
-    fn unseen(&mut self, instance: &Instance, asked: Instant) -> Option<&mut RosterEntry> {
+    /// Returns the entry of an instance, unless it was seen after `sent_at`.
+    fn unseen(&mut self, instance: &Instance, sent_at: Instant) -> Option<&mut RosterEntry> {
         let entry = self.known.get_mut(&key(instance));
-        entry.filter(|entry| entry.seen < asked)
+        entry.filter(|entry| entry.seen < sent_at)
     }
 }
 
@@ -169,14 +178,14 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_comes_once_and_goes_once() {
+    fn an_instance_joins_once_and_leaves_once() {
         let (mut roster, now) = roster();
         assert_eq!(roster.started(one(), now), Some(Change::Joined(one())));
         assert_eq!(roster.seen(one(), now), None);
         let left = Change::Left(one(), Departure::Stopped);
         assert_eq!(roster.stopping(&one(), now), Some(left));
         assert_eq!(roster.stopping(&one(), now), None);
-        // An answer that was under way while it stopped.
+        // A reply that was under way while it stopped.
         assert_eq!(roster.seen(one(), now), None);
         assert_eq!(
             roster.seen(one(), now + SECOND),
@@ -193,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_answer_is_silent_then_back_or_lost() {
+    fn an_instance_that_does_not_reply_is_silent_then_back_or_lost() {
         let (mut roster, now) = roster();
         roster.seen(one(), now);
         let later = now + SECOND;
@@ -208,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_seen_after_he_was_asked_is_there() {
+    fn an_observation_older_than_the_last_reply_changes_nothing() {
         let (mut roster, now) = roster();
         roster.seen(one(), now + SECOND);
         assert_eq!(roster.died(&one(), now), None);

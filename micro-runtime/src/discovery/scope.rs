@@ -1,11 +1,11 @@
-//! The connection and the subject prefix under which instances are asked.
+//! `Scope`: connection and subject prefix of the queries of one [`Discovery`](crate::discovery::Discovery).
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::bus::Connection;
 
-/// Connection and prefix of the introspection subjects.
+/// Connection, and prefix of the subjects, under which instances are asked.
 #[derive(Clone)]
 pub(crate) struct Scope {
     pub(crate) connection: Arc<Connection>,

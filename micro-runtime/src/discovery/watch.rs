@@ -1,4 +1,8 @@
-//! `Watch`: the instances that come, go and fall silent, from what they say and from pings.
+//! `Watch`: changes among the instances, from their lifecycle events and from pings (docs/PROTOCOL.md, "Watching").
+//!
+//! A start and a stop are announced by the instance. A death is not, so that each round of pings is compared with the
+//! instances that are known; one that is missing is pinged alone, and then NATS distinguishes a dead instance (no
+//! responders) from one that hangs. `roster` decides which observation is a change.
 
 use std::fmt;
 use std::pin::Pin;
@@ -24,22 +28,24 @@ use crate::error::Error;
 use crate::wire::subject;
 use crate::wire::subject::Verb;
 
-const INTERVAL: Duration = Duration::from_secs(2);
-const PATIENCE: Duration = Duration::from_secs(1);
-const FORGET_AFTER: Duration = Duration::from_secs(60);
-/// nats-server says what it refuses up to a millisecond after the barrier.
-const REFUSAL: Duration = Duration::from_millis(25);
-/// For so long an answer may still be under way of somebody who has said that he stops.
-const LATE: Duration = Duration::from_secs(1);
-/// Changes that nobody has taken yet; the watch rests above that.
-const UNREAD: usize = 1024;
+/// Default time between the beginnings of two rounds of pings.
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(2);
+/// Default time that an instance has to reply to a ping of its own.
+const DEFAULT_PATIENCE: Duration = Duration::from_secs(1);
+/// Default time after which a silent instance counts as lost.
+const DEFAULT_FORGET_AFTER: Duration = Duration::from_secs(60);
+/// Time to wait for a permission error, which nats-server sends up to a millisecond after the barrier's reply.
+const PERMISSION_ERROR_DELAY: Duration = Duration::from_millis(25);
+/// Maximum time after the announcement of a stop in which a reply to an earlier ping can arrive.
+const MAX_REPLY_DELAY: Duration = Duration::from_secs(1);
+/// Maximum number of changes that wait for the reader; the watch pauses at it.
+const MAX_UNREAD: usize = 1024;
 
-/// A watch to be started; see [`Discovery::watch`](crate::discovery::Discovery::watch).
+/// Options of a watch; made by [`Discovery::watch`](crate::discovery::Discovery::watch).
 ///
-/// An instance that starts or stops says so at once. One that dies is noticed within the interval
-/// plus the stall time of a ping (300 ms); one that hangs, within the interval plus the stall time
-/// plus the patience.
-#[must_use = "a watch begins once it is started"]
+/// Instances announce their start and their stop. The death of one is noticed within the interval plus the stall time of
+/// a ping (300 ms); that one hangs, within the interval plus the stall time plus the patience.
+#[must_use = "a watch begins once it is opened"]
 #[derive(Clone, Debug)]
 pub struct WatchOptions {
     scope: Scope,
@@ -49,17 +55,20 @@ pub struct WatchOptions {
     forget_after: Duration,
 }
 
-/// The changes that a watch sees, beginning with the instances that are there. Dropping it ends it.
+/// Changes among the instances, beginning with those that are there; a [`Stream`] of them. Dropping it ends the watch.
+///
+/// Changes that are not read wait, up to 1,024; then the watch pauses, and later reports what has changed in sum.
 #[must_use = "changes are there to be read"]
 pub struct Watch {
     changes: mpsc::Receiver<Change>,
     task: AbortHandle,
 }
 
-/// What one round of pings has found.
-struct Round {
-    asked: Instant,
-    answered: Result<Vec<Pong>, Error>,
+/// Result of one round of pings.
+struct PingRound {
+    sent_at: Instant,
+    replies: Result<Vec<Pong>, Error>,
+    /// Known instances that did not reply, with the end of the ping to each alone; `None` if it replied to that.
     missing: Vec<(Instance, Option<MultiReplyEnd>)>,
 }
 
@@ -68,44 +77,44 @@ impl WatchOptions {
         Self {
             scope: scope.clone(),
             service: None,
-            interval: INTERVAL,
-            patience: PATIENCE,
-            forget_after: FORGET_AFTER,
+            interval: DEFAULT_INTERVAL,
+            patience: DEFAULT_PATIENCE,
+            forget_after: DEFAULT_FORGET_AFTER,
         }
     }
 
-    /// Watches the instances of one service only.
+    /// Watches only the instances of one service, by its full name or its ADR-32 name.
     pub fn of(mut self, service: &str) -> Self {
         self.service = Some(names::service_name(service));
         self
     }
 
-    /// How long after one round of pings the next begins. 2 s by default.
+    /// Sets the time between the beginnings of two rounds of pings. 2 s by default.
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
     }
 
-    /// How long an instance that missed a ping may take to answer one that is for it alone, before
-    /// it counts as silent. 1 s by default.
+    /// Sets the time that an instance which missed a round has to reply to a ping of its own, before it counts as
+    /// silent. 1 s by default.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    /// How long an instance may be silent before it counts as gone. 60 s by default.
+    /// Sets the time after which a silent instance counts as lost. 60 s by default.
     pub fn forget_after(mut self, silence: Duration) -> Self {
         self.forget_after = silence;
         self
     }
 
-    /// Begins to watch. When this returns, no start and no stop goes unseen.
+    /// Opens the watch. Every start and stop after this returns is seen.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Permission`](crate::ErrorKind::Permission) when this user may not subscribe to
-    /// what instances say, [`ErrorKind::Connect`](crate::ErrorKind::Connect) or
-    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) when NATS does not answer.
+    /// [`ErrorKind::Permission`](crate::ErrorKind::Permission) if this user may not subscribe to the lifecycle events,
+    /// [`ErrorKind::Connect`](crate::ErrorKind::Connect) or [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if NATS
+    /// does not reply.
     pub async fn open(self) -> Result<Watch, Error> {
         let connection = &self.scope.connection;
         let subject = subject::lifecycle_pattern(&self.scope.prefix, self.service.as_deref());
@@ -113,53 +122,53 @@ impl WatchOptions {
         let events = connection.subscribe(subject.clone(), None).await?;
         connection.barrier().await?;
         if violations.is_some() {
-            let refusal = query::refusal(violations.as_mut(), &subject);
-            if let Ok(error) = tokio::time::timeout(REFUSAL, refusal).await {
+            let rejection = query::rejection(violations.as_mut(), &subject);
+            if let Ok(error) = tokio::time::timeout(PERMISSION_ERROR_DELAY, rejection).await {
                 return Err(error);
             }
         }
-        let (sender, changes) = mpsc::channel(UNREAD);
+        let (sender, changes) = mpsc::channel(MAX_UNREAD);
         let task = tokio::spawn(run(self, events, sender)).abort_handle();
         Ok(Watch { changes, task })
     }
 
-    /// Pings everybody, and then one by one those of `known` that did not answer.
-    async fn round(self, known: Vec<Instance>, at: Instant) -> Round {
+    /// Pings all instances at `at`, and then each of those in `known` that did not reply by itself.
+    async fn round(self, known: Vec<Instance>, at: Instant) -> PingRound {
         tokio::time::sleep_until(at.into()).await;
-        let asked = Instant::now();
+        let sent_at = Instant::now();
         let mut ping = Query::<Pong>::new(&self.scope);
         if let Some(service) = &self.service {
             ping = ping.of(service);
         }
-        let answered = ping.max_wait(self.patience.max(query::STALL)).await;
-        let has_answered = |instance: &Instance| {
-            let mut pongs = answered.iter().flatten();
+        let replies = ping.max_wait(self.patience.max(query::DEFAULT_STALL)).await;
+        let has_replied = |instance: &Instance| {
+            let mut pongs = replies.iter().flatten();
             pongs.any(|pong| pong.instance.id == instance.id && pong.instance.name == instance.name)
         };
-        let missing = known.into_iter().filter(|one| !has_answered(one));
+        let missing = known.into_iter().filter(|one| !has_replied(one));
         let probes = missing.map(|instance| self.probe(instance));
-        Round {
-            asked,
-            missing: if answered.is_ok() {
+        PingRound {
+            sent_at,
+            missing: if replies.is_ok() {
                 join_all(probes).await
             } else {
                 Vec::new()
             },
-            answered,
+            replies,
         }
     }
 
-    /// Asks one instance; `None` if it answered.
+    /// Pings one instance; the result is `None` if it replied.
     async fn probe(&self, instance: Instance) -> (Instance, Option<MultiReplyEnd>) {
         let (name, id) = (instance.name.as_str(), instance.id.as_str());
         let subject = Verb::Ping.subject(&self.scope.prefix, Some(name), Some(id));
         let outgoing = Outgoing::to(subject, Bytes::new());
-        let patience = ReplyLimits {
+        let limits = ReplyLimits {
             expected: Some(1),
             stall: self.patience,
             max_wait: self.patience,
         };
-        let end = match MultiReply::send(&self.scope.connection, outgoing, patience).await {
+        let end = match MultiReply::send(&self.scope.connection, outgoing, limits).await {
             Ok(mut gather) => match gather.next().await {
                 Some(_) => None,
                 None => gather.end(),
@@ -170,23 +179,24 @@ impl WatchOptions {
     }
 }
 
+/// Reports changes until the connection is closed or the reader is gone.
 async fn run(
     options: WatchOptions,
     mut events: CarrierSubscription,
     changes: mpsc::Sender<Change>,
 ) {
-    let mut roster = Roster::new(options.forget_after, options.patience.min(LATE));
+    let mut roster = Roster::new(options.forget_after, options.patience.min(MAX_REPLY_DELAY));
     let mut round = Box::pin(options.clone().round(Vec::new(), Instant::now()));
     loop {
         let found = tokio::select! {
             biased;
             event = events.next() => match event {
-                Some(message) => take_event(&mut roster, &message),
+                Some(message) => apply_event(&mut roster, &message),
                 None => return,
             },
             outcome = &mut round => {
-                let at = instant_after(outcome.asked, options.interval);
-                let found = take_round(&mut roster, outcome);
+                let at = instant_after(outcome.sent_at, options.interval);
+                let found = apply_round(&mut roster, outcome);
                 let next = options.clone().round(roster.instances(), at);
                 round = Box::pin(next);
                 found
@@ -200,14 +210,15 @@ async fn run(
     }
 }
 
-fn take_event(roster: &mut Roster, message: &Message) -> Vec<Change> {
+/// Applies a lifecycle event.
+fn apply_event(roster: &mut Roster, message: &Message) -> Vec<Change> {
     let event = serde_json::from_slice::<LifecycleEvent>(&message.payload).ok();
-    // Who may speak is a matter of the subject: the payload must not name somebody else.
+    // Permissions are on subjects: an event whose payload names another instance is ignored.
     let is_own = |event: &LifecycleEvent| {
         subject::is_lifecycle_event_of(&message.subject, &event.name, &event.id)
     };
     let Some(event) = event.filter(is_own) else {
-        tracing::debug!(subject = %message.subject, "an instance said what is no event of its own");
+        tracing::debug!(subject = %message.subject, "a message is no lifecycle event of this subject");
         return Vec::new();
     };
     let now = Instant::now();
@@ -218,32 +229,35 @@ fn take_event(roster: &mut Roster, message: &Message) -> Vec<Change> {
     change.into_iter().collect()
 }
 
-fn take_round(roster: &mut Roster, round: Round) -> Vec<Change> {
+/// Applies a round of pings.
+fn apply_round(roster: &mut Roster, round: PingRound) -> Vec<Change> {
     let now = Instant::now();
-    let answered = match round.answered {
-        Ok(answered) => answered,
+    let replies = match round.replies {
+        Ok(replies) => replies,
         Err(error) => {
-            // The bus does not carry: that says nothing about the instances.
+            // The connection is broken, which is no statement about the instances.
             tracing::warn!(%error, "a round of pings failed");
             return Vec::new();
         }
     };
-    let pongs = answered.into_iter().map(|pong| pong.instance);
+    let pongs = replies.into_iter().map(|pong| pong.instance);
     let mut changes = pongs
         .filter_map(|instance| roster.seen(instance, now))
         .collect::<Vec<_>>();
     for (instance, end) in round.missing {
         changes.extend(match end {
             None | Some(MultiReplyEnd::Complete) => roster.seen(instance, now),
-            Some(MultiReplyEnd::NoResponders) => roster.died(&instance, round.asked),
-            Some(MultiReplyEnd::Stalled) => roster.unanswered(&instance, round.asked, now),
+            Some(MultiReplyEnd::NoResponders) => roster.died(&instance, round.sent_at),
+            Some(MultiReplyEnd::Stalled) => roster.unanswered(&instance, round.sent_at, now),
         });
     }
     changes
 }
 
 impl Watch {
-    /// The next change; `None` once the connection is closed for good.
+    /// Returns the next change; `None` once the connection is closed for good.
+    ///
+    /// Cancel safe: no change is lost when the future is dropped.
     pub async fn next(&mut self) -> Option<Change> {
         self.changes.recv().await
     }

@@ -1,27 +1,29 @@
-//! The descriptors of the standard details of `google.rpc.Status`, besides protobuf's own types.
+//! Descriptors of the standard details of `google.rpc.Status`, as a table in place of google/rpc/error_details.proto:
+//! this crate has no build script, and the table has fewer lines than that file's serialized descriptors.
 
 use std::sync::OnceLock;
 
-use Holds::{Message, Messages, Text, TextMap, Texts};
+use FieldKind::{Message, Messages, Text, TextMap, Texts};
 use prost_reflect::DescriptorPool;
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorProto, MessageOptions};
 
-/// What a field of a detail holds.
+/// Type of a field of a detail.
 #[derive(Clone, Copy)]
-enum Holds {
+enum FieldKind {
     Text,
     Texts,
-    /// From text to text; the map's entry is a message of its own.
+    /// `map<string, string>`, whose entry is a nested message.
     TextMap,
     Message(&'static str),
     Messages(&'static str),
 }
 
+/// Package of the messages.
 const PACKAGE: &str = "google.rpc";
 
-/// Each message with its fields, numbered from 1.
-const MESSAGES: &[(&str, &[(&str, Holds)])] = &[
+/// Messages with their fields, which are numbered from 1. A nested message follows the one that it is nested in.
+const MESSAGES: &[(&str, &[(&str, FieldKind)])] = &[
     (
         "ErrorInfo",
         &[("reason", Text), ("domain", Text), ("metadata", TextMap)],
@@ -84,12 +86,12 @@ const MESSAGES: &[(&str, &[(&str, Holds)])] = &[
     ("LocalizedMessage", &[("locale", Text), ("message", Text)]),
 ];
 
-/// The standard details and protobuf's own types.
+/// Returns a pool with the standard details and the well-known types of protobuf.
 pub(crate) fn pool() -> &'static DescriptorPool {
     static POOL: OnceLock<DescriptorPool> = OnceLock::new();
     POOL.get_or_init(|| {
         let mut pool = DescriptorPool::global();
-        // A test holds that the table is right; without it details are base64.
+        // A test ensures that the table is consistent. If it were not, details would be written in base64.
         if let Err(error) = pool.add_file_descriptor_proto(file()) {
             tracing::error!(%error, "the standard details cannot be described");
         }
@@ -97,6 +99,7 @@ pub(crate) fn pool() -> &'static DescriptorPool {
     })
 }
 
+/// Returns the table as the descriptor of a file.
 fn file() -> FileDescriptorProto {
     let mut messages: Vec<DescriptorProto> = Vec::new();
     for (name, fields) in MESSAGES {
@@ -121,17 +124,17 @@ fn file() -> FileDescriptorProto {
     }
 }
 
-fn message(path: &str, fields: &[(&str, Holds)]) -> DescriptorProto {
+fn message(path: &str, fields: &[(&str, FieldKind)]) -> DescriptorProto {
     let name = path.rsplit('.').next().unwrap_or(path);
     let numbered = (1..).zip(fields);
     let mut message = DescriptorProto {
         name: Some(name.to_owned()),
         field: numbered
-            .map(|(n, (name, holds))| field(path, name, n, *holds))
+            .map(|(n, (name, kind))| field(path, name, n, *kind))
             .collect(),
         ..DescriptorProto::default()
     };
-    if fields.iter().any(|(_, holds)| matches!(holds, TextMap)) {
+    if fields.iter().any(|(_, kind)| matches!(kind, TextMap)) {
         message.nested_type.push(DescriptorProto {
             name: Some("MetadataEntry".to_owned()),
             field: vec![field(path, "key", 1, Text), field(path, "value", 2, Text)],
@@ -145,8 +148,8 @@ fn message(path: &str, fields: &[(&str, Holds)]) -> DescriptorProto {
     message
 }
 
-fn field(path: &str, name: &str, number: i32, holds: Holds) -> FieldDescriptorProto {
-    let (label, kind, type_name) = match holds {
+fn field(path: &str, name: &str, number: i32, kind: FieldKind) -> FieldDescriptorProto {
+    let (label, protobuf_type, type_name) = match kind {
         Text => (Label::Optional, Type::String, None),
         Texts => (Label::Repeated, Type::String, None),
         Message(name) => (Label::Optional, Type::Message, Some(format!(".{name}"))),
@@ -160,7 +163,7 @@ fn field(path: &str, name: &str, number: i32, holds: Holds) -> FieldDescriptorPr
         name: Some(name.to_owned()),
         number: Some(number),
         label: Some(label.into()),
-        r#type: Some(kind.into()),
+        r#type: Some(protobuf_type.into()),
         type_name,
         ..FieldDescriptorProto::default()
     }
@@ -171,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_describes_every_detail() {
+    fn every_standard_detail_has_a_descriptor() {
         for (name, _) in MESSAGES {
             let name = format!("{PACKAGE}.{name}");
             assert!(pool().get_message_by_name(&name).is_some(), "{name}");

@@ -1,4 +1,7 @@
-//! `google.rpc.Status` as JSON, and back. A detail of a type that nobody knows is base64 there.
+//! `google.rpc.Status` as JSON, and back.
+//!
+//! A detail is an `Any`, whose JSON depends on its type. A type that neither the service's schema nor
+//! google/rpc/error_details.proto has becomes `{"@type": …, "value": <base64>}`, so that no detail is lost.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -11,7 +14,7 @@ use serde_json::{Map, Value};
 use crate::json::details;
 use crate::status::Status;
 
-/// The types whose JSON is no object of their fields, so that in an `Any` it is called `value`.
+/// Types of `google.protobuf` whose JSON is not the object of their fields. In an `Any` it is a field `value`.
 const SPECIAL: &[&str] = &[
     "Any",
     "Timestamp",
@@ -32,7 +35,9 @@ const SPECIAL: &[&str] = &[
     "BytesValue",
 ];
 
-/// Writes a failure. The types of its details are looked for in `pool`, then among the standard ones.
+/// Writes a failure. Types of details are looked up in `pool`, then among the standard ones.
+///
+/// The parts are joined as text to keep the order `code`, `message`, `details`, which people read.
 pub(crate) fn write_failure(pool: &DescriptorPool, status: &Status, details: &[Any]) -> Bytes {
     let text = |value: Value| value.to_string();
     let mut parts = vec![format!("\"code\":{}", status.code() as i32)];
@@ -46,7 +51,7 @@ pub(crate) fn write_failure(pool: &DescriptorPool, status: &Status, details: &[A
     format!("{{{}}}", parts.join(",")).into()
 }
 
-/// Code, text and details of a failure in JSON; a detail that cannot be read is left out.
+/// Reads code, text and details of a failure; `None` if `json` is no failure. A detail that cannot be read is left out.
 pub(crate) fn read_failure(json: &[u8]) -> Option<(i32, String, Vec<Any>)> {
     let failure: Map<String, Value> = serde_json::from_slice(json).ok()?;
     let code = failure.get("code")?.as_i64()?;
@@ -60,6 +65,7 @@ pub(crate) fn read_failure(json: &[u8]) -> Option<(i32, String, Vec<Any>)> {
     ))
 }
 
+/// Writes a detail, in base64 if its type is unknown or its bytes are not of that type.
 fn write_detail(pool: &DescriptorPool, detail: &Any) -> Value {
     let known = descriptor(pool, &detail.type_url)
         .or_else(|| descriptor(details::pool(), &detail.type_url))
@@ -80,6 +86,7 @@ fn write_detail(pool: &DescriptorPool, detail: &Any) -> Value {
     Value::Object(object)
 }
 
+/// Reads a detail; the client knows only the standard types.
 fn read_detail(detail: &Value) -> Option<Any> {
     let mut object = detail.as_object()?.clone();
     let type_url = object.remove("@type")?.as_str()?.to_owned();
@@ -98,6 +105,7 @@ fn read_detail(detail: &Value) -> Option<Any> {
     Some(Any { type_url, value })
 }
 
+/// Finds a type by the part of its URL after the last slash.
 fn descriptor(pool: &DescriptorPool, type_url: &str) -> Option<MessageDescriptor> {
     let name = type_url.rsplit('/').next()?;
     pool.get_message_by_name(name)

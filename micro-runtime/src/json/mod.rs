@@ -1,4 +1,8 @@
-//! Messages as canonical proto3 JSON, by their descriptors: JSON to protobuf and back. Pure.
+//! Conversion between protobuf and canonical proto3 JSON by descriptors (docs/PROTOCOL.md, "JSON"). Pure.
+//!
+//! It works at the edge of a call: middleware and handlers see protobuf alone, so that a service needs no code for JSON
+//! and serves it with the descriptors that it embeds. Descriptors may also come from a peer; nothing that they contain
+//! may end the process.
 
 mod details;
 mod failure;

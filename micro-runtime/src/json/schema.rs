@@ -1,4 +1,4 @@
-//! The descriptors of one service with all that they import, out of its `FileDescriptorSet`.
+//! `Schema`: the descriptors of one service with everything that they import, read from its `FileDescriptorSet`.
 
 use bytes::Bytes;
 use micro_editions::without_edition;
@@ -7,15 +7,15 @@ use prost_reflect::{DescriptorPool, MethodDescriptor, ServiceDescriptor};
 
 use crate::json::text::guarded;
 
-/// A service with its messages.
+/// Descriptors of a service and of all messages that it uses.
 #[derive(Clone, Debug)]
 pub(crate) struct Schema {
     service: ServiceDescriptor,
 }
 
-/// What a file says of itself before its contents.
+/// Fields of a `FileDescriptorProto` that are checked before prost-reflect gets it.
 #[derive(Clone, PartialEq, Message)]
-struct Head {
+struct FileHeader {
     #[prost(string, tag = "1")]
     name: String,
     #[prost(string, repeated, tag = "3")]
@@ -24,23 +24,28 @@ struct Head {
     syntax: String,
 }
 
-/// `google.protobuf.FileDescriptorSet`, with its files as the compiler wrote them.
+/// `google.protobuf.FileDescriptorSet` whose files are left encoded: prost's types would drop the options of users.
 #[derive(Clone, PartialEq, Message)]
-struct Files {
+struct FileSet {
     #[prost(bytes = "bytes", repeated, tag = "1")]
     file: Vec<Bytes>,
 }
 
 impl Schema {
-    /// Reads what a service embeds or answers under `_schema`; says in words what is wrong with it.
+    /// Reads the serialized `FileDescriptorSet` that a service embeds or answers to `_schema`. The names in it may be
+    /// hostile, since a peer sent them.
+    ///
+    /// # Errors
+    ///
+    /// Why the set cannot be used, as the end of a sentence about the service.
     pub(crate) fn read(set: Bytes, service: &str) -> Result<Self, String> {
         if set.is_empty() {
             return Err("it has no descriptors".to_owned());
         }
-        let mut files = Files::decode(set)
+        let mut files = FileSet::decode(set)
             .map_err(|error| format!("its descriptors are no `FileDescriptorSet`: {error}"))?;
         for file in &mut files.file {
-            *file = without_edition(std::mem::take(file)).map_err(not_restated)?;
+            *file = without_edition(std::mem::take(file)).map_err(edition_error)?;
         }
         check(&files.file)?;
         let set = files.encode_to_vec();
@@ -54,6 +59,7 @@ impl Schema {
         }
     }
 
+    /// Returns all descriptors of the set.
     pub(crate) fn pool(&self) -> &DescriptorPool {
         self.service.parent_pool()
     }
@@ -62,12 +68,13 @@ impl Schema {
         &self.service
     }
 
+    /// Returns the method with this name, as in `SayHello`.
     pub(crate) fn method(&self, name: &str) -> Option<MethodDescriptor> {
         self.service.methods().find(|method| method.name() == name)
     }
 }
 
-fn not_restated(error: micro_editions::Error) -> String {
+fn edition_error(error: micro_editions::Error) -> String {
     match error {
         micro_editions::Error::NotADescriptor(error) => {
             format!("its descriptors are no `FileDescriptorSet`: {error}")
@@ -76,21 +83,24 @@ fn not_restated(error: micro_editions::Error) -> String {
     }
 }
 
-/// Says in words what prost-reflect 0.16 panics at.
+/// Rejects sets on which prost-reflect 0.16 panics.
 fn check(files: &[Bytes]) -> Result<(), String> {
-    let heads = files.iter().map(|file| Head::decode(file.as_ref()));
-    let heads = heads
+    let headers = files.iter().map(|file| FileHeader::decode(file.as_ref()));
+    let headers = headers
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| format!("its descriptors are no `FileDescriptorSet`: {error}"))?;
-    for head in &heads {
-        if !matches!(head.syntax.as_str(), "" | "proto2" | "proto3") {
-            return Err(format!("`{}` has the syntax `{}`", head.name, head.syntax));
+    for header in &headers {
+        if !matches!(header.syntax.as_str(), "" | "proto2" | "proto3") {
+            return Err(format!(
+                "`{}` has the syntax `{}`",
+                header.name, header.syntax
+            ));
         }
-        let is_there = |import: &&String| heads.iter().any(|head| head.name == **import);
-        if let Some(import) = head.imports.iter().find(|import| !is_there(import)) {
+        let is_present = |import: &&String| headers.iter().any(|header| header.name == **import);
+        if let Some(import) = header.imports.iter().find(|import| !is_present(import)) {
             return Err(format!(
                 "`{}` imports `{import}`, which is missing",
-                head.name
+                header.name
             ));
         }
     }

@@ -1,4 +1,4 @@
-//! Schemas with editions, which prost-reflect does not read as they are.
+//! Schemas with editions, which prost-reflect cannot read without conversion.
 
 use prost::Message as _;
 use prost_reflect::DynamicMessage;
@@ -33,7 +33,7 @@ fn field(name: &str, number: i32, label: Label, of: Option<&str>) -> FieldDescri
     }
 }
 
-/// A set of one file with this syntax, and features added to its options.
+/// Makes a set of one file with this syntax, and features added to its options.
 fn set(syntax: &str, features: &[&[u8]]) -> Vec<u8> {
     let fields = vec![
         field("count", 1, Label::Optional, None),
@@ -73,7 +73,7 @@ fn set(syntax: &str, features: &[&[u8]]) -> Vec<u8> {
     set
 }
 
-/// What JSON becomes on the wire, and that in JSON again.
+/// Checks the encoding of `json`, and the JSON of that encoding.
 fn check(features: &[&[u8]], json: &str, wire: &[u8], again: &str) {
     let schema = Schema::read(set("editions", features).into(), "e.v1.E").unwrap();
     let kind = schema.method("Do").unwrap().input();
@@ -91,21 +91,21 @@ fn a_field_with_presence_keeps_its_zero() {
 }
 
 #[test]
-fn a_field_without_presence_does_not() {
+fn a_field_without_presence_loses_its_zero() {
     let json = r#"{"count":0,"counts":[1]}"#;
     let wire = [0x12, 0x01, 1];
     check(&[IMPLICIT, EDITION_2023], json, &wire, r#"{"counts":[1]}"#);
 }
 
 #[test]
-fn a_delimited_message_is_a_group() {
+fn a_delimited_message_is_encoded_as_a_group() {
     let json = r#"{"inner":{"count":3}}"#;
     let wire = [0x1b, 0x08, 3, 0x1c];
     check(&[DELIMITED, EDITION_2023], json, &wire, json);
 }
 
 #[test]
-fn what_no_older_syntax_can_say_is_refused_in_words() {
+fn a_set_that_no_older_syntax_expresses_is_rejected_with_the_reason() {
     let both = [IMPLICIT, DELIMITED, EDITION_2023];
     let error = Schema::read(set("editions", &both).into(), "e.v1.E").unwrap_err();
     assert_eq!(

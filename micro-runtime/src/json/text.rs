@@ -1,12 +1,18 @@
-//! One message as JSON text, and back. What is wrong is said with field, line and column.
+//! One message as JSON text, and back. Errors name the field, the line and the column.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use prost_reflect::{DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions};
 use serde_path_to_error::Track;
 
-/// Reads a message; nothing may be in the text that its descriptor does not know. serde_json ends
-/// at a depth of 128.
+/// Reads a message of type `kind` from one JSON value.
+///
+/// Unknown fields are errors, because a misspelt name would otherwise be ignored silently. The depth is limited to 128
+/// by serde_json, so that hostile input cannot exhaust the stack.
+///
+/// # Errors
+///
+/// The path of the field, if it is known, and the reason with line and column.
 pub(crate) fn read(kind: &MessageDescriptor, json: &[u8]) -> Result<DynamicMessage, String> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let mut track = Track::new();
@@ -19,6 +25,10 @@ pub(crate) fn read(kind: &MessageDescriptor, json: &[u8]) -> Result<DynamicMessa
 }
 
 /// Writes a message as canonical proto3 JSON.
+///
+/// # Errors
+///
+/// The reason, which is an `Any` of an unknown type or one whose bytes are not of its type.
 pub(crate) fn write(message: &DynamicMessage) -> Result<Vec<u8>, String> {
     let mut text = Vec::new();
     message
@@ -30,7 +40,7 @@ pub(crate) fn write(message: &DynamicMessage) -> Result<Vec<u8>, String> {
     Ok(text)
 }
 
-/// The error with the field that it is about.
+/// Returns the text of an error with the path of its field before it.
 fn at(path: &str, error: &serde_json::Error) -> String {
     let text = error.to_string();
     let parent = if path == "." { "" } else { path };
@@ -46,7 +56,8 @@ fn at(path: &str, error: &serde_json::Error) -> String {
     }
 }
 
-/// Descriptors may be a peer's: whatever they make of a message, they take nobody down.
+/// Runs `work`, and turns a panic into an error: prost-reflect panics on some descriptors that contradict themselves, and
+/// those of a peer may do so on purpose.
 pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err("the service's schema contradicts itself".to_owned()))

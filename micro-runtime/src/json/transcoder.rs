@@ -1,4 +1,4 @@
-//! Messages as canonical proto3 JSON, by their descriptors: JSON to protobuf and back. Pure.
+//! `Transcoder`: converts requests, replies and failures of one service between JSON and protobuf.
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,16 +12,17 @@ use crate::json::schema::Schema;
 use crate::json::text::{read, write};
 use crate::status::{Code, Reason, Status};
 
-/// A request's JSON may be so long, in bytes.
-const LONGEST: usize = 4 * 1024 * 1024;
+/// Maximum length of a request in JSON, in bytes. A parsed message can take many times the memory of its text.
+const MAX_REQUEST_LEN: usize = 4 * 1024 * 1024;
 
-/// The descriptors of a service that is served, read when the first request in JSON comes.
+/// Transcoder of a service that is served, made on the first request in JSON: parsing descriptors takes milliseconds and
+/// memory, and most services never get one.
 pub(crate) struct LazyTranscoder {
     service: &'static ServiceDescriptor,
     transcoder: OnceLock<Result<Arc<Transcoder>, Status>>,
 }
 
-/// Turns the messages of one service around at its edge.
+/// Converts the messages of one service between JSON and protobuf.
 pub(crate) struct Transcoder {
     schema: Schema,
 }
@@ -34,9 +35,11 @@ impl LazyTranscoder {
         }
     }
 
+    /// Returns the transcoder; the descriptors are parsed once, whatever the result.
+    ///
     /// # Errors
     ///
-    /// `UNIMPLEMENTED` if the service embeds no descriptors, or such that nobody here can read.
+    /// `UNIMPLEMENTED` if the service embeds no descriptors, or such that cannot be used.
     pub(crate) fn get(&self) -> Result<Arc<Transcoder>, Status> {
         let read = || {
             let set = Bytes::from_static(self.service.file_descriptor_set);
@@ -53,15 +56,19 @@ impl LazyTranscoder {
 }
 
 impl Transcoder {
-    /// A request in JSON, as protobuf.
+    /// Converts a request from JSON to protobuf.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` for text that is not the method's message, `RESOURCE_EXHAUSTED` for more than 4 MiB.
     pub(crate) fn request(
         &self,
         method: &'static MethodDescriptor,
         json: &[u8],
     ) -> Result<Bytes, Status> {
-        if json.len() > LONGEST {
+        if json.len() > MAX_REQUEST_LEN {
             return Err(Reason::TooLarge.status(format!(
-                "the request has {} bytes of JSON, and the limit is {LONGEST}; send protobuf",
+                "the request has {} bytes of JSON, and the limit is {MAX_REQUEST_LEN}; send protobuf",
                 json.len()
             )));
         }
@@ -79,7 +86,11 @@ impl Transcoder {
             })
     }
 
-    /// A reply in protobuf, as JSON.
+    /// Converts a reply from protobuf to JSON.
+    ///
+    /// # Errors
+    ///
+    /// `INTERNAL` for a reply with an `Any` of an unknown type, which JSON cannot express.
     pub(crate) fn reply(
         &self,
         method: &'static MethodDescriptor,
@@ -102,7 +113,7 @@ impl Transcoder {
         })
     }
 
-    /// `google.rpc.Status` in JSON, of a failure whose details are `details`.
+    /// Writes a failure in JSON; `details` are all that go on the wire, the runtime's own first.
     pub(crate) fn failure(&self, status: &Status, details: &[prost_types::Any]) -> Bytes {
         failure::write_failure(self.schema.pool(), status, details)
     }
