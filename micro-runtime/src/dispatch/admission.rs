@@ -1,4 +1,7 @@
-//! From a request to a running call: reads the headers, takes the permits, makes the call.
+//! From a request to a running call: reads the headers, takes the permits, makes the call, or refuses.
+//!
+//! Nothing here waits, besides for the connection to take a refusal: this runs in the loop that reads
+//! the subscription, and all requests behind would wait as well.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,67 +9,53 @@ use std::time::{Duration, Instant};
 use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
 
-use crate::context::{Context, ContextHeaders};
-use crate::dispatch::by_hand::ByHandCall;
-use crate::dispatch::handler::MethodHandler;
+use crate::context::Context;
+use crate::dispatch::by_hand_call::ByHandCall;
+use crate::dispatch::format::Format;
+use crate::dispatch::method_handler::MethodHandler;
 use crate::dispatch::permit::Permit;
+use crate::dispatch::reply::OutgoingReply;
+use crate::dispatch::request_headers::RequestHeaders;
+use crate::dispatch::served_call::ServedCall;
 use crate::dispatch::served_method::ServedMethod;
-use crate::dispatch::streaming::StreamCall;
-use crate::dispatch::transcode::Format;
-use crate::dispatch::unary::ServedCall;
+use crate::dispatch::served_stream::ServedStream;
 use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
-use crate::stream::StreamHeader;
 use crate::wire;
 use crate::wire::ContentType;
-use crate::wire::header::MICRO_STREAM;
 
-/// A call that may begin.
-enum Admitted {
-    Call(ServedCall),
-    Stream(StreamCall),
-    /// A streaming call by hand, without frames.
+/// A call that holds its permits; nothing of its handler has run.
+enum AdmittedCall {
+    Unary(ServedCall),
+    /// A call with frames: of a streaming method, or of a unary one whose request comes in parts.
+    Stream(ServedStream),
+    /// A streaming call without frames.
     ByHand(ByHandCall),
 }
 
-/// What the headers of a request say.
-struct RequestHeaders {
-    timeout: Option<Duration>,
-    context: ContextHeaders,
-    open: Option<StreamHeader>,
-}
-
-impl RequestHeaders {
-    fn read(headers: Option<&HeaderMap>) -> Result<Self, Status> {
-        let Some(headers) = headers else {
-            return Ok(Self {
-                timeout: None,
-                context: ContextHeaders::default(),
-                open: None,
-            });
-        };
-        let open = headers.get(MICRO_STREAM);
-        Ok(Self {
-            timeout: wire::decode_timeout(headers)?,
-            context: ContextHeaders::read(Some(headers))?,
-            open: open
-                .map(|open| StreamHeader::decode(open.as_str()))
-                .transpose()?,
-        })
-    }
-}
-
 impl ServedMethod {
+    /// Serves one request; see [`dispatch_as`](Self::dispatch_as).
     pub(super) async fn dispatch(self: &Arc<Self>, message: Message) {
         self.dispatch_as(message, None).await;
     }
 
-    /// With a name the answer is signed with it.
-    pub(super) async fn dispatch_as(self: &Arc<Self>, message: Message, signer: Option<&Arc<str>>) {
+    /// Serves one request: starts its handler, or replies with the reason why not. With a `responder`
+    /// the reply carries this instance id in `Micro-Instance`.
+    ///
+    /// A request whose reply subject is not allowed is dropped. One without a reply subject runs and is
+    /// not answered, except for a streaming call, of which nothing would be left.
+    pub(super) async fn dispatch_as(
+        self: &Arc<Self>,
+        message: Message,
+        responder: Option<&Arc<str>>,
+    ) {
         let received = Instant::now();
         let reply = match &message.reply {
             None => None,
-            Some(_) => match self.shared.reply_subject(&message, self.method.full_name) {
+            Some(_) => match self
+                .server
+                .reply_subject(&message, self.descriptor.full_name)
+            {
                 Some(reply) => Some(reply),
                 None => return,
             },
@@ -74,40 +63,47 @@ impl ServedMethod {
         let headers = message.headers.as_ref();
         let (format, admitted) = match self.format(headers) {
             Ok(format) => {
-                let admitted = RequestHeaders::read(headers)
+                let admitted = RequestHeaders::decode(headers)
                     .and_then(|request| self.admit(request, &format, message.payload, received));
                 (format, admitted)
             }
             Err(status) => (Format::Protobuf, Err(status)),
         };
         match (admitted, reply) {
-            (Ok(Admitted::Call(call)), reply) => call.replying_to(reply, signer).start().await,
-            (Ok(Admitted::Stream(call)), Some(reply)) => {
-                self.shared.tasks.spawn(call.run(reply));
+            (Ok(AdmittedCall::Unary(call)), reply) => {
+                call.replying_to(reply, responder).start().await;
             }
-            (Ok(Admitted::ByHand(call)), Some(reply)) => {
-                self.shared.tasks.spawn(call.run(reply));
+            (Ok(AdmittedCall::Stream(call)), Some(reply)) => {
+                self.server.tasks.spawn(call.run(reply));
+            }
+            (Ok(AdmittedCall::ByHand(call)), Some(reply)) => {
+                self.server.tasks.spawn(call.run(reply));
             }
             (Ok(_), None) => {
-                let method = self.method.full_name;
+                let method = self.descriptor.full_name;
                 tracing::debug!(method, "a streaming call has nowhere to send its replies");
             }
             (Err(status), reply) => {
-                let metadata = Metadata::new().signed(signer.map(|id| &**id));
+                let metadata = Metadata::new().signed(responder.map(|id| &**id));
                 self.refuse(status, &format, reply, received, metadata)
                     .await;
             }
         }
     }
 
-    /// In what the caller writes, if that is served here.
+    /// Returns the format that the caller writes.
+    ///
+    /// # Errors
+    ///
+    /// `UNIMPLEMENTED` for a content type that is not served here.
     pub(super) fn format(&self, headers: Option<&HeaderMap>) -> Result<Format, Status> {
         match headers.map_or(Ok(ContentType::Protobuf), wire::content_type)? {
             ContentType::Protobuf => Ok(Format::Protobuf),
-            ContentType::Json => Ok(Format::Json(self.home.json.get()?)),
+            ContentType::Json => Ok(Format::Json(self.json.get()?)),
         }
     }
 
+    /// Counts a request that no handler gets, and replies with `status`.
     async fn refuse(
         &self,
         status: Status,
@@ -116,46 +112,56 @@ impl ServedMethod {
         received: Instant,
         metadata: Metadata,
     ) {
-        tracing::debug!(method = self.method.full_name, %status, "refused a request");
+        tracing::debug!(method = self.descriptor.full_name, %status, "refused a request");
         self.stats.record(received.elapsed(), Some(&status));
-        if let Some(reply) = reply {
-            self.shared
-                .answer_in(format, None, reply, Err(status), metadata)
-                .await;
+        if let Some(subject) = reply {
+            let reply = OutgoingReply::new(subject, Err(status))
+                .in_format(format)
+                .with_metadata(metadata);
+            self.server.send_reply(reply).await;
         }
         let micros = || received.elapsed().as_micros();
-        tracing::trace!(method = self.method.full_name, micros = micros(), "replied");
+        tracing::trace!(
+            method = self.descriptor.full_name,
+            micros = micros(),
+            "replied"
+        );
     }
 
-    /// Takes a permit and makes the call; nothing of the handler runs yet.
+    /// Takes the permits and makes the call; nothing of the handler runs yet.
+    ///
+    /// # Errors
+    ///
+    /// `DEADLINE_EXCEEDED` for a timeout below the server's minimum, `RESOURCE_EXHAUSTED` if a limit is
+    /// reached.
     fn admit(
         self: &Arc<Self>,
         request: RequestHeaders,
         format: &Format,
         payload: Bytes,
         received: Instant,
-    ) -> Result<Admitted, Status> {
+    ) -> Result<AdmittedCall, Status> {
         let is_unary = matches!(self.handler, MethodHandler::Unary(_));
-        let is_stream = !is_unary && request.open.is_some();
-        let timeouts = self.shared.timeouts;
-        // A stream has a deadline only if its caller says so.
+        let is_stream = !is_unary && request.stream.is_some();
+        let timeouts = self.server.timeouts;
+        // A stream has a deadline only if its caller sets one: it may run for days.
         let timeout = match request.timeout {
             None if is_stream => None,
-            told => Some(told.unwrap_or(self.options.timeout)),
+            timeout => Some(timeout.unwrap_or(self.options.timeout)),
         };
         if let Some(timeout) = timeout
             && timeout < timeouts.min
         {
-            return Err(too_short(self.method.full_name, timeout));
+            return Err(too_short(self.descriptor.full_name, timeout));
         }
-        let permit = Permit::acquire(self, request.open.is_some())?;
+        let permit = Permit::acquire(self, request.stream.is_some())?;
         let deadline = timeout.and_then(|timeout| received.checked_add(timeout.min(timeouts.max)));
-        let ctx = Context::of_call(self.method, request.context, deadline);
-        Ok(match (&self.handler, request.open) {
+        let ctx = Context::of_call(self.descriptor, request.context, deadline);
+        Ok(match (&self.handler, request.stream) {
             (MethodHandler::Unary(handler), None) => {
-                let handler = format.around_unary(handler, self.method);
+                let handler = format.unary(handler, self.descriptor);
                 let future = handler.call(ctx.clone(), payload);
-                Admitted::Call(ServedCall::new(
+                AdmittedCall::Unary(ServedCall::new(
                     permit,
                     ctx,
                     format.clone(),
@@ -163,15 +169,15 @@ impl ServedMethod {
                     received,
                 ))
             }
-            (_, Some(open)) => Admitted::Stream(StreamCall {
+            (_, Some(header)) => AdmittedCall::Stream(ServedStream {
                 permit,
                 ctx,
                 format: format.clone(),
-                open,
+                header,
                 payload,
                 received,
             }),
-            (MethodHandler::Streaming(_), None) => Admitted::ByHand(ByHandCall {
+            (MethodHandler::Streaming(_), None) => AdmittedCall::ByHand(ByHandCall {
                 permit,
                 ctx,
                 format: format.clone(),

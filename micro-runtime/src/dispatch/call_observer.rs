@@ -11,41 +11,47 @@ use crate::observe::ServerCall;
 use crate::status::{Code, Reason, Status};
 
 /// Observes one call that was admitted.
+///
+/// An outcome goes to two places at two moments. The statistics, which discovery shows, count it before
+/// the reply leaves; span and metrics end with the call, which for a stream is when its last frame has
+/// left.
 pub(super) struct CallObserver {
     method: Arc<ServedMethod>,
     received: Instant,
     call: ServerCall,
-    /// The first outcome, and the code that it failed with.
-    outcome: Option<Option<Code>>,
+    failure: Option<Code>,
 }
 
 impl CallObserver {
+    /// Begins the span and the metrics of a call whose request came in at `received`.
     pub(super) fn new(method: &Arc<ServedMethod>, received: Instant) -> Self {
         Self {
-            call: ServerCall::begin(method.method, &method.meters, received),
+            call: ServerCall::begin(method.descriptor, &method.metrics, received),
             method: Arc::clone(method),
             received,
-            outcome: None,
+            failure: None,
         }
     }
 
-    /// Ends the span and the metrics, with the outcome that was recorded. A stream is over only once
-    /// its last frame has left, which is after its outcome is known.
+    /// Ends the span and the metrics with the outcome that was recorded.
+    ///
+    /// An observer that is dropped without it, with its task, counts as `CANCELLED` in the metrics.
     pub(super) fn close(&mut self) {
-        self.call.end(self.outcome.flatten());
+        self.call.end(self.failure);
     }
 }
 
 impl Observer for CallObserver {
     fn full_name(&self) -> &'static str {
-        self.method.method.full_name
+        self.method.descriptor.full_name
     }
 
     fn span(&self) -> &Span {
         self.call.span()
     }
 
-    /// The caller learns only that its handler panicked; the text may hold what is not for it.
+    /// Logs the text of the panic. The caller learns only that its handler panicked: the text may hold
+    /// what is not meant for peers.
     fn panicked(&self, text: &str) -> Status {
         let name = self.full_name();
         tracing::error!(method = name, panic = text, "a handler panicked");
@@ -53,11 +59,9 @@ impl Observer for CallObserver {
     }
 
     fn record(&mut self, failure: Option<&Status>) {
-        if self.outcome.is_some() {
-            return;
-        }
-        self.outcome = Some(failure.map(Status::code));
+        self.failure = failure.map(Status::code);
         if let Some(status) = failure {
+            let _entered = self.call.span().enter();
             tracing::debug!(method = self.full_name(), %status, "a call failed");
         }
         self.method.stats.record(self.received.elapsed(), failure);

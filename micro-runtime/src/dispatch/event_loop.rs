@@ -1,30 +1,36 @@
-//! The loop of a subscription to events: handles in place, where that is possible, and waits for none.
+//! The loop of one subscription to events: hands them to their target, and follows the phases of a
+//! stopping server.
 
 use std::future::poll_fn;
 
 use tokio::sync::watch;
 
 use crate::bus::CarrierSubscription;
-use crate::dispatch::phase::{Phase, Stopped};
+use crate::dispatch::phase::Phase;
+use crate::dispatch::stop_notifier::StopNotifier;
 use crate::event::EventTarget;
 
 /// Reads one subscription until it is closed.
+///
+/// It differs from the loop of requests in that the target takes messages off the subscription itself,
+/// many in one poll, and so handles short ones in place without an `async` step for each.
 pub(super) async fn run(
     mut subscription: CarrierSubscription,
     mut events: EventTarget,
     mut phase: watch::Receiver<Phase>,
-    mut stopped: Stopped,
+    mut stopped: StopNotifier,
 ) {
     let mut current = Phase::Serving;
     loop {
-        // Looked at in between: a loop that is never idle does not come to `changed`.
+        // Read between polls of the target: in a loop that is never idle, `changed` below is never
+        // reached.
         let next = *phase.borrow();
         if next != current {
             current = next;
             match next {
                 Phase::Stopping => {
                     subscription.stop().await;
-                    stopped.say();
+                    stopped.notify();
                 }
                 Phase::Closing => {
                     subscription.close().await;
@@ -38,6 +44,7 @@ pub(super) async fn run(
             is_open = poll_fn(|cx| events.poll_take(&mut subscription, cx)) => if !is_open {
                 return;
             },
+            // The server was dropped without a stop.
             changed = phase.changed() => if changed.is_err() {
                 return;
             },

@@ -1,30 +1,31 @@
-//! The subjects under which one instance of a service is reached alone.
+//! `InstanceAddress`: the subjects under which one instance of a service is reached alone.
 
 use async_nats::Subject;
 
-use crate::json::LazyTranscoder;
 use crate::stream::StreamAddress;
 use crate::wire::subject::ServiceBase;
 
-/// Where one instance of a service can be reached alone.
+/// Service base and id of one instance, from which the subjects for it alone are made.
 pub(crate) struct InstanceAddress {
-    /// Reads JSON for its methods.
-    pub(crate) json: LazyTranscoder,
     pub(crate) base: ServiceBase,
+    /// Id of the instance, one token.
     pub(crate) instance: String,
 }
 
 impl InstanceAddress {
-    /// Names a stream so that nobody can guess it.
-    pub(super) fn new_stream(&self) -> StreamAddress {
+    /// Makes the address of a new stream to this instance.
+    ///
+    /// Its name is 128 random bits. Any peer that may publish to the service could send frames to a
+    /// stream whose name it knew, and names appear in frames only (docs/PROTOCOL.md, "Permissions").
+    pub(super) fn new_stream_address(&self) -> StreamAddress {
         StreamAddress {
             instance: self.instance.clone(),
             stream: format!("{:032x}", rand::random::<u128>()),
         }
     }
 
-    /// Where the frames of a stream arrive.
-    pub(super) fn up(&self, peer: &StreamAddress) -> Subject {
-        self.base.upstream(&peer.instance, &peer.stream)
+    /// Returns the subject on which the frames of a stream arrive.
+    pub(super) fn upstream(&self, stream: &StreamAddress) -> Subject {
+        self.base.upstream(&stream.instance, &stream.stream)
     }
 }

@@ -1,4 +1,8 @@
-//! A handler behind the middleware of its server, its service and its method.
+//! Puts a handler behind the middleware of its server, its service and its method.
+//!
+//! A request carries the stacks that it still has to pass, instead of each layer wrapping the next
+//! service: so a limit in a layer of the server is one limit for all methods, and a method without
+//! layers keeps its handler as it is and pays nothing.
 
 use std::sync::{Arc, Mutex};
 
@@ -6,16 +10,17 @@ use bytes::Bytes;
 
 use crate::context::Context;
 use crate::descriptor::MethodDescriptor;
-use crate::dispatch::handler::{
-    Handler, HandlerFuture, MethodHandler, OpeningFuture, StreamHandler,
+use crate::dispatch::method_handler::{
+    MethodHandler, OpeningFuture, StreamingHandler, UnaryHandler,
 };
-use crate::dispatch::replies::ReplyWriter;
+use crate::dispatch::reply_source::ReplyWriter;
 use crate::dispatch::requests::Requests;
+use crate::execute::BoxFuture;
 use crate::middleware::{Next, Request, Response, ResponseFuture, Terminal};
 use crate::status::{Code, Status};
 use crate::sync::lock;
 
-/// Puts stacks around a handler, the outermost first. Without any the handler stays as it is.
+/// Puts stacks around a handler, the outermost first. A handler without any stays as it is.
 pub(crate) fn layered(
     handler: MethodHandler,
     method: &'static MethodDescriptor,
@@ -35,34 +40,37 @@ pub(crate) fn layered(
 }
 
 fn around_unary(
-    handler: Arc<dyn Handler>,
+    handler: Arc<dyn UnaryHandler>,
     method: &'static MethodDescriptor,
     stacks: [Next; 3],
-) -> Arc<dyn Handler> {
-    let end: Arc<dyn Terminal> = Arc::new(UnaryTerminal(handler));
-    Arc::new(move |ctx: Context, payload: Bytes| -> HandlerFuture {
-        let metadata = ctx.metadata().clone();
-        let stacks = stacks.clone().into_iter();
-        let end = Arc::clone(&end);
-        let request = Request::new(method, metadata, ctx.deadline(), payload, stacks, end);
-        Box::pin(async move {
-            let response = request.with_context(ctx.clone()).proceed().await?;
-            let (payload, metadata) = response.into_parts();
-            for (name, value) in metadata.iter() {
-                ctx.set_header(name, value)?;
-            }
-            Ok(payload)
-        })
-    })
+) -> Arc<dyn UnaryHandler> {
+    let terminal: Arc<dyn Terminal> = Arc::new(UnaryTerminal(handler));
+    Arc::new(
+        move |ctx: Context, payload: Bytes| -> BoxFuture<'static, Bytes> {
+            let metadata = ctx.metadata().clone();
+            let stacks = stacks.clone().into_iter();
+            let terminal = Arc::clone(&terminal);
+            let request = Request::new(method, metadata, ctx.deadline(), payload, stacks, terminal);
+            Box::pin(async move {
+                let response = request.with_context(ctx.clone()).proceed().await?;
+                let (payload, metadata) = response.into_parts();
+                for (name, value) in metadata.iter() {
+                    ctx.set_header(name, value)?;
+                }
+                Ok(payload)
+            })
+        },
+    )
 }
 
 /// Middleware sees a streaming call open: the first message if it came with the request, and a
-/// response without a message once the handler has returned its stream.
+/// response without a message once the handler has returned its stream. The requests and replies
+/// themselves go past it, by way of [`OpenedStream`].
 fn around_streaming(
-    handler: Arc<dyn StreamHandler>,
+    handler: Arc<dyn StreamingHandler>,
     method: &'static MethodDescriptor,
     stacks: [Next; 3],
-) -> Arc<dyn StreamHandler> {
+) -> Arc<dyn StreamingHandler> {
     Arc::new(move |ctx: Context, requests: Requests| -> OpeningFuture {
         let metadata = ctx.metadata().clone();
         let stacks = stacks.clone().into_iter();
@@ -74,11 +82,11 @@ fn around_streaming(
             requests: Some(requests),
             replies: None,
         }));
-        let end: Arc<dyn Terminal> = Arc::new(StreamTerminal {
+        let terminal: Arc<dyn Terminal> = Arc::new(StreamTerminal {
             handler: Arc::clone(&handler),
             opened: Arc::clone(&opened),
         });
-        let request = Request::new(method, metadata, ctx.deadline(), payload, stacks, end);
+        let request = Request::new(method, metadata, ctx.deadline(), payload, stacks, terminal);
         Box::pin(async move {
             let response = request.with_context(ctx.clone()).proceed().await?;
             let (_, metadata) = response.into_parts();
@@ -95,15 +103,17 @@ fn around_streaming(
     })
 }
 
-/// The handler behind all layers.
-struct UnaryTerminal(Arc<dyn Handler>);
+/// The handler of a unary method behind all layers.
+struct UnaryTerminal(Arc<dyn UnaryHandler>);
 
-/// The handler of a stream behind all layers, and what passes by them.
+/// The handler of a streaming method behind all layers.
 struct StreamTerminal {
-    handler: Arc<dyn StreamHandler>,
+    handler: Arc<dyn StreamingHandler>,
     opened: Arc<Mutex<OpenedStream>>,
 }
 
+/// The two streams of a call, which go past its middleware. Each is taken once: the requests by the
+/// handler, so that middleware cannot make the call twice, and the replies by the opened call.
 struct OpenedStream {
     requests: Option<Requests>,
     replies: Option<ReplyWriter>,
@@ -113,11 +123,9 @@ impl Terminal for UnaryTerminal {
     fn call(&self, request: Request) -> ResponseFuture {
         let handler = Arc::clone(&self.0);
         Box::pin(async move {
-            let outer = context(&request);
-            let payload = handler
-                .call(outer.clone(), request.payload().clone())
-                .await?;
-            Ok(Response::new(payload, outer.take_reply_metadata()))
+            let ctx = context(&request);
+            let payload = handler.call(ctx.clone(), request.payload().clone());
+            Ok(Response::new(payload.await?, ctx.take_reply_metadata()))
         })
     }
 }
@@ -127,7 +135,7 @@ impl Terminal for StreamTerminal {
         let handler = Arc::clone(&self.handler);
         let opened = Arc::clone(&self.opened);
         Box::pin(async move {
-            let outer = context(&request);
+            let ctx = context(&request);
             let requests = lock(&opened).requests.take();
             let requests = requests.ok_or_else(|| {
                 Status::new(
@@ -135,16 +143,17 @@ impl Terminal for StreamTerminal {
                     "middleware cannot make a streaming call twice",
                 )
             })?;
-            let replies = handler.call(outer.clone(), requests).await?;
+            let replies = handler.call(ctx.clone(), requests).await?;
             lock(&opened).replies = Some(replies);
-            Ok(Response::new(Bytes::new(), outer.take_headers()))
+            Ok(Response::new(Bytes::new(), ctx.take_headers()))
         })
     }
 }
 
+/// Returns the context of the call with the metadata that middleware has left in the request.
 fn context(request: &Request) -> Context {
     match request.context() {
-        Some(outer) => outer.with_metadata(request.metadata().clone()),
+        Some(ctx) => ctx.with_metadata(request.metadata().clone()),
         None => Context::for_test(),
     }
 }

@@ -1,42 +1,77 @@
 //! From a message on a subject to a call of a handler, and its reply.
+//!
+//! ```text
+//! request_loop ─▶ route ─┬▶ admission ─┬▶ served_call ───┬▶ execute::Execution ─▶ reply
+//!                        │             ├▶ served_stream ─┤
+//!                        │             └▶ by_hand_call ──┘
+//!                        ├▶ instance_route, broadcast_route ─▶ admission
+//!                        └▶ introspection ─▶ reply
+//! event_loop ─▶ event::EventTarget
+//! ```
+//!
+//! Two invariants hold in all of it. Every request that has an allowed reply subject is answered once,
+//! whatever becomes of it (docs/PROTOCOL.md, "A unary call", rule 1). And the loop that reads a
+//! subscription never waits for a handler or a permit: it waits for the connection to take a reply at
+//! most.
 
 mod admission;
-mod broadcast;
-mod by_hand;
+mod broadcast_route;
+mod by_hand_call;
 mod call_observer;
+mod endpoint;
 mod event_loop;
-mod handler;
+mod format;
 mod health;
-mod instance;
+mod health_check;
+mod health_messages;
+#[cfg(test)]
+mod health_tests;
 mod instance_address;
+mod instance_records;
+mod instance_route;
 mod introspection;
+mod large_reply;
+mod latency_histogram;
 mod layered;
-mod options;
+mod method_handler;
+mod method_options;
+mod method_stats;
 mod permit;
 mod phase;
-mod replies;
+mod queue_group;
 mod reply;
+mod reply_source;
+mod request_headers;
+mod request_loop;
 mod requests;
 mod route;
+mod rpc_options;
+mod served_call;
 mod served_method;
+mod served_stream;
+mod server_state;
 mod service;
-mod shared;
-mod stats;
-mod streaming;
-mod transcode;
-mod unary;
+mod service_options;
+mod stop_notifier;
+mod timeouts;
 
-pub(crate) use broadcast::BroadcastRoute;
-pub(crate) use health::{Checks, Health};
-pub(crate) use instance::InstanceRoute;
+pub(crate) use broadcast_route::BroadcastRoute;
+pub use endpoint::Endpoint;
+pub(crate) use health::Health;
+pub(crate) use health_check::HealthChecks;
 pub(crate) use instance_address::InstanceAddress;
-pub(crate) use introspection::{Introspection, IntrospectionQuery, IntrospectionSettings};
+pub(crate) use instance_records::InstanceDescription;
+pub(crate) use instance_route::InstanceRoute;
+pub(crate) use introspection::{Introspection, IntrospectionQuery};
 pub(crate) use layered::layered;
-pub(crate) use options::{MethodOptions, Timeouts};
-pub use options::{RpcOptions, ServiceOptions};
+pub(crate) use method_options::{MethodOptions, OptionSources};
+pub(crate) use method_stats::MethodStats;
 pub(crate) use phase::Phase;
-pub(crate) use route::{Route, run};
+pub(crate) use request_loop::run;
+pub(crate) use route::Route;
+pub use rpc_options::RpcOptions;
 pub(crate) use served_method::ServedMethod;
-pub use service::{Endpoint, Service};
-pub(crate) use shared::ServerState;
-pub(crate) use stats::MethodStats;
+pub(crate) use server_state::ServerState;
+pub use service::Service;
+pub use service_options::ServiceOptions;
+pub(crate) use timeouts::Timeouts;

@@ -7,21 +7,25 @@ use crate::execute::{ConcurrencyLimit, acquire_all};
 use crate::status::details::RetryInfo;
 use crate::status::{Reason, Status};
 
-/// Delay that a refused caller is advised to wait, in milliseconds.
+/// Delay in milliseconds that a refused caller is advised to wait: long enough for a burst to pass, and
+/// short beside the usual deadlines (docs/PROTOCOL.md, "Golden bytes").
 const RETRY_AFTER_MS: i32 = 100;
 
-/// One call among those that run, at every limit that it counts for; given back when dropped.
+/// One running call at every limit that it counts for. The permits are given back when it is dropped,
+/// which must be after the reply has left: [`ServerState::call_limit`] bounds what waits to be sent, too.
+///
+/// [`ServerState::call_limit`]: crate::dispatch::server_state::ServerState::call_limit
 pub(super) struct Permit {
     method: Arc<ServedMethod>,
     is_stream: bool,
 }
 
 impl Permit {
-    /// Takes a permit of every limit.
+    /// Takes a permit of every limit, or of none, without waiting. A refusal is counted as shed.
     ///
     /// # Errors
     ///
-    /// `RESOURCE_EXHAUSTED` with the limit that is reached, and with a `RetryInfo`.
+    /// `RESOURCE_EXHAUSTED` that names the limit which is reached, with a `RetryInfo`.
     pub(super) fn acquire(method: &Arc<ServedMethod>, is_stream: bool) -> Result<Self, Status> {
         match acquire_all(&limits(method)[..count(is_stream)]) {
             Ok(()) => Ok(Self {
@@ -29,7 +33,7 @@ impl Permit {
                 is_stream,
             }),
             Err(index) => {
-                method.meters.shed();
+                method.metrics.shed();
                 method.stats.shed();
                 Err(overloaded(method, index))
             }
@@ -49,23 +53,24 @@ impl Drop for Permit {
     }
 }
 
-/// The limits of a call; the last counts streams only.
+/// Returns the limits of a call, the widest first; the last counts streams only.
 fn limits(method: &ServedMethod) -> [&ConcurrencyLimit; 4] {
     [
-        &method.shared.in_flight,
-        &method.service_in_flight,
-        &method.in_flight,
-        &method.shared.streams,
+        &method.server.call_limit,
+        &method.service_limit,
+        &method.method_limit,
+        &method.server.stream_limit,
     ]
 }
 
+/// Returns how many of the [`limits`] apply.
 fn count(is_stream: bool) -> usize {
     if is_stream { 4 } else { 3 }
 }
 
 fn overloaded(method: &ServedMethod, index: usize) -> Status {
-    let name = method.method.full_name;
-    let service = name.strip_suffix(method.method.name).unwrap_or(name);
+    let name = method.descriptor.full_name;
+    let service = name.strip_suffix(method.descriptor.name).unwrap_or(name);
     let owner = [
         "the server",
         service.trim_end_matches('.'),

@@ -1,33 +1,17 @@
-//! Progress of a stopping server, and the report of a loop that it has stopped.
+//! `Phase`: how far a server has come with stopping.
 
-use tokio::sync::mpsc;
-
-/// How far a server has come with stopping.
+/// Progress of a stopping server, which every loop of a subscription follows.
+///
+/// The phases are in this order; a loop may miss one that was over before it looked. The `Stopper` of
+/// the server sends them, and explains why their order loses no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Serving,
-    /// The subscriptions end at the server; what is under way still arrives.
+    /// Loops unsubscribe: NATS routes nothing more to them, while messages on the way still arrive.
+    /// Loops of instances stay subscribed for the frames of streams, and refuse calls.
     Stopping,
-    /// Everything has arrived; the loops of methods end once they have read it.
+    /// Everything on the way has arrived. The loops of methods and events read what is there and end.
     Closing,
     /// The last call has ended, and with it the last stream: the loops of instances end.
     Ended,
-}
-
-/// Says once that a loop has stopped, at its end at the latest: who waits for all loops must not
-/// wait for one that ended with its connection.
-pub(super) struct Stopped(pub(super) Option<mpsc::UnboundedSender<()>>);
-
-impl Stopped {
-    pub(super) fn say(&mut self) {
-        if let Some(sender) = self.0.take() {
-            let _ = sender.send(());
-        }
-    }
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        self.say();
-    }
 }

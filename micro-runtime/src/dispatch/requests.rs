@@ -1,4 +1,4 @@
-//! The encoded request messages of one call.
+//! `Requests`: the encoded request messages of one call.
 
 use std::sync::Arc;
 
@@ -9,46 +9,56 @@ use crate::status::{Code, Status};
 use crate::stream::{EncodedMessage, MessageReader, Streaming};
 use crate::wire;
 
-/// The encoded messages of a caller.
+/// The encoded request messages of one call.
 pub(crate) enum Requests {
-    /// They came with the request.
+    /// The messages came with the request.
     Given(Vec<Bytes>),
+    /// The messages come in frames, in protobuf. They are decoded where they lie in their frame.
     Received(MessageReader),
-    /// They are in another format, and made protobuf one by one.
-    Transcoded(MessageReader, ReadRequest),
+    /// The messages come in frames, in another format. They are converted one by one.
+    Transcoded(MessageReader, ToProtobuf),
 }
 
-/// Makes protobuf of a message in another format.
-pub(crate) type ReadRequest = Arc<dyn Fn(Bytes) -> Result<Bytes, Status> + Send + Sync>;
+/// Converts a message in another format to protobuf.
+pub(crate) type ToProtobuf = Arc<dyn Fn(Bytes) -> Result<Bytes, Status> + Send + Sync>;
 
 impl Requests {
-    /// The one message of a caller who sends one.
-    pub(crate) async fn one(self) -> Result<Bytes, Status> {
+    /// Waits for the one message of a caller that sends one.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` if the caller ends its direction without a message; otherwise the failure of
+    /// the stream or of the conversion.
+    pub(crate) async fn single(self) -> Result<Bytes, Status> {
         match self {
+            // An empty payload is a message, one whose fields all have their defaults.
             Self::Given(messages) => Ok(messages.into_iter().next().unwrap_or_default()),
-            Self::Received(mut reader) => one_of(&mut reader).await,
-            Self::Transcoded(mut reader, read) => read(one_of(&mut reader).await?),
+            Self::Received(mut reader) => read_single(&mut reader).await,
+            Self::Transcoded(mut reader, to_protobuf) => {
+                to_protobuf(read_single(&mut reader).await?)
+            }
         }
     }
 
-    pub(super) fn streaming<M: prost::Message + Default + 'static>(
+    /// Returns the messages as the handler reads them; `name` is the full name of their type.
+    pub(super) fn into_streaming<M: prost::Message + Default + 'static>(
         self,
         name: &'static str,
     ) -> Streaming<M> {
         match self {
-            Self::Received(reader) => Streaming::received(reader, read_request::<M>, name),
+            Self::Received(reader) => Streaming::received(reader, decode::<M>, name),
             Self::Given(messages) => Streaming::from_stream(
                 futures_util::stream::iter(messages)
                     .map(move |message| wire::decode_request(message, name)),
             ),
-            Self::Transcoded(reader, read) => Streaming::from_stream(
+            Self::Transcoded(reader, to_protobuf) => Streaming::from_stream(
                 futures_util::stream::try_unfold(reader, move |mut reader| {
-                    let read = Arc::clone(&read);
+                    let to_protobuf = Arc::clone(&to_protobuf);
                     async move {
                         let Some(message) = reader.next_bytes().await? else {
                             return Ok(None);
                         };
-                        let message = wire::decode_request(read(message)?, name)?;
+                        let message = wire::decode_request(to_protobuf(message)?, name)?;
                         Ok(Some((message, reader)))
                     }
                 }),
@@ -57,17 +67,17 @@ impl Requests {
     }
 }
 
-async fn one_of(reader: &mut MessageReader) -> Result<Bytes, Status> {
+async fn read_single(reader: &mut MessageReader) -> Result<Bytes, Status> {
     let message = reader.next_bytes().await?;
     message.ok_or_else(|| Status::new(Code::InvalidArgument, "the caller sent no request message"))
 }
 
-fn read_request<M: prost::Message + Default>(
-    piece: EncodedMessage<'_>,
+fn decode<M: prost::Message + Default>(
+    message: EncodedMessage<'_>,
     name: &'static str,
 ) -> Result<M, Status> {
-    match piece {
-        EncodedMessage::Borrowed(message) => wire::decode_request(message, name),
+    match message {
+        EncodedMessage::Borrowed(slice) => wire::decode_request(slice, name),
         EncodedMessage::Owned(bytes) => wire::decode_request(bytes, name),
     }
 }

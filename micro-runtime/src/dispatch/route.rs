@@ -1,86 +1,45 @@
-//! Dispatch: takes requests off subscriptions, runs handlers, and answers every request once.
+//! `Route`: what the messages of one subscription are for.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use async_nats::Message;
-use tokio::sync::{mpsc, watch};
 
-use crate::bus::CarrierSubscription;
-use crate::dispatch::broadcast::BroadcastRoute;
-use crate::dispatch::event_loop;
-use crate::dispatch::instance::InstanceRoute;
+use crate::dispatch::broadcast_route::BroadcastRoute;
+use crate::dispatch::instance_route::InstanceRoute;
 use crate::dispatch::introspection::{Introspection, IntrospectionQuery};
-use crate::dispatch::phase::{Phase, Stopped};
 use crate::dispatch::served_method::ServedMethod;
 use crate::event::EventTarget;
 
-/// What a subscription's requests are for.
+/// Destination of the messages of one subscription.
+///
+/// Each method has a subscription of its own instead of one wildcard for the service: in a rolling
+/// deploy an old instance must not take calls of a method that it does not know (docs/PROTOCOL.md,
+/// "Names").
 pub(crate) enum Route {
+    /// Calls of one method, shared within a queue group.
     Method(Arc<ServedMethod>),
+    /// Calls of one instance, and the frames of its streams.
     Instance(InstanceRoute),
+    /// Calls of all instances at once.
     Broadcast(BroadcastRoute),
+    /// Queries about one instance.
     Introspection(Arc<Introspection>, IntrospectionQuery),
+    /// Events of one kind.
     Events(EventTarget),
 }
 
-/// Reads one subscription until it is closed; says on `stopped` that it has stopped, once.
-pub(crate) async fn run(
-    mut subscription: CarrierSubscription,
-    target: Route,
-    mut phase: watch::Receiver<Phase>,
-    stopped: mpsc::UnboundedSender<()>,
-) {
-    let mut stopped = Stopped(Some(stopped));
-    let target = match target {
-        Route::Events(target) => {
-            return event_loop::run(subscription, target, phase, stopped).await;
-        }
-        target => target,
-    };
-    let mut current = Phase::Serving;
-    loop {
-        // Looked at before every message: a loop that is never idle does not come to `changed`.
-        let next = *phase.borrow();
-        if next != current {
-            current = next;
-            match (next, &target) {
-                (Phase::Stopping, Route::Instance(instance)) => {
-                    instance.is_stopping.store(true, Ordering::Relaxed);
-                    stopped.say();
-                }
-                (Phase::Stopping, _) => {
-                    subscription.stop().await;
-                    stopped.say();
-                }
-                (Phase::Closing, Route::Instance(_)) => {}
-                (Phase::Closing, _) | (Phase::Ended, Route::Instance(_)) => {
-                    subscription.close().await;
-                }
-                (_, _) => {}
-            }
-        }
-        tokio::select! {
-            biased;
-            message = subscription.next() => match message {
-                Some(message) => target.dispatch(message).await,
-                None => return,
-            },
-            changed = phase.changed() => if changed.is_err() {
-                return;
-            },
-        }
-    }
-}
-
 impl Route {
-    async fn dispatch(&self, message: Message) {
+    /// Takes one message to its destination. Returns once the handler has returned or goes on in a task
+    /// of its own.
+    pub(super) async fn dispatch(&self, message: Message) {
         match self {
-            Self::Method(endpoint) => endpoint.dispatch(message).await,
+            Self::Method(method) => method.dispatch(message).await,
             Self::Instance(instance) => instance.dispatch(message).await,
-            Self::Broadcast(all) => all.dispatch(message).await,
-            Self::Introspection(desk, ask) => desk.dispatch(*ask, message).await,
-            // They have a loop of their own.
+            Self::Broadcast(broadcast) => broadcast.dispatch(message).await,
+            Self::Introspection(introspection, query) => {
+                introspection.dispatch(*query, message).await;
+            }
+            // `event_loop` reads their subscriptions.
             Self::Events(_) => {}
         }
     }

@@ -1,29 +1,39 @@
-//! One method that is served, with its limits, options and counts.
+//! `ServedMethod`: one method that is served, with its limits, options and counts.
 
 use std::sync::Arc;
 
 use crate::descriptor::MethodDescriptor;
-use crate::dispatch::handler::MethodHandler;
 use crate::dispatch::instance_address::InstanceAddress;
-use crate::dispatch::options::MethodOptions;
-use crate::dispatch::shared::ServerState;
-use crate::dispatch::stats::MethodStats;
+use crate::dispatch::method_handler::MethodHandler;
+use crate::dispatch::method_options::MethodOptions;
+use crate::dispatch::method_stats::MethodStats;
+use crate::dispatch::server_state::ServerState;
 use crate::execute::ConcurrencyLimit;
 use crate::execute::PollCost;
+use crate::json::LazyTranscoder;
 use crate::observe::MethodMetrics;
 use crate::stream::StreamOptions;
 
-/// One method that is served.
+/// One method of one instance that is served. It is made at the start of the server and never changes;
+/// the calls that run hold it.
 pub(crate) struct ServedMethod {
-    pub(crate) shared: Arc<ServerState>,
-    pub(crate) home: Arc<InstanceAddress>,
-    pub(crate) method: &'static MethodDescriptor,
+    pub(crate) server: Arc<ServerState>,
+    pub(crate) address: Arc<InstanceAddress>,
+    pub(crate) descriptor: &'static MethodDescriptor,
     pub(crate) options: MethodOptions,
     pub(crate) stream_options: StreamOptions,
+    /// The handler behind the middleware of server, service and method.
     pub(crate) handler: MethodHandler,
-    pub(crate) service_in_flight: Arc<ConcurrencyLimit>,
-    pub(crate) in_flight: ConcurrencyLimit,
-    pub(crate) pace: PollCost,
-    pub(crate) meters: Arc<MethodMetrics>,
+    /// Reads and writes the JSON of callers that use it; one for all methods of the service.
+    pub(crate) json: Arc<LazyTranscoder>,
+    /// Calls of all methods of the service that run now.
+    pub(crate) service_limit: Arc<ConcurrencyLimit>,
+    /// Calls of this method that run now.
+    pub(crate) method_limit: ConcurrencyLimit,
+    /// Measure by which calls run in the loop that reads the subscription.
+    pub(crate) cost: PollCost,
+    /// Counts for the recorder of the `metrics` crate.
+    pub(crate) metrics: Arc<MethodMetrics>,
+    /// Counts for discovery's STATS.
     pub(crate) stats: MethodStats,
 }

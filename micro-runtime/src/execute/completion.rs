@@ -32,7 +32,7 @@ impl<T> Completion<T> {
     /// # Errors
     ///
     /// The status of the handler, `DEADLINE_EXCEEDED` with [`Reason::Deadline`], or `UNAVAILABLE` with
-    /// [`Reason::ShuttingDown`]. The reasons tell the runtime's statuses from a handler's own
+    /// [`Reason::ShuttingDown`]. The reasons set the runtime's statuses apart from a handler's own
     /// (docs/PROTOCOL.md, "A unary call", rule 5).
     pub(crate) fn into_result(self, name: &str) -> Result<T, Status> {
         match self {

@@ -1,4 +1,4 @@
-//! The events of a server: what is subscribed to beside the methods, and what must not be.
+//! `EventSources`: the events that a server handles, from the bus and from outside of it.
 
 use std::sync::Arc;
 
@@ -11,56 +11,66 @@ use crate::event::{
     BoundSource, CoreSource, EventCounters, EventTarget, ExternalSource, SourceKind, SourceRun,
 };
 use crate::server::checks::check_token;
-use crate::server::plan::PlannedSubscription;
+use crate::server::planned_subscription::PlannedSubscription;
 
-/// The subscriptions of a server that is about to start.
+/// Event sources of a server that is about to start.
+///
+/// Subscriptions of the bus are planned, confirmed and stopped with those of the methods, and so lose no
+/// event that the server was sent. Sources outside of the bus, durable consumers, have loops of their own,
+/// and follow the tokens of a [`SourceRun`].
 pub(super) struct EventSources {
     external: Vec<Box<dyn ExternalSource>>,
     run: SourceRun,
     counters: Vec<Arc<EventCounters>>,
 }
 
-/// The subscriptions of a running server.
+/// Event sources of a running server.
 pub(super) struct StartedEventSources {
+    /// Counts of each subscription, in the order in which they were added.
     pub(super) counters: Vec<Arc<EventCounters>>,
-    /// Stops what takes events from outside of the bus when dropped.
+    /// Stops the sources outside of the bus when dropped.
     pub(super) stop: DropGuard,
 }
 
 impl EventSources {
-    /// Adds a plan for each subscription of the bus, behind those of the methods.
+    /// Adds a plan for each subscription of the bus, behind those of the methods, and starts its workers.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Service`] for a subject that covers calls of this server: its handler would get them
+    /// as events.
     pub(super) fn plan(
         sources: Vec<BoundSource>,
         bus: &Bus,
-        shared: &ServerState,
+        server: &ServerState,
         plans: &mut Vec<PlannedSubscription>,
     ) -> Result<Self, Error> {
         let run = SourceRun {
             bus: bus.clone(),
-            tasks: shared.tasks.clone(),
+            tasks: server.tasks.clone(),
             stop: CancellationToken::new(),
-            end: shared.end.clone(),
+            end: server.grace_ended.clone(),
             call_subjects: plans.iter().map(|plan| plan.subject.clone()).collect(),
         };
-        let mut subscriptions = Self {
+        let mut planned = Self {
             external: Vec::new(),
             run,
             counters: Vec::new(),
         };
         for BoundSource(kind) in sources {
             match kind {
-                SourceKind::Core(source) => plans.push(subscriptions.core(source)?),
+                SourceKind::Core(source) => plans.push(planned.plan_core(source)?),
                 SourceKind::External(source) => {
                     let counters = &source.handler().counters;
-                    subscriptions.counters.push(Arc::clone(counters));
-                    subscriptions.external.push(source);
+                    planned.counters.push(Arc::clone(counters));
+                    planned.external.push(source);
                 }
             }
         }
-        Ok(subscriptions)
+        Ok(planned)
     }
 
-    fn core(&mut self, source: CoreSource) -> Result<PlannedSubscription, Error> {
+    fn plan_core(&mut self, source: CoreSource) -> Result<PlannedSubscription, Error> {
         let name = source.handler.event.full_name;
         let subject = source.subject.map_err(|status| {
             let message = format!("a filter for {name} cannot be a subject");
@@ -86,11 +96,15 @@ impl EventSources {
         Ok(PlannedSubscription {
             subject,
             queue: source.queue,
-            target: Route::Events(target),
+            route: Route::Events(target),
         })
     }
 
-    /// Starts what takes events from outside of the bus; all of it stops if one part fails.
+    /// Starts the sources outside of the bus. If one fails, those that were started stop.
+    ///
+    /// # Errors
+    ///
+    /// Of the source, as when a stream does not exist.
     pub(super) async fn start(self) -> Result<StartedEventSources, Error> {
         let stop = self.run.stop.clone().drop_guard();
         for source in self.external {

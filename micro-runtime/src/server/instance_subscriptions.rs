@@ -1,4 +1,4 @@
-//! The subscriptions of a service instance that are not of a method: its own, and its desk's.
+//! `InstanceSubscriptions`: the subscriptions of a service instance that are not of a method.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -6,151 +6,119 @@ use std::sync::atomic::AtomicBool;
 use async_nats::Subject;
 
 use crate::descriptor::ServiceDescriptor;
-use crate::discovery::names;
 use crate::discovery::records::Labels;
 use crate::dispatch::{
-    BroadcastRoute, InstanceAddress, InstanceRoute, Introspection, IntrospectionQuery,
-    IntrospectionSettings, Route, ServedMethod, ServiceOptions,
+    BroadcastRoute, InstanceAddress, InstanceDescription, InstanceRoute, Introspection,
+    IntrospectionQuery, Route, ServedMethod,
 };
-use crate::error::{Error, ErrorKind};
-use crate::server::plan::{PlannedSubscription, StartContext};
+use crate::server::planned_subscription::PlannedSubscription;
+use crate::server::start_context::StartContext;
 use crate::wire::subject::Verb;
 
-/// Keys that belong to the runtime and to NATS.
-const RESERVED_KEYS: [&str; 2] = ["micro.", "_nats."];
-
-/// One service instance whose methods are planned.
+/// One service instance whose methods are planned, and which needs subscriptions besides:
+///
+/// | subject | subscriptions | for |
+/// |---|---|---|
+/// | `<base>._i.<instance>.>` | one, plain | calls of this instance, and the frames of its streams |
+/// | `<base>._i._all.>` | one, plain | calls of all instances at once |
+/// | `<base>._schema`, `<base>._health` | two, in the queue group | queries that any instance can reply to |
+/// | `$SRV.<verb>[.<name>[.<id>]]` | nine, plain | ADR-32 |
 pub(super) struct InstanceSubscriptions {
     pub(super) service: &'static ServiceDescriptor,
-    pub(super) home: Arc<InstanceAddress>,
+    pub(super) address: Arc<InstanceAddress>,
+    /// Queue group of the service as a whole.
     pub(super) queue: Option<String>,
     pub(super) metadata: Labels,
-    pub(super) served: Vec<(Subject, Arc<ServedMethod>)>,
+    /// Methods, and the subject of each.
+    pub(super) methods: Vec<(Subject, Arc<ServedMethod>)>,
 }
 
 impl InstanceSubscriptions {
+    /// Adds the plans of this instance.
     pub(super) fn plan(
         self,
-        world: &StartContext,
+        start: &StartContext,
         plans: &mut Vec<PlannedSubscription>,
     ) -> Arc<Introspection> {
         let Self {
             service,
-            home,
+            address,
             queue,
             metadata,
-            served,
+            methods: described,
         } = self;
-        let endpoints = served.iter().map(|(_, endpoint)| Arc::clone(endpoint));
-        let endpoints = endpoints.collect::<Vec<_>>();
-        let settings = IntrospectionSettings {
+        let methods = described.iter().map(|(_, method)| Arc::clone(method));
+        let methods = methods.collect::<Vec<_>>();
+        let description = InstanceDescription {
             service,
-            id: home.instance.clone(),
-            bus_prefix: world.bus.prefix().unwrap_or_default().to_owned(),
-            srv_prefix: world.srv_prefix.clone(),
+            id: address.instance.clone(),
+            bus_prefix: start.bus.prefix().unwrap_or_default().to_owned(),
+            srv_prefix: start.srv_prefix.clone(),
             metadata,
         };
-        let health = Arc::clone(&world.health);
-        let shared = Arc::clone(&world.shared);
-        let desk = Introspection::new(shared, settings, served, health, Arc::clone(&home));
-        let desk = Arc::new(desk);
+        let introspection = Arc::new(Introspection::new(
+            Arc::clone(&start.server),
+            description,
+            described,
+            Arc::clone(&start.health),
+            Arc::clone(&address),
+        ));
+        let base = &address.base;
         plans.push(PlannedSubscription {
-            subject: home.base.instance_pattern(&home.instance),
+            subject: base.instance_pattern(&address.instance),
             queue: None,
-            target: Route::Instance(InstanceRoute {
+            route: Route::Instance(InstanceRoute {
                 service,
-                shared: Arc::clone(&world.shared),
-                home: Arc::clone(&home),
-                endpoints: endpoints.clone(),
+                server: Arc::clone(&start.server),
+                address: Arc::clone(&address),
+                methods: methods.clone(),
                 is_stopping: AtomicBool::new(false),
-                desk: Arc::clone(&desk),
+                introspection: Arc::clone(&introspection),
             }),
         });
         plans.push(PlannedSubscription {
-            subject: home.base.broadcast_pattern(),
+            subject: base.broadcast_pattern(),
             queue: None,
-            target: Route::Broadcast(BroadcastRoute {
-                shared: Arc::clone(&world.shared),
-                service: service.full_name,
-                id: home.instance.as_str().into(),
-                home: Arc::clone(&home),
-                endpoints,
+            route: Route::Broadcast(BroadcastRoute {
+                service,
+                server: Arc::clone(&start.server),
+                responder: address.instance.as_str().into(),
+                address: Arc::clone(&address),
+                methods,
             }),
         });
-        for (subject, ask) in [
-            (home.base.schema(), IntrospectionQuery::Schema),
-            (home.base.health(), IntrospectionQuery::Health),
+        for (subject, query) in [
+            (base.schema(), IntrospectionQuery::Schema),
+            (base.health(), IntrospectionQuery::Health),
         ] {
             plans.push(PlannedSubscription {
                 subject,
                 queue: queue.clone(),
-                target: Route::Introspection(Arc::clone(&desk), ask),
+                route: Route::Introspection(Arc::clone(&introspection), query),
             });
         }
-        plan_srv(&world.srv_prefix, &desk, plans);
-        desk
+        plan_srv(&start.srv_prefix, &introspection, plans);
+        introspection
     }
 }
 
-/// ADR-32's nine subjects; each instance answers on its own, so there is never a queue group.
-fn plan_srv(prefix: &str, desk: &Arc<Introspection>, plans: &mut Vec<PlannedSubscription>) {
-    let (name, id) = (desk.info().name.as_str(), desk.info().id.as_str());
+/// Adds the plans of ADR-32's nine subjects. Each instance replies on its own, so that there is never a
+/// queue group.
+fn plan_srv(
+    prefix: &str,
+    introspection: &Arc<Introspection>,
+    plans: &mut Vec<PlannedSubscription>,
+) {
+    let info = introspection.info();
+    let (name, id) = (info.name.as_str(), info.id.as_str());
     for verb in Verb::ALL {
         for (name, id) in [(None, None), (Some(name), None), (Some(name), Some(id))] {
+            let query = IntrospectionQuery::Srv(verb);
             plans.push(PlannedSubscription {
                 subject: verb.subject(prefix, name, id),
                 queue: None,
-                target: Route::Introspection(Arc::clone(desk), IntrospectionQuery::Srv(verb)),
+                route: Route::Introspection(Arc::clone(introspection), query),
             });
         }
     }
-}
-
-/// Holds what ADR-32 says about names, versions and metadata.
-pub(super) fn check_service(
-    service: &ServiceDescriptor,
-    options: &ServiceOptions,
-) -> Result<(), Error> {
-    let name = names::service_name(service.full_name);
-    if let Some(flaw) = names::name_flaw(&name) {
-        let name = service.full_name;
-        return Err(refused(format!(
-            "`{name}` cannot be the name of a service: {flaw}"
-        )));
-    }
-    if !names::is_semver(service.version) {
-        return Err(refused(format!(
-            "the version `{}` of {} is no SemVer, which discovery asks for; write one such as `1.2.3`",
-            service.version, service.full_name
-        )));
-    }
-    for method in service.methods {
-        if let Some(flaw) = names::name_flaw(method.name) {
-            return Err(refused(format!(
-                "`{}` cannot be the name of a method of {}: {flaw}",
-                method.name, service.full_name
-            )));
-        }
-    }
-    let reserved = |key: &&String| RESERVED_KEYS.iter().any(|prefix| key.starts_with(prefix));
-    match options.metadata.keys().find(reserved) {
-        None => Ok(()),
-        Some(key) => Err(refused(format!(
-            "`{key}` cannot be a key of the metadata of {}: `micro.` and `_nats.` are reserved",
-            service.full_name
-        ))),
-    }
-}
-
-pub(super) fn check_prefix(prefix: &str) -> Result<(), Error> {
-    match names::prefix_flaw(prefix) {
-        None => Ok(()),
-        Some(flaw) => Err(refused(format!(
-            "`{prefix}` cannot be the prefix of discovery: {flaw}"
-        ))),
-    }
-}
-
-fn refused(message: String) -> Error {
-    Error::new(ErrorKind::Service, message)
 }

@@ -1,4 +1,4 @@
-//! Subjects that a running server must be allowed to use.
+//! `RequiredPermissions`: the subjects that a running server must be allowed to use.
 
 #[cfg(feature = "jetstream")]
 use std::sync::Arc;
@@ -9,17 +9,23 @@ use tokio::sync::broadcast;
 use crate::bus::{concerns_inbox, concerns_subject};
 use crate::error::{Error, ErrorKind};
 
-/// What a running server needs to be allowed to.
+/// Subjects that a running server must be allowed to use.
+///
+/// NATS reports a permission violation as a text to the whole connection, without the subscription that
+/// it is about. So a server compares each text with its own subjects; the violations of other servers
+/// and clients on the bus are not its own.
 pub(super) struct RequiredPermissions {
     pub(super) subjects: Vec<Subject>,
+    /// Inbox of the connection, which barriers and nested calls need.
     pub(super) inbox: Subject,
-    /// No stream may store calls as long as this lives.
+    /// Keeps streams of JetStream from storing calls as long as the server runs.
     #[cfg(feature = "jetstream")]
     pub(super) _claim: Arc<[Subject]>,
 }
 
 impl RequiredPermissions {
-    /// Turns NATS's words into an error, if they are about this server.
+    /// Returns the error that the text of a violation means for this server; `None` if it is about other
+    /// subjects.
     pub(super) fn error(&self, violation: &str) -> Option<Error> {
         if let Some(subject) = self
             .subjects
@@ -38,7 +44,8 @@ impl RequiredPermissions {
         })
     }
 
-    /// Waits for the first violation that is about this server.
+    /// Waits for the first violation that is about this server. Never returns if the connection reports
+    /// no more. Cancel safe.
     pub(super) async fn violation(&self, violations: &mut broadcast::Receiver<String>) -> Error {
         loop {
             match violations.recv().await {
@@ -47,6 +54,7 @@ impl RequiredPermissions {
                         return error;
                     }
                 }
+                // Texts were missed. A violation that lasts is reported again after the next reconnect.
                 Err(broadcast::error::RecvError::Lagged(_)) => {}
                 Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
             }

@@ -1,4 +1,4 @@
-//! `Server`: subscribes the endpoints of services, and stops without losing a call.
+//! `Server`: the services, subscribers and settings of a server that has not started.
 
 use std::fmt;
 use std::future::Future;
@@ -8,31 +8,44 @@ use tower::Layer;
 
 use crate::bus::Bus;
 use crate::descriptor::ServiceDescriptor;
-use crate::dispatch::{Checks, Endpoint, Service, ServiceOptions, Timeouts};
+use crate::dispatch::{Endpoint, Service, ServiceOptions};
 use crate::event::{BoundSource, Event, EventHandler, EventSource, Subscriber};
 #[cfg(feature = "jetstream")]
 use crate::jetstream;
 #[cfg(feature = "jetstream")]
 use crate::jetstream::{BatchSubscriber, Durable, EventStream};
-use crate::middleware::{Layered, Layers, Next};
+use crate::middleware::{Layered, Next};
+use crate::server::settings::ServerSettings;
 use crate::status::Status;
 use crate::stream::StreamOptions;
-use crate::wire::subject::{REPLY_PREFIXES, SERVICE_API};
 
-const MAX_IN_FLIGHT: usize = 16 * 1024;
-
-const MAX_STREAMS: usize = 4 * 1024;
-
-const GRACE: Duration = Duration::from_secs(30);
-
-/// Services and subscribers to be served on a bus.
+/// A server that has not started: its services, its subscribers and its settings.
+///
+/// [`start`](Self::start) makes a [`RunningServer`](crate::RunningServer) of it. A process may run several
+/// servers on one bus; each has its own limits and stops on its own.
+///
+/// | setting | default |
+/// |---|---|
+/// | [`max_concurrent`](Self::max_concurrent) | 16,384 calls |
+/// | [`max_streams`](Self::max_streams) | 4,096 streams |
+/// | [`default_timeout`](Self::default_timeout) | 5 s |
+/// | [`min_timeout`](Self::min_timeout), [`max_timeout`](Self::max_timeout) | zero, unlimited |
+/// | [`grace`](Self::grace) | 30 s |
+/// | [`queue_group`](Self::queue_group) | `q` |
+/// | [`discovery_prefix`](Self::discovery_prefix) | `$SRV` |
+/// | [`allow_replies_to`](Self::allow_replies_to) | `_INBOX.` and `_R_.` |
 ///
 /// # Examples
 ///
-/// ```ignore
-/// let server = Server::new(&bus).add(GreeterServer::new(English)).start().await?;
-/// // …
-/// server.shutdown().await?;
+/// ```
+/// use micro_runtime::{Bus, Error, Server, Service};
+///
+/// // `service` is a generated server, as `GreeterServer::new(handler)`.
+/// async fn serve(bus: &Bus, service: impl Service) -> Result<(), Error> {
+///     let server = Server::new(bus).add(service).max_concurrent(1_000).start().await?;
+///     // The service can be reached now.
+///     server.shutdown().await
+/// }
 /// ```
 #[must_use = "a server serves once it is started"]
 pub struct Server {
@@ -41,30 +54,18 @@ pub struct Server {
     pub(super) sources: Vec<BoundSource>,
     #[cfg(feature = "jetstream")]
     pub(super) streams: Vec<EventStream>,
-    pub(super) settings: Settings,
+    pub(super) settings: ServerSettings,
 }
 
+/// One service that was added.
 pub(super) struct Registration {
     pub(super) service: &'static ServiceDescriptor,
     pub(super) endpoints: Vec<Endpoint>,
     pub(super) options: ServiceOptions,
 }
 
-pub(super) struct Settings {
-    pub(super) max_in_flight: usize,
-    pub(super) max_streams: usize,
-    pub(super) stream_options: StreamOptions,
-    pub(super) grace: Duration,
-    pub(super) reply_prefixes: Vec<String>,
-    pub(super) timeouts: Timeouts,
-    pub(super) layers: Layers,
-    pub(super) queue_group: Option<String>,
-    pub(super) srv_prefix: String,
-    pub(super) checks: Checks,
-}
-
 impl Server {
-    /// Starts an empty list of services for this bus.
+    /// Makes a server without services for this bus.
     pub fn new(bus: &Bus) -> Self {
         Self {
             bus: bus.clone(),
@@ -72,31 +73,33 @@ impl Server {
             sources: Vec::new(),
             #[cfg(feature = "jetstream")]
             streams: Vec::new(),
-            settings: Settings {
-                max_in_flight: MAX_IN_FLIGHT,
-                max_streams: MAX_STREAMS,
-                stream_options: StreamOptions::new(),
-                grace: GRACE,
-                reply_prefixes: REPLY_PREFIXES.map(str::to_owned).into(),
-                timeouts: Timeouts::default(),
-                layers: Layers::default(),
-                queue_group: None,
-                srv_prefix: SERVICE_API.to_owned(),
-                checks: Checks::default(),
-            },
+            settings: ServerSettings::default(),
         }
     }
 
-    /// Adds a service, as in `GreeterServer::new(handler)`.
+    /// Adds a service, as `GreeterServer::new(handler)`.
+    ///
+    /// One server serves each service once; starting it fails otherwise.
     #[expect(
         clippy::should_implement_trait,
-        reason = "`Server::new(&bus).add(service)` is the field's word; nobody adds servers"
+        reason = "`Server::new(&bus).add(service)` is the field's word; servers are never summed"
     )]
     pub fn add<S: Service>(self, service: S) -> Self {
         self.add_with(service, ServiceOptions::new())
     }
 
-    /// Adds a service with options that win over what `#[rpc(…)]` and the .proto say.
+    /// Adds a service with options, which override `#[rpc(…)]` and the .proto.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_runtime::{Bus, Server, Service, ServiceOptions};
+    ///
+    /// fn canary(bus: &Bus, service: impl Service) -> Server {
+    ///     let options = ServiceOptions::new().max_concurrent(10).metadata("track", "canary");
+    ///     Server::new(bus).add_with(service, options)
+    /// }
+    /// ```
     pub fn add_with<S: Service>(mut self, service: S, options: ServiceOptions) -> Self {
         self.services.push(Registration {
             service: S::SERVICE,
@@ -106,18 +109,20 @@ impl Server {
         self
     }
 
-    /// Handles events of one kind, as `source` says: [`Subscription`](crate::Subscription) takes them
-    /// as they are published, at most once; with the feature `jetstream`, `Durable` takes them from a
-    /// stream, at least once.
+    /// Handles events of one kind. The source decides about their delivery: a
+    /// [`Subscription`](crate::Subscription) takes them as they are published, at most once; with the
+    /// feature `jetstream`, `Durable` takes them from a stream, at least once.
+    ///
+    /// [`RunningServer::events`](crate::RunningServer::events) shows the counts of each.
     ///
     /// # Examples
     ///
-    /// ```ignore
-    /// let server = Server::new(&bus)
-    ///     .subscribe::<Trade>(recorder, Subscription::queue("recorder"))
-    ///     .start()
-    ///     .await?;
-    /// println!("{:?}", server.events());
+    /// ```
+    /// use micro_runtime::{Bus, Event, Server, Subscriber, Subscription};
+    ///
+    /// fn record<E: Event>(bus: &Bus, recorder: impl Subscriber<E>) -> Server {
+    ///     Server::new(bus).subscribe(recorder, Subscription::queue("recorder"))
+    /// }
     /// ```
     pub fn subscribe<E: Event>(
         mut self,
@@ -129,8 +134,8 @@ impl Server {
         self
     }
 
-    /// Handles durable events of one kind many at a time, as in one transaction: they are
-    /// acknowledged together after the handler succeeded.
+    /// Handles durable events of one kind many at a time, as in one database transaction: they are
+    /// acknowledged after the handler succeeded for all of them, and each is delivered again if it failed.
     #[cfg(feature = "jetstream")]
     pub fn subscribe_batch<E: Event>(
         mut self,
@@ -141,56 +146,64 @@ impl Server {
         self
     }
 
-    /// Declares a stream, which is created or checked before anything else starts. See
-    /// [`Bus::declare`].
+    /// Declares a stream, which is created or checked before anything else of the server starts. Starting
+    /// fails with the errors of [`Bus::declare`].
     #[cfg(feature = "jetstream")]
     pub fn declare(mut self, stream: EventStream) -> Self {
         self.streams.push(stream);
         self
     }
 
-    /// How many calls run at a time in all; what comes above is answered `RESOURCE_EXHAUSTED` at
-    /// once. 16,384 by default.
+    /// Sets the maximum number of calls of all services that run at a time, streams among them. 16,384 by
+    /// default.
+    ///
+    /// A call above it is answered `RESOURCE_EXHAUSTED` at once, with the hint to retry after 100 ms; it
+    /// does not wait. Events have limits of their own.
     pub fn max_concurrent(mut self, calls: usize) -> Self {
-        self.settings.max_in_flight = calls;
+        self.settings.max_concurrent = calls;
         self
     }
 
-    /// How many of those may be streams; what comes above is answered `RESOURCE_EXHAUSTED` at once.
-    /// 4,096 by default.
+    /// Sets the maximum number of streams among the calls that run at a time. 4,096 by default.
+    ///
+    /// A stream above it is answered `RESOURCE_EXHAUSTED` at once; it does not wait.
     pub fn max_streams(mut self, streams: usize) -> Self {
         self.settings.max_streams = streams;
         self
     }
 
-    /// Sets what the streams of this server may have under way, and how long they may be silent.
+    /// Sets the windows and timeouts of the streams of this server. What the options of a service set
+    /// overrides it.
     pub fn stream_options(mut self, options: StreamOptions) -> Self {
         self.settings.stream_options = options;
         self
     }
 
-    /// The deadline of calls that bring none, where neither the service nor the method says
-    /// otherwise. 5 s by default.
+    /// Sets the timeout of unary calls that bring none, for methods without one of their own. 5 s by
+    /// default.
     pub fn default_timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeouts.default = timeout;
         self
     }
 
-    /// The longest that any call may take, whatever its caller says. Unlimited by default.
+    /// Sets the maximum timeout of a call; a longer one is shortened to it. Unlimited by default.
     pub fn max_timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeouts.max = timeout;
         self
     }
 
-    /// Answers `DEADLINE_EXCEEDED` at once to calls that bring less time than this: what they ask
-    /// for would come too late. Zero by default.
+    /// Sets the minimum timeout of a call. Zero by default.
+    ///
+    /// A call that brings less is answered `DEADLINE_EXCEEDED` at once and costs no handler, whose reply
+    /// would come too late.
     pub fn min_timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeouts.min = timeout;
         self
     }
 
-    /// Puts middleware around every call of this server; the first that is added is the outermost.
-    /// See [`middleware`](crate::middleware).
+    /// Puts middleware around every call of this server. The first layer that is added is the outermost,
+    /// and a layer is made once: a limit in it holds for all services together. See
+    /// [`middleware`](crate::middleware).
     pub fn layer<L>(mut self, layer: L) -> Self
     where
         L: Layer<Next> + Send + Sync + 'static,
@@ -200,24 +213,26 @@ impl Server {
         self
     }
 
-    /// The queue group of every service that names none itself; `-` for none: every instance
-    /// answers. `q` by default.
+    /// Sets the queue group of services that set none; `-` for none: every instance gets each call. `q` by
+    /// default.
     pub fn queue_group(mut self, group: impl Into<String>) -> Self {
         self.settings.queue_group = Some(group.into());
         self
     }
 
-    /// Answers discovery under these tokens and not under `$SRV`, as where accounts share it under
-    /// another name; see [`Discovery::prefix`](crate::discovery::Discovery::prefix).
+    /// Sets the tokens in place of `$SRV` under which discovery finds this server, as where accounts share
+    /// it under another name. Those that look for it set the same
+    /// ([`Discovery::prefix`](crate::discovery::Discovery::prefix)).
     pub fn discovery_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.settings.srv_prefix = prefix.into();
         self
     }
 
-    /// Adds a check that must pass for this server to take calls: a database that answers, a cache
-    /// that is warm. It shows in `_health` and in the statistics; a failure turns no call away.
+    /// Adds a check that must pass for this server to count as ready: a database that is reachable, a
+    /// cache that is warm. Its outcome shows in `_health` and in the statistics; a failure refuses no call.
     ///
-    /// Checks run when somebody asks, at most once a second, and have failed after one second.
+    /// Checks run when a request for health or statistics comes, all at the same time and at most once a
+    /// second. A check fails if it takes longer than one second, or panics.
     ///
     /// # Examples
     ///
@@ -237,7 +252,7 @@ impl Server {
         self
     }
 
-    /// Adds a check whose failure means that this process is beyond help; else as
+    /// Adds a check whose failure means that this process must be replaced; otherwise as
     /// [`readiness_check`](Self::readiness_check).
     pub fn liveness_check<F, Fut>(mut self, name: impl Into<String>, check: F) -> Self
     where
@@ -248,15 +263,20 @@ impl Server {
         self
     }
 
-    /// How long running calls may take once the server stops; those that are left then are answered
-    /// `UNAVAILABLE`. 30 s by default.
+    /// Sets the grace period: the time that running calls and events have to end once the server stops.
+    /// 30 s by default.
+    ///
+    /// Handlers that still run then are dropped, and their callers get `UNAVAILABLE`.
     pub fn grace(mut self, grace: Duration) -> Self {
-        self.settings.grace = grace;
+        self.settings.grace_period = grace;
         self
     }
 
-    /// Allows replies to subjects that begin so, besides `_INBOX.` and `_R_.`: the inbox prefix of
-    /// callers who set their own.
+    /// Allows replies to subjects that begin with `prefix`, besides `_INBOX.` and `_R_.`: for callers whose
+    /// client has an inbox prefix of its own. A dot is added at its end if there is none.
+    ///
+    /// A request with any other reply subject is counted, logged and dropped: a server publishes replies
+    /// with its own permissions, and must not lend them to a caller that names any subject it likes.
     pub fn allow_replies_to(mut self, prefix: impl Into<String>) -> Self {
         let mut prefix = prefix.into();
         if !prefix.ends_with('.') {

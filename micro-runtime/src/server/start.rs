@@ -1,4 +1,4 @@
-//! From services to subscriptions: checks, subscribes, and proves that the server is reachable.
+//! Starts a server: checks, subscribes, and proves that the server is reachable.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,41 +12,55 @@ use tokio_util::task::TaskTracker;
 #[cfg(feature = "jetstream")]
 use crate::bus::Bus;
 use crate::bus::{CarrierSubscription, Connection};
-use crate::descriptor::ServiceDescriptor;
 use crate::discovery::records::EventKind;
-use crate::dispatch::{
-    Endpoint, Health, InstanceAddress, Introspection, MethodOptions, MethodStats, Route,
-    ServedMethod, ServerState, ServiceOptions, layered,
-};
+use crate::dispatch::{Health, Route, ServerState};
 use crate::error::Error;
-use crate::execute::{ConcurrencyLimit, PollCost};
+use crate::execute::ConcurrencyLimit;
 #[cfg(feature = "jetstream")]
 use crate::jetstream::EventStream;
-use crate::json::LazyTranscoder;
-use crate::middleware::Next;
-use crate::observe::{MethodMetrics, Side};
-use crate::server::checks::{check_methods, check_subjects, check_token};
+use crate::server::checks::{check_prefix, check_subjects};
 use crate::server::event_sources::EventSources;
-use crate::server::instance_subscriptions;
-use crate::server::instance_subscriptions::InstanceSubscriptions;
-use crate::server::plan::{PlannedSubscription, StartContext};
+use crate::server::planned_subscription::PlannedSubscription;
 use crate::server::required_permissions::RequiredPermissions;
-use crate::server::running::{RunningServer, Stopper};
-use crate::server::server::{Registration, Server};
-use crate::wire::subject::ServiceBase;
+use crate::server::running_server::RunningServer;
+use crate::server::server::Server;
+use crate::server::service_scope::plan_service;
+use crate::server::start_context::StartContext;
+use crate::server::stopper::Stopper;
 
-/// nats-server says what it refuses up to a millisecond after the barrier.
-const REFUSAL: Duration = Duration::from_millis(25);
+/// Time after a barrier within which NATS reports a subscription that it rejected. nats-server writes the
+/// report up to a millisecond after the barrier's message; the rest is room for a busy machine.
+const PERMISSION_ERROR_DELAY: Duration = Duration::from_millis(25);
 
 impl Server {
-    /// Starts to serve. When this returns, every method can be reached.
+    /// Starts to serve. When this returns, NATS has confirmed every subscription, and every method can be
+    /// reached.
+    ///
+    /// Nothing is subscribed if a check fails. If it fails later, or the returned future is dropped, the
+    /// subscriptions end.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Service`](crate::ErrorKind::Service) when two endpoints share a subject, a name
-    /// breaks routing or a version is no SemVer,
-    /// [`ErrorKind::Permission`](crate::ErrorKind::Permission) with the subject that NATS refuses, [`ErrorKind::Connect`](crate::ErrorKind::Connect) or
-    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) when NATS does not answer.
+    /// | kind | reason |
+    /// |---|---|
+    /// | [`ErrorKind::Service`](crate::ErrorKind::Service) | two endpoints share a subject; a name is not one token; a version is no SemVer; options name an unknown method; the subject of an event covers calls |
+    /// | [`ErrorKind::Permission`](crate::ErrorKind::Permission) | NATS rejects a subscription; the text names its subject |
+    /// | [`ErrorKind::Connect`](crate::ErrorKind::Connect), [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) | NATS is away, or does not confirm within 5 s |
+    ///
+    /// Streams and durable consumers add theirs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_runtime::{Bus, Error, ErrorKind, Server};
+    ///
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(async {
+    /// let server = Server::new(&Bus::in_process()).discovery_prefix("no spaces");
+    /// let error = server.start().await.unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Service);
+    /// # });
+    /// ```
     pub async fn start(self) -> Result<RunningServer, Error> {
         start(self).await
     }
@@ -55,7 +69,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start) and [`RunningServer::shutdown`].
+    /// As [`start`](Self::start) and [`RunningServer::shutdown`], and as [`RunningServer::stopped`] if the
+    /// server stops before `signal` is ready.
     ///
     /// # Examples
     ///
@@ -76,6 +91,11 @@ impl Server {
     }
 }
 
+/// Starts a server in this order: check and plan everything, keep streams off the subjects of calls,
+/// subscribe, prove the subscriptions, start the sources outside of the bus, read, announce.
+///
+/// The loops begin to read only after the proof. Requests that arrive before it wait for their loop, and are
+/// lost if the start fails: that is why all that can be checked comes before the first subscription.
 async fn start(server: Server) -> Result<RunningServer, Error> {
     let Server {
         bus,
@@ -86,54 +106,62 @@ async fn start(server: Server) -> Result<RunningServer, Error> {
         settings,
     } = server;
     let connection = Arc::clone(bus.connection());
-    let shared = Arc::new(ServerState {
+    let server = Arc::new(ServerState {
         connection: Arc::clone(&connection),
         tasks: TaskTracker::new(),
-        end: CancellationToken::new(),
-        in_flight: ConcurrencyLimit::new(settings.max_in_flight),
-        streams: ConcurrencyLimit::new(settings.max_streams),
+        grace_ended: CancellationToken::new(),
+        call_limit: ConcurrencyLimit::new(settings.max_concurrent),
+        stream_limit: ConcurrencyLimit::new(settings.max_streams),
         reply_prefixes: settings.reply_prefixes,
         timeouts: settings.timeouts,
     });
-    let grace = settings.grace;
-    let world = StartContext {
+    let start = StartContext {
         bus,
-        shared: Arc::clone(&shared),
-        around: settings.layers.stack(),
+        server: Arc::clone(&server),
+        layers: settings.layers.stack(),
         queue_group: settings.queue_group,
         srv_prefix: settings.srv_prefix,
         health: Arc::new(Health::new(settings.checks)),
     };
-    instance_subscriptions::check_prefix(&world.srv_prefix)?;
+    check_prefix(&start.srv_prefix)?;
     let mut plans = Vec::new();
-    let mut desks = Vec::new();
+    let mut introspections = Vec::new();
     for mut service in services {
         let options = &mut service.options.stream_options;
         *options = options.or(settings.stream_options);
-        desks.push(plan(&world, service, &mut plans)?);
+        introspections.push(plan_service(&start, service, &mut plans)?);
     }
     check_subjects(&plans)?;
     #[cfg(feature = "jetstream")]
-    let claim = claim(&world.bus, &plans, &streams).await?;
-    let subscriptions = EventSources::plan(sources, &world.bus, &shared, &mut plans)?;
+    let claim = claim_calls(&start.bus, &plans, &streams).await?;
+    let sources = EventSources::plan(sources, &start.bus, &server, &mut plans)?;
 
     let mut violations = connection.violations();
-    let watched = RequiredPermissions {
+    let permissions = RequiredPermissions {
         subjects: plans.iter().map(|plan| plan.subject.clone()).collect(),
         inbox: connection.mux().inbox().clone(),
         #[cfg(feature = "jetstream")]
         _claim: claim,
     };
-    let loops = subscribe(&connection, plans).await?;
-    confirm(&connection, violations.as_mut(), &watched).await?;
-    let subscriptions = subscriptions.start().await?;
-    let stopper = Stopper::spawn(shared, loops, desks.clone(), grace, subscriptions.stop);
-    for desk in &desks {
-        desk.tell(EventKind::Started).await;
+    let subscriptions = subscribe(&connection, plans).await?;
+    confirm(&connection, violations.as_mut(), &permissions).await?;
+    let sources = sources.start().await?;
+    let stopper = Stopper::spawn(
+        server,
+        subscriptions,
+        introspections.clone(),
+        settings.grace_period,
+        sources.stop,
+    );
+    for introspection in &introspections {
+        introspection.announce(EventKind::Started).await;
     }
-    let counters = subscriptions.counters;
     Ok(RunningServer::new(
-        stopper, violations, watched, desks, counters,
+        stopper,
+        violations,
+        permissions,
+        introspections,
+        sources.counters,
     ))
 }
 
@@ -141,19 +169,20 @@ async fn subscribe(
     connection: &Connection,
     plans: Vec<PlannedSubscription>,
 ) -> Result<Vec<(CarrierSubscription, Route)>, Error> {
-    let mut loops = Vec::new();
+    let mut subscriptions = Vec::new();
     for plan in plans {
         let subscription = connection
             .subscribe(plan.subject, plan.queue.as_deref())
             .await?;
-        loops.push((subscription, plan.target));
+        subscriptions.push((subscription, plan.route));
     }
-    Ok(loops)
+    Ok(subscriptions)
 }
 
-/// Keeps streams off the subjects of calls, and declares the server's own.
+/// Keeps streams of JetStream off the subjects of calls as long as the returned claim lives, and declares
+/// the server's own streams. A stream that stored calls would reply to them before the service did.
 #[cfg(feature = "jetstream")]
-async fn claim(
+async fn claim_calls(
     bus: &Bus,
     plans: &[PlannedSubscription],
     streams: &[EventStream],
@@ -166,125 +195,28 @@ async fn claim(
     Ok(calls)
 }
 
-/// The subscriptions of one service: one per method, and those of the instance.
-fn plan(
-    world: &StartContext,
-    registration: Registration,
-    plans: &mut Vec<PlannedSubscription>,
-) -> Result<Arc<Introspection>, Error> {
-    let Registration {
-        service,
-        endpoints,
-        options,
-    } = registration;
-    let instance = options
-        .instance
-        .clone()
-        .unwrap_or_else(|| nuid::next().to_string());
-    check_token("instance", &instance)?;
-    check_methods(service, &options)?;
-    instance_subscriptions::check_service(service, &options)?;
-    let service_queue = options.service_queue_group(service, world.queue_group.as_deref());
-    if let Some(queue) = &service_queue {
-        check_token("queue group", queue)?;
-    }
-    let limit = options.max_concurrent.map_or(usize::MAX, |n| n as usize);
-    let home = Arc::new(InstanceAddress {
-        json: LazyTranscoder::new(service),
-        base: ServiceBase::new(world.bus.prefix(), service.full_name),
-        instance: instance.clone(),
-    });
-    let of_service = ServiceScope {
-        service,
-        home: Arc::clone(&home),
-        in_flight: Arc::new(ConcurrencyLimit::new(limit)),
-        around: options.layers.stack(),
-        options: &options,
-    };
-    let mut served = Vec::new();
-    for endpoint in endpoints {
-        let endpoint = of_service.endpoint(world, endpoint)?;
-        let subject = home.base.method(endpoint.method.name);
-        served.push((subject.clone(), Arc::clone(&endpoint)));
-        plans.push(PlannedSubscription {
-            subject,
-            queue: endpoint.options.queue_group.clone(),
-            target: Route::Method(endpoint),
-        });
-    }
-    let front = InstanceSubscriptions {
-        service,
-        home,
-        queue: service_queue,
-        metadata: options.metadata,
-        served,
-    };
-    Ok(front.plan(world, plans))
-}
-
-/// What the endpoints of one service have in common.
-struct ServiceScope<'a> {
-    service: &'static ServiceDescriptor,
-    home: Arc<InstanceAddress>,
-    in_flight: Arc<ConcurrencyLimit>,
-    around: Next,
-    options: &'a ServiceOptions,
-}
-
-impl ServiceScope<'_> {
-    fn endpoint(
-        &self,
-        world: &StartContext,
-        generated: Endpoint,
-    ) -> Result<Arc<ServedMethod>, Error> {
-        let (options, method) = (self.options, generated.method);
-        let resolved = MethodOptions::resolve(
-            options,
-            &generated.rpc,
-            method,
-            (self.service.queue_group, world.queue_group.as_deref()),
-            world.shared.timeouts.default,
-        );
-        if let Some(queue) = &resolved.queue_group {
-            check_token("queue group", queue)?;
-        }
-        let limit = resolved.max_concurrent.map_or(usize::MAX, |n| n as usize);
-        let around_method = options.layers.stack_for(method.name);
-        let stacks = [world.around.clone(), self.around.clone(), around_method];
-        Ok(Arc::new(ServedMethod {
-            shared: Arc::clone(&world.shared),
-            home: Arc::clone(&self.home),
-            method,
-            options: resolved,
-            stream_options: options.stream_options,
-            handler: layered(generated.handler, method, stacks),
-            service_in_flight: Arc::clone(&self.in_flight),
-            in_flight: ConcurrencyLimit::new(limit),
-            pace: PollCost::new(),
-            meters: Arc::new(MethodMetrics::new(Side::Server, method)),
-            stats: MethodStats::new(),
-        }))
-    }
-}
-
-/// Returns once NATS has seen every subscription and had its time to refuse one.
+/// Returns once NATS has processed every subscription and has had the time to reject one.
+///
+/// # Errors
+///
+/// Of a subscription that NATS rejects, and those of [`Connection::barrier`].
 async fn confirm(
     connection: &Connection,
     violations: Option<&mut broadcast::Receiver<String>>,
-    watched: &RequiredPermissions,
+    permissions: &RequiredPermissions,
 ) -> Result<(), Error> {
     let Some(violations) = violations else {
         return connection.barrier().await;
     };
-    let refused = watched.violation(violations);
+    let rejected = permissions.violation(violations);
     let confirmed = async {
         connection.barrier().await?;
-        tokio::time::sleep(REFUSAL).await;
+        tokio::time::sleep(PERMISSION_ERROR_DELAY).await;
         Ok(())
     };
     tokio::select! {
         biased;
-        error = refused => Err(error),
+        error = rejected => Err(error),
         confirmed = confirmed => confirmed,
     }
 }

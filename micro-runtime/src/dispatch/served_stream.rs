@@ -1,5 +1,8 @@
-//! `StreamCall`: one streaming call at the server. The handler and the driver of its frames run in
-//! one task.
+//! `ServedStream`: one streaming call at the server, from its permit to its last frame.
+//!
+//! The handler and the driver of its frames run in one task. They wait for each other all the time (for
+//! room in a frame, for credits, for messages), and in two tasks each such step would be a wake-up,
+//! often on another core. In one task a handler's replies leave in the same poll that wrote them.
 
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;
@@ -14,71 +17,75 @@ use tracing::Span;
 use crate::context::Context;
 use crate::descriptor::MethodKind;
 use crate::dispatch::call_observer::CallObserver;
-use crate::dispatch::handler::OpeningFuture;
+use crate::dispatch::format::Format;
+use crate::dispatch::method_handler::OpeningFuture;
 use crate::dispatch::permit::Permit;
-use crate::dispatch::replies::WriteProgress;
+use crate::dispatch::reply_source::WriteProgress;
 use crate::dispatch::requests::Requests;
 use crate::dispatch::served_method::ServedMethod;
-use crate::dispatch::transcode::Format;
 use crate::execute::{BoxedHandler, Completion, Execution, Observer as _, on_blocking_thread};
 use crate::status::Status;
 use crate::stream::{
     Channel, FrameDestination, FrameTransport, FrameWriter, Machine, MessageReader, StreamHeader,
 };
 
-/// A streaming call that was admitted.
-pub(super) struct StreamCall {
+/// A call with frames that was admitted: of a streaming method, or of a unary one whose request comes in
+/// parts.
+pub(super) struct ServedStream {
     pub(super) permit: Permit,
     pub(super) ctx: Context,
     pub(super) format: Format,
-    pub(super) open: StreamHeader,
+    pub(super) header: StreamHeader,
     pub(super) payload: Bytes,
     pub(super) received: Instant,
 }
 
 /// The handler of a stream at work: opens the call, then writes its replies.
-type Handler = Execution<BoxedHandler<'static, Sent>, CallObserver>;
+type StreamExecution = Execution<BoxedHandler<'static, SendCompletion>, CallObserver>;
 
-/// How far the replies of a stream came.
-enum Sent {
-    /// The handler's stream has ended.
+/// How the sending of replies came to its end.
+enum SendCompletion {
+    /// The handler's stream has ended, and all of its replies are in frames.
     All,
-    /// The stream between the peers ended first; no more can be sent.
+    /// The stream between the peers ended first, with an outcome of its own; no more can be sent.
     Interrupted,
 }
 
-impl StreamCall {
-    /// Runs the handler, and sends and receives its frames, until both directions are over.
+impl ServedStream {
+    /// Runs the handler, and sends and receives its frames, until both directions are over. Frames for the
+    /// client go to `reply`.
     pub(super) async fn run(self, reply: Subject) {
+        // The permit is dropped last: a stream counts until its last frame has left.
         let Self {
             permit,
             ctx,
             format,
-            open,
+            header,
             payload,
             received,
         } = self;
         let method = Arc::clone(permit.method());
         let observer = CallObserver::new(&method, received);
-        let connection = &method.shared.connection;
-        let peer = method.home.new_stream();
+        let connection = &method.server.connection;
+        let address = method.address.new_stream_address();
         let machine = Machine::server(
-            peer.clone(),
-            method.stream_options.limits_with(open.heartbeat),
-            open.window,
+            address.clone(),
+            method.stream_options.limits_with(header.heartbeat),
+            header.window,
             connection.max_payload(),
             ctx.deadline(),
             received,
         );
         let channel = Channel::new(machine);
         let sink = Arc::clone(&channel);
-        let served = connection.mux().register_stream(&peer.stream, sink);
-        let link = FrameTransport {
+        // Registered before the first frame leaves: the client may reply to it at once.
+        let inbound = connection.mux().register_stream(&address.stream, sink);
+        let transport = FrameTransport {
             connection: Arc::clone(connection),
-            own_subject: method.home.up(&peer),
+            own_subject: method.address.upstream(&address),
             destination: FrameDestination::Subject(reply),
         };
-        let takes_stream = open.is_unary || method.takes_stream();
+        let takes_stream = header.is_unary || method.takes_stream();
         let requests = match takes_stream {
             true => Requests::Received(MessageReader::server(Arc::clone(&channel))),
             false => Requests::Given(vec![payload]),
@@ -88,20 +95,23 @@ impl StreamCall {
         let mut running = RunningStream {
             method: &method,
             channel: &channel,
-            handler: Execution::new(ctx, BoxedHandler::new(Box::pin(replies)), observer),
+            execution: Execution::new(ctx, BoxedHandler::new(Box::pin(replies)), observer),
             is_done: false,
         };
-        running.run(link, takes_stream).await;
-        drop(served);
+        running.run(transport, takes_stream).await;
+        drop(inbound);
+        // Counts a stream that the peer, the deadline or the server ended before its handler did.
         let failure = channel.inspect(|machine| machine.end().and_then(|end| end.clone().err()));
-        let observer = running.handler.observer();
-        observer.record(failure.as_ref());
-        observer.close();
+        running.execution.record(failure.as_ref());
+        running.execution.observer().close();
     }
 }
 
 impl ServedMethod {
-    /// Makes the call of a handler. Where the method may block, it opens on a thread for that.
+    /// Makes the call of a handler, which opens on a thread of its own if the method may block.
+    ///
+    /// Only the opening may block. The reply stream that it returns is polled by the stream's task: its
+    /// messages are encoded into frames there.
     pub(super) fn opening(
         &self,
         format: &Format,
@@ -109,7 +119,7 @@ impl ServedMethod {
         requests: Requests,
         span: &Span,
     ) -> OpeningFuture {
-        let handler = format.streaming(&self.handler, self.method);
+        let handler = format.streaming(&self.handler, self.descriptor);
         let opening = handler.call(ctx, requests);
         match self.options.is_blocking {
             true => on_blocking_thread(opening, span.clone()),
@@ -117,19 +127,20 @@ impl ServedMethod {
         }
     }
 
+    /// Returns whether a caller of the method sends many requests.
     pub(super) fn takes_stream(&self) -> bool {
         matches!(
-            self.method.kind,
+            self.descriptor.kind,
             MethodKind::ClientStreaming | MethodKind::Bidirectional
         )
     }
 }
 
-/// The handler of a stream and the driver of its frames.
+/// The handler of a stream, in turns with the driver of its frames.
 struct RunningStream<'a> {
     method: &'a ServedMethod,
     channel: &'a Channel,
-    handler: Handler,
+    execution: StreamExecution,
     is_done: bool,
 }
 
@@ -139,11 +150,14 @@ impl RunningStream<'_> {
     /// With `accepts_first` the driver is polled first: a caller that streams cannot send before it
     /// has received the first frame. Otherwise the handler is, so that its first replies leave in the
     /// first frame.
-    async fn run(&mut self, link: FrameTransport, accepts_first: bool) {
-        let shared = &self.method.shared;
-        let mut stopped = pin!(shared.end.cancelled());
+    ///
+    /// The deadline is the machine's, which resets both ends at it, and the end of the grace period is a
+    /// reset of the machine. Either ends the driver, after it has sent the last frame, and with it the
+    /// handler: so [`Execution::run`] has no part in this.
+    async fn run(&mut self, transport: FrameTransport, accepts_first: bool) {
+        let mut stopped = pin!(self.method.server.grace_ended.cancelled());
         let mut is_stopped = false;
-        let mut drive = pin!(self.channel.drive(link));
+        let mut drive = pin!(self.channel.drive(transport));
         let mut drives_first = accepts_first;
         poll_fn(|cx| {
             if std::mem::take(&mut drives_first) && drive.as_mut().poll(cx).is_ready() {
@@ -152,50 +166,51 @@ impl RunningStream<'_> {
             self.poll_handler(cx);
             if !is_stopped && stopped.as_mut().poll(cx).is_ready() {
                 is_stopped = true;
-                let stopped = Completion::<()>::Stopped.into_result(self.method.method.full_name);
-                if let Err(status) = stopped {
+                let name = self.method.descriptor.full_name;
+                if let Err(status) = Completion::<()>::Stopped.into_result(name) {
                     self.channel.reset(status);
                 }
             }
             drive.as_mut().poll(cx)
         })
         .await;
-        // The deadline and the end of the server reach the handler through its stream.
-        self.handler.drop_handler();
+        // A handler whose stream ended first is given up here.
+        self.execution.drop_handler();
     }
 
+    /// Polls the handler, and ends the sending direction with its outcome once it is ready.
     fn poll_handler(&mut self, cx: &mut TaskContext<'_>) {
         if self.is_done {
             return;
         }
-        let Poll::Ready(result) = self.handler.poll(None, cx) else {
+        let Poll::Ready(result) = self.execution.poll(None, cx) else {
             return;
         };
         self.is_done = true;
-        // Whatever the handler holds is dropped before its caller learns that it has ended.
-        self.handler.drop_handler();
+        // The handler is dropped before its caller learns that it has ended.
+        self.execution.drop_handler();
         let failure = match result {
-            Ok(Sent::Interrupted) => return,
-            Ok(Sent::All) => None,
+            Ok(SendCompletion::Interrupted) => return,
+            Ok(SendCompletion::All) => None,
             Err(status) => Some(status),
         };
-        self.handler.observer().record(failure.as_ref());
-        let trailers = self.handler.ctx().map(Context::take_reply_metadata);
+        self.execution.record(failure.as_ref());
+        let trailers = self.execution.ctx().map(Context::take_reply_metadata);
         self.channel.finish(failure, trailers.unwrap_or_default());
     }
 }
 
-/// Opens the call, and writes replies as long as there is room for them.
+/// Opens the call, and writes its replies into frames as long as the client's credits last.
 async fn send_replies(
     channel: Arc<Channel>,
     opening: OpeningFuture,
     ctx: Context,
-) -> Result<Sent, Status> {
+) -> Result<SendCompletion, Status> {
     let mut replies = opening.await?;
     channel.open(ctx.take_headers());
     loop {
         let Some(writer) = poll_fn(|cx| channel.poll_writer(cx)).await else {
-            return Ok(Sent::Interrupted);
+            return Ok(SendCompletion::Interrupted);
         };
         let mut frame = UnsentFrame {
             channel: &channel,
@@ -206,13 +221,13 @@ async fn send_replies(
         let progress = progress.await;
         drop(frame);
         if let WriteProgress::End(result) = progress {
-            return result.map(|()| Sent::All);
+            return result.map(|()| SendCompletion::All);
         }
     }
 }
 
-/// A frame that replies are written into. It is handed to the channel when dropped: replies that a
-/// handler yielded before it panicked are sent before the failure.
+/// A frame that replies are written into. It goes to the channel when dropped, also by a panic: replies
+/// that a handler yielded before it panicked are sent before the failure.
 struct UnsentFrame<'a> {
     channel: &'a Channel,
     writer: Option<FrameWriter>,

@@ -1,4 +1,4 @@
-//! The reply messages of one call, encoded when there is room for them.
+//! `ReplySource`: the reply messages of one call, encoded when there is room for them.
 
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
@@ -12,9 +12,15 @@ use crate::stream::{FrameWriter, ReplyStream};
 /// The replies of a running call.
 pub(crate) type ReplyWriter = Pin<Box<dyn ReplySource>>;
 
-/// Replies that are encoded when there is room for them.
+/// Replies that are encoded straight into a frame when it has room.
+///
+/// The frame asks for messages, and not the other way round: so a handler's stream is polled only while
+/// credits last, and many messages share one frame without a copy and without a queue between them.
 pub(crate) trait ReplySource: Send {
-    /// Writes as many replies as are ready and have room, at least one unless it is the end.
+    /// Writes as many replies as are ready and have room, at least one unless the replies end.
+    ///
+    /// `Pending` means that nothing was written. A source that has written something and would wait
+    /// returns [`WriteProgress::Flush`] instead, so that the messages do not wait for the next one.
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
@@ -22,33 +28,34 @@ pub(crate) trait ReplySource: Send {
     ) -> Poll<WriteProgress>;
 }
 
-/// What came of writing replies.
+/// State of a call's replies after a write.
 pub(crate) enum WriteProgress {
     /// Nothing more is ready, or there is no more room.
     Flush,
-    /// That was all.
+    /// The replies have ended, with the outcome of the call. What this write wrote counts.
     End(Result<(), Status>),
 }
 
-pub(super) fn many<M: prost::Message + 'static>(replies: impl ReplyStream<M>) -> ReplyWriter {
-    Box::pin(Many {
+/// Returns the replies of a handler's stream.
+pub(super) fn streamed<M: prost::Message + 'static>(replies: impl ReplyStream<M>) -> ReplyWriter {
+    Box::pin(StreamedReplies {
         replies,
         message: std::marker::PhantomData,
     })
 }
 
 pin_project! {
-    struct Many<R, M> {
+    struct StreamedReplies<R, M> {
         #[pin]
         replies: R,
         message: std::marker::PhantomData<fn() -> M>,
     }
 }
 
-/// The reply of a method that has one.
-pub(super) struct One(pub(super) Bytes);
+/// The encoded reply of a method that has one.
+pub(super) struct SingleReply(pub(super) Bytes);
 
-impl<M: prost::Message, R: ReplyStream<M>> ReplySource for Many<R, M> {
+impl<M: prost::Message, R: ReplyStream<M>> ReplySource for StreamedReplies<R, M> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
@@ -63,6 +70,7 @@ impl<M: prost::Message, R: ReplyStream<M>> ReplySource for Many<R, M> {
             match next {
                 Some(Ok(message)) => writer.write(&message),
                 Some(Err(status)) => {
+                    // The reason of a nested call's failure is no reason of this handler's failure.
                     let status = status.with_reason(None);
                     return Poll::Ready(WriteProgress::End(Err(status)));
                 }
@@ -73,7 +81,7 @@ impl<M: prost::Message, R: ReplyStream<M>> ReplySource for Many<R, M> {
     }
 }
 
-impl ReplySource for One {
+impl ReplySource for SingleReply {
     fn poll_write(
         mut self: Pin<&mut Self>,
         _: &mut TaskContext<'_>,

@@ -10,28 +10,31 @@ use bytes::Bytes;
 
 use crate::context::Context;
 use crate::dispatch::call_observer::CallObserver;
-use crate::dispatch::handler::HandlerFuture;
+use crate::dispatch::format::Format;
 use crate::dispatch::permit::Permit;
-use crate::dispatch::transcode::Format;
+use crate::dispatch::reply::OutgoingReply;
 use crate::execute::{
-    BoxedHandler, Completion, DeadlinePolicy, Execution, Observer as _, on_blocking_thread,
+    BoxFuture, BoxedHandler, Completion, DeadlinePolicy, Execution, Observer as _,
+    on_blocking_thread,
 };
 use crate::status::Status;
 
 /// A unary call that was admitted.
 pub(super) struct ServedCall {
+    // Dropped in this order: the context of the call ends, then its permit is given back.
     execution: Execution<BoxedHandler<'static, Bytes>, CallObserver>,
     reply: ReplyAddress,
     received: Instant,
-    // Given back last: a call counts as running until its reply has left.
     permit: Permit,
 }
 
-/// How the reply of a call is written, and who signs it.
+/// Destination and form of the reply.
 struct ReplyAddress {
+    /// `None` if the caller wants no reply, and once it was sent.
     subject: Option<Subject>,
     format: Format,
-    signer: Option<Arc<str>>,
+    /// Instance id for `Micro-Instance`, on a call to all instances.
+    responder: Option<Arc<str>>,
 }
 
 impl ServedCall {
@@ -40,7 +43,7 @@ impl ServedCall {
         permit: Permit,
         ctx: Context,
         format: Format,
-        future: HandlerFuture,
+        future: BoxFuture<'static, Bytes>,
         received: Instant,
     ) -> Self {
         let observer = CallObserver::new(permit.method(), received);
@@ -53,74 +56,81 @@ impl ServedCall {
             reply: ReplyAddress {
                 subject: None,
                 format,
-                signer: None,
+                responder: None,
             },
             received,
             permit,
         }
     }
 
-    /// Sends the reply to `subject`, if there is one, signed with the name of the instance.
+    /// Sends the reply to `subject`, if there is one, with the id of the responder.
     pub(super) fn replying_to(
         mut self,
         subject: Option<Subject>,
-        signer: Option<&Arc<str>>,
+        responder: Option<&Arc<str>>,
     ) -> Self {
         self.reply.subject = subject;
-        self.reply.signer = signer.map(Arc::clone);
+        self.reply.responder = responder.map(Arc::clone);
         self
     }
 
-    /// Runs the call in place if its method has proved short. It goes on in a task of its own if it
-    /// has to wait, or if its method has not proved short.
+    /// Runs the call in place if its method has proved short. It goes on in a task of its own if the
+    /// handler has to wait, or if its method has not proved short.
+    ///
+    /// The loop that reads the subscription waits for this, so it must return within the time of one
+    /// short poll and one publish.
     pub(super) async fn start(mut self) {
         let method = Arc::clone(self.permit.method());
-        if method.pace.is_short() {
-            let cost = Some(&method.pace);
+        if method.cost.is_short() {
+            let cost = Some(&method.cost);
             let polled = poll_fn(|cx| Poll::Ready(self.execution.poll(cost, cx))).await;
             if let Poll::Ready(result) = polled {
                 return self.respond(result).await;
             }
         }
-        method.shared.tasks.spawn(self.run());
+        // The task polls the handler anew, which registers its own waker in place of this loop's.
+        method.server.tasks.spawn(self.run());
     }
 
+    /// Runs the handler to its end or its deadline, and replies.
+    ///
+    /// A detached handler keeps its permit after that and runs to its end, even beyond the grace period:
+    /// a shutdown waits for it as for any call, and then leaves it behind.
     async fn run(mut self) {
         let method = Arc::clone(self.permit.method());
-        let (cost, stop) = (Some(&method.pace), &method.shared.end);
+        let (cost, stop) = (Some(&method.cost), &method.server.grace_ended);
         let at_deadline = match method.options.is_detached {
             true => DeadlinePolicy::Detach,
             false => DeadlinePolicy::Drop,
         };
-        let ended = self.execution.run(cost, stop, at_deadline).await;
-        let goes_on =
-            matches!(ended, Completion::DeadlinePassed) && at_deadline == DeadlinePolicy::Detach;
-        let result = ended.into_result(method.method.full_name);
+        let completion = self.execution.run(cost, stop, at_deadline).await;
+        let goes_on = matches!(completion, Completion::DeadlinePassed)
+            && at_deadline == DeadlinePolicy::Detach;
+        let result = completion.into_result(method.descriptor.full_name);
         self.respond(result).await;
         if goes_on {
             let _ = poll_fn(|cx| self.execution.poll(None, cx)).await;
         }
     }
 
-    /// Counts the outcome, and sends the reply.
+    /// Counts the outcome, and then sends the reply.
     async fn respond(&mut self, result: Result<Bytes, Status>) {
         let method = self.permit.method();
-        let observer = self.execution.observer();
-        observer.record(result.as_ref().err());
-        observer.close();
+        self.execution.record(result.as_ref().err());
+        self.execution.observer().close();
         if let Some(subject) = self.reply.subject.take() {
             let metadata = self.execution.ctx().map(Context::take_reply_metadata);
             let metadata = metadata.unwrap_or_default();
-            let metadata = metadata.signed(self.reply.signer.as_deref());
-            let home = Some(&method.home);
-            method
-                .shared
-                .answer_in(&self.reply.format, home, subject, result, metadata)
-                .await;
+            let metadata = metadata.signed(self.reply.responder.as_deref());
+            let reply = OutgoingReply::new(subject, result)
+                .in_format(&self.reply.format)
+                .with_metadata(metadata)
+                .in_parts_from(&method.address);
+            method.server.send_reply(reply).await;
         }
         let micros = || self.received.elapsed().as_micros();
         tracing::trace!(
-            method = method.method.full_name,
+            method = method.descriptor.full_name,
             micros = micros(),
             "replied"
         );

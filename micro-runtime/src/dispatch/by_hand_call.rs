@@ -1,4 +1,5 @@
-//! `ByHandCall`: a streaming call without frames, as the `nats` tool and three lines of Python make it.
+//! `ByHandCall`: a streaming call without frames, as the `nats` tool and three lines of Python make it
+//! (docs/PROTOCOL.md, "By hand").
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -10,22 +11,22 @@ use bytes::Bytes;
 use crate::bus::{Outgoing, PublishError};
 use crate::context::Context;
 use crate::dispatch::call_observer::CallObserver;
-use crate::dispatch::handler::OpeningFuture;
+use crate::dispatch::format::Format;
+use crate::dispatch::method_handler::OpeningFuture;
 use crate::dispatch::permit::Permit;
-use crate::dispatch::replies::WriteProgress;
+use crate::dispatch::reply_source::WriteProgress;
 use crate::dispatch::requests::Requests;
 use crate::dispatch::served_method::ServedMethod;
-use crate::dispatch::transcode::Format;
 use crate::execute::{BoxedHandler, DeadlinePolicy, Execution, Observer as _};
 use crate::status::{Reason, Status};
 use crate::stream::FrameWriter;
 use crate::wire;
 
-/// Maximum number of messages that one such call is sent. Without frames the caller grants no
-/// credits, so that nothing else would end an endless stream.
+/// Maximum number of replies to one such call. Without frames the caller grants no credits and sends no
+/// sign of life, so that nothing else would end an endless stream.
 const MAX_MESSAGES: usize = 10_000;
 
-/// A streaming call by hand that was admitted.
+/// A streaming call by hand that was admitted. Its one request is the payload of the request message.
 pub(super) struct ByHandCall {
     pub(super) permit: Permit,
     pub(super) ctx: Context,
@@ -34,44 +35,48 @@ pub(super) struct ByHandCall {
     pub(super) received: Instant,
 }
 
-/// Publishes the messages of one call.
+/// Publishes the replies of one call, each as a plain message.
 struct Publisher {
     method: Arc<ServedMethod>,
-    reply: Subject,
+    subject: Subject,
     format: Format,
 }
 
 impl ByHandCall {
-    /// Runs the handler with the one request, and publishes its replies and the end.
-    pub(super) async fn run(self, reply: Subject) {
+    /// Runs the handler with the one request, and publishes its replies and the end on `subject`.
+    ///
+    /// Handler and publishing are one execution: the default deadline of unary calls, a stop of the server
+    /// and a panic end both, and the caller gets the end in each case.
+    pub(super) async fn run(self, subject: Subject) {
         let method = Arc::clone(self.permit.method());
         let observer = CallObserver::new(&method, self.received);
         let requests = self.requests(&method);
         let opening = method.opening(&self.format, self.ctx.clone(), requests, observer.span());
         let publisher = Arc::new(Publisher {
             method: Arc::clone(&method),
-            reply,
+            subject,
             format: self.format,
         });
         let replies = Arc::clone(&publisher).send_replies(opening);
         let handler = BoxedHandler::new(Box::pin(replies));
         let mut execution = Execution::new(self.ctx, handler, observer);
-        let (cost, stop) = (None, &method.shared.end);
-        let ended = execution.run(cost, stop, DeadlinePolicy::Drop).await;
-        let result = ended.into_result(method.method.full_name);
+        let (cost, stop) = (None, &method.server.grace_ended);
+        let completion = execution.run(cost, stop, DeadlinePolicy::Drop).await;
+        let result = completion.into_result(method.descriptor.full_name);
         // Reply metadata has no message of its own: it goes with the end.
         let mut end = Some(wire::encode_end(&result));
         let metadata = execution.ctx().map(Context::take_reply_metadata);
         wire::encode_metadata(&mut end, &metadata.unwrap_or_default());
         execution.record(result.as_ref().err());
         if publisher.publish(Bytes::new(), end).await.is_err() {
-            let name = method.method.full_name;
+            let name = method.descriptor.full_name;
             tracing::warn!(method = name, "the end of a stream could not be sent");
         }
         execution.observer().close();
     }
 
-    /// The request as a stream of one message; an empty payload is a client stream without messages.
+    /// Returns the request as a stream of one message, or of none if a method that takes a stream gets an
+    /// empty payload.
     fn requests(&self, method: &ServedMethod) -> Requests {
         let is_empty = self.payload.is_empty() && method.takes_stream();
         Requests::Given(match is_empty {
@@ -82,6 +87,7 @@ impl ByHandCall {
 }
 
 impl Publisher {
+    /// Opens the call, and publishes its replies as fast as the connection takes them.
     async fn send_replies(self: Arc<Self>, opening: OpeningFuture) -> Result<(), Status> {
         let mut replies = opening.await?;
         let mut sent = 0;
@@ -93,6 +99,7 @@ impl Publisher {
                     return Err(too_many());
                 }
                 sent += 1;
+                // An empty message without headers would look like the end.
                 let headers = match message.is_empty() {
                     true => Some(wire::encode_empty()),
                     false => self.format.headers(),
@@ -116,9 +123,9 @@ impl Publisher {
     ) -> Result<(), PublishError> {
         let outgoing = Outgoing {
             headers,
-            ..Outgoing::to(self.reply.clone(), payload)
+            ..Outgoing::to(self.subject.clone(), payload)
         };
-        self.method.shared.connection.publish(outgoing).await
+        self.method.server.connection.publish(outgoing).await
     }
 }
 

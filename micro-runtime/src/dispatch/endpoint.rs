@@ -1,0 +1,156 @@
+//! `Endpoint`: one method of a generated server, without the types of its handler and messages.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::context::Context;
+use crate::descriptor::MethodDescriptor;
+use crate::dispatch::method_handler::{MethodHandler, OpeningFuture};
+use crate::dispatch::reply_source::{ReplyWriter, SingleReply, streamed};
+use crate::dispatch::requests::Requests;
+use crate::dispatch::rpc_options::RpcOptions;
+use crate::execute::BoxFuture;
+use crate::status::Status;
+use crate::stream::{ReplyStream, Streaming};
+use crate::wire;
+
+/// One method of a generated server, without the types of its handler and messages.
+///
+/// Generated code makes one of the four kinds, by which the runtime decodes requests, calls the handler and
+/// encodes replies. A failure loses the reason that a runtime gave it on the way: a handler that passes
+/// on the status of a call of its own fails for itself, and only this server's runtime may mark a status
+/// as its own (docs/PROTOCOL.md, "A unary call", rule 5).
+#[derive(Clone)]
+#[doc(hidden)]
+pub struct Endpoint {
+    pub(crate) method: &'static MethodDescriptor,
+    pub(crate) rpc: RpcOptions,
+    pub(crate) handler: MethodHandler,
+}
+
+impl Endpoint {
+    /// Makes the endpoint of a method with one request and one reply. `rpc` is the handler's
+    /// `__MICRO_RPC`.
+    pub fn unary<Req, Rep, F, Fut>(
+        method: &'static MethodDescriptor,
+        rpc: &'static [RpcOptions],
+        handler: F,
+    ) -> Self
+    where
+        Req: prost::Message + Default + 'static,
+        Rep: prost::Message + 'static,
+        F: Fn(Context, Req) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<Rep, Status>> + Send + 'static,
+    {
+        let call = move |ctx: Context, payload: Bytes| -> BoxFuture<'static, Bytes> {
+            let handler = handler.clone();
+            Box::pin(async move {
+                let request = wire::decode_request(payload, method.input)?;
+                match handler(ctx, request).await {
+                    Ok(reply) => Ok(wire::encode(&reply)),
+                    Err(status) => Err(status.with_reason(None)),
+                }
+            })
+        };
+        Self::new(method, rpc, MethodHandler::Unary(Arc::new(call)))
+    }
+
+    /// Makes the endpoint of a method with one request and many replies.
+    pub fn server_streaming<Req, Rep, F, Fut, R>(
+        method: &'static MethodDescriptor,
+        rpc: &'static [RpcOptions],
+        handler: F,
+    ) -> Self
+    where
+        Req: prost::Message + Default + 'static,
+        Rep: prost::Message + 'static,
+        F: Fn(Context, Req) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, Status>> + Send + 'static,
+        R: ReplyStream<Rep>,
+    {
+        let call = move |ctx: Context, requests: Requests| -> OpeningFuture {
+            let handler = handler.clone();
+            Box::pin(async move {
+                let request = wire::decode_request(requests.single().await?, method.input)?;
+                let replies = handler(ctx, request).await;
+                replies
+                    .map(streamed)
+                    .map_err(|status| status.with_reason(None))
+            })
+        };
+        Self::new(method, rpc, MethodHandler::Streaming(Arc::new(call)))
+    }
+
+    /// Makes the endpoint of a method with many requests and one reply.
+    pub fn client_streaming<Req, Rep, F, Fut>(
+        method: &'static MethodDescriptor,
+        rpc: &'static [RpcOptions],
+        handler: F,
+    ) -> Self
+    where
+        Req: prost::Message + Default + 'static,
+        Rep: prost::Message + 'static,
+        F: Fn(Context, Streaming<Req>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<Rep, Status>> + Send + 'static,
+    {
+        let call = move |ctx: Context, requests: Requests| -> OpeningFuture {
+            let handler = handler.clone();
+            Box::pin(async move {
+                let reply = handler(ctx, requests.into_streaming(method.input)).await;
+                match reply {
+                    Ok(reply) => Ok(Box::pin(SingleReply(wire::encode(&reply))) as ReplyWriter),
+                    Err(status) => Err(status.with_reason(None)),
+                }
+            })
+        };
+        Self::new(method, rpc, MethodHandler::Streaming(Arc::new(call)))
+    }
+
+    /// Makes the endpoint of a method with many requests and many replies.
+    pub fn bidirectional<Req, Rep, F, Fut, R>(
+        method: &'static MethodDescriptor,
+        rpc: &'static [RpcOptions],
+        handler: F,
+    ) -> Self
+    where
+        Req: prost::Message + Default + 'static,
+        Rep: prost::Message + 'static,
+        F: Fn(Context, Streaming<Req>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, Status>> + Send + 'static,
+        R: ReplyStream<Rep>,
+    {
+        let call = move |ctx: Context, requests: Requests| -> OpeningFuture {
+            let handler = handler.clone();
+            Box::pin(async move {
+                let replies = handler(ctx, requests.into_streaming(method.input)).await;
+                replies
+                    .map(streamed)
+                    .map_err(|status| status.with_reason(None))
+            })
+        };
+        Self::new(method, rpc, MethodHandler::Streaming(Arc::new(call)))
+    }
+
+    fn new(
+        method: &'static MethodDescriptor,
+        rpc: &'static [RpcOptions],
+        handler: MethodHandler,
+    ) -> Self {
+        Self {
+            method,
+            rpc: RpcOptions::find(method.name, rpc),
+            handler,
+        }
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("method", &self.method.full_name)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,148 @@
+//! `Format`: the format in which a caller writes its messages and gets its replies.
+//!
+//! JSON is converted at the edge of a call, outside of all middleware: middleware and handler see
+//! protobuf only, and a failure of either reaches the caller in its own format (docs/PROTOCOL.md,
+//! "JSON").
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+
+use crate::context::Context;
+use crate::descriptor::MethodDescriptor;
+use crate::dispatch::method_handler::{
+    MethodHandler, OpeningFuture, StreamingHandler, UnaryHandler,
+};
+use crate::dispatch::reply_source::{ReplySource, ReplyWriter, WriteProgress};
+use crate::dispatch::requests::Requests;
+use crate::execute::BoxFuture;
+use crate::json::Transcoder;
+use crate::status::Status;
+use crate::stream::FrameWriter;
+use crate::wire;
+
+/// Format of the messages of one call, in both directions.
+#[derive(Clone, Default)]
+pub(super) enum Format {
+    #[default]
+    Protobuf,
+    /// Canonical proto3 JSON, converted by the descriptors of the service. Without the feature `json`
+    /// the transcoder cannot exist, so that no call has this format.
+    Json(Arc<Transcoder>),
+}
+
+impl Format {
+    /// Returns the headers that every message in this format has.
+    pub(super) fn headers(&self) -> Option<HeaderMap> {
+        let mut headers = None;
+        if let Self::Json(_) = self {
+            wire::encode_json(&mut headers);
+        }
+        headers
+    }
+
+    /// Encodes a failure: its headers and its payload.
+    pub(super) fn encode_status(&self, status: &Status) -> (HeaderMap, Bytes) {
+        match self {
+            Self::Protobuf => wire::encode_status(status),
+            Self::Json(transcoder) => wire::encode_status_in_json(status, transcoder),
+        }
+    }
+
+    /// Returns a unary handler that takes and returns messages in this format.
+    pub(super) fn unary(
+        &self,
+        handler: &Arc<dyn UnaryHandler>,
+        method: &'static MethodDescriptor,
+    ) -> Arc<dyn UnaryHandler> {
+        let handler = Arc::clone(handler);
+        let Self::Json(transcoder) = self else {
+            return handler;
+        };
+        let transcoder = Arc::clone(transcoder);
+        Arc::new(
+            move |ctx: Context, payload: Bytes| -> BoxFuture<'static, Bytes> {
+                let (handler, transcoder) = (Arc::clone(&handler), Arc::clone(&transcoder));
+                Box::pin(async move {
+                    let request = transcoder.request(method, &payload)?;
+                    let reply = handler.call(ctx, request).await?;
+                    transcoder.reply(method, reply)
+                })
+            },
+        )
+    }
+
+    /// Returns a handler for a call with frames that takes and returns messages in this format. The
+    /// frames stay protobuf; each of their entries is a message.
+    pub(super) fn streaming(
+        &self,
+        handler: &MethodHandler,
+        method: &'static MethodDescriptor,
+    ) -> Arc<dyn StreamingHandler> {
+        let handler = handler.streaming();
+        let Self::Json(transcoder) = self else {
+            return handler;
+        };
+        let transcoder = Arc::clone(transcoder);
+        Arc::new(move |ctx: Context, requests: Requests| -> OpeningFuture {
+            let (handler, transcoder) = (Arc::clone(&handler), Arc::clone(&transcoder));
+            Box::pin(async move {
+                let request_transcoder = Arc::clone(&transcoder);
+                let to_protobuf = move |json: Bytes| request_transcoder.request(method, &json);
+                let requests = match requests {
+                    Requests::Given(messages) => {
+                        let messages = messages.into_iter().map(to_protobuf);
+                        Requests::Given(messages.collect::<Result<_, _>>()?)
+                    }
+                    Requests::Received(reader) => {
+                        Requests::Transcoded(reader, Arc::new(to_protobuf))
+                    }
+                    requests @ Requests::Transcoded(..) => requests,
+                };
+                let replies = handler.call(ctx, requests).await?;
+                Ok(Box::pin(TranscodedReplies {
+                    replies,
+                    transcoder,
+                    method,
+                }) as ReplyWriter)
+            })
+        })
+    }
+}
+
+/// Replies of a handler in protobuf, each of which is converted to JSON before it is written.
+struct TranscodedReplies {
+    replies: ReplyWriter,
+    transcoder: Arc<Transcoder>,
+    method: &'static MethodDescriptor,
+}
+
+impl ReplySource for TranscodedReplies {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        writer: &mut FrameWriter,
+    ) -> Poll<WriteProgress> {
+        while writer.has_room() {
+            let mut single = FrameWriter::for_single_message();
+            let progress = match self.replies.as_mut().poll_write(cx, &mut single) {
+                Poll::Ready(progress) => progress,
+                Poll::Pending if !writer.is_empty() => return Poll::Ready(WriteProgress::Flush),
+                Poll::Pending => return Poll::Pending,
+            };
+            if let Some(reply) = single.into_message() {
+                match self.transcoder.reply(self.method, reply) {
+                    Ok(json) => writer.write_encoded(json),
+                    Err(status) => return Poll::Ready(WriteProgress::End(Err(status))),
+                }
+            }
+            if let WriteProgress::End(_) = progress {
+                return Poll::Ready(progress);
+            }
+        }
+        Poll::Ready(WriteProgress::Flush)
+    }
+}

@@ -1,0 +1,98 @@
+//! `InstanceRoute`: the subjects of one instance alone, for calls, queries and the frames of streams.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_nats::Message;
+
+use crate::bus::Outgoing;
+use crate::descriptor::ServiceDescriptor;
+use crate::dispatch::instance_address::InstanceAddress;
+use crate::dispatch::introspection::{Introspection, IntrospectionQuery};
+use crate::dispatch::reply::OutgoingReply;
+use crate::dispatch::served_method::ServedMethod;
+use crate::dispatch::server_state::ServerState;
+use crate::status::{Reason, Status};
+use crate::stream::reset_frame;
+use crate::wire::subject::InstanceTarget;
+
+/// Destinations under `_i.<instance>.>` of one instance.
+pub(crate) struct InstanceRoute {
+    pub(crate) service: &'static ServiceDescriptor,
+    pub(crate) server: Arc<ServerState>,
+    pub(crate) address: Arc<InstanceAddress>,
+    pub(crate) methods: Vec<Arc<ServedMethod>>,
+    /// Set while the server stops. This subscription outlives the others by the streams that still run,
+    /// and calls that come meanwhile must not join them.
+    pub(crate) is_stopping: AtomicBool,
+    pub(crate) introspection: Arc<Introspection>,
+}
+
+impl InstanceRoute {
+    /// Delivers a frame to its stream, or dispatches a call or a query.
+    ///
+    /// A frame is handed over without waiting, so that a slow stream holds up neither the other streams
+    /// of the instance nor its calls.
+    pub(super) async fn dispatch(&self, message: Message) {
+        let InstanceAddress { base, instance } = &*self.address;
+        let name = match base.instance_target(instance, &message.subject) {
+            Some(InstanceTarget::Stream(stream)) => {
+                return match self.server.connection.mux().inbound_stream(stream) {
+                    Some(sink) => sink.deliver(message),
+                    None => self.reset_unknown_stream(message).await,
+                };
+            }
+            Some(InstanceTarget::Schema) => {
+                let query = IntrospectionQuery::Schema;
+                return self.introspection.dispatch(query, message).await;
+            }
+            Some(InstanceTarget::Health) => {
+                let query = IntrospectionQuery::Health;
+                return self.introspection.dispatch(query, message).await;
+            }
+            Some(InstanceTarget::Method(name)) => name,
+            None => "",
+        };
+        let status = match self.method(name) {
+            Some(_) if self.is_stopping.load(Ordering::Relaxed) => Reason::ShuttingDown
+                .status(format!("this instance of {} stops", self.service.full_name)),
+            Some(method) => return method.dispatch(message).await,
+            None => Reason::NoSuchMethod
+                .status(format!("{} has no method `{name}`", self.service.full_name)),
+        };
+        self.refuse(&message, status).await;
+    }
+
+    fn method(&self, name: &str) -> Option<&Arc<ServedMethod>> {
+        self.methods.iter().find(|m| m.descriptor.name == name)
+    }
+
+    /// Replies with a failure, in the caller's format where that is served.
+    async fn refuse(&self, message: &Message, status: Status) {
+        let Some(subject) = self.server.reply_subject(message, self.service.full_name) else {
+            return;
+        };
+        let method = self.methods.first();
+        let format = method.and_then(|m| m.format(message.headers.as_ref()).ok());
+        let format = format.unwrap_or_default();
+        let reply = OutgoingReply::new(subject, Err(status)).in_format(&format);
+        self.server.send_reply(reply).await;
+    }
+
+    /// Sends RESET for a frame of a stream that has ended here, or that never was (docs/PROTOCOL.md,
+    /// "A streaming call"). Frames without a reply subject get none: their sender does not ask whether
+    /// the stream is still there, and one reply for each would double the traffic of a client that
+    /// sends on.
+    async fn reset_unknown_stream(&self, message: Message) {
+        if message.status.is_some() || message.reply.is_none() {
+            return;
+        }
+        let Some(subject) = self.server.reply_subject(&message, self.service.full_name) else {
+            return;
+        };
+        let text = "the server knows no stream of this name";
+        let status = Reason::PeerGone.status(text);
+        let outgoing = Outgoing::to(subject, reset_frame(&status));
+        let _ = self.server.connection.publish(outgoing).await;
+    }
+}

@@ -1,0 +1,47 @@
+//! `RequestHeaders`: the headers of a request, decoded.
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+
+use crate::context::ContextHeaders;
+use crate::status::Status;
+use crate::stream::StreamHeader;
+use crate::wire;
+use crate::wire::header::MICRO_STREAM;
+
+/// Headers of a request, decoded (docs/PROTOCOL.md, "A unary call" and "A streaming call").
+pub(super) struct RequestHeaders {
+    /// Time that the caller still waits, from `Micro-Timeout`.
+    pub(super) timeout: Option<Duration>,
+    /// Metadata and trace, which the handler sees.
+    pub(super) context: ContextHeaders,
+    /// `Micro-Stream`; absent on unary calls and calls by hand.
+    pub(super) stream: Option<StreamHeader>,
+}
+
+impl RequestHeaders {
+    /// Decodes the headers of a request; most requests have none, which allocates nothing.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` for a header that breaks the protocol, `UNIMPLEMENTED` for a version of streams
+    /// that is not known here.
+    pub(super) fn decode(headers: Option<&HeaderMap>) -> Result<Self, Status> {
+        let Some(headers) = headers else {
+            return Ok(Self {
+                timeout: None,
+                context: ContextHeaders::default(),
+                stream: None,
+            });
+        };
+        let stream = headers.get(MICRO_STREAM);
+        Ok(Self {
+            timeout: wire::decode_timeout(headers)?,
+            context: ContextHeaders::read(Some(headers))?,
+            stream: stream
+                .map(|stream| StreamHeader::decode(stream.as_str()))
+                .transpose()?,
+        })
+    }
+}

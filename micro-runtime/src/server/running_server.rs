@@ -1,0 +1,173 @@
+//! `RunningServer`: a server that can be reached.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::broadcast;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::discovery::records::{Info, Stats};
+use crate::dispatch::Introspection;
+use crate::error::{Error, ErrorKind};
+use crate::event::{EventCounters, EventStats};
+use crate::server::required_permissions::RequiredPermissions;
+use crate::server::stopper::Stopper;
+
+/// A server that can be reached, from [`Server::start`](crate::Server::start).
+///
+/// [`shutdown`](Self::shutdown) stops it without losing a call. Dropping it stops it at once: running calls
+/// are answered `UNAVAILABLE`, and requests that it has not read yet are lost.
+///
+/// # Examples
+///
+/// ```
+/// use micro_runtime::{Bus, Error, Server};
+///
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+/// # runtime.block_on(async {
+/// let server = Server::new(&Bus::in_process()).start().await?;
+/// assert!(server.instances().is_empty(), "no service was added");
+/// server.shutdown().await?;
+/// # Ok::<(), Error>(())
+/// # }).unwrap();
+/// ```
+#[must_use = "a server that is dropped stops at once"]
+pub struct RunningServer {
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), Error>>,
+    instances: Vec<String>,
+    introspections: Vec<Arc<Introspection>>,
+    events: Vec<Arc<EventCounters>>,
+}
+
+impl RunningServer {
+    /// Starts the task that watches over the server and stops it.
+    pub(super) fn new(
+        stopper: Stopper,
+        violations: Option<broadcast::Receiver<String>>,
+        permissions: RequiredPermissions,
+        introspections: Vec<Arc<Introspection>>,
+        events: Vec<Arc<EventCounters>>,
+    ) -> Self {
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(supervise(stopper, violations, permissions, stop.clone()));
+        let ids = introspections.iter().map(|i| i.info().id.clone());
+        Self {
+            stop,
+            task,
+            instances: ids.collect(),
+            introspections,
+            events,
+        }
+    }
+
+    /// Returns the ids of the instances, one per service in the order in which they were added. A client
+    /// with [`ClientOptions::instance`](crate::ClientOptions::instance) calls that very instance.
+    #[must_use]
+    pub fn instances(&self) -> &[String] {
+        &self.instances
+    }
+
+    /// Returns the INFO record of each instance, in the order of [`instances`](Self::instances), as
+    /// discovery shows it.
+    #[must_use]
+    pub fn info(&self) -> Vec<Info> {
+        let infos = self.introspections.iter().map(|i| i.info().clone());
+        infos.collect()
+    }
+
+    /// Returns the STATS record of each instance, in the order of [`instances`](Self::instances): calls,
+    /// failures and times of each method, and the health as it was last known. It runs no health check.
+    #[must_use]
+    pub fn stats(&self) -> Vec<Stats> {
+        self.introspections.iter().map(|i| i.stats()).collect()
+    }
+
+    /// Sets the counts of all methods to zero. Counts of events stay.
+    pub fn reset_stats(&self) {
+        self.introspections.iter().for_each(|i| i.reset_stats());
+    }
+
+    /// Returns the counts of events, one entry per [`subscribe`](crate::Server::subscribe) in the order in
+    /// which they were added.
+    #[must_use]
+    pub fn events(&self) -> Vec<EventStats> {
+        self.events.iter().map(|events| events.stats()).collect()
+    }
+
+    /// Stops without losing a call or an event: takes nothing new, finishes what was accepted, and returns
+    /// when the last reply has reached NATS.
+    ///
+    /// It waits for running handlers for the [grace period](crate::Server::grace), 30 s by default; those
+    /// that are left are dropped, and their callers get `UNAVAILABLE`. While NATS is away it waits 5 s more
+    /// for the confirmation that does not come.
+    ///
+    /// If the returned future is dropped, the server stops at once, as when it is dropped itself.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Connect`] or [`ErrorKind::Timeout`] when NATS does not confirm that everything has
+    /// arrived, and the error of a server that had stopped by itself.
+    pub async fn shutdown(mut self) -> Result<(), Error> {
+        self.stop.cancel();
+        self.stopped().await
+    }
+
+    /// Waits until the server stops by itself, which it does when NATS no longer allows one of its
+    /// subjects: a server that cannot be reached must not look as if it served. Call it once: there is no
+    /// result any more after it has returned.
+    ///
+    /// Cancel safe: the server goes on if the returned future is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Permission`] with the subject.
+    pub async fn stopped(&mut self) -> Result<(), Error> {
+        match (&mut self.task).await {
+            Ok(result) => result,
+            Err(error) => {
+                Err(Error::new(ErrorKind::Connect, "the server was ended").with_source(error))
+            }
+        }
+    }
+}
+
+impl Drop for RunningServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl fmt::Debug for RunningServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunningServer")
+            .field("instances", &self.instances)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Waits until `stop` is canceled or the server loses a permission, and then stops it. Aborting this task
+/// drops the stopper, which ends the server at once.
+async fn supervise(
+    stopper: Stopper,
+    violations: Option<broadcast::Receiver<String>>,
+    permissions: RequiredPermissions,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let refused = async {
+        match violations {
+            Some(mut violations) => permissions.violation(&mut violations).await,
+            None => std::future::pending().await,
+        }
+    };
+    let error = tokio::select! {
+        () = stop.cancelled() => None,
+        error = refused => Some(error),
+    };
+    if let Some(error) = &error {
+        tracing::error!(%error, "the server stops");
+    }
+    let stopped = stopper.stop().await;
+    error.map_or(stopped, Err)
+}

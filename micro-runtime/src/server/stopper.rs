@@ -1,0 +1,125 @@
+//! `Stopper`: the loops of a running server, and the order of steps that ends them without losing a
+//! message.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::bus::CarrierSubscription;
+use crate::dispatch;
+use crate::dispatch::{Introspection, Phase, Route, ServerState};
+use crate::error::Error;
+
+/// Time that tasks have to send their last replies once the grace period is over and their handlers are
+/// dropped. It bounds a stop while the connection takes nothing.
+const FINAL_REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The loops of a running server.
+///
+/// Dropping it ends the server at once: the loops are aborted with their [`JoinSet`]s, and the handlers
+/// that still run are dropped and their callers get `UNAVAILABLE`.
+pub(super) struct Stopper {
+    server: Arc<ServerState>,
+    loops: JoinSet<()>,
+    /// Loops of instances, which streams need for their frames until they end.
+    instance_loops: JoinSet<()>,
+    phase: watch::Sender<Phase>,
+    /// Reports of the loops that they have unsubscribed.
+    stopped: mpsc::UnboundedReceiver<()>,
+    introspections: Vec<Arc<Introspection>>,
+    grace_period: Duration,
+    /// Cancels the `stop` of sources outside of the bus, such as durable consumers, when dropped.
+    sources: DropGuard,
+    /// Cancels [`ServerState::grace_ended`] when dropped, for a server that is dropped without a stop.
+    _grace_ended: DropGuard,
+}
+
+impl Stopper {
+    /// Starts a loop for each subscription.
+    pub(super) fn spawn(
+        server: Arc<ServerState>,
+        subscriptions: Vec<(CarrierSubscription, Route)>,
+        introspections: Vec<Arc<Introspection>>,
+        grace_period: Duration,
+        sources: DropGuard,
+    ) -> Self {
+        let (phase, receiver) = watch::channel(Phase::Serving);
+        let (sender, stopped) = mpsc::unbounded_channel();
+        let mut loops = JoinSet::new();
+        let mut instance_loops = JoinSet::new();
+        for (subscription, route) in subscriptions {
+            let loops = match route {
+                Route::Instance(_) => &mut instance_loops,
+                Route::Method(_)
+                | Route::Broadcast(_)
+                | Route::Introspection(..)
+                | Route::Events(_) => &mut loops,
+            };
+            loops.spawn(dispatch::run(
+                subscription,
+                route,
+                receiver.clone(),
+                sender.clone(),
+            ));
+        }
+        let grace_ended: CancellationToken = server.grace_ended.clone();
+        Self {
+            _grace_ended: grace_ended.drop_guard(),
+            server,
+            loops,
+            instance_loops,
+            phase,
+            stopped,
+            introspections,
+            grace_period,
+            sources,
+        }
+    }
+
+    /// Stops the server. The order of the steps is what makes it lossless:
+    ///
+    /// 1. Announce the stop, while everything is served still.
+    /// 2. Stop the sources outside of the bus, which finish what they have taken.
+    /// 3. Send the requests that this process has queued, so that calls of its own are served.
+    /// 4. Unsubscribe, softly: NATS routes nothing more here, and the loops go on reading.
+    /// 5. Wait for a barrier, a message to the own inbox. NATS keeps the order of one connection: once it
+    ///    has arrived, so has everything that NATS had routed here before.
+    /// 6. Read what has arrived, to the end of each loop.
+    /// 7. Wait for the tasks, for the grace period at most; then drop the handlers that are left, and
+    ///    let them send their last replies.
+    /// 8. End the loops of instances, which the streams needed until here.
+    /// 9. Wait for a second barrier: it comes after the last reply, which so has reached NATS.
+    ///
+    /// # Errors
+    ///
+    /// Those of the barriers. The other steps are taken all the same.
+    pub(super) async fn stop(mut self) -> Result<(), Error> {
+        join_all(self.introspections.iter().map(|i| i.announce_stop())).await;
+        drop(self.sources);
+        self.server.connection.flush_requests().await;
+        let _ = self.phase.send(Phase::Stopping);
+        for _ in 0..self.loops.len() + self.instance_loops.len() {
+            if self.stopped.recv().await.is_none() {
+                break;
+            }
+        }
+        let arrived = self.server.connection.barrier().await;
+        let _ = self.phase.send(Phase::Closing);
+        while self.loops.join_next().await.is_some() {}
+        self.server.tasks.close();
+        let finished = tokio::time::timeout(self.grace_period, self.server.tasks.wait()).await;
+        if finished.is_err() {
+            tracing::warn!(grace = ?self.grace_period, "the grace period is over; the rest is answered UNAVAILABLE");
+            self.server.grace_ended.cancel();
+            let _ = tokio::time::timeout(FINAL_REPLY_TIMEOUT, self.server.tasks.wait()).await;
+        }
+        let _ = self.phase.send(Phase::Ended);
+        while self.instance_loops.join_next().await.is_some() {}
+        arrived?;
+        self.server.connection.barrier().await
+    }
+}
