@@ -23,6 +23,8 @@ pub(crate) const MAX_PAYLOAD: usize = 1024 * 1024;
 const SUBSCRIPTION_CAPACITY: usize = 64 * 1024;
 
 /// The subscriptions of one bus, and the routing of messages to them.
+///
+/// One lock guards the routes, held while the receivers of a message are looked up and never while it is delivered.
 pub(crate) struct InProcess {
     mux: Arc<Mux>,
     routes: Mutex<Routes>,
@@ -54,6 +56,7 @@ pub(crate) struct InProcessSubscription {
 }
 
 impl InProcess {
+    /// Returns a carrier without subscriptions; `mux` receives what is published under its inbox.
     pub(crate) fn new(mux: Arc<Mux>) -> Self {
         Self {
             mux,
@@ -61,7 +64,11 @@ impl InProcess {
         }
     }
 
-    /// Routes a message to its subscribers. Fails only for a message longer than [`MAX_PAYLOAD`].
+    /// Routes a message to its subscribers, before it returns.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::TooLarge`] for a message longer than [`MAX_PAYLOAD`]; nothing else fails.
     pub(crate) fn publish(&self, outgoing: Outgoing) -> Result<(), PublishError> {
         let length = outgoing.size();
         if length > MAX_PAYLOAD {
@@ -162,6 +169,7 @@ impl Routes {
         targets
     }
 
+    /// Removes a subscription; no effect if it was removed before.
     fn remove(&mut self, subject: &Subject, id: u64) {
         self.patterns.retain(|(_, route)| route.id != id);
         if let Some(routes) = self.literal.get_mut(subject.as_str()) {

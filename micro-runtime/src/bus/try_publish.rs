@@ -22,7 +22,7 @@ impl Connection {
     /// It consumes nothing of the task's cooperative budget, which tokio takes as a sign to yield: a used-up
     /// budget makes async-nats's channel return `Pending` although it has room, which would look like a full
     /// queue here. So a caller that publishes in a loop must yield by itself, as
-    /// [`Publish`](crate::Publish) does; a reply is paid for by the request that was received.
+    /// [`Publish`](crate::event::Publish) does; a reply is paid for by the request that was received.
     pub(crate) fn try_publish(
         &self,
         subject: &Subject,

@@ -1,4 +1,20 @@
-//! A stream's machine behind a lock, with those who wait for it: reader, writer and driver.
+//! `Channel`: a stream's machine behind a lock, with the wakers of those who wait for it.
+//!
+//! Four parties share one end of a stream: the inbox delivers frames ([`FrameSink`]), the application reads
+//! ([`MessageReader`](crate::stream::MessageReader)) and writes ([`Sender`](crate::stream::Sender) or a handler's reply
+//! stream), and one task drives it (`driver.rs`).
+//!
+//! # Invariants
+//!
+//! - **Nothing waits under the lock.** It is held for a step of the machine and for encoding messages up to 1 KiB;
+//!   wakers are called after it is released, since a waker may run any code.
+//! - **The inbox never waits.** A slow application does not hold up other streams or calls of the connection; credit
+//!   bounds what accumulates for it.
+//! - **Every change wakes the parties that it concerns.** Each has one waker, so at most one task may read, write or
+//!   drive at a time; any number may wait for the end. A change is followed by the `*_to_wake` of each party that the
+//!   step may have made ready; a step that forgets one stalls the stream until its next PING.
+//! - **Waiting is cancel safe.** A future that is dropped leaves a stale waker, which the next wait replaces; nothing
+//!   is taken or written before a poll returns `Ready`.
 
 use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
@@ -13,11 +29,11 @@ use tokio::time::Sleep;
 use crate::bus::FrameSink;
 use crate::metadata::Metadata;
 use crate::status::Status;
+use crate::stream::credit::Credit;
+use crate::stream::frame_writer::FrameWriter;
 use crate::stream::machine::{Machine, dropped};
-use crate::stream::options::Credit;
 use crate::stream::output::OutboundFrame;
 use crate::stream::receiving::MessageBatch;
-use crate::stream::sending::FrameWriter;
 use crate::sync::lock;
 use crate::wire;
 
@@ -26,21 +42,26 @@ pub(crate) struct Channel(Mutex<State>);
 
 struct State {
     machine: Machine,
+    /// Waits for messages, or for the stream to open.
     reader: Option<Waker>,
+    /// Waits for room to write.
     writer: Option<Waker>,
+    /// Waits for a frame to publish.
     driver: Option<Waker>,
-    /// Who waits for the end alone; there may be many.
+    /// Wait for the end alone.
     end_waiters: Vec<Waker>,
 }
 
-/// Messages that are ready to be taken, and how many.
+/// Result of polling for messages.
 pub(crate) enum ReadOutcome {
+    /// The next messages.
     Batch(MessageBatch),
-    /// The other direction is over.
+    /// The other direction is over, in order or not.
     End(Result<(), Status>),
 }
 
 impl Channel {
+    /// Returns the shared form of a machine. Some task must then [`drive`](Self::drive) it.
     pub(crate) fn new(machine: Machine) -> Arc<Self> {
         Arc::new(Self(Mutex::new(State {
             machine,
@@ -51,12 +72,13 @@ impl Channel {
         })))
     }
 
-    /// Changes the machine, and wakes whom that concerns.
+    /// Changes the machine, and wakes every party that the change may concern.
     pub(super) fn update<R>(&self, update: impl FnOnce(&mut Machine) -> R) -> R {
         let mut state = lock(&self.0);
         let was_opening = state.machine.is_opening();
         let result = update(&mut state.machine);
-        // The driver waits for the peer's first word; what it waits for next may come sooner.
+        // While the stream opens, the driver's timer is set to the open timeout. Afterwards it is due for the
+        // next PING, which may be earlier, so the driver must look at its timer.
         let has_opened = was_opening && !state.machine.is_opening();
         let driver = match has_opened {
             true => state.driver.take(),
@@ -73,46 +95,47 @@ impl Channel {
         result
     }
 
-    /// Looks at the machine.
+    /// Reads from the machine.
     pub(crate) fn inspect<R>(&self, inspect: impl FnOnce(&Machine) -> R) -> R {
         inspect(&lock(&self.0).machine)
     }
 
-    /// What the server sent before its first message.
+    /// Returns the headers that the server sent before its first message; empty until they arrive.
     pub(crate) fn headers(&self) -> Metadata {
         self.inspect(|machine| machine.headers().cloned().unwrap_or_default())
     }
 
-    /// What the server sent after its last message.
+    /// Returns the trailers that the server sent with its end; empty until they arrive.
     pub(crate) fn trailers(&self) -> Metadata {
         self.inspect(|machine| machine.trailers().clone())
     }
 
-    /// Ends both directions, and tells the peer.
+    /// Ends both directions with this status, and sends it to the peer.
     pub(crate) fn reset(&self, status: Status) {
         self.update(|machine| machine.reset(status));
     }
 
-    /// The handler has returned its stream.
+    /// Sends OPEN: the handler has returned its stream.
     pub(crate) fn open(&self, headers: Metadata) {
         self.update(|machine| machine.open(headers));
     }
 
-    /// Ends the sending direction after what is written.
+    /// Ends the sending direction behind what is written.
     pub(crate) fn finish(&self, status: Option<Status>, trailers: Metadata) {
         self.update(|machine| machine.finish(status, trailers));
     }
 
-    /// The application wants no more messages.
+    /// Discards the messages that the application does not want any more, now and later.
     pub(crate) fn stop_receiving(&self) {
         self.update(|machine| machine.receiving.stop_receiving());
     }
 
-    /// Waits until `look` sees what it waits for; ends when the stream does.
-    pub(crate) async fn wait_until<R>(&self, mut look: impl FnMut(&Machine) -> Option<R>) -> R {
+    /// Waits until `inspect` returns a result, which it must once the stream has ended. Uses the reader's waker, so
+    /// it must not run beside a reader.
+    pub(crate) async fn wait_until<R>(&self, mut inspect: impl FnMut(&Machine) -> Option<R>) -> R {
         poll_fn(|cx| {
             let mut state = lock(&self.0);
-            match look(&state.machine) {
+            match inspect(&state.machine) {
                 Some(result) => Poll::Ready(result),
                 None => {
                     store_waker(&mut state.reader, cx);
@@ -123,7 +146,13 @@ impl Channel {
         .await
     }
 
-    /// Gives the next messages out; `taken` are those that were lent out before and are used up.
+    /// Polls for the next messages. `taken` is the sum of those that the reader has used up since its last call; it
+    /// counts even if this is pending.
+    ///
+    /// If the driver has something to send, usually a grant, the reader wakes it and yields once before it reads
+    /// on. tokio keeps a task that another one woke on the same thread, behind it: the grant would leave only
+    /// when there is nothing left to read, and by then the peer has stopped for it. Yielding gives 1.2 times the
+    /// messages of 16 bytes (docs/PERFORMANCE.md, "Streams").
     pub(crate) fn poll_next_batch(
         &self,
         cx: &mut TaskContext<'_>,
@@ -132,22 +161,26 @@ impl Channel {
         let mut state = lock(&self.0);
         state.machine.receiving.note_taken(taken);
         if let Some(driver) = state.driver_to_wake() {
-            // The peer is to hear of what was taken before it has to stop; the driver, which was
-            // woken here, would run after all that there is to read.
             drop(state);
             driver.wake();
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let taking = state.take();
-        if taking.is_none() {
+        let outcome = state.take_batch();
+        if outcome.is_none() {
             store_waker(&mut state.reader, cx);
         }
-        taking.map_or(Poll::Pending, Poll::Ready)
+        outcome.map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// Writes one message once there is room for it: a small one where it goes, a larger one that is
-    /// encoded already, so that nobody waits for the encoder.
+    /// Writes one message once there is room for it.
+    ///
+    /// A caller encodes a large message before and passes it in `encoded`, which is taken when it is written; the
+    /// lock is not held while it is encoded. A small one is encoded here, straight into the frame.
+    ///
+    /// # Errors
+    ///
+    /// The status with which the stream ended; `FAILED_PRECONDITION` after [`finish`](Self::finish).
     pub(crate) fn poll_send<M: prost::Message>(
         &self,
         cx: &mut TaskContext<'_>,
@@ -174,13 +207,12 @@ impl Channel {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes the only message of this end, to be sent when the peer takes it.
+    /// Writes the only message of this end, which waits until the peer grants credit for it.
     pub(crate) fn write_only_message(&self, message: Bytes) {
         self.update(|machine| machine.sending.write_encoded(message));
     }
 
-    /// Waits until messages may be written, and takes the place to write them; `None` once the
-    /// stream has ended.
+    /// Polls for a writer for the next messages; `None` once the stream has ended. [`submit`](Self::submit) it.
     pub(crate) fn poll_writer(&self, cx: &mut TaskContext<'_>) -> Poll<Option<FrameWriter>> {
         let mut state = lock(&self.0);
         if state.machine.end().is_some() {
@@ -194,7 +226,7 @@ impl Channel {
         Poll::Ready(writer)
     }
 
-    /// Brings written messages back, to be sent.
+    /// Sends the messages of a writer.
     pub(crate) fn submit(&self, writer: FrameWriter) {
         let mut state = lock(&self.0);
         state.machine.sending.submit(writer);
@@ -203,7 +235,7 @@ impl Channel {
         driver.into_iter().for_each(Waker::wake);
     }
 
-    /// Waits until the stream has ended, however.
+    /// Polls for the end of the stream, in order or not. Any number of tasks may wait here.
     pub(crate) fn poll_ended(&self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Status>> {
         let mut state = lock(&self.0);
         match state.machine.end() {
@@ -221,21 +253,22 @@ impl Channel {
         }
     }
 
+    /// Takes the next frame to publish; `None` if none is due. For the driver.
     pub(super) fn next_frame(&self) -> Option<OutboundFrame> {
         let mut state = lock(&self.0);
-        let output = state.machine.output(Instant::now());
+        let frame = state.machine.output(Instant::now());
         let writer = state.writer_to_wake();
-        // At the server the last frame ends the stream, also for who reads on.
+        // A server's last frame ends the stream, also for a task that still reads its requests.
         let reader = match state.machine.is_done() {
             true => state.reader_to_wake(),
             false => None,
         };
         drop(state);
         writer.into_iter().chain(reader).for_each(Waker::wake);
-        output
+        frame
     }
 
-    /// Waits for something to publish; `None` once both directions are over.
+    /// Polls until a frame is due; `None` once both directions are over. For the driver, whose `timer` it sets.
     pub(super) fn poll_frame_due(
         &self,
         cx: &mut TaskContext<'_>,
@@ -255,7 +288,8 @@ impl Channel {
             let Some(next) = next else {
                 return Poll::Pending;
             };
-            // Set back only if something comes earlier: most times move on before they come.
+            // The timer is set only for an earlier moment. A later one is the usual case, as each frame of the
+            // peer defers the next PING: it then fires early and is set again, once in a heartbeat.
             let armed = timer.as_ref().as_pin_ref().map(|timer| timer.deadline());
             if armed.is_none_or(|armed| armed > next.into()) {
                 timer.set(Some(tokio::time::sleep_until(next.into())));
@@ -271,13 +305,14 @@ impl Channel {
 }
 
 impl State {
-    fn take(&mut self) -> Option<ReadOutcome> {
+    fn take_batch(&mut self) -> Option<ReadOutcome> {
         if let Some(batch) = self.machine.receiving.next() {
             return Some(ReadOutcome::Batch(batch));
         }
         self.machine.reading_end().map(ReadOutcome::End)
     }
 
+    /// Takes the reader's waker, whether or not there is something to read: it looks by itself.
     fn reader_to_wake(&mut self) -> Option<Waker> {
         self.reader.take()
     }
@@ -301,6 +336,8 @@ impl State {
 }
 
 impl FrameSink for Channel {
+    /// Distinguishes what may arrive in place of a frame: NATS's 503, a plain reply with an error from a server that
+    /// does not open the stream, and JetStream's acknowledgment where a stream captures the call subject.
     fn deliver(&self, message: Message) {
         if message.status == Some(StatusCode::NO_RESPONDERS) {
             return self.update(Machine::on_no_responders);
@@ -322,6 +359,7 @@ impl FrameSink for Channel {
     }
 }
 
+/// Stores the waker of a task that begins to wait, without a clone if it is stored already.
 fn store_waker(waker: &mut Option<Waker>, cx: &TaskContext<'_>) {
     match waker {
         Some(known) if known.will_wake(cx.waker()) => {}
@@ -329,7 +367,7 @@ fn store_waker(waker: &mut Option<Waker>, cx: &TaskContext<'_>) {
     }
 }
 
-/// Why no more can be sent.
+/// Returns the error of sending on a stream that takes no more messages; `None` if it does.
 fn send_error(machine: &Machine) -> Option<Status> {
     match machine.end() {
         Some(Err(status)) => Some(status.clone()),

@@ -1,4 +1,8 @@
-//! What drives a stream: publishes its frames to the peer, and wakes up for its clock.
+//! The driver of a stream: publishes the frames that its machine makes, and wakes it for its clock.
+//!
+//! One task drives each end: a task of its own at the client, the handler's task at the server. It alone waits for the
+//! connection, so that readers, writers and the inbox never do. A connection that takes no messages slows the driver,
+//! then the writer through the room that is missing, but never keeps a stream beyond its deadline.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -16,30 +20,38 @@ use crate::stream::stream_address::StreamAddress;
 use crate::subject;
 use crate::wire::subject::ServiceBase;
 
-/// Where frames go, and where the answers to them arrive.
+/// Maximum length in bytes of the tokens by which a server names a stream.
+const MAX_ADDRESS_TOKEN_LEN: usize = 256;
+
+/// Connection and subjects of one end of a stream.
 pub(crate) struct FrameTransport {
     pub(crate) connection: Arc<Connection>,
-    /// Our own subject.
+    /// Subject of this end, the reply subject of probes: NATS reports there that the peer is gone.
     pub(crate) own_subject: Subject,
     pub(crate) destination: FrameDestination,
 }
 
-/// The peer's subject.
+/// Subject that frames are published to.
 pub(crate) enum FrameDestination {
-    /// The caller's reply subject.
+    /// The peer's subject. At a server the reply subject of the request; at a client made of the service base
+    /// once the server has accepted.
     Subject(Subject),
-    /// The service base; the tokens after it are known once the server has accepted.
+    /// At a client: the service base that its call used. The server's ACCEPT supplies the tokens behind it, and
+    /// never a whole subject (docs/PROTOCOL.md, first section).
     ServiceBase(ServiceBase),
 }
 
 impl Channel {
-    /// Publishes what is due until both directions are over.
+    /// Publishes the frames of the stream until both directions are over.
+    ///
+    /// Dropping the future leaves the stream without a driver: nothing more is sent, and the peer ends it after
+    /// three heartbeats. Reset the channel and drive it to its end instead.
     pub(crate) async fn drive(&self, transport: FrameTransport) {
-        let mut to = transport.destination;
+        let mut destination = transport.destination;
         let mut timer = pin!(None);
         loop {
-            while let Some(output) = self.next_frame() {
-                let subject = match to.subject(self) {
+            while let Some(frame) = self.next_frame() {
+                let subject = match destination.subject(self) {
                     Ok(subject) => subject,
                     Err(status) => {
                         self.update(|machine| machine.fail(status));
@@ -47,11 +59,12 @@ impl Channel {
                     }
                 };
                 let outgoing = Outgoing {
-                    reply: output.is_probe.then(|| transport.own_subject.clone()),
-                    ..Outgoing::to(subject, output.payload)
+                    reply: frame.is_probe.then(|| transport.own_subject.clone()),
+                    ..Outgoing::to(subject, frame.payload)
                 };
                 let publishing = pin!(transport.connection.publish(outgoing));
                 if let Err(error) = self.keeping_time(publishing).await {
+                    // The frame counts as sent, so its loss is the end.
                     self.update(|machine| machine.fail(error.into_status("a frame")));
                 }
             }
@@ -63,11 +76,9 @@ impl Channel {
             }
         }
     }
-}
 
-impl Channel {
-    /// Waits for a frame to be published, and looks at the clock meanwhile: a connection that takes
-    /// nothing must not keep a stream beyond its deadline.
+    /// Waits until a frame is published, and keeps the machine's clock meanwhile: a connection that takes nothing
+    /// must not keep a stream beyond its deadline. The first poll usually succeeds, without a timer.
     async fn keeping_time<F: Future>(&self, mut publishing: Pin<&mut F>) -> F::Output {
         let polled = poll_fn(|cx| Poll::Ready(publishing.as_mut().poll(cx))).await;
         if let Poll::Ready(published) = polled {
@@ -91,11 +102,16 @@ impl Channel {
 }
 
 impl FrameDestination {
-    /// The subject of the peer, which is known whenever there is something to send.
+    /// Returns the subject of the peer. It is known whenever there is a frame, as a client makes none before ACCEPT.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::BadFrame`] if the server names its stream by something other than subject tokens: publishing
+    /// there could reach any subject that this client may publish to.
     fn subject(&mut self, channel: &Channel) -> Result<Subject, Status> {
         if let Self::ServiceBase(base) = self {
-            let peer = channel.inspect(|machine| machine.server_address().cloned());
-            let subject = peer.and_then(|peer| up_subject(base, &peer));
+            let address = channel.inspect(|machine| machine.server_address().cloned());
+            let subject = address.and_then(|address| up_subject(base, &address));
             let Some(subject) = subject else {
                 return Err(Reason::BadFrame
                     .status("the server gives its stream a name that is no subject token"));
@@ -109,11 +125,14 @@ impl FrameDestination {
     }
 }
 
-/// Where a server receives the frames of one stream.
-pub(crate) fn up_subject(base: &ServiceBase, peer: &StreamAddress) -> Option<Subject> {
+/// Returns the subject on which a server receives the frames of one stream (docs/PROTOCOL.md, "Names"); `None` if the
+/// address is not made of subject tokens.
+fn up_subject(base: &ServiceBase, address: &StreamAddress) -> Option<Subject> {
     let is_token = |text: &str| {
-        subject::literal_flaw(text).is_none() && !text.contains('.') && text.len() <= 256
+        subject::literal_flaw(text).is_none()
+            && !text.contains('.')
+            && text.len() <= MAX_ADDRESS_TOKEN_LEN
     };
-    let StreamAddress { instance, stream } = peer;
+    let StreamAddress { instance, stream } = address;
     (is_token(instance) && is_token(stream)).then(|| base.upstream(instance, stream))
 }

@@ -1,7 +1,10 @@
-//! Frames as bytes: what the protocol shows, and garbage.
+//! Frames as bytes: the examples of docs/PROTOCOL.md, and malformed input.
 
 use super::*;
+use crate::metadata::Metadata;
 use crate::status::Code;
+use crate::stream::frame_body::FrameBody;
+use crate::stream::frame_control::{ACCEPT, END, MORE};
 
 fn read(bytes: &[u8]) -> Result<Frame, BadFrame> {
     Frame::read(Bytes::copy_from_slice(bytes))
@@ -12,7 +15,7 @@ fn messages(mut entries: Entries) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn a_frame_is_the_bytes_that_the_protocol_shows() {
+fn a_frame_has_the_bytes_of_the_protocol_example() {
     let mut body = FrameBody::default();
     body.write_bytes(b"\x08\x07");
     body.write_bytes(b"");
@@ -50,7 +53,7 @@ fn accept_names_instance_and_stream() {
 }
 
 #[test]
-fn status_and_metadata_come_back() {
+fn status_and_metadata_are_read_back() {
     let mut metadata = Metadata::new();
     metadata.append("k", "v").unwrap();
     metadata.append("b-bin", [0, 255]).unwrap();
@@ -80,7 +83,7 @@ fn fields_come_in_any_order_and_unknown_ones_are_skipped() {
 }
 
 #[test]
-fn garbage_is_named_and_never_read() {
+fn malformed_frames_are_rejected_with_their_flaw() {
     let check = |bytes: &[u8], expected: &str| {
         let found = read(bytes).unwrap_err().0;
         assert!(found.contains(expected), "{bytes:?}: {found}");
@@ -101,7 +104,7 @@ fn garbage_is_named_and_never_read() {
 }
 
 #[test]
-fn a_frame_that_was_cut_short_has_no_number() {
+fn a_truncated_frame_has_no_number() {
     let mut body = FrameBody::default();
     body.write_bytes(b"a message");
     body.write_bytes(b"");
@@ -124,7 +127,7 @@ fn a_frame_that_was_cut_short_has_no_number() {
 }
 
 #[test]
-fn messages_that_wait_keep_nothing_else_of_their_frame() {
+fn detached_messages_keep_nothing_else_of_their_frame() {
     // A message, an unknown field of 4,000 bytes, a message.
     let mut frame = b"\x12\x01a\x7a\xa0\x1f".to_vec();
     frame.resize(frame.len() + 4_000, 0);

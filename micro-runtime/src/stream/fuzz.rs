@@ -1,5 +1,6 @@
-//! Reads bytes as steps on one end of a stream, and says what holds whatever the peer sends. The fuzz
-//! target `stream` runs it, and a test replays what was found.
+//! Reads bytes as steps on one end of a stream, and checks the invariants that must hold for any peer: the end is
+//! reached, memory is bounded, every frame is well formed and fits, and no credit is taken back. The fuzz target
+//! `stream` runs it, and a test replays the corpus.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -8,43 +9,50 @@ use bytes::Bytes;
 
 use crate::metadata::Metadata;
 use crate::status::{Code, Reason, Status};
-use crate::stream::frame::{self, Frame, FrameBody, FrameControl};
+use crate::stream::credit::Credit;
+use crate::stream::fragments::join_fragments;
+use crate::stream::frame::Frame;
+use crate::stream::frame_body::FrameBody;
+use crate::stream::frame_control;
+use crate::stream::frame_control::FrameControl;
 use crate::stream::machine::{Machine, dropped};
-use crate::stream::options::{Credit, StreamLimits};
-use crate::stream::receiving::{MessageBatch, join_fragments};
+use crate::stream::options::StreamLimits;
+use crate::stream::receiving::MessageBatch;
 use crate::stream::stream_address::StreamAddress;
 
-/// What a run came to, as in "ended well".
+/// Cases that a run reached, as in "ended in order".
 pub(super) type Reached = BTreeSet<&'static str>;
 
-/// Enough for a status alone, whose text is cut at 1,024 bytes.
+/// Maximum length of a NATS message in bytes: room for a status alone, whose short form has at most 1,024 bytes.
 const MAX_PAYLOAD: usize = 2048;
 const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Maximum number of steps in a run.
 const STEPS: usize = 300;
 
 /// Bytes that are read one by one; there is a 0 after the end.
 struct Input<'a>(&'a [u8]);
 
-/// One end, and what is known of what it has said and heard.
+/// One end, and what it has sent and received so far.
 struct Run {
     machine: Machine,
     limits: StreamLimits,
     now: Instant,
     is_client: bool,
-    /// The number of the peer's last frame.
+    /// Number of the peer's last frame.
     peer_seq: u64,
     peer_limit: u64,
-    /// The longest frame that came.
+    /// Length in bytes of the longest frame received.
     longest: usize,
-    said: FrameControl,
+    /// Flags of all frames sent so far; number, `taken` and limits of the last one.
+    sent: FrameControl,
     reached: Reached,
 }
 
-/// Runs the steps that `bytes` stand for.
+/// Runs the steps that `bytes` encode.
 ///
 /// # Panics
 ///
-/// When an end does what it must not.
+/// Panics if an invariant is violated.
 pub(super) fn run(bytes: &[u8]) -> Reached {
     check_reading(bytes);
     let mut input = Input(bytes);
@@ -60,13 +68,13 @@ pub(super) fn run(bytes: &[u8]) -> Reached {
     run.reached
 }
 
-/// What the fuzz target calls.
+/// Entry point of the fuzz target.
 #[cfg(fuzzing)]
 pub fn fuzz_stream(bytes: &[u8]) {
     run(bytes);
 }
 
-/// A frame that can be read says the same again when it is written.
+/// Checks that a frame that can be read is written again with the same content.
 fn check_reading(bytes: &[u8]) {
     let Ok(frame) = Frame::read(Bytes::copy_from_slice(bytes)) else {
         return;
@@ -86,7 +94,7 @@ fn check_reading(bytes: &[u8]) {
         .iter()
         .for_each(|message| body.write_bytes(message));
     if count == 0 && frame.control == FrameControl::default() {
-        // Of unknown fields alone, which are not written again.
+        // It has unknown fields alone, which are not written again.
         return;
     }
     let again = Frame::read(body.finish_frame(frame.control.clone()));
@@ -151,7 +159,7 @@ impl Run {
             peer_seq: 0,
             peer_limit: 0,
             longest: 0,
-            said: FrameControl::default(),
+            sent: FrameControl::default(),
             reached: Reached::new(),
         }
     }
@@ -168,12 +176,12 @@ impl Run {
                 self.now += HEARTBEAT / 16 * u32::from(input.byte());
                 self.machine.on_time(self.now);
             }
-            7 | 8 => self.say(),
+            7 | 8 => self.publish(),
             9 | 10 => self.take(),
             11 => self.send(8 * usize::from(input.byte())),
             12 => self.end(input.byte()),
             13 => {
-                if !self.is_client && self.said.flags & frame::OPEN == 0 {
+                if !self.is_client && self.sent.flags & frame_control::OPEN == 0 {
                     self.machine.open(metadata(input.byte()));
                 }
             }
@@ -181,7 +189,7 @@ impl Run {
         }
     }
 
-    /// A frame that a peer could have sent, or nearly.
+    /// Receives a frame of the form that a peer sends, with arbitrary content.
     fn receive_written(&mut self, input: &mut Input<'_>) {
         let mut body = FrameBody::default();
         for _ in 0..input.byte() % 5 {
@@ -190,9 +198,12 @@ impl Run {
         }
         let flags = match input.byte() {
             byte @ 0..=63 => u32::from(byte),
-            byte => {
-                [0, frame::MORE, frame::ACCEPT, frame::ACCEPT | frame::OPEN][usize::from(byte) % 4]
-            }
+            byte => [
+                0,
+                frame_control::MORE,
+                frame_control::ACCEPT,
+                frame_control::ACCEPT | frame_control::OPEN,
+            ][usize::from(byte) % 4],
         };
         let seq = match input.byte() % 8 {
             0..=4 => self.peer_seq + 1,
@@ -215,7 +226,7 @@ impl Run {
         if input.byte().is_multiple_of(4) {
             control = control.with_status(Some(&status));
         }
-        if control.has(frame::ACCEPT) {
+        if control.has(frame_control::ACCEPT) {
             control.instance = "a1".to_owned();
             control.stream = "7f".to_owned();
         }
@@ -226,40 +237,40 @@ impl Run {
         check_reading(&payload);
         self.longest = self.longest.max(payload.len());
         let wants_answer =
-            Frame::read(payload.clone()).is_ok_and(|frame| frame.control.has(frame::PING));
+            Frame::read(payload.clone()).is_ok_and(|frame| frame.control.has(frame_control::PING));
         self.machine.receive(payload, self.now);
         let is_named = !self.is_client || self.machine.server_address().is_some();
         if wants_answer && is_named && !self.machine.is_done() {
             assert!(self.machine.has_output(), "a PING is answered");
-            self.reached.insert("answered");
+            self.reached.insert("answered PING");
         }
     }
 
-    /// Publishes all that is due.
-    fn say(&mut self) {
+    /// Takes and checks all frames that are due.
+    fn publish(&mut self) {
         while let Some(output) = self.machine.output(self.now) {
             let length = output.payload.len();
             let frame = Frame::read(output.payload).unwrap_or_else(|flaw| panic!("{flaw:?}"));
             assert!(length <= MAX_PAYLOAD, "{length} bytes: {frame:?}");
             let control = frame.control;
-            if control.has(frame::RESET) {
+            if control.has(frame_control::RESET) {
                 assert!(self.machine.is_done(), "a RESET is the last frame");
-                self.reached.insert("said RESET");
+                self.reached.insert("sent RESET");
                 continue;
             }
-            assert!(control.taken >= self.said.taken);
-            assert!(control.max_messages >= self.said.max_messages);
-            assert!(control.max_bytes >= self.said.max_bytes);
-            let has_ended = self.said.has(frame::END);
+            assert!(control.taken >= self.sent.taken);
+            assert!(control.max_messages >= self.sent.max_messages);
+            assert!(control.max_bytes >= self.sent.max_bytes);
+            let has_ended = self.sent.has(frame_control::END);
             assert!(!(has_ended && control.seq > 0), "a frame after END");
             if control.seq > 0 {
-                assert_eq!(control.seq, self.said.seq + 1);
-                self.said.seq = control.seq;
+                assert_eq!(control.seq, self.sent.seq + 1);
+                self.sent.seq = control.seq;
             }
-            self.said.flags |= control.flags;
-            self.said.taken = control.taken;
-            self.said.max_messages = control.max_messages;
-            self.said.max_bytes = control.max_bytes;
+            self.sent.flags |= control.flags;
+            self.sent.taken = control.taken;
+            self.sent.max_messages = control.max_messages;
+            self.sent.max_bytes = control.max_bytes;
         }
     }
 
@@ -279,7 +290,7 @@ impl Run {
             MessageBatch::Fragments(fragments) => {
                 sums.messages = 1;
                 sums.bytes = join_fragments(&fragments).len() as u64;
-                self.reached.insert("took a message in parts");
+                self.reached.insert("took a fragmented message");
             }
         }
         self.machine.receiving.note_taken(sums);
@@ -289,7 +300,7 @@ impl Run {
         let sending = &mut self.machine.sending;
         if self.machine.end.is_none() && sending.has_room() && !sending.is_ending() {
             sending.write_encoded(vec![1; length].into());
-            self.reached.insert("sent");
+            self.reached.insert("sent a message");
         }
     }
 
@@ -320,7 +331,7 @@ impl Run {
         let machine = &self.machine;
         let window = self.limits.window;
         let bytes = window.bytes as usize + self.limits.reassembly + self.longest;
-        // Each message may come in a frame of its own, with what stands around it.
+        // Each message may arrive in a frame of its own, with other fields around it.
         let around = (window.messages as usize + 1) * 72;
         let kept = machine.receiving.kept();
         assert!(kept <= 3 * bytes + around, "{kept} bytes are kept");
@@ -333,10 +344,10 @@ impl Run {
         }
     }
 
-    /// Whatever came before: without a word from the peer there is an end.
+    /// Checks that the stream ends once the peer is silent, whatever came before.
     fn finish(&mut self) {
         for _ in 0..12 {
-            self.say();
+            self.publish();
             self.check();
             if let Some(next) = self.machine.next_time() {
                 self.now = self.now.max(next);
@@ -345,18 +356,18 @@ impl Run {
         }
         assert!(self.machine.is_done(), "there is no end");
         let outcome = match self.machine.end() {
-            Some(Ok(())) => "ended well",
+            Some(Ok(())) => "ended in order",
             Some(Err(status)) => match status.reason() {
-                None => "was told why",
-                Some(Reason::PeerGone) => "missed its peer",
-                Some(Reason::FramesLost) => "missed a frame",
-                Some(Reason::BadFrame) => "heard nonsense",
-                Some(Reason::WindowExceeded) => "heard too much",
-                Some(Reason::TooLarge) => "heard too long a message",
-                Some(Reason::Deadline) => "was late",
-                Some(_) => "was interrupted",
+                None => "ended by the peer",
+                Some(Reason::PeerGone) => "peer gone",
+                Some(Reason::FramesLost) => "frame lost",
+                Some(Reason::BadFrame) => "bad frame",
+                Some(Reason::WindowExceeded) => "window exceeded",
+                Some(Reason::TooLarge) => "message too large",
+                Some(Reason::Deadline) => "deadline",
+                Some(_) => "interrupted",
             },
-            None => "has no end",
+            None => "no end",
         };
         self.reached.insert(outcome);
     }

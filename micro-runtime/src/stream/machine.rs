@@ -1,57 +1,95 @@
-//! One end of a stream: what it knows, how it ends, its clock. Pure.
+//! `Machine`: the state of one end of a stream, and how it ends. Pure.
+//!
+//! Frames that arrive come in through [`receive`](Machine::receive) (`input.rs`), clock readings through
+//! [`on_time`](Machine::on_time) (`clock.rs`); frames to publish come out of [`output`](Machine::output)
+//! (`output.rs`). The two directions are [`Sending`] and [`Receiving`].
+//!
+//! # How a stream ends
+//!
+//! Three things differ, and each has a place:
+//!
+//! - **`end`**: the result for the application. Once set it never changes, so a late RESET does not turn a success
+//!   into a failure. Messages that arrived in order before a *clean* end may still be taken; an error discards them.
+//! - **`pending.reset`**: a RESET must be sent. Set by [`reset`](Machine::reset); not by [`fail`](Machine::fail), which
+//!   is for streams whose peer has ended them itself, or cannot be reached.
+//! - **`is_done`**: nothing more will be sent or received, and the driver stops. A server is done when its END is
+//!   sent, a client when the server's END arrives, either of them when a RESET is sent or arrives.
+//!
+//! A client that gives up before ACCEPT does not know where to send its RESET. It waits for the ACCEPT until the open
+//! timeout, and answers that with the RESET, so that the handler does not run on for a caller that has gone.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
-use crate::stream::options::{Credit, StreamLimits};
+use crate::stream::credit::Credit;
+use crate::stream::options::StreamLimits;
 use crate::stream::receiving::Receiving;
 use crate::stream::sending::Sending;
 use crate::stream::stream_address::StreamAddress;
 
 /// One end of a stream.
+///
+/// After every call from outside the owner has to ask [`has_output`](Self::has_output),
+/// [`next_time`](Self::next_time) and [`end`](Self::end) again; [`Channel`](crate::stream::Channel) does.
 #[derive(Debug)]
 pub(crate) struct Machine {
     pub(super) role: Role,
     pub(super) limits: StreamLimits,
     pub(crate) sending: Sending,
     pub(crate) receiving: Receiving,
-    /// What the server sent before its first message, and after its last.
+    /// Metadata of OPEN; `None` until it arrives, and at the server.
     pub(super) headers: Option<Metadata>,
+    /// Metadata of the server's END, or of a RESET.
     pub(super) trailers: Metadata,
-    /// How the stream ended; what has arrived in order may still be taken.
+    /// Result of the stream for the application.
     pub(super) end: Option<Result<(), Status>>,
     /// Both directions are over, and everything that was due is sent.
     pub(super) is_done: bool,
     pub(super) pending: PendingControl,
+    /// Moment by which the peer's first frame must arrive; `None` once it has. Of a server it is set only while a
+    /// large reply waits for its first grant.
     pub(super) open_deadline: Option<Instant>,
-    deadline: Option<Instant>,
+    /// Deadline of the call. A stream has one only if its caller set or inherited one.
+    pub(super) deadline: Option<Instant>,
+    /// When the last frame of the peer arrived.
     pub(super) last_received: Instant,
+    /// Number of PINGs sent since then.
     pub(super) pings: u32,
+    /// Number of frames sent since the last probe.
     pub(super) frames_since_probe: u32,
+    /// When a frame was last sent with a reply subject; see [`OutboundFrame`](crate::stream::output::OutboundFrame).
     pub(super) last_probe: Option<Instant>,
 }
 
 /// Which end it is.
 #[derive(Debug)]
 pub(super) enum Role {
-    /// Knows the peer once that has accepted.
+    /// The caller's end. It knows the server's address once that has accepted.
     Client(Option<StreamAddress>),
+    /// The server's end, with its own address.
     Server(StreamAddress),
 }
 
-/// What the next frames have to say besides messages.
+/// Control information that the next frames must carry. Each is taken out when it is sent.
 #[derive(Debug, Default)]
 pub(super) struct PendingControl {
+    /// Name the stream to the client.
     pub(super) accept: bool,
+    /// The handler has returned its stream, with these headers.
     pub(super) open: Option<Metadata>,
+    /// Demand a frame of the peer.
     pub(super) ping: bool,
+    /// Send a frame with `taken` and the limits, whether or not a grant is due: the answer to a PING, and what
+    /// takes a large reply.
     pub(super) ack: bool,
+    /// End both directions with this status. Replaces everything else.
     pub(super) reset: Option<Status>,
 }
 
 impl Machine {
-    /// The caller's end, which has just sent its opening request.
+    /// Returns the caller's end of a stream whose request was just sent.
     pub(crate) fn client(
         limits: StreamLimits,
         max_payload: usize,
@@ -69,9 +107,10 @@ impl Machine {
         )
     }
 
-    /// The end of a server that was asked to open a stream, by a peer with this window.
+    /// Returns the server's end of a stream whose request just arrived, from a caller with this window. It accepts
+    /// at once.
     pub(crate) fn server(
-        peer: StreamAddress,
+        address: StreamAddress,
         limits: StreamLimits,
         window: Credit,
         max_payload: usize,
@@ -79,7 +118,7 @@ impl Machine {
         now: Instant,
     ) -> Self {
         let mut machine = Self::new(
-            Role::Server(peer),
+            Role::Server(address),
             limits,
             window,
             max_payload,
@@ -91,28 +130,37 @@ impl Machine {
         machine
     }
 
-    /// The end of a server that answers a unary call with more than fits into one message: it has
-    /// named itself, and waits for the first grant.
+    /// Returns the server's end of a unary call whose reply does not fit into one NATS message.
+    ///
+    /// It has offered the stream in its reply, and waits for the first grant: a caller that does not know large
+    /// replies takes the reply for the error that it also is.
     pub(crate) fn large_reply(
-        peer: StreamAddress,
+        address: StreamAddress,
         limits: StreamLimits,
         max_payload: usize,
         now: Instant,
     ) -> Self {
         let nothing = Credit::default();
-        Self::new(Role::Server(peer), limits, nothing, max_payload, None, now)
+        Self::new(
+            Role::Server(address),
+            limits,
+            nothing,
+            max_payload,
+            None,
+            now,
+        )
     }
 
-    /// The caller's end of a large reply; the server has named itself.
+    /// Returns the caller's end of a large reply that the server has offered under this address.
     pub(crate) fn large_reply_client(
-        peer: StreamAddress,
+        address: StreamAddress,
         limits: StreamLimits,
         max_payload: usize,
         deadline: Option<Instant>,
         now: Instant,
     ) -> Self {
         let mut machine = Self::client(limits, max_payload, deadline, now);
-        machine.role = Role::Client(Some(peer));
+        machine.role = Role::Client(Some(address));
         machine.pending.ack = true;
         machine
     }
@@ -144,10 +192,10 @@ impl Machine {
         }
     }
 
-    /// The server's end, once it is known.
+    /// Returns the address of the server's end, at a client that has received it.
     pub(crate) fn server_address(&self) -> Option<&StreamAddress> {
         match &self.role {
-            Role::Client(peer) => peer.as_ref(),
+            Role::Client(address) => address.as_ref(),
             Role::Server(_) => None,
         }
     }
@@ -156,30 +204,32 @@ impl Machine {
         matches!(self.role, Role::Client(_))
     }
 
-    /// What the server sent before its first message; `None` until it has.
+    /// Returns the headers that the handler set before it returned its stream; `None` until OPEN arrives.
     pub(crate) fn headers(&self) -> Option<&Metadata> {
         self.headers.as_ref()
     }
 
-    /// What the server sent after its last message.
+    /// Returns the trailers; empty until the stream has ended.
     pub(crate) fn trailers(&self) -> &Metadata {
         &self.trailers
     }
 
-    /// Says whether the peer has still to say its first word.
+    /// Returns whether the first frame of the peer has not arrived yet.
     pub(crate) fn is_opening(&self) -> bool {
         self.open_deadline.is_some()
     }
 
-    /// How the stream ended, once it has.
+    /// Returns the result of the stream, once it has ended.
     pub(crate) fn end(&self) -> Option<&Result<(), Status>> {
         self.end.as_ref()
     }
 
-    /// How the receiving direction ended, once it has and everything is taken.
+    /// Returns the result of the receiving direction, once everything before it was taken.
+    ///
+    /// At a server it may end in order while the call goes on. The other way round, a call that its handler has
+    /// ended well is an error for a task that still reads the requests: they are not complete.
     pub(crate) fn reading_end(&self) -> Option<Result<(), Status>> {
         match &self.end {
-            // The handler has ended the call, and somebody whom it left its stream to reads on.
             Some(Ok(())) if !self.receiving.is_complete() => Some(Err(dropped(
                 "the call ended before its caller had sent everything",
             ))),
@@ -188,40 +238,38 @@ impl Machine {
         }
     }
 
-    /// Says whether nothing more is to be sent or received.
+    /// Returns whether nothing more will be sent or received.
     pub(crate) fn is_done(&self) -> bool {
         self.is_done
     }
 
-    /// The handler has returned its stream; goes out with the first messages.
+    /// Sends OPEN with the headers: the handler has returned its stream. It leaves with the first messages, where
+    /// these are ready.
     pub(crate) fn open(&mut self, headers: Metadata) {
         self.pending.open = Some(headers);
     }
 
-    /// The handler has ended; goes out after the messages.
+    /// Ends the sending direction behind what is written. From a server that ends the call.
     pub(crate) fn finish(&mut self, status: Option<Status>, trailers: Metadata) {
         self.sending.end(status, trailers);
     }
 
-    /// NATS says that nobody is where a frame was sent to.
+    /// Ends the stream on NATS's 503: the subject of a frame, or of the request, has no subscribers.
     pub(crate) fn on_no_responders(&mut self) {
         let status = match self.role {
-            Role::Client(None) => {
-                let text = "no instance serves the method";
-                Reason::NoResponders.status(text)
-            }
+            Role::Client(None) => Reason::NoResponders.status("no instance serves the method"),
             _ => peer_gone("the other end of the stream is gone"),
         };
         self.fail(status);
     }
 
-    /// The server does not open the stream, and says why without a frame.
+    /// Ends the stream on a plain reply with an error: the server does not open the stream.
     pub(crate) fn on_refused(&mut self, status: Status, trailers: Metadata) {
         self.trailers = trailers;
         self.fail(status);
     }
 
-    /// Ends the stream without a word to the peer.
+    /// Ends the stream without a frame to the peer.
     pub(crate) fn fail(&mut self, status: Status) {
         if self.is_done {
             return;
@@ -231,7 +279,7 @@ impl Machine {
         self.is_done = true;
     }
 
-    /// Ends the stream, and tells the peer.
+    /// Ends the stream, and sends a RESET to the peer. The first reset holds.
     pub(crate) fn reset(&mut self, status: Status) {
         if self.is_done || self.pending.reset.is_some() {
             return;
@@ -241,11 +289,12 @@ impl Machine {
             reset: Some(status),
             ..PendingControl::default()
         };
-        // Nobody can be told, and nobody is waited for.
+        // A client without the server's address that no longer waits for it cannot send the RESET.
         self.is_done =
             self.server_address().is_none() && self.is_client() && self.open_deadline.is_none();
     }
 
+    /// Sets the result unless there is one, and frees what both directions hold.
     fn stop(&mut self, status: Status) {
         if self.end.is_none() {
             self.end = Some(Err(status));
@@ -253,69 +302,14 @@ impl Machine {
         self.sending.clear();
         self.receiving.clear();
     }
-
-    /// Looks at the clock.
-    pub(crate) fn on_time(&mut self, now: Instant) {
-        if self.is_done {
-            return;
-        }
-        if self.pending.reset.is_some() {
-            // Where nobody has accepted, there is nobody to tell.
-            let is_ended = self.open_deadline.is_none_or(|before| before <= now);
-            self.is_done = is_ended && !self.has_output();
-            return;
-        }
-        if self.deadline.is_some_and(|deadline| deadline <= now) {
-            let text = "the stream did not end before its deadline";
-            let status = Reason::Deadline.status(text);
-            return self.reset(status);
-        }
-        if let Some(before) = self.open_deadline {
-            if before <= now {
-                let timeout = self.limits.open_timeout;
-                self.fail(peer_gone(format!(
-                    "the peer did not open the stream within {timeout:?}"
-                )));
-            }
-            return;
-        }
-        let silence = now.saturating_duration_since(self.last_received);
-        if silence >= self.limits.idle_timeout {
-            let status = peer_gone(format!(
-                "the other end of the stream was silent for {silence:.0?}"
-            ));
-            self.reset(status);
-        } else if silence >= self.limits.heartbeat * (self.pings + 1) {
-            self.pings += 1;
-            self.pending.ping = true;
-        }
-    }
-
-    /// When the clock is to be looked at again.
-    pub(crate) fn next_time(&self) -> Option<Instant> {
-        if self.is_done {
-            return None;
-        }
-        if self.pending.reset.is_some() {
-            return self.open_deadline;
-        }
-        let alive = match self.open_deadline {
-            Some(before) => before,
-            None => {
-                let ping = self.limits.heartbeat * (self.pings + 1);
-                self.last_received + ping.min(self.limits.idle_timeout)
-            }
-        };
-        Some(self.deadline.map_or(alive, |deadline| deadline.min(alive)))
-    }
 }
 
-/// The other end did not say a word, or NATS says that nobody is there.
-pub(crate) fn peer_gone(text: impl Into<std::borrow::Cow<'static, str>>) -> Status {
+/// Returns the error of a stream whose peer is silent, or reported absent by NATS.
+pub(crate) fn peer_gone(text: impl Into<Cow<'static, str>>) -> Status {
     Reason::PeerGone.status(text)
 }
 
-/// An end was dropped before the stream was over.
+/// Returns the error of a stream that an end dropped before it was over.
 pub(crate) fn dropped(text: &'static str) -> Status {
     Reason::Dropped.status(text)
 }

@@ -1,4 +1,7 @@
-//! Two machines, back to back, over a wire that a test controls.
+//! Tests of stream machines: two of them back to back over a simulated wire, without a bus, under a simulated clock.
+//!
+//! `rules` and `liveness` have one case for each rule of docs/PROTOCOL.md, `golden` has its bytes, and `properties` has
+//! random runs.
 
 #[path = "machine_tests/application.rs"]
 mod application;

@@ -1,4 +1,8 @@
-//! What one end takes off a stream: pieces of frames, each one message.
+//! `MessageReader`: takes the messages off one end of a stream, one at a time.
+//!
+//! It takes a whole frame from the channel and reads its messages without the lock, so that reading costs one lock for
+//! a frame. What it has read counts as taken when it asks for the next frame: credit is granted again by frames, not
+//! by messages.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -8,33 +12,39 @@ use bytes::Bytes;
 
 use crate::status::Status;
 use crate::stream::channel::{Channel, ReadOutcome};
-use crate::stream::frame::Entries;
+use crate::stream::credit::Credit;
+use crate::stream::entries::Entries;
+use crate::stream::fragments::join_fragments;
 use crate::stream::frame_sharing::{EncodedMessage, FrameSharing};
 use crate::stream::machine::dropped;
-use crate::stream::options::Credit;
-use crate::stream::receiving::{MessageBatch, join_fragments};
+use crate::stream::receiving::MessageBatch;
 
-/// Up to this size a message is read where it lies.
+/// Maximum length in bytes of a message that is read in place. The `bytes` fields of a longer one are shares of its
+/// frame: it is large enough that keeping the frame for them is fair.
 const MAX_BORROWED_LEN: usize = 1024;
 
 /// The receiving half of one end.
+///
+/// Dropping a client's reader before the end cancels the call; dropping a handler's discards the rest of the requests
+/// while the call goes on.
 pub(crate) struct MessageReader {
     channel: Arc<Channel>,
+    /// Messages of the current frame that were not read yet.
     entries: Entries,
     sharing: FrameSharing,
-    /// What was lent out since the stream was last told.
+    /// Messages that were returned since the channel was last asked.
     taken: Credit,
     is_ended: bool,
     is_client: bool,
 }
 
 impl MessageReader {
-    /// Reads as a client, whose call ends with its reader.
+    /// Returns the reader of a client, whose call ends with it.
     pub(crate) fn client(channel: Arc<Channel>) -> Self {
         Self::new(channel, true)
     }
 
-    /// Reads as a handler, which may want no more messages and go on.
+    /// Returns the reader of a handler, which may stop reading and go on.
     pub(crate) fn server(channel: Arc<Channel>) -> Self {
         Self::new(channel, false)
     }
@@ -50,16 +60,20 @@ impl MessageReader {
         }
     }
 
-    /// The stream, for the half that sends.
+    /// Returns the stream, for the half that sends.
     pub(crate) fn shared_channel(&self) -> Arc<Channel> {
         Arc::clone(&self.channel)
     }
 
+    /// Returns the stream.
     pub(crate) fn channel(&self) -> &Channel {
         &self.channel
     }
 
-    /// Reads the next message once it is there; `None` after the last.
+    /// Polls for the next message and passes it to `read`; `None` after the last, or after an error.
+    ///
+    /// A borrowed message lives only as long as the call of `read`. Cancel safe: a message is taken only when this is
+    /// ready.
     pub(crate) fn poll_next<T>(
         &mut self,
         cx: &mut TaskContext<'_>,
@@ -74,7 +88,8 @@ impl MessageReader {
                 self.taken.bytes += message.len() as u64;
                 return Poll::Ready(Some(Ok(read(message))));
             }
-            // A frame that is used up gives its buffer back before the next one is waited for.
+            // The used-up frame is dropped before the next one is waited for: an idle stream keeps no buffer, and
+            // `note_released` counts correctly.
             self.entries = Entries::default();
             self.sharing.note_released();
             let taken = std::mem::take(&mut self.taken);
@@ -98,8 +113,7 @@ impl MessageReader {
         }
     }
 
-    /// The next message as it came; `None` after the last. A small one is copied, since it may be
-    /// kept.
+    /// Polls for the next encoded message. A small one is copied, since the caller may keep it.
     pub(crate) fn poll_bytes(
         &mut self,
         cx: &mut TaskContext<'_>,
@@ -111,12 +125,13 @@ impl MessageReader {
         self.poll_next(cx, read)
     }
 
-    /// Waits for the next message as it came.
+    /// Waits for the next encoded message; `None` after the last. Cancel safe.
     pub(crate) async fn next_bytes(&mut self) -> Result<Option<Bytes>, Status> {
         poll_fn(|cx| self.poll_bytes(cx)).await.transpose()
     }
 
-    /// A message could not be read, or the stream has failed: nothing more comes.
+    /// Ends the reading, since a message could not be decoded or the stream has failed: a client's call is reset with
+    /// `status`, a handler's further requests are discarded.
     pub(crate) fn abort(&mut self, status: &Status) {
         self.is_ended = true;
         if self.is_client {
@@ -150,7 +165,8 @@ mod tests {
     use bytes::Buf as _;
 
     use super::*;
-    use crate::stream::frame::{FrameBody, FrameControl};
+    use crate::stream::frame_body::FrameBody;
+    use crate::stream::frame_control::FrameControl;
     use crate::stream::machine::Machine;
     use crate::stream::options::StreamOptions;
     use crate::stream::stream_address::StreamAddress;
@@ -158,16 +174,16 @@ mod tests {
     const MESSAGES: usize = 1000;
 
     fn reader(options: StreamOptions) -> MessageReader {
-        let peer = StreamAddress {
+        let address = StreamAddress {
             instance: "i".into(),
             stream: "s".into(),
         };
         let (window, now) = (Credit::default(), Instant::now());
-        let machine = Machine::server(peer, options.limits(), window, 1 << 20, None, now);
+        let machine = Machine::server(address, options.limits(), window, 1 << 20, None, now);
         MessageReader::server(Channel::new(machine))
     }
 
-    /// A frame of messages arrives.
+    /// Delivers a frame of messages.
     fn deliver(reader: &MessageReader, seq: u64) -> Bytes {
         let mut body = FrameBody::default();
         for _ in 0..MESSAGES {
@@ -183,21 +199,22 @@ mod tests {
         frame
     }
 
-    /// Reads one frame's messages, keeps `bytes` fields of all, and says whether they lie in it.
+    /// Delivers and reads one frame, adds a `bytes` field of each message to `kept`, and returns whether these are
+    /// shares of the frame.
     fn keeps_shares(reader: &mut MessageReader, seq: u64, kept: &mut Vec<Bytes>) -> bool {
-        let lies = deliver(reader, seq).as_ptr_range();
+        let frame = deliver(reader, seq).as_ptr_range();
         let cx = &mut TaskContext::from_waker(Waker::noop());
         let take = |message: EncodedMessage<'_>| match message {
             EncodedMessage::Borrowed(mut message) => message.copy_to_bytes(16),
-            EncodedMessage::Owned(_) => panic!("sixteen bytes are large"),
+            EncodedMessage::Owned(_) => panic!("sixteen bytes are read in place"),
         };
         let mut shares = Vec::new();
         for _ in 0..MESSAGES {
             let Poll::Ready(Some(Ok(message))) = reader.poll_next(cx, take) else {
-                panic!("there are fewer messages");
+                panic!("a message is missing");
             };
             assert_eq!(message, "0123456789abcdef");
-            shares.push(lies.contains(&message.as_ptr()));
+            shares.push(frame.contains(&message.as_ptr()));
             kept.push(message);
         }
         assert!(reader.poll_next(cx, take).is_pending());
@@ -206,20 +223,20 @@ mod tests {
     }
 
     #[test]
-    fn messages_that_keep_what_they_read_keep_no_more_than_one_frame() {
+    fn sharing_ends_after_one_frame_if_messages_keep_their_fields() {
         let mut reader = reader(StreamOptions::default());
         let mut kept = Vec::new();
         assert!(keeps_shares(&mut reader, 1, &mut kept));
         kept.clear();
-        // Nobody can tell before the next frame is there.
+        // Shares are counted when a frame is used up, and those of the first were kept then.
         assert!(!keeps_shares(&mut reader, 2, &mut kept));
     }
 
     #[tokio::test]
-    async fn the_peer_hears_of_what_was_taken_before_all_is_taken() {
+    async fn a_grant_is_sent_before_all_messages_are_read() {
         let mut reader = reader(StreamOptions::default().window_messages(2 * MESSAGES as u32));
         let driver = Arc::clone(&reader.channel);
-        // It says what there is to say so far, and waits for more.
+        // The driver sends what is due so far, and waits.
         while driver.next_frame().is_some() {}
         let cx = &mut TaskContext::from_waker(Waker::noop());
         let mut timer = pin!(None);
@@ -231,7 +248,10 @@ mod tests {
         for _ in 0..MESSAGES {
             assert!(reader.poll_next(cx, length).is_ready());
         }
-        assert!(reader.poll_next(cx, length).is_pending(), "its turn first");
+        assert!(
+            reader.poll_next(cx, length).is_pending(),
+            "the reader yields to the driver"
+        );
         assert!(driver.poll_frame_due(cx, timer).is_ready());
         assert!(reader.poll_next(cx, length).is_ready());
     }

@@ -1,27 +1,34 @@
-//! How much a stream may have under way, and how long it may be silent.
+//! `StreamOptions`: the settings of streams, and `StreamLimits`, what they amount to for one end of one stream.
 
 use std::time::Duration;
 
-use crate::status::{Code, Reason, Status};
+use crate::stream::credit::Credit;
 
-/// No more than async-nats queues for a subscription: each may come in a frame of its own.
+/// Default window in messages. No more than async-nats queues for one subscription, since each message may arrive in
+/// a frame of its own: a peer that uses up its window must not lose frames here.
 const DEFAULT_WINDOW_MESSAGES: u32 = 64 * 1024;
+/// Default window in bytes. With 1 MiB sender, nats-server and receiver work in turn and each is idle a third of the
+/// time; 4 MiB give 1.2 times the messages of 1 KiB, and 8 MiB hardly more (docs/PERFORMANCE.md, "Streams").
 const DEFAULT_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
-/// What a caller has that does not say.
-const IMPLIED_WINDOW_BYTES: u64 = 1024 * 1024;
+/// Default time without a frame from the peer after which it gets a PING.
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(5);
+/// Maximum heartbeat: a day.
+const MAX_HEARTBEAT_SECS: u64 = 24 * 60 * 60;
+/// Default maximum time until the first frame of the peer.
 const DEFAULT_OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Default maximum length in bytes of a message that arrives in fragments.
 const DEFAULT_REASSEMBLY_LIMIT: usize = 16 * 1024 * 1024;
-/// As many heartbeats may pass without a word from the other end.
+/// Number of heartbeats without a frame from the peer after which a stream ends, by default. Two PINGs are sent
+/// meanwhile, so that one may be lost.
 const MAX_MISSED_HEARTBEATS: u32 = 3;
-/// The version of the streaming part of the protocol.
-const VERSION: &str = "1";
 
-/// What a stream may have under way, and how long it may be silent. Set on a
-/// [`Server`](crate::Server::stream_options), on a [client](crate::ClientOptions::stream_options) and
-/// on a call; the innermost that says something wins.
+/// Limits of streams: how much may be on its way, and how long a peer may be silent.
 ///
-/// Each end decides about the messages that it receives.
+/// Set on a [`Server`](crate::Server::stream_options), on a [client](crate::ClientOptions::stream_options) and on
+/// a call. What is unset falls back to the next outer level, then to the default.
+///
+/// Each end decides about the messages that it *receives*: the options of a client bound the replies, those of a
+/// server the requests.
 ///
 /// # Examples
 ///
@@ -42,34 +49,23 @@ pub struct StreamOptions {
     reassembly_limit: Option<usize>,
 }
 
-/// The options of one end of one stream, once everybody has been heard.
+/// The limits of one end of one stream, with every default filled in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StreamLimits {
+    /// Amount that the peer may send beyond what the application has taken.
     pub(crate) window: Credit,
+    /// Time without a frame from the peer after which it gets a PING.
     pub(crate) heartbeat: Duration,
+    /// Maximum time until the first frame of the peer.
     pub(crate) open_timeout: Duration,
+    /// Time without a frame from the peer after which the stream ends.
     pub(crate) idle_timeout: Duration,
+    /// Maximum length in bytes of a message that arrives in fragments.
     pub(crate) reassembly: usize,
 }
 
-/// Complete messages and bytes of entries, since a stream began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Credit {
-    pub(crate) messages: u64,
-    pub(crate) bytes: u64,
-}
-
-/// What the header `Micro-Stream` says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct StreamHeader {
-    pub(crate) window: Credit,
-    pub(crate) heartbeat: Duration,
-    /// The stream carries one large message each way.
-    pub(crate) is_unary: bool,
-}
-
 impl StreamOptions {
-    /// Starts with nothing set.
+    /// Returns options with nothing set.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -82,52 +78,64 @@ impl StreamOptions {
         }
     }
 
-    /// How many messages the other end may send before this one has taken them; at least 1, 65,536
-    /// by default.
+    /// Sets how many messages the other end may send before this one has taken them: at least 1, by default
+    /// 65,536.
     #[must_use]
     pub const fn window_messages(mut self, messages: u32) -> Self {
         self.window_messages = Some(messages);
         self
     }
 
-    /// How many bytes the other end may send before this one has taken them; at least 1, 4 MiB by
-    /// default. One message may go beyond it by 128 KiB, and larger ones arrive in parts.
+    /// Sets how many bytes of messages the other end may send before this one has taken them: at least 1, by
+    /// default 4 MiB.
+    ///
+    /// It bounds the memory that a stream takes on this end. One message may exceed it by 128 KiB; a larger one
+    /// arrives in fragments, which are granted as they come, up to
+    /// [`reassembly_limit`](Self::reassembly_limit).
     #[must_use]
     pub const fn window_bytes(mut self, bytes: u32) -> Self {
         self.window_bytes = Some(bytes);
         self
     }
 
-    /// After how long without a word the other end is asked whether it is there; whole seconds, at
-    /// least 1, 5 by default. The caller decides for both ends.
+    /// Sets the time without a frame from the other end after which it is sent a PING: whole seconds, from 1 s to
+    /// a day, by default 5 s.
+    ///
+    /// A caller's setting holds at both ends. An end pings earlier if its
+    /// [`idle_timeout`](Self::idle_timeout) is shorter than three heartbeats.
     #[must_use]
     pub const fn heartbeat(mut self, heartbeat: Duration) -> Self {
         self.heartbeat = Some(heartbeat);
         self
     }
 
-    /// How long the other end may take for its first word; 5 s by default.
+    /// Sets how long the other end may take until its first frame; by default 5 s. After it the call fails with
+    /// `UNAVAILABLE`.
     #[must_use]
     pub const fn open_timeout(mut self, timeout: Duration) -> Self {
         self.open_timeout = Some(timeout);
         self
     }
 
-    /// After how long without a word the stream ends with `UNAVAILABLE`; three heartbeats by default.
+    /// Sets the time without a frame from the other end after which the stream fails with `UNAVAILABLE`; by
+    /// default three heartbeats.
+    ///
+    /// A stream without messages is not silent: its ends answer each other's PINGs.
     #[must_use]
     pub const fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = Some(timeout);
         self
     }
 
-    /// How long one message may be that arrives in parts; 16 MiB by default.
+    /// Sets the maximum length in bytes of a message that arrives in fragments, hence of any message longer than
+    /// 128 KiB; by default 16 MiB. A longer one ends the stream with `RESOURCE_EXHAUSTED`.
     #[must_use]
     pub const fn reassembly_limit(mut self, bytes: usize) -> Self {
         self.reassembly_limit = Some(bytes);
         self
     }
 
-    /// What is said here, and else what `outer` says.
+    /// Fills in from `outer` what is unset here.
     pub(crate) fn or(self, outer: Self) -> Self {
         Self {
             window_messages: self.window_messages.or(outer.window_messages),
@@ -139,9 +147,10 @@ impl StreamOptions {
         }
     }
 
+    /// Returns the limits of one end, with values out of range moved into it.
     pub(crate) fn limits(self) -> StreamLimits {
-        let heartbeat = self.heartbeat.unwrap_or(DEFAULT_HEARTBEAT).as_secs().max(1);
-        let heartbeat = Duration::from_secs(heartbeat.min(24 * 60 * 60));
+        let heartbeat = self.heartbeat.unwrap_or(DEFAULT_HEARTBEAT);
+        let heartbeat = Duration::from_secs(heartbeat.as_secs().clamp(1, MAX_HEARTBEAT_SECS));
         let idle_timeout = self
             .idle_timeout
             .unwrap_or(heartbeat * MAX_MISSED_HEARTBEATS);
@@ -158,7 +167,7 @@ impl StreamOptions {
                     .max(1)
                     .into(),
             },
-            // A healthy peer must be asked before it counts as silent.
+            // A healthy peer must get a PING before it counts as silent.
             heartbeat: heartbeat.min(idle_timeout / MAX_MISSED_HEARTBEATS),
             open_timeout: self.open_timeout.unwrap_or(DEFAULT_OPEN_TIMEOUT),
             idle_timeout,
@@ -166,7 +175,7 @@ impl StreamOptions {
         }
     }
 
-    /// The limits of a server, whose client decides about the heartbeat.
+    /// Returns the limits of a server's end, with the heartbeat of its caller.
     pub(crate) fn limits_with(self, heartbeat: Duration) -> StreamLimits {
         Self {
             heartbeat: Some(heartbeat),
@@ -176,102 +185,9 @@ impl StreamOptions {
     }
 }
 
-impl StreamHeader {
-    pub(crate) fn encode(&self) -> String {
-        let unary = if self.is_unary { "u=1;" } else { "" };
-        format!(
-            "v={VERSION};{unary}w={};b={};hb={}",
-            self.window.messages,
-            self.window.bytes,
-            self.heartbeat.as_secs().max(1)
-        )
-    }
-
-    pub(crate) fn decode(text: &str) -> Result<Self, Status> {
-        let value = |name: &str| {
-            text.split(';')
-                .filter_map(|pair| pair.trim().split_once('='))
-                .find_map(|(key, value)| (key == name).then_some(value))
-        };
-        match value("v") {
-            Some(VERSION) => {}
-            other => return Err(unknown_version(other)),
-        }
-        let number = |name: &str, default: u64| match value(name) {
-            None => Ok(default),
-            Some(text) => text.parse::<u64>().map_err(|_| malformed(name)),
-        };
-        let defaults = StreamOptions::new().limits();
-        Ok(Self {
-            window: Credit {
-                messages: number("w", defaults.window.messages)?,
-                bytes: number("b", IMPLIED_WINDOW_BYTES)?,
-            },
-            heartbeat: Duration::from_secs(number("hb", defaults.heartbeat.as_secs())?),
-            is_unary: number("u", 0)? == 1,
-        })
-    }
-}
-
-fn unknown_version(found: Option<&str>) -> Status {
-    let found = match found {
-        Some(version) if version.len() <= 16 => format!("version `{}`", version.escape_debug()),
-        Some(_) => "a version".to_owned(),
-        None => "no version".to_owned(),
-    };
-    Reason::BadHeader.status_with(
-        Code::Unimplemented,
-        format!("`Micro-Stream` asks for {found} of streams; this server knows {VERSION}"),
-    )
-}
-
-fn malformed(name: &str) -> Status {
-    Reason::BadHeader.status(format!("`{name}` in `Micro-Stream` is not a number"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_header_says_window_and_heartbeat() {
-        let open = StreamHeader {
-            window: Credit {
-                messages: 64,
-                bytes: 65536,
-            },
-            heartbeat: Duration::from_secs(5),
-            is_unary: false,
-        };
-        assert_eq!(open.encode(), "v=1;w=64;b=65536;hb=5");
-        assert_eq!(StreamHeader::decode("v=1;w=64;b=65536;hb=5").unwrap(), open);
-        assert_eq!(
-            StreamHeader::decode("v=1; x=y; w=64;b=65536").unwrap(),
-            open
-        );
-        let large = StreamHeader {
-            is_unary: true,
-            ..open
-        };
-        assert_eq!(large.encode(), "v=1;u=1;w=64;b=65536;hb=5");
-        assert_eq!(StreamHeader::decode(&large.encode()).unwrap(), large);
-    }
-
-    #[test]
-    fn other_versions_are_named() {
-        let check = |text: &str, code: Code, part: &str| {
-            let status = StreamHeader::decode(text).unwrap_err();
-            assert_eq!(status.code(), code, "{text}");
-            assert!(status.message().contains(part), "{text}: {status}");
-        };
-        check(
-            "v=2;w=1",
-            Code::Unimplemented,
-            "version `2` of streams; this server knows 1",
-        );
-        check("w=1", Code::Unimplemented, "no version");
-        check("v=1;w=many", Code::InvalidArgument, "`w`");
-    }
 
     #[test]
     fn the_innermost_option_wins() {

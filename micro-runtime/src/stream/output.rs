@@ -1,33 +1,47 @@
-//! What a machine has to say: which frame is next, and when it asks whether the peer is there. Pure.
+//! The output of a `Machine`: which frame is next, and whether it probes for the peer. Pure.
+//!
+//! A frame goes out as soon as there is something to state, and takes along all that there is: messages, a grant, the
+//! answer to a PING. Nothing is delayed to be sent together (docs/PROTOCOL.md, "Batching").
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use crate::status::Status;
-use crate::stream::frame;
-use crate::stream::frame::{FrameBody, FrameControl};
+use crate::stream::frame_body::FrameBody;
+use crate::stream::frame_control;
+use crate::stream::frame_control::FrameControl;
 use crate::stream::machine::{Machine, Role};
 
-/// Every so many frames with messages one asks NATS whether the peer is there …
+/// Number of frames with messages of which one is a probe.
 const FRAMES_PER_PROBE: u32 = 32;
-/// … and the first after so long.
+/// Time since the last probe after which a frame with messages is one. A sender that writes every 10 ms so learns
+/// within 10 ms that its peer is gone, for 200 reply subjects a second at most.
 const PROBE_INTERVAL: Duration = Duration::from_millis(5);
+/// Maximum length in bytes of a text that a RESET carries as it is. A longer one is sent in its short form, which fits
+/// into any NATS message.
+const MAX_RESET_TEXT_LEN: usize = 512;
 
-/// A frame to be published.
+/// A frame to publish.
 #[derive(Debug)]
 pub(crate) struct OutboundFrame {
     pub(crate) payload: Bytes,
-    /// Whether NATS is to be asked, by a reply subject, if the peer is there.
+    /// Publish the frame with a reply subject.
+    ///
+    /// A frame gets no reply; but if its subject has no subscriber any more, nats-server sends a 503 to the reply
+    /// subject, usually within a millisecond. So the death of a peer is noticed long before it counts as silent
+    /// (docs/PROTOCOL.md, "Liveness"). Not every frame is a probe, since each costs nats-server a lookup.
     pub(crate) is_probe: bool,
 }
 
 impl Machine {
-    /// Says whether a frame is to be sent.
+    /// Returns whether a frame can be sent now.
+    ///
+    /// Nothing can be before the peer is ready for it: at a client before ACCEPT, at the server of a large reply
+    /// before the first grant.
     pub(crate) fn has_output(&self) -> bool {
         let is_unaccepted = match self.role {
-            Role::Client(ref peer) => peer.is_none(),
-            // The caller has not said that it takes a large reply.
+            Role::Client(ref address) => address.is_none(),
             Role::Server(_) => self.open_deadline.is_some(),
         };
         if self.is_done || is_unaccepted {
@@ -42,7 +56,8 @@ impl Machine {
             || self.receiving.is_grant_due()
     }
 
-    /// Makes the next frame.
+    /// Makes the next frame; `None` without [`has_output`](Self::has_output). It counts as sent from here on, so a
+    /// frame that cannot be published must end the stream.
     pub(crate) fn output(&mut self, now: Instant) -> Option<OutboundFrame> {
         if !self.has_output() {
             return None;
@@ -62,15 +77,15 @@ impl Machine {
             ..FrameControl::default()
         };
         if std::mem::take(&mut self.pending.accept)
-            && let Role::Server(peer) = &self.role
+            && let Role::Server(address) = &self.role
         {
-            control.flags |= frame::ACCEPT;
-            control.instance.clone_from(&peer.instance);
-            control.stream.clone_from(&peer.stream);
+            control.flags |= frame_control::ACCEPT;
+            control.instance.clone_from(&address.instance);
+            control.stream.clone_from(&address.stream);
         }
         let is_ping = std::mem::take(&mut self.pending.ping);
         if is_ping {
-            control.flags |= frame::PING;
+            control.flags |= frame_control::PING;
         }
         let is_ack = std::mem::take(&mut self.pending.ack);
         if is_ping || is_ack {
@@ -78,6 +93,7 @@ impl Machine {
         }
         let open = self.pending.open.take();
         if open.is_none() && !self.sending.has_frame() {
+            // A frame without messages, OPEN and END has no number, and states the last one instead.
             self.note_probe(now);
             control.last = self.sending.seq();
             return Some(OutboundFrame {
@@ -86,7 +102,7 @@ impl Machine {
             });
         }
         if let Some(headers) = open {
-            control.flags |= frame::OPEN;
+            control.flags |= frame_control::OPEN;
             control = control.with_metadata(&headers);
         }
         let payload = self.sending.frame(control);
@@ -98,6 +114,7 @@ impl Machine {
         Some(OutboundFrame { payload, is_probe })
     }
 
+    /// Counts a frame with messages, and returns whether it must be a probe.
     fn is_probe_due(&mut self, now: Instant) -> bool {
         self.frames_since_probe += 1;
         let is_due = self.frames_since_probe >= FRAMES_PER_PROBE
@@ -116,14 +133,13 @@ impl Machine {
     }
 }
 
-/// A frame that ends both directions.
+/// Returns a frame that ends both directions with this status. Its details are left out: they may not fit.
 pub(crate) fn reset_frame(status: &Status) -> Bytes {
     let control = FrameControl {
-        flags: frame::RESET,
+        flags: frame_control::RESET,
         ..FrameControl::default()
     };
-    // What does not fit next to nothing else is too long to be of use.
-    let is_long = status.message().len() > 512 || !status.details().is_empty();
+    let is_long = status.message().len() > MAX_RESET_TEXT_LEN || !status.details().is_empty();
     let short = is_long.then(|| status.shortened());
     let control = control.with_status(Some(short.as_ref().unwrap_or(status)));
     FrameBody::default().finish_frame(control)

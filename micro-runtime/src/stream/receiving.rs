@@ -1,56 +1,72 @@
-//! The receiving direction of a stream: what has arrived, what was taken, what may still come. Pure.
+//! `Receiving`: one direction of a stream at its receiver: what arrived, what was taken, what may still come. Pure.
+//!
+//! Rules, from docs/PROTOCOL.md, "A streaming call":
+//!
+//! - *Order and loss.* Numbered frames are accepted in sequence only. A number seen before is ignored, a gap is
+//!   `DATA_LOSS`: NATS delivers at most once, so the missing frame will not come. A direction that stops without END
+//!   never counts as complete.
+//! - *Flow control.* The peer may send up to absolute sums of messages and bytes, of which every frame of ours
+//!   repeats the latest. They only grow, so a lost grant costs nothing. A peer that begins a message at its limit is
+//!   reset; the last message below it may overshoot.
+//! - *Fragments* are granted again as they arrive, since an unfinished message cannot be taken; the reassembly limit
+//!   bounds them instead.
+//! - *Memory.* Only entries count, so only entries are kept: a frame that is mostly something else, and a small one
+//!   that has to wait, moves into a buffer of its own.
+//!
+//! So the memory of one stream is at most a small multiple of its window in bytes, plus the reassembly limit, whatever
+//! the peer sends; the fuzz target `stream` holds the bound.
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::status::{Reason, Status};
-use crate::stream::frame;
-use crate::stream::frame::{Entries, Frame};
-use crate::stream::options::{Credit, StreamLimits};
+use crate::stream::credit::Credit;
+use crate::stream::entries::{Entries, MAX_DETACHED_LEN};
+use crate::stream::fragments::Fragments;
+use crate::stream::frame::{BadFrame, Frame};
+use crate::stream::frame_control;
+use crate::stream::options::StreamLimits;
 
-/// A frame up to this size that has to wait gets a buffer of its own: the one that it arrived in is
-/// larger, and shared with messages of others.
-const MAX_DETACHED_LEN: usize = 16 * 1024;
-/// The peer hears so often of what was taken, while it uses up one window.
+/// Number of grants that a peer gets while it uses up one window.
+///
+/// The protocol demands two. With four the sender still has room when a grant arrives, and need not stop for it;
+/// eight or sixteen are slower again, as each grant is a message of its own (docs/PERFORMANCE.md, "Streams").
 const GRANTS_PER_WINDOW: u64 = 4;
 
-/// What has arrived in one direction.
+/// The receiving direction of one end.
 #[derive(Debug)]
 pub(crate) struct Receiving {
     window: Credit,
+    /// Maximum length in bytes of a message in fragments.
     reassembly: usize,
-    /// The number of the last frame in sequence.
+    /// Number of the last frame that was accepted.
     seq: u64,
     received: Credit,
+    /// Sum of what the application has taken or discarded.
     taken: Credit,
-    /// What the peer has been told that it may send in all.
+    /// Sum of what the peer may send, as the last frame to it stated.
     granted: Credit,
-    /// The message that is unfinished.
-    parts: Option<Fragments>,
+    /// The unfinished message.
+    fragments: Option<Fragments>,
     queue: VecDeque<MessageBatch>,
+    /// END has arrived, and with it every frame before.
     is_complete: bool,
+    /// The application wants no more messages: they are discarded and count as taken.
     is_discarding: bool,
 }
 
 /// Complete messages that wait for the application.
 #[derive(Debug)]
 pub(crate) enum MessageBatch {
+    /// The messages of one frame.
     Entries(Entries),
-    /// One message that came in parts.
+    /// One message that arrived in fragments; the reader joins them.
     Fragments(Vec<Bytes>),
 }
 
-/// A message that arrives in parts.
-#[derive(Debug, Default)]
-struct Fragments {
-    list: Vec<Bytes>,
-    /// Small parts that came last, which would keep more alive than they are.
-    small: BytesMut,
-    bytes: usize,
-}
-
 impl Receiving {
+    /// Returns the direction at its begin, with the first window granted.
     pub(crate) fn new(limits: &StreamLimits) -> Self {
         Self {
             window: limits.window,
@@ -59,84 +75,105 @@ impl Receiving {
             received: Credit::default(),
             taken: Credit::default(),
             granted: limits.window,
-            parts: None,
+            fragments: None,
             queue: VecDeque::new(),
             is_complete: false,
             is_discarding: false,
         }
     }
 
-    /// Says whether a numbered frame is the next one; an earlier one is to be ignored.
+    /// Checks the number of a frame; `true` if it is the next one, `false` if it was seen before and must be
+    /// ignored.
+    ///
+    /// # Errors
+    ///
+    /// `DATA_LOSS` after a gap; [`BadFrame`] behind END.
     pub(crate) fn is_next(&mut self, seq: u64) -> Result<bool, Status> {
         if seq <= self.seq {
             return Ok(false);
         }
         if seq != self.seq + 1 {
-            return Err(lost(&format!("frame {} of the stream", self.seq + 1)));
+            return Err(self.next_was_lost());
         }
         if self.is_complete {
-            return Err(bad_frame("a frame follows the end of its direction"));
+            return Err(BadFrame("a frame follows the end of its direction").into_status());
         }
         self.seq = seq;
         Ok(true)
     }
 
-    /// The peer says which numbered frame was its last so far: an end that waits for one that was
-    /// lost would wait forever.
+    /// Checks the number of the peer's last numbered frame, which frames without a number carry.
+    ///
+    /// A gap shows only with the next numbered frame. If the last frame of a direction is lost there is none, and
+    /// two ends could wait for each other for ever while their PINGs keep the stream alive.
+    ///
+    /// # Errors
+    ///
+    /// `DATA_LOSS` if a frame is missing. NATS delivers frames of one publisher in order, so it is not late.
     pub(crate) fn check_last(&self, last: u64) -> Result<(), Status> {
         if last <= self.seq {
             return Ok(());
         }
-        Err(lost(&format!("frame {} of the stream", self.seq + 1)))
+        Err(self.next_was_lost())
     }
 
-    /// Takes the messages of the next frame in.
+    fn next_was_lost(&self) -> Status {
+        let missing = self.seq + 1;
+        Reason::FramesLost.status(format!("frame {missing} of the stream was lost on the way"))
+    }
+
+    /// Takes in the messages of the next frame.
+    ///
+    /// # Errors
+    ///
+    /// `RESOURCE_EXHAUSTED` if the peer sends beyond its window, or a message beyond the reassembly limit;
+    /// [`BadFrame`] if END leaves a message unfinished.
     pub(crate) fn add_frame(&mut self, frame: Frame) -> Result<(), Status> {
         let Frame { control, entries } = frame;
-        let ends = control.has(frame::END);
+        let ends = control.has(frame_control::END);
         if entries.len() > 0 {
             self.check_window()?;
             self.received.bytes += entries.bytes() as u64;
-            let is_unfinished = control.has(frame::MORE);
-            if is_unfinished || self.parts.is_some() {
+            let is_unfinished = control.has(frame_control::MORE);
+            if is_unfinished || self.fragments.is_some() {
                 self.add_fragmented(entries, is_unfinished)?;
             } else {
                 self.add_complete(entries);
             }
         }
         if ends {
-            if self.parts.is_some() {
-                return Err(bad_frame("the last message is unfinished"));
+            if self.fragments.is_some() {
+                return Err(BadFrame("the last message is unfinished").into_status());
             }
             self.is_complete = true;
         }
         Ok(())
     }
 
-    /// Takes in a frame that begins or ends in the middle of a message.
+    /// Takes in a frame whose first entry continues a message, whose last entry is unfinished, or both.
     fn add_fragmented(&mut self, mut entries: Entries, is_unfinished: bool) -> Result<(), Status> {
-        if self.parts.is_some() {
+        if self.fragments.is_some() {
             let Some(first) = entries.next_bytes() else {
                 return Ok(());
             };
-            self.add_part(first)?;
+            self.add_fragment(first)?;
             if is_unfinished && entries.len() == 0 {
                 return Ok(());
             }
-            self.complete();
+            self.complete_message();
         }
         let last = match is_unfinished {
             true => entries.split_last(),
             false => None,
         };
         self.add_complete(entries);
-        last.map_or(Ok(()), |last| self.add_part(last))
+        last.map_or(Ok(()), |last| self.add_fragment(last))
     }
 
-    fn add_part(&mut self, part: Bytes) -> Result<(), Status> {
-        let parts = self.parts.get_or_insert_default();
-        parts.add(part);
-        if parts.bytes <= self.reassembly {
+    fn add_fragment(&mut self, fragment: Bytes) -> Result<(), Status> {
+        let fragments = self.fragments.get_or_insert_default();
+        fragments.add(fragment);
+        if fragments.bytes() <= self.reassembly {
             return Ok(());
         }
         Err(Reason::TooLarge.status(format!(
@@ -145,22 +182,26 @@ impl Receiving {
         )))
     }
 
-    /// The message in parts has all of them.
-    fn complete(&mut self) {
-        let Some(parts) = self.parts.take() else {
+    /// Queues the message in fragments, which has all of them.
+    fn complete_message(&mut self) {
+        let Some(fragments) = self.fragments.take() else {
             return;
         };
         self.received.messages += 1;
         if self.is_discarding {
             return self.note_taken(Credit {
                 messages: 1,
-                bytes: parts.bytes as u64,
+                bytes: fragments.bytes() as u64,
             });
         }
         self.queue
-            .push_back(MessageBatch::Fragments(parts.into_list()));
+            .push_back(MessageBatch::Fragments(fragments.into_list()));
     }
 
+    /// Queues the complete messages of a frame.
+    ///
+    /// The first frame in the queue usually goes to a reader that waits for it, and is not copied. What has to
+    /// wait behind it is copied if it is small, since the buffer that it arrived in is 64 KiB and shared.
     fn add_complete(&mut self, mut entries: Entries) {
         let sums = Credit {
             messages: entries.len() as u64,
@@ -180,7 +221,8 @@ impl Receiving {
         self.queue.push_back(MessageBatch::Entries(entries));
     }
 
-    /// An honest peer begins no message at its limit.
+    /// Rejects a frame with messages of a peer that was at its limit before: an honest one begins no message
+    /// there. Checked before the frame is added, so that one frame may overshoot.
     fn check_window(&self) -> Result<(), Status> {
         let is_beyond = self.received.messages >= self.granted.messages
             || self.received.bytes >= self.granted.bytes;
@@ -193,46 +235,51 @@ impl Receiving {
         )))
     }
 
-    /// The messages that came next, whole frames where possible.
+    /// Returns the next messages, a whole frame of them where possible. They count as taken only with
+    /// [`note_taken`](Self::note_taken).
     pub(crate) fn next(&mut self) -> Option<MessageBatch> {
         self.queue.pop_front()
     }
 
-    /// Says whether the peer has sent all that it had to send.
+    /// Returns whether the peer's END has arrived, and everything before it.
     pub(crate) fn is_complete(&self) -> bool {
         self.is_complete
     }
 
-    /// The application has taken messages.
+    /// Adds to what the application has taken, which is granted to the peer again.
     pub(crate) fn note_taken(&mut self, sums: Credit) {
         self.taken.messages += sums.messages;
         self.taken.bytes += sums.bytes;
     }
 
-    /// The application wants no more: what comes is dropped, and counts as taken.
+    /// Discards what is queued and what will arrive, and counts it as taken: the peer can finish, though the
+    /// application reads no more.
     pub(crate) fn stop_receiving(&mut self) {
         self.is_discarding = true;
         self.queue.clear();
-        let partial = self.unfinished_bytes();
+        let unfinished = self.unfinished_bytes();
         self.taken = Credit {
             messages: self.received.messages,
-            bytes: self.received.bytes - partial,
+            bytes: self.received.bytes - unfinished,
         };
     }
 
-    /// Frees what waits; the stream has failed.
+    /// Frees what is queued; the stream has failed.
     pub(crate) fn clear(&mut self) {
         self.queue.clear();
-        self.parts = None;
+        self.fragments = None;
     }
 
-    /// Bytes of the message that is unfinished.
+    /// Returns the bytes of the unfinished message that have arrived.
     fn unfinished_bytes(&self) -> u64 {
-        self.parts.as_ref().map_or(0, |parts| parts.bytes as u64)
+        self.fragments
+            .as_ref()
+            .map_or(0, |fragments| fragments.bytes() as u64)
     }
 
-    /// What the peer may send in all: a window more than was taken. A message in parts does not
-    /// count while it is unfinished, since nobody can take it yet.
+    /// Returns the sums that the peer may have now: one window beyond what was taken, and never less than it was
+    /// granted before. The unfinished message does not count against the window in bytes: it could not be
+    /// completed if it were longer than that, and cannot be taken before.
     fn target_grant(&self) -> Credit {
         let bytes = self.taken.bytes + self.window.bytes + self.unfinished_bytes();
         Credit {
@@ -244,8 +291,8 @@ impl Receiving {
         }
     }
 
-    /// Says whether the peer has used a part of its window, and there is more to give: early enough
-    /// that it need not stop and wait.
+    /// Returns whether a grant is worth a frame of its own: a [`GRANTS_PER_WINDOW`]th of either window can be
+    /// granted. Never behind END, which needs no more credit.
     pub(crate) fn is_grant_due(&self) -> bool {
         let target = self.target_grant();
         let messages = target.messages - self.granted.messages;
@@ -255,13 +302,14 @@ impl Receiving {
                 || bytes >= (self.window.bytes / GRANTS_PER_WINDOW).max(1))
     }
 
-    /// What the next frame says about this direction, whatever else it is for.
+    /// Grants all that can be granted, and returns `taken` and the limits for the next frame. Every frame carries
+    /// them, whatever it is for.
     pub(crate) fn grant(&mut self) -> (u64, Credit) {
         self.granted = self.target_grant();
         (self.taken.messages, self.granted)
     }
 
-    /// What has arrived and was not taken.
+    /// Returns the sums of what has arrived and was not taken.
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> Credit {
         Credit {
@@ -270,59 +318,13 @@ impl Receiving {
         }
     }
 
-    /// How much memory that takes, and the frames around it.
+    /// Returns the memory in bytes that it takes, with the frames around it.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn kept(&self) -> usize {
-        let parts = self.parts.as_ref().map_or(0, |parts| parts.bytes);
         let batches = self.queue.iter().map(|batch| match batch {
             MessageBatch::Entries(entries) => entries.kept(),
             MessageBatch::Fragments(fragments) => fragments.iter().map(Bytes::len).sum(),
         });
-        parts + batches.sum::<usize>()
+        self.unfinished_bytes() as usize + batches.sum::<usize>()
     }
-}
-
-impl Fragments {
-    fn add(&mut self, part: Bytes) {
-        self.bytes += part.len();
-        if part.len() <= MAX_DETACHED_LEN {
-            return self.small.extend_from_slice(&part);
-        }
-        self.set_small_aside();
-        self.list.push(part);
-    }
-
-    fn set_small_aside(&mut self) {
-        if !self.small.is_empty() {
-            self.list.push(std::mem::take(&mut self.small).freeze());
-        }
-    }
-
-    fn into_list(mut self) -> Vec<Bytes> {
-        self.set_small_aside();
-        self.list
-    }
-}
-
-/// One message out of its parts.
-pub(crate) fn join_fragments(parts: &[Bytes]) -> Bytes {
-    match parts {
-        [whole] => whole.clone(),
-        parts => {
-            let mut joined = BytesMut::with_capacity(parts.iter().map(Bytes::len).sum());
-            parts.iter().for_each(|part| joined.extend_from_slice(part));
-            joined.freeze()
-        }
-    }
-}
-
-pub(crate) fn lost(what: &str) -> Status {
-    let text = format!("{what} was lost on the way");
-    Reason::FramesLost.status(text)
-}
-
-pub(crate) fn bad_frame(text: &'static str) -> Status {
-    Reason::BadFrame.status(format!(
-        "the peer of the stream breaks the protocol: {text}"
-    ))
 }

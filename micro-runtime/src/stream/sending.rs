@@ -1,67 +1,64 @@
-//! The sending direction of a stream: what is written, what may be sent, how it is cut. Pure.
+//! `Sending`: one direction of a stream at its sender: what is written, what may be sent, how frames are cut. Pure.
+//!
+//! Rules, from docs/PROTOCOL.md, "A streaming call":
+//!
+//! - *Batching.* A frame takes whatever is written when it is made, and no more is written into it at about 32 KiB.
+//!   There is no timer: a message is never delayed for company, and under load frames are full anyway.
+//! - *Flow control.* A message may begin only while both sums, messages and bytes, are below the peer's limits; it may
+//!   overshoot the bytes once. Limits never shrink, even if a frame states smaller ones.
+//! - *Size.* A message that does not fit into a frame waits in `large` and goes in fragments of at most 128 KiB, less
+//!   if NATS takes less. It holds up the messages behind it, which must not arrive before it.
+//! - *Order.* Frames with messages, OPEN or END are numbered from 1.
+//! - *End.* END goes behind all messages, in the last of their frames where it fits. A status and trailers that do not
+//!   fit into one NATS message are shortened, or replaced by an error; the end itself is always sent.
 
 use bytes::{Buf as _, Bytes};
 use prost::Message as _;
 
 use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
-use crate::stream::frame;
-use crate::stream::frame::{FrameBody, FrameControl};
-use crate::stream::options::Credit;
+use crate::stream::credit::Credit;
+use crate::stream::frame_body::{FrameBody, MAX_ENTRY_HEADER_LEN};
+use crate::stream::frame_control;
+use crate::stream::frame_control::FrameControl;
+use crate::stream::frame_writer::{FrameWriter, SendRoom, TARGET_FRAME_LEN};
 
-/// What an entry takes besides its bytes, at most.
-const MAX_ENTRY_HEADER_LEN: usize = 6;
-/// A frame is cut at about this length.
-pub(crate) const TARGET_FRAME_LEN: usize = 32 * 1024;
-/// A message that is longer goes in parts of this length.
+/// Maximum length of a fragment in bytes, and so of the entries of a frame.
 const MAX_FRAGMENT_LEN: usize = 128 * 1024;
-/// What a frame takes besides its messages; status and trailers come on top.
+/// Length in bytes reserved in a NATS message for the other fields of a frame. Status and metadata may take more;
+/// they are measured where they are added.
 const MAX_FRAME_OVERHEAD: usize = 256;
 
-/// What is to be sent in one direction.
+/// The sending direction of one end.
 #[derive(Debug)]
 pub(crate) struct Sending {
-    /// What NATS takes in one message.
+    /// Maximum length in bytes of a NATS message.
     max_payload: usize,
+    /// Number of the last frame.
     seq: u64,
     sent: Credit,
-    /// What the peer takes in all.
+    /// Sums that the peer takes at most.
     limit: Credit,
+    /// Messages for the next frame. Empty while a [`FrameWriter`] holds it.
     body: FrameBody,
-    /// How long the last frame was.
+    /// Length in bytes of the entries of the last frame, for which the next buffer is made.
     last_frame_len: usize,
-    /// A message that waits for a frame of its own, or the rest of one that goes in parts.
+    /// A message that does not fit behind the body, or the rest of one whose first fragments were sent.
     large: Option<Bytes>,
-    end: Option<Ending>,
+    /// The end, until it is sent.
+    end: Option<DirectionEnd>,
     has_ended: bool,
 }
 
-/// The end of a direction; a status and trailers come from the server alone.
+/// Status and trailers of an end. The client has neither.
 #[derive(Debug)]
-struct Ending {
+struct DirectionEnd {
     status: Option<Status>,
     trailers: Metadata,
 }
 
-/// How many messages may be written before the next word from the stream.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SendRoom {
-    messages: u64,
-    bytes: u64,
-    max_fragment_len: usize,
-}
-
-/// Messages that were written apart from the stream, to be added at once.
-#[derive(Debug)]
-pub(crate) struct FrameWriter {
-    room: SendRoom,
-    body: FrameBody,
-    /// How much the buffer is made for: an idle stream has none.
-    expected: usize,
-    large: Option<Bytes>,
-}
-
 impl Sending {
+    /// Returns the direction at its begin; `limit` is the first window of the peer.
     pub(crate) fn new(limit: Credit, max_payload: usize) -> Self {
         Self {
             max_payload,
@@ -76,7 +73,7 @@ impl Sending {
         }
     }
 
-    /// The peer takes this much in all; it never takes a word back.
+    /// Raises the limits to those of a frame. Smaller ones are ignored: they are of an earlier frame.
     pub(crate) fn raise_limit(&mut self, limit: Credit) {
         self.limit.messages = self.limit.messages.max(limit.messages);
         self.limit.bytes = self.limit.bytes.max(limit.bytes);
@@ -91,7 +88,7 @@ impl Sending {
             && self.sent.bytes + self.body.bytes() < self.limit.bytes
     }
 
-    /// Says whether a message may be written now.
+    /// Returns whether a message may be written now.
     pub(crate) fn has_room(&self) -> bool {
         self.large.is_none() && self.body.len() < self.target_len() && self.is_below_limit()
     }
@@ -100,30 +97,28 @@ impl Sending {
         TARGET_FRAME_LEN.min(self.max_fragment_len())
     }
 
-    /// Takes the place of the messages to be written; `add` brings them back. Only where there is
-    /// room and nothing is written yet.
+    /// Takes the body out, to be written while the stream is not locked; [`submit`](Self::submit) puts it back.
+    ///
+    /// `None` without room, or while messages wait to be sent: they must come before what is written now.
     pub(crate) fn take_writer(&mut self) -> Option<FrameWriter> {
         if !self.has_room() || !self.body.is_empty() {
             return None;
         }
-        Some(FrameWriter {
-            room: SendRoom {
-                messages: self.limit.messages - self.sent.messages,
-                bytes: self.limit.bytes - self.sent.bytes,
-                max_fragment_len: self.max_fragment_len(),
-            },
-            body: std::mem::take(&mut self.body),
-            expected: self.last_frame_len,
-            large: None,
-        })
+        let room = SendRoom {
+            messages: self.limit.messages - self.sent.messages,
+            bytes: self.limit.bytes - self.sent.bytes,
+            max_fragment_len: self.max_fragment_len(),
+        };
+        let body = std::mem::take(&mut self.body);
+        Some(FrameWriter::new(room, body, self.last_frame_len))
     }
 
+    /// Puts the body back with what was written.
     pub(crate) fn submit(&mut self, writer: FrameWriter) {
-        self.body = writer.body;
-        self.large = writer.large;
+        (self.body, self.large) = writer.into_parts();
     }
 
-    /// Writes a small message; there must be room.
+    /// Writes a message whose encoded length is `length`. Call it only while [`has_room`](Self::has_room) holds.
     pub(crate) fn write<M: prost::Message>(&mut self, message: &M, length: usize) {
         if self.body.len() + length > self.max_fragment_len() {
             self.large = Some(message.encode_to_vec().into());
@@ -135,55 +130,55 @@ impl Sending {
         self.body.write(message, length);
     }
 
-    /// Writes a message that is encoded already; there must be room.
+    /// Writes an encoded message; as [`write`](Self::write).
     pub(crate) fn write_encoded(&mut self, message: Bytes) {
         if self.body.len() + message.len() > self.max_fragment_len() {
             self.large = Some(message);
             return;
         }
         if self.body.is_empty() {
-            self.body.reserve(
-                self.last_frame_len
-                    .max(message.len() + MAX_ENTRY_HEADER_LEN),
-            );
+            self.body.reserve(self.last_frame_len);
         }
         self.body.write_bytes(&message);
     }
 
-    /// Nothing has been said for long.
+    /// Drops the buffers of a busy stream. Called with each PING, which an end sends or receives only after a
+    /// heartbeat of silence.
     pub(crate) fn release_buffers(&mut self) {
         self.body.release_buffers();
     }
 
-    /// Ends the direction after what is written.
+    /// Ends the direction behind what is written. The first end holds.
     pub(crate) fn end(&mut self, status: Option<Status>, trailers: Metadata) {
         if self.end.is_none() && !self.has_ended {
-            self.end = Some(Ending { status, trailers });
+            self.end = Some(DirectionEnd { status, trailers });
         }
     }
 
-    /// The number of the last frame.
+    /// Returns the number of the last frame; 0 before the first.
     pub(crate) fn seq(&self) -> u64 {
         self.seq
     }
 
+    /// Returns whether END was sent.
     pub(crate) fn has_ended(&self) -> bool {
         self.has_ended
     }
 
-    /// Says whether the end is to be sent, or was.
+    /// Returns whether END was sent, or will be behind what is written.
     pub(crate) fn is_ending(&self) -> bool {
         self.has_ended || self.end.is_some()
     }
 
-    /// Drops what is written; the stream has failed.
+    /// Drops what is written, and the end; the stream has failed.
     pub(crate) fn clear(&mut self) {
         self.body = FrameBody::default();
         self.large = None;
         self.end = None;
     }
 
-    /// Says whether a frame with messages or the end is to be sent.
+    /// Returns whether a frame with messages or END can be sent now. The rest of a large message waits for credit
+    /// like any other; END does not, but waits for that message.
     pub(crate) fn has_frame(&self) -> bool {
         !self.body.is_empty()
             || match &self.large {
@@ -192,11 +187,14 @@ impl Sending {
             }
     }
 
-    /// Makes the next frame in sequence, with whatever is ready.
+    /// Makes the next numbered frame: what is written, or a fragment, and END if nothing remains behind it.
+    ///
+    /// `control` may bring OPEN with headers. If they do not fit beside the messages they go alone; if they do not
+    /// fit at all the call fails with `RESOURCE_EXHAUSTED` instead.
     pub(crate) fn frame(&mut self, mut control: FrameControl) -> Bytes {
         self.seq += 1;
         control.seq = self.seq;
-        if control.has(frame::OPEN) {
+        if control.has(frame_control::OPEN) {
             let alone = control.encoded_len();
             if alone > self.max_payload {
                 self.fail_metadata(&mut control, "the headers");
@@ -213,23 +211,24 @@ impl Sending {
             }
         }
         if self.large.is_none()
-            && let Some(ending) = self.end.take()
+            && let Some(end) = self.end.take()
         {
-            match self.with_end(control.clone(), &ending) {
+            match self.with_end(control.clone(), &end) {
                 Some(with_end) => {
                     control = with_end;
                     self.has_ended = true;
                 }
-                None => self.end = Some(ending),
+                None => self.end = Some(end),
             }
         }
         self.last_frame_len = self.body.len().min(2 * TARGET_FRAME_LEN);
-        self.sent.messages += self.body.entries() - u64::from(control.has(frame::MORE));
+        // An unfinished message counts with its last fragment.
+        self.sent.messages += self.body.entries() - u64::from(control.has(frame_control::MORE));
         self.sent.bytes += self.body.bytes();
         self.body.finish_frame(control)
     }
 
-    /// What the messages of the next frame take.
+    /// Returns the length in bytes of the entries of the next frame.
     fn next_len(&self) -> usize {
         match &self.large {
             Some(large) if self.body.is_empty() => {
@@ -239,53 +238,55 @@ impl Sending {
         }
     }
 
-    /// Ends the direction with the word that metadata does not fit.
+    /// Replaces OPEN, and everything that was to follow it, by an end with the error that metadata does not fit.
     fn fail_metadata(&mut self, control: &mut FrameControl, what: &str) {
-        control.flags &= !frame::OPEN;
+        control.flags &= !frame_control::OPEN;
         control.metadata = Vec::new();
         self.clear();
         self.end(Some(too_large(what)), Metadata::new());
     }
 
-    /// Takes the next part of a message, and says which flag goes with it.
+    /// Writes the next fragment of a message, and returns MORE unless it is the last.
     fn write_fragment(&mut self, mut large: Bytes) -> u32 {
-        let part = self.max_fragment_len();
+        let max_len = self.max_fragment_len();
         self.body
-            .reserve(large.len().min(part) + MAX_ENTRY_HEADER_LEN);
-        if large.len() <= part {
+            .reserve(large.len().min(max_len) + MAX_ENTRY_HEADER_LEN);
+        if large.len() <= max_len {
             self.body.write_bytes(&large);
             return 0;
         }
-        self.body.write_bytes(&large[..part]);
-        large.advance(part);
+        self.body.write_bytes(&large[..max_len]);
+        large.advance(max_len);
         self.large = Some(large);
-        frame::MORE
+        frame_control::MORE
     }
 
-    /// The frame with the end in it; `None` if it has to go in a frame of its own.
-    fn with_end(&self, mut control: FrameControl, ending: &Ending) -> Option<FrameControl> {
-        // Headers and trailers share a field.
-        let is_open = control.has(frame::OPEN);
-        if is_open && !ending.trailers.is_empty() {
+    /// Adds END to a frame; `None` if it must go in a frame of its own.
+    ///
+    /// Headers and trailers share a field, so OPEN and END share a frame only if there are no trailers. A frame of
+    /// its own that is still too long gets a shorter status; then none of the trailers. A call that has failed
+    /// already keeps its status in that case, since that explains more than missing trailers do.
+    fn with_end(&self, mut control: FrameControl, end: &DirectionEnd) -> Option<FrameControl> {
+        let is_open = control.has(frame_control::OPEN);
+        if is_open && !end.trailers.is_empty() {
             return None;
         }
-        control.flags |= frame::END;
+        control.flags |= frame_control::END;
         if !is_open {
-            control = control.with_metadata(&ending.trailers);
+            control = control.with_metadata(&end.trailers);
         }
-        let whole = control.clone().with_status(ending.status.as_ref());
+        let whole = control.clone().with_status(end.status.as_ref());
         if self.body.len() + whole.encoded_len() <= self.max_payload {
             return Some(whole);
         }
         if is_open || !self.body.is_empty() {
             return None;
         }
-        let short = ending.status.as_ref().map(Status::shortened);
+        let short = end.status.as_ref().map(Status::shortened);
         let whole = control.clone().with_status(short.as_ref());
         if whole.encoded_len() <= self.max_payload {
             return Some(whole);
         }
-        // A call that has failed is not told twice.
         let status = short.unwrap_or_else(|| too_large("the trailers"));
         Some(
             control
@@ -296,63 +297,7 @@ impl Sending {
 }
 
 fn too_large(what: &str) -> Status {
-    let text = format!("{what} of the stream do not fit into one NATS message");
-    Reason::TooLarge.status(text)
-}
-
-impl FrameWriter {
-    /// A place for one message, whatever its length.
-    pub(crate) fn for_single_message() -> Self {
-        Self {
-            room: SendRoom {
-                messages: 1,
-                bytes: u64::MAX,
-                max_fragment_len: 0,
-            },
-            body: FrameBody::default(),
-            expected: 0,
-            large: None,
-        }
-    }
-
-    /// The message that was written there.
-    pub(crate) fn into_message(self) -> Option<Bytes> {
-        let is_written = !self.is_empty();
-        self.large.or_else(|| is_written.then(Bytes::new))
-    }
-
-    /// Says whether one more message may be written.
-    pub(crate) fn has_room(&self) -> bool {
-        self.large.is_none()
-            && (self.body.is_empty()
-                || self.body.len() < TARGET_FRAME_LEN.min(self.room.max_fragment_len))
-            && self.body.entries() < self.room.messages
-            && self.body.bytes() < self.room.bytes
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.body.is_empty() && self.large.is_none()
-    }
-
-    /// Writes a message; there must be room.
-    pub(crate) fn write<M: prost::Message>(&mut self, message: &M) {
-        let length = message.encoded_len();
-        if self.body.len() + length <= self.room.max_fragment_len {
-            if self.body.is_empty() {
-                self.body.reserve(self.expected);
-            }
-            self.body.write(message, length);
-        } else {
-            self.large = Some(message.encode_to_vec().into());
-        }
-    }
-
-    /// Writes a message that is encoded already.
-    pub(crate) fn write_encoded(&mut self, message: Bytes) {
-        if self.body.len() + message.len() <= self.room.max_fragment_len {
-            self.body.write_bytes(&message);
-        } else {
-            self.large = Some(message);
-        }
-    }
+    Reason::TooLarge.status(format!(
+        "{what} of the stream do not fit into one NATS message"
+    ))
 }

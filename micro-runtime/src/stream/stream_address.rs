@@ -1,38 +1,48 @@
-//! How a server names one of its streams.
+//! `StreamAddress`: the name that a server gives to one of its streams.
 
 use bytes::Bytes;
 
 use crate::status::Status;
-use crate::stream::frame;
-use crate::stream::frame::{Frame, FrameBody, FrameControl};
-use crate::stream::receiving::bad_frame;
+use crate::stream::frame::{BadFrame, Frame};
+use crate::stream::frame_body::FrameBody;
+use crate::stream::frame_control::{ACCEPT, FrameControl};
 
-/// What a server calls a stream: tokens that the client appends to its own service base.
+/// Two tokens that name a stream of one server instance.
+///
+/// Tokens and not a subject (docs/PROTOCOL.md, first section): accounts rewrite subjects but not payloads, so the
+/// client appends them to the service base that it used itself, `<base>._i.<instance>._up.<stream>`. They come
+/// from the peer; the driver checks that both are subject tokens before it publishes there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StreamAddress {
     pub(crate) instance: String,
+    /// 128 random bits in text. Any client that may publish under the service base could send frames to a stream
+    /// whose name can be guessed.
     pub(crate) stream: String,
 }
 
 impl StreamAddress {
-    /// Reads the name out of a frame that says nothing else.
+    /// Reads the address out of the ACCEPT frame that offers a large reply.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::BadFrame`](crate::Reason::BadFrame) if the bytes are no frame.
     pub(crate) fn read(frame: Bytes) -> Result<Self, Status> {
-        let mut frame = Frame::read(frame).map_err(|flaw| bad_frame(flaw.0))?;
-        Ok(Self::of(&mut frame.control))
+        let mut frame = Frame::read(frame).map_err(BadFrame::into_status)?;
+        Ok(Self::take_from(&mut frame.control))
     }
 
-    /// Takes the name out of an ACCEPT.
-    pub(super) fn of(control: &mut FrameControl) -> Self {
+    /// Takes the address out of an ACCEPT.
+    pub(super) fn take_from(control: &mut FrameControl) -> Self {
         Self {
             instance: std::mem::take(&mut control.instance),
             stream: std::mem::take(&mut control.stream),
         }
     }
 
-    /// Writes it.
+    /// Returns an ACCEPT frame without anything else, which offers a large reply.
     pub(crate) fn accept_frame(&self) -> Bytes {
         FrameBody::default().finish_frame(FrameControl {
-            flags: frame::ACCEPT,
+            flags: ACCEPT,
             instance: self.instance.clone(),
             stream: self.stream.clone(),
             ..FrameControl::default()

@@ -1,27 +1,23 @@
-//! `Streaming`, `Sender` and `ReplyStream`: the many messages of one direction of a call.
+//! `Streaming`: the messages that the other side of a call sends.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 
 use futures_util::stream::{Stream, StreamExt as _};
 
 use crate::metadata::Metadata;
-use crate::status::{Code, Status};
-use crate::stream::channel::Channel;
+use crate::status::Status;
 use crate::stream::frame_sharing::EncodedMessage;
-use crate::stream::machine::dropped;
 use crate::stream::message_reader::MessageReader;
 
-/// Above this a message is encoded before its stream is locked, so that nobody waits for the encoder.
-const MAX_LEN_ENCODED_UNDER_LOCK: usize = 1024;
-
-/// The messages that the other side sends, one after the other.
+/// The messages that the other side of a call sends, one after the other.
 ///
-/// Dropping a client's `Streaming` before its end cancels the call. A handler that drops its own only
-/// says that it wants no more messages.
+/// A handler receives one for its requests, a caller one for its replies. It is also a [`Stream`] of
+/// `Result<M, Status>`.
+///
+/// Dropping a client's `Streaming` before its end cancels the call. A handler that drops its own only gives up the rest
+/// of the requests: they are discarded, and the call goes on.
 ///
 /// # Examples
 ///
@@ -44,21 +40,23 @@ const MAX_LEN_ENCODED_UNDER_LOCK: usize = 1024;
 /// # Ok::<(), Status>(())
 /// # }).unwrap();
 /// ```
-#[must_use = "a stream that is dropped is lent up"]
+#[must_use = "a stream that is dropped is given up"]
 pub struct Streaming<M>(Source<M>);
 
 enum Source<M> {
+    /// A stream of a test, or of another call.
     Given(Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>),
+    /// A stream of the bus.
     Received {
         reader: MessageReader,
         read: fn(EncodedMessage<'_>, &'static str) -> Result<M, Status>,
-        /// The message's full name.
+        /// Full name of the message type, for errors.
         name: &'static str,
     },
 }
 
 impl<M> Streaming<M> {
-    /// Reads what arrives on a stream; `read` makes messages of it.
+    /// Returns the messages of a stream of the bus, which `read` decodes.
     pub(crate) fn received(
         reader: MessageReader,
         read: fn(EncodedMessage<'_>, &'static str) -> Result<M, Status>,
@@ -67,19 +65,24 @@ impl<M> Streaming<M> {
         Self(Source::Received { reader, read, name })
     }
 
-    /// The next message, or `None` once the other side has ended in order.
+    /// Waits for the next message; `None` once the other side has ended in order. Cancel safe.
+    ///
+    /// A message counts against the window of this end until it is returned here, or skipped by a drop: reading slowly
+    /// slows the sender.
     ///
     /// # Errors
     ///
-    /// The status with which the other side, or the bus, ended the stream. An end that nobody
-    /// declared is an error too, never a silent `None`.
+    /// The status with which the other side, or the bus, ended the stream. A stream that stops without an end is an
+    /// error too (a lost connection, a peer that is gone, a lost frame), never a silent `None`. After an error there is
+    /// no further message.
     pub async fn message(&mut self) -> Result<Option<M>, Status> {
         self.next().await.transpose()
     }
 
-    /// The headers that the handler set before it returned its stream. They are there once a
-    /// server-streaming call was awaited; on a bidirectional call they arrive at the latest with the
-    /// first message. Empty before, and on a stream that a test made.
+    /// Returns the headers that the handler set before it returned its stream.
+    ///
+    /// At a caller they are there once a server-streaming call was awaited; on a bidirectional call they arrive with
+    /// the first message at the latest. Empty before, in a handler, and on a stream that a test made.
     #[must_use]
     pub fn metadata(&self) -> Metadata {
         match &self.0 {
@@ -88,7 +91,7 @@ impl<M> Streaming<M> {
         }
     }
 
-    /// The headers that the handler set after that. They are there once the stream has ended.
+    /// Returns the headers that the handler set after it returned its stream; empty until the stream has ended.
     #[must_use]
     pub fn trailers(&self) -> Metadata {
         match &self.0 {
@@ -97,7 +100,21 @@ impl<M> Streaming<M> {
         }
     }
 
-    /// Makes a stream out of any other, to call a handler from a unit test.
+    /// Makes a `Streaming` of any other stream, to call a handler from a unit test. [`FromIterator`] makes one of
+    /// messages alone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use futures_util::stream;
+    /// use micro_runtime::{Status, Streaming};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let mut numbers = Streaming::from_stream(stream::iter([Ok(1), Err(Status::aborted("enough"))]));
+    /// assert_eq!(numbers.message().await.unwrap(), Some(1));
+    /// assert_eq!(numbers.message().await.unwrap_err().message(), "enough");
+    /// # });
+    /// ```
     pub fn from_stream(stream: impl Stream<Item = Result<M, Status>> + Send + 'static) -> Self {
         Self(Source::Given(Box::pin(stream)))
     }
@@ -135,167 +152,3 @@ impl<M> fmt::Debug for Streaming<M> {
         f.debug_struct("Streaming").finish_non_exhaustive()
     }
 }
-
-/// The caller's half of a bidirectional call that sends.
-///
-/// Dropping it before [`finish`](Self::finish) cancels the call: what was sent so far must not look
-/// complete.
-#[must_use = "a sender that is dropped cancels its call"]
-pub struct Sender<M> {
-    channel: Arc<Channel>,
-    is_finished: bool,
-    messages: std::marker::PhantomData<fn(M)>,
-}
-
-impl<M> Sender<M> {
-    pub(crate) fn new(channel: Arc<Channel>) -> Self {
-        Self {
-            channel,
-            is_finished: false,
-            messages: std::marker::PhantomData,
-        }
-    }
-
-    /// Sends a message. Waits while the server has as much as it wants and has not taken it; what was
-    /// sent may be under way still when this returns. Nothing is sent if the future is dropped.
-    ///
-    /// # Errors
-    ///
-    /// The status with which the call ended; `CANCELLED` when the server ended it in order and takes
-    /// no more.
-    pub async fn send(&mut self, message: M) -> Result<(), Status>
-    where
-        M: prost::Message,
-    {
-        let length = message.encoded_len();
-        let mut encoded =
-            (length > MAX_LEN_ENCODED_UNDER_LOCK).then(|| message.encode_to_vec().into());
-        poll_fn(|cx| self.channel.poll_send(cx, &message, length, &mut encoded)).await
-    }
-
-    /// Sends a message that is encoded already; as [`send`](Self::send).
-    #[cfg(feature = "json")]
-    pub(crate) async fn send_encoded(&mut self, message: bytes::Bytes) -> Result<(), Status> {
-        let length = message.len();
-        let mut encoded = Some(message);
-        poll_fn(|cx| self.channel.poll_send(cx, &(), length, &mut encoded)).await
-    }
-
-    /// Says that nothing more comes; the server may go on sending.
-    ///
-    /// # Errors
-    ///
-    /// The status with which the call has failed already.
-    #[expect(
-        clippy::unused_async,
-        reason = "may wait for the end to be sent one day"
-    )]
-    pub async fn finish(mut self) -> Result<(), Status> {
-        self.end()
-    }
-
-    /// Waits until the call has ended, in order or not: for a sender that has nothing to send for a
-    /// while and wants to know at once.
-    pub async fn closed(&self) {
-        let _ = poll_fn(|cx| self.channel.poll_ended(cx)).await;
-    }
-
-    fn end(&mut self) -> Result<(), Status> {
-        self.is_finished = true;
-        self.channel.finish(None, Metadata::new());
-        match self.channel.inspect(|machine| machine.end().cloned()) {
-            Some(Err(status)) => Err(status),
-            Some(Ok(())) | None => Ok(()),
-        }
-    }
-}
-
-impl<M> Drop for Sender<M> {
-    fn drop(&mut self) {
-        if !self.is_finished {
-            let status = dropped("the client dropped its sender before it was finished");
-            self.channel.reset(status);
-        }
-    }
-}
-
-impl<M> fmt::Debug for Sender<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sender").finish_non_exhaustive()
-    }
-}
-
-/// A client-streaming call that is under way: many messages out, one reply back.
-///
-/// Dropping it before [`finish`](Self::finish) cancels the call.
-#[must_use = "a call that is dropped is canceled"]
-#[derive(Debug)]
-pub struct ClientStream<Req, Rep> {
-    sender: Sender<Req>,
-    reply: Streaming<Rep>,
-}
-
-impl<Req, Rep> ClientStream<Req, Rep> {
-    pub(crate) fn new(sender: Sender<Req>, reply: Streaming<Rep>) -> Self {
-        Self { sender, reply }
-    }
-
-    /// Sends a message; as [`Sender::send`].
-    ///
-    /// # Errors
-    ///
-    /// The status with which the call ended. `CANCELLED` may mean that the handler has replied
-    /// already: [`finish`](Self::finish) tells.
-    pub async fn send(&mut self, message: Req) -> Result<(), Status>
-    where
-        Req: prost::Message,
-    {
-        self.sender.send(message).await
-    }
-
-    /// Waits until the call has ended; as [`Sender::closed`].
-    pub async fn closed(&self) {
-        self.sender.closed().await;
-    }
-
-    /// Says that nothing more comes, and waits for the reply.
-    ///
-    /// # Errors
-    ///
-    /// The status with which the call ended.
-    pub async fn finish(self) -> Result<Rep, Status> {
-        Ok(self.finish_with_metadata().await?.0)
-    }
-
-    /// Says that nothing more comes, and waits for the reply and the headers that came with it.
-    ///
-    /// # Errors
-    ///
-    /// The status with which the call ended.
-    pub async fn finish_with_metadata(mut self) -> Result<(Rep, Metadata), Status> {
-        self.sender.end()?;
-        let none = || Status::new(Code::Internal, "the server ended the call without a reply");
-        let reply = self.reply.message().await?.ok_or_else(none)?;
-        if self.reply.message().await?.is_some() {
-            let text = "the server sent more than one reply";
-            return Err(Status::new(Code::Internal, text));
-        }
-        let mut metadata = self.reply.metadata();
-        for (name, value) in self.reply.trailers().iter() {
-            metadata.append(name, value)?;
-        }
-        Ok((reply, metadata))
-    }
-}
-
-/// What a handler of a streaming method returns: any stream of `Result<M, Status>` that is `Send`
-/// and borrows nothing.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a reply stream of `{M}`",
-    label = "expected a stream of `Result<{M}, Status>`",
-    note = "this method is declared `returns (stream …)`: return something that implements `Stream<Item = Result<{M}, Status>> + Send + 'static`",
-    note = "a stream of plain messages becomes one with `.map(Ok)`"
-)]
-pub trait ReplyStream<M>: Stream<Item = Result<M, Status>> + Send + 'static {}
-
-impl<M, S: Stream<Item = Result<M, Status>> + Send + 'static> ReplyStream<M> for S {}

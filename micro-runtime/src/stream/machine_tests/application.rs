@@ -1,5 +1,5 @@
-//! One end of a stream with an application that sends what it was lent and takes what comes, and
-//! checks every frame that its machine makes.
+//! One end of a stream with an application that sends given messages and takes all that arrive, and checks every frame
+//! that its machine makes.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -8,11 +8,15 @@ use bytes::Bytes;
 
 use crate::metadata::Metadata;
 use crate::status::Status;
-use crate::stream::frame::{self, Entries, Frame, FrameControl};
+use crate::stream::credit::Credit;
+use crate::stream::entries::Entries;
+use crate::stream::fragments::join_fragments;
+use crate::stream::frame::Frame;
+use crate::stream::frame_control;
+use crate::stream::frame_control::FrameControl;
 use crate::stream::machine::Machine;
-use crate::stream::options::Credit;
 use crate::stream::output::OutboundFrame;
-use crate::stream::receiving::{MessageBatch, join_fragments};
+use crate::stream::receiving::MessageBatch;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -28,7 +32,7 @@ pub(super) struct Application {
     pub(super) is_client: bool,
     pub(super) max_payload: usize,
     pub(super) window: Credit,
-    /// What is still to be sent.
+    /// Messages that were not sent yet.
     pub(super) left: VecDeque<Bytes>,
     pub(super) headers: Metadata,
     pub(super) trailers: Metadata,
@@ -36,11 +40,13 @@ pub(super) struct Application {
     pub(super) is_open: bool,
     pub(super) has_finished: bool,
     pub(super) received: Vec<Bytes>,
-    /// How what was received ended.
+    /// Result of the receiving direction.
     pub(super) outcome: Option<Result<(), Status>>,
+    /// Messages of the frame that is being read.
     current: Entries,
     taken: Credit,
-    said: FrameControl,
+    /// Flags of all frames sent so far; number, `taken` and limits of the last one.
+    sent: FrameControl,
 }
 
 impl Application {
@@ -61,11 +67,11 @@ impl Application {
             outcome: None,
             current: Entries::default(),
             taken: Credit::default(),
-            said: FrameControl::default(),
+            sent: FrameControl::default(),
         }
     }
 
-    /// Sends one message, or the end; says whether it did.
+    /// Sends one message, or the end; returns whether it did.
     pub(super) fn send(&mut self) -> bool {
         if self.has_finished || self.machine.end().is_some() || !self.may_send() {
             return false;
@@ -102,7 +108,7 @@ impl Application {
         }
     }
 
-    /// Sends as a handler's stream does: as much at once as there is room for.
+    /// Sends as a handler's stream does: as many messages together as there is room for.
     fn send_some(&mut self) -> bool {
         let Some(mut writer) = self.machine.sending.take_writer() else {
             return false;
@@ -116,7 +122,7 @@ impl Application {
         true
     }
 
-    /// Takes one message, or the end; says whether there was one.
+    /// Takes one message, or the end; returns whether there was one.
     pub(super) fn take(&mut self) -> bool {
         if self.outcome.is_some() {
             return false;
@@ -157,28 +163,28 @@ impl Application {
             ..
         } = Frame::read(output.payload.clone()).unwrap().control;
         let has = |flag| flags & flag != 0;
-        assert!(!self.said.has(frame::RESET), "a frame after RESET");
-        let has_ended = self.said.has(frame::END);
+        assert!(!self.sent.has(frame_control::RESET), "a frame after RESET");
+        let has_ended = self.sent.has(frame_control::END);
         assert!(!has_ended || seq == 0, "a frame after END");
-        if !has(frame::RESET) {
-            assert!(!has_ended || self.is_client, "a server's END is its last");
-            assert!(taken >= self.said.taken);
-            assert!(max_messages >= self.said.max_messages, "credits shrank");
-            assert!(max_bytes >= self.said.max_bytes, "credits shrank");
-            assert!(seq == 0 || seq == self.said.seq + 1);
-            self.said.taken = taken;
-            self.said.max_messages = max_messages;
-            self.said.max_bytes = max_bytes;
-            self.said.seq = self.said.seq.max(seq);
+        if !has(frame_control::RESET) {
+            assert!(!has_ended || self.is_client, "a frame after a server's END");
+            assert!(taken >= self.sent.taken);
+            assert!(max_messages >= self.sent.max_messages, "limits shrank");
+            assert!(max_bytes >= self.sent.max_bytes, "limits shrank");
+            assert!(seq == 0 || seq == self.sent.seq + 1);
+            self.sent.taken = taken;
+            self.sent.max_messages = max_messages;
+            self.sent.max_bytes = max_bytes;
+            self.sent.seq = self.sent.seq.max(seq);
         }
-        self.said.flags |= flags;
+        self.sent.flags |= flags;
         Some(output)
     }
 
     pub(super) fn receive(&mut self, payload: Bytes, longest: usize, now: Instant) {
         let has =
             |flag| Frame::read(payload.clone()).is_ok_and(|frame| frame.control.flags & flag != 0);
-        let (is_reset, is_ping) = (has(frame::RESET), has(frame::PING));
+        let (is_reset, is_ping) = (has(frame_control::RESET), has(frame_control::PING));
         self.machine.receive(payload, now);
         let machine = &self.machine;
         let is_named = !self.is_client || machine.server_address().is_some();
@@ -193,8 +199,8 @@ impl Application {
         if matches!(machine.end(), None | Some(Ok(()))) {
             let waiting = machine.receiving.waiting();
             assert!(waiting.messages <= self.window.messages);
-            let most = self.window.bytes as usize + longest + self.max_payload;
-            assert!(waiting.bytes as usize <= most, "{waiting:?}");
+            let max_bytes = self.window.bytes as usize + longest + self.max_payload;
+            assert!(waiting.bytes as usize <= max_bytes, "{waiting:?}");
         }
     }
 }

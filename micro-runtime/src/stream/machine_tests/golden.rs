@@ -1,4 +1,4 @@
-//! The golden bytes of streams, the same that docs/PROTOCOL.md shows.
+//! The bytes of frames, as docs/PROTOCOL.md shows them under "Golden bytes".
 
 use std::time::Instant;
 
@@ -7,9 +7,10 @@ use bytes::Bytes;
 use super::simulation::{HEARTBEAT, limits, metadata, peer};
 use crate::metadata::Metadata;
 use crate::status::{Code, Status};
+use crate::stream::credit::Credit;
 use crate::stream::machine::Machine;
-use crate::stream::options::{Credit, StreamHeader};
 use crate::stream::output::reset_frame;
+use crate::stream::stream_header::StreamHeader;
 
 const WINDOW: Credit = Credit {
     messages: 4,
@@ -91,7 +92,7 @@ fn accept_and_open_with_two_messages_a_grant_and_a_ping() {
 }
 
 #[test]
-fn a_message_in_parts() {
+fn a_message_in_fragments() {
     let now = Instant::now();
     let mut server = server(258, now);
     check(
@@ -101,13 +102,13 @@ fn a_message_in_parts() {
     );
     server.sending.write_encoded(Bytes::from_static(b"hello"));
     server.finish(None, Metadata::new());
-    let parts: [&[u8]; 3] = [
+    let fragments: [&[u8]; 3] = [
         b"\x12\x02he\x18\x01\x28\x04\x30\x80\x80\x04\x08\x01",
         b"\x12\x02ll\x18\x01\x28\x04\x30\x80\x80\x04\x08\x02",
         b"\x12\x01o\x18\x02\x28\x04\x30\x80\x80\x04\x08\x03",
     ];
-    for part in parts {
-        check(&mut server, now, part);
+    for fragment in fragments {
+        check(&mut server, now, fragment);
     }
     assert!(server.is_done());
 }

@@ -1,13 +1,14 @@
-//! One case for each rule in docs/PROTOCOL.md, "A streaming call", about peers that are silent or
-//! gone, about time, giving up, and metadata that does not fit.
+//! One case for each rule in docs/PROTOCOL.md, "A streaming call", about liveness, time, cancellation, and metadata
+//! that does not fit.
 
 use std::time::{Duration, Instant};
 
-use super::rules::{MAX_PAYLOAD, Pair, WINDOW, check_failed, numbered, pair, said};
+use super::rules::{MAX_PAYLOAD, Pair, WINDOW, check_failed, next_frame, numbered, pair};
 use super::simulation::{HEARTBEAT, limits, metadata, peer};
 use crate::metadata::Metadata;
 use crate::status::{Code, Reason, Status};
-use crate::stream::frame;
+use crate::stream::frame::Frame;
+use crate::stream::frame_control;
 use crate::stream::machine::{Machine, dropped};
 use crate::stream::options::StreamLimits;
 
@@ -17,7 +18,7 @@ fn client(deadline: Option<Duration>, now: Instant) -> Machine {
 }
 
 #[test]
-fn a_ping_follows_each_heartbeat_of_silence_and_is_acked() {
+fn a_ping_follows_each_silent_heartbeat_and_is_answered() {
     let Pair {
         mut client,
         mut server,
@@ -30,9 +31,9 @@ fn a_ping_follows_each_heartbeat_of_silence_and_is_acked() {
     assert!(ping.is_probe);
     server.receive(ping.payload, later);
     let answer = server.output(later).unwrap();
-    let heard = frame::Frame::read(answer.payload.clone()).unwrap().control;
-    assert_eq!((heard.seq, heard.flags, heard.last), (0, 0, 1));
-    assert_eq!(heard.max_messages, WINDOW.messages);
+    let ack = Frame::read(answer.payload.clone()).unwrap().control;
+    assert_eq!((ack.seq, ack.flags, ack.last), (0, 0, 1));
+    assert_eq!(ack.max_messages, WINDOW.messages);
     assert!(!server.has_output());
     client.receive(answer.payload, later);
     assert_eq!(client.next_time(), Some(later + HEARTBEAT));
@@ -44,9 +45,9 @@ fn three_silent_heartbeats_end_both_ends() {
     for beat in 1..=3 {
         pair.wait(HEARTBEAT);
         for machine in [&mut pair.client, &mut pair.server] {
-            let control = said(machine, pair.now).control;
-            assert_eq!(control.has(frame::PING), beat < 3);
-            assert_eq!(control.has(frame::RESET), beat == 3);
+            let control = next_frame(machine, pair.now).control;
+            assert_eq!(control.has(frame_control::PING), beat < 3);
+            assert_eq!(control.has(frame_control::RESET), beat == 3);
         }
     }
     check_failed(&pair.client, Reason::PeerGone, Code::Unavailable);
@@ -54,9 +55,9 @@ fn three_silent_heartbeats_end_both_ends() {
 }
 
 #[test]
-fn frames_ask_whether_the_peer_is_there() {
+fn one_frame_in_32_and_the_first_after_5_ms_are_probes() {
     let mut pair = pair();
-    let asks = |pair: &mut Pair| {
+    let send = |pair: &mut Pair| {
         pair.server.sending.write_encoded("".into());
         let output = pair.server.output(pair.now).unwrap();
         pair.client.receive(output.payload, pair.now);
@@ -64,16 +65,19 @@ fn frames_ask_whether_the_peer_is_there() {
         while pair.client.receiving.next().is_some() {}
         pair.client.receiving.note_taken(waiting);
         if let Some(grant) = pair.client.output(pair.now) {
-            assert!(grant.is_probe, "a grant asks");
+            assert!(grant.is_probe, "a grant is a probe");
             pair.server.receive(grant.payload, pair.now);
         }
         output.is_probe
     };
-    // OPEN was the first of 32.
-    let found: Vec<bool> = (0..64).map(|_| asks(&mut pair)).collect();
-    assert!(found.iter().filter(|asks| **asks).count() == 2, "{found:?}");
+    // OPEN was a probe and the first of 32 frames.
+    let found: Vec<bool> = (0..64).map(|_| send(&mut pair)).collect();
+    assert!(
+        found.iter().filter(|is_probe| **is_probe).count() == 2,
+        "{found:?}"
+    );
     pair.now += Duration::from_millis(5);
-    assert!(asks(&mut pair), "the first after 5 ms");
+    assert!(send(&mut pair), "the first after 5 ms");
 }
 
 #[test]
@@ -88,7 +92,7 @@ fn a_503_ends_the_stream_at_once() {
 }
 
 #[test]
-fn a_server_that_says_nothing_is_waited_for_so_long() {
+fn a_client_fails_if_the_server_does_not_open_in_time() {
     let now = Instant::now();
     let mut client = client(None, now);
     let next = client.next_time().unwrap();
@@ -132,7 +136,7 @@ fn dropping_either_end_resets_the_other() {
 }
 
 #[test]
-fn a_client_that_gave_up_before_accept_says_so_then() {
+fn a_client_that_gave_up_before_accept_resets_after_it() {
     let now = Instant::now();
     let mut client = client(None, now);
     client.reset(dropped("dropped"));
@@ -145,29 +149,34 @@ fn a_client_that_gave_up_before_accept_says_so_then() {
 }
 
 #[test]
-fn a_client_that_gave_up_before_accept_does_not_wait_forever() {
+fn a_client_that_gave_up_before_accept_ends_without_it() {
     let now = Instant::now();
     let mut lost_accept = client(None, now);
     lost_accept.reset(dropped("dropped"));
     lost_accept.receive(numbered(1, 0, &[b"x"]), now);
     assert!(lost_accept.is_done());
 
-    let mut no_word = client(None, now);
-    no_word.reset(dropped("dropped"));
-    no_word.on_time(no_word.next_time().unwrap());
-    assert!(no_word.is_done());
+    let mut no_frame = client(None, now);
+    no_frame.reset(dropped("dropped"));
+    no_frame.on_time(no_frame.next_time().unwrap());
+    assert!(no_frame.is_done());
 }
 
 #[test]
-fn a_reset_is_said_although_the_peers_end_comes_first() {
+fn a_reset_is_sent_although_the_peers_end_arrives_first() {
     let mut pair = pair();
     pair.server.reset(dropped("dropped"));
-    pair.server.receive(numbered(1, frame::END, &[]), pair.now);
-    assert!(said(&mut pair.server, pair.now).control.has(frame::RESET));
+    pair.server
+        .receive(numbered(1, frame_control::END, &[]), pair.now);
+    assert!(
+        next_frame(&mut pair.server, pair.now)
+            .control
+            .has(frame_control::RESET)
+    );
 }
 
 #[test]
-fn a_server_that_stops_tells_who_takes_its_large_reply() {
+fn a_server_that_stops_resets_its_large_reply_once_it_is_taken() {
     let now = Instant::now();
     let mut server = Machine::large_reply(peer(), limits(WINDOW), MAX_PAYLOAD, now);
     server.sending.write_encoded(vec![0; 5_000].into());
@@ -175,11 +184,15 @@ fn a_server_that_stops_tells_who_takes_its_large_reply() {
     server.reset(Status::unavailable("the server stops"));
     let mut client = Machine::large_reply_client(peer(), limits(WINDOW), MAX_PAYLOAD, None, now);
     server.receive(client.output(now).unwrap().payload, now);
-    assert!(said(&mut server, now).control.has(frame::RESET));
+    assert!(
+        next_frame(&mut server, now)
+            .control
+            .has(frame_control::RESET)
+    );
 }
 
 #[test]
-fn the_servers_end_is_no_end_of_the_requests() {
+fn the_servers_end_leaves_the_requests_incomplete() {
     let mut pair = pair();
     pair.server.finish(None, Metadata::new());
     pair.carry();
@@ -216,7 +229,7 @@ fn metadata_that_does_not_fit_is_an_error_for_the_caller() {
 }
 
 #[test]
-fn headers_and_the_first_part_of_a_message_fit_together_or_go_apart() {
+fn headers_and_a_first_fragment_share_a_frame_only_if_they_fit() {
     let now = Instant::now();
     let mut server = Machine::server(peer(), limits(WINDOW), WINDOW, MAX_PAYLOAD, None, now);
     server.open(metadata(600));

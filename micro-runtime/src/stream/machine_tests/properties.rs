@@ -1,4 +1,4 @@
-//! Whatever happens on the way, a stream ends: complete and in order, or with an error.
+//! Random runs: whatever the wire does to frames, a stream ends, with all messages in order or with an error.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::application::Kind;
 use super::simulation::{Ending, Fate, HEARTBEAT, Plan, Side, Simulation, metadata};
 use crate::status::{Code, Status};
-use crate::stream::options::Credit;
+use crate::stream::credit::Credit;
 
 fn windows() -> impl Strategy<Value = Credit> {
     let messages = prop_oneof![Just(1_u64), 1..5_u64, Just(64)];
@@ -39,7 +39,7 @@ fn fates() -> impl Strategy<Value = Fate> {
 }
 
 prop_compose! {
-    fn plans(most_faults: usize)(
+    fn plans(max_faults: usize)(
         kind in prop_oneof![
             Just(Kind::ServerStreaming),
             Just(Kind::ClientStreaming),
@@ -53,14 +53,13 @@ prop_compose! {
         headers in prop_oneof![Just(0_usize), 0..900_usize],
         trailers in prop_oneof![Just(0_usize), 0..700_usize],
         steps in vec(any::<u8>(), 0..80),
-        fates in vec(fates(), 0..=most_faults),
+        fates in vec(fates(), 0..=max_faults),
     ) -> Plan {
         Plan { kind, ending, max_payload, client, server, headers, trailers, steps, fates }
     }
 }
 
-/// Nothing comes that was not sent, in another order, or after something that is missing; and an end
-/// without an error has everything.
+/// Checks that the messages received are a prefix of those sent, and all of them if the end is no error.
 fn check_received(plan: &Plan, run: &Simulation) {
     for (end, is_client) in [(&run.client, true), (&run.server, false)] {
         let sent = plan.messages(!is_client);
@@ -81,9 +80,9 @@ fn check_received(plan: &Plan, run: &Simulation) {
     }
 }
 
-/// What an end came to where nothing is lost.
+/// Checks the result of a run without faults.
 fn check_faithful(plan: &Plan, run: &Simulation) {
-    assert_eq!(run.stalls, 0, "went on only with the clock");
+    assert_eq!(run.stalls, 0, "a step waited for the clock");
     let code = |end: &Result<(), Status>| end.as_ref().err().map(Status::code);
     let client = code(run.client.outcome.as_ref().unwrap());
     let machine = &run.client.machine;
@@ -112,7 +111,7 @@ fn check_faithful(plan: &Plan, run: &Simulation) {
 proptest! {
     #![proptest_config(ProptestConfig {
         failure_persistence: None,
-        // More if `PROPTEST_CASES` says so.
+        // `PROPTEST_CASES` may set more.
         cases: ProptestConfig::default().cases.max(1_000),
         ..ProptestConfig::default()
     })]

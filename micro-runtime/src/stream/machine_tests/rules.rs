@@ -1,4 +1,4 @@
-//! One case for each rule about frames in docs/PROTOCOL.md, "A streaming call".
+//! One case for each rule in docs/PROTOCOL.md, "A streaming call", about frames, flow control, order and loss.
 
 use std::time::{Duration, Instant};
 
@@ -7,9 +7,13 @@ use bytes::Bytes;
 use super::simulation::{HEARTBEAT, limits, metadata, peer};
 use crate::metadata::Metadata;
 use crate::status::{Code, Reason};
-use crate::stream::frame::{self, Frame, FrameBody, FrameControl};
+use crate::stream::credit::Credit;
+use crate::stream::frame::Frame;
+use crate::stream::frame_body::FrameBody;
+use crate::stream::frame_control;
+use crate::stream::frame_control::FrameControl;
 use crate::stream::machine::Machine;
-use crate::stream::options::{Credit, StreamLimits};
+use crate::stream::options::StreamLimits;
 
 pub(super) const MAX_PAYLOAD: usize = 1024;
 pub(super) const WINDOW: Credit = Credit {
@@ -17,7 +21,7 @@ pub(super) const WINDOW: Credit = Credit {
     bytes: 1_000,
 };
 
-/// Two ends of an open stream, and a clock.
+/// The two ends of an open stream, and their clock.
 pub(super) struct Pair {
     pub(super) client: Machine,
     pub(super) server: Machine,
@@ -64,7 +68,7 @@ impl Pair {
     }
 }
 
-pub(super) fn said(machine: &mut Machine, now: Instant) -> Frame {
+pub(super) fn next_frame(machine: &mut Machine, now: Instant) -> Frame {
     Frame::read(machine.output(now).unwrap().payload).unwrap()
 }
 
@@ -98,8 +102,8 @@ fn take_all(machine: &mut Machine) {
 fn accept_goes_out_before_the_handler_has_done_anything() {
     let now = Instant::now();
     let mut server = Machine::server(peer(), limits(WINDOW), WINDOW, MAX_PAYLOAD, None, now);
-    let first = said(&mut server, now).control;
-    assert_eq!((first.flags, first.seq), (frame::ACCEPT, 0));
+    let first = next_frame(&mut server, now).control;
+    assert_eq!((first.flags, first.seq), (frame_control::ACCEPT, 0));
     assert_eq!(
         (first.instance, first.stream),
         ("a1".to_owned(), "7f".to_owned())
@@ -111,14 +115,14 @@ fn accept_goes_out_before_the_handler_has_done_anything() {
 fn the_servers_first_frame_is_accept_or_reset() {
     let now = Instant::now();
     for payload in [
-        numbered(1, frame::OPEN, &[b"x"]),
-        numbered(0, frame::PING, &[]),
-        numbered(1, frame::END, &[b"all"]),
+        numbered(1, frame_control::OPEN, &[b"x"]),
+        numbered(0, frame_control::PING, &[]),
+        numbered(1, frame_control::END, &[b"all"]),
     ] {
         let mut client = Machine::client(limits(WINDOW), MAX_PAYLOAD, None, now);
         client.receive(payload, now);
         check_failed(&client, Reason::BadFrame, Code::Internal);
-        assert!(client.is_done(), "nobody can be told");
+        assert!(client.is_done(), "a RESET has no destination");
     }
 }
 
@@ -128,19 +132,22 @@ fn messages_that_are_ready_share_a_frame() {
     for message in ["a", "b", "c"] {
         pair.server.sending.write_encoded(message.into());
     }
-    assert_eq!(said(&mut pair.server, pair.now).entries.len(), 3);
+    assert_eq!(next_frame(&mut pair.server, pair.now).entries.len(), 3);
 }
 
 #[test]
 fn open_and_end_share_a_frame_only_without_trailers() {
-    for (length, expected) in [(0, frame::OPEN | frame::END), (1, frame::OPEN)] {
+    for (length, expected) in [
+        (0, frame_control::OPEN | frame_control::END),
+        (1, frame_control::OPEN),
+    ] {
         let now = Instant::now();
         let mut server = Machine::server(peer(), limits(WINDOW), WINDOW, MAX_PAYLOAD, None, now);
         server.open(metadata(1));
         server.finish(None, metadata(length));
         assert_eq!(
-            said(&mut server, now).control.flags,
-            frame::ACCEPT | expected
+            next_frame(&mut server, now).control.flags,
+            frame_control::ACCEPT | expected
         );
     }
 }
@@ -161,7 +168,7 @@ fn a_message_waits_for_credit() {
 }
 
 #[test]
-fn an_entry_may_go_beyond_the_bytes_once() {
+fn an_entry_may_overshoot_the_bytes_once() {
     let mut pair = pair_with(
         Credit {
             messages: 9,
@@ -188,11 +195,15 @@ fn a_peer_beyond_its_limit_is_reset() {
         Reason::WindowExceeded,
         Code::ResourceExhausted,
     );
-    assert!(said(&mut pair.client, pair.now).control.has(frame::RESET));
+    assert!(
+        next_frame(&mut pair.client, pair.now)
+            .control
+            .has(frame_control::RESET)
+    );
 }
 
 #[test]
-fn parts_are_granted_again_at_once_and_bounded() {
+fn fragments_are_granted_again_at_once_and_bounded() {
     let small = StreamLimits {
         reassembly: 5_000,
         ..limits(WINDOW)
@@ -216,12 +227,12 @@ fn parts_are_granted_again_at_once_and_bounded() {
 }
 
 #[test]
-fn many_small_parts_take_no_more_than_their_bytes() {
+fn many_small_fragments_take_no_more_memory_than_their_bytes() {
     let mut pair = pair();
     for seq in 2..502 {
         let entry: &[u8] = if seq % 2 == 0 { b"" } else { b"x" };
         pair.client
-            .receive(numbered(seq, frame::MORE, &[entry]), pair.now);
+            .receive(numbered(seq, frame_control::MORE, &[entry]), pair.now);
     }
     assert!(pair.client.end().is_none());
     assert_eq!(pair.client.receiving.kept(), 250);
@@ -235,7 +246,7 @@ fn limits_never_shrink_and_a_lost_grant_costs_nothing() {
     }
     pair.carry();
     take_all(&mut pair.client);
-    let lost = said(&mut pair.client, pair.now).control;
+    let lost = next_frame(&mut pair.client, pair.now).control;
     assert_eq!(lost.max_messages, 2 * WINDOW.messages);
     assert!(!pair.server.sending.has_room());
     pair.wait(HEARTBEAT);
@@ -253,7 +264,7 @@ fn a_gap_is_data_loss() {
 }
 
 #[test]
-fn a_lost_last_frame_is_found_with_the_next_ping() {
+fn a_lost_last_frame_is_detected_with_the_next_ping() {
     let mut pair = pair();
     pair.client.finish(None, Metadata::new());
     drop(pair.client.output(pair.now));
@@ -276,15 +287,16 @@ fn a_number_seen_before_is_ignored() {
 #[test]
 fn nothing_numbered_follows_end() {
     let mut pair = pair();
-    pair.server.receive(numbered(1, frame::END, &[]), pair.now);
+    pair.server
+        .receive(numbered(1, frame_control::END, &[]), pair.now);
     assert_eq!(pair.server.reading_end().map(|end| end.is_ok()), Some(true));
     pair.server.receive(numbered(2, 0, &[b"x"]), pair.now);
     check_failed(&pair.server, Reason::BadFrame, Code::Internal);
 }
 
 #[test]
-fn end_keeps_what_was_not_taken_and_reset_drops_it() {
-    for (flag, expected) in [(frame::END, 1), (frame::RESET, 0)] {
+fn end_keeps_messages_that_were_not_taken_and_reset_drops_them() {
+    for (flag, expected) in [(frame_control::END, 1), (frame_control::RESET, 0)] {
         let mut pair = pair();
         pair.client.receive(numbered(2, 0, &[b"x"]), pair.now);
         pair.client.receive(numbered(3, flag, &[]), pair.now);

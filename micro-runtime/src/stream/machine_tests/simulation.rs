@@ -1,5 +1,5 @@
-//! Two ends of a stream over a wire that loses, repeats, reorders and cuts frames, under a clock that
-//! moves when a test says so, or when nothing else can.
+//! Two ends of a stream over a wire that loses, repeats, reorders and truncates frames. Time advances by a step of the
+//! test, or when neither end can do anything else.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -9,39 +9,43 @@ use bytes::Bytes;
 use super::application::{Application, Kind};
 use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
+use crate::stream::credit::Credit;
 use crate::stream::machine::{Machine, dropped, peer_gone};
-use crate::stream::options::{Credit, StreamLimits};
+use crate::stream::options::StreamLimits;
 use crate::stream::output::reset_frame;
 use crate::stream::stream_address::StreamAddress;
 
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
 const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
-/// Above so many rounds without an end there is none.
+/// Maximum number of rounds until a run must have ended.
 const ROUNDS: usize = 20_000;
 
-/// What becomes of a frame on the way.
+/// Fate of a frame on its way.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fate {
     Arrives,
     IsLost,
     IsRepeated,
-    /// Comes after the next one.
+    /// Arrives after the next one.
     IsLate,
-    /// So many 256ths of it arrive.
+    /// This number of 256ths of it arrive.
     IsCut(u8),
 }
 
+/// How the call of a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
     Well,
     /// The handler's stream ends with an error.
     Failing,
-    /// The client drops the stream, the server resets it, at this step.
+    /// The client drops the stream at this step.
     Dropped(usize),
+    /// The server resets the stream at this step.
     Reset(usize),
 }
 
+/// Everything that determines a run.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) kind: Kind,
@@ -55,7 +59,7 @@ pub(super) struct Plan {
     pub(super) fates: Vec<Fate>,
 }
 
-/// What one end takes, and the lengths of what it sends.
+/// Window of one end, and the lengths of the messages that it sends.
 #[derive(Clone, Debug)]
 pub(super) struct Side {
     pub(super) window: Credit,
@@ -71,7 +75,7 @@ pub(super) struct Simulation {
     longest: usize,
     now: Instant,
     pub(super) began: Instant,
-    /// How often nothing could go on without the clock.
+    /// Number of times that neither end could proceed without the clock.
     pub(super) stalls: usize,
 }
 
@@ -98,7 +102,7 @@ pub(super) fn peer() -> StreamAddress {
     }
 }
 
-/// Messages that tell their place by their bytes.
+/// Returns messages of these lengths that differ from each other by their bytes.
 pub(super) fn messages(lengths: &[usize], salt: usize) -> Vec<Bytes> {
     let message = |(index, length): (usize, &usize)| {
         let byte = |at: usize| (salt + index * 7 + at * 3) as u8;
@@ -116,7 +120,7 @@ pub(super) fn metadata(length: usize) -> Metadata {
 }
 
 impl Plan {
-    /// What the client, or the server, has to send.
+    /// Returns the messages that the client, or the server, sends.
     pub(super) fn messages(&self, of_client: bool) -> Vec<Bytes> {
         match (self.kind, of_client) {
             (Kind::ServerStreaming | Kind::LargeReply, true) => Vec::new(),
@@ -175,7 +179,7 @@ impl Simulation {
         }
     }
 
-    /// Goes the plan's steps, and then on until both ends are over.
+    /// Executes the steps of the plan, then continues until both ends are done.
     pub(super) fn run(&mut self, plan: &Plan) {
         for (at, step) in plan.steps.iter().enumerate() {
             match plan.ending {
@@ -203,7 +207,7 @@ impl Simulation {
             5 => drop(self.publish(false)),
             6 => drop(self.deliver(true) || self.deliver(false)),
             _ => {
-                // What is on the way arrives before so much time has passed.
+                // Frames on their way arrive before a heartbeat has passed.
                 while self.carry() {}
                 self.tick(self.now + HEARTBEAT);
                 while self.carry() {}
@@ -228,19 +232,19 @@ impl Simulation {
             }
             let ends = [&self.client, &self.server];
             if ends.iter().all(|end| end.machine.is_done()) {
-                let are_told = ends.iter().all(|end| end.outcome.is_some());
-                assert!(are_told, "an application is not told the end");
+                let have_outcomes = ends.iter().all(|end| end.outcome.is_some());
+                assert!(have_outcomes, "an application gets no end");
                 return;
             }
             let next = ends.iter().filter_map(|end| end.machine.next_time());
-            let next = next.min().expect("nobody waits for the clock");
+            let next = next.min().expect("neither end waits for the clock");
             self.stalls += 1;
             self.tick(next);
         }
         panic!("there is no end");
     }
 
-    /// Publishes and delivers what there is.
+    /// Publishes and delivers all frames; returns whether there was one.
     fn carry(&mut self) -> bool {
         let mut moved = false;
         while self.publish(true) || self.publish(false) {
