@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::status::{Reason, Status};
 
 /// Maximum number of events that one connection has published durably and that are not acknowledged yet.
-/// Further ones wait: JetStream drops what a stream cannot take in, and the publisher would send it again.
+/// Further ones wait: each is kept in memory until then, as it may have to be sent again.
 const MAX_IN_FLIGHT: usize = 4096;
 /// Message of the error on a bus inside one process, which has no JetStream.
 const IN_PROCESS: &str = "durable events need JetStream, which this bus inside one process does not have; use `Bus::connect`";
