@@ -64,7 +64,7 @@ pub fn write_headers(metadata: &Metadata, left: Duration) -> Option<HeaderMap> {
 ///
 /// The status with which a server rejects the request.
 pub fn read_headers(headers: &HeaderMap) -> Result<(Option<Duration>, Metadata), Status> {
-    wire::check_content_type(headers)?;
+    wire::read_request(Some(headers), Bytes::new())?;
     Ok((
         wire::decode_timeout(headers)?,
         wire::decode_metadata(headers)?,
@@ -80,7 +80,7 @@ pub fn write_status(status: &Status) -> (HeaderMap, Bytes) {
 /// Decodes a failure; `None` for the headers of a success.
 #[must_use]
 pub fn read_status(headers: &HeaderMap, payload: &Bytes) -> Option<Status> {
-    wire::decode_status(headers, payload)
+    wire::read_reply(Some(headers), payload.clone()).err()
 }
 
 /// Returns whether a subscription to `pattern` receives `subject`.

@@ -21,6 +21,7 @@ use crate::middleware::{Response, ResponseFuture, Terminal};
 use crate::observe::ClientCall;
 use crate::status::{Reason, Status};
 use crate::sync::lock;
+use crate::wire;
 
 /// Default time without a reply after which no more replies are expected; that of the `nats` tool.
 const DEFAULT_STALL: Duration = Duration::from_millis(300);
@@ -222,10 +223,13 @@ impl Terminal for CallAllTerminal {
         let headers = request.headers(left, &self.span);
         let (limits, sent) = (self.limits, Arc::clone(&self.sent));
         Box::pin(async move {
+            let mut headers = headers?;
+            let format = request.client.format();
+            let payload = wire::write_payload(&mut headers, format, request.body);
             let subject = request.client.subject_of_all(request.method);
             let outgoing = Outgoing {
-                headers: headers?,
-                ..Outgoing::to(subject, request.body)
+                headers,
+                ..Outgoing::to(subject, payload)
             };
             let name = request.client.method(request.method).full_name;
             let gather = MultiReply::send(request.client.connection(), outgoing, limits).await;

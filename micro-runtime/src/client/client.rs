@@ -14,6 +14,7 @@ use crate::middleware::{Layers, Next};
 use crate::observe::{MethodMetrics, Side};
 use crate::stream::StreamOptions;
 use crate::wire;
+use crate::wire::PayloadFormat;
 use crate::wire::subject::ServiceBase;
 
 /// The part of a generated client that is the same for all services. Cheap to clone.
@@ -168,9 +169,9 @@ impl Client {
         self.connection().mux().reserve(is_unique)
     }
 
-    /// Returns whether requests are JSON.
-    pub(crate) fn is_json(&self) -> bool {
-        self.0.options.is_json
+    /// Returns the format of requests, and so of replies.
+    pub(crate) fn format(&self) -> PayloadFormat {
+        self.0.options.format
     }
 
     pub(crate) fn base(&self) -> &ServiceBase {

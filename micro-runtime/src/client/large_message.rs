@@ -66,6 +66,7 @@ pub(crate) async fn receive_in_parts(
         connection: Arc::clone(connection),
         own_subject,
         destination: FrameDestination::ServiceBase(request.client.base().clone()),
+        format: request.client.format().of_frames(),
     };
     // The call is observed by the unary exchange; the stream below it is not counted by itself.
     let (_, observed) = oneshot::channel();

@@ -179,9 +179,8 @@ impl OpenStream {
         let sink = Arc::clone(&channel);
         let (slot, own) = connection.mux().reserve_for_stream(sink);
         let mut outgoing = request
-            .outgoing(own.clone(), left, span)
+            .outgoing_with(payload, own.clone(), left, span)
             .map_err(StartError::Status)?;
-        outgoing.payload = payload;
         let headers = outgoing.headers.get_or_insert_with(HeaderMap::new);
         headers.insert(MICRO_STREAM, open_header(&limits, is_unary));
         match connection.publish(outgoing).await {
@@ -219,6 +218,7 @@ impl OpenStream {
             connection: Arc::clone(self.request.client.connection()),
             own_subject,
             destination: FrameDestination::ServiceBase(self.request.client.base().clone()),
+            format: self.request.client.format().of_frames(),
         }
     }
 

@@ -6,6 +6,7 @@ use tower::Layer;
 
 use crate::middleware::{Layered, Layers, Next};
 use crate::stream::StreamOptions;
+use crate::wire::PayloadFormat;
 
 /// Settings of a client, for [`Bus::client_with`](crate::Bus::client_with) and, with the feature `json`,
 /// `Bus::dynamic_with`.
@@ -28,7 +29,7 @@ pub struct ClientOptions {
     pub(super) has_unique_replies: bool,
     pub(super) stream_options: StreamOptions,
     pub(super) subject_base: Option<String>,
-    pub(super) is_json: bool,
+    pub(super) format: PayloadFormat,
     pub(super) layers: Layers,
 }
 
@@ -180,7 +181,7 @@ impl ClientOptions {
     /// Marks requests as JSON. The caller must encode them as such.
     #[cfg(feature = "json")]
     pub(crate) fn in_json(mut self) -> Self {
-        self.is_json = true;
+        self.format = PayloadFormat::JSON;
         self
     }
 
@@ -193,7 +194,7 @@ impl ClientOptions {
 
     #[cfg(feature = "json")]
     pub(crate) fn is_in_json(&self) -> bool {
-        self.is_json
+        self.format.is_json()
     }
 
     #[cfg(feature = "json")]

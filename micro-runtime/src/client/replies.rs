@@ -102,20 +102,20 @@ impl<M: prost::Message + Default> InstanceReply<M> {
     fn decode(message: &Message, output: &str) -> Self {
         let headers = message.headers.as_ref();
         let instance = headers.and_then(|headers| headers.get(MICRO_INSTANCE));
-        let failure = headers.and_then(|headers| wire::decode_status(headers, &message.payload));
+        let payload = wire::read_reply(headers, message.payload.clone());
         let decoded = headers.map_or_else(|| Ok(Metadata::new()), wire::decode_metadata);
-        let (metadata, bad_header) = match decoded {
-            Ok(metadata) => (metadata, None),
-            Err(status) => (Metadata::new(), Some(status)),
+        let (metadata, checked) = match decoded {
+            Ok(metadata) => (metadata, Ok(())),
+            Err(status) => (Metadata::new(), Err(status)),
         };
         Self {
             instance: instance
                 .map(|id| id.as_str().to_owned())
                 .unwrap_or_default(),
-            result: match failure.or(bad_header) {
-                Some(status) => Err(status),
-                None => wire::decode_reply(message.payload.clone(), output),
-            },
+            result: payload.and_then(|payload| {
+                checked?;
+                wire::decode_reply(payload, output)
+            }),
             metadata,
         }
     }

@@ -149,10 +149,25 @@ impl<B> OutgoingRequest<B> {
         if let Some(left) = left {
             wire::encode_timeout(&mut headers, left);
         }
-        if self.client.is_json() {
-            wire::encode_json(&mut headers);
-        }
         Ok(headers)
+    }
+
+    /// Returns the message that carries `payload` in place of the body.
+    pub(crate) fn outgoing_with(
+        &self,
+        payload: Bytes,
+        reply: Subject,
+        left: Option<Duration>,
+        span: &Span,
+    ) -> Result<Outgoing, Status> {
+        let mut headers = self.headers(left, span)?;
+        let payload = wire::write_payload(&mut headers, self.client.format(), payload);
+        Ok(Outgoing {
+            subject: self.client.subject(self.method).clone(),
+            reply: Some(reply),
+            headers,
+            payload,
+        })
     }
 
     /// Converts a reply to the result of the call: a message of NATS without responders and a reply
@@ -162,11 +177,8 @@ impl<B> OutgoingRequest<B> {
         if reply.status == Some(StatusCode::NO_RESPONDERS) {
             return Err(self.no_responders());
         }
-        let headers = reply.headers.as_ref();
-        match headers.and_then(|headers| wire::decode_status(headers, &reply.payload)) {
-            Some(status) => Err(status),
-            None => Ok(reply),
-        }
+        let payload = wire::read_reply(reply.headers.as_ref(), reply.payload)?;
+        Ok(Message { payload, ..reply })
     }
 
     pub(crate) fn deadline_exceeded(&self) -> Status {
@@ -191,12 +203,7 @@ impl<B: RequestBody> OutgoingRequest<B> {
         left: Option<Duration>,
         span: &Span,
     ) -> Result<Outgoing, Status> {
-        Ok(Outgoing {
-            subject: self.client.subject(self.method).clone(),
-            reply: Some(reply),
-            headers: self.headers(left, span)?,
-            payload: self.body.encode(),
-        })
+        self.outgoing_with(self.body.encode(), reply, left, span)
     }
 
     /// Converts the error of publishing the request to the status of the call.

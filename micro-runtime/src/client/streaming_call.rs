@@ -159,8 +159,8 @@ fn decode_reply<Rep: prost::Message + Default>(
     name: &'static str,
 ) -> Result<Rep, Status> {
     match message {
-        EncodedMessage::Borrowed(bytes) => wire::decode_reply_from(bytes, name),
-        EncodedMessage::Owned(bytes) => wire::decode_reply_from(bytes, name),
+        EncodedMessage::Borrowed(bytes) => wire::decode_streamed_reply(bytes, name),
+        EncodedMessage::Owned(bytes) => wire::decode_streamed_reply(bytes, name),
     }
 }
 

@@ -22,7 +22,6 @@ use crate::dispatch::served_stream::ServedStream;
 use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
 use crate::wire;
-use crate::wire::ContentType;
 
 /// A call that holds its permits; nothing of its handler has run.
 enum AdmittedCall {
@@ -61,13 +60,13 @@ impl ServedMethod {
             },
         };
         let headers = message.headers.as_ref();
-        let (format, admitted) = match self.format(headers) {
-            Ok(format) => {
+        let (format, admitted) = match self.read_payload(headers, message.payload) {
+            Ok((format, payload)) => {
                 let admitted = RequestHeaders::decode(headers)
-                    .and_then(|request| self.admit(request, &format, message.payload, received));
+                    .and_then(|request| self.admit(request, &format, payload, received));
                 (format, admitted)
             }
-            Err(status) => (Format::Protobuf, Err(status)),
+            Err(status) => (Format::PROTOBUF, Err(status)),
         };
         match (admitted, reply) {
             (Ok(AdmittedCall::Unary(call)), reply) => {
@@ -97,10 +96,17 @@ impl ServedMethod {
     ///
     /// `UNIMPLEMENTED` for a content type that is not served here.
     pub(super) fn format(&self, headers: Option<&HeaderMap>) -> Result<Format, Status> {
-        match headers.map_or(Ok(ContentType::Protobuf), wire::content_type)? {
-            ContentType::Protobuf => Ok(Format::Protobuf),
-            ContentType::Json => Ok(Format::Json(self.json.get()?)),
-        }
+        Ok(self.read_payload(headers, Bytes::new())?.0)
+    }
+
+    /// Reads the payload of a request, and the format that its caller writes.
+    fn read_payload(
+        &self,
+        headers: Option<&HeaderMap>,
+        payload: Bytes,
+    ) -> Result<(Format, Bytes), Status> {
+        let (payloads, payload) = wire::read_request(headers, payload)?;
+        Ok((Format::new(payloads, &self.json)?, payload))
     }
 
     /// Counts a request that no handler gets, and replies with `status`.

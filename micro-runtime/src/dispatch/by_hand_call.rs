@@ -100,11 +100,9 @@ impl Publisher {
                 }
                 sent += 1;
                 // An empty message without headers would look like the end.
-                let headers = match message.is_empty() {
-                    true => Some(wire::encode_empty()),
-                    false => self.format.headers(),
-                };
+                let mut headers = message.is_empty().then(wire::encode_empty);
                 let length = message.len();
+                let message = wire::write_payload(&mut headers, self.format.payloads(), message);
                 // A message that is too large fails the call: the caller could not notice its loss.
                 self.publish(message, headers).await.map_err(|error| {
                     error.into_status(format_args!("a message of {length} bytes"))

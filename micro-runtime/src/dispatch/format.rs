@@ -19,36 +19,55 @@ use crate::dispatch::method_handler::{
 use crate::dispatch::reply_source::{ReplySource, ReplyWriter, WriteProgress};
 use crate::dispatch::requests::Requests;
 use crate::execute::BoxFuture;
-use crate::json::Transcoder;
+use crate::json::{LazyTranscoder, Transcoder};
 use crate::status::Status;
 use crate::stream::FrameWriter;
 use crate::wire;
+use crate::wire::PayloadFormat;
 
-/// Format of the messages of one call, in both directions.
+/// Format of the messages of one call, in both directions. The default is plain protobuf.
 #[derive(Clone, Default)]
-pub(super) enum Format {
-    #[default]
-    Protobuf,
-    /// Canonical proto3 JSON, converted by the descriptors of the service. Without the feature `json`
-    /// the transcoder cannot exist, so that no call has this format.
-    Json(Arc<Transcoder>),
+pub(super) struct Format {
+    /// Format of the request's payload, in which its replies are written, too.
+    payloads: PayloadFormat,
+    /// Converter by the descriptors of the service, if the messages are canonical proto3 JSON. Without the
+    /// feature `json` it cannot exist.
+    transcoder: Option<Arc<Transcoder>>,
 }
 
 impl Format {
-    /// Returns the headers that every message in this format has.
-    pub(super) fn headers(&self) -> Option<HeaderMap> {
-        let mut headers = None;
-        if let Self::Json(_) = self {
-            wire::encode_json(&mut headers);
-        }
-        headers
+    /// Plain protobuf.
+    pub(super) const PROTOBUF: Self = Self {
+        payloads: PayloadFormat::PROTOBUF,
+        transcoder: None,
+    };
+
+    /// Makes the format of a call from that of the payload of its request.
+    ///
+    /// # Errors
+    ///
+    /// `UNIMPLEMENTED` if the service does not serve JSON.
+    pub(super) fn new(payloads: PayloadFormat, json: &LazyTranscoder) -> Result<Self, Status> {
+        let transcoder = match payloads.is_json() {
+            true => Some(json.get()?),
+            false => None,
+        };
+        Ok(Self {
+            payloads,
+            transcoder,
+        })
+    }
+
+    /// Returns the format of the payloads.
+    pub(super) fn payloads(&self) -> PayloadFormat {
+        self.payloads
     }
 
     /// Encodes a failure: its headers and its payload.
     pub(super) fn encode_status(&self, status: &Status) -> (HeaderMap, Bytes) {
-        match self {
-            Self::Protobuf => wire::encode_status(status),
-            Self::Json(transcoder) => wire::encode_status_in_json(status, transcoder),
+        match &self.transcoder {
+            None => wire::encode_status(status),
+            Some(transcoder) => wire::encode_status_in_json(status, transcoder),
         }
     }
 
@@ -59,7 +78,7 @@ impl Format {
         method: &'static MethodDescriptor,
     ) -> Arc<dyn UnaryHandler> {
         let handler = Arc::clone(handler);
-        let Self::Json(transcoder) = self else {
+        let Some(transcoder) = &self.transcoder else {
             return handler;
         };
         let transcoder = Arc::clone(transcoder);
@@ -83,7 +102,7 @@ impl Format {
         method: &'static MethodDescriptor,
     ) -> Arc<dyn StreamingHandler> {
         let handler = handler.streaming();
-        let Self::Json(transcoder) = self else {
+        let Some(transcoder) = &self.transcoder else {
             return handler;
         };
         let transcoder = Arc::clone(transcoder);

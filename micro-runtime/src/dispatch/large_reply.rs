@@ -13,6 +13,7 @@ use crate::metadata::Metadata;
 use crate::status::Status;
 use crate::stream::{Channel, FrameDestination, FrameTransport, Machine, StreamOptions};
 use crate::wire;
+use crate::wire::PayloadFormat;
 use crate::wire::header::MICRO_STREAM;
 
 /// Value of `Micro-Stream` in an offer: version 1, and the one message of a unary call.
@@ -50,6 +51,7 @@ impl ServerState {
             connection: Arc::clone(&self.connection),
             own_subject: address.upstream(&stream),
             destination: FrameDestination::Subject(subject.clone()),
+            format: PayloadFormat::PROTOBUF,
         };
         let (mut headers, _) = wire::encode_status(status);
         headers.insert(MICRO_STREAM, HeaderValue::from(PARTS_OFFER));

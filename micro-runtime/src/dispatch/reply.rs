@@ -30,7 +30,7 @@ use crate::wire;
 /// reference counts.
 const INLINE_REPLY_LEN: usize = 4096;
 
-static PROTOBUF: Format = Format::Protobuf;
+static PROTOBUF: Format = Format::PROTOBUF;
 
 /// The one reply to a request.
 pub(super) struct OutgoingReply<'a> {
@@ -84,25 +84,28 @@ impl ServerState {
             format,
             address,
         } = reply;
-        if let (Format::Protobuf, Ok(payload)) = (format, &result)
-            && metadata.is_empty()
-        {
-            let published =
-                poll_fn(|cx| Poll::Ready(self.connection.try_publish(&subject, payload, cx)));
-            if let Poll::Ready(Ok(())) = published.await {
-                return;
-            }
-        }
+        let length = result.as_ref().map_or(0, Bytes::len);
+        let kept = result.as_ref().ok().filter(|_| length > INLINE_REPLY_LEN);
+        let kept = kept.cloned();
         let (headers, payload, failure) = match result {
-            Ok(payload) => (format.headers(), payload, None),
+            Ok(message) => {
+                let mut headers = None;
+                let payload = wire::write_payload(&mut headers, format.payloads(), message);
+                if headers.is_none() && metadata.is_empty() {
+                    let publishing = poll_fn(|cx| {
+                        Poll::Ready(self.connection.try_publish(&subject, &payload, cx))
+                    });
+                    if let Poll::Ready(Ok(())) = publishing.await {
+                        return;
+                    }
+                }
+                (headers, payload, None)
+            }
             Err(status) => {
                 let (headers, payload) = format.encode_status(&status);
                 (Some(headers), payload, Some(status))
             }
         };
-        let length = payload.len();
-        let is_kept = failure.is_none() && length > INLINE_REPLY_LEN;
-        let kept = is_kept.then(|| payload.clone());
         let published = self.publish(subject.clone(), headers, payload, &metadata);
         match published.await {
             Ok(()) => {}

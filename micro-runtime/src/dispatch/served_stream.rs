@@ -84,6 +84,7 @@ impl ServedStream {
             connection: Arc::clone(connection),
             own_subject: method.address.upstream(&address),
             destination: FrameDestination::Subject(reply),
+            format: format.payloads().of_frames(),
         };
         let takes_stream = header.is_unary || method.takes_stream();
         let requests = match takes_stream {

@@ -137,7 +137,7 @@ impl DynamicCall {
     /// ```
     pub async fn with_metadata(self) -> Result<Reply<Dynamic>, Status> {
         let TypedCall { call, output, .. } = self.into_call(&[MethodKind::Unary])?;
-        let is_json = call.request.client.is_json();
+        let is_json = call.request.client.format().is_json();
         let reply = CallFuture::new(call.request).await?;
         let metadata = reply.metadata()?;
         let payload = reply.into_payload();
@@ -165,7 +165,7 @@ impl DynamicCall {
     /// ```
     pub async fn stream(self) -> Result<DynamicStreaming, Status> {
         let TypedCall { call, output, .. } = self.into_call(&[MethodKind::ServerStreaming])?;
-        let is_json = call.request.client.is_json();
+        let is_json = call.request.client.format().is_json();
         Ok(DynamicStreaming {
             reader: call.open(WaitsFor::Open).await?,
             message_type: output,
@@ -198,7 +198,7 @@ impl DynamicCall {
             input,
             output,
         } = self.into_call(&kinds)?;
-        let is_json = call.request.client.is_json();
+        let is_json = call.request.client.format().is_json();
         let reader = call.open(WaitsFor::Accept).await?;
         let sender = DynamicSender {
             sender: Sender::new(reader.shared_channel()),

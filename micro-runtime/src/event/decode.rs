@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::context::{Context, ContextHeaders, Origin};
 use crate::descriptor::EventDescriptor;
 use crate::event::event::Event;
-use crate::status::{Reason, Status};
+use crate::status::Status;
 use crate::wire;
 
 /// What a handler knows of an event besides the event; see [`Context::of_event`] for `spare`.
@@ -20,7 +20,7 @@ pub(crate) fn context(
     deadline: Option<Instant>,
     spare: Option<Context>,
 ) -> Result<Context, Status> {
-    headers.map_or(Ok(()), wire::check_content_type)?;
+    wire::read_event(headers, Bytes::new())?;
     let headers = ContextHeaders::read(headers)?;
     let origin = Origin {
         event,
@@ -32,8 +32,5 @@ pub(crate) fn context(
 
 /// Reads an event.
 pub(crate) fn decode<E: Event>(payload: Bytes) -> Result<E, Status> {
-    E::decode(payload).map_err(|error| {
-        let name = E::DESCRIPTOR.full_name;
-        Reason::Undecodable.status(format!("the event is not a {name}: {error}"))
-    })
+    wire::decode_event(payload, E::DESCRIPTOR.full_name)
 }

@@ -102,11 +102,8 @@ impl<E: Event> Events<E> {
         let Some(message) = ready!(self.inlet.subscription.poll_next(cx)) else {
             return Poll::Ready(None);
         };
-        let checked = match &message.headers {
-            None => Ok(()),
-            Some(headers) => wire::check_content_type(headers),
-        };
-        let event = checked.and_then(|()| decode(message.payload));
+        let payload = wire::read_event(message.headers.as_ref(), message.payload);
+        let event = payload.and_then(decode);
         Poll::Ready(Some(event.inspect_err(|status| self.refuse(status))))
     }
 

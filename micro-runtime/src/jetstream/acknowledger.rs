@@ -54,7 +54,7 @@ impl Acknowledger {
         spare: Option<Context>,
     ) -> Result<Context, Status> {
         let headers = job.headers.as_ref();
-        headers.map_or(Ok(()), wire::check_content_type)?;
+        wire::read_event(headers, Bytes::new())?;
         // A foreign header beyond our limits is no reason to refuse what is stored already.
         let headers = ContextHeaders::read_accepted(headers);
         let origin = Origin {

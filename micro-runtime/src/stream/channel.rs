@@ -342,16 +342,19 @@ impl FrameSink for Channel {
         if message.status == Some(StatusCode::NO_RESPONDERS) {
             return self.update(Machine::on_no_responders);
         }
-        if let Some(headers) = &message.headers
-            && let Some(status) = wire::decode_status(headers, &message.payload)
-        {
-            let trailers = wire::decode_metadata(headers).unwrap_or_default();
-            return self.update(|machine| machine.on_refused(status, trailers));
-        }
-        if let Err(status) = wire::check_not_jetstream(&message.payload) {
+        let headers = message.headers.as_ref();
+        let frame = match wire::read_reply(headers, message.payload) {
+            Ok(frame) => frame,
+            Err(status) => {
+                let trailers = headers.and_then(|headers| wire::decode_metadata(headers).ok());
+                let trailers = trailers.unwrap_or_default();
+                return self.update(|machine| machine.on_refused(status, trailers));
+            }
+        };
+        if let Err(status) = wire::check_not_jetstream(&frame) {
             return self.update(|machine| machine.fail(status));
         }
-        self.update(|machine| machine.receive(message.payload, Instant::now()));
+        self.update(|machine| machine.receive(frame, Instant::now()));
     }
 
     fn fail(&self, status: &Status) {

@@ -18,6 +18,8 @@ use crate::stream::channel::Channel;
 use crate::stream::machine::{Machine, dropped};
 use crate::stream::stream_address::StreamAddress;
 use crate::subject;
+use crate::wire;
+use crate::wire::PayloadFormat;
 use crate::wire::subject::ServiceBase;
 
 /// Maximum length in bytes of the tokens by which a server names a stream.
@@ -29,6 +31,8 @@ pub(crate) struct FrameTransport {
     /// Subject of this end, the reply subject of probes: NATS reports there that the peer is gone.
     pub(crate) own_subject: Subject,
     pub(crate) destination: FrameDestination,
+    /// Format of the frames.
+    pub(crate) format: PayloadFormat,
 }
 
 /// Subject that frames are published to.
@@ -58,9 +62,13 @@ impl Channel {
                         return;
                     }
                 };
+                let mut headers = None;
+                let payload = wire::write_payload(&mut headers, transport.format, frame.payload);
                 let outgoing = Outgoing {
+                    subject,
                     reply: frame.is_probe.then(|| transport.own_subject.clone()),
-                    ..Outgoing::to(subject, frame.payload)
+                    headers,
+                    payload,
                 };
                 let publishing = pin!(transport.connection.publish(outgoing));
                 if let Err(error) = self.keeping_time(publishing).await {

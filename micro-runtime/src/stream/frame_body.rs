@@ -6,6 +6,7 @@ use prost::encoding::{encode_varint, uint64};
 
 use crate::stream::buffer_pool::BufferPool;
 use crate::stream::frame_control::{ENTRY_KEY, FrameControl, SEQ_FIELD};
+use crate::wire;
 
 /// Room in bytes that is reserved for the end of a frame. Status and metadata may need more, but are rare.
 const CONTROL_CAPACITY: usize = 64;
@@ -61,7 +62,7 @@ impl FrameBody {
     /// Writes a message whose encoded length is `length`.
     pub(crate) fn write<M: prost::Message>(&mut self, message: &M, length: usize) {
         self.write_entry_header(length);
-        message.encode_raw(&mut self.buffer);
+        wire::encode_into(message, &mut self.buffer);
     }
 
     /// Writes an encoded message, or a fragment of one.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::stream::frame_body::FrameBody;
+use crate::wire;
 
 /// Length in bytes at which a frame is complete, unless `max_payload` is smaller: about 1,450 messages of 16 bytes.
 /// Frames of 16 or 64 KiB are not faster (docs/PERFORMANCE.md, "Streams").
@@ -94,7 +95,7 @@ impl FrameWriter {
             }
             self.body.write(message, length);
         } else {
-            self.large = Some(message.encode_to_vec().into());
+            self.large = Some(wire::encode(message));
         }
     }
 

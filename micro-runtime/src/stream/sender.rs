@@ -9,6 +9,7 @@ use crate::metadata::Metadata;
 use crate::status::Status;
 use crate::stream::channel::Channel;
 use crate::stream::machine::dropped;
+use crate::wire;
 
 /// Maximum length in bytes of a message that is encoded under the stream's lock. A longer one is encoded before, so
 /// that the task that reads the inbox, and with it every call of the connection, does not wait for it.
@@ -68,8 +69,7 @@ impl<M> Sender<M> {
         M: prost::Message,
     {
         let length = message.encoded_len();
-        let mut encoded =
-            (length > MAX_LEN_ENCODED_UNDER_LOCK).then(|| message.encode_to_vec().into());
+        let mut encoded = (length > MAX_LEN_ENCODED_UNDER_LOCK).then(|| wire::encode(&message));
         poll_fn(|cx| self.channel.poll_send(cx, &message, length, &mut encoded)).await
     }
 

@@ -22,6 +22,7 @@ use crate::stream::frame_body::{FrameBody, MAX_ENTRY_HEADER_LEN};
 use crate::stream::frame_control;
 use crate::stream::frame_control::FrameControl;
 use crate::stream::frame_writer::{FrameWriter, SendRoom, TARGET_FRAME_LEN};
+use crate::wire;
 
 /// Maximum length of a fragment in bytes, and so of the entries of a frame.
 const MAX_FRAGMENT_LEN: usize = 128 * 1024;
@@ -121,7 +122,7 @@ impl Sending {
     /// Writes a message whose encoded length is `length`. Call it only while [`has_room`](Self::has_room) holds.
     pub(crate) fn write<M: prost::Message>(&mut self, message: &M, length: usize) {
         if self.body.len() + length > self.max_fragment_len() {
-            self.large = Some(message.encode_to_vec().into());
+            self.large = Some(wire::encode(message));
             return;
         }
         if self.body.is_empty() {

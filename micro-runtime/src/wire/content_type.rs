@@ -1,4 +1,4 @@
-//! The format of a payload as the header `Content-Type`, and back.
+//! The header `Content-Type`: what a payload's bytes are (docs/PROTOCOL.md, "JSON").
 
 use async_nats::{HeaderMap, HeaderValue};
 
@@ -6,45 +6,57 @@ use crate::status::{Reason, Status};
 use crate::wire::header::CONTENT_TYPE;
 use crate::wire::percent::percent_encode;
 
+/// Value of the header for JSON.
 const JSON: &str = "application/json";
+/// Maximum length of a content type in an error message, in bytes, percent-encoded.
+const MAX_QUOTED_LEN: usize = 64;
 
-/// In what a peer writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Content of a payload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum ContentType {
+    /// The default, which has no header.
+    #[default]
     Protobuf,
+    /// Canonical proto3 JSON.
     Json,
 }
 
-/// Reads in what a peer writes; refuses what this peer does not read.
-pub(crate) fn content_type(headers: &HeaderMap) -> Result<ContentType, Status> {
-    match headers.get(CONTENT_TYPE) {
+/// Reads the content type of a payload. Protobuf may be named by the header, too, in any of its usual names.
+///
+/// # Errors
+///
+/// `UNIMPLEMENTED` for anything but protobuf and JSON in UTF-8.
+pub(crate) fn content_type(headers: Option<&HeaderMap>) -> Result<ContentType, Status> {
+    match headers.and_then(|headers| headers.get(CONTENT_TYPE)) {
         None => Ok(ContentType::Protobuf),
         Some(value) if is_protobuf(value.as_str()) => Ok(ContentType::Protobuf),
         Some(value) if is_json(value.as_str()) => Ok(ContentType::Json),
-        Some(value) => Err(not_served(value.as_str())),
+        Some(value) => Err(rejected(value.as_str())),
     }
 }
 
-/// Refuses what is not protobuf.
-pub(crate) fn check_content_type(headers: &HeaderMap) -> Result<(), Status> {
-    match content_type(headers)? {
-        ContentType::Protobuf => Ok(()),
-        ContentType::Json => Err(not_served(JSON)),
+/// Sets the header for a payload with this content.
+pub(super) fn write_content_type(headers: &mut Option<HeaderMap>, content_type: ContentType) {
+    if content_type == ContentType::Json {
+        headers
+            .get_or_insert_with(HeaderMap::new)
+            .insert(CONTENT_TYPE, HeaderValue::from(JSON));
     }
 }
 
-fn not_served(content_type: &str) -> Status {
+/// Returns the failure of a receiver that does not read a known content type.
+pub(super) fn not_read(content_type: ContentType) -> Status {
+    rejected(match content_type {
+        ContentType::Protobuf => "application/protobuf",
+        ContentType::Json => JSON,
+    })
+}
+
+fn rejected(content_type: &str) -> Status {
     Reason::ContentType.status(format!(
         "content type `{}` is not served; send protobuf, without the header",
-        percent_encode(content_type, 64)
+        percent_encode(content_type, MAX_QUOTED_LEN)
     ))
-}
-
-/// Says that a payload is JSON.
-pub(crate) fn encode_json(headers: &mut Option<HeaderMap>) {
-    headers
-        .get_or_insert_with(HeaderMap::new)
-        .insert(CONTENT_TYPE, HeaderValue::from(JSON));
 }
 
 fn is_json(content_type: &str) -> bool {

@@ -5,6 +5,7 @@ mod content_type;
 mod empty;
 pub(crate) mod header;
 mod metadata;
+mod payload;
 mod percent;
 mod status;
 pub(crate) mod subject;
@@ -12,17 +13,15 @@ mod timeout;
 mod trace;
 
 pub(crate) use codec::{
-    check_not_jetstream, decode_reply, decode_reply_from, decode_request, encode,
-    with_shared_buffer,
+    check_not_jetstream, decode_event, decode_reply, decode_request, decode_streamed_reply, encode,
+    encode_into, with_shared_buffer,
 };
-pub(crate) use content_type::{ContentType, check_content_type, content_type, encode_json};
 pub(crate) use empty::encode_empty;
 pub(crate) use metadata::{decode_metadata, encode_metadata};
+pub(crate) use payload::{PayloadFormat, read_event, read_reply, read_request, write_payload};
 #[cfg(feature = "jetstream")]
 pub(crate) use percent::percent_encode;
-pub(crate) use status::{
-    RpcStatus, decode_status, encode_end, encode_status, encode_status_in_json,
-};
+pub(crate) use status::{RpcStatus, encode_end, encode_status, encode_status_in_json};
 pub(crate) use timeout::{DEFAULT_TIMEOUT, decode_timeout, encode_timeout};
 pub(crate) use trace::{forward_trace, trace_headers};
 

@@ -9,7 +9,7 @@ use crate::json::{Transcoder, read_failure};
 use crate::status::details::ErrorInfo;
 use crate::status::{Code, Reason, Status};
 use crate::wire::codec::encode;
-use crate::wire::content_type::{ContentType, content_type, encode_json};
+use crate::wire::content_type::{ContentType, content_type, write_content_type};
 use crate::wire::header::{MICRO_STATUS, SERVICE_ERROR, SERVICE_ERROR_CODE, append};
 use crate::wire::percent::{percent_decode, percent_encode};
 
@@ -42,7 +42,7 @@ pub(crate) fn encode_status_in_json(
     transcoder: &Transcoder,
 ) -> (HeaderMap, Bytes) {
     let mut headers = Some(status_headers(status));
-    encode_json(&mut headers);
+    write_content_type(&mut headers, ContentType::Json);
     let details = RpcStatus::new(status).details;
     let payload = transcoder.failure(status, &details);
     (headers.unwrap_or_default(), payload)
@@ -131,7 +131,7 @@ pub(crate) fn decode_status(headers: &HeaderMap, payload: &Bytes) -> Option<Stat
     // The payload counts only where it is what this protocol writes: a peer that knows ADR-32
     // alone may put anything there.
     let ours = || {
-        let body = match content_type(headers) {
+        let body = match content_type(Some(headers)) {
             Ok(ContentType::Json) => RpcStatus::of_json(payload)?,
             _ => RpcStatus::decode(payload.clone()).ok()?,
         };

@@ -1,0 +1,97 @@
+//! Payloads of NATS messages that carry messages of users: how they are written last before they are published, and read
+//! first after they have arrived. An encoding of whole payloads, as compression, plugs in here and nowhere else.
+//!
+//! | payload | written by | read by |
+//! |---|---|---|
+//! | request | [`write_payload`] | [`read_request`] |
+//! | reply, also each of a stream by hand | [`write_payload`] | [`read_reply`] |
+//! | frame of a stream | [`write_payload`], with [`PayloadFormat::of_frames`] | [`read_reply`] |
+//! | event | [`write_payload`] | [`read_event`] |
+//!
+//! How one message becomes bytes is the matter of `codec`. Failures, records of discovery and requests to JetStream do not
+//! pass here: tools read them as they are.
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+
+use crate::status::Status;
+use crate::wire::content_type::{ContentType, content_type, not_read, write_content_type};
+use crate::wire::status::decode_status;
+
+/// Format of a payload, as its headers announce it. A reply has the format of its request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PayloadFormat {
+    content_type: ContentType,
+}
+
+impl PayloadFormat {
+    pub(crate) const PROTOBUF: Self = Self {
+        content_type: ContentType::Protobuf,
+    };
+    #[cfg(feature = "json")]
+    pub(crate) const JSON: Self = Self {
+        content_type: ContentType::Json,
+    };
+
+    pub(crate) fn is_json(self) -> bool {
+        self.content_type == ContentType::Json
+    }
+
+    /// Returns the format of the frames of a call with this format: a frame is protobuf, whatever its entries are.
+    pub(crate) fn of_frames(self) -> Self {
+        Self {
+            content_type: ContentType::Protobuf,
+        }
+    }
+}
+
+/// Returns the payload in this format, and announces the format in the headers.
+///
+/// Plain protobuf, which is the default, needs no header and so no `HeaderMap`; the payload is returned as it is.
+pub(crate) fn write_payload(
+    headers: &mut Option<HeaderMap>,
+    format: PayloadFormat,
+    payload: Bytes,
+) -> Bytes {
+    write_content_type(headers, format.content_type);
+    payload
+}
+
+/// Returns the format and the payload of a request.
+///
+/// # Errors
+///
+/// `UNIMPLEMENTED` for a content type that is not known. Whether JSON is served is the decision of the service.
+pub(crate) fn read_request(
+    headers: Option<&HeaderMap>,
+    payload: Bytes,
+) -> Result<(PayloadFormat, Bytes), Status> {
+    let format = PayloadFormat {
+        content_type: content_type(headers)?,
+    };
+    Ok((format, payload))
+}
+
+/// Returns the payload of a reply, or of a frame.
+///
+/// # Errors
+///
+/// The failure, if the headers are those of one.
+pub(crate) fn read_reply(headers: Option<&HeaderMap>, payload: Bytes) -> Result<Bytes, Status> {
+    match headers.and_then(|headers| decode_status(headers, &payload)) {
+        Some(status) => Err(status),
+        None => Ok(payload),
+    }
+}
+
+/// Returns the payload of an event.
+///
+/// # Errors
+///
+/// `UNIMPLEMENTED` for any content type but protobuf.
+pub(crate) fn read_event(headers: Option<&HeaderMap>, payload: Bytes) -> Result<Bytes, Status> {
+    match content_type(headers)? {
+        ContentType::Protobuf => Ok(payload),
+        ContentType::Json => Err(not_read(ContentType::Json)),
+    }
+}
