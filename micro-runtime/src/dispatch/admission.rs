@@ -2,6 +2,19 @@
 //!
 //! Nothing here waits, besides for the connection to take a refusal: this runs in the loop that reads
 //! the subscription, and all requests behind would wait as well.
+//!
+//! A request is checked in this order, the cheapest and the safest first:
+//!
+//! | check | outcome |
+//! |---|---|
+//! | the reply subject is allowed | dropped without a reply, which would go where a caller must not publish |
+//! | `Content-Type` is served here | `UNIMPLEMENTED` |
+//! | the headers can be decoded | `INVALID_ARGUMENT`, or `UNIMPLEMENTED` for a version of streams |
+//! | the timeout is not below the server's minimum | `DEADLINE_EXCEEDED` |
+//! | no limit is reached | `RESOURCE_EXHAUSTED` with a delay to retry after |
+//!
+//! The payload is not looked at: it is decoded by the handler, within the permit and the deadline.
+//! Refusals are counted as failed requests before they are sent, as the outcomes of handlers are.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,7 +46,7 @@ enum AdmittedCall {
 }
 
 impl ServedMethod {
-    /// Serves one request; see [`dispatch_as`](Self::dispatch_as).
+    /// Serves one request of a plain call; see [`dispatch_as`](Self::dispatch_as).
     pub(super) async fn dispatch(self: &Arc<Self>, message: Message) {
         self.dispatch_as(message, None).await;
     }
@@ -135,6 +148,10 @@ impl ServedMethod {
     }
 
     /// Takes the permits and makes the call; nothing of the handler runs yet.
+    ///
+    /// The deadline counts from `received`, when the request was taken off its subscription. The caller's
+    /// timeout is relative, since clocks of machines differ. So a handler may run longer than its caller
+    /// waits, by the time that the request was on its way.
     ///
     /// # Errors
     ///

@@ -24,7 +24,8 @@ pub(crate) struct BroadcastRoute {
 }
 
 impl BroadcastRoute {
-    /// Dispatches a call of a unary method, or replies that there is none.
+    /// Dispatches a call of a unary method, or replies that there is none, with the id of this instance: a
+    /// caller that gathers replies must see that this instance has none to give.
     ///
     /// Streaming methods are left out: a frame does not show which of several servers sent it.
     pub(super) async fn dispatch(&self, message: Message) {

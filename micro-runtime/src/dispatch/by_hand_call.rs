@@ -1,5 +1,9 @@
 //! `ByHandCall`: a streaming call without frames, as the `nats` tool and three lines of Python make it
 //! (docs/PROTOCOL.md, "By hand").
+//!
+//! Each reply is one plain message to the caller's inbox. There are no credits, no heartbeats and no
+//! RESET: the caller cannot slow the handler down and cannot end it, so that a deadline and
+//! [`MAX_MESSAGES`] bound it. The end is an empty message with `Micro-Status`, whatever the outcome.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -35,7 +39,8 @@ pub(super) struct ByHandCall {
     pub(super) received: Instant,
 }
 
-/// Publishes the replies of one call, each as a plain message.
+/// Publishes the replies of one call, each as a plain message. It is shared by the handler, which sends the
+/// replies, and by the call, which sends the end after the handler was dropped.
 struct Publisher {
     method: Arc<ServedMethod>,
     subject: Subject,
@@ -88,6 +93,11 @@ impl ByHandCall {
 
 impl Publisher {
     /// Opens the call, and publishes its replies as fast as the connection takes them.
+    ///
+    /// # Errors
+    ///
+    /// The status of the handler; `RESOURCE_EXHAUSTED` for a reply that does not fit into a NATS message, and
+    /// above [`MAX_MESSAGES`]; `UNAVAILABLE` if the connection is gone.
     async fn send_replies(self: Arc<Self>, opening: OpeningFuture) -> Result<(), Status> {
         let mut replies = opening.await?;
         let mut sent = 0;

@@ -23,7 +23,8 @@ pub(super) struct CallObserver {
 }
 
 impl CallObserver {
-    /// Begins the span and the metrics of a call whose request came in at `received`.
+    /// Begins the span and the metrics of a call whose request came in at `received`. Its time counts from
+    /// there, reading of headers and waiting for a task included: that is what the caller waits for.
     pub(super) fn new(method: &Arc<ServedMethod>, received: Instant) -> Self {
         Self {
             call: ServerCall::begin(method.descriptor, &method.metrics, received),

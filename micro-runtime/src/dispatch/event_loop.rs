@@ -13,7 +13,11 @@ use crate::event::EventTarget;
 /// Reads one subscription until it is closed.
 ///
 /// It differs from the loop of requests in that the target takes messages off the subscription itself,
-/// many in one poll, and so handles short ones in place without an `async` step for each.
+/// many in one poll, and so handles short ones in place without an `async` step for each. And there are no
+/// replies: what finds no room is dropped and counted by the target, which never waits for a handler.
+///
+/// After `Closing` the target no longer holds back for its workers: what is left in the subscription is
+/// all that comes, and the workers finish what they have.
 pub(super) async fn run(
     mut subscription: CarrierSubscription,
     mut events: EventTarget,

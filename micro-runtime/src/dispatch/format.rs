@@ -3,6 +3,10 @@
 //! JSON is converted at the edge of a call, outside of all middleware: middleware and handler see
 //! protobuf only, and a failure of either reaches the caller in its own format (docs/PROTOCOL.md,
 //! "JSON").
+//!
+//! The conversion wraps the handler instead of the payloads, so that it happens where the handler runs: a
+//! request that is no valid JSON fails the call as a handler fails, after its permit was taken, within its
+//! span and deadline, and counted once. Protobuf stays the plain path: its handler is passed on as it is.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -63,7 +67,8 @@ impl Format {
         self.payloads
     }
 
-    /// Encodes a failure: its headers and its payload.
+    /// Encodes a failure: its headers and its payload. The headers carry the code and the text in every format, for
+    /// callers that read no payload.
     pub(super) fn encode_status(&self, status: &Status) -> (HeaderMap, Bytes) {
         match &self.transcoder {
             None => wire::encode_status(status),
@@ -72,6 +77,9 @@ impl Format {
     }
 
     /// Returns a unary handler that takes and returns messages in this format.
+    ///
+    /// A request that cannot be converted fails with `INVALID_ARGUMENT` and the path of the field, before
+    /// the handler runs; a reply with `INTERNAL`, after it has run.
     pub(super) fn unary(
         &self,
         handler: &Arc<dyn UnaryHandler>,
@@ -94,8 +102,11 @@ impl Format {
         )
     }
 
-    /// Returns a handler for a call with frames that takes and returns messages in this format. The
-    /// frames stay protobuf; each of their entries is a message.
+    /// Returns a handler for a call with frames or by hand that takes and returns messages in this format.
+    /// The frames stay protobuf; each of their entries is a message.
+    ///
+    /// A message that came with the request is converted before the handler runs, and fails the call; one
+    /// that comes in a frame is converted when the handler takes it, and is an error of its stream.
     pub(super) fn streaming(
         &self,
         handler: &MethodHandler,
@@ -133,6 +144,9 @@ impl Format {
 }
 
 /// Replies of a handler in protobuf, each of which is converted to JSON before it is written.
+///
+/// Each reply is encoded into a writer of its own first, since JSON cannot be made of a part of a frame.
+/// That costs a copy per message, which protobuf does not pay.
 struct TranscodedReplies {
     replies: ReplyWriter,
     transcoder: Arc<Transcoder>,

@@ -1,4 +1,15 @@
 //! `Health`: whether the instances of one server are live and ready.
+//!
+//! | | live | ready |
+//! |---|---|---|
+//! | means | the process works | the process can take calls |
+//! | a readiness check fails | yes | no |
+//! | a liveness check fails | no | no |
+//! | the server stops | yes | no |
+//! | for the orchestrator | replace it if not | send it no new clients if not |
+//!
+//! All instances of a server share one health: what a check looks at, a database or a cache, belongs to
+//! the process.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};

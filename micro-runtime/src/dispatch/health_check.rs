@@ -1,4 +1,8 @@
 //! `HealthChecks`: the checks that a user has added to a server, and the running of one.
+//!
+//! A check is the user's code and may do all that a handler may: fail, panic, hang, block. The first three
+//! are outcomes of the check. A check that blocks its thread holds up what else runs there, as any task
+//! does; `tokio::task::spawn_blocking` is for those.
 
 use std::fmt;
 use std::future::Future;
@@ -16,7 +20,7 @@ use crate::status::Status;
 /// request for health without a reply.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Checks of one server.
+/// Checks of one server, in the order in which they were added, which is that of the outcomes.
 #[derive(Clone, Default)]
 pub(crate) struct HealthChecks(Vec<HealthCheck>);
 
@@ -30,6 +34,7 @@ pub(super) struct HealthCheck {
 }
 
 impl HealthChecks {
+    /// Adds a check under a name that the reports show. `check` is called anew for each run.
     pub(crate) fn add<F, Fut>(&mut self, name: String, is_liveness: bool, check: F)
     where
         F: Fn() -> Fut + Send + Sync + 'static,

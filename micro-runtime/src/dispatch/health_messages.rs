@@ -1,4 +1,7 @@
 //! Messages of `grpc.health.v1`, which `_health` takes and replies with (docs/PROTOCOL.md, "Health").
+//!
+//! They are written out here, with the tags of the .proto of gRPC: the runtime generates no code, and
+//! probes for gRPC read the reply as it is.
 
 use crate::dispatch::health::HealthReport;
 

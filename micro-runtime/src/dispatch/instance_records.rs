@@ -1,4 +1,8 @@
-//! The records of one instance for discovery: ADR-32's INFO and PING at its start, and its STATS.
+//! The records of one instance for discovery: ADR-32's INFO and PING at its start, and its STATS
+//! (docs/PROTOCOL.md, "Discovery").
+//!
+//! Endpoints of ADR-32 are methods. `_schema`, `_health` and the subjects of the instance are left out:
+//! tools show endpoints to people who look for something to call.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -51,6 +55,9 @@ impl InstanceDescription {
 
     /// Returns the user's metadata and the runtime's. The start of a server has checked that they share
     /// no keys.
+    ///
+    /// `micro.schema` is the SHA-256 of what `_schema` replies: a dynamic client fetches a schema only if
+    /// it does not have that one yet.
     fn service_metadata(&self) -> Labels {
         let service = self.service;
         let schema = Sha256::digest(service.file_descriptor_set);
@@ -80,7 +87,7 @@ pub(super) fn instance(info: &Info) -> Instance {
     }
 }
 
-/// Returns the counts of a method for STATS.
+/// Returns the counts of a method for STATS. `info` is the endpoint of the same method in INFO.
 pub(super) fn endpoint_stats(method: &ServedMethod, info: &EndpointInfo) -> EndpointStats {
     let counts = method.stats.counts();
     let average = counts.processing.as_nanos() / u128::from(counts.requests.max(1));

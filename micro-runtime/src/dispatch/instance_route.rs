@@ -1,4 +1,14 @@
 //! `InstanceRoute`: the subjects of one instance alone, for calls, queries and the frames of streams.
+//!
+//! | subject under `_i.<instance>.` | destination |
+//! |---|---|
+//! | `_up.<stream>` | the stream's channel, in the connection's reply table |
+//! | `_schema`, `_health` | the introspection of this instance |
+//! | the name of a method | admission, as a call on the method's own subject |
+//! | anything else | `UNIMPLEMENTED` |
+//!
+//! A request here has exactly one receiver, so that silence would look like a lost message: unlike on a
+//! method's own subject, an unknown method is answered, too.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -67,7 +77,8 @@ impl InstanceRoute {
         self.methods.iter().find(|m| m.descriptor.name == name)
     }
 
-    /// Replies with a failure, in the caller's format where that is served.
+    /// Replies with a failure, in the caller's format where that is served. The failure is not counted: it
+    /// is of no method.
     async fn refuse(&self, message: &Message, status: Status) {
         let Some(subject) = self.server.reply_subject(message, self.service.full_name) else {
             return;

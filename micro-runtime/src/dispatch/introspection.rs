@@ -2,6 +2,15 @@
 //!
 //! Queries have subscriptions and loops of their own, no handler of the user's runs for them but health
 //! checks, and they take no permit: an instance at its limits still shows that it is, and why.
+//!
+//! | query | reply | waits for |
+//! |---|---|---|
+//! | PING, INFO | made at the start | nothing |
+//! | STATS | counts and the last known health, in JSON | health checks, 100 ms at most |
+//! | `_schema` | the embedded `FileDescriptorSet`, in parts if it is large | nothing |
+//! | `_health` | `grpc.health.v1.HealthCheckResponse` | health checks |
+//!
+//! `$SRV` is JSON of ADR-32 and the others are protobuf, whatever `Content-Type` the query has.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
@@ -168,6 +177,9 @@ impl Introspection {
     }
 
     /// Starts a task that waits for the checks and replies.
+    ///
+    /// Replies `RESOURCE_EXHAUSTED` at once if [`MAX_QUEUED_CHECKS`] queries wait already: a peer that
+    /// sends queries in a loop must not fill the memory of a server whose check hangs.
     async fn reply_after_checks(
         self: &Arc<Self>,
         query: IntrospectionQuery,
@@ -204,6 +216,11 @@ impl Introspection {
         records::write(&self.stats()).into()
     }
 
+    /// Returns the reply to a request for health.
+    ///
+    /// # Errors
+    ///
+    /// `NOT_FOUND` for the name of another service, as gRPC has it; `INVALID_ARGUMENT` for other bytes.
     async fn health(&self, message: &Message) -> Result<Bytes, Status> {
         let name = "grpc.health.v1.HealthCheckRequest";
         let request: HealthCheckRequest = wire::decode_request(message.payload.clone(), name)?;

@@ -1,4 +1,14 @@
 //! Large replies: those that do not fit into one NATS message and are offered in parts.
+//!
+//! ```text
+//! server                                         client
+//!   │ status, Micro-Stream: v=1;u=1, ACCEPT         │
+//!   ├──────────────────────────────────────────────▶│  a plain client ends here, with the status
+//!   │                              grant of credits │
+//!   │◀──────────────────────────────────────────────┤
+//!   │ fragments, the last with END                  │
+//!   ├──────────────────────────────────────────────▶│
+//! ```
 
 use std::pin::pin;
 use std::sync::Arc;

@@ -1,4 +1,8 @@
 //! `LatencyHistogram`: how long the calls of one method took, as counts of ranges of time.
+//!
+//! A range is a quarter of a doubling, so that microseconds and minutes have the same relative precision.
+//! The bucket of a time is its highest bit and the two bits below it: no logarithm is taken and no table
+//! is searched.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -68,6 +72,7 @@ fn middle(bucket: usize) -> Duration {
     Duration::from_nanos(low + width / 2)
 }
 
+/// Returns the middle of the bucket in which the call of this rank lies.
 fn percentile(counts: &[u64; BUCKET_COUNT], percentage: u64) -> Duration {
     let total = counts.iter().sum::<u64>();
     let wanted = (total * percentage).div_ceil(100);

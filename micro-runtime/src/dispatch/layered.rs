@@ -3,6 +3,15 @@
 //! A request carries the stacks that it still has to pass, instead of each layer wrapping the next
 //! service: so a limit in a layer of the server is one limit for all methods, and a method without
 //! layers keeps its handler as it is and pays nothing.
+//!
+//! A call passes the stacks of server, service and method, in this order, and then its [`Terminal`], the
+//! handler. All of that is one future, which the runner polls as the handler: a panic or a deadline in
+//! middleware ends the call as one in the handler does.
+//!
+//! Metadata goes two ways. The handler gets the context of the call with the metadata as the last layer
+//! left it. Headers that the handler set travel in the `Response`, where layers see and add to them, and
+//! are put into the context again when the outermost layer has returned: the reply is written from there,
+//! with and without middleware.
 
 use std::sync::{Arc, Mutex};
 
@@ -39,6 +48,7 @@ pub(crate) fn layered(
     }
 }
 
+/// Puts stacks around a unary handler, which are passed once for each call.
 fn around_unary(
     handler: Arc<dyn UnaryHandler>,
     method: &'static MethodDescriptor,
@@ -63,9 +73,16 @@ fn around_unary(
     )
 }
 
+/// Puts stacks around a streaming handler, which are passed once for each call.
+///
 /// Middleware sees a streaming call open: the first message if it came with the request, and a
 /// response without a message once the handler has returned its stream. The requests and replies
-/// themselves go past it, by way of [`OpenedStream`].
+/// themselves go past it, by way of [`OpenedStream`]: a `tower` service has no place for them.
+///
+/// # Errors
+///
+/// Of the returned handler: `INTERNAL` if middleware replies itself without an error, since it has no
+/// replies to offer.
 fn around_streaming(
     handler: Arc<dyn StreamingHandler>,
     method: &'static MethodDescriptor,
@@ -114,6 +131,8 @@ struct StreamTerminal {
 
 /// The two streams of a call, which go past its middleware. Each is taken once: the requests by the
 /// handler, so that middleware cannot make the call twice, and the replies by the opened call.
+///
+/// The lock is never contended. It is there because a layer may move the call to another task.
 struct OpenedStream {
     requests: Option<Requests>,
     replies: Option<ReplyWriter>,

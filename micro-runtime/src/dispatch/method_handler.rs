@@ -19,15 +19,18 @@ pub(crate) enum MethodHandler {
 }
 
 /// The future that opens a streaming call: its replies, or the status.
+///
+/// It is ready when the handler has returned its stream, before the first reply: headers that were set until
+/// then precede the replies. A method with one reply is ready when it has that.
 pub(crate) type OpeningFuture = BoxFuture<'static, ReplyWriter>;
 
-/// Handler of a method with one request and one reply.
+/// Handler of a method with one request and one reply, both encoded.
 pub(crate) trait UnaryHandler: Send + Sync {
     /// Makes the call; nothing of it runs until the future is polled.
     fn call(&self, ctx: Context, payload: Bytes) -> BoxFuture<'static, Bytes>;
 }
 
-/// Handler of a method with many requests, many replies, or both.
+/// Handler of a method with many requests, many replies, or both, all encoded.
 pub(crate) trait StreamingHandler: Send + Sync {
     /// Makes the call; nothing of it runs until the future is polled.
     fn call(&self, ctx: Context, requests: Requests) -> OpeningFuture;

@@ -16,7 +16,9 @@ pub(crate) struct MethodOptions {
     pub(crate) max_concurrent: Option<u32>,
     /// Queue group of the subscription; `None` if every instance gets each call.
     pub(crate) queue_group: Option<String>,
+    /// Whether the handler runs on a thread that it may block.
     pub(crate) is_blocking: bool,
+    /// Whether the handler goes on after its deadline.
     pub(crate) is_detached: bool,
 }
 
@@ -38,6 +40,8 @@ pub(crate) struct OptionSources<'a> {
 }
 
 impl MethodOptions {
+    /// Takes each option from the strongest source that sets it. `blocking` and `detached` describe the
+    /// handler's code, so that only its author sets them.
     pub(crate) fn resolve(sources: &OptionSources<'_>) -> Self {
         let OptionSources {
             service_options,

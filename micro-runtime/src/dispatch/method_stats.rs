@@ -73,7 +73,7 @@ impl MethodStats {
         self.shed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Sets all counts to zero.
+    /// Sets all counts to zero. A call that is counted at the same moment may be lost in part.
     pub(super) fn reset(&self) {
         for counter in [
             &self.requests,

@@ -1,4 +1,7 @@
 //! `Permit`: the admission of a call at the limits of its server, its service and its method.
+//!
+//! Three limits and not one, since they protect different things: the server's its memory, the service's
+//! what all its methods share (a database), the method's what only it needs. A call counts at each.
 
 use std::sync::Arc;
 
@@ -25,7 +28,8 @@ impl Permit {
     ///
     /// # Errors
     ///
-    /// `RESOURCE_EXHAUSTED` that names the limit which is reached, with a `RetryInfo`.
+    /// `RESOURCE_EXHAUSTED` that names the limit which is reached, with a `RetryInfo`. A client retries it
+    /// on its own only if the method is idempotent.
     pub(super) fn acquire(method: &Arc<ServedMethod>, is_stream: bool) -> Result<Self, Status> {
         match acquire_all(&limits(method)[..count(is_stream)]) {
             Ok(()) => Ok(Self {

@@ -7,8 +7,11 @@
 //! | success above `max_payload` | [`ServerState::offer_in_parts`]: an error for callers that know no better, which offers the reply as a stream | NATS closes the connection of a client that publishes more than `max_payload` |
 //! | failure above `max_payload`, or success of which no instance can send parts | a status in its place, with short text and without details and metadata | the caller must hear of an end, or waits until its deadline |
 //!
-//! A reply that the connection does not take is logged and lost. Its caller runs into its deadline, or
-//! learns from NATS that the instance is gone.
+//! A reply that the connection does not take is logged and lost, and its caller runs into its deadline. The
+//! outcome is counted all the same: it was the handler's.
+//!
+//! `max_payload` is NATS's limit of one message with its headers, 1 MiB by default. It is looked up for each
+//! reply, since it may differ between the servers of a cluster and change with a reconnect.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -32,7 +35,7 @@ const INLINE_REPLY_LEN: usize = 4096;
 
 static PROTOBUF: Format = Format::PROTOBUF;
 
-/// The one reply to a request.
+/// The one reply to a request, with all that decides how it is sent.
 pub(super) struct OutgoingReply<'a> {
     subject: Subject,
     result: Result<Bytes, Status>,
@@ -128,6 +131,8 @@ impl ServerState {
         }
     }
 
+    /// Sends a status in place of a reply that does not fit, without its metadata and in protobuf, the
+    /// shortest form that every caller reads.
     async fn send_short_failure(&self, subject: Subject, status: &Status) {
         tracing::warn!(%status, "a reply does not fit into one NATS message");
         let (headers, payload) = wire::encode_status(status);

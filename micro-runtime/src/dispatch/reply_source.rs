@@ -28,15 +28,16 @@ pub(crate) trait ReplySource: Send {
     ) -> Poll<WriteProgress>;
 }
 
-/// State of a call's replies after a write.
+/// State of a call's replies after a write. What the write has put into its frame is sent in either case.
 pub(crate) enum WriteProgress {
     /// Nothing more is ready, or there is no more room.
     Flush,
-    /// The replies have ended, with the outcome of the call. What this write wrote counts.
+    /// The replies have ended, with the outcome of the call.
     End(Result<(), Status>),
 }
 
-/// Returns the replies of a handler's stream.
+/// Returns the replies of a handler's stream. The first error ends them: what the stream would yield after
+/// it is not asked for.
 pub(super) fn streamed<M: prost::Message + 'static>(replies: impl ReplyStream<M>) -> ReplyWriter {
     Box::pin(StreamedReplies {
         replies,
@@ -52,7 +53,7 @@ pin_project! {
     }
 }
 
-/// The encoded reply of a method that has one.
+/// The encoded reply of a method that has one. It goes into the last frame, together with its end.
 pub(super) struct SingleReply(pub(super) Bytes);
 
 impl<M: prost::Message, R: ReplyStream<M>> ReplySource for StreamedReplies<R, M> {

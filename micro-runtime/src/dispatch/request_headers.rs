@@ -10,7 +10,8 @@ use crate::stream::StreamHeader;
 use crate::wire;
 use crate::wire::header::MICRO_STREAM;
 
-/// Headers of a request, decoded (docs/PROTOCOL.md, "A unary call" and "A streaming call").
+/// Headers of a request, decoded (docs/PROTOCOL.md, "A unary call" and "A streaming call"). `Content-Type`
+/// is not among them: it is read first, since it decides in which format a refusal is written.
 pub(super) struct RequestHeaders {
     /// Time that the caller still waits, from `Micro-Timeout`.
     pub(super) timeout: Option<Duration>,

@@ -1,4 +1,15 @@
 //! The loop of one subscription: takes requests off it, and follows the phases of a stopping server.
+//!
+//! | phase | loop of an instance | every other loop |
+//! |---|---|---|
+//! | `Serving` | dispatches | dispatches |
+//! | `Stopping` | refuses calls, delivers frames | unsubscribes, dispatches what still arrives |
+//! | `Closing` | the same | dispatches what has arrived, and ends |
+//! | `Ended` | unsubscribes, and ends | has ended |
+//!
+//! One loop per subscription, and not one for all, keeps the methods of a service apart: a handler that
+//! runs in place and turns out long holds up calls of its own method only, and each loop can run on a
+//! core of its own.
 
 use std::sync::atomic::Ordering;
 

@@ -14,7 +14,7 @@ use crate::event::EventTarget;
 ///
 /// Each method has a subscription of its own instead of one wildcard for the service: in a rolling
 /// deploy an old instance must not take calls of a method that it does not know (docs/PROTOCOL.md,
-/// "Names").
+/// "Names"). Subjects of an instance are under a wildcard, since nothing else is sent there.
 pub(crate) enum Route {
     /// Calls of one method, shared within a queue group.
     Method(Arc<ServedMethod>),

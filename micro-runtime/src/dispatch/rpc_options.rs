@@ -36,7 +36,8 @@ impl RpcOptions {
         self
     }
 
-    /// Sets the maximum number of calls of the method that one instance runs at a time.
+    /// Sets the maximum number of calls of the method that one instance runs at a time; 0 lifts the limit
+    /// of the .proto.
     #[must_use]
     pub const fn max_concurrent(mut self, calls: u32) -> Self {
         self.max_concurrent = Some(calls);
@@ -50,14 +51,16 @@ impl RpcOptions {
         self
     }
 
-    /// Runs the handler on a thread that it may block.
+    /// Runs the handler on a thread of tokio's pool for blocking work, which it may block. Of a streaming
+    /// method only the part before the stream is returned runs there.
     #[must_use]
     pub const fn blocking(mut self) -> Self {
         self.is_blocking = true;
         self
     }
 
-    /// Lets the handler go on after its deadline.
+    /// Lets the handler of a unary method go on after its deadline, for work that must not be torn off. Its
+    /// caller gets `DEADLINE_EXCEEDED` at the deadline all the same.
     #[must_use]
     pub const fn detached(mut self) -> Self {
         self.is_detached = true;

@@ -1,4 +1,8 @@
 //! `ServedCall`: one unary call at the server, from its permit to its reply.
+//!
+//! A short handler runs where its request was read: no task is spawned, no other thread is woken, and the
+//! reply is in the connection's queue when the loop takes the next request. A handler that has to wait, or
+//! whose method has not proved short, gets a task, and with it another core if one is free.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -20,6 +24,9 @@ use crate::execute::{
 use crate::status::Status;
 
 /// A unary call that was admitted.
+///
+/// Dropping it before its reply, as when its runtime shuts down, sends none: the caller runs into its
+/// deadline. Every other way ends in [`respond`](Self::respond), once.
 pub(super) struct ServedCall {
     // Dropped in this order: the context of the call ends, then its permit is given back.
     execution: Execution<BoxedHandler<'static, Bytes>, CallObserver>,
@@ -63,7 +70,8 @@ impl ServedCall {
         }
     }
 
-    /// Sends the reply to `subject`, if there is one, with the id of the responder.
+    /// Sets the subject of the reply, if there is one, and the id of this instance where all instances
+    /// are called.
     pub(super) fn replying_to(
         mut self,
         subject: Option<Subject>,
@@ -88,7 +96,7 @@ impl ServedCall {
                 return self.respond(result).await;
             }
         }
-        // The task polls the handler anew, which registers its own waker in place of this loop's.
+        // The task polls the handler anew, so that the handler wakes the task and no longer this loop.
         method.server.tasks.spawn(self.run());
     }
 
@@ -113,7 +121,8 @@ impl ServedCall {
         }
     }
 
-    /// Counts the outcome, and then sends the reply.
+    /// Counts the outcome, ends the span and the metrics, and then sends the reply with the metadata that
+    /// the handler has set, on success and on failure.
     async fn respond(&mut self, result: Result<Bytes, Status>) {
         let method = self.permit.method();
         self.execution.record(result.as_ref().err());

@@ -3,6 +3,16 @@
 //! The handler and the driver of its frames run in one task. They wait for each other all the time (for
 //! room in a frame, for credits, for messages), and in two tasks each such step would be a wake-up,
 //! often on another core. In one task a handler's replies leave in the same poll that wrote them.
+//!
+//! | end | handler | recorded | the client gets |
+//! |---|---|---|---|
+//! | the handler's replies end, or fail | has returned, is dropped | its outcome, before END is cut | END with status and trailers |
+//! | the handler panics | is dropped | `INTERNAL` | the replies written before, then END |
+//! | the client sends RESET, or nothing for three heartbeats | is dropped | the stream's failure | nothing more |
+//! | the deadline passes | is dropped | `DEADLINE_EXCEEDED` | RESET |
+//! | the grace period ends | is dropped | `UNAVAILABLE` | RESET |
+//!
+//! The client's END is no end of the call: it ends the requests, and the handler goes on.
 
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;
@@ -179,7 +189,8 @@ impl RunningStream<'_> {
         self.execution.drop_handler();
     }
 
-    /// Polls the handler, and ends the sending direction with its outcome once it is ready.
+    /// Polls the handler, and ends the sending direction with its outcome once it is ready: the outcome is
+    /// recorded before the driver can send the frame with END.
     fn poll_handler(&mut self, cx: &mut TaskContext<'_>) {
         if self.is_done {
             return;
@@ -202,6 +213,10 @@ impl RunningStream<'_> {
 }
 
 /// Opens the call, and writes its replies into frames as long as the client's credits last.
+///
+/// OPEN is cut with the headers of the context once the handler has returned its stream; the driver sends
+/// it in one frame with the first replies where those are ready in the same poll. Headers that are set later
+/// leave with the trailers.
 async fn send_replies(
     channel: Arc<Channel>,
     opening: OpeningFuture,

@@ -15,6 +15,9 @@ use crate::observe;
 use crate::wire;
 
 /// State that all services of one running server have in common.
+///
+/// It is made when the server starts. Calls hold it, so that it lives until the last of them has ended,
+/// which may be after the server was dropped.
 pub(crate) struct ServerState {
     pub(crate) connection: Arc<Connection>,
     /// Every task that must end before the server has stopped: calls that outlive the poll in their
@@ -58,7 +61,13 @@ impl ServerState {
         Some(reply.clone())
     }
 
-    /// Publishes one message of a reply, waiting while the connection's queue is full.
+    /// Publishes one message of a reply, waiting while the connection's queue is full. `metadata` is
+    /// written into the headers, which are left out if there are none.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::TooLarge`] if the message does not fit into one NATS message, of which nothing was
+    /// sent; [`PublishError::Failed`] if the connection is closed.
     pub(super) async fn publish(
         &self,
         subject: Subject,

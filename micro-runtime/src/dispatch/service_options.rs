@@ -55,7 +55,8 @@ impl ServiceOptions {
     /// Sets the id of the instance, one subject token; by default it is a unique random one.
     ///
     /// Clients call this very instance with [`ClientOptions::instance`](crate::ClientOptions::instance).
-    /// Two instances with one id both get those calls.
+    /// Two instances with one id both get those calls. Starting the server fails if the id is not one
+    /// token: it must not be empty, nor hold dots, wildcards or spaces, nor begin with `_` or `$`.
     #[must_use]
     pub fn instance(mut self, id: impl Into<String>) -> Self {
         self.instance = Some(id.into());
@@ -92,6 +93,17 @@ impl ServiceOptions {
 
     /// Sets the windows and timeouts of the streams of this service. What they leave out is taken from
     /// [`Server::stream_options`](crate::Server::stream_options).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use micro_runtime::{ServiceOptions, StreamOptions};
+    ///
+    /// let uploads = StreamOptions::new().idle_timeout(Duration::from_secs(60));
+    /// let options = ServiceOptions::new().stream_options(uploads);
+    /// ```
     #[must_use]
     pub fn stream_options(mut self, options: StreamOptions) -> Self {
         self.stream_options = options;
@@ -111,6 +123,18 @@ impl ServiceOptions {
     }
 
     /// Puts middleware around the calls of one method, inside of the service's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use micro_runtime::ServiceOptions;
+    /// use tower::timeout::TimeoutLayer;
+    ///
+    /// let options = ServiceOptions::new()
+    ///     .method_layer("Export", TimeoutLayer::new(Duration::from_secs(60)));
+    /// ```
     #[must_use]
     pub fn method_layer<L>(mut self, method: impl Into<String>, layer: L) -> Self
     where
@@ -133,6 +157,16 @@ impl ServiceOptions {
     }
 
     /// Sets the queue group of one method; `-` for none.
+    ///
+    /// # Examples
+    ///
+    /// A method that every instance must handle, as it empties a cache of each:
+    ///
+    /// ```
+    /// use micro_runtime::ServiceOptions;
+    ///
+    /// let options = ServiceOptions::new().method_queue_group("DropCache", "-");
+    /// ```
     #[must_use]
     pub fn method_queue_group(
         mut self,

@@ -34,7 +34,7 @@ pub(super) struct InstanceSubscriptions {
 }
 
 impl InstanceSubscriptions {
-    /// Adds the plans of this instance.
+    /// Adds the plans of this instance, and returns its introspection, which announces its start and stop.
     pub(super) fn plan(
         self,
         start: &StartContext,

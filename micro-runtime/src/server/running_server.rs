@@ -79,6 +79,9 @@ impl RunningServer {
 
     /// Returns the STATS record of each instance, in the order of [`instances`](Self::instances): calls,
     /// failures and times of each method, and the health as it was last known. It runs no health check.
+    ///
+    /// Counts are since the start, or since the last [`reset_stats`](Self::reset_stats). A call is counted
+    /// before its reply is sent, and a call that a limit refused counts as failed.
     #[must_use]
     pub fn stats(&self) -> Vec<Stats> {
         self.introspections.iter().map(|i| i.stats()).collect()
@@ -89,8 +92,8 @@ impl RunningServer {
         self.introspections.iter().for_each(|i| i.reset_stats());
     }
 
-    /// Returns the counts of events, one entry per [`subscribe`](crate::Server::subscribe) in the order in
-    /// which they were added.
+    /// Returns the counts of events since the start, one entry per [`subscribe`](crate::Server::subscribe)
+    /// in the order in which they were added.
     #[must_use]
     pub fn events(&self) -> Vec<EventStats> {
         self.events.iter().map(|events| events.stats()).collect()

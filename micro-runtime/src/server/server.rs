@@ -204,6 +204,17 @@ impl Server {
     /// Puts middleware around every call of this server. The first layer that is added is the outermost,
     /// and a layer is made once: a limit in it holds for all services together. See
     /// [`middleware`](crate::middleware).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use micro_runtime::{Bus, Server};
+    /// use tower::timeout::TimeoutLayer;
+    ///
+    /// let server = Server::new(&Bus::in_process()).layer(TimeoutLayer::new(Duration::from_secs(2)));
+    /// ```
     pub fn layer<L>(mut self, layer: L) -> Self
     where
         L: Layer<Next> + Send + Sync + 'static,
@@ -254,6 +265,29 @@ impl Server {
 
     /// Adds a check whose failure means that this process must be replaced; otherwise as
     /// [`readiness_check`](Self::readiness_check).
+    ///
+    /// A database that is away is no reason for it: a new process would not reach it either.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    ///
+    /// use micro_runtime::{Bus, Server, Status};
+    ///
+    /// let is_poisoned = Arc::new(AtomicBool::new(false));
+    /// let checked = Arc::clone(&is_poisoned);
+    /// let server = Server::new(&Bus::in_process()).liveness_check("state", move || {
+    ///     let is_poisoned = checked.load(Ordering::Relaxed);
+    ///     async move {
+    ///         match is_poisoned {
+    ///             true => Err(Status::internal("the state is poisoned")),
+    ///             false => Ok(()),
+    ///         }
+    ///     }
+    /// });
+    /// ```
     pub fn liveness_check<F, Fut>(mut self, name: impl Into<String>, check: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,

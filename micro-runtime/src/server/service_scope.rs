@@ -25,12 +25,20 @@ struct ServiceScope<'a> {
     service: &'static ServiceDescriptor,
     options: &'a ServiceOptions,
     address: Arc<InstanceAddress>,
+    /// Parses the descriptors with the first call in JSON, once for all methods.
     json: Arc<LazyTranscoder>,
+    /// Calls of all methods together.
     limit: Arc<ConcurrencyLimit>,
+    /// Middleware of the service. Its state is common to the methods.
     layers: Next,
 }
 
 /// Checks one service, and plans its subscriptions: one per method, and those of its instance.
+///
+/// # Errors
+///
+/// [`ErrorKind::Service`](crate::ErrorKind::Service) for a name, a version, an option or a key of the
+/// metadata that breaks a rule, with the text that has to change. Nothing is subscribed then.
 pub(super) fn plan_service(
     start: &StartContext,
     registration: Registration,
@@ -87,6 +95,8 @@ pub(super) fn plan_service(
 }
 
 impl ServiceScope<'_> {
+    /// Makes the method that calls of this endpoint run: its options from all their sources, its handler
+    /// behind all middleware, its limit and its counts.
     fn method(&self, endpoint: Endpoint) -> Result<ServedMethod, Error> {
         let (start, descriptor) = (self.start, endpoint.method);
         let options = MethodOptions::resolve(&OptionSources {
