@@ -121,7 +121,7 @@ impl ServiceScope<'_> {
             descriptor,
             method_limit: concurrency_limit(options.max_concurrent),
             options,
-            stream_options: self.options.stream_options,
+            stream_options: self.options.stream_options.or(start.stream_options),
             handler: layered(endpoint.handler, descriptor, layers),
             json: Arc::clone(&self.json),
             service_limit: Arc::clone(&self.limit),

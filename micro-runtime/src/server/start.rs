@@ -6,16 +6,13 @@ use std::time::Duration;
 #[cfg(feature = "jetstream")]
 use async_nats::Subject;
 use tokio::sync::broadcast;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 #[cfg(feature = "jetstream")]
 use crate::bus::Bus;
 use crate::bus::{CarrierSubscription, Connection};
 use crate::discovery::records::EventKind;
-use crate::dispatch::{Health, Route, ServerState};
+use crate::dispatch::Route;
 use crate::error::Error;
-use crate::execute::ConcurrencyLimit;
 #[cfg(feature = "jetstream")]
 use crate::jetstream::EventStream;
 use crate::server::checks::{check_prefix, check_subjects};
@@ -106,35 +103,17 @@ async fn start(server: Server) -> Result<RunningServer, Error> {
         settings,
     } = server;
     let connection = Arc::clone(bus.connection());
-    let server = Arc::new(ServerState {
-        connection: Arc::clone(&connection),
-        tasks: TaskTracker::new(),
-        grace_ended: CancellationToken::new(),
-        call_limit: ConcurrencyLimit::new(settings.max_concurrent),
-        stream_limit: ConcurrencyLimit::new(settings.max_streams),
-        reply_prefixes: settings.reply_prefixes,
-        timeouts: settings.timeouts,
-    });
-    let start = StartContext {
-        bus,
-        server: Arc::clone(&server),
-        layers: settings.layers.stack(),
-        queue_group: settings.queue_group,
-        srv_prefix: settings.srv_prefix,
-        health: Arc::new(Health::new(settings.checks)),
-    };
+    let start = StartContext::new(bus, settings);
     check_prefix(&start.srv_prefix)?;
     let mut plans = Vec::new();
     let mut introspections = Vec::new();
-    for mut service in services {
-        let options = &mut service.options.stream_options;
-        *options = options.or(settings.stream_options);
+    for service in services {
         introspections.push(plan_service(&start, service, &mut plans)?);
     }
     check_subjects(&plans)?;
     #[cfg(feature = "jetstream")]
     let claim = claim_calls(&start.bus, &plans, &streams).await?;
-    let sources = EventSources::plan(sources, &start.bus, &server, &mut plans)?;
+    let sources = EventSources::plan(sources, &start.bus, &start.server, &mut plans)?;
 
     let mut violations = connection.violations();
     let permissions = RequiredPermissions {
@@ -147,10 +126,10 @@ async fn start(server: Server) -> Result<RunningServer, Error> {
     confirm(&connection, violations.as_mut(), &permissions).await?;
     let sources = sources.start().await?;
     let stopper = Stopper::spawn(
-        server,
+        start.server,
         subscriptions,
         introspections.clone(),
-        settings.grace_period,
+        start.grace_period,
         sources.stop,
     );
     for introspection in &introspections {

@@ -1,10 +1,17 @@
 //! `StartContext`: the state and settings that the services of one starting server have in common.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::bus::Bus;
 use crate::dispatch::{Health, ServerState};
+use crate::execute::ConcurrencyLimit;
 use crate::middleware::Next;
+use crate::server::settings::ServerSettings;
+use crate::stream::StreamOptions;
 
 /// State and settings that the services of one starting server have in common.
 pub(super) struct StartContext {
@@ -17,4 +24,32 @@ pub(super) struct StartContext {
     /// Token in place of `$SRV`, or `$SRV` itself.
     pub(super) srv_prefix: String,
     pub(super) health: Arc<Health>,
+    /// Stream options for what a service leaves out.
+    pub(super) stream_options: StreamOptions,
+    pub(super) grace_period: Duration,
+}
+
+impl StartContext {
+    /// Makes the state of a server; nothing runs yet.
+    pub(super) fn new(bus: Bus, settings: ServerSettings) -> Self {
+        let server = Arc::new(ServerState {
+            connection: Arc::clone(bus.connection()),
+            tasks: TaskTracker::new(),
+            grace_ended: CancellationToken::new(),
+            call_limit: ConcurrencyLimit::new(settings.max_concurrent),
+            stream_limit: ConcurrencyLimit::new(settings.max_streams),
+            reply_prefixes: settings.reply_prefixes,
+            timeouts: settings.timeouts,
+        });
+        Self {
+            bus,
+            server,
+            layers: settings.layers.stack(),
+            queue_group: settings.queue_group,
+            srv_prefix: settings.srv_prefix,
+            health: Arc::new(Health::new(settings.checks)),
+            stream_options: settings.stream_options,
+            grace_period: settings.grace_period,
+        }
+    }
 }
