@@ -1,10 +1,10 @@
-//! Marks an empty message of a stream without frames.
+//! The header `Micro-Empty`: the mark of an empty message of a stream by hand (docs/PROTOCOL.md, "A streaming call").
 
 use async_nats::{HeaderMap, HeaderValue};
 
 use crate::wire::header::MICRO_EMPTY;
 
-/// Marks a message of a stream by hand that has no bytes, so that it is not taken for the end.
+/// Returns the headers of an empty message of a stream by hand, where a payload without bytes would mean the end.
 pub(crate) fn encode_empty() -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(MICRO_EMPTY, HeaderValue::from(1));

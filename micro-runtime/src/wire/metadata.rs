@@ -1,4 +1,4 @@
-//! Metadata as NATS headers, and back.
+//! Metadata as NATS headers, and back (docs/PROTOCOL.md, "A unary call"). Values of names that end in `-bin` are base64.
 
 use async_nats::{HeaderMap, HeaderName};
 use base64::Engine as _;
@@ -9,7 +9,7 @@ use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
 use crate::wire::header::append;
 
-/// Adds metadata to headers that may not exist yet.
+/// Adds metadata to headers. Without metadata it makes no `HeaderMap`.
 pub(crate) fn encode_metadata(headers: &mut Option<HeaderMap>, metadata: &Metadata) {
     for (name, value) in metadata.iter() {
         let Ok(key) = name.parse::<HeaderName>() else {
@@ -24,7 +24,11 @@ pub(crate) fn encode_metadata(headers: &mut Option<HeaderMap>, metadata: &Metada
     }
 }
 
-/// Reads the metadata out of a peer's headers, and leaves the protocol's own there.
+/// Reads the metadata among the headers of a peer; others are skipped.
+///
+/// # Errors
+///
+/// `INVALID_ARGUMENT` for a value that breaks the rules, `RESOURCE_EXHAUSTED` for more than 8 KiB.
 pub(crate) fn decode_metadata(headers: &HeaderMap) -> Result<Metadata, Status> {
     let mut metadata = Metadata::new();
     for (name, values) in headers.iter() {

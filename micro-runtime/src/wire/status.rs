@@ -1,4 +1,8 @@
-//! `Status` as headers and `google.rpc.Status`, in protobuf and in JSON, and back.
+//! `Status` as headers and payload, and back (docs/PROTOCOL.md, "A unary call").
+//!
+//! A failure is sent twice in one message: as `google.rpc.Status` in the payload, with the whole text and all details, and
+//! as headers, for tools that know ADR-32 alone. The headers decide whether a reply is a failure at all: any payload
+//! could be a `google.rpc.Status` by chance.
 
 use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
@@ -13,14 +17,14 @@ use crate::wire::content_type::{ContentType, content_type, write_content_type};
 use crate::wire::header::{MICRO_STATUS, SERVICE_ERROR, SERVICE_ERROR_CODE, append};
 use crate::wire::percent::{percent_decode, percent_encode};
 
-/// The text in a header is for people and tools; the payload has all of it.
-pub(super) const ERROR_TEXT_LIMIT: usize = 512;
-/// The service error code of a reply that does not fit into a NATS message.
+/// Maximum length in bytes of the text in the header, percent-encoded. The payload has the whole text.
+pub(super) const MAX_HEADER_TEXT_LEN: usize = 512;
+/// `Nats-Service-Error-Code` of what does not fit into one NATS message.
 const TOO_LARGE: u16 = 413;
-/// Marks a detail as the runtime's own.
+/// Domain of the `ErrorInfo` with the reason of the runtime; see [`Reason`].
 const DOMAIN: &str = "micro.v1";
 
-/// `google.rpc.Status`.
+/// `google.rpc.Status`, the payload of a failure, and the status of a frame.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct RpcStatus {
     #[prost(int32, tag = "1")]
@@ -31,12 +35,12 @@ pub(crate) struct RpcStatus {
     details: Vec<Any>,
 }
 
-/// Writes a failure: the headers that every client reads, and `google.rpc.Status`.
+/// Encodes a failure: its headers, and `google.rpc.Status` in protobuf.
 pub(crate) fn encode_status(status: &Status) -> (HeaderMap, Bytes) {
     (status_headers(status), encode(&RpcStatus::new(status)))
 }
 
-/// Writes a failure for a caller who speaks JSON.
+/// Encodes a failure for a caller that writes JSON: its headers, and `google.rpc.Status` in JSON.
 pub(crate) fn encode_status_in_json(
     status: &Status,
     transcoder: &Transcoder,
@@ -48,6 +52,7 @@ pub(crate) fn encode_status_in_json(
     (headers.unwrap_or_default(), payload)
 }
 
+/// Returns the headers of a failure.
 fn status_headers(status: &Status) -> HeaderMap {
     let error_code = match status.reason() {
         Some(Reason::TooLarge) => TOO_LARGE,
@@ -59,12 +64,13 @@ fn status_headers(status: &Status) -> HeaderMap {
     append(
         &mut headers,
         SERVICE_ERROR,
-        &percent_encode(status.message(), ERROR_TEXT_LIMIT),
+        &percent_encode(status.message(), MAX_HEADER_TEXT_LEN),
     );
     headers
 }
 
 impl RpcStatus {
+    /// Makes the message from a status; the reason of the runtime becomes the first detail.
     pub(crate) fn new(status: &Status) -> Self {
         Self {
             code: status.code() as i32,
@@ -78,6 +84,7 @@ impl RpcStatus {
         }
     }
 
+    /// Reads the message from JSON.
     fn of_json(json: &[u8]) -> Option<Self> {
         let (code, message, details) = read_failure(json)?;
         Some(Self {
@@ -87,7 +94,7 @@ impl RpcStatus {
         })
     }
 
-    /// The failure that it says; `None` for success.
+    /// Returns the failure; `None` for the code of success.
     pub(crate) fn into_status(self) -> Option<Status> {
         if self.code == 0 {
             return None;
@@ -105,7 +112,10 @@ impl RpcStatus {
     }
 }
 
-/// Reads a failure; `None` when the headers say that the reply is a success.
+/// Decodes a failure; `None` if the headers are those of a success.
+///
+/// `Micro-Status` has precedence over the header of ADR-32, which is the only one of peers that know no more. An unknown
+/// code is `UNKNOWN`: the reply is a failure in any case.
 pub(crate) fn decode_status(headers: &HeaderMap, payload: &Bytes) -> Option<Status> {
     let number = |name| headers.get(name)?.as_str().trim().parse::<u16>().ok();
     let has_code = headers.get(SERVICE_ERROR_CODE).is_some();
@@ -128,22 +138,22 @@ pub(crate) fn decode_status(headers: &HeaderMap, payload: &Bytes) -> Option<Stat
             .map(|text| percent_decode(text.as_str()))
             .unwrap_or_default()
     };
-    // The payload counts only where it is what this protocol writes: a peer that knows ADR-32
-    // alone may put anything there.
-    let ours = || {
+    // The payload counts only if it is a `google.rpc.Status` with the code of the headers: a peer that knows
+    // only ADR-32 may put anything there.
+    let body = || {
         let body = match content_type(Some(headers)) {
             Ok(ContentType::Json) => RpcStatus::of_json(payload)?,
             _ => RpcStatus::decode(payload.clone()).ok()?,
         };
         (body.code == code as i32).then_some(body)
     };
-    match ours().and_then(RpcStatus::into_status) {
+    match body().and_then(RpcStatus::into_status) {
         Some(status) => Some(status),
         None => Some(Status::new(code, text())),
     }
 }
 
-/// Writes the end of a stream by hand.
+/// Returns the headers of the end of a stream by hand, which has no payload.
 pub(crate) fn encode_end(result: &Result<(), Status>) -> HeaderMap {
     match result {
         Ok(()) => {
@@ -155,6 +165,7 @@ pub(crate) fn encode_end(result: &Result<(), Status>) -> HeaderMap {
     }
 }
 
+/// Returns the detail that carries a reason of the runtime.
 fn error_info(reason: Reason) -> Any {
     let info = ErrorInfo {
         reason: reason.name().to_owned(),
@@ -167,6 +178,7 @@ fn error_info(reason: Reason) -> Any {
     }
 }
 
+/// Returns the reason of the runtime that a detail carries; `None` for a detail of a handler.
 fn reason_of(detail: &Any) -> Option<Reason> {
     let info = detail.to_msg::<ErrorInfo>().ok()?;
     (info.domain == DOMAIN).then_some(())?;

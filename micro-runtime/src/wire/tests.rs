@@ -1,4 +1,4 @@
-//! The wire's golden bytes, the same that docs/PROTOCOL.md shows, and what garbage turns into.
+//! Golden bytes of the wire, the same that docs/PROTOCOL.md shows, and the reading of malformed input.
 
 use prost_types::Any;
 
@@ -12,6 +12,7 @@ use crate::status::{Code, Reason, Status};
 use crate::wire::codec::*;
 use crate::wire::header::*;
 use crate::wire::metadata::*;
+use crate::wire::payload::*;
 use crate::wire::percent::percent_decode;
 use crate::wire::status::*;
 use crate::wire::timeout::*;
@@ -29,7 +30,7 @@ fn header_lines(headers: &HeaderMap) -> Vec<String> {
 }
 
 #[test]
-fn a_failure_has_these_headers_and_these_bytes() {
+fn a_failure_has_its_golden_headers_and_bytes() {
     let (headers, payload) = encode_status(&Status::not_found("no account 7"));
     assert_eq!(
         header_lines(&headers),
@@ -43,7 +44,7 @@ fn a_failure_has_these_headers_and_these_bytes() {
 }
 
 #[test]
-fn what_the_runtime_says_carries_its_reason() {
+fn a_failure_of_the_runtime_carries_its_reason() {
     let status = Reason::Overloaded.status("busy");
     let (headers, payload) = encode_status(&status);
     assert_eq!(
@@ -62,14 +63,14 @@ fn what_the_runtime_says_carries_its_reason() {
 }
 
 #[test]
-fn a_message_that_is_too_large_has_its_own_error_code() {
+fn a_message_that_is_too_large_has_its_own_service_error_code() {
     let status = Reason::TooLarge.status("2 MiB");
     let lines = header_lines(&encode_status(&status).0);
     assert!(lines.contains(&"Nats-Service-Error-Code: 413".to_owned()));
 }
 
 #[test]
-fn every_code_and_text_survives_byte_for_byte() {
+fn every_code_and_text_is_read_back_byte_for_byte() {
     let texts = [
         "",
         " padded ",
@@ -98,13 +99,13 @@ fn the_text_in_the_header_is_cut_between_characters() {
     let text = "\u{263a}".repeat(100);
     let (headers, payload) = encode_status(&Status::internal(text.clone()));
     let header = headers.get(SERVICE_ERROR).unwrap().as_str();
-    assert!(header.len() <= ERROR_TEXT_LIMIT);
+    assert!(header.len() <= MAX_HEADER_TEXT_LEN);
     assert_eq!(percent_decode(header), "\u{263a}".repeat(56));
     assert_eq!(decode_status(&headers, &payload).unwrap().message(), text);
 }
 
 #[test]
-fn a_peer_that_knows_only_adr_32_is_read_by_its_number() {
+fn a_failure_with_the_headers_of_adr_32_alone_is_read_by_its_number() {
     let check = |number: &str, expected: Option<Code>| {
         let mut headers = HeaderMap::new();
         headers.insert(SERVICE_ERROR_CODE, number);
@@ -133,7 +134,7 @@ fn a_peer_that_knows_only_adr_32_is_read_by_its_number() {
 }
 
 #[test]
-fn details_go_both_ways() {
+fn details_are_read_back() {
     let detail = Any {
         type_url: "type.googleapis.com/acme.Hint".to_owned(),
         value: vec![1, 2, 3],
@@ -147,7 +148,7 @@ fn details_go_both_ways() {
 }
 
 #[test]
-fn metadata_goes_both_ways() {
+fn metadata_is_read_back() {
     let mut metadata = Metadata::new();
     metadata.append("trail", "1").unwrap();
     metadata.append("trail", "2").unwrap();
@@ -165,14 +166,14 @@ fn metadata_goes_both_ways() {
 }
 
 #[test]
-fn no_metadata_is_no_headers() {
+fn no_metadata_makes_no_headers() {
     let mut headers = None;
     encode_metadata(&mut headers, &Metadata::new());
     assert!(headers.is_none());
 }
 
 #[test]
-fn the_protocols_own_headers_are_no_metadata() {
+fn headers_of_the_protocol_are_no_metadata() {
     let (mut headers, _) = encode_status(&Status::internal("x"));
     headers.insert("traceparent", "00-1-2-01");
     headers.insert("Content-Type", "application/json");
@@ -181,7 +182,7 @@ fn the_protocols_own_headers_are_no_metadata() {
 }
 
 #[test]
-fn base64_that_is_none_is_refused_by_name() {
+fn malformed_base64_is_rejected_with_the_name_of_the_header() {
     let mut headers = HeaderMap::new();
     headers.insert("blob-bin", "q6u");
     let status = decode_metadata(&headers).unwrap_err();
@@ -216,9 +217,58 @@ fn timeouts_are_whole_milliseconds_of_at_least_one() {
 }
 
 #[test]
-fn a_jetstream_acknowledgement_is_named() {
+fn an_acknowledgment_of_jetstream_is_no_reply() {
     let ack = Bytes::from_static(br#"{"stream":"ORDERS", "seq":1}"#);
     let status = decode_reply::<RpcStatus>(ack, "x.Y").unwrap_err();
     assert_eq!(status.code(), Code::Internal);
     assert!(status.message().contains("JetStream"), "{status}");
+}
+
+#[test]
+fn a_payload_is_announced_only_if_it_is_not_plain_protobuf() {
+    let payload = Bytes::from_static(b"\x0a\x02hi");
+    let mut headers = None;
+    let written = write_payload(&mut headers, PayloadFormat::default(), payload.clone());
+    assert_eq!((written, headers), (payload.clone(), None));
+    let read = read_request(None, payload.clone()).unwrap();
+    assert_eq!(read, (PayloadFormat::default(), payload.clone()));
+    assert_eq!(read_reply(None, payload.clone()).unwrap(), payload);
+    assert_eq!(read_event(None, payload.clone()).unwrap(), payload);
+}
+
+#[test]
+fn content_types_that_are_not_read_are_rejected() {
+    let check = |content_type: &str, of_request: Option<bool>, is_event: bool| {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, content_type);
+        let request = read_request(Some(&headers), Bytes::new());
+        let is_json = request.as_ref().ok().map(|(format, _)| format.is_json());
+        assert_eq!(is_json, of_request, "{content_type}");
+        let event = read_event(Some(&headers), Bytes::new());
+        assert_eq!(event.is_ok(), is_event, "{content_type}");
+        for status in [request.err(), event.err()].into_iter().flatten() {
+            assert_eq!(status.reason(), Some(Reason::ContentType));
+        }
+    };
+    check("application/protobuf", Some(false), true);
+    check("application/x-protobuf", Some(false), true);
+    check("application/json", Some(true), false);
+    check("Application/JSON ; charset=UTF-8", Some(true), false);
+    check("application/json; charset=latin1", None, false);
+    check("text/plain", None, false);
+    check("", None, false);
+}
+
+#[cfg(feature = "json")]
+#[test]
+fn json_is_announced_in_messages_and_not_in_frames() {
+    let mut headers = None;
+    write_payload(&mut headers, PayloadFormat::JSON, Bytes::new());
+    assert_eq!(
+        header_lines(&headers.unwrap()),
+        ["Content-Type: application/json"]
+    );
+    let mut headers = None;
+    write_payload(&mut headers, PayloadFormat::JSON.of_frames(), Bytes::new());
+    assert_eq!(headers, None);
 }

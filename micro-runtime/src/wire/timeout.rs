@@ -1,4 +1,7 @@
-//! The time left for a call as the header `Micro-Timeout`, and back.
+//! The header `Micro-Timeout`: the time left for a call (docs/PROTOCOL.md, "A unary call").
+//!
+//! It is a duration and not a deadline, since the clocks of two machines differ. The time on the way is lost by that, so
+//! that a server may work for a caller that has just given up, and never the other way round.
 
 use std::time::Duration;
 
@@ -8,10 +11,11 @@ use crate::status::{Reason, Status};
 use crate::wire::header::MICRO_TIMEOUT;
 use crate::wire::percent::percent_encode;
 
-/// What a unary caller waits who says nothing; a constant of wire version 1.
+/// Time that a unary caller waits if it sends no header and its .proto sets no timeout: a constant of version 1. Changing
+/// it makes servers of another version give calls up too early or too late.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Says what is left for a call, in whole milliseconds, at least 1.
+/// Sets the header to the time left, in whole milliseconds, at least 1.
 pub(crate) fn encode_timeout(headers: &mut Option<HeaderMap>, left: Duration) {
     let milliseconds = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
     headers
@@ -19,7 +23,11 @@ pub(crate) fn encode_timeout(headers: &mut Option<HeaderMap>, left: Duration) {
         .insert(MICRO_TIMEOUT, HeaderValue::from(milliseconds));
 }
 
-/// Reads what is left for a call, if the caller says so.
+/// Reads the time left; `None` without the header.
+///
+/// # Errors
+///
+/// `INVALID_ARGUMENT` for anything but a whole number of at least 1.
 pub(crate) fn decode_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
     let Some(value) = headers.get(MICRO_TIMEOUT) else {
         return Ok(None);

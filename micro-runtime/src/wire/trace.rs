@@ -1,13 +1,13 @@
-//! The W3C trace headers of a request.
+//! The headers of W3C Trace Context and Baggage, which are forwarded with nested calls without being parsed.
 
 use async_nats::HeaderMap;
 
 use crate::wire::header::TRACE;
 
-/// The W3C trace headers of a request, to be forwarded with nested calls.
+/// Returns the trace headers among `headers`; `None` if there are none.
 pub(crate) fn trace_headers(headers: &HeaderMap) -> Option<HeaderMap> {
     let mut trace = None;
-    // To look through a few headers takes less than to look up one.
+    // A walk over the few headers of a request takes less time than three lookups.
     for (name, values) in headers.iter().filter(|(name, _)| TRACE.contains(name)) {
         if let Some(value) = values.first() {
             trace
@@ -18,7 +18,7 @@ pub(crate) fn trace_headers(headers: &HeaderMap) -> Option<HeaderMap> {
     trace
 }
 
-/// Adds a context's trace headers to a nested call.
+/// Adds the trace headers of a context to those of a nested call.
 pub(crate) fn forward_trace(headers: &mut Option<HeaderMap>, trace: Option<&HeaderMap>) {
     for (name, values) in trace.iter().flat_map(|trace| trace.iter()) {
         for value in values {
