@@ -1,46 +1,65 @@
-//! Typed RPC over NATS: the `.proto` file is the contract, NATS is transport, load balancer and
-//! registry, and nothing else has to run.
+//! Typed RPC and events over NATS.
 //!
-//! ```ignore
+//! The `.proto` file is the contract. micro-build generates a trait, a client and a server for each of its services; NATS
+//! is transport, load balancer and registry, so that nothing else has to run. Payloads are bare protobuf, so that any NATS
+//! client in any language can call a service.
+//!
+//! # Examples
+//!
+//! ```
 //! use micro_runtime::{Bus, Context, Server, Status, service};
 //!
+//! # /*
 //! mod greeter { micro_runtime::include_proto!("greeter.v1"); }   // written by micro-build
+//! # */
+//! # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter_service.rs.in")); }
 //! use greeter::{Greeter, GreeterClient, GreeterServer, HelloReply, HelloRequest};
 //!
 //! struct English;
 //!
 //! #[service]
 //! impl Greeter for English {
-//!     async fn say_hello(&self, ctx: Context, request: HelloRequest) -> Result<HelloReply, Status> {
+//!     async fn say_hello(&self, _: Context, request: HelloRequest) -> Result<HelloReply, Status> {
 //!         Ok(HelloReply { message: format!("Hello, {}!", request.name) })
 //!     }
 //! }
 //!
-//! let bus = Bus::connect("nats://127.0.0.1:4222").await?;        // or Bus::in_process()
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let bus = Bus::in_process();                        // or Bus::connect("nats://127.0.0.1:4222").await?
 //! let server = Server::new(&bus).add(GreeterServer::new(English)).start().await?;
 //!
 //! let greeter: GreeterClient = bus.client();
 //! let reply = greeter.say_hello(HelloRequest { name: "Ada".into() }).await?;
+//! assert_eq!(reply.message, "Hello, Ada!");
 //!
-//! server.shutdown().await?;                                      // nothing accepted is lost
+//! server.shutdown().await?;                           // nothing that was accepted is lost
+//! # Ok(())
+//! # }
 //! ```
 //!
-//! | to | there is |
+//! # Overview
+//!
+//! | task | items |
 //! |---|---|
 //! | connect | [`Bus`], over NATS or inside one process |
-//! | serve | [`Server`], [`ServiceOptions`], `#[service]` on the handler |
-//! | know about the call at hand | [`Context`], [`Metadata`] |
+//! | serve | [`Server`], [`ServiceOptions`], [`service`] on the handler |
+//! | read metadata and deadline in a handler | [`Context`], [`Metadata`] |
 //! | call | [`Bus::client`], [`ClientOptions`], [`call::UnaryCall`] |
 //! | call all instances at once | [`call::UnaryCall::to_all`], [`call::Replies`] |
 //! | stream | [`Streaming`], [`Sender`], [`call::ClientStream`], [`ReplyStream`], [`StreamOptions`] |
-//! | publish events, and subscribe | [`Event`], [`Bus::publish`], [`Bus::subscribe`], [`Server::subscribe`] with a [`Subscriber`] and a [`Subscription`] |
-//! | store events, and lose none (feature `jetstream`) | `EventStream`, `Bus::publish_durable`, `Durable`, `BatchSubscriber`, `Bus::replay` |
-//! | fail, and see why something failed | [`Status`], [`Code`], [`Reason`], [`details`] |
-//! | put something around calls | [`middleware`] |
-//! | call what was unknown at compile time, in JSON (feature `json`) | `Bus::dynamic`, `DynamicClient` |
-//! | see who serves, how they are and what they have counted | [`Bus::discovery`], [`discovery`] |
+//! | publish and subscribe to events | [`Event`], [`Bus::publish`], [`Bus::subscribe`], [`Server::subscribe`] with a [`Subscriber`] and a [`Subscription`] |
+//! | store events and handle each at least once (feature `jetstream`) | `EventStream`, `Bus::publish_durable`, `Durable`, `BatchSubscriber`, `Bus::replay` |
+//! | fail, and find the cause of a failure | [`Status`], [`Code`], [`Reason`], [`details`] |
+//! | wrap calls | [`middleware`] |
+//! | call services that are not known at compile time, in JSON (feature `json`) | `Bus::dynamic`, `DynamicClient` |
+//! | find instances, their health and their statistics | [`Bus::discovery`], [`discovery`] |
 //!
-//! | feature | brings |
+//! # Features
+//!
+//! None is on by default.
+//!
+//! | feature | adds |
 //! |---|---|
 //! | `jetstream` | durable events: streams, acknowledged publishing, consumers, replay |
 //! | `json` | requests with `Content-Type: application/json` on every service, and `DynamicClient` |
