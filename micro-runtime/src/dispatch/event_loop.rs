@@ -8,25 +8,25 @@ use tokio::sync::watch;
 use crate::bus::CarrierSubscription;
 use crate::dispatch::phase::Phase;
 use crate::dispatch::stop_notifier::StopNotifier;
-use crate::event::EventTarget;
+use crate::event::EventDispatcher;
 
 /// Reads one subscription until it is closed.
 ///
-/// It differs from the loop of requests in that the target takes messages off the subscription itself,
+/// It differs from the loop of requests in that the dispatcher takes messages off the subscription itself,
 /// many in one poll, and so handles short ones in place without an `async` step for each. And there are no
-/// replies: what finds no room is dropped and counted by the target, which never waits for a handler.
+/// replies: what finds no room is dropped and counted by the dispatcher, which never waits for a handler.
 ///
-/// After `Closing` the target no longer holds back for its workers: what is left in the subscription is
+/// After `Closing` the dispatcher no longer holds back for its workers: what is left in the subscription is
 /// all that comes, and the workers finish what they have.
 pub(super) async fn run(
     mut subscription: CarrierSubscription,
-    mut events: EventTarget,
+    mut events: EventDispatcher,
     mut phase: watch::Receiver<Phase>,
     mut stopped: StopNotifier,
 ) {
     let mut current = Phase::Serving;
     loop {
-        // Read between polls of the target: in a loop that is never idle, `changed` below is never
+        // Read between polls of the dispatcher: in a loop that is never idle, `changed` below is never
         // reached.
         let next = *phase.borrow();
         if next != current {
@@ -45,7 +45,7 @@ pub(super) async fn run(
         }
         tokio::select! {
             biased;
-            is_open = poll_fn(|cx| events.poll_take(&mut subscription, cx)) => if !is_open {
+            is_open = poll_fn(|cx| events.poll_dispatch(&mut subscription, cx)) => if !is_open {
                 return;
             },
             // The server was dropped without a stop.

@@ -6,7 +6,7 @@
 //!                        │             └▶ by_hand_call ──┘
 //!                        ├▶ instance_route, broadcast_route ─▶ admission
 //!                        └▶ introspection ─▶ reply
-//! event_loop ─▶ event::EventTarget
+//! event_loop ─▶ event::EventDispatcher
 //! ```
 //!
 //! Two invariants hold in all of it. Every request that has an allowed reply subject is answered once,

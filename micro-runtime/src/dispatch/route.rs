@@ -8,7 +8,7 @@ use crate::dispatch::broadcast_route::BroadcastRoute;
 use crate::dispatch::instance_route::InstanceRoute;
 use crate::dispatch::introspection::{Introspection, IntrospectionQuery};
 use crate::dispatch::served_method::ServedMethod;
-use crate::event::EventTarget;
+use crate::event::EventDispatcher;
 
 /// Destination of the messages of one subscription.
 ///
@@ -25,7 +25,7 @@ pub(crate) enum Route {
     /// Queries about one instance.
     Introspection(Arc<Introspection>, IntrospectionQuery),
     /// Events of one kind.
-    Events(EventTarget),
+    Events(EventDispatcher),
 }
 
 impl Route {

@@ -1,4 +1,4 @@
-//! `Event`: a message with a subject of its own; what its template says, and back. Pure.
+//! `Event`: a message type with a subject of its own, which its fields fill. Does no I/O.
 
 use bytes::BytesMut;
 
@@ -19,27 +19,44 @@ use crate::status::Status;
 ///   double price = 3;
 /// }
 /// ```
+///
+/// A placeholder is one whole token of the subject and names a field of type string, bool, enum or
+/// integer. So subscribers can leave each field open in a filter ([`EventFilter`]), and the server sends
+/// only matching events. Values are escaped (docs/PROTOCOL.md, "Events"): no value can add a token or a
+/// wildcard to the subject.
+///
+/// # Examples
+///
+/// ```
+/// # mod market { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/market.inc")); }
+/// use market::Trade;
+/// use micro_runtime::Event;
+///
+/// let trade = Trade { venue: "kraken".into(), symbol: "BTC/USD".into(), price: 1.5 };
+/// assert_eq!(trade.subject()?, "evt.market.trade.kraken.BTC%2FUSD");
+/// # Ok::<(), micro_runtime::Status>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event",
     label = "this message has no subject",
     note = "give it one in the .proto: `option (micro.v1.event) = {{ subject: \"evt.…\" }};`"
 )]
 pub trait Event: prost::Message + Default + 'static {
-    /// What the .proto says about the event.
+    /// Name, subject template and fields of the event, as the .proto declares them.
     const DESCRIPTOR: &'static EventDescriptor;
 
-    /// Picks events by the fields in their subjects, as in `TradeFilter::new().venue("kraken")`.
+    /// Filter by the fields in the subject, as in `TradeFilter::new().venue("kraken")`.
     type Filter: EventFilter;
 
-    /// Writes the subject, one call per literal and placeholder of the template.
+    /// Writes the subject, with one call per literal and placeholder of the template.
     #[doc(hidden)]
     fn write_subject(&self, subject: &mut SubjectWriter<'_>);
 
-    /// The subject of this event, without the prefix of a bus.
+    /// Returns the subject of this event, without the prefix of a bus.
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` when a field takes more than 128 bytes in the subject, or holds a number
+    /// `INVALID_ARGUMENT` if a field takes more than 128 bytes in the subject, escaped, or holds a number
     /// for which its enum has no name.
     fn subject(&self) -> Result<String, Status> {
         let mut buffer = BytesMut::new();
@@ -48,7 +65,11 @@ pub trait Event: prost::Message + Default + 'static {
     }
 }
 
-/// Writes the subject of an event behind what is in `buffer`, with the prefix of a bus.
+/// Appends the subject of an event to `buffer`, with the prefix of a bus.
+///
+/// # Errors
+///
+/// As [`Event::subject`]; the buffer is empty then.
 pub(crate) fn write<E: Event>(
     event: &E,
     prefix: Option<&str>,

@@ -1,4 +1,4 @@
-//! `Events`: a subscription as a typed stream, and the same as bytes.
+//! `Events` and `RawEvents`: the messages of one subscription as a stream, decoded or as bytes.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -20,94 +20,109 @@ use crate::observe;
 use crate::status::Status;
 use crate::wire;
 
-/// The events of one kind as they are published: a [`Stream`] of them, at most once.
+/// A [`Stream`] of events as they are published, each at most once; opened by
+/// [`Bus::subscribe`](crate::Bus::subscribe).
 ///
-/// What waits to be read is bounded: above 65,536 messages the newest are lost, and logged. What
-/// cannot be decoded is an item, counted and logged, and not the end. Dropping it ends the
-/// subscription.
+/// - At most 65,536 messages wait to be read. A reader that falls further behind loses the newest ones,
+///   which is logged.
+/// - A message that cannot be decoded is an `Err` item; it is counted, logged and not the end.
+/// - The stream ends when the connection is closed, or after [`drain`](Self::drain). Dropping it ends the
+///   subscription at once.
 pub struct Events<E> {
-    pub(super) inlet: SubscriptionReader,
+    pub(super) reader: SubscriptionReader,
     pub(super) undecodable: u64,
     pub(super) event: PhantomData<fn() -> E>,
 }
 
-/// What is published under a subject, as bytes.
+/// A [`Stream`] of the messages published under a subject or pattern, as bytes; opened by
+/// [`Bus::subscribe_raw`](crate::Bus::subscribe_raw). Limits and end are those of [`Events`].
 pub struct RawEvents {
-    pub(super) inlet: SubscriptionReader,
+    pub(super) reader: SubscriptionReader,
 }
 
-/// Bytes that were published, with the context that says how.
+/// A published message as bytes, with its context.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RawEvent {
-    /// The subject and the headers.
+    /// Subject, metadata and trace. Headers that are no valid metadata are left out.
     pub context: Context,
-    /// What was published.
+    /// Payload as it was published.
     pub payload: Bytes,
 }
 
-/// A subscription of the bus.
+/// A subscription of the bus, with what both kinds of streams need.
 pub(super) struct SubscriptionReader {
     pub(super) connection: Arc<Connection>,
     pub(super) subscription: CarrierSubscription,
-    pub(super) prefix: usize,
+    /// Length of the bus's prefix with its dot, in bytes.
+    pub(super) prefix_len: usize,
 }
 
 impl<E: Event> Events<E> {
-    /// The next event, or why it cannot be read; `None` once the subscription has ended.
+    /// Returns the next event; `None` once the subscription has ended.
+    ///
+    /// Cancel safe: no event is lost if the future is dropped.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` for a message that cannot be decoded, and `UNIMPLEMENTED` for a content type
+    /// other than protobuf. The next call returns the message behind it.
     pub async fn next(&mut self) -> Option<Result<E, Status>> {
         poll_fn(|cx| self.poll_event(cx)).await
     }
 
-    /// The next event with its context: subject, headers, trace.
+    /// Returns the next event with its context: subject, metadata and trace. Reading the headers costs
+    /// more than [`next`](Self::next), which only checks the content type.
+    ///
+    /// Cancel safe, as [`next`](Self::next).
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next), and `INVALID_ARGUMENT` for headers that are no valid metadata.
     pub async fn next_with_context(&mut self) -> Option<Result<(Context, E), Status>> {
-        let message = poll_fn(|cx| self.inlet.subscription.poll_next(cx)).await?;
+        let message = poll_fn(|cx| self.reader.subscription.poll_next(cx)).await?;
         let Message {
             subject,
             headers,
             payload,
             ..
         } = message;
-        let prefix = self.inlet.prefix;
-        let context = context(
-            Some(E::DESCRIPTOR),
-            subject,
-            headers.as_ref(),
-            prefix,
-            None,
-            None,
-        );
+        let (event, headers) = (Some(E::DESCRIPTOR), headers.as_ref());
+        let context = context(event, subject, headers, self.reader.prefix_len, None, None);
         let read = context.and_then(|ctx| Ok((ctx, decode(payload)?)));
-        Some(read.inspect_err(|status| self.refuse(status)))
+        Some(read.inspect_err(|status| self.record_undecodable(status)))
     }
 
-    /// Takes nothing new. What has been sent until now can still be read, and then comes the end.
+    /// Ends the subscription without losing events: those that were published before this returns can
+    /// still be read, and then the stream ends.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Connect`](crate::ErrorKind::Connect) or
-    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) when NATS could not confirm that; what has
-    /// arrived can be read all the same.
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if NATS did not confirm the end of the
+    /// subscription; events that have arrived can be read all the same.
     pub async fn drain(&mut self) -> Result<(), Error> {
-        self.inlet.drain().await
+        self.reader.drain().await
     }
 
-    /// How many messages could not be read.
+    /// Returns the number of messages so far that could not be decoded.
     #[must_use]
     pub fn undecodable(&self) -> u64 {
         self.undecodable
     }
 
     fn poll_event(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Result<E, Status>>> {
-        let Some(message) = ready!(self.inlet.subscription.poll_next(cx)) else {
+        let Some(message) = ready!(self.reader.subscription.poll_next(cx)) else {
             return Poll::Ready(None);
         };
         let payload = wire::read_event(message.headers.as_ref(), message.payload);
         let event = payload.and_then(decode);
-        Poll::Ready(Some(event.inspect_err(|status| self.refuse(status))))
+        Poll::Ready(Some(
+            event.inspect_err(|status| self.record_undecodable(status)),
+        ))
     }
 
-    fn refuse(&mut self, status: &Status) {
+    fn record_undecodable(&mut self, status: &Status) {
         self.undecodable += 1;
         let name = E::DESCRIPTOR.full_name;
         observe::event_failed(name, status.code());
@@ -124,23 +139,23 @@ impl<E: Event> Stream for Events<E> {
 }
 
 impl RawEvents {
-    /// The next message; `None` once the subscription has ended.
+    /// Returns the next message; `None` once the subscription has ended. Cancel safe.
     pub async fn next(&mut self) -> Option<RawEvent> {
         poll_fn(|cx| self.poll_event(cx)).await
     }
 
-    /// Takes nothing new. What has been sent until now can still be read, and then comes the end.
+    /// Ends the subscription without losing messages, as [`Events::drain`].
     ///
     /// # Errors
     ///
     /// As [`Events::drain`].
     pub async fn drain(&mut self) -> Result<(), Error> {
-        self.inlet.drain().await
+        self.reader.drain().await
     }
 
     fn poll_event(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<RawEvent>> {
-        let next = ready!(self.inlet.subscription.poll_next(cx));
-        Poll::Ready(next.map(|message| self.inlet.raw(message)))
+        let next = ready!(self.reader.subscription.poll_next(cx));
+        Poll::Ready(next.map(|message| self.reader.raw(message)))
     }
 }
 
@@ -153,6 +168,8 @@ impl Stream for RawEvents {
 }
 
 impl SubscriptionReader {
+    /// Stops the server from sending more, waits until everything that was sent has arrived, and closes
+    /// the subscription behind it: `close` before the barrier would lose messages under way.
     async fn drain(&mut self) -> Result<(), Error> {
         self.subscription.stop().await;
         let arrived = self.connection.barrier().await;
@@ -160,14 +177,15 @@ impl SubscriptionReader {
         arrived
     }
 
-    /// Whoever wants bytes wants them as they are: headers that are no metadata are left out.
+    /// Returns a message with its context. A reader of bytes takes messages of any origin, so headers
+    /// that are no valid metadata are left out instead of refused.
     fn raw(&self, message: Message) -> RawEvent {
         let headers = message.headers.as_ref();
         let headers = ContextHeaders::read_accepted(headers);
         let origin = Origin {
             event: None,
             subject: message.subject,
-            prefix: self.prefix,
+            prefix: self.prefix_len,
         };
         RawEvent {
             context: Context::of_event(origin, headers, None, None),

@@ -1,4 +1,4 @@
-//! `EventFilter`: which events of a kind a subscriber wants, by the fields in their subjects.
+//! `EventFilter`: the subject that a subscriber uses to receive only events with certain fields.
 
 use bytes::BytesMut;
 
@@ -6,65 +6,85 @@ use crate::descriptor::EventDescriptor;
 use crate::event::subject_writer::SubjectWriter;
 use crate::status::Status;
 
-/// Picks events of one kind. micro-build writes one per event, as in
-/// `TradeFilter::new().venue("kraken")`.
+/// Filter for events of one kind by the fields in their subjects.
+///
+/// micro-build generates one per event, with a method per placeholder of the template, as in
+/// `TradeFilter::new().venue("kraken")`. A field that is not set is open: it becomes the wildcard `*` in
+/// the subject. NATS does the filtering, so events that do not match cost the subscriber nothing.
+///
+/// # Examples
+///
+/// ```
+/// # mod market { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/market.inc")); }
+/// use market::TradeFilter;
+/// use micro_runtime::event::EventFilter;
+///
+/// let filter = TradeFilter::new().venue("kraken");
+/// assert_eq!(filter.subject()?, "evt.market.trade.kraken.*");
+/// # Ok::<(), micro_runtime::Status>(())
+/// ```
 pub trait EventFilter: Default + Send + Sync + 'static {
-    /// What the filter holds.
+    /// The fields that are set.
     #[doc(hidden)]
     fn fixed(&self) -> &Fixed;
 
-    /// The subject to subscribe to, with a wildcard for each field that is open, and without the
-    /// prefix of a bus.
+    /// Returns the pattern to subscribe to: the template with `*` for each open field, without the prefix
+    /// of a bus.
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` as [`Event::subject`](crate::Event::subject).
+    /// `INVALID_ARGUMENT` for the first value that was set and has no place in a subject, as
+    /// [`Event::subject`](crate::Event::subject).
     fn subject(&self) -> Result<String, Status> {
         self.fixed().pattern()
     }
 }
 
-/// The fields that a filter has fixed.
+/// Values of the fields that a filter has set; generated filters wrap one.
+///
+/// A value that cannot be written is not an error at once, so that generated methods can be chained: the
+/// first such error is returned by [`EventFilter::subject`].
 #[derive(Clone, Debug)]
 #[doc(hidden)]
 pub struct Fixed {
     event: &'static EventDescriptor,
+    /// Escaped token of each field, in the order of the descriptor; `None` for an open one.
     tokens: Vec<Option<String>>,
-    flaw: Option<Status>,
+    error: Option<Status>,
 }
 
 impl Fixed {
-    /// Every field is open.
+    /// Creates a filter that leaves every field open.
     #[must_use]
     pub fn new(event: &'static EventDescriptor) -> Self {
         Self {
             event,
             tokens: vec![None; event.fields.len()],
-            flaw: None,
+            error: None,
         }
     }
 
-    /// Fixes a string.
+    /// Sets a string field; `field` is an index into the descriptor's fields, here and below.
     pub fn text(&mut self, field: usize, value: &str) {
-        self.fix(field, |subject| subject.text(field, value));
+        self.set(field, |subject| subject.text(field, value));
     }
 
-    /// Fixes a bool.
+    /// Sets a bool field.
     pub fn boolean(&mut self, field: usize, value: bool) {
-        self.fix(field, |subject| subject.boolean(field, value));
+        self.set(field, |subject| subject.boolean(field, value));
     }
 
-    /// Fixes an integer.
+    /// Sets an integer field.
     pub fn integer(&mut self, field: usize, value: impl std::fmt::Display) {
-        self.fix(field, |subject| subject.integer(field, value));
+        self.set(field, |subject| subject.integer(field, value));
     }
 
-    /// Fixes an enum.
+    /// Sets an enum field by its number.
     pub fn number(&mut self, field: usize, value: i32) {
-        self.fix(field, |subject| subject.number(field, value));
+        self.set(field, |subject| subject.number(field, value));
     }
 
-    fn fix(&mut self, field: usize, write: impl FnOnce(&mut SubjectWriter<'_>)) {
+    fn set(&mut self, field: usize, write: impl FnOnce(&mut SubjectWriter<'_>)) {
         let mut buffer = BytesMut::new();
         let mut subject = SubjectWriter::new(self.event, &mut buffer);
         write(&mut subject);
@@ -73,15 +93,15 @@ impl Fixed {
                 let token = String::from_utf8_lossy(&buffer).into_owned();
                 self.tokens[field] = Some(token);
             }
-            Err(flaw) => {
-                self.flaw.get_or_insert(flaw);
+            Err(error) => {
+                self.error.get_or_insert(error);
             }
         }
     }
 
     pub(super) fn pattern(&self) -> Result<String, Status> {
-        match &self.flaw {
-            Some(flaw) => Err(flaw.clone()),
+        match &self.error {
+            Some(error) => Err(error.clone()),
             None => Ok(self
                 .event
                 .pattern_with(|field| self.tokens[field].as_deref())),

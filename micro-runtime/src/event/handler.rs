@@ -1,4 +1,4 @@
-//! `EventHandler`: a subscriber without its types. Decodes, calls and counts, whatever feeds it.
+//! `EventHandler`: runs a subscriber's handler for core and durable events, in place or in a task.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,7 @@ use crate::descriptor::EventDescriptor;
 use crate::event;
 use crate::event::counters::EventCounters;
 use crate::event::event::Event;
-use crate::event::inline_slot::{EventCall, InlineSlot};
+use crate::event::inline_slot::{ErasedSubscriber, InlineSlot};
 use crate::event::observer::EventObserver;
 use crate::event::subscriber::Subscriber;
 use crate::execute::{
@@ -21,59 +21,71 @@ use crate::execute::{
 };
 use crate::status::Status;
 
-/// A subscriber without its types: bytes in, a status out. Never panics.
+/// A subscriber without its types, as every source of events uses it: bytes in, a status out.
+///
+/// Decoding is part of the handler's future. So bytes that are no such event are an outcome of the
+/// handler like any other, counted and reported in one place; and running a handler never panics, since
+/// an [`Execution`] catches a panic of the decoder as well.
 #[derive(Clone)]
 #[doc(hidden)]
 pub struct EventHandler {
     pub(crate) event: &'static EventDescriptor,
     pub(crate) counters: Arc<EventCounters>,
-    pub(super) call: Arc<dyn EventCall>,
+    pub(super) subscriber: Arc<dyn ErasedSubscriber>,
 }
 
-/// Handles one event after the other in place, without an allocation for each but its context.
+/// Handles events one after the other in place, that is, in the loop that reads them, and reuses memory
+/// from event to event: of the handler's future ([`InlineSlot`]) and of the context.
 pub(crate) struct InlineRunner {
     handler: EventHandler,
-    /// Never locked: a runner may be moved from thread to thread, and no more.
+    /// Never locked. The mutex makes the runner `Sync`, since a task borrows the route that owns it across
+    /// an `await`; the user's futures are only `Send`.
     slot: Mutex<Box<dyn InlineSlot>>,
-    /// Context of the last event, whose memory the next one may have.
-    spare: Option<Context>,
+    /// Context of the last event. The next event takes its memory (280 bytes) unless the user's code has
+    /// kept a clone.
+    reusable_context: Option<Context>,
 }
 
-/// A handler of an event that is to be polled where it can wait.
+/// A handler that has not started, or that has returned `Pending` in place. It is run to its end
+/// by a task, which can wait.
 pub(crate) struct SuspendedHandler(
     Execution<BoxedHandler<'static, ()>, EventObserver<Arc<EventCounters>>>,
 );
 
-/// A handler at work in the slot that it is polled in; `arguments` until it has begun.
+/// A handler at work in an inline slot.
 struct InlineHandler<'a> {
     slot: &'a mut dyn InlineSlot,
+    /// Present until the first poll. Calling the subscriber runs the user's code, and only a poll is
+    /// guarded against panics.
     arguments: Option<(Context, Bytes)>,
 }
 
 impl EventHandler {
+    /// Erases the type of a subscriber.
     pub(crate) fn new<E: Event>(subscriber: impl Subscriber<E>) -> Self {
         let subscriber = Arc::new(subscriber);
-        let call = move |ctx: Context, payload: Bytes| {
+        let decode_and_handle = move |ctx: Context, payload: Bytes| {
             let subscriber = Arc::clone(&subscriber);
             async move {
                 let event = event::decode::<E>(payload)?;
                 let handled = subscriber.__shared_on_event(ctx, event).await;
-                // The reason of a nested call's failure is no reason of this handler's failure.
+                // A reason marks a status of the runtime. That of a call made by the handler must not
+                // pass for this handler's own, or a timeout there would look like a timeout here.
                 handled.map_err(|status| status.with_reason(None))
             }
         };
         Self {
             event: E::DESCRIPTOR,
             counters: Arc::new(EventCounters::new(E::DESCRIPTOR)),
-            call: Arc::new(call),
+            subscriber: Arc::new(decode_and_handle),
         }
     }
 
-    /// Room to handle events in place.
-    pub(crate) fn inline(&self) -> InlineRunner {
+    /// Creates a runner for one loop that handles events in place.
+    pub(crate) fn inline_runner(&self) -> InlineRunner {
         InlineRunner {
-            slot: Mutex::new(Arc::clone(&self.call).slot()),
-            spare: None,
+            slot: Mutex::new(Arc::clone(&self.subscriber).inline_slot()),
+            reusable_context: None,
             handler: self.clone(),
         }
     }
@@ -82,23 +94,27 @@ impl EventHandler {
     pub(crate) fn suspended(&self, ctx: Context, payload: Bytes) -> SuspendedHandler {
         let counters = Arc::clone(&self.counters);
         let observer = EventObserver::new(self.event, counters, &ctx);
-        let future = self.call.begin(ctx.clone(), payload);
+        let future = self.subscriber.boxed(ctx.clone(), payload);
         SuspendedHandler(Execution::new(ctx, BoxedHandler::new(future), observer))
     }
 }
 
 impl InlineRunner {
-    /// The context of the last event: the next one may have its memory.
-    pub(crate) fn spare(&mut self) -> Option<Context> {
-        self.spare.take()
+    /// Takes the context of the last event, for [`event::context`] to use its memory again.
+    pub(crate) fn reusable_context(&mut self) -> Option<Context> {
+        self.reusable_context.take()
     }
 
-    /// Polls the handler of an event once, and counts it if it is ready: within, its outcome as
-    /// [`SuspendedHandler::run`] returns it.
+    /// Polls the handler of an event once. If it is ready, counts its outcome and returns it, as
+    /// [`SuspendedHandler::run`] does.
+    ///
+    /// The poll is not timed here. Two clock readings cost about as much as a short handler, so the caller
+    /// times several polls together ([`PollTimer`](crate::execute::PollTimer)).
     ///
     /// # Errors
     ///
-    /// The handler, if it has to wait.
+    /// The handler, if it is not ready. It has been polled with a waker that does nothing, so its owner
+    /// must [run](SuspendedHandler::run) it, or nothing would ever wake it. The slot is free for the next event.
     pub(crate) fn handle(
         &mut self,
         ctx: Context,
@@ -117,24 +133,26 @@ impl InlineRunner {
         let Poll::Ready(result) = execution.poll_once(None) else {
             let counters = Arc::clone(counters);
             return Err(SuspendedHandler(execution.suspend(
-                |inline| BoxedHandler::new(inline.slot.take()),
+                |inline| BoxedHandler::new(inline.slot.detach()),
                 |observer| observer.with_counters(counters),
             )));
         };
         execution.record(result.as_ref().err());
-        self.spare = execution.into_context();
+        self.reusable_context = execution.into_context();
         Ok(result)
     }
 }
 
 impl SuspendedHandler {
-    /// Runs the handler until the deadline of its context, and counts it; `None` if `stop` was
-    /// canceled first, which counts nothing.
+    /// Runs the handler until the deadline of its context, and counts the outcome. Returns `None` and
+    /// counts nothing if `stop` was canceled first: a durable event is delivered again then.
+    ///
+    /// The first poll is timed if there is a `cost`. Dropping the returned future drops the handler.
     ///
     /// # Errors
     ///
-    /// The handler's status; with a [`Reason`](crate::Reason), a failure that the runtime found: the
-    /// bytes are no such event, the handler panicked, or its deadline passed.
+    /// The handler's status. A status with a [`Reason`](crate::Reason) is the runtime's: the bytes are no
+    /// such event, the handler panicked, or its deadline passed.
     pub(crate) async fn run(
         mut self,
         cost: Option<&PollCost>,
@@ -156,7 +174,7 @@ impl HandlerFuture for InlineHandler<'_> {
 
     fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Status>> {
         if let Some((ctx, payload)) = self.arguments.take() {
-            self.slot.begin(ctx, payload);
+            self.slot.fill(ctx, payload);
         }
         self.slot.poll(cx)
     }

@@ -1,5 +1,5 @@
-//! `InlineSlot`: where the handler of one kind of event runs, one event after the other, without an
-//! allocation for each.
+//! `InlineSlot`: reusable memory for the handler of one subscription's events, so that an event that is
+//! handled in place needs no allocation for its future.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,50 +12,63 @@ use crate::context::Context;
 use crate::execute::BoxFuture;
 use crate::status::Status;
 
-/// A subscriber without its types.
-pub(super) trait EventCall: Send + Sync {
-    /// Makes an event's handler; nothing of it runs yet.
-    fn begin(&self, ctx: Context, payload: Bytes) -> BoxFuture<'static, ()>;
+/// A subscriber without its types: starts its handler with the bytes of an event.
+///
+/// Implemented by closures that decode the event and call the user's subscriber; the concrete type of
+/// the future that they return is what a [`TypedSlot`] keeps room for.
+pub(super) trait ErasedSubscriber: Send + Sync {
+    /// Creates an event's handler in a box of its own; nothing of it runs before its first poll.
+    fn boxed(&self, ctx: Context, payload: Bytes) -> BoxFuture<'static, ()>;
 
-    fn slot(self: Arc<Self>) -> Box<dyn InlineSlot>;
+    /// Creates an empty slot for this subscriber's handlers.
+    fn inline_slot(self: Arc<Self>) -> Box<dyn InlineSlot>;
 }
 
-/// Room for one event's handler at a time.
+/// Memory for one handler at a time.
+///
+/// The loop that reads a subscription owns one slot and puts each event's handler into it. Most handlers
+/// that run in place are ready after their first poll, and the next handler overwrites the same memory.
+/// A handler that is not ready leaves the slot with its box ([`detach`](Self::detach)), since it is pinned
+/// and must not move, and the slot gets a new box: that allocation is paid only by handlers that wait.
+///
+/// All functions but `detach` run the user's code, a constructor of a future, a poll or a destructor, and
+/// so may panic; an `Execution` catches that.
 pub(super) trait InlineSlot: Send {
-    /// Puts an event's handler into the room; nothing of it runs yet.
-    fn begin(&mut self, ctx: Context, payload: Bytes);
+    /// Puts an event's handler into the slot, which must be empty; nothing of it runs yet.
+    fn fill(&mut self, ctx: Context, payload: Bytes);
 
-    /// Polls the handler. The room is free again once it is ready.
+    /// Polls the handler. The slot is empty again once it is ready.
     fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Status>>;
 
-    /// Drops the handler. A destructor that panics leaves the slot free all the same.
+    /// Drops the handler. A destructor that panics leaves the slot empty all the same.
     fn clear(&mut self);
 
-    /// Lets a handler that has begun go on elsewhere.
-    fn take(&mut self) -> BoxFuture<'static, ()>;
+    /// Moves a handler that has started into a future of its own, and leaves the slot empty.
+    fn detach(&mut self) -> BoxFuture<'static, ()>;
 }
 
+/// The slot of a subscriber whose handlers are of type `F`.
 struct TypedSlot<C, F> {
-    call: Arc<C>,
-    handling: Pin<Box<Option<F>>>,
+    subscriber: Arc<C>,
+    future: Pin<Box<Option<F>>>,
 }
 
-/// What has left its room.
+/// A handler that has left its slot, in the box that the slot had.
 struct DetachedHandler<F>(Pin<Box<Option<F>>>);
 
-impl<C, F> EventCall for C
+impl<C, F> ErasedSubscriber for C
 where
     C: Fn(Context, Bytes) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), Status>> + Send + 'static,
 {
-    fn begin(&self, ctx: Context, payload: Bytes) -> BoxFuture<'static, ()> {
+    fn boxed(&self, ctx: Context, payload: Bytes) -> BoxFuture<'static, ()> {
         Box::pin(self(ctx, payload))
     }
 
-    fn slot(self: Arc<Self>) -> Box<dyn InlineSlot> {
+    fn inline_slot(self: Arc<Self>) -> Box<dyn InlineSlot> {
         Box::new(TypedSlot {
-            call: self,
-            handling: Box::pin(None),
+            subscriber: self,
+            future: Box::pin(None),
         })
     }
 }
@@ -65,25 +78,25 @@ where
     C: Fn(Context, Bytes) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), Status>> + Send + 'static,
 {
-    fn begin(&mut self, ctx: Context, payload: Bytes) {
-        self.handling.set(Some((self.call)(ctx, payload)));
+    fn fill(&mut self, ctx: Context, payload: Bytes) {
+        self.future.set(Some((self.subscriber)(ctx, payload)));
     }
 
     fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Status>> {
-        let polled = poll(&mut self.handling, cx);
+        let polled = poll_slot(&mut self.future, cx);
         if polled.is_ready() {
-            self.handling.set(None);
+            self.future.set(None);
         }
         polled
     }
 
     fn clear(&mut self) {
-        self.handling.set(None);
+        self.future.set(None);
     }
 
-    fn take(&mut self) -> BoxFuture<'static, ()> {
-        let handling = std::mem::replace(&mut self.handling, Box::pin(None));
-        Box::pin(DetachedHandler(handling))
+    fn detach(&mut self) -> BoxFuture<'static, ()> {
+        let future = std::mem::replace(&mut self.future, Box::pin(None));
+        Box::pin(DetachedHandler(future))
     }
 }
 
@@ -91,16 +104,16 @@ impl<F: Future<Output = Result<(), Status>>> Future for DetachedHandler<F> {
     type Output = Result<(), Status>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        poll(&mut self.0, cx)
+        poll_slot(&mut self.0, cx)
     }
 }
 
-fn poll<F: Future>(
-    handling: &mut Pin<Box<Option<F>>>,
+fn poll_slot<F: Future>(
+    slot: &mut Pin<Box<Option<F>>>,
     cx: &mut TaskContext<'_>,
 ) -> Poll<F::Output> {
-    match handling.as_mut().as_pin_mut() {
-        Some(handling) => handling.poll(cx),
+    match slot.as_mut().as_pin_mut() {
+        Some(future) => future.poll(cx),
         None => Poll::Pending,
     }
 }

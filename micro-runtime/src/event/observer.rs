@@ -1,4 +1,4 @@
-//! `EventObserver`: span and counts of one event, or of a batch, that a handler got.
+//! `EventObserver`: span and counts of the execution of one event's handler, or of one batch's.
 
 use std::borrow::Borrow;
 
@@ -11,8 +11,10 @@ use crate::execute::Observer;
 use crate::observe;
 use crate::status::{Reason, Status};
 
-/// Observes the handling of `events` events at a time. `C` lends the counters where the event is
-/// handled in place, and shares them where the handler may outlive that place.
+/// Span and counts of one execution, for one event or for a batch of them.
+///
+/// `C` is `&EventCounters` for an event that is handled in place, which saves the two atomic operations
+/// of an `Arc`, and `Arc<EventCounters>` for a handler that may outlive the loop that started it.
 pub(crate) struct EventObserver<C> {
     event: &'static EventDescriptor,
     counters: C,
@@ -21,12 +23,12 @@ pub(crate) struct EventObserver<C> {
 }
 
 impl<C: Borrow<EventCounters>> EventObserver<C> {
-    /// Observes one event.
+    /// Creates the observer of one event, with a span that names the event and its subject.
     pub(crate) fn new(event: &'static EventDescriptor, counters: C, ctx: &Context) -> Self {
         Self::of_batch(event, counters, ctx, 1)
     }
 
-    /// Observes `events` events that succeed or fail together.
+    /// Creates the observer of a batch: `events` events that succeed or fail together, each counted.
     pub(crate) fn of_batch(
         event: &'static EventDescriptor,
         counters: C,
@@ -41,7 +43,7 @@ impl<C: Borrow<EventCounters>> EventObserver<C> {
         }
     }
 
-    /// The same observer with the counters in another form.
+    /// Replaces borrowed counters by shared ones, when a handler leaves the loop that started it.
     pub(super) fn with_counters<D>(self, counters: D) -> EventObserver<D> {
         EventObserver {
             event: self.event,
@@ -61,7 +63,8 @@ impl<C: Borrow<EventCounters> + Send> Observer for EventObserver<C> {
         &self.span
     }
 
-    /// The text goes where a failure of the handler goes, too: counts, log and dead letters.
+    /// Returns a status with the panic's text. Unlike a call's it may be kept: it goes to no peer but to
+    /// the log, the counts and the dead letters, where operators need it.
     fn panicked(&self, text: &str) -> Status {
         Reason::Panicked.status(format!(
             "the handler of {} panicked: {text}",

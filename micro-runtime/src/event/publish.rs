@@ -1,6 +1,5 @@
-//! `Publish`: one event, or bytes, on its way to whoever listens now.
+//! `Publish`: publishes one event, or raw bytes, to the current subscribers.
 
-use std::cell::Cell;
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::{Pin, pin};
@@ -9,36 +8,48 @@ use std::task::{Context as TaskContext, Poll, ready};
 
 use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
-use tokio::task::coop::{has_budget_remaining, poll_proceed};
 
 use crate::bus::{Bus, Connection, Outgoing, PublishError};
 use crate::client::{CallOptions, call_option_methods};
 use crate::event;
 use crate::event::event::Event;
+use crate::event::publish_budget::poll_budget;
 use crate::observe;
 use crate::status::Status;
 use crate::subject;
 use crate::wire;
 
-/// An event to be published. It leaves when this is awaited.
+/// An event with its options, made by [`Bus::publish`] and [`Bus::publish_raw`]; awaiting it publishes it.
+///
+/// The event was encoded when this was made. An error of its fields or headers is returned when it is
+/// awaited, so that options can be chained.
 ///
 /// # Examples
 ///
-/// ```ignore
-/// bus.publish(&trade).header("source", "replay").await?;
+/// ```
+/// # mod market { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/market.inc")); }
+/// use market::Trade;
+/// use micro_runtime::{Bus, Status};
+///
+/// async fn publish_again(bus: &Bus, trade: &Trade) -> Result<(), Status> {
+///     bus.publish(trade).header("source", "replay").await
+/// }
 /// ```
 #[must_use = "an event is published when it is awaited"]
 pub struct Publish {
     connection: Arc<Connection>,
-    /// What is published, for messages.
+    /// Full name of the event for errors, spans and metrics, or [`RAW_NAME`].
     name: &'static str,
-    /// The event's subject and bytes, or why it has none.
+    /// Subject and payload, or why the event has no subject.
     event: Result<(Subject, Bytes), Status>,
     /// Metadata and parent; a publish has no timeout and no retry.
     options: CallOptions,
 }
 
-/// The end of a [`Publish`]: the connection has taken the event.
+/// Future of a [`Publish`]; ready once the connection has taken the event.
+///
+/// Dropping it before it is ready may or may not have published the event: it is then in the queue of
+/// the connection, or was never sent.
 #[must_use = "an event is published when it is awaited"]
 pub struct PublishFuture {
     publish: Publish,
@@ -47,42 +58,47 @@ pub struct PublishFuture {
 
 enum State {
     Ready,
-    Sending(Sending),
+    /// The connection's queue is full.
+    Waiting(PendingPublish),
     Done,
 }
 
-type Sending = Pin<Box<dyn Future<Output = Result<(), PublishError>> + Send>>;
+type PendingPublish = Pin<Box<dyn Future<Output = Result<(), PublishError>> + Send>>;
 
-/// So many small events without headers cost as much of what tokio lets a task do at a time as
-/// anything else does once: so many more leave in one write.
-const EVENTS_A_STEP: usize = 8;
-/// So many bytes count as one more event.
-const EVENT: usize = 256;
-
-thread_local! {
-    /// What this thread has published of a step.
-    static PUBLISHED: Cell<usize> = const { Cell::new(0) };
-}
-
-/// What [`Bus::publish_raw`] publishes, for messages.
-const RAW: &str = "raw bytes";
+/// Name of payloads of [`Bus::publish_raw`] in errors and metrics.
+const RAW_NAME: &str = "raw bytes";
 
 impl Bus {
-    /// Publishes an event to everybody who is subscribed now: at most once, and nobody may be there.
+    /// Publishes an event to the current subscribers, of which there may be none: at most once.
     ///
-    /// When it returns the connection has taken the event, and sends it in the order in which this
-    /// was called. Nothing confirms that it arrived: a lost connection loses what it had taken.
+    /// When the returned [`Publish`] has been awaited, the connection has taken the event. Events leave in
+    /// the order in which they were published. Nothing confirms that an event arrived, and a connection
+    /// that is lost loses those that it had not written; where that matters, use `publish_durable`
+    /// (feature `jetstream`).
+    ///
+    /// Awaiting it waits while the connection's queue is full, and now and then lets other tasks run
+    /// first. A loop that publishes needs no pause of its own.
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` as [`Event::subject`] and [`Metadata::append`](crate::Metadata::append),
-    /// `RESOURCE_EXHAUSTED` for what does not fit into one NATS message, `UNAVAILABLE` when the
-    /// connection is closed.
+    /// Awaiting it fails with `INVALID_ARGUMENT` as [`Event::subject`] and [`Metadata::append`](crate::Metadata::append),
+    /// `RESOURCE_EXHAUSTED` if the event does not fit into one NATS message (1 MiB by default, set by the
+    /// server), and `UNAVAILABLE` if the connection is closed.
     ///
     /// # Examples
     ///
-    /// ```ignore
-    /// bus.publish(&Trade { venue: "kraken".into(), price: 1.5, ..Trade::default() }).await?;
+    /// ```
+    /// # mod market { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/market.inc")); }
+    /// use market::Trade;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let bus = micro_runtime::Bus::in_process();
+    /// let mut all = bus.subscribe_raw("evt.market.>").open().await?;
+    /// bus.publish(&Trade { venue: "kraken".into(), symbol: "BTC-USD".into(), price: 1.5 }).await?;
+    /// let event = all.next().await.ok_or("closed")?;
+    /// assert_eq!(event.context.subject(), Some("evt.market.trade.kraken.BTC-USD"));
+    /// # Ok(()) }
     /// ```
     pub fn publish<E: Event>(&self, event: &E) -> Publish {
         let outgoing = self
@@ -91,12 +107,13 @@ impl Bus {
         self.publish_as(E::DESCRIPTOR.full_name, outgoing)
     }
 
-    /// Publishes bytes under a subject, behind the prefix of the bus: for what is no protobuf.
+    /// Publishes bytes under a subject of your own, for payloads that are no protobuf events. The prefix
+    /// of the bus, if it has one, is put before the subject.
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` for a subject with an empty token, white space or a wildcard; the others as
-    /// [`publish`](Self::publish).
+    /// Awaiting it fails with `INVALID_ARGUMENT` for a subject with an empty token, white space or a
+    /// wildcard; otherwise as [`publish`](Self::publish).
     ///
     /// # Examples
     ///
@@ -115,10 +132,17 @@ impl Bus {
                 subject.escape_debug()
             ))),
         };
-        self.publish_as(RAW, outgoing)
+        self.publish_as(RAW_NAME, outgoing)
     }
 
-    /// The subject of an event on this bus. Costs no allocation, but where the thread's buffer is full.
+    /// Returns the subject of an event on this bus, with its prefix.
+    ///
+    /// It is written into the buffer that small messages of this thread share. So it costs no allocation
+    /// but once per buffer, neither here nor in async-nats, which clones the subject of every message.
+    ///
+    /// # Errors
+    ///
+    /// As [`Event::subject`].
     pub(crate) fn event_subject<E: Event>(&self, event: &E) -> Result<Subject, Status> {
         if E::DESCRIPTOR.fields.is_empty() && self.prefix().is_none() {
             return Ok(Subject::from_static(E::DESCRIPTOR.template));
@@ -146,24 +170,26 @@ impl Bus {
 impl Publish {
     call_option_methods! { (options):
         header;
-        /// Puts the event into the trace of the call or event that `ctx` belongs to.
+        /// Makes the event part of the trace of the call or event that `ctx` belongs to: its trace headers
+        /// are forwarded. Deadline and end of `ctx` have no effect on it.
         within;
     }
 
-    /// What the headers are to say; `None` where there is nothing to say.
+    /// Returns the headers; `None` if there is neither metadata nor a trace, so that the event takes the
+    /// short path of messages without headers.
     fn headers(&self, subject: &str) -> Result<Option<HeaderMap>, Status> {
         let span = observe::publish_span(self.name, subject);
         self.options.headers(&span)
     }
 
-    /// The length of the event's bytes.
-    fn length(&self) -> usize {
+    fn payload_len(&self) -> usize {
         self.event.as_ref().map_or(0, |(_, payload)| payload.len())
     }
 
-    fn ended(&self, sent: Result<(), PublishError>) -> Result<(), Status> {
+    /// Counts an event that was sent, or turns the carrier's error into a status.
+    fn outcome(&self, sent: Result<(), PublishError>) -> Result<(), Status> {
         if let Err(error) = sent {
-            let length = self.length();
+            let length = self.payload_len();
             return Err(error.into_status(format_args!("{}, {length} bytes,", self.name)));
         }
         observe::published(self.name);
@@ -172,8 +198,11 @@ impl Publish {
 }
 
 impl PublishFuture {
-    /// Hands the event over. On the usual path the connection's queue takes it at once; only where
-    /// it is full does a boxed future wait for room.
+    /// Puts the event into the connection's queue.
+    ///
+    /// The usual case is a queue with room and no headers: the event is sent in this one poll, without an
+    /// allocation. If the queue is full, the attempt has sent nothing and is made anew by a boxed future
+    /// that waits for room.
     fn send(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Status>> {
         let publish = &self.publish;
         let (subject, payload) = match &publish.event {
@@ -185,22 +214,22 @@ impl PublishFuture {
             ..Outgoing::to(subject.clone(), payload.clone())
         };
         let headers = publish.headers(subject)?;
-        let again = headers.clone();
+        let retained_headers = headers.clone();
         let connection = &publish.connection;
         let sent = match headers {
             None => connection.try_publish(subject, payload, cx),
             headers => pin!(connection.publish(outgoing(headers))).poll(cx),
         };
         if let Poll::Ready(sent) = sent {
-            return Poll::Ready(publish.ended(sent));
+            return Poll::Ready(publish.outcome(sent));
         }
-        let (connection, again) = (Arc::clone(connection), outgoing(again));
-        let mut sending: Sending = Box::pin(async move { connection.publish(again).await });
-        let polled = sending.as_mut().poll(cx);
+        let (connection, retry) = (Arc::clone(connection), outgoing(retained_headers));
+        let mut pending: PendingPublish = Box::pin(async move { connection.publish(retry).await });
+        let polled = pending.as_mut().poll(cx);
         if polled.is_pending() {
-            self.state = State::Sending(sending);
+            self.state = State::Waiting(pending);
         }
-        polled.map(|sent| self.publish.ended(sent))
+        polled.map(|sent| self.publish.outcome(sent))
     }
 }
 
@@ -223,31 +252,18 @@ impl Future for PublishFuture {
         let this = &mut *self;
         match &mut this.state {
             State::Ready => {
-                ready!(poll_turn(this.publish.length(), cx));
+                ready!(poll_budget(this.publish.payload_len(), cx));
                 this.state = State::Done;
                 this.send(cx)
             }
-            State::Sending(sending) => {
-                let sent = ready!(sending.as_mut().poll(cx));
+            State::Waiting(pending) => {
+                let sent = ready!(pending.as_mut().poll(cx));
                 this.state = State::Done;
-                Poll::Ready(this.publish.ended(sent))
+                Poll::Ready(this.publish.outcome(sent))
             }
             State::Done => Poll::Pending,
         }
     }
-}
-
-/// Ready, but where a task has published so much that others are to have their turn.
-fn poll_turn(length: usize, cx: &mut TaskContext<'_>) -> Poll<()> {
-    let published = PUBLISHED.get() + 1 + length / EVENT;
-    // Who is out of turn waits, as the others do that publish in the same task: they keep their order.
-    if published < EVENTS_A_STEP && has_budget_remaining() {
-        PUBLISHED.set(published);
-        return Poll::Ready(());
-    }
-    PUBLISHED.set(0);
-    ready!(poll_proceed(cx)).made_progress();
-    Poll::Ready(())
 }
 
 impl fmt::Debug for Publish {

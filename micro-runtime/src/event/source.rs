@@ -1,4 +1,4 @@
-//! What can feed a handler on a server: subscriptions of the bus, and what lies outside of it.
+//! `EventSource`: the sources of events of a server's handlers, core subscriptions and external ones.
 
 use std::fmt;
 use std::future::Future;
@@ -10,28 +10,33 @@ use tokio_util::task::TaskTracker;
 
 use crate::bus::Bus;
 use crate::error::{Error, ErrorKind};
+use crate::event::dispatcher::EventOrder;
 use crate::event::event::Event;
 use crate::event::handler::EventHandler;
-use crate::event::workers::{Order, WorkerSettings};
+use crate::event::workers::WorkerSettings;
 use crate::status::Status;
 use crate::subject;
 
-/// How a server gets the events of one handler: [`Subscription`](crate::Subscription), at most once,
-/// and with the feature `jetstream` `Durable`, at least once.
+/// Source of the events of one handler, given to [`Server::subscribe`](crate::Server::subscribe).
+///
+/// - [`Subscription`](crate::Subscription): core NATS, each event at most once.
+/// - `jetstream::Durable` (feature `jetstream`): a durable consumer, each event at least once.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say how to subscribe to `{E}`",
     note = "write `Subscription::broadcast()`, `Subscription::queue(\"…\")`, or with the feature `jetstream` `Durable::named(\"…\")`"
 )]
 pub trait EventSource<E: Event> {
-    /// Ties the handler to its source; nothing runs yet.
+    /// Combines the handler with its source; nothing runs yet.
     #[doc(hidden)]
     fn bind(self, handler: EventHandler) -> BoundSource;
 }
 
-/// A source with its handler, to be started.
+/// A source with its handler, which the server starts.
 #[doc(hidden)]
 pub struct BoundSource(pub(crate) SourceKind);
 
+/// The two kinds of sources: the server runs core subscriptions itself, beside those of its methods, and
+/// leaves external sources to themselves.
 pub(crate) enum SourceKind {
     Core(CoreSource),
     #[cfg_attr(
@@ -41,38 +46,46 @@ pub(crate) enum SourceKind {
     External(Box<dyn ExternalSource>),
 }
 
-/// A subscription of the bus.
+/// A subscription of core NATS.
 pub(crate) struct CoreSource {
     pub(crate) handler: EventHandler,
-    /// Without the prefix of the bus, or why there is none.
+    /// Pattern without the prefix of the bus, or the error of its filter.
     pub(crate) subject: Result<String, Status>,
+    /// Name of the queue group; `None` for a broadcast.
     pub(crate) queue: Option<String>,
-    pub(crate) order: Order,
+    pub(crate) order: EventOrder,
     pub(crate) settings: WorkerSettings,
 }
 
-/// A source that is no subscription of the bus, and has a life of its own.
+/// A source that is no subscription of core NATS and brings its own tasks. It keeps `event` free of
+/// JetStream: a lower layer knows the trait, and `jetstream` implements it.
 pub(crate) trait ExternalSource: Send + Sync {
+    /// Returns the handler, whose counts the server shows.
     fn handler(&self) -> &EventHandler;
 
-    /// Starts to feed the handler, in tasks of `run.tasks`; an error keeps the server from starting.
+    /// Starts to run the handler in tasks of `scope.tasks`.
+    ///
+    /// # Errors
+    ///
+    /// Anything that must keep the server from starting, such as a missing stream.
     fn start(
         self: Box<Self>,
-        run: SourceRun,
+        scope: SourceScope,
     ) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 }
 
-/// What a running server lends to a source.
+/// The parts of a running server that a source uses.
 #[derive(Clone)]
-pub(crate) struct SourceRun {
+pub(crate) struct SourceScope {
     pub(crate) bus: Bus,
-    /// The server waits for these when it stops, as long as its grace lasts.
+    /// Tasks that the server waits for when it stops, until its grace period is over.
     pub(crate) tasks: TaskTracker,
-    /// The server begins to stop: take nothing more, finish what was taken.
+    /// Canceled when the server begins to stop: the source takes no further events and finishes those
+    /// that it has.
     pub(crate) stop: CancellationToken,
-    /// The grace is over: give up.
+    /// Canceled at the end of the grace period: handlers are dropped.
     pub(crate) end: CancellationToken,
-    /// What this server answers to, with the prefix of the bus; patterns for instances.
+    /// Subjects of this server's methods with the prefix of the bus; patterns for those of instances.
     pub(crate) call_subjects: Vec<Subject>,
 }
 
@@ -86,16 +99,17 @@ impl fmt::Debug for BoundSource {
     }
 }
 
-impl SourceRun {
-    /// Refuses a subject, with the prefix of the bus, under which calls to this server would come as
-    /// well.
+impl SourceScope {
+    /// Checks that a subject of `event`, with the prefix of the bus, matches no call to this server. A
+    /// handler of events would receive the requests too, and JetStream would store them and send each caller
+    /// an acknowledgment that it takes for the reply.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Service`] with both subjects.
     pub(crate) fn check_subject(&self, event: &str, subject: &str) -> Result<(), Error> {
-        let covered = |call: &&Subject| subject::overlap(subject, call);
-        match self.call_subjects.iter().find(covered) {
+        let is_covered = |call: &&Subject| subject::overlap(subject, call);
+        match self.call_subjects.iter().find(is_covered) {
             None => Ok(()),
             Some(call) => Err(Error::new(
                 ErrorKind::Service,

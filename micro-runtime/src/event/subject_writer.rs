@@ -1,4 +1,4 @@
-//! `SubjectWriter`: values as tokens of a subject, escaped so that none can break out of its place.
+//! `SubjectWriter`: writes an event's fields as tokens of its subject, escaped.
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -9,86 +9,99 @@ use crate::descriptor::EventDescriptor;
 use crate::status::Status;
 use crate::subject::escape;
 
-/// What one value may take in a subject, escaped.
-const LONGEST: usize = 128;
+/// Maximum length of one value in a subject, escaped, in bytes (docs/PROTOCOL.md, "Events").
+const MAX_VALUE_LEN: usize = 128;
 
-/// Writes one subject. Generated code says what; the first value that cannot be written is the error.
+/// Writes one subject into a shared buffer, as generated code calls it: literals of the template and
+/// values of fields in turns.
+///
+/// Each value is escaped so that it is one whole token: no value can add a token, a wildcard or white
+/// space, and so none can reach a subject that its template does not cover. A value that cannot be written
+/// does not stop the writer, which keeps generated code free of `?`; [`finish`](Self::finish) returns
+/// the first error.
 #[derive(Debug)]
 #[doc(hidden)]
 pub struct SubjectWriter<'a> {
     event: &'static EventDescriptor,
     buffer: &'a mut BytesMut,
-    flaw: Option<Status>,
+    error: Option<Status>,
 }
 
 impl<'a> SubjectWriter<'a> {
+    /// Begins a subject behind the present contents of `buffer`.
     pub(crate) fn new(event: &'static EventDescriptor, buffer: &'a mut BytesMut) -> Self {
         Self {
             event,
             buffer,
-            flaw: None,
+            error: None,
         }
     }
 
+    /// Ends the subject.
+    ///
+    /// # Errors
+    ///
+    /// The first value that could not be written. The buffer is cleared then, so that half a subject does
+    /// not stay in it.
     pub(crate) fn finish(self) -> Result<(), Status> {
-        match self.flaw {
+        match self.error {
             None => Ok(()),
-            Some(flaw) => {
+            Some(error) => {
                 self.buffer.clear();
-                Err(flaw)
+                Err(error)
             }
         }
     }
 
-    /// Text of the template.
+    /// Appends text of the template, or a bus's prefix, as it is.
     pub fn literal(&mut self, text: &str) {
         self.buffer.put_slice(text.as_bytes());
     }
 
-    /// A string; `field` is an index into the descriptor's fields, here and below.
+    /// Appends a string, escaped; `field` is an index into the descriptor's fields, here and below.
     pub fn text(&mut self, field: usize, value: &str) {
         let start = self.buffer.len();
         escape(value, self.buffer);
         let length = self.buffer.len() - start;
-        if length > LONGEST {
+        if length > MAX_VALUE_LEN {
             self.buffer.truncate(start);
-            self.refuse(
+            self.fail(
                 field,
                 format_args!(
-                    "takes {length} bytes in the subject, escaped; at most {LONGEST} are allowed"
+                    "takes {length} bytes in the subject, escaped; at most {MAX_VALUE_LEN} are allowed"
                 ),
             );
         }
     }
 
-    /// A bool: `true` or `false`.
+    /// Appends a bool as `true` or `false`.
     pub fn boolean(&mut self, _field: usize, value: bool) {
         self.literal(if value { "true" } else { "false" });
     }
 
-    /// An integer, in decimal.
+    /// Appends an integer in decimal.
     pub fn integer(&mut self, _field: usize, value: impl fmt::Display) {
-        // A buffer that grows takes everything.
+        // Infallible: `BytesMut` grows as needed.
         let _ = write!(self.buffer, "{value}");
     }
 
-    /// An enum, by the name of its number.
+    /// Appends an enum value by its name in the .proto, escaped.
     pub fn number(&mut self, field: usize, value: i32) {
         let values = self.event.fields.get(field).map_or(&[][..], |f| f.values);
         match values.iter().find(|(number, _)| *number == value) {
             Some((_, name)) => self.text(field, name),
-            None => self.refuse(
+            None => self.fail(
                 field,
                 format_args!("is {value}, for which its enum has no name"),
             ),
         }
     }
 
-    fn refuse(&mut self, field: usize, flaw: fmt::Arguments<'_>) {
+    fn fail(&mut self, field: usize, cause: fmt::Arguments<'_>) {
         let event = self.event;
         let name = event.fields.get(field).map_or("?", |field| field.name);
-        self.flaw.get_or_insert_with(|| {
-            Status::invalid_argument(format!("field `{name}` of {} {flaw}", event.full_name))
+        self.error.get_or_insert_with(|| {
+            Status::invalid_argument(format!("field `{name}` of {} {cause}", event.full_name))
         });
     }
 }

@@ -1,4 +1,4 @@
-//! `Subscribe`: how a stream of events is begun, and when it has begun.
+//! `Subscribe`: opens a stream of events, and returns only when NATS has confirmed the subscription.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -15,36 +15,50 @@ use crate::event::events::{Events, RawEvents, SubscriptionReader};
 use crate::event::filter::EventFilter as _;
 use crate::subject;
 
-/// nats-server says what it refuses up to a millisecond after the barrier.
-const REFUSAL: Duration = Duration::from_millis(25);
+/// Time after the barrier within which a permission error counts. nats-server sends it up to a
+/// millisecond after the barrier's reply; the rest is for a machine under load.
+const PERMISSION_ERROR_DELAY: Duration = Duration::from_millis(25);
 
-/// A subscription to be made; [`open`](Self::open) makes it.
+/// A subscription with its options, made by [`Bus::subscribe`] and [`Bus::subscribe_raw`];
+/// [`open`](Self::open) subscribes. `S` is the stream that it opens, [`Events`] or [`RawEvents`].
 #[must_use = "a subscription is made when it is opened"]
 pub struct Subscribe<S> {
     bus: Bus,
-    /// Without the prefix of the bus, or why there is none.
+    /// Pattern without the prefix of the bus, or why it cannot be subscribed to.
     subject: Result<String, Error>,
     queue: Option<String>,
     stream: PhantomData<fn() -> S>,
 }
 
 impl Bus {
-    /// Subscribes to events, as a stream. When this returns, every event that is published from then
-    /// on arrives.
+    /// Subscribes to the events that `filter` matches, as a stream. Once [`open`](Subscribe::open) has
+    /// returned, every event that is published from then on arrives.
+    ///
+    /// To handle events on a server, with workers, timeouts and counts, use
+    /// [`Server::subscribe`](crate::Server::subscribe) instead.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Service`] for a filter that cannot be a subject, [`ErrorKind::Permission`] when
-    /// NATS refuses the subject, [`ErrorKind::Connect`] or [`ErrorKind::Timeout`] when it does not
-    /// answer.
+    /// Opening it fails with [`ErrorKind::Service`] for a filter that gives no subject,
+    /// [`ErrorKind::Permission`] if this user may not subscribe to the subject, and
+    /// [`ErrorKind::Connect`] or [`ErrorKind::Timeout`] if NATS does not confirm the subscription.
     ///
     /// # Examples
     ///
-    /// ```ignore
-    /// let mut trades = bus.subscribe::<Trade>(TradeFilter::new().venue("kraken")).open().await?;
-    /// while let Some(trade) = trades.next().await {
-    ///     println!("{:?}", trade?);
-    /// }
+    /// ```
+    /// # mod market { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/market.inc")); }
+    /// use market::{Trade, TradeFilter};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let bus = micro_runtime::Bus::in_process();
+    /// let filter = TradeFilter::new().venue("kraken");
+    /// let mut trades = bus.subscribe::<Trade>(filter).open().await?;
+    ///
+    /// let trade = Trade { venue: "kraken".into(), symbol: "BTC-USD".into(), price: 1.5 };
+    /// bus.publish(&trade).await?;
+    /// assert_eq!(trades.next().await.ok_or("closed")??, trade);
+    /// # Ok(()) }
     /// ```
     #[expect(
         clippy::needless_pass_by_value,
@@ -59,12 +73,13 @@ impl Bus {
         self.subscribe_to(subject)
     }
 
-    /// Subscribes to a subject or a pattern, behind the prefix of the bus, and takes what comes as
-    /// bytes.
+    /// Subscribes to a subject or a pattern (`*` for one token, `>` for all that follow) and yields the
+    /// messages as bytes. The prefix of the bus, if it has one, is put before the subject.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Service`] for what is no subject; the others as [`subscribe`](Self::subscribe).
+    /// Opening it fails with [`ErrorKind::Service`] for an invalid subject; otherwise as
+    /// [`subscribe`](Self::subscribe).
     ///
     /// # Examples
     ///
@@ -101,20 +116,22 @@ impl Bus {
         }
     }
 
-    /// How many bytes of every subject are this bus's prefix, with its dot.
+    /// Returns the length of this bus's prefix with its dot, in bytes; 0 without a prefix. Every subject on
+    /// the wire begins with it, and contexts show subjects without it.
     pub(crate) fn prefix_len(&self) -> usize {
         self.prefix().map_or(0, |prefix| prefix.len() + 1)
     }
 }
 
 impl<S> Subscribe<S> {
-    /// Shares the events with all who subscribe under this name: each goes to one of them.
+    /// Joins a queue group: each event goes to one of its members, as NATS chooses. Without a group every
+    /// subscriber gets every event. The name is one subject token: no dot, white space or wildcard.
     pub fn queue(mut self, name: impl Into<String>) -> Self {
         self.queue = Some(name.into());
         self
     }
 
-    async fn inlet(self) -> Result<SubscriptionReader, Error> {
+    async fn open_reader(self) -> Result<SubscriptionReader, Error> {
         let subject = self.bus.subject(&self.subject?);
         let connection = Arc::clone(self.bus.connection());
         if let Some(flaw) = self.queue.as_deref().and_then(subject::literal_flaw) {
@@ -122,9 +139,9 @@ impl<S> Subscribe<S> {
             let message = format!("`{queue}` cannot be the name of a queue group: {flaw}");
             return Err(Error::new(ErrorKind::Service, message));
         }
-        let subscription = confirmed(&connection, subject, self.queue.as_deref()).await?;
+        let subscription = subscribe_confirmed(&connection, subject, self.queue.as_deref()).await?;
         Ok(SubscriptionReader {
-            prefix: self.bus.prefix_len(),
+            prefix_len: self.bus.prefix_len(),
             connection,
             subscription,
         })
@@ -132,14 +149,15 @@ impl<S> Subscribe<S> {
 }
 
 impl<E: Event> Subscribe<Events<E>> {
-    /// Subscribes. When this returns, every event that is published from then on arrives.
+    /// Subscribes. Once this has returned, every event that is published from then on arrives. Over NATS
+    /// it takes 25 ms longer than a round trip, in which a missing permission shows.
     ///
     /// # Errors
     ///
     /// As [`Bus::subscribe`].
     pub async fn open(self) -> Result<Events<E>, Error> {
         Ok(Events {
-            inlet: self.inlet().await?,
+            reader: self.open_reader().await?,
             undecodable: 0,
             event: PhantomData,
         })
@@ -147,14 +165,14 @@ impl<E: Event> Subscribe<Events<E>> {
 }
 
 impl Subscribe<RawEvents> {
-    /// Subscribes. When this returns, every message that is published from then on arrives.
+    /// Subscribes. Once this has returned, every message that is published from then on arrives.
     ///
     /// # Errors
     ///
     /// As [`Bus::subscribe_raw`].
     pub async fn open(self) -> Result<RawEvents, Error> {
-        let inlet = self.inlet().await?;
-        Ok(RawEvents { inlet })
+        let reader = self.open_reader().await?;
+        Ok(RawEvents { reader })
     }
 }
 
@@ -167,8 +185,14 @@ impl<S> fmt::Debug for Subscribe<S> {
     }
 }
 
-/// Subscribes, and returns once NATS has seen the subscription and had its time to refuse it.
-async fn confirmed(
+/// Subscribes, and returns once NATS has processed the subscription and has not rejected it.
+///
+/// NATS does not acknowledge a subscription. A barrier shows that the server has processed it, and a
+/// missing permission comes as an error of the connection that names the subject, about a millisecond
+/// later. Without waiting for that, a subscriber without permission would wait for events for ever.
+///
+/// Inside one process there are no permissions, and only the barrier is needed.
+async fn subscribe_confirmed(
     connection: &Connection,
     subject: Subject,
     queue: Option<&str>,
@@ -179,7 +203,7 @@ async fn confirmed(
         connection.barrier().await?;
         return Ok(subscription);
     };
-    let refused = async {
+    let rejected = async {
         loop {
             match violations.recv().await {
                 Ok(text) if concerns_subject(&text, &subject) => return text,
@@ -188,17 +212,17 @@ async fn confirmed(
             }
         }
     };
-    let seen = async {
+    let accepted = async {
         connection.barrier().await?;
-        tokio::time::sleep(REFUSAL).await;
+        tokio::time::sleep(PERMISSION_ERROR_DELAY).await;
         Ok(())
     };
     tokio::select! {
         biased;
-        violation = refused => {
+        violation = rejected => {
             let message = format!("NATS does not let this user subscribe to `{subject}`: {violation}");
             Err(Error::new(ErrorKind::Permission, message))
         }
-        seen = seen => seen.map(|()| subscription),
+        accepted = accepted => accepted.map(|()| subscription),
     }
 }

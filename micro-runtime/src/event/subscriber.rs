@@ -1,4 +1,4 @@
-//! `Subscriber`: the trait of handlers of events.
+//! `Subscriber`: the trait that users implement to handle events on a server.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -7,17 +7,25 @@ use crate::context::Context;
 use crate::event::event::Event;
 use crate::status::Status;
 
-/// Handles events of one kind; see [`Server::subscribe`](crate::Server::subscribe).
+/// Handler of the events of one kind; see [`Server::subscribe`](crate::Server::subscribe).
 ///
-/// Under `#[service]` mistakes in the signature are told in plain words; a plain impl works too.
+/// `#[service]` on the impl is optional. With it, a mistake in the signature gives an error that names the
+/// correct one, and the handler may take `self: Arc<Self>`.
 ///
 /// # Examples
 ///
-/// ```ignore
+/// ```
+/// # mod market { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/market.inc")); }
+/// use market::Trade;
+/// use micro_runtime::{Context, Status, Subscriber, service};
+///
+/// struct Recorder;
+///
 /// #[service]
 /// impl Subscriber<Trade> for Recorder {
 ///     async fn on_event(&self, ctx: Context, trade: Trade) -> Result<(), Status> {
-///         self.store(trade).await
+///         println!("{}: {trade:?}", ctx.subject().unwrap_or_default());
+///         Ok(())
 ///     }
 /// }
 /// ```
@@ -27,11 +35,18 @@ use crate::status::Status;
     note = "write `#[service] impl Subscriber<{E}> for {Self} {{ async fn on_event(&self, ctx: Context, event: {E}) -> Result<(), Status> {{ … }} }}`"
 )]
 pub trait Subscriber<E: Event>: Send + Sync + 'static {
-    /// Handles one event. A failure is counted and logged by the server, and does not end the
-    /// subscription; what becomes of the event then is up to the kind of subscription.
+    /// Handles one event.
+    ///
+    /// The future is dropped at the timeout of the subscription, if it has one, and at the end of the
+    /// server's grace period. A panic counts as a failure of this event and ends nothing else.
+    ///
+    /// # Errors
+    ///
+    /// A failure is counted and logged and does not end the subscription. A core event is lost then; a
+    /// durable one is delivered again, see `jetstream::Durable`.
     fn on_event(&self, ctx: Context, event: E) -> impl Future<Output = Result<(), Status>> + Send;
 
-    /// What the server calls; `#[service]` puts a handler here that takes `self: Arc<Self>`.
+    /// Called by the server. `#[service]` overrides it for a handler that takes `self: Arc<Self>`.
     #[doc(hidden)]
     fn __shared_on_event(
         self: Arc<Self>,
@@ -56,7 +71,7 @@ impl<E: Event, S: Subscriber<E>> Subscriber<E> for Arc<S> {
     }
 }
 
-/// The table of [`Subscriber`], of the trait's own name: `#[service]` calls it.
+/// Companion macro of [`Subscriber`], under the trait's own name: `#[service]` calls it with the impl.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __micro_Subscriber {

@@ -1,4 +1,4 @@
-//! `Subscription`: who gets an event, how many are handled at a time, and in which order.
+//! `Subscription`: the options of a server's core subscription: queue group, filter, concurrency, order.
 
 use std::fmt;
 use std::hash::{BuildHasher as _, Hash};
@@ -6,47 +6,58 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::event::dispatcher::EventOrder;
 use crate::event::event::Event;
 use crate::event::filter::EventFilter;
 use crate::event::handler::EventHandler;
 use crate::event::source::{BoundSource, CoreSource, EventSource, SourceKind};
-use crate::event::workers::{Order, WorkerSettings};
+use crate::event::workers::WorkerSettings;
 
-/// async-nats's own bound for one subscription.
-const MAX_WAITING: usize = 64 * 1024;
+/// Default of [`Subscription::max_waiting`], in events: the capacity that async-nats gives a subscription.
+const DEFAULT_MAX_WAITING: usize = 64 * 1024;
 
-/// A subscription to events as they are published: at most once, and only while it runs.
+/// A subscription to events as they are published: each at most once, and only while the server runs.
 ///
-/// One event is handled at a time, in the order in which they arrive, unless
-/// [`concurrent`](Self::max_concurrent) says otherwise. What arrives meanwhile waits; above
-/// [`max_waiting`](Self::max_waiting) events are dropped, counted and logged. A slow handler holds up
-/// no other subscription.
+/// By default one event is handled at a time, in the order of arrival; see
+/// [`max_concurrent`](Self::max_concurrent) and [`ordered_by`](Self::ordered_by). Events that arrive
+/// meanwhile are queued; above [`max_waiting`](Self::max_waiting) of them, further ones are dropped,
+/// counted and logged. A slow handler holds up no other subscription.
 ///
 /// # Examples
 ///
-/// ```ignore
-/// Server::new(&bus)
-///     .subscribe::<Trade>(recorder, Subscription::queue("recorder"))
-///     .subscribe::<Trade>(
-///         display,
-///         Subscription::broadcast()
-///             .filter(TradeFilter::new().venue("kraken"))
-///             .max_concurrent(8)
-///             .ordered_by(|trade: &Trade| trade.symbol.clone()),
-///     )
+/// ```
+/// # mod market { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/market.inc")); }
+/// use std::time::Duration;
+///
+/// use market::{Trade, TradeFilter};
+/// use micro_runtime::{Bus, Server, Subscriber, Subscription};
+///
+/// fn server(bus: &Bus, recorder: impl Subscriber<Trade>, display: impl Subscriber<Trade>) -> Server {
+///     Server::new(bus)
+///         .subscribe::<Trade>(recorder, Subscription::queue("recorder"))
+///         .subscribe::<Trade>(
+///             display,
+///             Subscription::broadcast()
+///                 .filter(TradeFilter::new().venue("kraken"))
+///                 .max_concurrent(8)
+///                 .ordered_by(|trade: &Trade| trade.symbol.clone())
+///                 .timeout(Duration::from_secs(5)),
+///         )
+/// }
 /// ```
 pub struct Subscription<E: Event> {
     queue: Option<String>,
     filter: E::Filter,
-    key: Option<Key<E>>,
+    key: Option<KeyHash<E>>,
     settings: WorkerSettings,
     event: PhantomData<fn() -> E>,
 }
 
-type Key<E> = Arc<dyn Fn(&E) -> u64 + Send + Sync>;
+/// Hash of an event's key, which selects its worker.
+type KeyHash<E> = Arc<dyn Fn(&E) -> u64 + Send + Sync>;
 
 impl<E: Event> Subscription<E> {
-    /// Every server that subscribes gets every event.
+    /// Creates a subscription without a queue group: every server gets every event.
     #[must_use]
     pub fn broadcast() -> Self {
         Self {
@@ -55,14 +66,17 @@ impl<E: Event> Subscription<E> {
             key: None,
             settings: WorkerSettings {
                 workers: 1,
-                max_waiting: MAX_WAITING,
+                max_waiting: DEFAULT_MAX_WAITING,
                 timeout: None,
             },
             event: PhantomData,
         }
     }
 
-    /// Each event goes to one of the servers that subscribe under this name.
+    /// Creates a subscription in a queue group: each event goes to one of the servers that use this name.
+    ///
+    /// The name is one subject token (no dot, white space or wildcard); the server does not start with
+    /// another one.
     #[must_use]
     pub fn queue(name: impl Into<String>) -> Self {
         Self {
@@ -71,23 +85,28 @@ impl<E: Event> Subscription<E> {
         }
     }
 
-    /// Takes only events with these fields; NATS sends no others.
+    /// Receives only the events that the filter matches; NATS sends no others. Every event by default.
     #[must_use]
     pub fn filter(mut self, filter: E::Filter) -> Self {
         self.filter = filter;
         self
     }
 
-    /// Handles up to this many events at a time, in no order. 1 by default; 0 counts as 1.
+    /// Sets how many events are handled at a time, in no order. 1 by default, which keeps the order of
+    /// arrival; 0 counts as 1.
+    ///
+    /// [`ordered_by`](Self::ordered_by) keeps the order among events with the same key.
     #[must_use]
     pub fn max_concurrent(mut self, handlers: usize) -> Self {
         self.settings.workers = handlers.max(1);
         self
     }
 
-    /// Keeps the order among events with the same key, where
-    /// [`concurrent`](Self::max_concurrent) handles several at a time. Each event is decoded once more
-    /// for its key.
+    /// Keeps the order of arrival among events with the same key while
+    /// [`max_concurrent`](Self::max_concurrent) handles several at a time.
+    ///
+    /// A hash of the key selects the worker, so that different keys may share one, and one that is slow
+    /// holds up the others of its worker. Each event is decoded a second time, for its key.
     #[must_use]
     pub fn ordered_by<K: Hash>(mut self, key: impl Fn(&E) -> K + Send + Sync + 'static) -> Self {
         let hasher = std::hash::RandomState::new();
@@ -95,16 +114,19 @@ impl<E: Event> Subscription<E> {
         self
     }
 
-    /// How many events may wait for a handler; what comes above is dropped. 65,536 by default. As
-    /// many more can wait where they arrive while this process is busy.
+    /// Sets how many events may be queued for a handler, over all workers; further ones are dropped.
+    /// 65,536 by default.
+    ///
+    /// NATS messages that this process has not read yet do not count: up to 65,536 of them wait in the
+    /// connection besides.
     #[must_use]
     pub fn max_waiting(mut self, events: usize) -> Self {
         self.settings.max_waiting = events;
         self
     }
 
-    /// How long a handler may take with one event; it is dropped then, and the event counts as
-    /// failed. Unlimited by default.
+    /// Sets how long a handler may take with one event, from when it is taken out of the queue. The
+    /// handler is dropped then, and the event counts as failed. Unlimited by default.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeout = Some(timeout);
@@ -115,9 +137,9 @@ impl<E: Event> Subscription<E> {
 impl<E: Event> EventSource<E> for Subscription<E> {
     fn bind(self, handler: EventHandler) -> BoundSource {
         let order = match self.key {
-            None => Order::Arrival,
-            Some(key) => Order::Key(Arc::new(move |payload| {
-                // What cannot be decoded is the worker's to tell.
+            None => EventOrder::Arrival,
+            Some(key) => EventOrder::Key(Arc::new(move |payload| {
+                // Bytes that cannot be decoded go to any worker, which reports them.
                 E::decode(payload.clone()).map_or(0, |event| key(&event))
             })),
         };

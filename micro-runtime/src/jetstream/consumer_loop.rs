@@ -180,7 +180,7 @@ impl ConsumerLoop {
         };
         match PendingDelivery::read(message, &self.scope.acknowledger.consumer.stream) {
             Ok(job) => {
-                self.scope.acknowledger.counters.received();
+                self.scope.acknowledger.counters.record_received();
                 if let Some(mut job) = self.try_in_place(job, tasks) {
                     job.hold(&self.held);
                     self.ready.push_back(job);
@@ -205,7 +205,11 @@ impl ConsumerLoop {
         if !is_free || !self.scope.cost.is_short() || job.delivery.is_redelivered() {
             return Some(job);
         }
-        let Ok(ctx) = self.scope.acknowledger.context(&job, inline.spare()) else {
+        let Ok(ctx) = self
+            .scope
+            .acknowledger
+            .context(&job, inline.reusable_context())
+        else {
             return Some(job);
         };
         self.watch.start();

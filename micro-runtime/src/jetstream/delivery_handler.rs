@@ -39,7 +39,7 @@ pub(super) struct SingleHandler(pub(super) EventHandler);
 
 impl DeliveryHandler for SingleHandler {
     fn inline(&self) -> Option<InlineRunner> {
-        Some(self.0.inline())
+        Some(self.0.inline_runner())
     }
 
     fn handle(&self, deliveries: Vec<PendingDelivery>, scope: Arc<HandlerScope>) -> BatchFuture {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
 use crate::event::{
-    BoundSource, Event, EventHandler, EventSource, ExternalSource, SourceKind, SourceRun,
+    BoundSource, Event, EventHandler, EventSource, ExternalSource, SourceKind, SourceScope,
 };
 use crate::jetstream::acknowledger::Acknowledger;
 use crate::jetstream::batch::{BatchHandler, BatchSubscriber, SingleEventBatches};
@@ -69,20 +69,20 @@ impl ExternalSource for DurableSource {
 
     fn start(
         self: Box<Self>,
-        run: SourceRun,
+        run: SourceScope,
     ) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send>> {
         Box::pin(self.begin(run))
     }
 }
 
 impl DurableSource {
-    async fn begin(self: Box<Self>, run: SourceRun) -> Result<(), Error> {
+    async fn begin(self: Box<Self>, run: SourceScope) -> Result<(), Error> {
         run.bus.connection().jetstream_or_error()?;
         let event = self.handler.event;
         let filter = run.bus.subject(&self.filter()?);
         run.check_subject(event.full_name, &filter)?;
         let name = self.durable.name.clone();
-        self.handler.counters.name(&filter, Some(&name));
+        self.handler.counters.set_source(&filter, Some(&name));
         let consumer = Consumer::start(&run.bus, &self.durable, filter.into_string()).await?;
         let consumer = Arc::new(consumer);
         let dead_letters =

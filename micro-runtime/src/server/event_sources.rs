@@ -8,7 +8,8 @@ use crate::bus::Bus;
 use crate::dispatch::{Route, ServerState};
 use crate::error::{Error, ErrorKind};
 use crate::event::{
-    BoundSource, CoreSource, EventCounters, EventTarget, ExternalSource, SourceKind, SourceRun,
+    BoundSource, CoreSource, EventCounters, EventDispatcher, ExternalSource, SourceKind,
+    SourceScope,
 };
 use crate::server::checks::check_token;
 use crate::server::planned_subscription::PlannedSubscription;
@@ -17,10 +18,10 @@ use crate::server::planned_subscription::PlannedSubscription;
 ///
 /// Subscriptions of the bus are planned, confirmed and stopped with those of the methods, and so lose no
 /// event that the server was sent. Sources outside of the bus, durable consumers, have loops of their own,
-/// and follow the tokens of a [`SourceRun`].
+/// and follow the tokens of a [`SourceScope`].
 pub(super) struct EventSources {
     external: Vec<Box<dyn ExternalSource>>,
-    run: SourceRun,
+    run: SourceScope,
     counters: Vec<Arc<EventCounters>>,
 }
 
@@ -45,7 +46,7 @@ impl EventSources {
         server: &ServerState,
         plans: &mut Vec<PlannedSubscription>,
     ) -> Result<Self, Error> {
-        let run = SourceRun {
+        let run = SourceScope {
             bus: bus.clone(),
             tasks: server.tasks.clone(),
             stop: CancellationToken::new(),
@@ -83,9 +84,9 @@ impl EventSources {
             check_token("queue group", queue)?;
         }
         let counters = &source.handler.counters;
-        counters.name(&subject, source.queue.as_deref());
+        counters.set_source(&subject, source.queue.as_deref());
         self.counters.push(Arc::clone(counters));
-        let target = EventTarget::start(
+        let dispatcher = EventDispatcher::start(
             source.handler,
             source.order,
             source.settings,
@@ -96,7 +97,7 @@ impl EventSources {
         Ok(PlannedSubscription {
             subject,
             queue: source.queue,
-            route: Route::Events(target),
+            route: Route::Events(dispatcher),
         })
     }
 

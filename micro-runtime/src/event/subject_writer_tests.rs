@@ -1,4 +1,4 @@
-//! The golden cases of "Events" in docs/PROTOCOL.md, and subjects read back.
+//! Tests of subjects: the table of "Events" in docs/PROTOCOL.md, and subjects parsed back.
 
 use proptest::prelude::*;
 
@@ -17,7 +17,7 @@ static DEMO: EventDescriptor = EventDescriptor::new(
     ],
 );
 
-/// What generated code does.
+/// Writes a subject as generated code does.
 fn subject(text: &str, side: i32) -> Result<String, Status> {
     let mut buffer = BytesMut::new();
     let mut subject = SubjectWriter::new(&DEMO, &mut buffer);
@@ -29,9 +29,9 @@ fn subject(text: &str, side: i32) -> Result<String, Status> {
     Ok(String::from_utf8(buffer.to_vec()).unwrap())
 }
 
-/// Each row of the table in docs/PROTOCOL.md.
+/// Holds each row of the table in docs/PROTOCOL.md.
 #[test]
-fn values_become_tokens_as_the_protocol_says() {
+fn values_are_escaped_as_in_the_protocol() {
     let page = include_str!("../../../docs/PROTOCOL.md");
     for (value, token) in [
         ("BTC-USD", "BTC-USD"),
@@ -61,7 +61,7 @@ fn values_become_tokens_as_the_protocol_says() {
 }
 
 #[test]
-fn what_is_too_long_or_has_no_name_is_refused() {
+fn too_long_values_and_unknown_enum_numbers_are_rejected() {
     assert!(subject(&"x".repeat(128), 1).is_ok());
     for (text, side, part) in [
         (
@@ -79,7 +79,7 @@ fn what_is_too_long_or_has_no_name_is_refused() {
 }
 
 #[test]
-fn only_subjects_of_the_event_are_read_back() {
+fn subjects_that_do_not_match_the_template_are_not_parsed() {
     for subject in [
         "",
         "evt.demo.a",
@@ -96,7 +96,7 @@ fn only_subjects_of_the_event_are_read_back() {
 }
 
 #[test]
-fn a_filter_leaves_open_what_is_not_fixed() {
+fn open_fields_of_a_filter_are_wildcards() {
     let mut fixed = Fixed::new(&DEMO);
     assert_eq!(fixed.pattern().unwrap(), "evt.demo.*.*");
     fixed.text(0, "*");
@@ -107,7 +107,7 @@ fn a_filter_leaves_open_what_is_not_fixed() {
 
 proptest! {
     #[test]
-    fn no_text_breaks_out_of_its_token(text in ".{0,40}") {
+    fn any_text_stays_within_its_token(text in ".{0,40}") {
         if let Ok(subject) = subject(&text, 0) {
             prop_assert_eq!(subject.split('.').count(), 4);
             prop_assert!(subject.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'*' && byte != b'>'));
