@@ -10,7 +10,6 @@ use crate::bus::{Outgoing, PublishError, instant_after};
 use crate::client::call_errors;
 use crate::client::call_options::CallOptions;
 use crate::client::client::Client;
-use crate::context::Context;
 use crate::descriptor::MethodDescriptor;
 use crate::metadata::Metadata;
 use crate::middleware;
@@ -55,8 +54,8 @@ pub(crate) struct TimeLimit {
 pub(crate) struct RequestTemplate {
     pub(crate) client: Client,
     pub(crate) method: usize,
-    pub(crate) parent: Option<Context>,
-    may_retry: bool,
+    /// Options of the call without its metadata, which passes the layers.
+    options: CallOptions,
 }
 
 impl<M: prost::Message> RequestBody for TypedBody<M> {
@@ -112,13 +111,12 @@ impl<B> OutgoingRequest<B> {
     /// # Errors
     ///
     /// The error of an invalid header.
-    pub(crate) fn into_template(self) -> Result<(RequestTemplate, Metadata, B), Status> {
-        let metadata = self.options.metadata?;
+    pub(crate) fn into_template(mut self) -> Result<(RequestTemplate, Metadata, B), Status> {
+        let metadata = std::mem::replace(&mut self.options.metadata, Ok(Metadata::new()))?;
         let template = RequestTemplate {
             client: self.client,
             method: self.method,
-            parent: self.options.parent,
-            may_retry: self.options.may_retry,
+            options: self.options,
         };
         Ok((template, metadata, self.body))
     }
@@ -226,9 +224,8 @@ impl RequestTemplate {
             body: layered.payload().clone(),
             options: CallOptions {
                 timeout: layered.remaining(),
-                parent: self.parent.clone(),
                 metadata: Ok(layered.metadata().clone()),
-                may_retry: self.may_retry,
+                ..self.options.clone()
             },
         }
     }
