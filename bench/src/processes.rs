@@ -19,13 +19,6 @@ const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Timeout for a task whose length is not chosen.
 const TASK_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// An account for each of two builds. They use the same subjects, and within one account would share
-/// the requests of both clients.
-const ACCOUNTS: &str = "accounts {
-    THIS { jetstream: enabled, users: [{ user: this, password: bench }] }
-    OTHER { jetstream: enabled, users: [{ user: other, password: bench }] }
-}";
-
 /// All processes of a run; dropping it ends them.
 pub(crate) struct Processes {
     // Declared first: clients end before their servers, and those before nats-server.
@@ -43,17 +36,12 @@ struct Pair {
 }
 
 impl Processes {
-    /// Starts nats-server; with another build as a peer, each build has an account of its own.
+    /// Starts nats-server; `other` is the program of another build, where one is a contender.
     pub(crate) async fn start(other: Option<PathBuf>) -> Result<Self> {
-        let nats = NatsServer::builder().jetstream();
-        let nats = match &other {
-            Some(_) => nats.config(ACCOUNTS),
-            None => nats,
-        };
         Ok(Self {
             pairs: Vec::new(),
             setup: Setup::default(),
-            nats: nats.start().await?,
+            nats: NatsServer::builder().jetstream().start().await?,
             other,
         })
     }
@@ -67,14 +55,16 @@ impl Processes {
     ) -> Result<Figures> {
         match &scenario.task {
             Task::Load(work) => {
-                if self.setup != scenario.setup {
+                // Two builds use the same subjects, so one ends before the other starts. It also gives each
+                // turn new processes: the layout of one process in memory must not decide all pairs.
+                if self.setup != scenario.setup || self.other.is_some() {
                     self.pairs.clear();
                     self.setup = scenario.setup;
                 }
                 self.load(contender, &format!("{} {work}", length.as_millis()), length)
             }
             Task::Once(words) => {
-                let (name, url) = (contender.stack.to_string(), self.url(contender.build));
+                let (name, url) = (contender.stack.to_string(), self.nats.url());
                 let words = words.iter().map(String::as_str);
                 let words: Vec<&str> = words.chain([&*name, &*url]).collect();
                 let child = Child::spawn(&self.program(contender.build)?, &words)?;
@@ -88,7 +78,7 @@ impl Processes {
             }
             Task::Start => {
                 let program = self.program(contender.build)?;
-                let (name, url) = (contender.stack.to_string(), self.url(contender.build));
+                let (name, url) = (contender.stack.to_string(), self.nats.url());
                 let begun = Instant::now();
                 let server = Child::spawn(&program, &["serve", &name, &url])?;
                 server.line(START_TIMEOUT)?;
@@ -122,7 +112,7 @@ impl Processes {
             return Ok(&mut self.pairs[index].1);
         }
         let program = self.program(contender.build)?;
-        let (name, url) = (contender.stack.to_string(), self.url(contender.build));
+        let (name, url) = (contender.stack.to_string(), self.nats.url());
         let methods = self.setup.more_methods.to_string();
         let mut address = String::new();
         let mut servers = Vec::new();
@@ -145,14 +135,6 @@ impl Processes {
             (Build::This, _) => Ok(std::env::current_exe()?),
             (Build::Other, Some(other)) => Ok(other.clone()),
             (Build::Other, None) => Err("there is no other build to measure".into()),
-        }
-    }
-
-    fn url(&self, build: Build) -> String {
-        match (&self.other, build) {
-            (None, _) => self.nats.url(),
-            (Some(_), Build::This) => self.nats.url_as("this", "bench"),
-            (Some(_), Build::Other) => self.nats.url_as("other", "bench"),
         }
     }
 }

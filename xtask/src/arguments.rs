@@ -49,6 +49,11 @@ pub(crate) enum Chore {
     ///
     /// Ours and theirs alternate in one run; the table shows medians, and ratios that are above 1
     /// where micro is better. Progress goes to standard error.
+    ///
+    /// With `--against REV` the peer is micro as it was at that revision, which is checked out and
+    /// built under target/against. Instructions of calls on the in-process bus are counted by
+    /// callgrind. A row is slower if the upper quartile of its ratios is below 0.97, or if its
+    /// instructions grow by more than 3 %; then the command fails and names it.
     Bench(Bench),
     /// Prints the folder with the .proto files of the options (micro/v1/options.proto).
     ///
@@ -77,4 +82,7 @@ pub(crate) struct Bench {
     /// How the cost of a call grows with calls in flight, methods and instances, instead
     #[arg(long)]
     pub(crate) growth: bool,
+    /// Compares with an earlier revision of micro instead of its peers
+    #[arg(long, value_name = "REV", conflicts_with_all = ["quick", "json", "markdown", "growth"])]
+    pub(crate) against: Option<String>,
 }

@@ -2,6 +2,7 @@
 
 use std::path::absolute;
 
+use crate::against::{Options, compare};
 use crate::arguments::Bench;
 use crate::cargo::{cargo, run};
 use crate::failure::Result;
@@ -45,6 +46,13 @@ pub(crate) fn lint() -> Result<()> {
 
 /// Builds the benchmarks and their peers and runs them.
 pub(crate) fn bench(bench: &Bench) -> Result<()> {
+    if let Some(revision) = &bench.against {
+        return compare(&Options {
+            against: revision,
+            only: bench.only.as_deref(),
+            pairs: bench.pairs,
+        });
+    }
     let server = micro_testkit::fetch_nats_server()?;
     let mut command = cargo(&[
         "run",

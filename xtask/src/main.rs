@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, reason = "a command line tool prints")]
 #![expect(clippy::print_stderr, reason = "a command line tool prints")]
 
+mod against;
 mod arguments;
 mod cargo;
 mod chores;

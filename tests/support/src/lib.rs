@@ -31,6 +31,7 @@ mod process;
 mod python;
 mod server;
 mod setup;
+mod valgrind;
 mod wheel;
 
 pub use crate::binary::{fetch_nats_server, nats_server};
@@ -41,3 +42,4 @@ pub use crate::install::workspace_root;
 pub use crate::process::Process;
 pub use crate::python::{python, python_packages};
 pub use crate::server::{NatsServer, NatsServerBuilder};
+pub use crate::valgrind::valgrind;

@@ -10,6 +10,7 @@ pub(crate) const FIRST_TIER_NAME: &str = "first-tier";
 /// Packages that `cargo xtask test` tests: at most 10 minutes on two cores with nothing built, and
 /// without Node, Go, Java or a browser. They are the `default-members` of the workspace.
 pub(crate) const FIRST_TIER: &[&str] = &[
+    "micro-instructions",
     "micro-build",
     "micro-editions",
     "micro-macros",
