@@ -3,132 +3,19 @@
 //! Deadlines of these tests have passed before the handler is first polled, and servers have stopped by
 //! then, so that no test waits for a clock.
 
-use std::sync::{Arc, Mutex};
+mod scripted_handler;
+
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata as TraceMetadata, Span, Subscriber};
 
+use self::scripted_handler::{Journal, JournalObserver, ScriptedHandler, SpanJournal, Step};
 use crate::context::{Context, ContextHeaders, Origin};
 use crate::execute::completion::{Completion, DeadlinePolicy};
 use crate::execute::execution::Execution;
-use crate::execute::handler_future::HandlerFuture;
-use crate::execute::observer::Observer;
 use crate::execute::poll_cost::PollCost;
 use crate::status::{Code, Reason, Status};
-use crate::sync::lock;
-
-/// Steps of a test in the order in which they happened.
-#[derive(Clone, Default)]
-struct Journal(Arc<Mutex<Vec<String>>>);
-
-/// One poll of a [`ScriptedHandler`].
-#[derive(Clone, Copy)]
-enum Step {
-    Wait,
-    Return(i32),
-    Panic,
-}
-
-/// A handler whose polls follow a script, and which notes its polls and its end.
-struct ScriptedHandler {
-    journal: Journal,
-    steps: std::vec::IntoIter<Step>,
-    /// Whether it has been dropped, and how its destructor behaves.
-    is_cleared: bool,
-    panics_when_dropped: bool,
-    ctx: Context,
-}
-
-/// Notes panics and outcomes.
-struct JournalObserver {
-    journal: Journal,
-    span: Span,
-}
-
-/// Notes which spans are entered and left.
-struct SpanJournal(Journal);
-
-impl Journal {
-    fn note(&self, entry: impl Into<String>) {
-        lock(&self.0).push(entry.into());
-    }
-
-    /// Takes the notes so far.
-    fn take(&self) -> Vec<String> {
-        std::mem::take(&mut lock(&self.0))
-    }
-}
-
-impl HandlerFuture for ScriptedHandler {
-    type Output = i32;
-
-    fn poll(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<i32, Status>> {
-        self.journal.note("polled");
-        match self.steps.next().expect("no more steps") {
-            Step::Wait => Poll::Pending,
-            Step::Return(value) => Poll::Ready(Ok(value)),
-            Step::Panic => panic!("in a poll"),
-        }
-    }
-
-    fn clear(&mut self) {
-        if !std::mem::replace(&mut self.is_cleared, true) {
-            let state = match self.ctx.is_ended() {
-                true => "dropped after its context",
-                false => "dropped",
-            };
-            self.journal.note(state);
-            assert!(!self.panics_when_dropped, "in a destructor");
-        }
-    }
-}
-
-impl Observer for JournalObserver {
-    fn full_name(&self) -> &'static str {
-        "test.Scripted"
-    }
-
-    fn span(&self) -> &Span {
-        &self.span
-    }
-
-    fn panicked(&self, text: &str) -> Status {
-        self.journal.note(format!("panicked {text}"));
-        Reason::Panicked.status("a handler panicked")
-    }
-
-    fn record(&mut self, failure: Option<&Status>) {
-        let outcome = failure.map_or("OK", |status| status.code().name());
-        self.journal.note(format!("recorded {outcome}"));
-    }
-}
-
-impl Subscriber for SpanJournal {
-    fn enabled(&self, _: &TraceMetadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, _: &Event<'_>) {}
-
-    fn enter(&self, _: &Id) {
-        self.0.note("entered");
-    }
-
-    fn exit(&self, _: &Id) {
-        self.0.note("left");
-    }
-}
 
 /// An execution, its journal and the context of its handler.
 struct Fixture {
