@@ -94,7 +94,7 @@ pub(crate) async fn parent_ended(parent: Option<&Context>) {
 ///     call_option_methods! { (options):
 ///         /// The default is that of the client.
 ///         timeout;
-///         header;
+///         headers;
 ///     }
 /// }
 /// ```
@@ -111,7 +111,8 @@ macro_rules! call_option_methods {
             self
         }
     };
-    (@ ($($field:ident).*) [$($doc:tt)*] header) => {
+    // The headers that every kind of call and publish can set; a further one becomes a method here.
+    (@ ($($field:ident).*) [$($doc:tt)*] headers) => {
         /// Adds a header, which the receiver reads with [`Context::header`](crate::Context::header).
         ///
         /// Repeated names keep all their values, in this order. An invalid header does not fail here:

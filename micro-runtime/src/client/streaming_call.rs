@@ -32,7 +32,7 @@ macro_rules! streaming_calls {
                 /// deadline, except for 5 s until the server accepts it
                 /// ([`StreamOptions::open_timeout`](crate::StreamOptions::open_timeout)).
                 timeout;
-                header;
+                headers;
                 /// Makes this call a part of the call or event that `ctx` belongs to: it belongs to the
                 /// same trace, and is reset when that call ends, at its deadline at the latest.
                 within;

@@ -125,7 +125,7 @@ impl<Req, Rep> UnaryCall<Req, Rep> {
         /// let reply = call.header("tenant", "acme").await?;
         /// # Ok(()) }
         /// ```
-        header;
+        headers;
         /// Makes this call a part of the call or event that `ctx` belongs to: it belongs to the same
         /// trace, and ends with that call, at its deadline at the latest.
         ///

@@ -110,7 +110,7 @@ impl DynamicCall {
         /// # Ok(()) }
         /// ```
         timeout;
-        header;
+        headers;
         /// Makes this call a part of the call or event that `ctx` belongs to: it belongs to the same
         /// trace, and ends with that call, at its deadline at the latest.
         within;
@@ -248,7 +248,7 @@ impl RawCall {
         /// The default is the client's ([`ClientOptions::timeout`](crate::ClientOptions::timeout)), else
         /// 5 s. A responder that does not know `Micro-Timeout` ignores it.
         timeout;
-        header;
+        headers;
         /// Makes this call a part of the call or event that `ctx` belongs to: it belongs to the same
         /// trace, and ends with that call, at its deadline at the latest.
         within;

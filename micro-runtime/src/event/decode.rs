@@ -1,8 +1,8 @@
-//! Reads a message of NATS as the context and the payload of an event.
+//! Reads a NATS message as the context and the payload of an event, or as the event.
 
 use std::time::Instant;
 
-use async_nats::{HeaderMap, Subject};
+use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
 
 use crate::context::{Context, ContextHeaders, Origin};
@@ -11,7 +11,7 @@ use crate::event::event::Event;
 use crate::status::Status;
 use crate::wire;
 
-/// Returns the context of an event of core NATS: subject, metadata, trace and deadline.
+/// Reads an event of core NATS: its context, which is subject, metadata, trace and deadline, and its payload.
 ///
 /// `prefix_len` is the length of the bus's prefix with its dot, in bytes. `reusable` is the context of an
 /// earlier event, whose memory is used again if nothing else refers to it ([`Context::of_event`]).
@@ -20,22 +20,35 @@ use crate::wire;
 ///
 /// [`Reason::ContentType`](crate::Reason::ContentType) if the payload is not protobuf,
 /// [`Reason::BadHeader`](crate::Reason::BadHeader) if a header is no valid metadata.
-pub(crate) fn context(
-    event: Option<&'static EventDescriptor>,
-    subject: Subject,
-    headers: Option<&HeaderMap>,
+pub(crate) fn receive(
+    event: &'static EventDescriptor,
+    message: Message,
     prefix_len: usize,
     deadline: Option<Instant>,
     reusable: Option<Context>,
-) -> Result<Context, Status> {
-    wire::read_event(headers, Bytes::new())?;
+) -> Result<(Context, Bytes), Status> {
+    let headers = message.headers.as_ref();
+    let payload = wire::read_event(headers, message.payload)?;
     let headers = ContextHeaders::read(headers)?;
     let origin = Origin {
-        event,
-        subject,
+        event: Some(event),
+        subject: message.subject,
         prefix: prefix_len,
     };
-    Ok(Context::of_event(origin, headers, deadline, reusable))
+    let ctx = Context::of_event(origin, headers, deadline, reusable);
+    Ok((ctx, payload))
+}
+
+/// Decodes the event that a message carries, without its context.
+///
+/// # Errors
+///
+/// [`Reason::ContentType`](crate::Reason::ContentType) if the payload is not protobuf; those of [`decode`].
+pub(crate) fn decode_message<E: Event>(
+    headers: Option<&HeaderMap>,
+    payload: Bytes,
+) -> Result<E, Status> {
+    decode(wire::read_event(headers, payload)?)
 }
 
 /// Decodes an event from its payload. Fields are read from the payload only, never from the subject

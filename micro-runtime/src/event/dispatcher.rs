@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 
 use async_nats::Message;
-use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,7 +23,7 @@ pub(crate) enum EventOrder {
     Arrival,
     /// Each worker has a queue of its own, which the hash of an event's key selects. Events with the same
     /// key are handled in the order of arrival.
-    Key(Arc<dyn Fn(&Bytes) -> u64 + Send + Sync>),
+    Key(Arc<dyn Fn(&Message) -> u64 + Send + Sync>),
 }
 
 /// The side of a subscription that reads it; it never waits for a handler.
@@ -126,7 +125,7 @@ impl EventDispatcher {
             EventOrder::Arrival => 0,
             EventOrder::Key(key) => {
                 let queues = self.queues.len() as u64;
-                usize::try_from(key(&message.payload) % queues).unwrap_or_default()
+                usize::try_from(key(&message) % queues).unwrap_or_default()
             }
         };
         let queue = &self.queues[index];
@@ -178,6 +177,7 @@ mod tests {
     use crate::context::Context;
     use crate::descriptor::EventDescriptor;
     use crate::event::counters::EventCounters;
+    use bytes::Bytes;
 
     static BARE: EventDescriptor = EventDescriptor::new("test.Bare", "evt.bare", &[]);
 

@@ -14,11 +14,10 @@ use futures_util::Stream;
 use crate::bus::{CarrierSubscription, Connection};
 use crate::context::{Context, ContextHeaders, Origin};
 use crate::error::Error;
-use crate::event::decode::{context, decode};
+use crate::event::decode::{decode, decode_message, receive};
 use crate::event::event::Event;
 use crate::observe;
 use crate::status::Status;
-use crate::wire;
 
 /// A [`Stream`] of events as they are published, each at most once; opened by
 /// [`Bus::subscribe`](crate::Bus::subscribe).
@@ -81,15 +80,8 @@ impl<E: Event> Events<E> {
     /// As [`next`](Self::next), and `INVALID_ARGUMENT` for headers that are no valid metadata.
     pub async fn next_with_context(&mut self) -> Option<Result<(Context, E), Status>> {
         let message = poll_fn(|cx| self.reader.subscription.poll_next(cx)).await?;
-        let Message {
-            subject,
-            headers,
-            payload,
-            ..
-        } = message;
-        let (event, headers) = (Some(E::DESCRIPTOR), headers.as_ref());
-        let context = context(event, subject, headers, self.reader.prefix_len, None, None);
-        let read = context.and_then(|ctx| Ok((ctx, decode(payload)?)));
+        let received = receive(E::DESCRIPTOR, message, self.reader.prefix_len, None, None);
+        let read = received.and_then(|(ctx, payload)| Ok((ctx, decode(payload)?)));
         Some(read.inspect_err(|status| self.record_undecodable(status)))
     }
 
@@ -115,8 +107,7 @@ impl<E: Event> Events<E> {
         let Some(message) = ready!(self.reader.subscription.poll_next(cx)) else {
             return Poll::Ready(None);
         };
-        let payload = wire::read_event(message.headers.as_ref(), message.payload);
-        let event = payload.and_then(decode);
+        let event = decode_message(message.headers.as_ref(), message.payload);
         Poll::Ready(Some(
             event.inspect_err(|status| self.record_undecodable(status)),
         ))

@@ -40,7 +40,9 @@ mod workers;
 
 pub(crate) use counters::EventCounters;
 pub use counters::EventStats;
-pub(crate) use decode::{context, decode};
+#[cfg(feature = "jetstream")]
+pub(crate) use decode::decode_message;
+pub(crate) use decode::{decode, receive};
 pub(crate) use dispatcher::EventDispatcher;
 pub use event::Event;
 pub(crate) use event::write;

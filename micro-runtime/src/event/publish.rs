@@ -18,6 +18,7 @@ use crate::observe;
 use crate::status::Status;
 use crate::subject;
 use crate::wire;
+use crate::wire::PayloadFormat;
 
 /// An event with its options, made by [`Bus::publish`] and [`Bus::publish_raw`]; awaiting it publishes it.
 ///
@@ -42,6 +43,8 @@ pub struct Publish {
     name: &'static str,
     /// Subject and payload, or why the event has no subject.
     event: Result<(Subject, Bytes), Status>,
+    /// Format of the payload; `None` for raw bytes, which are sent as they are.
+    format: Option<PayloadFormat>,
     /// Metadata and parent; a publish has no timeout and no retry.
     options: CallOptions,
 }
@@ -104,7 +107,8 @@ impl Bus {
         let outgoing = self
             .event_subject(event)
             .map(|subject| (subject, wire::encode(event)));
-        self.publish_as(E::DESCRIPTOR.full_name, outgoing)
+        let format = Some(PayloadFormat::PROTOBUF);
+        self.publish_as(E::DESCRIPTOR.full_name, outgoing, format)
     }
 
     /// Publishes bytes under a subject of your own, for payloads that are no protobuf events. The prefix
@@ -132,7 +136,7 @@ impl Bus {
                 subject.escape_debug()
             ))),
         };
-        self.publish_as(RAW_NAME, outgoing)
+        self.publish_as(RAW_NAME, outgoing, None)
     }
 
     /// Returns the subject of an event on this bus, with its prefix.
@@ -157,11 +161,17 @@ impl Bus {
         })
     }
 
-    fn publish_as(&self, name: &'static str, event: Result<(Subject, Bytes), Status>) -> Publish {
+    fn publish_as(
+        &self,
+        name: &'static str,
+        event: Result<(Subject, Bytes), Status>,
+        format: Option<PayloadFormat>,
+    ) -> Publish {
         Publish {
             connection: Arc::clone(self.connection()),
             name,
             event,
+            format,
             options: CallOptions::new(),
         }
     }
@@ -169,7 +179,7 @@ impl Bus {
 
 impl Publish {
     call_option_methods! { (options):
-        header;
+        headers;
         /// Makes the event part of the trace of the call or event that `ctx` belongs to: its trace headers
         /// are forwarded. Deadline and end of `ctx` have no effect on it.
         within;
@@ -180,6 +190,19 @@ impl Publish {
     fn headers(&self, subject: &str) -> Result<Option<HeaderMap>, Status> {
         let span = observe::publish_span(self.name, subject);
         self.options.headers(&span)
+    }
+
+    /// Brings the payload into its format, and returns the headers.
+    fn write_payload(&mut self) -> Result<Option<HeaderMap>, Status> {
+        let subject = match &self.event {
+            Ok((subject, _)) => subject,
+            Err(status) => return Err(status.clone()),
+        };
+        let mut headers = self.headers(subject)?;
+        if let (Some(format), Ok((_, payload))) = (self.format, &mut self.event) {
+            *payload = wire::write_payload(&mut headers, format, std::mem::take(payload));
+        }
+        Ok(headers)
     }
 
     fn payload_len(&self) -> usize {
@@ -204,6 +227,7 @@ impl PublishFuture {
     /// allocation. If the queue is full, the attempt has sent nothing and is made anew by a boxed future
     /// that waits for room.
     fn send(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Status>> {
+        let headers = self.publish.write_payload()?;
         let publish = &self.publish;
         let (subject, payload) = match &publish.event {
             Ok(event) => event,
@@ -213,7 +237,6 @@ impl PublishFuture {
             headers,
             ..Outgoing::to(subject.clone(), payload.clone())
         };
-        let headers = publish.headers(subject)?;
         let retained_headers = headers.clone();
         let connection = &publish.connection;
         let sent = match headers {

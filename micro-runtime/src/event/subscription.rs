@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::event::decode::decode_message;
 use crate::event::dispatcher::EventOrder;
 use crate::event::event::Event;
 use crate::event::filter::EventFilter;
@@ -138,9 +139,10 @@ impl<E: Event> EventSource<E> for Subscription<E> {
     fn bind(self, handler: EventHandler) -> BoundSource {
         let order = match self.key {
             None => EventOrder::Arrival,
-            Some(key) => EventOrder::Key(Arc::new(move |payload| {
+            Some(key) => EventOrder::Key(Arc::new(move |message| {
                 // Bytes that cannot be decoded go to any worker, which reports them.
-                E::decode(payload.clone()).map_or(0, |event| key(&event))
+                let (headers, payload) = (message.headers.as_ref(), message.payload.clone());
+                decode_message(headers, payload).map_or(0, |event| key(&event))
             })),
         };
         BoundSource(SourceKind::Core(CoreSource {

@@ -155,7 +155,7 @@ impl WorkerScope {
     ///
     /// # Errors
     ///
-    /// As [`event::context`]; the event counts as undecodable.
+    /// As [`event::receive`]; the event counts as undecodable.
     pub(super) fn read(
         &self,
         message: Message,
@@ -163,15 +163,8 @@ impl WorkerScope {
     ) -> Result<(Context, Bytes), Status> {
         let timeout = self.settings.timeout;
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let Message {
-            subject,
-            headers,
-            payload,
-            ..
-        } = message;
-        let (event, headers) = (Some(self.handler.event), headers.as_ref());
-        let ctx = event::context(event, subject, headers, self.prefix_len, deadline, reusable)?;
-        Ok((ctx, payload))
+        let event = self.handler.event;
+        event::receive(event, message, self.prefix_len, deadline, reusable)
     }
 
     /// Counts an event that the end of the server left without an outcome.

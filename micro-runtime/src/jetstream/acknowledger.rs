@@ -46,15 +46,15 @@ fn is_poison(status: &Status) -> bool {
 }
 
 impl Acknowledger {
-    /// What a handler knows of a delivery, or why it is none for it; see [`Context::of_event`] for
+    /// What a handler gets of a delivery, or why it is none for it; see [`Context::of_event`] for
     /// `spare`.
-    pub(super) fn context(
+    pub(super) fn receive(
         &self,
         job: &PendingDelivery,
         spare: Option<Context>,
-    ) -> Result<Context, Status> {
+    ) -> Result<(Context, Bytes), Status> {
         let headers = job.headers.as_ref();
-        wire::read_event(headers, Bytes::new())?;
+        let payload = wire::read_event(headers, job.payload.clone())?;
         // A foreign header beyond our limits is no reason to refuse what is stored already.
         let headers = ContextHeaders::read_accepted(headers);
         let origin = Origin {
@@ -63,7 +63,8 @@ impl Acknowledger {
             prefix: self.prefix,
         };
         let delivery = job.delivery.clone();
-        Ok(Context::of_delivery(Some(origin), headers, delivery, spare))
+        let ctx = Context::of_delivery(Some(origin), headers, delivery, spare);
+        Ok((ctx, payload))
     }
 
     /// Acknowledges deliveries that were handled together.

@@ -146,8 +146,8 @@ async fn decode<E: Event>(
             continue;
         }
         let decoded = settle
-            .context(&job, None)
-            .and_then(|_| event::decode::<E>(job.payload.clone()));
+            .receive(&job, None)
+            .and_then(|(_, payload)| event::decode::<E>(payload));
         match decoded {
             Ok(event) => {
                 let delivery = job.delivery.clone();

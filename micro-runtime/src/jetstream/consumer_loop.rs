@@ -205,15 +205,15 @@ impl ConsumerLoop {
         if !is_free || !self.scope.cost.is_short() || job.delivery.is_redelivered() {
             return Some(job);
         }
-        let Ok(ctx) = self
+        let Ok((ctx, payload)) = self
             .scope
             .acknowledger
-            .context(&job, inline.reusable_context())
+            .receive(&job, inline.reusable_context())
         else {
             return Some(job);
         };
         self.watch.start();
-        let handled = inline.handle(ctx, job.payload.clone());
+        let handled = inline.handle(ctx, payload);
         self.watch.count(&self.scope.cost);
         if matches!(handled, Ok(Ok(()))) {
             self.done.push(job.reply);

@@ -51,9 +51,9 @@ impl DeliveryHandler for SingleHandler {
                     acknowledger.terminate(&delivery, &status).await;
                     continue;
                 }
-                let handled = match acknowledger.context(&delivery, None) {
-                    Ok(ctx) => {
-                        let handler = handler.suspended(ctx, delivery.payload.clone());
+                let handled = match acknowledger.receive(&delivery, None) {
+                    Ok((ctx, payload)) => {
+                        let handler = handler.suspended(ctx, payload);
                         handler.run(Some(&scope.cost), &scope.stop).await
                     }
                     Err(status) => {

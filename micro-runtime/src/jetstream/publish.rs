@@ -21,6 +21,7 @@ use crate::jetstream::store::{AckedPublish, PublishAck};
 use crate::status::{Reason, Status};
 use crate::sync::lock;
 use crate::wire;
+use crate::wire::PayloadFormat;
 
 /// A leader that dies is replaced within 5 to 6 s; this leaves room for a second election.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -95,7 +96,7 @@ impl DurablePublish {
         /// Until then the event is sent again while it is not acknowledged. The default is 20 s; less
         /// than 15 s does not outlast the death of a cluster's leader.
         timeout;
-        header;
+        headers;
         /// Publishes as a part of the call or event that `ctx` belongs to: with its trace, and until its
         /// deadline at the latest.
         within;
@@ -134,7 +135,8 @@ impl DurablePublish {
             None => Arc::clone(&self.connection.jetstream_or_status()?.in_flight),
         };
         let (subject, payload) = self.event?;
-        let headers = self.options.headers(&Span::none())?;
+        let mut headers = self.options.headers(&Span::none())?;
+        let payload = wire::write_payload(&mut headers, PayloadFormat::PROTOBUF, payload);
         let id = self.id.unwrap_or_else(|| nuid::next().to_string());
         if id.is_empty() || id.chars().any(char::is_control) {
             let text = format!(

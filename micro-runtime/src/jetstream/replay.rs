@@ -237,7 +237,7 @@ impl<E: Event> Replay<E> {
         if !is_wanted || self.ends_at.is_some_and(|end| sequence > end) {
             return None;
         }
-        let event = event::decode(message.payload);
+        let event = event::decode_message(message.headers.as_ref(), message.payload);
         Some(event.map(|event| DurableEvent { event, delivery }))
     }
 }
