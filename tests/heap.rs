@@ -12,6 +12,7 @@ use micro_runtime::{Bus, Code, Server};
 use micro_testkit::{NatsServer, within};
 use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer, WaitRequest};
+use tokio::sync::mpsc;
 
 /// Number of calls per measurement.
 const CALLS: usize = 100_000;
@@ -19,6 +20,10 @@ const CALLS: usize = 100_000;
 const IN_FLIGHT: usize = 500;
 /// Maximum growth from one measurement to the next, in bytes.
 const MAX_GROWTH: usize = 1024 * 1024;
+/// Subject of the method that is called.
+const SUBJECT: &str = "behavior.v1.Behavior.Wait";
+/// Payload of the message that follows all requests of a measurement.
+const MARKER: &str = "marker";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unanswered_calls_leave_no_memory_behind() {
@@ -27,24 +32,31 @@ async fn unanswered_calls_leave_no_memory_behind() {
         let bus = Bus::connect(nats.url()).await.unwrap();
         let plain_client = async_nats::connect(nats.url()).await.unwrap();
         // A subscriber that never replies, so that there is no 503 of the nats-server either.
-        let mut requests = plain_client
-            .subscribe("behavior.v1.Behavior.Wait")
-            .await
-            .unwrap();
+        let mut requests = plain_client.subscribe(SUBJECT).await.unwrap();
         // The reply to this request shows that the subscription is in effect.
         plain_client
             .request("no.responder", "".into())
             .await
             .unwrap_err();
+        let (sender, mut markers) = mpsc::unbounded_channel();
         let drain = tokio::spawn(async move {
             use futures_util::StreamExt as _;
-            while requests.next().await.is_some() {}
+            while let Some(request) = requests.next().await {
+                if request.payload == MARKER {
+                    sender.send(()).unwrap();
+                }
+            }
         });
         let client: BehaviorClient = bus.client();
-        call_without_reply(&client).await;
-        let after_first = counting_allocator::live_bytes();
-        call_without_reply(&client).await;
-        let after_second = counting_allocator::live_bytes();
+        // Requests that wait to be read by the subscriber are on the heap of this process, too.
+        let mut live_bytes_after_calls = async || {
+            call_without_reply(&client).await;
+            bus.publish_raw(SUBJECT, MARKER).await.unwrap();
+            markers.recv().await.unwrap();
+            counting_allocator::live_bytes()
+        };
+        let after_first = live_bytes_after_calls().await;
+        let after_second = live_bytes_after_calls().await;
         let growth = after_second.saturating_sub(after_first);
         assert!(growth < MAX_GROWTH, "{growth} bytes for {CALLS} more calls");
         drain.abort();
