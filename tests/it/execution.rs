@@ -1,16 +1,20 @@
 //! The rules of the handler runner, for each way in which a handler is run.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use micro_runtime::{
-    Bus, Code, Context, RunningServer, Server, Status, Subscriber, Subscription, service,
+    Bus, Code, Context, ReplyStream, RunningServer, Server, Status, Streaming, Subscriber,
+    Subscription, service,
 };
 use micro_tests::market::Trade;
-use micro_tests::streams::{CountRequest, Item, StreamsClient, StreamsServer};
+use micro_tests::streams::{CountRequest, Item, Streams, StreamsClient, StreamsServer, Summary};
 use micro_tests::{BLOCKED_HANDLERS, ExecutionProbe, PanicsOnDrop};
 use prost::Message as _;
+use tokio::sync::Semaphore;
 
 use super::carriers::{Carrier, on_both_carriers};
 use super::polling::until;
@@ -20,6 +24,10 @@ on_both_carriers! {
     a_destructor_that_panics_at_the_deadline_leaves_the_call_its_reply
     a_destructor_that_panics_at_the_stop_leaves_the_call_its_reply
     a_destructor_that_panics_costs_no_event
+    a_panic_whose_payload_panics_when_dropped_ends_nothing_else
+    a_panic_in_the_key_of_an_event_costs_that_event_only
+    a_detached_handler_outlives_its_deadline_however_its_request_came
+    a_detached_handler_ends_with_the_grace_period
 }
 
 /// Longest time that a call may take at the server.
@@ -39,6 +47,15 @@ enum Way {
 
 /// The ways to methods whose handlers are dropped at their deadline.
 const DROPPED: [Way; 3] = [Way::Unary, Way::ServerStreaming, Way::ServerStreamingByHand];
+
+/// All ways to call a method.
+const ALL: [Way; 5] = [
+    Way::Unary,
+    Way::ServerStreaming,
+    Way::ServerStreamingByHand,
+    Way::ClientStreaming,
+    Way::ClientStreamingByHand,
+];
 
 /// The ways to the method under `#[rpc(blocking)]`.
 const BLOCKING: [Way; 2] = [Way::ClientStreaming, Way::ClientStreamingByHand];
@@ -175,4 +192,203 @@ async fn a_destructor_that_panics_costs_no_event(carrier: Carrier) {
     };
     until(|| counts() == (2, 2)).await;
     server.shutdown().await.unwrap();
+}
+
+async fn a_panic_whose_payload_panics_when_dropped_ends_nothing_else(carrier: Carrier) {
+    let server = serve(&carrier.bus, |server| server).await;
+    for (number, way) in (1..).zip(ALL) {
+        // Handlers that have proved short run in the loop that reads the requests.
+        for _ in 0..10 {
+            way.call(&carrier.bus, "").await.unwrap();
+        }
+        let status = way.call(&carrier.bus, "panic-twice").await.unwrap_err();
+        assert_eq!(status.code(), Code::Internal, "{way:?}: {status}");
+        until(|| failed_calls(&server) == number).await;
+        way.call(&carrier.bus, "").await.unwrap();
+    }
+    server.shutdown().await.unwrap();
+}
+
+/// Panics with a payload that panics when it is dropped, for events with the number 1; in place, and
+/// after it has waited for events with the number 2.
+struct PanickingTwice;
+
+#[service]
+impl Subscriber<Trade> for PanickingTwice {
+    async fn on_event(&self, _ctx: Context, trade: Trade) -> Result<(), Status> {
+        match trade.number {
+            1 => std::panic::panic_any(PanicsOnDrop),
+            2 => {
+                tokio::task::yield_now().await;
+                std::panic::panic_any(PanicsOnDrop)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+async fn a_panic_in_the_key_of_an_event_costs_that_event_only(carrier: Carrier) {
+    let keyed = Subscription::broadcast()
+        .max_concurrent(2)
+        .ordered_by(|trade: &Trade| match trade.number {
+            1 => panic!("a key that panics"),
+            2 => std::panic::panic_any(PanicsOnDrop),
+            number => number,
+        });
+    let server = Server::new(&carrier.bus)
+        .subscribe::<Trade>(PanickingTwice, Subscription::broadcast())
+        .subscribe::<Trade>(KeyedSubscriber, keyed)
+        .start()
+        .await
+        .unwrap();
+    // Single events first: handlers prove short, and then run in place.
+    for number in [0, 0, 0, 1, 2, 0, 1, 2, 0, 0] {
+        let trade = Trade {
+            venue: "a".into(),
+            symbol: "b".into(),
+            number,
+            ..Trade::default()
+        };
+        carrier.bus.publish(&trade).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let counts = || {
+        let stats = server.events();
+        let counts = stats
+            .iter()
+            .map(|stats| (stats.received, stats.handled, stats.panicked));
+        counts.collect::<Vec<_>>()
+    };
+    until(|| counts() == [(10, 6, 4), (10, 6, 4)]).await;
+    server.shutdown().await.unwrap();
+}
+
+struct KeyedSubscriber;
+
+#[service]
+impl Subscriber<Trade> for KeyedSubscriber {
+    async fn on_event(&self, _ctx: Context, _trade: Trade) -> Result<(), Status> {
+        Ok(())
+    }
+}
+
+/// Waits for the gate in methods under `#[rpc(detached)]`, and counts the handlers.
+#[derive(Clone)]
+struct DetachedHandler(Arc<DetachedState>);
+
+struct DetachedState {
+    gate: Semaphore,
+    live: AtomicUsize,
+    finished: AtomicUsize,
+}
+
+/// Counts one handler for as long as it is there.
+struct LiveHandler(Arc<DetachedState>);
+
+impl Drop for LiveHandler {
+    fn drop(&mut self) {
+        self.0.live.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl DetachedHandler {
+    fn new() -> Self {
+        Self(Arc::new(DetachedState {
+            gate: Semaphore::new(0),
+            live: AtomicUsize::new(0),
+            finished: AtomicUsize::new(0),
+        }))
+    }
+
+    async fn wait(&self) {
+        self.0.live.fetch_add(1, Ordering::SeqCst);
+        let _live = LiveHandler(Arc::clone(&self.0));
+        let _opened = self.0.gate.acquire().await;
+        self.0.finished.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn live(&self) -> usize {
+        self.0.live.load(Ordering::SeqCst)
+    }
+
+    fn finished(&self) -> usize {
+        self.0.finished.load(Ordering::SeqCst)
+    }
+}
+
+#[service]
+impl Streams for DetachedHandler {
+    async fn count(
+        &self,
+        _ctx: Context,
+        _request: CountRequest,
+    ) -> Result<impl ReplyStream<Item>, Status> {
+        Ok(Streaming::from_iter([]))
+    }
+
+    #[rpc(detached)]
+    async fn collect(&self, _ctx: Context, _items: Streaming<Item>) -> Result<Summary, Status> {
+        self.wait().await;
+        Ok(Summary::default())
+    }
+
+    async fn echo(
+        &self,
+        _ctx: Context,
+        items: Streaming<Item>,
+    ) -> Result<impl ReplyStream<Item>, Status> {
+        Ok(items)
+    }
+
+    #[rpc(detached)]
+    async fn repeat(&self, _ctx: Context, item: Item) -> Result<Item, Status> {
+        self.wait().await;
+        Ok(item)
+    }
+}
+
+/// Calls each method under `#[rpc(detached)]` past its deadline: with a request in one message, with one
+/// in parts, and with a stream. Returns the number of handlers.
+async fn call_past_the_deadline(bus: &Bus) -> usize {
+    let client: StreamsClient = bus.client();
+    let large = Item {
+        data: vec![0; 2 * 1024 * 1024],
+        ..Item::default()
+    };
+    for item in [Item::default(), large] {
+        let status = client.repeat(item).timeout(PATIENT).await.unwrap_err();
+        assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+    }
+    let items = client.collect().timeout(PATIENT).open().await.unwrap();
+    let status = items.finish().await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+    3
+}
+
+async fn a_detached_handler_outlives_its_deadline_however_its_request_came(carrier: Carrier) {
+    let handler = DetachedHandler::new();
+    let server = Server::new(&carrier.bus)
+        .max_timeout(MAX_TIMEOUT)
+        .add(StreamsServer::new(handler.clone()));
+    let server = server.start().await.unwrap();
+    let calls = call_past_the_deadline(&carrier.bus).await;
+    assert_eq!((handler.live(), handler.finished()), (calls, 0));
+    assert_eq!(failed_calls(&server), calls as u64);
+    handler.0.gate.add_permits(calls);
+    // The server waits for them as for any handler.
+    server.shutdown().await.unwrap();
+    assert_eq!((handler.live(), handler.finished()), (0, calls));
+}
+
+async fn a_detached_handler_ends_with_the_grace_period(carrier: Carrier) {
+    let handler = DetachedHandler::new();
+    let server = Server::new(&carrier.bus)
+        .max_timeout(MAX_TIMEOUT)
+        .grace(Duration::ZERO)
+        .add(StreamsServer::new(handler.clone()));
+    let server = server.start().await.unwrap();
+    let calls = call_past_the_deadline(&carrier.bus).await;
+    assert_eq!(handler.live(), calls);
+    server.shutdown().await.unwrap();
+    assert_eq!((handler.live(), handler.finished()), (0, 0));
 }

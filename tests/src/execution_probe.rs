@@ -18,7 +18,8 @@ pub const BLOCKED_HANDLERS: usize = 4;
 const MAX_BLOCKED: Duration = Duration::from_secs(20);
 
 /// Handler that does what the `plan` of a request asks for: `block` blocks the thread until
-/// [`BLOCKED_HANDLERS`] handlers do, `panic-on-drop` never ends and panics when it is dropped.
+/// [`BLOCKED_HANDLERS`] handlers do, `panic-on-drop` never ends and panics when it is dropped,
+/// `panic-twice` panics with a payload that panics when it is dropped.
 #[derive(Clone, Debug, Default)]
 pub struct ExecutionProbe(Arc<State>);
 
@@ -29,7 +30,7 @@ struct State {
     spans: Mutex<Vec<Option<&'static str>>>,
 }
 
-/// Panics when it is dropped.
+/// Panics when it is dropped, also as the payload of another panic.
 #[derive(Debug)]
 pub struct PanicsOnDrop;
 
@@ -81,6 +82,7 @@ impl ExecutionProbe {
         self.record_span();
         match plan {
             "block" => self.block(),
+            "panic-twice" => std::panic::panic_any(PanicsOnDrop),
             "panic-on-drop" => {
                 let _panics = PanicsOnDrop;
                 std::future::pending().await

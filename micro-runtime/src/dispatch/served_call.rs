@@ -102,8 +102,8 @@ impl ServedCall {
 
     /// Runs the handler to its end or its deadline, and replies.
     ///
-    /// A detached handler keeps its permit after that and runs to its end, even beyond the grace period:
-    /// a shutdown waits for it as for any call, and then leaves it behind.
+    /// A detached handler keeps its permit after that and runs to its end, or to the end of the grace
+    /// period: a shutdown waits for it as for any call.
     async fn run(mut self) {
         let method = Arc::clone(self.permit.method());
         let (cost, stop) = (Some(&method.cost), &method.server.grace_ended);
@@ -117,7 +117,7 @@ impl ServedCall {
         let result = completion.into_result(method.descriptor.full_name);
         self.respond(result).await;
         if goes_on {
-            let _ = poll_fn(|cx| self.execution.poll(None, cx)).await;
+            self.execution.run_detached(stop).await;
         }
     }
 

@@ -110,11 +110,20 @@ impl ServedStream {
             is_done: false,
         };
         running.run(transport, takes_stream).await;
+        // A handler whose stream ended first is given up here, unless it is detached.
+        let goes_on = method.options.is_detached && !running.is_done;
+        if !goes_on {
+            running.execution.drop_handler();
+        }
         drop(inbound);
         // Counts a stream that the peer, the deadline or the server ended before its handler did.
         let failure = channel.inspect(|machine| machine.end().and_then(|end| end.clone().err()));
         running.execution.record(failure.as_ref());
         running.execution.observer().close();
+        if goes_on {
+            let stop = &method.server.grace_ended;
+            running.execution.run_detached(stop).await;
+        }
     }
 }
 
@@ -185,8 +194,6 @@ impl RunningStream<'_> {
             drive.as_mut().poll(cx)
         })
         .await;
-        // A handler whose stream ended first is given up here.
-        self.execution.drop_handler();
     }
 
     /// Polls the handler, and ends the sending direction with its outcome once it is ready: the outcome is

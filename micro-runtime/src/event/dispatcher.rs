@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::bus::CarrierSubscription;
 use crate::event::handler::{EventHandler, InlineRunner};
 use crate::event::workers::{WorkerQueue, WorkerScope, WorkerSettings, WorkerTask};
-use crate::execute::PollTimer;
+use crate::execute::{PollTimer, catch_panic};
 
 /// Maximum number of events taken in one poll, before the loop looks at the phase of its server.
 const MAX_PER_POLL: usize = 64;
@@ -125,7 +125,10 @@ impl EventDispatcher {
             EventOrder::Arrival => 0,
             EventOrder::Key(key) => {
                 let queues = self.queues.len() as u64;
-                usize::try_from(key(&message) % queues).unwrap_or_default()
+                match catch_panic(|| key(&message)) {
+                    Ok(key) => usize::try_from(key % queues).unwrap_or_default(),
+                    Err(panic) => return self.scope.handler.key_panicked(&panic),
+                }
             }
         };
         let queue = &self.queues[index];

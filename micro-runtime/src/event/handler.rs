@@ -19,7 +19,7 @@ use crate::execute::{
     BoxedHandler, Completion, DeadlinePolicy, Execution, HandlerFuture, Observer as _, PollCost,
     deadline_passed,
 };
-use crate::status::Status;
+use crate::status::{Reason, Status};
 
 /// A subscriber without its types, as every source of events uses it: bytes in, a status out.
 ///
@@ -79,6 +79,13 @@ impl EventHandler {
             counters: Arc::new(EventCounters::new(E::DESCRIPTOR)),
             subscriber: Arc::new(decode_and_handle),
         }
+    }
+
+    /// Counts and logs an event whose key could not be computed.
+    pub(super) fn key_panicked(&self, panic: &str) {
+        let name = self.event.full_name;
+        let text = format!("the key of {name} panicked: {panic}");
+        self.counters.record(Some(&Reason::Panicked.status(text)));
     }
 
     /// Creates a runner for one loop that handles events in place.

@@ -40,9 +40,7 @@
 //! Steps 3, 4 and 6 are the owner's: it calls [`record`](Execution::record), sends, and drops the
 //! execution before the permit.
 
-use std::any::Any;
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Instant;
 
@@ -52,7 +50,7 @@ use crate::context::Context;
 use crate::execute::completion::{Completion, DeadlinePolicy};
 use crate::execute::handler_future::HandlerFuture;
 use crate::execute::observer::Observer;
-use crate::execute::panic_guard::{PanicGuard, panic_text};
+use crate::execute::panic_guard::{PanicGuard, catch_panic};
 use crate::execute::poll_cost::PollCost;
 use crate::observe;
 use crate::status::Status;
@@ -105,13 +103,16 @@ impl<H: HandlerFuture, O: Observer> Execution<H, O> {
         let started = cost.filter(|_| is_first).map(|cost| (cost, Instant::now()));
         let polled = {
             let _entered = self.observer.span().enter();
-            catch_unwind(AssertUnwindSafe(|| handler.poll(cx)))
+            catch_panic(|| handler.poll(cx))
         };
         if let Some((cost, started)) = started {
             cost.record(started.elapsed());
         }
         polled.unwrap_or_else(|panic| {
-            let status = self.panicked(panic.as_ref());
+            let status = {
+                let _entered = self.observer.span().enter();
+                self.observer.panicked(&panic)
+            };
             self.drop_handler();
             Poll::Ready(Err(status))
         })
@@ -152,15 +153,22 @@ impl<H: HandlerFuture, O: Observer> Execution<H, O> {
         completion
     }
 
-    /// Drops the handler within its span. A destructor that panics is reported as a panic of the
-    /// handler is, and changes no outcome.
+    /// Polls on a handler that was detached at its deadline, until it returns or `stop` is canceled, and
+    /// drops it. Its result is neither sent nor counted.
+    pub(crate) async fn run_detached(&mut self, stop: &CancellationToken) {
+        tokio::select! {
+            biased;
+            _ = poll_fn(|cx| self.poll(None, cx)) => {}
+            () = stop.cancelled() => {}
+        }
+        self.drop_handler();
+    }
+
+    /// Drops the handler within its span. A destructor that panics is logged, and changes no outcome.
     pub(crate) fn drop_handler(&mut self) {
-        let panic = {
-            let _entered = self.observer.span().enter();
-            self.handler.clear()
-        };
-        if let Some(panic) = panic {
-            self.panicked(panic.as_ref());
+        let _entered = self.observer.span().enter();
+        if let Some(panic) = self.handler.clear() {
+            self.observer.destructor_panicked(&panic);
         }
     }
 
@@ -201,11 +209,6 @@ impl<H: HandlerFuture, O: Observer> Execution<H, O> {
     pub(crate) fn into_context(mut self) -> Option<Context> {
         self.drop_handler();
         self.ctx.end()
-    }
-
-    fn panicked(&self, panic: &(dyn Any + Send)) -> Status {
-        let _entered = self.observer.span().enter();
-        self.observer.panicked(panic_text(panic))
     }
 }
 

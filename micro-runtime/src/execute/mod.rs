@@ -31,5 +31,6 @@ pub(crate) use concurrency_limit::{ConcurrencyLimit, acquire_all};
 pub(crate) use execution::Execution;
 pub(crate) use handler_future::{BoxFuture, BoxedHandler, HandlerFuture};
 pub(crate) use observer::Observer;
+pub(crate) use panic_guard::catch_panic;
 pub(crate) use poll_cost::PollCost;
 pub(crate) use poll_timer::PollTimer;

@@ -20,6 +20,16 @@ pub(crate) trait Observer: Send {
     /// Calls keep the text from the caller, since it may hold what is not meant for peers.
     fn panicked(&self, text: &str) -> Status;
 
+    /// Logs a destructor of the handler that panicked with `text`. The outcome stays what it is.
+    fn destructor_panicked(&self, text: &str) {
+        let name = self.full_name();
+        tracing::error!(
+            handler = name,
+            panic = text,
+            "a destructor of a handler panicked"
+        );
+    }
+
     /// Counts the outcome, `None` for success, and logs a failure. Called once for an execution, or not
     /// at all if it has no outcome: an event that the end of the server interrupted.
     fn record(&mut self, failure: Option<&Status>);

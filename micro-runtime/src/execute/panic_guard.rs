@@ -27,10 +27,10 @@ impl<H: HandlerFuture> PanicGuard<H> {
         PanicGuard(self.0.take().map(map))
     }
 
-    /// Drops the handler. Returns the payload of the panic if one of its destructors panicked.
-    pub(super) fn clear(&mut self) -> Option<Box<dyn Any + Send>> {
+    /// Drops the handler. Returns the text of the panic if one of its destructors panicked.
+    pub(super) fn clear(&mut self) -> Option<String> {
         let mut handler = self.0.take()?;
-        let cleared = catch_unwind(AssertUnwindSafe(|| handler.clear()));
+        let cleared = catch_panic(|| handler.clear());
         // `clear` has taken out whatever has the user's destructors, even where one of them panicked.
         drop(handler);
         cleared.err()
@@ -41,16 +41,28 @@ impl<H: HandlerFuture> PanicGuard<H> {
 impl<H: HandlerFuture> Drop for PanicGuard<H> {
     fn drop(&mut self) {
         if let Some(panic) = self.clear() {
-            tracing::error!(
-                panic = panic_text(panic.as_ref()),
-                "a destructor of a handler panicked"
-            );
+            tracing::error!(panic, "a destructor of a handler panicked");
         }
     }
 }
 
-/// Returns the text of a panic as the standard library prints it.
-pub(super) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+/// Runs the user's code, which may panic.
+///
+/// # Errors
+///
+/// Text of the panic, as the standard library prints it.
+pub(crate) fn catch_panic<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
+        let text = panic_text(panic.as_ref()).to_owned();
+        // The payload is the user's, too: its destructor may panic once more, and so may that payload's.
+        if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+            std::mem::forget(second);
+        }
+        text
+    })
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()

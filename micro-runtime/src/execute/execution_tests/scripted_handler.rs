@@ -86,6 +86,10 @@ impl Observer for JournalObserver {
         &self.span
     }
 
+    fn destructor_panicked(&self, text: &str) {
+        self.journal.note(format!("panicked {text}"));
+    }
+
     fn panicked(&self, text: &str) -> Status {
         self.journal.note(format!("panicked {text}"));
         Reason::Panicked.status("a handler panicked")
