@@ -107,7 +107,7 @@ impl Bus {
         let outgoing = self
             .event_subject(event)
             .map(|subject| (subject, wire::encode(event)));
-        let format = Some(PayloadFormat::PROTOBUF);
+        let format = Some(PayloadFormat::EVENT);
         self.publish_as(E::DESCRIPTOR.full_name, outgoing, format)
     }
 

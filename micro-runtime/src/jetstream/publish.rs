@@ -136,7 +136,7 @@ impl DurablePublish {
         };
         let (subject, payload) = self.event?;
         let mut headers = self.options.headers(&Span::none())?;
-        let payload = wire::write_payload(&mut headers, PayloadFormat::PROTOBUF, payload);
+        let payload = wire::write_payload(&mut headers, PayloadFormat::EVENT, payload);
         let id = self.id.unwrap_or_else(|| nuid::next().to_string());
         if id.is_empty() || id.chars().any(char::is_control) {
             let text = format!(

@@ -28,6 +28,8 @@ impl PayloadFormat {
     pub(crate) const PROTOBUF: Self = Self {
         content_type: ContentType::Protobuf,
     };
+    /// Format of events, which follow no request.
+    pub(crate) const EVENT: Self = Self::PROTOBUF;
     #[cfg(feature = "json")]
     pub(crate) const JSON: Self = Self {
         content_type: ContentType::Json,
