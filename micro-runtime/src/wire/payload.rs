@@ -40,10 +40,9 @@ impl PayloadFormat {
     }
 
     /// Returns the format of the frames of a call with this format: a frame is protobuf, whatever its entries are.
-    pub(crate) fn of_frames(self) -> Self {
-        Self {
-            content_type: ContentType::Protobuf,
-        }
+    pub(crate) fn of_frames(mut self) -> Self {
+        self.content_type = ContentType::Protobuf;
+        self
     }
 }
 
