@@ -54,8 +54,8 @@ impl ServedMethod {
     /// Serves one request: starts its handler, or replies with the reason why not. With a `responder`
     /// the reply carries this instance id in `Micro-Instance`.
     ///
-    /// A request whose reply subject is not allowed is dropped. One without a reply subject runs and is
-    /// not answered, except for a streaming call, of which nothing would be left.
+    /// A request whose reply subject is not allowed is dropped. One without a reply subject runs and
+    /// gets no reply, except for a streaming call, which does not run: nothing would be left of it.
     pub(super) async fn dispatch_as(
         self: &Arc<Self>,
         message: Message,

@@ -21,8 +21,8 @@ use crate::discovery::records::CheckOutcome;
 use crate::dispatch::health_check::{HealthCheck, HealthChecks};
 use crate::sync::lock;
 
-/// Age up to which the outcomes of the checks are reported again. It bounds what those that ask cost a
-/// database, however many they are and however often they do.
+/// Age up to which the outcomes of the checks are reported again. It bounds the load on a database that a
+/// check queries, however many peers read the health and however often.
 const MAX_OUTCOME_AGE: Duration = Duration::from_secs(1);
 
 /// Health of the instances of one server.

@@ -21,7 +21,7 @@ pub(super) struct HealthCheckResponse {
 
 impl HealthCheckRequest {
     /// Returns the reply of an instance of the service `full_name`: readiness for the service's name or
-    /// none, liveness on request; `None` for any other name, which gRPC answers `NOT_FOUND`.
+    /// none, liveness on request; `None` for any other name, for which gRPC has `NOT_FOUND`.
     pub(super) fn respond(
         &self,
         full_name: &str,

@@ -2,7 +2,7 @@
 //! (docs/PROTOCOL.md, "Discovery").
 //!
 //! Endpoints of ADR-32 are methods. `_schema`, `_health` and the subjects of the instance are left out:
-//! tools show endpoints to people who look for something to call.
+//! tools list endpoints as what a person can call.
 
 use std::fmt::Write as _;
 use std::sync::Arc;

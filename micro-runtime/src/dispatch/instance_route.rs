@@ -8,7 +8,7 @@
 //! | anything else | `UNIMPLEMENTED` |
 //!
 //! A request here has exactly one receiver, so that silence would look like a lost message: unlike on a
-//! method's own subject, an unknown method is answered, too.
+//! method's own subject, a request for an unknown method gets a reply, too.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

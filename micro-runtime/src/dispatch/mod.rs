@@ -9,7 +9,7 @@
 //! event_loop ─▶ event::EventDispatcher
 //! ```
 //!
-//! Two invariants hold in all of it. Every request that has an allowed reply subject is answered once,
+//! Two invariants hold in all of it. Every request that has an allowed reply subject gets one reply,
 //! whatever becomes of it (docs/PROTOCOL.md, "A unary call", rule 1). And the loop that reads a
 //! subscription never waits for a handler or a permit: it waits for the connection to take a reply at
 //! most.

@@ -74,7 +74,7 @@ impl ServiceOptions {
     /// Sets the maximum number of calls that this instance runs at a time, all methods of the service
     /// together. Unlimited by default, within the limits of the server and of the methods.
     ///
-    /// A call above it is answered `RESOURCE_EXHAUSTED` at once; it does not wait.
+    /// A call above it is refused with `RESOURCE_EXHAUSTED` at once; it does not wait.
     #[must_use]
     pub fn max_concurrent(mut self, calls: u32) -> Self {
         self.max_concurrent = Some(calls);
@@ -84,7 +84,7 @@ impl ServiceOptions {
     /// Sets the maximum number of calls of one method that this instance runs at a time; 0 lifts a
     /// limit that `#[rpc(…)]` or the .proto sets.
     ///
-    /// A call above it is answered `RESOURCE_EXHAUSTED` at once; it does not wait.
+    /// A call above it is refused with `RESOURCE_EXHAUSTED` at once; it does not wait.
     #[must_use]
     pub fn method_max_concurrent(mut self, method: impl Into<String>, calls: u32) -> Self {
         self.method_limits.push((method.into(), calls));

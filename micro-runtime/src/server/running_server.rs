@@ -16,8 +16,8 @@ use crate::server::stopper::Stopper;
 
 /// A server that can be reached, from [`Server::start`](crate::Server::start).
 ///
-/// [`shutdown`](Self::shutdown) stops it without losing a call. Dropping it stops it at once: running calls
-/// are answered `UNAVAILABLE`, and requests that it has not read yet are lost.
+/// [`shutdown`](Self::shutdown) stops it without losing a call. Dropping it stops it at once: callers of
+/// running handlers get `UNAVAILABLE`, and requests that it has not read yet are lost.
 ///
 /// # Examples
 ///

@@ -157,7 +157,7 @@ impl Server {
     /// Sets the maximum number of calls of all services that run at a time, streams among them. 16,384 by
     /// default.
     ///
-    /// A call above it is answered `RESOURCE_EXHAUSTED` at once, with the hint to retry after 100 ms; it
+    /// A call above it is refused with `RESOURCE_EXHAUSTED` at once, with the hint to retry after 100 ms; it
     /// does not wait. Events have limits of their own.
     pub fn max_concurrent(mut self, calls: usize) -> Self {
         self.settings.max_concurrent = calls;
@@ -166,7 +166,7 @@ impl Server {
 
     /// Sets the maximum number of streams among the calls that run at a time. 4,096 by default.
     ///
-    /// A stream above it is answered `RESOURCE_EXHAUSTED` at once; it does not wait.
+    /// A stream above it is refused with `RESOURCE_EXHAUSTED` at once; it does not wait.
     pub fn max_streams(mut self, streams: usize) -> Self {
         self.settings.max_streams = streams;
         self
@@ -194,8 +194,8 @@ impl Server {
 
     /// Sets the minimum timeout of a call. Zero by default.
     ///
-    /// A call that brings less is answered `DEADLINE_EXCEEDED` at once and costs no handler, whose reply
-    /// would come too late.
+    /// A call that brings less is refused with `DEADLINE_EXCEEDED` at once and costs no handler, whose
+    /// reply would come too late.
     pub fn min_timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeouts.min = timeout;
         self
