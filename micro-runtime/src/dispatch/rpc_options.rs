@@ -59,8 +59,8 @@ impl RpcOptions {
         self
     }
 
-    /// Lets the handler of a unary method go on after its deadline, for work that must not be torn off. Its
-    /// caller gets `DEADLINE_EXCEEDED` at the deadline all the same.
+    /// Lets the handler go on after its deadline, for work that must not be torn off. Its caller gets
+    /// `DEADLINE_EXCEEDED` at the deadline all the same. It ends with the grace period of its server.
     #[must_use]
     pub const fn detached(mut self) -> Self {
         self.is_detached = true;

@@ -12,7 +12,8 @@
 //! | the deadline passes | is dropped | `DEADLINE_EXCEEDED` | RESET |
 //! | the grace period ends | is dropped | `UNAVAILABLE` | RESET |
 //!
-//! The client's END is no end of the call: it ends the requests, and the handler goes on.
+//! The client's END is no end of the call: it ends the requests, and the handler goes on. A handler under
+//! `#[rpc(detached)]` goes on where another one is dropped, until the grace period ends.
 
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;
