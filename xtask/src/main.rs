@@ -7,22 +7,22 @@ mod arguments;
 mod cargo;
 mod chores;
 mod failure;
-mod test;
+mod suites;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 use crate::arguments::{Arguments, Chore};
-use crate::test::Selection;
+use crate::suites::Selection;
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Nats => chores::nats(),
-        Chore::Test { slow, .. } if !slow.is_empty() => test::run(&Selection::Slow(slow)),
+        Chore::Test { slow, .. } if !slow.is_empty() => suites::run(&Selection::Slow(slow)),
         Chore::Test { full, args, .. } => {
             let is_full = full;
-            test::run(&Selection::Tiers { is_full, args })
+            suites::run(&Selection::Tiers { is_full, args })
         }
         Chore::Lint => chores::lint(),
         Chore::Bench(bench) => chores::bench(&bench),

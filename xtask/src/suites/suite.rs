@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::cargo::{cargo, read_all_output, read_output, run};
 use crate::failure::Result;
-use crate::test::timing::{Binaries, Timing};
-use crate::test::tool::{Tool, Variables};
+use crate::suites::timing::{Binaries, Timing};
+use crate::suites::tool::{Tool, Variables};
 
 /// Something that is tested as a whole and can be asked for by name.
 #[derive(Clone, Copy, Debug)]
@@ -149,7 +149,7 @@ fn build(args: &[&str], variables: &Variables, timing: &mut Timing) -> Result<Bi
     let mut binaries = Binaries::new();
     let begun = Instant::now();
     let result = read_output(with(variables, cargo(&flags)), |line| {
-        binaries.extend(crate::test::timing::binary(line));
+        binaries.extend(crate::suites::timing::binary(line));
     });
     timing.add_build(begun.elapsed());
     result.map(|()| binaries)

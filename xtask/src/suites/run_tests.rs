@@ -1,7 +1,7 @@
 //! Unit tests of `run.rs`.
 
 use super::*;
-use crate::test::timing::Timing;
+use crate::suites::timing::Timing;
 
 fn words(line: &str) -> Vec<String> {
     line.split_whitespace().map(str::to_owned).collect()

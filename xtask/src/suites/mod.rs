@@ -6,4 +6,4 @@ mod tiers;
 mod timing;
 mod tool;
 
-pub(crate) use crate::test::run::{Selection, run};
+pub(crate) use crate::suites::run::{Selection, run};

@@ -1,10 +1,10 @@
 //! `cargo xtask test`: runs the selected suites and prints how long each took.
 
 use crate::failure::Result;
-use crate::test::suite::{Report, Suite, report, test};
-use crate::test::tiers::{FIRST_TIER, FIRST_TIER_NAME, SECOND_TIER, SLOW, list};
-use crate::test::timing::seconds;
-use crate::test::tool;
+use crate::suites::suite::{Report, Suite, report, test};
+use crate::suites::tiers::{FIRST_TIER, FIRST_TIER_NAME, SECOND_TIER, SLOW, list};
+use crate::suites::timing::seconds;
+use crate::suites::tool;
 
 /// The name that lists the slow suites instead of running one.
 const LIST: &str = "list";

@@ -1,8 +1,8 @@
 //! The tables of what is tested when: the packages of the first tier, the suites of the second, and
 //! the slow suites, which run by name only.
 
-use crate::test::suite::{Step, Suite};
-use crate::test::tool::{NATS_SERVER, PYTHON};
+use crate::suites::suite::{Step, Suite};
+use crate::suites::tool::{NATS_SERVER, PYTHON};
 
 /// Name of the suite that tests [`FIRST_TIER`].
 pub(crate) const FIRST_TIER_NAME: &str = "first-tier";

@@ -1,7 +1,7 @@
 //! Unit tests of `suite.rs`.
 
 use super::*;
-use crate::test::tool::Tool;
+use crate::suites::tool::Tool;
 
 #[test]
 fn a_suite_that_lacks_a_tool_fails_with_what_to_do_and_runs_nothing() {
