@@ -175,12 +175,13 @@ impl EventDispatcher {
 mod tests {
     use std::task::Waker;
 
+    use bytes::Bytes;
+
     use super::*;
     use crate::bus::Bus;
     use crate::context::Context;
     use crate::descriptor::EventDescriptor;
     use crate::event::counters::EventCounters;
-    use bytes::Bytes;
 
     static BARE: EventDescriptor = EventDescriptor::new("test.Bare", "evt.bare", &[]);
 

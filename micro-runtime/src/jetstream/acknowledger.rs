@@ -1,4 +1,5 @@
-//! Acknowledges, rejects or gives up deliveries of one consumer.
+//! `Acknowledger`: reports the outcome of each delivery to JetStream, and decides between redelivery and
+//! giving up.
 
 use std::sync::Arc;
 
@@ -11,63 +12,77 @@ use crate::context::{Context, ContextHeaders, Origin};
 use crate::descriptor::EventDescriptor;
 use crate::event::EventCounters;
 use crate::jetstream::consumer::Consumer;
-use crate::jetstream::dead_letter::DeadLetters;
+use crate::jetstream::dead_letters::DeadLetters;
 use crate::jetstream::durable::Durable;
 use crate::jetstream::pending_delivery::PendingDelivery;
 use crate::status::{Code, Reason, Status};
 use crate::wire;
 use crate::wire::percent_encode;
 
+/// The event was handled.
 const ACK: Bytes = Bytes::from_static(b"+ACK");
-
+/// The event is delivered again at once, to any process.
 const NAK: Bytes = Bytes::from_static(b"-NAK");
-
+/// The handler still runs: `ack_wait` begins anew.
 const PROGRESS: Bytes = Bytes::from_static(b"+WPI");
+/// Maximum length of the reason in a `+TERM`, percent-encoded, in bytes.
+const MAX_TERM_REASON_LEN: usize = 256;
 
-const REASON_LIMIT: usize = 256;
-
-/// How deliveries of one consumer are answered.
+/// Acknowledgment of one consumer's deliveries (docs/PROTOCOL.md, "Events").
+///
+/// | outcome | sent |
+/// |---|---|
+/// | the handler succeeded | `+ACK` |
+/// | it failed, and deliveries are left | `-NAK` with the delay of [`Durable::backoff`] |
+/// | it failed at its last delivery, or the bytes are no such event | `+TERM`, after the dead letter was stored |
+/// | it still runs | `+WPI`, up to three times in each `ack_wait` |
+/// | it was stopped at the end of the grace period | `-NAK` without delay |
+///
+/// Nothing confirms an acknowledgment. One that is lost costs a redelivery, never an event: handlers must
+/// tolerate those anyway.
 pub(super) struct Acknowledger {
     pub(super) consumer: Arc<Consumer>,
     pub(super) durable: Durable,
     pub(super) dead_letters: Option<DeadLetters>,
     pub(super) event: &'static EventDescriptor,
-    /// How much of a subject is the bus's, with the dot.
-    pub(super) prefix: usize,
+    /// Length of the bus's prefix with its dot, in bytes.
+    pub(super) prefix_len: usize,
     pub(super) counters: Arc<EventCounters>,
 }
 
-/// Says whether the bytes can never be handled, by anybody.
-fn is_poison(status: &Status) -> bool {
-    matches!(
-        status.reason(),
-        Some(Reason::Undecodable | Reason::BadHeader | Reason::ContentType)
-    )
-}
-
 impl Acknowledger {
-    /// What a handler gets of a delivery, or why it is none for it; see [`Context::of_event`] for
-    /// `spare`.
+    /// Reads a delivery: its context and its payload. The context takes the memory of `reusable` if nothing
+    /// else refers to that ([`Context::of_delivery`]).
+    ///
+    /// Headers that are no valid metadata are left out, other than for core events: the event is stored
+    /// already, and would end as a dead letter for a header that its handler may never read.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::ContentType`] if the payload is not protobuf.
     pub(super) fn receive(
         &self,
-        job: &PendingDelivery,
-        spare: Option<Context>,
+        delivery: &PendingDelivery,
+        reusable: Option<Context>,
     ) -> Result<(Context, Bytes), Status> {
-        let headers = job.headers.as_ref();
-        let payload = wire::read_event(headers, job.payload.clone())?;
-        // A foreign header beyond our limits is no reason to refuse what is stored already.
+        let headers = delivery.headers.as_ref();
+        let payload = wire::read_event(headers, delivery.payload.clone())?;
         let headers = ContextHeaders::read_accepted(headers);
         let origin = Origin {
             event: Some(self.event),
-            subject: job.subject.clone(),
-            prefix: self.prefix,
+            subject: delivery.subject.clone(),
+            prefix: self.prefix_len,
         };
-        let delivery = job.delivery.clone();
-        let ctx = Context::of_delivery(Some(origin), headers, delivery, spare);
+        let info = delivery.info.clone();
+        let ctx = Context::of_delivery(Some(origin), headers, info, reusable);
         Ok((ctx, payload))
     }
 
-    /// Acknowledges deliveries that were handled together.
+    /// Acknowledges deliveries that succeeded in place, and empties `replies`.
+    ///
+    /// This is the hot path. The acknowledgments of one step of the consumer loop leave together, each
+    /// reply subject is moved instead of cloned, and tokio's budget is left alone: the task has paid for
+    /// each delivery when it received it. Waits while the connection's queue is full.
     pub(super) async fn acknowledge(&self, replies: &mut Vec<Subject>) {
         let Ok(jetstream) = self.consumer.connection.jetstream_or_error() else {
             return;
@@ -75,91 +90,102 @@ impl Acknowledger {
         for reply in replies.drain(..) {
             let sent = jetstream.client.publish(reply, ACK);
             if unconstrained(sent).await.is_err() {
-                return tell_of_the_end();
+                return warn_unacknowledged();
             }
         }
     }
 
-    /// Answers for what became of a delivery.
-    pub(super) async fn ack_or_nak(&self, job: &PendingDelivery, handled: Result<(), Status>) {
+    /// Reports the outcome of a delivery: acknowledges it, asks for a redelivery, or gives it up.
+    pub(super) async fn ack_or_nak(&self, delivery: &PendingDelivery, handled: Result<(), Status>) {
         match handled {
-            Ok(()) => self.answer(&job.reply, ACK).await,
-            Err(status) if is_poison(&status) => self.terminate(job, &status).await,
-            Err(status) => self.failed(job, &status).await,
+            Ok(()) => self.send(&delivery.reply, ACK).await,
+            Err(status) if is_poison(&status) => self.terminate(delivery, &status).await,
+            Err(status) => self.nak_or_terminate(delivery, &status).await,
         }
     }
 
-    /// The handler failed: again later, or never.
-    async fn failed(&self, job: &PendingDelivery, status: &Status) {
-        let count = job.delivery.count();
-        if count >= self.durable.attempts() {
-            return self.terminate(job, status).await;
+    async fn nak_or_terminate(&self, delivery: &PendingDelivery, status: &Status) {
+        let count = delivery.info.count();
+        if count >= self.durable.max_deliveries() {
+            return self.terminate(delivery, status).await;
         }
-        let delay = self.durable.delay(count);
+        let delay = self.durable.delay_after(count);
         tracing::warn!(
             stream = &*self.consumer.stream, consumer = self.consumer.name(),
-            sequence = job.delivery.sequence(), count, ?delay, %status,
-            "an event's handler failed; it comes again"
+            sequence = delivery.info.sequence(), count, ?delay, %status,
+            "the handler of an event failed; the event is delivered again after the delay"
         );
         let nak = format!(r#"-NAK {{"delay":{}}}"#, delay.as_nanos());
-        self.answer(&job.reply, nak.into()).await;
+        self.send(&delivery.reply, nak.into()).await;
     }
 
-    /// Nobody will ever handle it.
-    pub(super) async fn terminate(&self, job: &PendingDelivery, status: &Status) {
+    /// Gives an event up: stores its dead letter, if this consumer has any, and ends its redelivery.
+    ///
+    /// In this order: a process that ends between the two leads to a redelivery and a second letter with
+    /// the same id, which the stream does not store. The other order could lose the event.
+    pub(super) async fn terminate(&self, delivery: &PendingDelivery, status: &Status) {
         tracing::error!(
             stream = &*self.consumer.stream, consumer = self.consumer.name(),
-            sequence = job.delivery.sequence(), count = job.delivery.count(),
+            sequence = delivery.info.sequence(), count = delivery.info.count(),
             is_kept = self.dead_letters.is_some(), %status,
             "an event is given up"
         );
         if let Some(dead_letters) = &self.dead_letters {
-            dead_letters.publish_dead_letter(job, status).await;
+            dead_letters.store(delivery, status).await;
         }
-        let reason = percent_encode(&status.to_string(), REASON_LIMIT);
-        self.answer(&job.reply, format!("+TERM {reason}").into())
+        let reason = percent_encode(&status.to_string(), MAX_TERM_REASON_LEN);
+        self.send(&delivery.reply, format!("+TERM {reason}").into())
             .await;
     }
 
-    /// Says of an event that has used up its deliveries why it is given up before it is tried: the
-    /// last of them ended without an answer.
-    pub(super) fn exhausted(&self, job: &PendingDelivery) -> Option<Status> {
-        let (count, attempts) = (job.delivery.count(), self.durable.attempts());
-        (count > attempts).then(|| {
+    /// Returns the status with which an event is given up before its handler runs, because it has used up
+    /// its deliveries already.
+    ///
+    /// A handler that fails at its last delivery is given up then. So an event arrives once more only if
+    /// the last delivery had no outcome, as when its process was killed: likely by this very event.
+    pub(super) fn exhausted(&self, delivery: &PendingDelivery) -> Option<Status> {
+        let (count, max) = (delivery.info.count(), self.durable.max_deliveries());
+        (count > max).then(|| {
             let text = format!(
-                "delivered {attempts} times, the last time without an outcome: did the process end?"
+                "delivered {max} times, the last time without an outcome: did the process end?"
             );
             Status::new(Code::Aborted, text)
         })
     }
 
-    /// Says of deliveries that their handlers still run.
-    pub(super) async fn progress(&self, replies: Vec<Subject>) {
+    /// Reports that the handlers of these deliveries still run.
+    pub(super) async fn report_progress(&self, replies: Vec<Subject>) {
         for reply in replies {
-            self.answer(&reply, PROGRESS).await;
+            self.send(&reply, PROGRESS).await;
         }
     }
 
-    /// Lets others have deliveries at once that nobody here will handle.
+    /// Gives back deliveries that this process will not handle, so that others get them at once instead of
+    /// after `ack_wait`.
     pub(super) async fn nak_all(&self, replies: Vec<Subject>) {
         for reply in replies {
-            self.answer(&reply, NAK).await;
+            self.send(&reply, NAK).await;
         }
     }
 
-    async fn answer(&self, reply: &Subject, payload: Bytes) {
-        let outgoing = Outgoing {
-            subject: reply.clone(),
-            reply: None,
-            headers: None,
-            payload,
-        };
+    async fn send(&self, reply: &Subject, payload: Bytes) {
+        let outgoing = Outgoing::to(reply.clone(), payload);
         if self.consumer.connection.publish(outgoing).await.is_err() {
-            tell_of_the_end();
+            warn_unacknowledged();
         }
     }
 }
 
-fn tell_of_the_end() {
-    tracing::warn!("the connection is closed: what was handled will be delivered again");
+/// Returns whether a delivery can never be handled by any process: its bytes are no such event.
+fn is_poison(status: &Status) -> bool {
+    matches!(
+        status.reason(),
+        Some(Reason::Undecodable | Reason::BadHeader | Reason::ContentType)
+    )
+}
+
+fn warn_unacknowledged() {
+    tracing::warn!(
+        "the connection is closed: handled events that were not acknowledged are delivered again"
+    );
 }

@@ -1,4 +1,4 @@
-//! The loop of one durable consumer: asks, hands out, reports progress, and drains when it is to stop.
+//! `ConsumerLoop`: the loop of one durable consumer in this process, from pull request to acknowledgment.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,75 +18,94 @@ use crate::jetstream::delivery_handler::{DeliveryHandler, HandlerScope};
 use crate::jetstream::in_flight::InFlight;
 use crate::jetstream::pending_delivery::PendingDelivery;
 use crate::jetstream::pull::{PullOutcome, PullSubscription};
+use crate::jetstream::reconnect_detector::HEALTH_CHECK_INTERVAL;
+use crate::jetstream::worker_permit::WorkerPermit;
 
-/// How often the loop looks whether the server still knows of it.
-const HEALTH_CHECK_INTERVAL: Duration = Duration::from_millis(500);
-/// So many messages are taken in before the rest of the loop has its turn.
-const AT_A_TIME: usize = 64;
-/// From this delivery on an event comes alone, so that it takes no others of its batch with it.
-const ALONE_FROM: u64 = 3;
+/// Maximum number of messages taken in one step, before the loop looks at its other duties.
+const MAX_PER_POLL: usize = 64;
+/// Delivery count from which an event is handled in a batch of its own.
+const FIRST_ISOLATED_DELIVERY: u64 = 3;
 
-/// One consumer at work in this process.
+/// One durable consumer at work in this process.
+///
+/// One task runs the loop; handlers run in it or in tasks of their own. Each turn of the loop starts handlers for the deliveries that are ready, requests more if there is room,
+/// waits for one event of [`step`](Self::step), and acknowledges what that step handled in place.
+///
+/// # Ways of a delivery
+///
+/// - In place, at once, without entering `ready` or `in_flight`: see [`try_inline`](Self::try_inline).
+///   This is the fast path; its acknowledgment leaves at the end of the step.
+/// - Otherwise it is tracked in `in_flight`, queued in `ready`, and handled under a [`WorkerPermit`] by the
+///   [`DeliveryHandler`], which acknowledges it.
+///
+/// # Invariants
+///
+/// - At most `max_in_flight` deliveries are requested or held. More would wait here for longer than they
+///   need, while another process of the same consumer is idle.
+/// - Every delivery that was received is acknowledged, given back by [`drain`](Self::drain), or left to
+///   `ack_wait`: nothing is lost whatever ends this process.
+/// - With [`Durable::ordered`](crate::jetstream::Durable::ordered) there is one permit and one delivery in
+///   flight over all processes, which JetStream enforces (`max_ack_pending` is 1).
 pub(super) struct ConsumerLoop {
     pull: PullSubscription,
     scope: Arc<HandlerScope>,
     handler: Arc<dyn DeliveryHandler>,
+    /// `None` for handlers of batches, which do not run delivery by delivery.
     inline: Option<InlineRunner>,
-    held: Arc<InFlight>,
+    in_flight: Arc<InFlight>,
+    /// Deliveries that wait for a permit, in the order of arrival.
     ready: VecDeque<PendingDelivery>,
-    /// What was handled in place and is to be acknowledged.
-    done: Vec<Subject>,
+    /// Reply subjects of deliveries that succeeded in place and are not acknowledged yet.
+    pending_acks: Vec<Subject>,
     workers: Arc<ConcurrencyLimit>,
-    watch: PollTimer,
-    /// How many deliveries a handler gets together at most.
-    batch: usize,
-    limit: usize,
+    timer: PollTimer,
+    /// Maximum number of deliveries that one handler gets together.
+    max_batch: usize,
+    max_in_flight: usize,
+    /// `false` once the subscription has ended.
     is_open: bool,
     progress: Interval,
-    look: Interval,
-}
-
-/// A place among the workers; the loop is told when it is free again.
-struct WorkerPermit {
-    workers: Arc<ConcurrencyLimit>,
-    held: Arc<InFlight>,
+    health_check: Interval,
 }
 
 impl ConsumerLoop {
+    /// Subscribes, without requesting anything yet.
     pub(super) async fn start(
-        settle: Acknowledger,
+        acknowledger: Acknowledger,
         handler: Arc<dyn DeliveryHandler>,
         workers: usize,
-        batch: usize,
+        max_batch: usize,
     ) -> Result<Self, Error> {
-        let workers = match settle.durable.is_ordered {
+        let durable = &acknowledger.durable;
+        let workers = match durable.is_ordered {
             true => 1,
             false => workers,
         };
         Ok(Self {
-            pull: PullSubscription::start(Arc::clone(&settle.consumer)).await?,
-            inline: handler.inline(),
+            pull: PullSubscription::start(Arc::clone(&acknowledger.consumer)).await?,
+            inline: handler.inline_runner(),
             handler,
-            held: Arc::default(),
+            in_flight: Arc::default(),
             ready: VecDeque::new(),
-            done: Vec::new(),
+            pending_acks: Vec::new(),
             workers: Arc::new(ConcurrencyLimit::new(workers)),
-            watch: PollTimer::default(),
-            batch,
-            limit: settle.durable.limit(workers.saturating_mul(batch)),
+            timer: PollTimer::default(),
+            max_batch,
+            max_in_flight: durable.max_in_flight(workers.saturating_mul(max_batch)),
             is_open: true,
-            progress: ticks(settle.durable.ack_wait / 3),
-            look: ticks(HEALTH_CHECK_INTERVAL),
+            // Three ticks per `ack_wait`, see `InFlight::tick`.
+            progress: ticks(durable.ack_wait / 3),
+            health_check: ticks(HEALTH_CHECK_INTERVAL),
             scope: Arc::new(HandlerScope {
-                acknowledger: settle,
+                acknowledger,
                 cost: PollCost::new(),
                 stop: CancellationToken::new(),
             }),
         })
     }
 
-    /// Consumes until `stop`, then finishes what has arrived; what is left at `end` is delivered
-    /// again. Handlers run among `tasks`.
+    /// Consumes until `stop` is canceled, and then handles what has arrived. Deliveries that are left when
+    /// `end` is canceled are given back. Handlers run in tasks of `tasks`.
     pub(super) async fn run(
         mut self,
         tasks: TaskTracker,
@@ -94,9 +113,9 @@ impl ConsumerLoop {
         end: CancellationToken,
     ) {
         while self.is_open {
-            self.hand_out(&tasks);
-            let room = self.limit.saturating_sub(self.held.count());
-            self.pull.ask(room, self.limit).await;
+            self.start_handlers(&tasks);
+            let free = self.max_in_flight.saturating_sub(self.in_flight.count());
+            self.pull.request(free, self.max_in_flight).await;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -105,24 +124,25 @@ impl ConsumerLoop {
             self.acknowledge(&end).await;
         }
         self.pull.stop().await;
-        // After the barrier everything that was sent to us has arrived.
+        // After the barrier every delivery that the server sent has arrived.
         if let Err(error) = self.scope.acknowledger.consumer.connection.barrier().await {
-            tracing::warn!(%error, "what is under way is delivered again later");
+            tracing::warn!(%error, "events that were on their way are delivered again later");
         }
         self.pull.close().await;
         self.drain(tasks, end).await;
     }
 
-    /// Finishes what has arrived; what is left when the grace period ends is delivered again.
+    /// Handles what has arrived, until nothing is in flight or `end` is canceled.
     async fn drain(&mut self, tasks: TaskTracker, end: CancellationToken) {
-        while self.is_open || !self.ready.is_empty() || self.held.count() > 0 {
-            self.hand_out(&tasks);
+        while self.is_open || !self.ready.is_empty() || self.in_flight.count() > 0 {
+            self.start_handlers(&tasks);
             tokio::select! {
                 biased;
                 () = end.cancelled() => {
-                    let held = self.held.all();
+                    // Read before the handlers stop: a stopped handler drops its deliveries.
+                    let left = self.in_flight.reply_subjects();
                     self.scope.stop.cancel();
-                    self.scope.acknowledger.nak_all(held).await;
+                    self.scope.acknowledger.nak_all(left).await;
                     return;
                 }
                 () = self.step(&tasks) => {}
@@ -131,172 +151,172 @@ impl ConsumerLoop {
         }
     }
 
-    /// Acknowledges together what the last step has handled in place.
+    /// Acknowledges together what the last step handled in place.
     async fn acknowledge(&mut self, end: &CancellationToken) {
-        if self.done.is_empty() {
+        if self.pending_acks.is_empty() {
             return;
         }
         tokio::select! {
             biased;
-            () = self.scope.acknowledger.acknowledge(&mut self.done) => {}
-            // A connection without room for it: they will be delivered again.
+            () = self.scope.acknowledger.acknowledge(&mut self.pending_acks) => {}
+            // The connection takes nothing: the events are delivered again.
             () = end.cancelled() => {}
         }
-        self.done.clear();
+        self.pending_acks.clear();
     }
 
-    /// Waits for the next thing to happen.
+    /// Waits for one event: progress is due, a health check is due, messages arrive, or a handler ends.
+    ///
+    /// Cancel safe: a message that was received has been taken in by the time that this can be dropped.
     async fn step(&mut self, tasks: &TaskTracker) {
         tokio::select! {
             biased;
-            _ = self.progress.tick() => self.scope.acknowledger.progress(self.held.tick()).await,
-            _ = self.look.tick() => self.pull.look(),
+            _ = self.progress.tick() => {
+                let replies = self.in_flight.tick();
+                self.scope.acknowledger.report_progress(replies).await;
+            }
+            _ = self.health_check.tick() => self.pull.check_health(),
             pulled = self.pull.next(), if self.is_open => {
-                self.take(pulled, tasks);
-                for _ in 1..AT_A_TIME {
-                    match self.pull.next_now() {
-                        Some(pulled) if self.is_open => self.take(pulled, tasks),
+                self.receive(pulled, tasks);
+                for _ in 1..MAX_PER_POLL {
+                    match self.pull.try_next() {
+                        Some(pulled) if self.is_open => self.receive(pulled, tasks),
                         _ => break,
                     }
-                    // What was handled is not to wait for handlers that take long.
-                    if !self.done.is_empty() && !self.scope.cost.is_short() {
+                    // Handlers have just become long. What was handled before must be acknowledged within
+                    // its `ack_wait`, and so must not wait for 63 of them.
+                    if !self.pending_acks.is_empty() && !self.scope.cost.is_short() {
                         break;
                     }
                 }
-                self.watch.stop(&self.scope.cost);
+                self.timer.stop(&self.scope.cost);
             }
-            () = self.held.freed.notified() => {}
+            () = self.in_flight.freed.notified() => {}
         }
     }
 
-    fn take(&mut self, pulled: Option<PullOutcome>, tasks: &TaskTracker) {
+    fn receive(&mut self, pulled: Option<PullOutcome>, tasks: &TaskTracker) {
         let message = match pulled {
             Some(PullOutcome::Message(message)) => message,
-            Some(PullOutcome::Nothing) => return,
+            Some(PullOutcome::Control) => return,
             None => {
                 self.is_open = false;
                 return;
             }
         };
         match PendingDelivery::read(message, &self.scope.acknowledger.consumer.stream) {
-            Ok(job) => {
+            Ok(delivery) => {
                 self.scope.acknowledger.counters.record_received();
-                if let Some(mut job) = self.try_in_place(job, tasks) {
-                    job.hold(&self.held);
-                    self.ready.push_back(job);
+                if let Some(mut delivery) = self.try_inline(delivery, tasks) {
+                    delivery.track(&self.in_flight);
+                    self.ready.push_back(delivery);
                 }
             }
             Err(subject) => tracing::warn!(%subject, "dropped a message that is no delivery"),
         }
     }
 
-    /// Handles a delivery on the spot, if its handler is known to be short, nobody waits before it
-    /// and a worker is free; gives it back if not. What has to wait after all goes on in a task.
-    fn try_in_place(
+    /// Handles a delivery in place, or returns it.
+    ///
+    /// Four conditions: the handlers have proved short, no delivery waits before this one, a permit is free,
+    /// and it is the first delivery. A redelivered event may have used up its deliveries, which the
+    /// [`DeliveryHandler`] checks.
+    ///
+    /// A handler that is not ready after its first poll, and an outcome other than success, move to a task
+    /// with a permit: storing a dead letter may take as long as a new leader needs.
+    fn try_inline(
         &mut self,
-        mut job: PendingDelivery,
+        mut delivery: PendingDelivery,
         tasks: &TaskTracker,
     ) -> Option<PendingDelivery> {
         let Some(inline) = &mut self.inline else {
-            return Some(job);
+            return Some(delivery);
         };
         let is_free = self.ready.is_empty() && self.workers.running() < self.workers.limit();
-        // What comes again may have been tried often enough.
-        if !is_free || !self.scope.cost.is_short() || job.delivery.is_redelivered() {
-            return Some(job);
+        if !is_free || !self.scope.cost.is_short() || delivery.info.is_redelivered() {
+            return Some(delivery);
         }
-        let Ok((ctx, payload)) = self
-            .scope
-            .acknowledger
-            .receive(&job, inline.reusable_context())
-        else {
-            return Some(job);
+        let acknowledger = &self.scope.acknowledger;
+        let Ok((ctx, payload)) = acknowledger.receive(&delivery, inline.reusable_context()) else {
+            return Some(delivery);
         };
-        self.watch.start();
+        self.timer.start();
         let handled = inline.handle(ctx, payload);
-        self.watch.count(&self.scope.cost);
+        self.timer.count(&self.scope.cost);
         if matches!(handled, Ok(Ok(()))) {
-            self.done.push(job.reply);
+            self.pending_acks.push(delivery.reply);
             return None;
         }
-        let place = self.place();
-        job.hold(&self.held);
+        let permit = WorkerPermit::try_acquire(&self.workers, &self.in_flight);
+        delivery.track(&self.in_flight);
         let scope = Arc::clone(&self.scope);
         tasks.spawn(async move {
-            let _place = place;
-            let settling = async {
+            let _permit = permit;
+            let finished = async {
                 let handled = match handled {
                     Ok(handled) => Some(handled),
-                    Err(handler) => handler.run(None, &scope.stop).await,
+                    Err(suspended) => suspended.run(None, &scope.stop).await,
                 };
                 if let Some(handled) = handled {
-                    scope.acknowledger.ack_or_nak(&job, handled).await;
+                    scope.acknowledger.ack_or_nak(&delivery, handled).await;
                 }
             };
             tokio::select! {
                 biased;
-                () = settling => {}
+                () = finished => {}
                 () = scope.stop.cancelled() => {}
             }
         });
         None
     }
 
-    fn place(&self) -> Option<WorkerPermit> {
-        self.workers.try_acquire().then(|| WorkerPermit {
-            workers: Arc::clone(&self.workers),
-            held: Arc::clone(&self.held),
-        })
-    }
-
-    /// Starts as many handlers as there are workers free and events ready. A handler that is known
-    /// to be short runs in place.
-    fn hand_out(&mut self, tasks: &TaskTracker) {
+    /// Starts handlers while there are permits and deliveries that are ready.
+    ///
+    /// A handler that is known to be short is polled here first, which mostly ends it without a task. If
+    /// it is not ready, a task polls it again, with a waker that works.
+    fn start_handlers(&mut self, tasks: &TaskTracker) {
         while !self.ready.is_empty() {
-            let Some(place) = self.place() else {
+            let Some(permit) = WorkerPermit::try_acquire(&self.workers, &self.in_flight) else {
                 return;
             };
-            let jobs = self.together();
-            let mut handling = self.handler.handle(jobs, Arc::clone(&self.scope));
+            let batch = self.next_batch();
+            let mut future = self.handler.handle(batch, Arc::clone(&self.scope));
             if self.scope.cost.is_short() {
-                // A handler that has to wait is polled again, by a task that can.
                 let mut cx = TaskContext::from_waker(Waker::noop());
-                if handling.as_mut().poll(&mut cx).is_ready() {
+                if future.as_mut().poll(&mut cx).is_ready() {
                     continue;
                 }
             }
             let scope = Arc::clone(&self.scope);
             tasks.spawn(async move {
-                let _place = place;
+                let _permit = permit;
                 tokio::select! {
                     biased;
-                    () = handling => {}
+                    () = future => {}
                     () = scope.stop.cancelled() => {}
                 }
             });
         }
     }
 
-    /// The next deliveries for one handler.
-    fn together(&mut self) -> Vec<PendingDelivery> {
-        let is_alone = |job: &PendingDelivery| job.delivery.count() >= ALONE_FROM;
+    /// Takes the next deliveries for one handler: up to `max_batch`, or one that has failed before.
+    ///
+    /// A batch succeeds or fails as a whole. An event that cannot be handled would take all others of its
+    /// batches with it, up to the dead letters. So from its third delivery on it comes alone; the second is
+    /// still shared, since most failures are not the fault of one event.
+    fn next_batch(&mut self) -> Vec<PendingDelivery> {
+        let is_isolated =
+            |delivery: &PendingDelivery| delivery.info.count() >= FIRST_ISOLATED_DELIVERY;
         let count = match self.ready.front() {
-            Some(first) if is_alone(first) => 1,
+            Some(first) if is_isolated(first) => 1,
             _ => self
                 .ready
                 .iter()
-                .take(self.batch)
-                .take_while(|job| !is_alone(job))
+                .take(self.max_batch)
+                .take_while(|delivery| !is_isolated(delivery))
                 .count(),
         };
         self.ready.drain(..count).collect()
-    }
-}
-
-impl Drop for WorkerPermit {
-    fn drop(&mut self) {
-        self.workers.release();
-        self.held.freed.notify_one();
     }
 }
 

@@ -1,4 +1,4 @@
-//! `DeliveryHandler`: hands the deliveries of one consumer to its subscriber.
+//! `DeliveryHandler`: runs a subscriber for the deliveries of one consumer and acknowledges them.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,34 +11,37 @@ use crate::execute::PollCost;
 use crate::jetstream::acknowledger::Acknowledger;
 use crate::jetstream::pending_delivery::PendingDelivery;
 
-/// Handles and acknowledges deliveries that were handed out together.
+/// Handles and acknowledges deliveries that were taken together, one by one or as a batch.
 pub(super) trait DeliveryHandler: Send + Sync + 'static {
-    /// Room to handle deliveries in place, one by one; `None` for a handler of batches.
-    fn inline(&self) -> Option<InlineRunner> {
+    /// Creates a runner that handles deliveries in place, one by one; `None` for a handler of batches.
+    fn inline_runner(&self) -> Option<InlineRunner> {
         None
     }
 
-    /// Handles and acknowledges all of them; nothing runs before the first poll.
+    /// Handles and acknowledges all of `deliveries`; nothing runs before the first poll.
+    ///
+    /// Dropping the future leaves the rest unacknowledged.
     fn handle(&self, deliveries: Vec<PendingDelivery>, scope: Arc<HandlerScope>) -> BatchFuture;
 }
 
-/// The handling of deliveries that were handed out together.
+/// Future of the deliveries that one handler got together.
 pub(super) type BatchFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What all handlers of one consumer share.
+/// State that all handlers of one consumer share.
 pub(super) struct HandlerScope {
     pub(super) acknowledger: Acknowledger,
-    /// First polls of the subscriber.
+    /// First polls of the subscriber's handlers.
     pub(super) cost: PollCost,
-    /// Canceled when the grace period is over; the deliveries are given back then.
+    /// Canceled at the end of the grace period. The consumer loop then gives all deliveries back, so that a
+    /// handler that was stopped reports nothing.
     pub(super) stop: CancellationToken,
 }
 
-/// Hands deliveries to a subscriber one by one.
+/// Passes deliveries to a [`Subscriber`](crate::Subscriber), one by one.
 pub(super) struct SingleHandler(pub(super) EventHandler);
 
 impl DeliveryHandler for SingleHandler {
-    fn inline(&self) -> Option<InlineRunner> {
+    fn inline_runner(&self) -> Option<InlineRunner> {
         Some(self.0.inline_runner())
     }
 
@@ -61,7 +64,7 @@ impl DeliveryHandler for SingleHandler {
                         Some(Err(status))
                     }
                 };
-                // A handler that was stopped has no outcome: its delivery is given back with all others.
+                // A handler that was stopped has no outcome; see `HandlerScope::stop`.
                 let Some(handled) = handled else {
                     return;
                 };

@@ -1,29 +1,40 @@
-//! `Durable`: how a named consumer reads its events, retries them, and gives up on one.
+//! `Durable`: the options of a durable consumer: position, concurrency, retries, dead letters.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::event::EventFilter;
+use crate::jetstream::start_from::StartFrom;
 use crate::status::Status;
 
-/// Attempts before an event goes to the dead letters, where those are wanted.
-const MAX_DELIVER: u64 = 5;
-const BACKOFF: [Duration; 5] = [
+/// Default of [`Durable::max_deliver`] for consumers with dead letters, in deliveries.
+const DEFAULT_MAX_DELIVER: u64 = 5;
+/// Default of [`Durable::backoff`].
+const DEFAULT_BACKOFF: [Duration; 5] = [
     Duration::from_millis(500),
     Duration::from_secs(2),
     Duration::from_secs(10),
     Duration::from_secs(30),
     Duration::from_secs(60),
 ];
-const ACK_WAIT: Duration = Duration::from_secs(30);
-const MAX_ACK_PENDING: u32 = 1000;
-pub(super) const WORKERS: usize = 16;
-const BATCH: usize = 256;
+/// Default of [`Durable::ack_wait`], that of nats-server.
+const DEFAULT_ACK_WAIT: Duration = Duration::from_secs(30);
+/// Default of [`Durable::max_ack_pending`], that of nats-server, in events.
+const DEFAULT_MAX_ACK_PENDING: u32 = 1000;
+/// Default of [`Durable::max_concurrent`] for events that are handled one by one, in handlers.
+pub(super) const DEFAULT_MAX_CONCURRENT: usize = 16;
+/// Default of [`Durable::batch`], in events.
+const DEFAULT_BATCH: usize = 256;
 
-/// A subscription that loses nothing: a named consumer of a stream, whose place JetStream keeps.
+/// A durable subscription: a named consumer of a stream, whose position JetStream stores.
 ///
-/// All processes that use one name share the work. An event is acknowledged after its handler
-/// succeeded; one whose handler failed or whose process died is delivered again. So a handler may
-/// see an event twice and must bear it: [`Delivery`](crate::jetstream::Delivery) names each event for good.
+/// All processes that use one name share the events. An event is acknowledged after its handler has
+/// succeeded; one whose handler failed, or whose process ended, is delivered again. So nothing is lost, and
+/// a handler must tolerate an event that it has handled before: its
+/// [`Delivery`](crate::jetstream::Delivery) has a sequence that names it for good.
+///
+/// The consumer is created by the first server that starts with it. Later ones compare its settings, and
+/// do not start if filter, start, `ack_wait` or `max_ack_pending` differ. The other options are those of
+/// the process.
 ///
 /// # Examples
 ///
@@ -44,7 +55,7 @@ pub struct Durable {
     pub(super) stream: Option<String>,
     pub(super) filter: Option<Result<String, Status>>,
     pub(super) start: StartFrom,
-    pub(super) workers: Option<usize>,
+    pub(super) max_concurrent: Option<usize>,
     pub(super) prefetch: Option<usize>,
     pub(super) batch: usize,
     pub(super) is_ordered: bool,
@@ -52,164 +63,167 @@ pub struct Durable {
     pub(super) max_ack_pending: u32,
     pub(super) max_deliver: Option<u64>,
     pub(super) backoff: Vec<Duration>,
-    pub(super) dead_letter: DeadLetter,
+    pub(super) dead_letter: DeadLetterPolicy,
 }
 
-/// Where a consumer or a replay begins.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StartFrom {
-    /// With the oldest event that the stream still has.
-    #[default]
-    First,
-    /// With what is stored from now on.
-    New,
-    /// With this number of the stream.
-    Sequence(u64),
-    /// With the first event that was stored then or later.
-    Time(SystemTime),
-}
-
-/// What becomes of events that are given up.
+/// Destination of events that are given up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) enum DeadLetter {
-    /// Nothing: handlers' failures are tried again for ever, what is no event is dropped with a
-    /// word in the log.
+pub(super) enum DeadLetterPolicy {
+    /// None. A failed event is delivered again without end, unless `max_deliver` is set; bytes that are no
+    /// such event are logged and dropped.
     #[default]
     Off,
-    /// They go to the subject that the protocol names.
+    /// The subject of docs/PROTOCOL.md, "Events".
     Default,
-    /// They go there.
+    /// Another subject, without the prefix of the bus.
     To(String),
 }
 
 impl Durable {
-    /// Names the consumer: no dot, space, `*` or `>`. It is created on the first start and stays
-    /// when every process stops; remove it with `nats consumer rm`.
+    /// Creates the options of the consumer with this name, which must not contain a dot, white space, `*`
+    /// or `>`.
+    ///
+    /// The consumer stays at the server when every process has stopped. Remove it with
+    /// `nats consumer rm`.
     pub fn named(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
             stream: None,
             filter: None,
             start: StartFrom::First,
-            workers: None,
+            max_concurrent: None,
             prefetch: None,
-            batch: BATCH,
+            batch: DEFAULT_BATCH,
             is_ordered: false,
-            ack_wait: ACK_WAIT,
-            max_ack_pending: MAX_ACK_PENDING,
+            ack_wait: DEFAULT_ACK_WAIT,
+            max_ack_pending: DEFAULT_MAX_ACK_PENDING,
             max_deliver: None,
-            backoff: BACKOFF.into(),
-            dead_letter: DeadLetter::Off,
+            backoff: DEFAULT_BACKOFF.into(),
+            dead_letter: DeadLetterPolicy::Off,
         }
     }
 
-    /// Reads from this stream. By default from the one that stores the events' subjects.
+    /// Sets the stream by the name that it was declared with. By default the stream that stores the events'
+    /// subjects is looked up.
     pub fn stream(mut self, name: impl Into<String>) -> Self {
         self.stream = Some(name.into());
         self
     }
 
-    /// Takes only the events that the filter picks, as in `TradeFilter::new().venue("kraken")`.
+    /// Receives only the events that the filter matches, as in `TradeFilter::new().venue("kraken")`. Every
+    /// event of the type by default.
     #[expect(
         clippy::needless_pass_by_value,
-        reason = "as everywhere else a filter is given away"
+        reason = "as in the other functions that take a filter"
     )]
     pub fn filter(mut self, filter: impl EventFilter) -> Self {
         self.filter = Some(filter.subject());
         self
     }
 
-    /// Begins there when the consumer is created. [`StartFrom::First`] by default: what was published
-    /// before the first start is not skipped.
+    /// Sets the first event, for when the consumer is created. [`StartFrom::First`] by default: events
+    /// that were published before the first start are not skipped.
     pub fn start_from(mut self, start: StartFrom) -> Self {
         self.start = start;
         self
     }
 
-    /// How many handlers run at a time in this process. 16 by default; one where events come in
-    /// batches.
+    /// Sets how many handlers run at a time in this process. 16 by default, 1 for batches; 0 counts as 1.
     pub fn max_concurrent(mut self, handlers: usize) -> Self {
-        self.workers = Some(handlers.max(1));
+        self.max_concurrent = Some(handlers.max(1));
         self
     }
 
-    /// How many events wait in this process behind those that are handled. As many as are handled
-    /// at a time by default; more is faster over a slow network, and less fair to other processes.
+    /// Sets how many events wait in this process besides those that are being handled. By default as many as
+    /// are handled at a time. More is faster over a slow network; less shares events more evenly among
+    /// processes.
     pub fn prefetch(mut self, events: usize) -> Self {
         self.prefetch = Some(events);
         self
     }
 
-    /// How many events a [`BatchSubscriber`](crate::jetstream::BatchSubscriber) gets at most at a time; it gets
-    /// what is there, and never waits for more. 256 by default.
+    /// Sets the maximum number of events in a batch of a
+    /// [`BatchSubscriber`](crate::jetstream::BatchSubscriber). 256 by default. A batch has the events that
+    /// are there, and never waits for more.
     pub fn batch(mut self, events: usize) -> Self {
         self.batch = events.max(1);
         self
     }
 
-    /// Handles one event at a time, over all processes and redeliveries, in the stream's order. An
-    /// event that fails holds up all behind it until it succeeds or is given up.
+    /// Handles one event at a time, over all processes, in the stream's order.
+    ///
+    /// An event that fails holds up all behind it until it succeeds or is given up. This overrides
+    /// `max_concurrent`, `prefetch`, `batch` and `max_ack_pending`.
     pub fn ordered(mut self) -> Self {
         self.is_ordered = true;
         self
     }
 
-    /// How long JetStream waits for a sign of life before it delivers an event again. 30 s by
-    /// default. A handler may take longer: the runtime reports progress while it runs.
+    /// Sets how long JetStream waits for an acknowledgment or a report of progress before it delivers an
+    /// event again. 30 s by default.
+    ///
+    /// A handler may take longer, since the runtime reports progress while it runs. So this is the time
+    /// until another process gets the events of one that was killed.
     pub fn ack_wait(mut self, wait: Duration) -> Self {
         self.ack_wait = wait;
         self
     }
 
-    /// How many events of this consumer may be unacknowledged, over all processes. 1,000 by
-    /// default. Those that wait for a redelivery count.
+    /// Sets how many events of this consumer may be unacknowledged, over all processes. 1,000 by default.
+    ///
+    /// Events that wait for their redelivery count. So this many failing events stop the consumer until a
+    /// backoff has passed.
     pub fn max_ack_pending(mut self, events: u32) -> Self {
         self.max_ack_pending = events.max(1);
         self
     }
 
-    /// How many times an event is delivered before it is given up. No limit by default, 5 with
-    /// dead letters. A delivery that a process did not live to see the end of counts.
+    /// Sets how many times an event is delivered before it is given up. 5 by default with dead letters, and
+    /// no limit without. A delivery whose process ended before its handler did counts as well.
     pub fn max_deliver(mut self, deliveries: u64) -> Self {
         self.max_deliver = Some(deliveries.max(1));
         self
     }
 
-    /// How long to wait before a failed event is delivered again: the first time, the second, and
-    /// so on; the last counts for all that follow. 0.5, 2, 10, 30, 60 s by default.
+    /// Sets the delays before a failed event is delivered again: after the first delivery, the second, and
+    /// so on; the last holds for all that follow. 0.5, 2, 10, 30, 60 s by default. Without any, it is
+    /// delivered again at once.
     pub fn backoff(mut self, delays: impl IntoIterator<Item = Duration>) -> Self {
         self.backoff = delays.into_iter().collect();
         self
     }
 
-    /// Keeps what is given up: payloads that are no event at once, others after
-    /// [`max_deliver`](Self::max_deliver) deliveries. They go to `dlq.<stream>.<consumer>`, with
-    /// the reason in headers; the stream `<stream>-DLQ` is created for them unless one stores that
-    /// subject already.
+    /// Stores events that are given up as dead letters: those that cannot be decoded at once, others after
+    /// [`max_deliver`](Self::max_deliver) deliveries.
+    ///
+    /// A letter has payload and headers of the event, and the reason in further headers (docs/PROTOCOL.md,
+    /// "Events"). It goes to the subject `dlq.<stream>.<consumer>`; the stream `<stream>-DLQ` is created
+    /// for it unless one stores that subject already. The event is not acknowledged before its letter is
+    /// stored.
     pub fn dead_letter(mut self) -> Self {
-        self.dead_letter = DeadLetter::Default;
+        self.dead_letter = DeadLetterPolicy::Default;
         self
     }
 
-    /// [`dead_letter`](Self::dead_letter) to another subject, behind the bus's prefix; unless a
-    /// stream stores it already, the stream `<stream>-DLQ-<consumer>` is created for it.
+    /// Stores dead letters as [`dead_letter`](Self::dead_letter) does, under a subject of your own, which
+    /// gets the bus's prefix. The stream `<stream>-DLQ-<consumer>` is created for it unless one stores
+    /// that subject already.
     pub fn dead_letter_to(mut self, subject: impl Into<String>) -> Self {
-        self.dead_letter = DeadLetter::To(subject.into());
+        self.dead_letter = DeadLetterPolicy::To(subject.into());
         self
     }
 
-    /// How often an event is tried.
-    pub(super) fn attempts(&self) -> u64 {
+    /// Returns how many times an event is delivered before it is given up.
+    pub(super) fn max_deliveries(&self) -> u64 {
         match (self.max_deliver, &self.dead_letter) {
             (Some(deliveries), _) => deliveries,
-            (None, DeadLetter::Off) => u64::MAX,
-            (None, _) => MAX_DELIVER,
+            (None, DeadLetterPolicy::Off) => u64::MAX,
+            (None, _) => DEFAULT_MAX_DELIVER,
         }
     }
 
-    /// The wait after the delivery of this number.
-    pub(super) fn delay(&self, count: u64) -> Duration {
+    /// Returns the delay after the delivery with this number, from 1.
+    pub(super) fn delay_after(&self, count: u64) -> Duration {
         let index = usize::try_from(count.saturating_sub(1)).unwrap_or(usize::MAX);
         let last = self.backoff.len().saturating_sub(1);
         self.backoff
@@ -218,12 +232,13 @@ impl Durable {
             .unwrap_or_default()
     }
 
-    /// How many events this process may hold: those that `at_once` are handled and those behind.
-    pub(super) fn limit(&self, at_once: usize) -> usize {
+    /// Returns how many events this process may hold: the `concurrent` ones that are handled at a time, and
+    /// those prefetched.
+    pub(super) fn max_in_flight(&self, concurrent: usize) -> usize {
         match self.is_ordered {
             true => 1,
-            false => at_once
-                .saturating_add(self.prefetch.unwrap_or(at_once))
+            false => concurrent
+                .saturating_add(self.prefetch.unwrap_or(concurrent))
                 .min(self.max_ack_pending as usize),
         }
     }
@@ -234,10 +249,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_delay_counts_for_all_that_follow() {
+    fn the_last_delay_holds_for_all_further_deliveries() {
         let check = |delays: &[u64], count: u64, expected: u64| {
             let delays = delays.iter().copied().map(Duration::from_millis);
-            let found = Durable::named("c").backoff(delays).delay(count);
+            let found = Durable::named("c").backoff(delays).delay_after(count);
             assert_eq!(found, Duration::from_millis(expected), "{count}");
         };
         check(&[10, 20], 1, 10);
@@ -247,9 +262,9 @@ mod tests {
     }
 
     #[test]
-    fn events_are_given_up_only_where_somebody_said_so() {
-        assert_eq!(Durable::named("c").attempts(), u64::MAX);
-        assert_eq!(Durable::named("c").dead_letter().attempts(), 5);
-        assert_eq!(Durable::named("c").max_deliver(2).attempts(), 2);
+    fn events_are_given_up_only_with_max_deliver_or_dead_letters() {
+        assert_eq!(Durable::named("c").max_deliveries(), u64::MAX);
+        assert_eq!(Durable::named("c").dead_letter().max_deliveries(), 5);
+        assert_eq!(Durable::named("c").max_deliver(2).max_deliveries(), 2);
     }
 }

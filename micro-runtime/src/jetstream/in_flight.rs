@@ -1,4 +1,4 @@
-//! `InFlight`: the deliveries that this process has and has not answered yet. Pure.
+//! `InFlight`: the deliveries that this process has received and not acknowledged yet. Does no I/O.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,89 +7,94 @@ use tokio::sync::Notify;
 
 use crate::sync::lock;
 
-/// The deliveries in hand.
+/// Reply subjects of the deliveries of one consumer that are queued or at work in this process.
+///
+/// It serves three purposes: the consumer loop requests no more deliveries than it has room for
+/// ([`count`](Self::count)); it reports progress for those that take long ([`tick`](Self::tick)); and at the
+/// end of the grace period it gives back those that are left ([`reply_subjects`](Self::reply_subjects)).
+///
+/// A table with slots instead of a hash map: a slot is found without hashing, and is used again.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
-    table: Mutex<State>,
-    /// Told whenever one leaves.
+    state: Mutex<State>,
+    /// Notified whenever a delivery leaves, and by other events that let the consumer loop start a handler.
     pub(super) freed: Notify,
 }
 
-/// One delivery in hand; leaves when dropped.
+/// Membership of one delivery in [`InFlight`], which ends when it is dropped.
 #[derive(Debug)]
 pub(super) struct InFlightGuard {
-    held: Arc<InFlight>,
+    in_flight: Arc<InFlight>,
     slot: usize,
 }
 
 #[derive(Debug, Default)]
 struct State {
     slots: Vec<Option<InFlightEntry>>,
+    /// Indices of the slots that hold `None`.
     free: Vec<usize>,
 }
 
 #[derive(Debug)]
 struct InFlightEntry {
     reply: Subject,
-    /// Whether a tick has seen it: the next one reports progress.
+    /// Whether an earlier tick found this delivery.
     is_seen: bool,
 }
 
 impl InFlight {
-    pub(super) fn take(self: &Arc<Self>, reply: Subject) -> InFlightGuard {
-        let mut table = lock(&self.table);
-        let slot = table.free.pop().unwrap_or_else(|| {
-            table.slots.push(None);
-            table.slots.len() - 1
+    /// Adds a delivery until the returned guard is dropped.
+    pub(super) fn insert(self: &Arc<Self>, reply: Subject) -> InFlightGuard {
+        let mut state = lock(&self.state);
+        let slot = state.free.pop().unwrap_or_else(|| {
+            state.slots.push(None);
+            state.slots.len() - 1
         });
-        table.slots[slot] = Some(InFlightEntry {
+        state.slots[slot] = Some(InFlightEntry {
             reply,
             is_seen: false,
         });
         InFlightGuard {
-            held: Arc::clone(self),
+            in_flight: Arc::clone(self),
             slot,
         }
     }
 
+    /// Returns the number of deliveries.
     pub(super) fn count(&self) -> usize {
-        let table = lock(&self.table);
-        table.slots.len() - table.free.len()
+        let state = lock(&self.state);
+        state.slots.len() - state.free.len()
     }
 
-    /// Those that a tick has seen before: with three ticks in the time that JetStream waits, each
-    /// delivery is reported before two thirds of it are over.
+    /// Marks all deliveries as seen, and returns those that an earlier tick has seen: their progress is due.
+    ///
+    /// With three ticks per `ack_wait` a delivery is reported before two thirds of it have passed. A
+    /// delivery that is acknowledged within a third of `ack_wait`, as nearly all are, costs no report.
     pub(super) fn tick(&self) -> Vec<Subject> {
-        let mut table = lock(&self.table);
-        let slots = table.slots.iter_mut().flatten();
-        slots
-            .filter_map(|slot| {
-                std::mem::replace(&mut slot.is_seen, true).then(|| slot.reply.clone())
+        let mut state = lock(&self.state);
+        let entries = state.slots.iter_mut().flatten();
+        entries
+            .filter_map(|entry| {
+                std::mem::replace(&mut entry.is_seen, true).then(|| entry.reply.clone())
             })
             .collect()
     }
-}
 
-impl InFlight {
-    /// All of them.
-    pub(super) fn all(&self) -> Vec<Subject> {
-        let table = lock(&self.table);
-        table
-            .slots
-            .iter()
-            .flatten()
-            .map(|slot| slot.reply.clone())
-            .collect()
+    /// Returns the reply subjects of all deliveries.
+    pub(super) fn reply_subjects(&self) -> Vec<Subject> {
+        let state = lock(&self.state);
+        let entries = state.slots.iter().flatten();
+        entries.map(|entry| entry.reply.clone()).collect()
     }
 }
 
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        let mut table = lock(&self.held.table);
-        table.slots[self.slot] = None;
-        table.free.push(self.slot);
-        drop(table);
-        self.held.freed.notify_one();
+        let mut state = lock(&self.in_flight.state);
+        state.slots[self.slot] = None;
+        state.free.push(self.slot);
+        drop(state);
+        self.in_flight.freed.notify_one();
     }
 }
 
@@ -98,16 +103,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn progress_is_reported_for_what_two_ticks_have_seen() {
-        let held = Arc::new(InFlight::default());
-        let first = held.take("a".into());
-        assert_eq!(held.tick(), []);
-        let second = held.take("b".into());
-        assert_eq!(held.tick(), [Subject::from("a")]);
+    fn progress_is_due_for_deliveries_that_an_earlier_tick_has_seen() {
+        let in_flight = Arc::new(InFlight::default());
+        let first = in_flight.insert("a".into());
+        assert_eq!(in_flight.tick(), []);
+        let second = in_flight.insert("b".into());
+        assert_eq!(in_flight.tick(), [Subject::from("a")]);
         drop(first);
-        assert_eq!(held.tick(), [Subject::from("b")]);
-        assert_eq!(held.count(), 1);
+        assert_eq!(in_flight.tick(), [Subject::from("b")]);
+        assert_eq!(in_flight.count(), 1);
         drop(second);
-        assert_eq!((held.count(), held.tick().len()), (0, 0));
+        assert_eq!((in_flight.count(), in_flight.tick().len()), (0, 0));
     }
 }

@@ -1,29 +1,60 @@
-//! Durable events: streams declared in code, publishing that is acknowledged, consumers that lose
-//! nothing. On plain JetStream: what any other client of NATS stores or reads is the same.
+//! Durable events over JetStream: streams declared in code, acknowledged publishing, durable consumers,
+//! dead letters, replay.
+//!
+//! An event that is published durably is stored in a stream before the publisher continues, and is
+//! delivered to each durable consumer until its handler has succeeded: at least once, so that handlers must
+//! tolerate duplicates. The messages are those of core events. Everything is plain JetStream, so that other
+//! clients of NATS can read and write the same streams (docs/PROTOCOL.md, "Events").
+//!
+//! | to | there is |
+//! |---|---|
+//! | create a stream, or check it | [`EventStream`], [`Bus::declare`](crate::Bus::declare), [`Server::declare`](crate::Server::declare) |
+//! | publish and know that the event is stored | [`Bus::publish_durable`](crate::Bus::publish_durable), [`DurablePublisher`] |
+//! | handle events on a server | [`Server::subscribe`](crate::Server::subscribe) with a [`Durable`] |
+//! | handle many events in one transaction | [`Server::subscribe_batch`](crate::Server::subscribe_batch) with a [`BatchSubscriber`] |
+//! | keep events that cannot be handled | [`Durable::dead_letter`] |
+//! | read stored events again | [`Bus::replay`](crate::Bus::replay) |
 
+// How a delivery comes to its handler: `pull` requests deliveries and survives lost servers;
+// `consumer_loop` hands them to a `delivery_handler` or `batch_handler`; `in_flight` knows which are not
+// acknowledged, and `acknowledger` reports their outcome, after `dead_letters` has stored those given up.
+mod acked_publish;
 mod acknowledger;
-mod batch;
+mod batch_handler;
+mod batch_subscriber;
 mod consumer;
 mod consumer_loop;
-mod dead_letter;
+mod dead_letters;
 mod delivery_handler;
-mod difference;
+mod differences;
 mod durable;
+mod durable_event;
+mod durable_publish;
+mod durable_publisher;
+mod durable_source;
+mod error;
+mod event_stream;
 mod in_flight;
+mod ordered_consumer;
 mod pending_delivery;
-mod publish;
 mod pull;
+mod reconnect_detector;
 mod replay;
-mod source;
-mod store;
-mod stream;
+mod replay_builder;
+mod start_from;
+mod stream_declaration;
+mod worker_permit;
 
-pub use batch::{BatchSubscriber, DurableEvent};
-pub use durable::{Durable, StartFrom};
-pub use publish::{DurablePublish, DurablePublishFuture, DurablePublisher, PublishHandle};
-pub use replay::{Replay, ReplayBuilder};
-pub(crate) use source::batches;
-pub use store::PublishAck;
-pub use stream::{EventStream, Retention};
+pub use acked_publish::PublishAck;
+pub use batch_subscriber::BatchSubscriber;
+pub use durable::Durable;
+pub use durable_event::DurableEvent;
+pub use durable_publish::{DurablePublish, DurablePublishFuture, PublishHandle};
+pub use durable_publisher::DurablePublisher;
+pub(crate) use durable_source::bind_batches;
+pub use event_stream::{EventStream, Retention};
+pub use replay::Replay;
+pub use replay_builder::ReplayBuilder;
+pub use start_from::StartFrom;
 
 pub use crate::context::Delivery;

@@ -1,4 +1,4 @@
-//! One delivery that is not acknowledged yet.
+//! `PendingDelivery`: one delivery that is not acknowledged yet.
 
 use std::sync::Arc;
 
@@ -8,22 +8,27 @@ use bytes::Bytes;
 use crate::context::Delivery;
 use crate::jetstream::in_flight::{InFlight, InFlightGuard};
 
-/// One delivery in hand.
+/// A message that a consumer delivered, with the subject on which it is acknowledged.
+///
+/// Dropping it acknowledges nothing: JetStream delivers the event again after `ack_wait`.
 pub(super) struct PendingDelivery {
     pub(super) subject: Subject,
     pub(super) headers: Option<HeaderMap>,
     pub(super) payload: Bytes,
-    pub(super) delivery: Delivery,
+    /// Sequence, number of deliveries and time, read from `reply`.
+    pub(super) info: Delivery,
+    /// Subject on which the delivery is acknowledged, `$JS.ACK.…`.
     pub(super) reply: Subject,
-    hold: Option<InFlightGuard>,
+    guard: Option<InFlightGuard>,
 }
 
 impl PendingDelivery {
-    /// Reads a message.
+    /// Reads a message of a consumer of `stream`.
     ///
     /// # Errors
     ///
-    /// The subject of what is no delivery.
+    /// The subject of a message whose reply subject is none of JetStream's: any client may publish to the
+    /// inbox that deliveries come to.
     pub(super) fn read(message: Message, stream: &Arc<str>) -> Result<Self, Subject> {
         let Message {
             subject,
@@ -34,20 +39,20 @@ impl PendingDelivery {
         } = message;
         let reply = reply.unwrap_or_else(|| Subject::from_static(""));
         match Delivery::parse(stream, &reply) {
-            Some(delivery) => Ok(Self {
+            Some(info) => Ok(Self {
                 subject,
                 headers,
                 payload,
-                delivery,
+                info,
                 reply,
-                hold: None,
+                guard: None,
             }),
             None => Err(subject),
         }
     }
 
-    /// Counts it among those in hand until it is dropped: its progress is reported.
-    pub(super) fn hold(&mut self, held: &Arc<InFlight>) {
-        self.hold = Some(held.take(self.reply.clone()));
+    /// Adds it to the deliveries in flight until it is dropped, so that its progress is reported.
+    pub(super) fn track(&mut self, in_flight: &Arc<InFlight>) {
+        self.guard = Some(in_flight.insert(self.reply.clone()));
     }
 }

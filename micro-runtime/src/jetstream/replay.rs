@@ -1,4 +1,4 @@
-//! `Replay`: a stream's events read again in order, without acknowledging anything.
+//! `Replay`: a stream of stored events in order, which continues after lost connections.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,8 +8,7 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use async_nats::jetstream::Message;
-use async_nats::jetstream::consumer::Consumer;
-use async_nats::jetstream::consumer::pull::{Ordered, OrderedConfig};
+use async_nats::jetstream::consumer::pull::Ordered;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, Stream, StreamExt, ready};
 use tokio::time::{Instant, Interval, interval};
@@ -17,224 +16,153 @@ use tokio::time::{Instant, Interval, interval};
 use crate::bus::Bus;
 use crate::context::Delivery;
 use crate::event;
-use crate::event::{Event, EventFilter as _};
-use crate::jetstream::batch::DurableEvent;
-use crate::jetstream::durable::StartFrom;
-use crate::jetstream::pull::connects;
-use crate::jetstream::stream::name_on;
-use crate::status::{Reason, Status};
+use crate::event::Event;
+use crate::jetstream::durable_event::DurableEvent;
+use crate::jetstream::ordered_consumer::OrderedConsumer;
+use crate::jetstream::reconnect_detector::{HEALTH_CHECK_INTERVAL, ReconnectDetector};
+use crate::jetstream::start_from::StartFrom;
+use crate::status::Status;
 
-const HEALTH_CHECK_INTERVAL: Duration = Duration::from_millis(500);
-const FIRST_REST: Duration = Duration::from_millis(100);
-const LAST_REST: Duration = Duration::from_secs(5);
-/// So long a replay that was cut off tries to go on before it says so.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Wait before the second attempt to reopen a replay; it doubles with each further one.
+const INITIAL_BACKOFF: Duration = Duration::from_millis(100);
+/// Maximum wait between two attempts to reopen a replay.
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+/// Time after which a replay that cannot be reopened yields an error. The election of a leader takes less.
+const REOPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a replay is to read; [`open`](Self::open) begins it.
-#[must_use = "a replay begins once it is opened"]
-pub struct ReplayBuilder<E: Event> {
-    bus: Bus,
-    stream: Option<String>,
-    filter: E::Filter,
-    start: StartFrom,
-    is_following: bool,
-}
-
-/// Stored events in the stream's order, each once: a `Stream` that leaves nothing behind and that
-/// survives lost connections.
+/// A [`Stream`] of stored events in the stream's order, each once; opened by [`Bus::replay`].
 ///
-/// A payload that is no event is an `Err` in its place, and the replay goes on behind it.
+/// It leaves no state behind at the server, and continues after a lost connection or a lost server behind
+/// the last event that it has read. A payload that cannot be decoded is an `Err` item in its place.
+///
+/// Events are decoded as they are polled, and the server sends further ones as those are read: a slow reader
+/// holds a limited number in memory, however long the stream is.
 #[must_use = "a replay reads as it is polled"]
 pub struct Replay<E> {
-    reading: Reading,
+    state: State,
     bus: Bus,
     stream: Arc<str>,
     filter: String,
-    look: Interval,
-    connects: u64,
-    /// What is before that is not asked for, whatever a consumer that was made anew sends.
-    from: StartFrom,
-    last: u64,
-    ends_at: Option<u64>,
-    is_over: bool,
+    health_check: Interval,
+    reconnects: ReconnectDetector,
+    /// First event of the replay; never [`StartFrom::New`].
+    start: StartFrom,
+    /// Sequence of the last message that was read; 0 before the first.
+    last_sequence: u64,
+    /// Last sequence of the replay; `None` if it follows the stream.
+    end_sequence: Option<u64>,
+    is_finished: bool,
     event: PhantomData<fn() -> E>,
 }
 
-enum Reading {
-    Messages(Box<Ordered>),
-    Opening(BoxFuture<'static, Result<Ordered, Status>>),
-}
-
-impl Bus {
-    /// Reads stored events again, in order, from the first to the last that is stored now.
-    ///
-    /// # Errors
-    ///
-    /// `UNIMPLEMENTED` on a bus inside one process, `NOT_FOUND` when no stream stores the events,
-    /// `UNAVAILABLE` when JetStream does not answer.
-    ///
-    /// # Examples
-    ///
-    /// ```ignore
-    /// let mut trades = bus.replay::<Trade>().start_from(StartFrom::Time(yesterday)).open().await?;
-    /// while let Some(trade) = trades.next().await.transpose()? {
-    ///     println!("{}: {}", trade.delivery.sequence(), trade.price);
-    /// }
-    /// ```
-    pub fn replay<E: Event>(&self) -> ReplayBuilder<E> {
-        ReplayBuilder {
-            bus: self.clone(),
-            stream: None,
-            filter: E::Filter::default(),
-            start: StartFrom::First,
-            is_following: false,
-        }
-    }
-}
-
-impl<E: Event> ReplayBuilder<E> {
-    /// Where to begin. [`StartFrom::First`] by default.
-    pub fn start_from(mut self, start: StartFrom) -> Self {
-        self.start = start;
-        self
-    }
-
-    /// Reads only the events that the filter picks.
-    pub fn filter(mut self, filter: E::Filter) -> Self {
-        self.filter = filter;
-        self
-    }
-
-    /// Reads from this stream. By default from the one that stores the events' subjects.
-    pub fn stream(mut self, name: impl Into<String>) -> Self {
-        self.stream = Some(name.into());
-        self
-    }
-
-    /// Goes on with what is stored from now on, and never ends.
-    pub fn follow(mut self) -> Self {
-        self.is_following = true;
-        self
-    }
-
-    /// Begins to read.
-    ///
-    /// # Errors
-    ///
-    /// As [`Bus::replay`].
-    pub async fn open(self) -> Result<Replay<E>, Status> {
-        let api = &self.bus.connection().jetstream_or_status()?.api;
-        let filter = self.bus.subject(&self.filter.subject()?).into_string();
-        let name = match &self.stream {
-            Some(name) => name_on(&self.bus, name),
-            None => api
-                .stream_by_subject(filter.as_str())
-                .await
-                .map_err(|error| {
-                    Status::not_found(format!("no stream stores `{filter}`")).with_source(error)
-                })?,
-        };
-        let stream = api
-            .get_stream(&name)
-            .await
-            .map_err(|error| unreadable(&name, error))?;
-        let last = stream.cached_info().state.last_sequence;
-        let start = match self.start {
-            // A number stays what it is when the consumer has to be made anew.
-            StartFrom::New => StartFrom::Sequence(last + 1),
-            start => start,
-        };
-        let (consumer, pending) = consumer(&self.bus, &name, &filter, start).await?;
-        let messages = read(&name, consumer).await?;
-        Ok(Replay {
-            reading: Reading::Messages(Box::new(messages)),
-            bus: self.bus.clone(),
-            stream: name.into(),
-            filter,
-            look: interval(HEALTH_CHECK_INTERVAL),
-            connects: connects(self.bus.connection()),
-            from: start,
-            last: 0,
-            ends_at: (!self.is_following).then_some(last),
-            is_over: pending == 0 && !self.is_following,
-            event: PhantomData,
-        })
-    }
+/// Source of the next message.
+enum State {
+    /// A consumer that delivers.
+    Reading(Box<Ordered>),
+    /// A consumer that is being created, since the last one was lost.
+    Reopening(BoxFuture<'static, Result<Ordered, Status>>),
 }
 
 impl<E: Event> Replay<E> {
-    /// The next event; `None` after the last.
+    /// Begins a replay on a consumer that was created with `start`. A replay with an
+    /// `end_sequence` and nothing to read ends at once: no message would ever show that it is complete.
+    pub(super) fn new(
+        bus: Bus,
+        stream: String,
+        filter: String,
+        start: StartFrom,
+        end_sequence: Option<u64>,
+        consumer: OrderedConsumer,
+    ) -> Self {
+        Self {
+            state: State::Reading(Box::new(consumer.messages)),
+            reconnects: ReconnectDetector::new(bus.connection()),
+            bus,
+            stream: stream.into(),
+            filter,
+            health_check: interval(HEALTH_CHECK_INTERVAL),
+            start,
+            last_sequence: 0,
+            is_finished: consumer.pending == 0 && end_sequence.is_some(),
+            end_sequence,
+            event: PhantomData,
+        }
+    }
+
+    /// Returns the next event; `None` after the last. Cancel safe.
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` for a payload that is no event; the next call goes on behind it.
-    /// `UNAVAILABLE` when the stream could not be read for 30 s; the next call tries again.
+    /// `INVALID_ARGUMENT` for a payload that cannot be decoded; the next call continues behind it.
+    /// `UNAVAILABLE` if the stream could not be read for 30 s; the next call tries again.
     pub async fn next(&mut self) -> Option<Result<DurableEvent<E>, Status>> {
         StreamExt::next(self).await
     }
 
-    /// Says whether the connection was lost since the last look: the consumer may be gone with its
-    /// server, and async-nats would find out by missing heartbeats.
-    fn is_forgotten(&mut self, cx: &mut TaskContext<'_>) -> bool {
-        while self.look.poll_tick(cx).is_ready() {
-            let connects = connects(self.bus.connection());
-            if connects != self.connects {
-                self.connects = connects;
+    /// Returns whether the connection was made anew since the last health check. The consumer may be gone
+    /// with its server then, which async-nats would notice by missing heartbeats only.
+    fn poll_reconnected(&mut self, cx: &mut TaskContext<'_>) -> bool {
+        while self.health_check.poll_tick(cx).is_ready() {
+            if self.reconnects.has_reconnected() {
                 return true;
             }
         }
         false
     }
 
-    /// Makes the consumer anew, behind what was read.
+    /// Creates a new consumer behind the last event that was read.
+    ///
+    /// async-nats does the same when a message is missing, but gives up when its requests fail, as they do
+    /// while a server restarts or a leader is elected. This one retries for [`REOPEN_TIMEOUT`].
     fn reopen(&self) -> BoxFuture<'static, Result<Ordered, Status>> {
         let (bus, stream, filter) = (
             self.bus.clone(),
             Arc::clone(&self.stream),
             self.filter.clone(),
         );
-        let start = match self.last {
-            0 => self.from,
+        let start = match self.last_sequence {
+            0 => self.start,
             last => StartFrom::Sequence(last + 1),
         };
         let reopened = async move {
-            let mut rest = FIRST_REST;
-            let give_up = Instant::now() + PATIENCE;
+            let mut backoff = INITIAL_BACKOFF;
+            let deadline = Instant::now() + REOPEN_TIMEOUT;
             loop {
-                let opened = async {
-                    let (consumer, _) = consumer(&bus, &stream, &filter, start).await?;
-                    read(&stream, consumer).await
-                };
-                match opened.await {
-                    Ok(messages) => return Ok(messages),
-                    Err(status) if Instant::now() + rest > give_up => return Err(status),
-                    Err(status) => tracing::warn!(%status, "tries again to replay"),
+                match OrderedConsumer::open(&bus, &stream, &filter, start).await {
+                    Ok(consumer) => return Ok(consumer.messages),
+                    Err(status) if Instant::now() + backoff > deadline => return Err(status),
+                    Err(status) => tracing::warn!(%status, "cannot reopen a replay; retrying"),
                 }
-                tokio::time::sleep(rest).await;
-                rest = (rest * 2).min(LAST_REST);
+                tokio::time::sleep(backoff).await;
+                backoff = (backoff * 2).min(MAX_BACKOFF);
             }
         };
         reopened.boxed()
     }
 
-    /// Reads one message; `None` for one that was not asked for or was read before.
+    /// Reads one message; `None` for one outside of the replay.
+    ///
+    /// When async-nats creates its consumer anew by itself, before it has delivered anything, the new one
+    /// may begin elsewhere. So the replay does not rely on it, and skips messages before `start`, behind
+    /// `end_sequence`, and those that it has read before.
     fn read(&mut self, message: Message) -> Option<Result<DurableEvent<E>, Status>> {
         let message: async_nats::Message = message.into();
         let delivery = Delivery::parse(&self.stream, message.reply.as_deref()?)?;
         let sequence = delivery.sequence();
-        let is_wanted = match self.from {
+        let is_after_start = match self.start {
             StartFrom::Sequence(first) => sequence >= first,
             StartFrom::Time(first) => delivery.time() >= first,
             StartFrom::First | StartFrom::New => true,
         };
-        if sequence <= self.last {
+        if sequence <= self.last_sequence {
             return None;
         }
-        self.last = sequence;
-        if let Some(end) = self.ends_at {
-            self.is_over = delivery.pending() == 0 || sequence >= end;
+        self.last_sequence = sequence;
+        if let Some(end) = self.end_sequence {
+            // The last event may have been removed since, so that `end` itself never comes.
+            self.is_finished = delivery.pending() == 0 || sequence >= end;
         }
-        if !is_wanted || self.ends_at.is_some_and(|end| sequence > end) {
+        if !is_after_start || self.end_sequence.is_some_and(|end| sequence > end) {
             return None;
         }
         let event = event::decode_message(message.headers.as_ref(), message.payload);
@@ -246,15 +174,15 @@ impl<E: Event> Stream for Replay<E> {
     type Item = Result<DurableEvent<E>, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
-        while !self.is_over {
-            let messages = match &mut self.reading {
-                Reading::Messages(messages) => messages,
-                Reading::Opening(opening) => {
-                    let opened = ready!(opening.poll_unpin(cx));
-                    self.reading = match opened {
-                        Ok(messages) => Reading::Messages(Box::new(messages)),
+        while !self.is_finished {
+            let messages = match &mut self.state {
+                State::Reading(messages) => messages,
+                State::Reopening(reopening) => {
+                    let reopened = ready!(reopening.poll_unpin(cx));
+                    self.state = match reopened {
+                        Ok(messages) => State::Reading(Box::new(messages)),
                         Err(status) => {
-                            self.reading = Reading::Opening(self.reopen());
+                            self.state = State::Reopening(self.reopen());
                             return Poll::Ready(Some(Err(status)));
                         }
                     };
@@ -262,8 +190,8 @@ impl<E: Event> Stream for Replay<E> {
                 }
             };
             let polled = messages.poll_next_unpin(cx);
-            if polled.is_pending() && self.is_forgotten(cx) {
-                self.reading = Reading::Opening(self.reopen());
+            if polled.is_pending() && self.poll_reconnected(cx) {
+                self.state = State::Reopening(self.reopen());
                 continue;
             }
             match ready!(polled) {
@@ -272,14 +200,14 @@ impl<E: Event> Stream for Replay<E> {
                         return Poll::Ready(Some(item));
                     }
                 }
-                lost => {
-                    let error = lost.and_then(Result::err);
+                interrupted => {
+                    let error = interrupted.and_then(Result::err);
                     tracing::warn!(
                         stream = &*self.stream,
                         ?error,
-                        "a replay was cut off; begins again behind what was read"
+                        "a replay was interrupted; continuing behind the last event"
                     );
-                    self.reading = Reading::Opening(self.reopen());
+                    self.state = State::Reopening(self.reopen());
                 }
             }
         }
@@ -287,50 +215,11 @@ impl<E: Event> Stream for Replay<E> {
     }
 }
 
-impl<E: Event> fmt::Debug for ReplayBuilder<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReplayBuilder")
-            .field("event", &E::DESCRIPTOR.full_name)
-            .field("start", &self.start)
-            .finish_non_exhaustive()
-    }
-}
-
 impl<E> fmt::Debug for Replay<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Replay")
             .field("stream", &self.stream)
-            .field("last", &self.last)
+            .field("last", &self.last_sequence)
             .finish_non_exhaustive()
     }
-}
-
-/// Makes a consumer that keeps order, and says how many events wait for it.
-async fn consumer(
-    bus: &Bus,
-    stream: &str,
-    filter: &str,
-    start: StartFrom,
-) -> Result<(Consumer<OrderedConfig>, u64), Status> {
-    let api = &bus.connection().jetstream_or_status()?.api;
-    let config = OrderedConfig {
-        filter_subject: filter.to_owned(),
-        deliver_policy: start.policy(),
-        ..OrderedConfig::default()
-    };
-    let consumer = api.create_consumer_on_stream(config, stream).await;
-    let consumer = consumer.map_err(|error| unreadable(stream, error))?;
-    let pending = consumer.cached_info().num_pending;
-    Ok((consumer, pending))
-}
-
-async fn read(stream: &str, consumer: Consumer<OrderedConfig>) -> Result<Ordered, Status> {
-    let messages = consumer.messages().await;
-    messages.map_err(|error| unreadable(stream, error))
-}
-
-fn unreadable(stream: &str, error: impl std::error::Error + Send + Sync + 'static) -> Status {
-    Reason::NotStored
-        .status(format!("stream `{stream}` cannot be read: {error}"))
-        .with_source(error)
 }

@@ -142,7 +142,8 @@ impl Server {
         subscriber: impl BatchSubscriber<E>,
         durable: Durable,
     ) -> Self {
-        self.sources.push(jetstream::batches(subscriber, durable));
+        self.sources
+            .push(jetstream::bind_batches(subscriber, durable));
         self
     }
 

@@ -1,4 +1,4 @@
-//! `Differences`: what is declared against what is there, for people. Pure.
+//! `Differences`: compares declared settings with existing ones, as text for operators. Does no I/O.
 
 use std::fmt::{Debug, Write as _};
 use std::time::Duration;
@@ -10,16 +10,19 @@ use crate::error::{Error, ErrorKind};
 pub(super) struct Differences(String);
 
 impl Differences {
+    /// Compares two values as texts.
     pub(super) fn text(&mut self, name: &str, expected: &str, found: &str) {
         if expected != found {
             let _ = write!(self.0, "\n  {name}: expected {expected}, found {found}");
         }
     }
 
+    /// Compares two values by their debug output.
     pub(super) fn debug(&mut self, name: &str, expected: impl Debug, found: impl Debug) {
         self.text(name, &format!("{expected:?}"), &format!("{found:?}"));
     }
 
+    /// Compares two durations, where zero is no limit.
     pub(super) fn duration(&mut self, name: &str, expected: Duration, found: Duration) {
         let shown = |duration| match duration {
             Duration::ZERO => "unlimited".to_owned(),
@@ -28,7 +31,7 @@ impl Differences {
         self.text(name, &shown(expected), &shown(found));
     }
 
-    /// Zero and less is no limit, as for nats-server.
+    /// Compares two limits, where zero and less is none, as for nats-server.
     pub(super) fn limit(&mut self, name: &str, expected: i64, found: i64) {
         let shown = |limit| match limit {
             ..=0 => "unlimited".to_owned(),
@@ -37,14 +40,19 @@ impl Differences {
         self.text(name, &shown(expected), &shown(found));
     }
 
-    pub(super) fn into_result(self, what: &str, remedy: &str) -> Result<(), Error> {
+    /// Ends the comparison. `subject` names the stream or consumer, and `remedy` the command that changes it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::JetStream`] with all differences, if there is one.
+    pub(super) fn into_result(self, subject: &str, remedy: &str) -> Result<(), Error> {
         if self.0.is_empty() {
             return Ok(());
         }
         Err(Error::new(
             ErrorKind::JetStream,
             format!(
-                "{what} is not as declared:{}\nchange the declaration, or what is there ({remedy})",
+                "{subject} is not as declared:{}\nchange the declaration, or what is there ({remedy})",
                 self.0
             ),
         ))

@@ -1,0 +1,200 @@
+//! `AckedPublish`: publishes one event into a stream, again under the same id until it is acknowledged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::publish;
+use async_nats::jetstream::response::Response;
+use async_nats::{HeaderMap, Message, StatusCode, Subject};
+use bytes::Bytes;
+use tokio::time::{Instant, timeout_at};
+
+use crate::bus::{Connection, Outgoing, PublishError, ReplySlot};
+use crate::status::{Code, Reason, Status};
+use crate::wire::header::stored::MESSAGE_ID;
+
+/// Time that one attempt waits for its acknowledgment. A leader that dies with an event under way never
+/// acknowledges it, and is replaced within 5 to 6 s.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Wait before the second attempt; it doubles with each further one.
+const INITIAL_BACKOFF: Duration = Duration::from_millis(50);
+/// Maximum wait between two attempts.
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
+
+/// Acknowledgment of JetStream that an event is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PublishAck {
+    /// Stream that has stored the event.
+    pub stream: String,
+    /// Sequence of the event in the stream, from 1.
+    pub sequence: u64,
+    /// Whether the stream had an event with this id already, so that nothing new was stored.
+    pub is_duplicate: bool,
+}
+
+/// An event on its way into a stream.
+///
+/// # Exactly once in the stream
+///
+/// Each attempt has the same `Nats-Msg-Id`, and a stream stores an id once within its window of duplicates,
+/// 2 minutes by default. So it does not matter whether an attempt without an acknowledgment was lost on its
+/// way there or on its way back. An event whose deadline is longer than the window could be stored twice.
+///
+/// # Retried failures
+///
+/// | failure | retried |
+/// |---|---|
+/// | no acknowledgment within [`ATTEMPT_TIMEOUT`], or the connection was lost | yes |
+/// | no responders: no stream has the subject, or its leader is being elected | yes, since both look the same |
+/// | an error of JetStream with a code of 500 or more, such as a lack of memory | yes |
+/// | any other error of JetStream, such as a message that is too large for the stream | no |
+/// | a reply that is not JetStream's, as of a service with this subject | no |
+pub(super) struct AckedPublish {
+    pub(super) connection: Arc<Connection>,
+    pub(super) subject: Subject,
+    /// Id of the event, without control characters.
+    pub(super) id: String,
+    /// Headers besides the id.
+    pub(super) headers: Option<HeaderMap>,
+    pub(super) payload: Bytes,
+    pub(super) deadline: Instant,
+}
+
+/// Failure of one attempt.
+enum AttemptFailure {
+    Transient(Status),
+    Permanent(Status),
+}
+
+impl AckedPublish {
+    /// Publishes, and waits until the event is stored.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send) and [`wait_for_ack`](Self::wait_for_ack).
+    pub(super) async fn run(self) -> Result<PublishAck, Status> {
+        let first = self.send().await;
+        self.wait_for_ack(first).await
+    }
+
+    /// Puts the event into the connection's queue once, and returns the slot that its acknowledgment comes
+    /// to. Events whose `send` follow each other reach the stream in that order.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::NotStored`] if the queue was full until the deadline; otherwise why the connection did not
+    /// take the event.
+    pub(super) async fn send(&self) -> Result<ReplySlot, Status> {
+        let mut headers = self.headers.clone().unwrap_or_default();
+        headers.insert(MESSAGE_ID, self.id.as_str());
+        let (slot, reply) = self.connection.mux().reserve(false);
+        let outgoing = Outgoing {
+            subject: self.subject.clone(),
+            reply: Some(reply),
+            headers: Some(headers),
+            payload: self.payload.clone(),
+        };
+        match timeout_at(self.deadline, self.connection.publish(outgoing)).await {
+            Ok(Ok(())) => Ok(slot),
+            Ok(Err(error)) => Err(self.not_sent(error)),
+            Err(_) => Err(self.too_late("the connection's queue was full")),
+        }
+    }
+
+    /// Waits for the acknowledgment of the `first` attempt, and sends the event again while there is none.
+    ///
+    /// The waits between attempts are random, between half and all of the backoff, since all publishers of
+    /// a stream lose its leader at the same moment.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::NotStored`]: with `UNAVAILABLE` if the deadline passed, and the event may or may not be
+    /// stored; with another code if the stream rejected it. An error of `first`.
+    pub(super) async fn wait_for_ack(
+        self,
+        first: Result<ReplySlot, Status>,
+    ) -> Result<PublishAck, Status> {
+        let mut backoff = INITIAL_BACKOFF;
+        let mut slot = first?;
+        loop {
+            let status = match self.receive_ack(slot).await {
+                Ok(ack) => return Ok(ack),
+                Err(AttemptFailure::Permanent(status)) => return Err(status),
+                Err(AttemptFailure::Transient(status)) => status,
+            };
+            let wake = Instant::now() + backoff.mul_f64(0.5 + fastrand::f64() / 2.0);
+            if wake >= self.deadline {
+                return Err(self.too_late(status.message()).with_source(status));
+            }
+            match backoff {
+                INITIAL_BACKOFF => {
+                    tracing::warn!(subject = %self.subject, %status, "an event is not stored yet; sending it again");
+                }
+                _ => tracing::debug!(subject = %self.subject, %status, "sending the event again"),
+            }
+            tokio::time::sleep_until(wake).await;
+            backoff = (backoff * 2).min(MAX_BACKOFF);
+            slot = self.send().await?;
+        }
+    }
+
+    async fn receive_ack(&self, mut slot: ReplySlot) -> Result<PublishAck, AttemptFailure> {
+        let until = self.deadline.min(Instant::now() + ATTEMPT_TIMEOUT);
+        let reply = std::future::poll_fn(|cx| slot.poll(cx));
+        match timeout_at(until, reply).await {
+            Ok(Ok(reply)) => self.read(&reply),
+            Ok(Err(status)) => Err(AttemptFailure::Transient(status)),
+            Err(_) => Err(AttemptFailure::Transient(Status::unavailable(
+                "JetStream did not answer",
+            ))),
+        }
+    }
+
+    fn read(&self, reply: &Message) -> Result<PublishAck, AttemptFailure> {
+        if reply.status == Some(StatusCode::NO_RESPONDERS) {
+            let text = format!("no stream stores `{}`, or its leader is away", self.subject);
+            return Err(AttemptFailure::Transient(Status::unavailable(text)));
+        }
+        match serde_json::from_slice::<publish::PublishAck>(&reply.payload) {
+            // An error may name the stream as well; its sequence is 0 then.
+            Ok(ack) if ack.sequence > 0 => Ok(PublishAck {
+                stream: ack.stream,
+                sequence: ack.sequence,
+                is_duplicate: ack.duplicate,
+            }),
+            _ => Err(self.rejection(&reply.payload)),
+        }
+    }
+
+    fn rejection(&self, payload: &[u8]) -> AttemptFailure {
+        match serde_json::from_slice::<Response<publish::PublishAck>>(payload) {
+            Ok(Response::Err { error }) => {
+                let text = format!("JetStream does not store `{}`: {error}", self.subject);
+                match error.code() {
+                    500.. => AttemptFailure::Transient(Status::unavailable(text)),
+                    _ => AttemptFailure::Permanent(
+                        Reason::NotStored.status_with(Code::FailedPrecondition, text),
+                    ),
+                }
+            }
+            _ => AttemptFailure::Permanent(Reason::NotStored.status_with(
+                Code::Internal,
+                format!("what answered `{}` is no stream", self.subject),
+            )),
+        }
+    }
+
+    fn too_late(&self, cause: &str) -> Status {
+        let text = format!(
+            "`{}` was not acknowledged in time and may or may not be stored; the same id can be published again: {cause}",
+            self.subject
+        );
+        Reason::NotStored.status(text)
+    }
+
+    fn not_sent(&self, error: PublishError) -> Status {
+        let (subject, length) = (&self.subject, self.payload.len());
+        error.into_status(format_args!("`{subject}`, {length} bytes,"))
+    }
+}

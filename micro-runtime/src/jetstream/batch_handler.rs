@@ -1,0 +1,114 @@
+//! `BatchHandler`: runs a `BatchSubscriber` for deliveries that were taken together.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use crate::context::Context;
+use crate::event;
+use crate::event::{Event, EventCounters, EventObserver, Subscriber};
+use crate::execute::{
+    BoxFuture, BoxedHandler, Completion, DeadlinePolicy, Execution, deadline_passed,
+};
+use crate::jetstream::acknowledger::Acknowledger;
+use crate::jetstream::batch_subscriber::BatchSubscriber;
+use crate::jetstream::delivery_handler::{BatchFuture, DeliveryHandler, HandlerScope};
+use crate::jetstream::durable_event::DurableEvent;
+use crate::jetstream::pending_delivery::PendingDelivery;
+use crate::status::Status;
+
+/// Passes deliveries to a [`BatchSubscriber`], all in one call.
+///
+/// Those that cannot be part of a batch are taken out first, each with its own outcome: deliveries that are
+/// exhausted, and bytes that are no such event. The others succeed or fail together.
+pub(super) struct BatchHandler<E, S> {
+    pub(super) subscriber: Arc<S>,
+    pub(super) counters: Arc<EventCounters>,
+    pub(super) event: PhantomData<fn() -> E>,
+}
+
+/// A [`BatchSubscriber`] as a [`Subscriber`], which gets batches of one event.
+///
+/// It completes the `EventHandler` of a durable source, whose counters it shares; the consumer loop itself
+/// calls a [`BatchHandler`].
+pub(super) struct SingleEventBatches<S>(pub(super) Arc<S>);
+
+impl<E: Event, S: BatchSubscriber<E>> Subscriber<E> for SingleEventBatches<S> {
+    async fn on_event(&self, ctx: Context, event: E) -> Result<(), Status> {
+        let Some(delivery) = ctx.delivery().cloned() else {
+            return Err(Status::internal("a durable event without a delivery"));
+        };
+        self.0
+            .on_batch(ctx, vec![DurableEvent { event, delivery }])
+            .await
+    }
+}
+
+/// A batch runs as one [`Execution`]: one span, one deadline, one panic, one outcome that counts for each of
+/// its events. It has no inline runner; the consumer loop polls a batch in place only in `start_handlers`.
+impl<E: Event, S: BatchSubscriber<E>> DeliveryHandler for BatchHandler<E, S> {
+    fn handle(&self, deliveries: Vec<PendingDelivery>, scope: Arc<HandlerScope>) -> BatchFuture {
+        let (subscriber, counters) = (Arc::clone(&self.subscriber), Arc::clone(&self.counters));
+        Box::pin(async move {
+            let acknowledger = &scope.acknowledger;
+            let (deliveries, events) = decode::<E>(deliveries, acknowledger, &counters).await;
+            if events.is_empty() {
+                return;
+            }
+            let ctx = Context::of_batch();
+            let observer = EventObserver::of_batch(E::DESCRIPTOR, counters, &ctx, events.len());
+            let batch_ctx = ctx.clone();
+            let handler: BoxFuture<'_, ()> = Box::pin(async move {
+                let handled = subscriber.on_batch(batch_ctx, events).await;
+                // As in `EventHandler::new`: the reason belongs to a call that the handler made.
+                handled.map_err(|status| status.with_reason(None))
+            });
+            let mut execution = Execution::new(ctx, BoxedHandler::new(handler), observer);
+            let cost = Some(&scope.cost);
+            let handled = match execution.run(cost, &scope.stop, DeadlinePolicy::Drop).await {
+                Completion::Returned(handled) => handled,
+                Completion::DeadlinePassed => Err(deadline_passed(E::DESCRIPTOR.full_name)),
+                // No outcome; see `HandlerScope::stop`.
+                Completion::Stopped => return,
+            };
+            execution.record(handled.as_ref().err());
+            for delivery in &deliveries {
+                acknowledger.ack_or_nak(delivery, handled.clone()).await;
+            }
+        })
+    }
+}
+
+/// Decodes the deliveries, and gives up those that cannot be part of a batch. Returns the others with their
+/// events, in the same order.
+async fn decode<E: Event>(
+    deliveries: Vec<PendingDelivery>,
+    acknowledger: &Acknowledger,
+    counters: &EventCounters,
+) -> (Vec<PendingDelivery>, Vec<DurableEvent<E>>) {
+    let mut events = Vec::with_capacity(deliveries.len());
+    let mut kept = Vec::with_capacity(deliveries.len());
+    for delivery in deliveries {
+        if let Some(status) = acknowledger.exhausted(&delivery) {
+            acknowledger.terminate(&delivery, &status).await;
+            continue;
+        }
+        let decoded = acknowledger
+            .receive(&delivery, None)
+            .and_then(|(_, payload)| event::decode::<E>(payload));
+        match decoded {
+            Ok(event) => {
+                let info = delivery.info.clone();
+                events.push(DurableEvent {
+                    event,
+                    delivery: info,
+                });
+                kept.push(delivery);
+            }
+            Err(status) => {
+                counters.record(Some(&status));
+                acknowledger.ack_or_nak(&delivery, Err(status)).await;
+            }
+        }
+    }
+    (kept, events)
+}

@@ -1,0 +1,134 @@
+//! `ReplayBuilder`: the options of a replay, and its start.
+
+use std::fmt;
+
+use crate::bus::Bus;
+use crate::event::{Event, EventFilter as _};
+use crate::jetstream::event_stream::stream_name;
+use crate::jetstream::ordered_consumer::{OrderedConsumer, unreadable};
+use crate::jetstream::replay::Replay;
+use crate::jetstream::start_from::StartFrom;
+use crate::status::Status;
+
+/// A replay with its options, made by [`Bus::replay`]; [`open`](Self::open) starts to read.
+#[must_use = "a replay begins once it is opened"]
+pub struct ReplayBuilder<E: Event> {
+    bus: Bus,
+    stream: Option<String>,
+    filter: E::Filter,
+    start: StartFrom,
+    is_following: bool,
+}
+
+impl Bus {
+    /// Reads stored events again, in the order of the stream: by default all of them, from the first to the
+    /// last that is stored when the replay is opened. Nothing is acknowledged, and durable consumers of the
+    /// stream are not affected.
+    ///
+    /// # Errors
+    ///
+    /// Opening it fails with `UNIMPLEMENTED` on a bus inside one process, `NOT_FOUND` if no stream stores
+    /// the events, and `UNAVAILABLE` if JetStream does not answer.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # mod market { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/market.inc")); }
+    /// use std::time::{Duration, SystemTime};
+    ///
+    /// use market::{Trade, TradeFilter};
+    /// use micro_runtime::jetstream::StartFrom;
+    /// use micro_runtime::{Bus, Status};
+    ///
+    /// async fn print_last_day(bus: &Bus) -> Result<(), Status> {
+    ///     let yesterday = SystemTime::now() - Duration::from_secs(24 * 3600);
+    ///     let mut trades = bus
+    ///         .replay::<Trade>()
+    ///         .filter(TradeFilter::new().venue("kraken"))
+    ///         .start_from(StartFrom::Time(yesterday))
+    ///         .open()
+    ///         .await?;
+    ///     while let Some(trade) = trades.next().await.transpose()? {
+    ///         println!("{}: {}", trade.delivery.sequence(), trade.price);
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn replay<E: Event>(&self) -> ReplayBuilder<E> {
+        ReplayBuilder {
+            bus: self.clone(),
+            stream: None,
+            filter: E::Filter::default(),
+            start: StartFrom::First,
+            is_following: false,
+        }
+    }
+}
+
+impl<E: Event> ReplayBuilder<E> {
+    /// Sets the first event. [`StartFrom::First`] by default.
+    pub fn start_from(mut self, start: StartFrom) -> Self {
+        self.start = start;
+        self
+    }
+
+    /// Reads only the events that the filter matches. Every event of the type by default.
+    pub fn filter(mut self, filter: E::Filter) -> Self {
+        self.filter = filter;
+        self
+    }
+
+    /// Sets the stream by the name that it was declared with. By default the stream that stores the events'
+    /// subjects is looked up.
+    pub fn stream(mut self, name: impl Into<String>) -> Self {
+        self.stream = Some(name.into());
+        self
+    }
+
+    /// Continues with the events that are stored from now on, and never ends.
+    pub fn follow(mut self) -> Self {
+        self.is_following = true;
+        self
+    }
+
+    /// Starts to read. The end of a replay that does not [`follow`](Self::follow) is determined here.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bus::replay`].
+    pub async fn open(self) -> Result<Replay<E>, Status> {
+        let api = &self.bus.connection().jetstream_or_status()?.api;
+        let filter = self.bus.subject(&self.filter.subject()?).into_string();
+        let name = match &self.stream {
+            Some(name) => stream_name(&self.bus, name),
+            None => api
+                .stream_by_subject(filter.as_str())
+                .await
+                .map_err(|error| {
+                    Status::not_found(format!("no stream stores `{filter}`")).with_source(error)
+                })?,
+        };
+        let stream = api
+            .get_stream(&name)
+            .await
+            .map_err(|error| unreadable(&name, error))?;
+        let last = stream.cached_info().state.last_sequence;
+        let start = match self.start {
+            // As a number it means the same when the consumer is created anew.
+            StartFrom::New => StartFrom::Sequence(last + 1),
+            start => start,
+        };
+        let end = (!self.is_following).then_some(last);
+        let consumer = OrderedConsumer::open(&self.bus, &name, &filter, start).await?;
+        Ok(Replay::new(self.bus, name, filter, start, end, consumer))
+    }
+}
+
+impl<E: Event> fmt::Debug for ReplayBuilder<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplayBuilder")
+            .field("event", &E::DESCRIPTOR.full_name)
+            .field("start", &self.start)
+            .finish_non_exhaustive()
+    }
+}
