@@ -74,8 +74,8 @@ impl Backlog {
 
     /// Runs the handler of an enqueued event in a worker, and keeps the counts.
     ///
-    /// A worker must be ready to run when it calls this: see
-    /// [`wait_for_budget`](crate::event::workers::wait_for_budget).
+    /// A worker must have budget of tokio when it calls this, or its handler would count as suspended at
+    /// once: see `wait_for_budget` in `workers`.
     pub(super) async fn run(&self, handler: impl Future<Output = ()>) {
         self.started.fetch_add(1, Ordering::SeqCst);
         self.reader.wake();

@@ -107,7 +107,7 @@ impl EventHandler {
 }
 
 impl InlineRunner {
-    /// Takes the context of the last event, for [`event::context`] to use its memory again.
+    /// Takes the context of the last event, for [`event::receive`] to use its memory again.
     pub(crate) fn reusable_context(&mut self) -> Option<Context> {
         self.reusable_context.take()
     }
@@ -158,7 +158,7 @@ impl SuspendedHandler {
     ///
     /// # Errors
     ///
-    /// The handler's status. A status with a [`Reason`](crate::Reason) is the runtime's: the bytes are no
+    /// The handler's status. A status with a [`Reason`] is the runtime's: the bytes are no
     /// such event, the handler panicked, or its deadline passed.
     pub(crate) async fn run(
         mut self,
