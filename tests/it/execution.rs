@@ -348,7 +348,7 @@ impl Streams for DetachedHandler {
 }
 
 /// Calls each method under `#[rpc(detached)]` past its deadline: with a request in one message, with one
-/// in parts, and with a stream. Returns the number of handlers.
+/// in parts, with a stream, and by hand. Returns the number of handlers.
 async fn call_past_the_deadline(bus: &Bus) -> usize {
     let client: StreamsClient = bus.client();
     let large = Item {
@@ -362,7 +362,9 @@ async fn call_past_the_deadline(bus: &Bus) -> usize {
     let items = client.collect().timeout(PATIENT).open().await.unwrap();
     let status = items.finish().await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
-    3
+    let status = by_hand(bus, "Collect", Vec::new()).await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+    4
 }
 
 async fn a_detached_handler_outlives_its_deadline_however_its_request_came(carrier: Carrier) {

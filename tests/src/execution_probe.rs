@@ -58,7 +58,7 @@ impl ExecutionProbe {
 
     /// Records the span of the caller.
     pub fn record_span(&self) {
-        let name = Span::current().metadata().map(|metadata| metadata.name());
+        let name = Span::current().metadata().map(tracing::Metadata::name);
         lock(&self.0.spans).push(name);
     }
 

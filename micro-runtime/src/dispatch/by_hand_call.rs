@@ -21,7 +21,7 @@ use crate::dispatch::permit::Permit;
 use crate::dispatch::reply_source::WriteProgress;
 use crate::dispatch::requests::Requests;
 use crate::dispatch::served_method::ServedMethod;
-use crate::execute::{BoxedHandler, DeadlinePolicy, Execution, Observer as _};
+use crate::execute::{BoxedHandler, Execution, Observer as _};
 use crate::status::{Reason, Status};
 use crate::stream::FrameWriter;
 use crate::wire;
@@ -66,7 +66,9 @@ impl ByHandCall {
         let handler = BoxedHandler::new(Box::pin(replies));
         let mut execution = Execution::new(self.ctx, handler, observer);
         let (cost, stop) = (None, &method.server.grace_ended);
-        let completion = execution.run(cost, stop, DeadlinePolicy::Drop).await;
+        let at_deadline = method.options.deadline_policy();
+        let completion = execution.run(cost, stop, at_deadline).await;
+        let goes_on = completion.is_detached(at_deadline);
         let result = completion.into_result(method.descriptor.full_name);
         // Reply metadata has no message of its own: it goes with the end.
         let mut end = Some(wire::encode_end(&result));
@@ -78,6 +80,9 @@ impl ByHandCall {
             tracing::warn!(method = name, "the end of a stream could not be sent");
         }
         execution.observer().close();
+        if goes_on {
+            execution.run_detached(stop).await;
+        }
     }
 
     /// Returns the request as a stream of one message, or of none if a method that takes a stream gets an

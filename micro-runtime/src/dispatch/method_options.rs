@@ -6,6 +6,7 @@ use crate::descriptor::{MethodDescriptor, ServiceDescriptor};
 use crate::dispatch::queue_group::{declared_queue_group, first_queue_group};
 use crate::dispatch::rpc_options::RpcOptions;
 use crate::dispatch::service_options::ServiceOptions;
+use crate::execute::DeadlinePolicy;
 
 /// Options of one served method. Discovery shows them in INFO.
 #[derive(Clone, Debug)]
@@ -40,6 +41,14 @@ pub(crate) struct OptionSources<'a> {
 }
 
 impl MethodOptions {
+    /// Returns what happens to a handler of the method that outlives its deadline.
+    pub(super) fn deadline_policy(&self) -> DeadlinePolicy {
+        match self.is_detached {
+            true => DeadlinePolicy::Detach,
+            false => DeadlinePolicy::Drop,
+        }
+    }
+
     /// Takes each option from the strongest source that sets it. `blocking` and `detached` describe the
     /// handler's code, so that only its author sets them.
     pub(crate) fn resolve(sources: &OptionSources<'_>) -> Self {

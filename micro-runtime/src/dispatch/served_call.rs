@@ -17,10 +17,7 @@ use crate::dispatch::call_observer::CallObserver;
 use crate::dispatch::format::Format;
 use crate::dispatch::permit::Permit;
 use crate::dispatch::reply::OutgoingReply;
-use crate::execute::{
-    BoxFuture, BoxedHandler, Completion, DeadlinePolicy, Execution, Observer as _,
-    on_blocking_thread,
-};
+use crate::execute::{BoxFuture, BoxedHandler, Execution, Observer as _, on_blocking_thread};
 use crate::status::Status;
 
 /// A unary call that was admitted.
@@ -107,13 +104,9 @@ impl ServedCall {
     async fn run(mut self) {
         let method = Arc::clone(self.permit.method());
         let (cost, stop) = (Some(&method.cost), &method.server.grace_ended);
-        let at_deadline = match method.options.is_detached {
-            true => DeadlinePolicy::Detach,
-            false => DeadlinePolicy::Drop,
-        };
+        let at_deadline = method.options.deadline_policy();
         let completion = self.execution.run(cost, stop, at_deadline).await;
-        let goes_on = matches!(completion, Completion::DeadlinePassed)
-            && at_deadline == DeadlinePolicy::Detach;
+        let goes_on = completion.is_detached(at_deadline);
         let result = completion.into_result(method.descriptor.full_name);
         self.respond(result).await;
         if goes_on {

@@ -27,6 +27,11 @@ pub(crate) enum DeadlinePolicy {
 }
 
 impl<T> Completion<T> {
+    /// Returns whether the handler goes on after its deadline, under the policy that it ran with.
+    pub(crate) fn is_detached(&self, at_deadline: DeadlinePolicy) -> bool {
+        matches!(self, Self::DeadlinePassed) && at_deadline == DeadlinePolicy::Detach
+    }
+
     /// Returns the outcome as a caller of `name`, a method's full name, receives it.
     ///
     /// # Errors

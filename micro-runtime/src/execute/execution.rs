@@ -145,9 +145,7 @@ impl<H: HandlerFuture, O: Observer> Execution<H, O> {
             () = deadline_reached(deadline) => Completion::DeadlinePassed,
             () = stop.cancelled() => Completion::Stopped,
         };
-        let is_detached = matches!(completion, Completion::DeadlinePassed)
-            && at_deadline == DeadlinePolicy::Detach;
-        if !is_detached {
+        if !completion.is_detached(at_deadline) {
             self.drop_handler();
         }
         completion
