@@ -12,7 +12,7 @@
 //! # /*
 //! mod greeter { micro_runtime::include_proto!("greeter.v1"); }   // written by micro-build
 //! # */
-//! # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter_service.rs.in")); }
+//! # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/greeter_service.inc")); }
 //! use greeter::{Greeter, GreeterClient, GreeterServer, HelloReply, HelloRequest};
 //!
 //! struct English;

@@ -40,7 +40,7 @@ const DEFAULT_STALL: Duration = Duration::from_millis(300);
 /// # Examples
 ///
 /// ```no_run
-/// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+/// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/greeter.inc")); }
 /// # use greeter::{GreeterClient, HelloRequest};
 /// # async fn run(greeter: GreeterClient) -> Result<(), micro_runtime::Status> {
 /// let call = greeter.say_hello(HelloRequest { name: "all".into() }).to_all();
@@ -64,7 +64,7 @@ impl<Req, Rep> UnaryCall<Req, Rep> {
     /// # Examples
     ///
     /// ```no_run
-    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/greeter.inc")); }
     /// # use greeter::{GreeterClient, HelloRequest};
     /// # async fn run(greeter: GreeterClient) -> Result<(), micro_runtime::Status> {
     /// let mut replies = greeter.say_hello(HelloRequest { name: "all".into() }).to_all().await?;
@@ -89,7 +89,7 @@ impl<Req, Rep> CallAll<Req, Rep> {
     /// # Examples
     ///
     /// ```no_run
-    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/greeter.inc")); }
     /// # use greeter::{GreeterClient, HelloRequest};
     /// # async fn run(greeter: GreeterClient) -> Result<(), micro_runtime::Status> {
     /// let call = greeter.say_hello(HelloRequest { name: "all".into() });
@@ -107,7 +107,7 @@ impl<Req, Rep> CallAll<Req, Rep> {
     /// # Examples
     ///
     /// ```no_run
-    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/greeter.inc")); }
     /// # use greeter::{GreeterClient, HelloRequest};
     /// # use std::time::Duration;
     /// # async fn run(greeter: GreeterClient) -> Result<(), micro_runtime::Status> {

@@ -59,7 +59,7 @@ impl Bus {
     /// # Examples
     ///
     /// ```no_run
-    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/greeter.inc")); }
     /// # use greeter::{GreeterClient, HelloRequest};
     /// # async fn run(bus: micro_runtime::Bus) -> Result<(), micro_runtime::Status> {
     /// let greeter: GreeterClient = bus.client();
@@ -76,7 +76,7 @@ impl Bus {
     /// # Examples
     ///
     /// ```no_run
-    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/greeter.inc")); }
     /// # use greeter::GreeterClient;
     /// use std::time::Duration;
     /// use micro_runtime::ClientOptions;

@@ -24,7 +24,7 @@ use crate::wire::header::MICRO_INSTANCE;
 /// # Examples
 ///
 /// ```no_run
-/// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+/// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/greeter.inc")); }
 /// # use greeter::{GreeterClient, HelloRequest};
 /// # async fn run(greeter: GreeterClient) -> Result<(), micro_runtime::Status> {
 /// let mut replies = greeter.say_hello(HelloRequest { name: "all".into() }).to_all().await?;

@@ -75,7 +75,7 @@ streaming_calls! {
     /// # Examples
     ///
     /// ```no_run
-    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/greeter.inc")); }
     /// # use greeter::{CountRequest, GreeterClient};
     /// # async fn run(greeter: GreeterClient) -> Result<(), micro_runtime::Status> {
     /// let mut numbers = greeter.count(CountRequest { to: 3 }).await?;
@@ -90,7 +90,7 @@ streaming_calls! {
     /// # Examples
     ///
     /// ```no_run
-    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/greeter.inc")); }
     /// # use greeter::{GreeterClient, Number};
     /// # async fn run(greeter: GreeterClient) -> Result<(), micro_runtime::Status> {
     /// let mut sum = greeter.sum().open().await?;
@@ -105,7 +105,7 @@ streaming_calls! {
     /// # Examples
     ///
     /// ```no_run
-    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/greeter.inc")); }
     /// # use greeter::{GreeterClient, HelloRequest};
     /// # async fn run(greeter: GreeterClient) -> Result<(), micro_runtime::Status> {
     /// let (mut sender, mut replies) = greeter.chat().open().await?;
@@ -196,7 +196,7 @@ where
     /// # Examples
     ///
     /// ```no_run
-    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/greeter.inc")); }
     /// # use greeter::{GreeterClient, Number};
     /// # async fn run(greeter: GreeterClient) -> Result<(), micro_runtime::Status> {
     /// let mut sum = greeter.sum().open().await?;
@@ -227,7 +227,7 @@ where
     /// # Examples
     ///
     /// ```no_run
-    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/greeter.inc")); }
     /// # use greeter::{GreeterClient, HelloRequest};
     /// # async fn run(greeter: GreeterClient) -> Result<(), micro_runtime::Status> {
     /// let (mut sender, mut replies) = greeter.chat().open().await?;

@@ -38,7 +38,7 @@ use crate::wire;
 /// # Examples
 ///
 /// ```no_run
-/// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+/// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/greeter.inc")); }
 /// # use greeter::{GreeterClient, HelloRequest};
 /// use std::time::Duration;
 ///
@@ -105,7 +105,7 @@ impl<Req, Rep> UnaryCall<Req, Rep> {
         /// # Examples
         ///
         /// ```no_run
-        /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+        /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/greeter.inc")); }
         /// # use greeter::{GreeterClient, HelloRequest};
         /// # use std::time::Duration;
         /// # async fn run(greeter: GreeterClient) -> Result<(), micro_runtime::Status> {
@@ -118,7 +118,7 @@ impl<Req, Rep> UnaryCall<Req, Rep> {
         /// # Examples
         ///
         /// ```no_run
-        /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+        /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/greeter.inc")); }
         /// # use greeter::{GreeterClient, HelloRequest};
         /// # async fn run(greeter: GreeterClient) -> Result<(), micro_runtime::Status> {
         /// let call = greeter.say_hello(HelloRequest { name: "Ada".into() });
@@ -132,7 +132,7 @@ impl<Req, Rep> UnaryCall<Req, Rep> {
         /// # Examples
         ///
         /// ```no_run
-        /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+        /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/greeter.inc")); }
         /// # use greeter::{GreeterClient, HelloRequest, HelloReply};
         /// # use micro_runtime::{Context, Status};
         /// // In a handler that calls another service:
@@ -145,7 +145,7 @@ impl<Req, Rep> UnaryCall<Req, Rep> {
         /// # Examples
         ///
         /// ```no_run
-        /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+        /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/greeter.inc")); }
         /// # use greeter::{GreeterClient, HelloRequest};
         /// # async fn run(greeter: GreeterClient) -> Result<(), micro_runtime::Status> {
         /// let reply = greeter.say_hello(HelloRequest { name: "Ada".into() }).no_retry().await?;
@@ -159,7 +159,7 @@ impl<Req, Rep> UnaryCall<Req, Rep> {
     /// # Examples
     ///
     /// ```no_run
-    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/greeter.rs.in")); }
+    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/greeter.inc")); }
     /// # use greeter::{GreeterClient, HelloRequest};
     /// # async fn run(greeter: GreeterClient) -> Result<(), micro_runtime::Status> {
     /// let reply = greeter.say_hello(HelloRequest { name: "Ada".into() }).with_metadata().await?;
