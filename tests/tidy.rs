@@ -91,9 +91,6 @@ const CRATES: Layering = &[
     ]),
 ];
 
-/// Packages whose type names, wording, and documentation are not checked yet.
-const PENDING: &[&str] = &["micro-runtime"];
-
 /// The package whose modules stand for one program each, with type names of its own.
 const INDEPENDENT_CASES: &str = "tests/ui";
 
@@ -152,34 +149,30 @@ fn module_files_only_declare() {
 
 #[test]
 fn a_crate_has_one_type_per_name() {
-    let exempt = [PENDING, &[INDEPENDENT_CASES]].concat();
-    check_targets(type_names::has_one_type_per_name, &exempt);
+    check_targets(type_names::has_one_type_per_name, &[INDEPENDENT_CASES]);
 }
 
 #[test]
 fn comments_are_plain() {
-    check_packages(wording::comments_are_plain, PENDING);
+    check_packages(wording::comments_are_plain);
 }
 
 #[test]
 fn documentation_suffices() {
-    check_packages(wording::documentation_suffices, PENDING);
+    check_packages(wording::documentation_suffices);
 }
 
-fn check_targets(rule: fn(&ModuleTree<'_>) -> Vec<String>, pending: &[&str]) {
-    let is_due = |target: &&ModuleTree<'_>| {
+fn check_targets(rule: fn(&ModuleTree<'_>) -> Vec<String>, exempt: &[&str]) {
+    let is_checked = |target: &&ModuleTree<'_>| {
         let package = &*target.modules[0].source.package;
-        !pending.contains(&package)
+        !exempt.contains(&package)
     };
-    assert_none(TARGETS.iter().filter(is_due).flat_map(rule));
+    assert_none(TARGETS.iter().filter(is_checked).flat_map(rule));
 }
 
-fn check_packages(rule: fn(&[&Source]) -> Vec<String>, pending: &[&str]) {
+fn check_packages(rule: fn(&[&Source]) -> Vec<String>) {
     let packages = workspace::packages();
-    let due = packages
-        .iter()
-        .filter(|package| !pending.contains(&&***package));
-    assert_none(due.flat_map(|package| {
+    assert_none(packages.iter().flat_map(|package| {
         let sources: Vec<_> = SOURCES
             .iter()
             .filter(|source| source.package == *package)

@@ -1,18 +1,16 @@
 //! `Layers`: the layers of one server, service or client, and how they become services.
 
-use std::error::Error as StdError;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 
 use tower::{Layer, Service};
 
+use crate::error::BoxError;
 use crate::middleware::request::{Next, Request, Stack};
 use crate::middleware::response::{Response, ResponseFuture};
 use crate::status::Status;
 use crate::sync::lock;
-
-type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// A service that a layer makes around [`Next`]; bound of [`Server::layer`](crate::Server::layer) and its variants.
 ///

@@ -6,11 +6,9 @@
 use std::error::Error as StdError;
 use std::io;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{BoxError, Error, ErrorKind};
 use crate::status::code::Code;
 use crate::status::status::Status;
-
-type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// Makes a status with the text of `error`, which goes to the caller, and the error as source, which does not.
 fn status(code: Code, error: impl StdError + Send + Sync + 'static) -> Status {
