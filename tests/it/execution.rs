@@ -1,20 +1,16 @@
 //! The rules of the handler runner, for each way in which a handler is run.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use micro_runtime::{
-    Bus, Code, Context, ReplyStream, RunningServer, Server, Status, Streaming, Subscriber,
-    Subscription, service,
+    Bus, Code, Context, RunningServer, Server, Status, Subscriber, Subscription, service,
 };
 use micro_tests::market::Trade;
-use micro_tests::streams::{CountRequest, Item, Streams, StreamsClient, StreamsServer, Summary};
+use micro_tests::streams::{CountRequest, Item, StreamsClient, StreamsServer};
 use micro_tests::{BLOCKED_HANDLERS, ExecutionProbe, PanicsOnDrop};
 use prost::Message as _;
-use tokio::sync::Semaphore;
 
 use super::carriers::{Carrier, on_both_carriers};
 use super::polling::until;
@@ -26,14 +22,12 @@ on_both_carriers! {
     a_destructor_that_panics_costs_no_event
     a_panic_whose_payload_panics_when_dropped_ends_nothing_else
     a_panic_in_the_key_of_an_event_costs_that_event_only
-    a_detached_handler_outlives_its_deadline_however_its_request_came
-    a_detached_handler_ends_with_the_grace_period
 }
 
 /// Longest time that a call may take at the server.
-const MAX_TIMEOUT: Duration = Duration::from_millis(100);
+pub(crate) const MAX_TIMEOUT: Duration = Duration::from_millis(100);
 /// Longer than any call here takes.
-const PATIENT: Duration = Duration::from_secs(30);
+pub(crate) const PATIENT: Duration = Duration::from_secs(30);
 
 /// The ways to call a method of `streams.v1.Streams` with a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +85,7 @@ impl Way {
 }
 
 /// Calls a streaming method without the header that asks for frames; returns with the first message.
-async fn by_hand(bus: &Bus, method: &str, payload: Vec<u8>) -> Result<(), Status> {
+pub(crate) async fn by_hand(bus: &Bus, method: &str, payload: Vec<u8>) -> Result<(), Status> {
     let client = bus.dynamic("streams.v1.Streams").await?;
     let call = client.call_raw(method, Bytes::from(payload));
     call.timeout(PATIENT).await.map(drop)
@@ -103,7 +97,7 @@ async fn serve(bus: &Bus, set: impl FnOnce(Server) -> Server) -> RunningServer {
 }
 
 /// Number of calls of all methods that the server counted as failed.
-fn failed_calls(server: &RunningServer) -> u64 {
+pub(crate) fn failed_calls(server: &RunningServer) -> u64 {
     let endpoints = server.stats().into_iter().flat_map(|stats| stats.endpoints);
     endpoints.map(|endpoint| endpoint.num_errors).sum()
 }
@@ -270,127 +264,4 @@ impl Subscriber<Trade> for KeyedSubscriber {
     async fn on_event(&self, _ctx: Context, _trade: Trade) -> Result<(), Status> {
         Ok(())
     }
-}
-
-/// Waits for the gate in methods under `#[rpc(detached)]`, and counts the handlers.
-#[derive(Clone)]
-struct DetachedHandler(Arc<DetachedState>);
-
-struct DetachedState {
-    gate: Semaphore,
-    live: AtomicUsize,
-    finished: AtomicUsize,
-}
-
-/// Counts one handler for as long as it is there.
-struct LiveHandler(Arc<DetachedState>);
-
-impl Drop for LiveHandler {
-    fn drop(&mut self) {
-        self.0.live.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-impl DetachedHandler {
-    fn new() -> Self {
-        Self(Arc::new(DetachedState {
-            gate: Semaphore::new(0),
-            live: AtomicUsize::new(0),
-            finished: AtomicUsize::new(0),
-        }))
-    }
-
-    async fn wait(&self) {
-        self.0.live.fetch_add(1, Ordering::SeqCst);
-        let _live = LiveHandler(Arc::clone(&self.0));
-        let _opened = self.0.gate.acquire().await;
-        self.0.finished.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn live(&self) -> usize {
-        self.0.live.load(Ordering::SeqCst)
-    }
-
-    fn finished(&self) -> usize {
-        self.0.finished.load(Ordering::SeqCst)
-    }
-}
-
-#[service]
-impl Streams for DetachedHandler {
-    async fn count(
-        &self,
-        _ctx: Context,
-        _request: CountRequest,
-    ) -> Result<impl ReplyStream<Item>, Status> {
-        Ok(Streaming::from_iter([]))
-    }
-
-    #[rpc(detached)]
-    async fn collect(&self, _ctx: Context, _items: Streaming<Item>) -> Result<Summary, Status> {
-        self.wait().await;
-        Ok(Summary::default())
-    }
-
-    async fn echo(
-        &self,
-        _ctx: Context,
-        items: Streaming<Item>,
-    ) -> Result<impl ReplyStream<Item>, Status> {
-        Ok(items)
-    }
-
-    #[rpc(detached)]
-    async fn repeat(&self, _ctx: Context, item: Item) -> Result<Item, Status> {
-        self.wait().await;
-        Ok(item)
-    }
-}
-
-/// Calls each method under `#[rpc(detached)]` past its deadline: with a request in one message, with one
-/// in parts, with a stream, and by hand. Returns the number of handlers.
-async fn call_past_the_deadline(bus: &Bus) -> usize {
-    let client: StreamsClient = bus.client();
-    let large = Item {
-        data: vec![0; 2 * 1024 * 1024],
-        ..Item::default()
-    };
-    for item in [Item::default(), large] {
-        let status = client.repeat(item).timeout(PATIENT).await.unwrap_err();
-        assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
-    }
-    let items = client.collect().timeout(PATIENT).open().await.unwrap();
-    let status = items.finish().await.unwrap_err();
-    assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
-    let status = by_hand(bus, "Collect", Vec::new()).await.unwrap_err();
-    assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
-    4
-}
-
-async fn a_detached_handler_outlives_its_deadline_however_its_request_came(carrier: Carrier) {
-    let handler = DetachedHandler::new();
-    let server = Server::new(&carrier.bus)
-        .max_timeout(MAX_TIMEOUT)
-        .add(StreamsServer::new(handler.clone()));
-    let server = server.start().await.unwrap();
-    let calls = call_past_the_deadline(&carrier.bus).await;
-    assert_eq!((handler.live(), handler.finished()), (calls, 0));
-    until(|| failed_calls(&server) == calls as u64).await;
-    handler.0.gate.add_permits(calls);
-    // The server waits for them as for any handler.
-    server.shutdown().await.unwrap();
-    assert_eq!((handler.live(), handler.finished()), (0, calls));
-}
-
-async fn a_detached_handler_ends_with_the_grace_period(carrier: Carrier) {
-    let handler = DetachedHandler::new();
-    let server = Server::new(&carrier.bus)
-        .max_timeout(MAX_TIMEOUT)
-        .grace(Duration::ZERO)
-        .add(StreamsServer::new(handler.clone()));
-    let server = server.start().await.unwrap();
-    let calls = call_past_the_deadline(&carrier.bus).await;
-    assert_eq!(handler.live(), calls);
-    server.shutdown().await.unwrap();
-    assert_eq!((handler.live(), handler.finished()), (0, 0));
 }

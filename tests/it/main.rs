@@ -5,6 +5,7 @@ mod behavior;
 mod bursts;
 mod carriers;
 mod crash;
+mod detached;
 mod discovery;
 mod durable;
 mod dynamic;

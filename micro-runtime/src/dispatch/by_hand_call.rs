@@ -7,6 +7,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use async_nats::{HeaderMap, Subject};
@@ -45,13 +46,16 @@ struct Publisher {
     method: Arc<ServedMethod>,
     subject: Subject,
     format: Format,
+    /// Set before the end is sent: what a detached handler replies after that is dropped.
+    has_ended: AtomicBool,
 }
 
 impl ByHandCall {
     /// Runs the handler with the one request, and publishes its replies and the end on `subject`.
     ///
     /// Handler and publishing are one execution: the default deadline of unary calls, a stop of the server
-    /// and a panic end both, and the caller gets the end in each case.
+    /// and a panic end both, and the caller gets the end in each case. A detached handler goes on after the
+    /// deadline, and publishes nothing more.
     pub(super) async fn run(self, subject: Subject) {
         let method = Arc::clone(self.permit.method());
         let observer = CallObserver::new(&method, self.received);
@@ -61,6 +65,7 @@ impl ByHandCall {
             method: Arc::clone(&method),
             subject,
             format: self.format,
+            has_ended: AtomicBool::new(false),
         });
         let replies = Arc::clone(&publisher).send_replies(opening);
         let handler = BoxedHandler::new(Box::pin(replies));
@@ -75,6 +80,7 @@ impl ByHandCall {
         let metadata = execution.ctx().map(Context::take_reply_metadata);
         wire::encode_metadata(&mut end, &metadata.unwrap_or_default());
         execution.record(result.as_ref().err());
+        publisher.has_ended.store(true, Ordering::Release);
         if publisher.publish(Bytes::new(), end).await.is_err() {
             let name = method.descriptor.full_name;
             tracing::warn!(method = name, "the end of a stream could not be sent");
@@ -109,6 +115,9 @@ impl Publisher {
         loop {
             let mut writer = FrameWriter::for_single_message();
             let progress = poll_fn(|cx| replies.as_mut().poll_write(cx, &mut writer)).await;
+            if self.has_ended.load(Ordering::Acquire) {
+                return Ok(());
+            }
             if let Some(message) = writer.into_message() {
                 if sent == MAX_MESSAGES {
                     return Err(too_many());
