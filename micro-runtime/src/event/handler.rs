@@ -177,6 +177,8 @@ impl SuspendedHandler {
 }
 
 impl HandlerFuture for InlineHandler<'_> {
+    // `InlineSlot::poll` frees the slot of a handler that is ready.
+    const IS_CLEARED_WHEN_READY: bool = true;
     type Output = ();
 
     fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Status>> {

@@ -108,14 +108,25 @@ impl<H: HandlerFuture, O: Observer> Execution<H, O> {
         if let Some((cost, started)) = started {
             cost.record(started.elapsed());
         }
-        polled.unwrap_or_else(|panic| {
-            let status = {
-                let _entered = self.observer.span().enter();
-                self.observer.panicked(&panic)
-            };
-            self.drop_handler();
-            Poll::Ready(Err(status))
-        })
+        match polled {
+            Ok(polled) => {
+                if H::IS_CLEARED_WHEN_READY && polled.is_ready() {
+                    self.handler.set_cleared();
+                }
+                polled
+            }
+            Err(panic) => Poll::Ready(Err(self.fail(&panic))),
+        }
+    }
+
+    #[cold]
+    fn fail(&mut self, panic: &str) -> Status {
+        let status = {
+            let _entered = self.observer.span().enter();
+            self.observer.panicked(panic)
+        };
+        self.drop_handler();
+        status
     }
 
     /// Polls the handler once without registering a task that it could wake. If the handler has to
@@ -164,6 +175,9 @@ impl<H: HandlerFuture, O: Observer> Execution<H, O> {
 
     /// Drops the handler within its span. A destructor that panics is logged, and changes no outcome.
     pub(crate) fn drop_handler(&mut self) {
+        if self.handler.is_cleared() {
+            return;
+        }
         let _entered = self.observer.span().enter();
         if let Some(panic) = self.handler.clear() {
             self.observer.destructor_panicked(&panic);

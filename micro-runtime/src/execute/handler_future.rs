@@ -15,6 +15,10 @@ use crate::status::Status;
 /// Both functions run the user's code and so may panic. An `Execution` catches that; nothing else may
 /// call them.
 pub(crate) trait HandlerFuture: Send {
+    /// Whether a handler that is ready has dropped its state within [`poll`](Self::poll) already, so that
+    /// nothing is left to clear.
+    const IS_CLEARED_WHEN_READY: bool = false;
+
     /// Value that the handler returns.
     type Output;
 

@@ -22,6 +22,16 @@ impl<H: HandlerFuture> PanicGuard<H> {
         self.0.as_mut()
     }
 
+    /// Forgets a handler that has cleared itself.
+    pub(super) fn set_cleared(&mut self) {
+        self.0 = None;
+    }
+
+    /// Returns whether there is nothing to drop any more.
+    pub(super) fn is_cleared(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Exchanges the handler for one that goes on with the same work.
     pub(super) fn map<G: HandlerFuture>(mut self, map: impl FnOnce(H) -> G) -> PanicGuard<G> {
         PanicGuard(self.0.take().map(map))
