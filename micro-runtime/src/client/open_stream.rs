@@ -15,7 +15,7 @@ use tracing::Span;
 use crate::bus::{PublishError, ReplySlot};
 use crate::client::call_options::parent_ended;
 use crate::client::request::OutgoingRequest;
-use crate::client::retry_loop::{Attempt, AttemptError, RetryLoop};
+use crate::client::retry_loop::{Attempt, RetryLoop};
 use crate::context::Context;
 use crate::metadata::Metadata;
 use crate::observe::ClientCall;
@@ -66,9 +66,19 @@ struct OpenAttempt<'a> {
     /// The attempt in progress. Opening a stream allocates a channel and spawns a task in any case, so
     /// that a box more is not worth a state machine by hand.
     running: Option<Running<'a>>,
+    /// Whether another attempt may help after the last failure.
+    can_repeat: bool,
 }
 
-type Running<'a> = Pin<Box<dyn Future<Output = Result<StartedStream, AttemptError>> + Send + 'a>>;
+/// Reason why an attempt did not succeed.
+enum OpenError {
+    /// The request was sent; the policy decides whether it is sent again.
+    Failed(Status),
+    /// Another attempt cannot help.
+    Final(Status),
+}
+
+type Running<'a> = Pin<Box<dyn Future<Output = Result<StartedStream, OpenError>> + Send + 'a>>;
 
 /// Opens a stream, and sends the request again where the retry policy allows it.
 ///
@@ -77,6 +87,7 @@ pub(crate) async fn open(stream: OpenStream) -> Result<MessageReader, Status> {
     let attempt = OpenAttempt {
         stream: &stream,
         running: None,
+        can_repeat: false,
     };
     let mut attempts = pin!(RetryLoop::new(attempt));
     let opened = poll_fn(|cx| attempts.as_mut().poll_attempts(cx)).await;
@@ -112,29 +123,39 @@ impl Attempt for OpenAttempt<'_> {
         cx: &mut TaskContext<'_>,
         _number: u32,
         span: &Span,
-    ) -> Poll<Result<StartedStream, AttemptError>> {
+    ) -> Poll<Result<StartedStream, Status>> {
         let stream = self.stream;
         let running = self
             .running
             .get_or_insert_with(|| Box::pin(stream.attempt(span.clone())));
         let started = ready!(running.as_mut().poll(cx));
         self.running = None;
-        Poll::Ready(started)
+        self.can_repeat = matches!(started, Err(OpenError::Failed(_)));
+        Poll::Ready(started.map_err(|error| match error {
+            OpenError::Failed(status) | OpenError::Final(status) => status,
+        }))
+    }
+
+    fn can_repeat(&self) -> bool {
+        self.can_repeat
     }
 }
 
 impl OpenStream {
     /// Makes one attempt, in parts if the first message does not fit into the request.
-    async fn attempt(&self, span: Span) -> Result<StartedStream, AttemptError> {
+    async fn attempt(&self, span: Span) -> Result<StartedStream, OpenError> {
         let started = match self.start(&span, self.request.body.clone(), false).await {
             Ok(started) => started,
             // A deadline that passed, an invalid header and a connection that is closed for good do not
             // change with another attempt.
-            Err(StartError::Status(status)) => return Err(AttemptError::Final(status)),
-            Err(StartError::TooLarge) => return Ok(self.open_in_parts(&span).await?),
+            Err(StartError::Status(status)) => return Err(OpenError::Final(status)),
+            Err(StartError::TooLarge) => {
+                let started = self.open_in_parts(&span).await;
+                return started.map_err(OpenError::Final);
+            }
         };
         let waited = self.wait(&started.reader, self.waits_for).await;
-        waited.map_err(AttemptError::Failed)?;
+        waited.map_err(OpenError::Failed)?;
         Ok(started)
     }
 
@@ -235,7 +256,7 @@ impl OpenStream {
                 None => None,
             }
         });
-        // The machine does not know the method; the caller gets its name.
+        // The machine has no descriptor, and so no name of the method for its texts.
         opened.await.map_err(|status| match status.reason() {
             Some(Reason::NoResponders) => self.request.no_responders(),
             Some(Reason::Deadline) => self.request.deadline_exceeded(),

@@ -1,4 +1,4 @@
-//! `RetryLoop`: makes attempts at one call until one succeeds or [`RetryPolicy`] gives up.
+//! `RetryLoop`: makes attempts at one call until one succeeds or [`RetryPolicy`] fails the call.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -25,24 +25,21 @@ pub(crate) trait Attempt {
     /// Returns the deadline of the call; `None` for a call without one, or before the first attempt.
     fn deadline(&self) -> Option<Instant>;
 
-    /// Polls the attempt with this `number`, from 1. After [`AttemptError::Failed`] the next poll begins
-    /// a new attempt; after any other outcome it must not be polled again.
+    /// Polls the attempt with this `number`, from 1. After a failure that [`can_repeat`](Self::can_repeat)
+    /// the next poll begins a new attempt; after any other outcome it must not be polled again.
+    ///
+    /// A failure is a plain [`Status`] and not one of two kinds: a reply is larger than two hundred bytes,
+    /// and would be copied once more on its way from one result type to the other.
     fn poll_attempt(
         self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
         number: u32,
         span: &Span,
-    ) -> Poll<Result<Self::Output, AttemptError>>;
-}
+    ) -> Poll<Result<Self::Output, Status>>;
 
-/// Reason why an attempt did not succeed.
-#[derive(Debug)]
-pub(crate) enum AttemptError {
-    /// The request was sent and failed: the policy decides whether it is sent again.
-    Failed(Status),
-    /// Another attempt cannot help: the deadline passed, the parent ended, a header is invalid, the
-    /// connection is closed for good.
-    Final(Status),
+    /// Returns whether another attempt may help after the failure that was returned last. It cannot if the
+    /// deadline passed, the parent ended, a header is invalid or the connection is closed for good.
+    fn can_repeat(&self) -> bool;
 }
 
 pin_project! {
@@ -56,7 +53,8 @@ pin_project! {
     pub(crate) struct RetryLoop<A> {
         #[pin]
         attempt: A,
-        policy: RetryPolicy,
+        // Created by the first failure.
+        policy: Option<RetryPolicy>,
         // Number of the current attempt; 0 before the first poll.
         number: u32,
         backoff: Option<Backoff>,
@@ -67,18 +65,11 @@ pin_project! {
 /// Ends after the backoff, or with the error of the call when its parent ends before.
 type Backoff = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
 
-impl From<Status> for AttemptError {
-    fn from(status: Status) -> Self {
-        Self::Final(status)
-    }
-}
-
 impl<A: Attempt> RetryLoop<A> {
     pub(crate) fn new(attempt: A) -> Self {
-        let request = attempt.request();
         Self {
-            policy: RetryPolicy::new(request.descriptor(), request.options.may_retry),
             attempt,
+            policy: None,
             number: 0,
             backoff: None,
             call: ClientCall::default(),
@@ -117,14 +108,16 @@ impl<A: Attempt> RetryLoop<A> {
             }
             let attempt = this.attempt.as_mut();
             let status = match ready!(attempt.poll_attempt(cx, *this.number, &span)) {
-                Ok(output) => return Poll::Ready(Ok(output)),
-                Err(AttemptError::Final(status)) => return Poll::Ready(Err(status)),
-                Err(AttemptError::Failed(status)) => status,
+                Err(status) if this.attempt.can_repeat() => status,
+                result => return Poll::Ready(result),
             };
             let request = this.attempt.request();
             let time_left = this.attempt.deadline().map(time_until);
             let budget = request.client.retry_budget();
-            let Some(backoff) = this.policy.retry_or_fail(&status, time_left, budget) else {
+            let policy = this.policy.get_or_insert_with(|| {
+                RetryPolicy::new(request.descriptor(), request.options.may_retry)
+            });
+            let Some(backoff) = policy.retry_or_fail(&status, time_left, budget) else {
                 return Poll::Ready(Err(status));
             };
             tracing::debug!(

@@ -27,9 +27,9 @@ const NO_RESPONDERS_BACKOFF: RangeInclusive<Duration> =
     Duration::from_millis(50)..=Duration::from_millis(100);
 /// Upper bound of the backoff before the second attempt; it doubles with each further attempt.
 const INITIAL_BACKOFF: Duration = Duration::from_millis(50);
-/// Upper bound of any backoff that the server did not ask for.
+/// Upper bound of the exponential backoff.
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
-/// Maximum backoff that a server's `RetryInfo` can ask for; longer ones are cut to it.
+/// Maximum backoff that a server's `RetryInfo` can request; longer ones are cut to it.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(10);
 
 /// Units of a [`RetryBudget`] that one retry costs.
@@ -186,7 +186,7 @@ fn is_transient(status: &Status) -> bool {
     is_passing && status.reason() != Some(Reason::TooLarge)
 }
 
-/// Returns the backoff that the server asked for with `RetryInfo`; zero if it asked for none.
+/// Returns the backoff that the server requested with `RetryInfo`; zero without one.
 fn retry_delay(status: &Status) -> Duration {
     status
         .detail::<RetryInfo>()

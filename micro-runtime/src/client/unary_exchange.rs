@@ -16,7 +16,7 @@ use tracing::Span;
 use crate::bus::{PublishError, ReplySlot};
 use crate::client::large_message::{call_in_parts, receive_in_parts};
 use crate::client::request::{OutgoingRequest, RequestBody, TimeLimit};
-use crate::client::retry_loop::{Attempt, AttemptError, RetryLoop};
+use crate::client::retry_loop::{Attempt, RetryLoop};
 use crate::status::Status;
 use crate::wire::header::MICRO_STREAM;
 
@@ -141,7 +141,7 @@ impl<B: RequestBody> UnaryExchange<B> {
         self: Pin<&mut Self>,
         state: State,
         cx: &mut TaskContext<'_>,
-    ) -> Poll<Result<Message, AttemptError>> {
+    ) -> Poll<Result<Message, Status>> {
         let mut this = self.project();
         if let Some(limit) = this.time_limit
             && this.deadline_timer.is_none()
@@ -152,12 +152,12 @@ impl<B: RequestBody> UnaryExchange<B> {
         if let Some(timer) = this.deadline_timer.as_pin_mut()
             && timer.poll(cx).is_ready()
         {
-            return Poll::Ready(Err(this.request.deadline_exceeded().into()));
+            return Poll::Ready(Err(this.request.deadline_exceeded()));
         }
         if let Some(end) = this.parent_end
             && end.as_mut().poll(cx).is_ready()
         {
-            return Poll::Ready(Err(this.request.parent_ended().into()));
+            return Poll::Ready(Err(this.request.parent_ended()));
         }
         *this.state = state;
         Poll::Pending
@@ -176,26 +176,31 @@ impl<B: RequestBody> Attempt for UnaryExchange<B> {
         self.time_limit.map(|limit| limit.deadline)
     }
 
+    /// Only a reply that is a failure puts back `Ready`.
+    fn can_repeat(&self) -> bool {
+        matches!(self.state, State::Ready)
+    }
+
     fn poll_attempt(
         mut self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
         number: u32,
         span: &Span,
-    ) -> Poll<Result<Message, AttemptError>> {
+    ) -> Poll<Result<Message, Status>> {
         loop {
-            // Every early return leaves `Done`, except where a state is put back.
+            // An early return leaves `Done`, unless a state is put back.
             let state = std::mem::replace(self.as_mut().project().state, State::Done);
             let next = match state {
                 State::Ready => self.as_mut().send(cx, number, span)?,
                 State::Sending(mut publishing, slot) => match publishing.as_mut().poll(cx) {
                     Poll::Ready(Ok(())) => State::Waiting(slot),
                     Poll::Ready(Err(error)) => {
-                        return Poll::Ready(Err(self.request.not_sent(error).into()));
+                        return Poll::Ready(Err(self.request.not_sent(error)));
                     }
                     Poll::Pending => return self.wait_in(State::Sending(publishing, slot), cx),
                 },
                 State::InParts(mut in_parts) => match in_parts.as_mut().poll(cx) {
-                    Poll::Ready(reply) => return Poll::Ready(reply.map_err(AttemptError::Final)),
+                    Poll::Ready(reply) => return Poll::Ready(reply),
                     Poll::Pending => return self.wait_in(State::InParts(in_parts), cx),
                 },
                 State::Waiting(mut slot) => match slot.poll(cx) {
@@ -207,7 +212,7 @@ impl<B: RequestBody> Attempt for UnaryExchange<B> {
                         if reply.is_err() {
                             *self.project().state = State::Ready;
                         }
-                        return Poll::Ready(reply.map_err(AttemptError::Failed));
+                        return Poll::Ready(reply);
                     }
                     Poll::Pending => return self.wait_in(State::Waiting(slot), cx),
                 },

@@ -58,7 +58,7 @@ pub struct DynamicCall {
 /// A call of an endpoint with bytes; made by [`DynamicClient::call_raw`](super::DynamicClient::call_raw).
 ///
 /// It yields the payload of the reply as it came. Headers of the reply that are no valid metadata are left
-/// out, since the responder may not know the rules for metadata.
+/// out, since the responder may be built on another library.
 ///
 /// # Examples
 ///

@@ -28,7 +28,7 @@ use crate::subject;
 /// # async fn run(bus: micro_runtime::Bus) -> Result<(), micro_runtime::Status> {
 /// let greeter = bus.dynamic("greeter.v1.Greeter").await?;
 /// for method in greeter.methods() {
-///     println!("{} takes {} and gives {}", method.name, method.input, method.output);
+///     println!("{}({}) returns {}", method.name, method.input, method.output);
 /// }
 /// let reply = greeter.call("SayHello", r#"{"name": "Ada"}"#).await?;
 /// println!("{}", reply.text()?);
@@ -56,7 +56,7 @@ impl Bus {
     /// is not built on this library is found by its ADR-32 name, for [`DynamicClient::call_raw`].
     ///
     /// The schema comes from `_schema` of one instance and is checked against the SHA-256 that the
-    /// instances announce, if this client may ask them (`$SRV.INFO`). It is read once per SHA-256: a
+    /// instances announce, if this client has permission for `$SRV.INFO`. It is read once per SHA-256: a
     /// process caches the 32 schemas that it used last. The descriptors of services take up to 16 MiB
     /// for the life of the process; above that, services with new schemas are `RESOURCE_EXHAUSTED`.
     ///
@@ -110,7 +110,7 @@ impl Bus {
         let options = options.unique_reply_subjects(true);
         let infos = schema_lookup::instance_infos(self, service, &options).await;
         let has_schema = |info: &Info| info.metadata.contains_key("micro.service");
-        // Without permission to ask for infos there are none, and `_schema` is tried.
+        // Without permission for `$SRV.INFO` there are no infos, and `_schema` is tried.
         let is_foreign = !infos.is_empty() && !infos.iter().any(has_schema);
         let typed = match is_foreign {
             true => None,
@@ -146,7 +146,7 @@ impl DynamicClient {
     }
 
     /// Returns the endpoints that an instance announces in its ADR-32 INFO, of any service. Empty if this
-    /// client may not ask for it.
+    /// client has no permission for it.
     pub fn endpoints(&self) -> impl Iterator<Item = &EndpointInfo> {
         self.infos.iter().flat_map(|info| &info.endpoints)
     }
@@ -177,7 +177,7 @@ impl DynamicClient {
     }
 
     /// Sends and receives JSON on the wire instead of protobuf. A server without the feature `json`
-    /// answers such calls with `UNIMPLEMENTED`.
+    /// fails such calls with `UNIMPLEMENTED`.
     ///
     /// # Examples
     ///

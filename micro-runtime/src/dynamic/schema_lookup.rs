@@ -46,7 +46,7 @@ pub(super) struct ParsedSchema {
 }
 
 /// Returns the INFO of one instance, or of the one that the options name. Empty if there is none, or if
-/// this client has no permission to ask: calls work without.
+/// this client has no permission for `$SRV.INFO`: calls work without.
 pub(super) async fn instance_infos(bus: &Bus, service: &str, options: &ClientOptions) -> Vec<Info> {
     let mut query = bus.discovery().get(service).expected(1);
     if let Some(id) = options.instance_id() {
@@ -108,7 +108,7 @@ pub(super) fn unusable(service: &str, error: &str) -> Status {
 }
 
 /// Returns the SHA-256 that an instance announces for the service under the prefix of this bus. `$SRV` has no
-/// prefix, so that the instances of all prefixes answer there.
+/// prefix, so that instances of all prefixes reply there.
 fn announced_sha256<'a>(bus: &Bus, info: &'a Info, service: &str) -> Option<&'a str> {
     let label = |name: &str| info.metadata.get(name).map(String::as_str);
     let is_service = label("micro.service") == Some(service)
