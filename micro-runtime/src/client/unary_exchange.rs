@@ -18,7 +18,7 @@ use crate::client::large_message::{call_in_parts, receive_in_parts};
 use crate::client::request::{OutgoingRequest, RequestBody, TimeLimit};
 use crate::client::retry_loop::{Attempt, RetryLoop};
 use crate::status::Status;
-use crate::wire::header::MICRO_STREAM;
+use crate::wire::header::continues_as_stream;
 
 pin_project! {
     /// Attempt at a unary call: publishes the request and waits for the reply in a reply slot, for the
@@ -204,7 +204,7 @@ impl<B: RequestBody> Attempt for UnaryExchange<B> {
                     Poll::Pending => return self.wait_in(State::InParts(in_parts), cx),
                 },
                 State::Waiting(mut slot) => match slot.poll(cx) {
-                    Poll::Ready(Ok(reply)) if continues_as_stream(&reply) => {
+                    Poll::Ready(Ok(reply)) if continues_as_stream(reply.headers.as_ref()) => {
                         self.receive_in_parts(reply, slot)
                     }
                     Poll::Ready(reply) => {
@@ -232,11 +232,4 @@ impl<B: RequestBody> Future for RetryLoop<UnaryExchange<B>> {
         self.call().end(failure);
         Poll::Ready(result)
     }
-}
-
-/// Returns whether the reply is the offer of a stream that carries the reply proper, because that does
-/// not fit into one NATS message (docs/PROTOCOL.md, "Large unary messages").
-fn continues_as_stream(reply: &Message) -> bool {
-    let headers = reply.headers.as_ref();
-    headers.is_some_and(|headers| headers.get(MICRO_STREAM).is_some())
 }

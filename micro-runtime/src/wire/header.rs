@@ -94,6 +94,14 @@ pub(crate) fn is_of_the_broker(name: &str) -> bool {
     begins_with(name, BROKER_PREFIX)
 }
 
+/// Returns whether a reply with these headers offers a stream that carries the reply proper, because that
+/// does not fit into one NATS message ("Large unary messages").
+///
+/// The reply slot and the caller must agree on this: the slot of such a reply stays reserved for the stream.
+pub(crate) fn continues_as_stream(headers: Option<&HeaderMap>) -> bool {
+    headers.is_some_and(|headers| headers.get(MICRO_STREAM).is_some())
+}
+
 /// Adds a value, unless it holds CR or LF: such a value would be two header lines, and async-nats panics
 /// on it.
 pub(crate) fn append(headers: &mut HeaderMap, name: HeaderName, value: &str) {

@@ -9,7 +9,7 @@ use async_nats::{Message, Subject};
 use crate::bus::mux::table::{DeliveryOutcome, SlotKey, SlotTable};
 use crate::status::Status;
 use crate::sync::lock;
-use crate::wire::header::MICRO_STREAM;
+use crate::wire::header::continues_as_stream;
 
 /// Number of reserved slots from which requests go through the outbox. With fewer calls in flight replies do not
 /// arrive in bursts, and a request that waits for others would only be late.
@@ -203,7 +203,8 @@ impl ReplySlot {
         };
         let mut is_followed = false;
         let polled = lock(&self.mux.table).poll(key, cx.waker(), |reply| {
-            is_followed = continues_as_stream(reply);
+            let headers = reply.as_ref().ok().and_then(|reply| reply.headers.as_ref());
+            is_followed = continues_as_stream(headers);
             is_followed
         });
         if polled.is_ready() && !is_followed {
@@ -231,10 +232,4 @@ impl Drop for InboundStream {
     fn drop(&mut self) {
         lock(&self.mux.inbound_streams).remove(&self.name);
     }
-}
-
-/// Returns whether a reply offers the rest as a stream (docs/PROTOCOL.md, "Large unary messages").
-fn continues_as_stream(reply: &ReplyResult) -> bool {
-    let headers = reply.as_ref().ok().and_then(|reply| reply.headers.as_ref());
-    headers.is_some_and(|headers| headers.get(MICRO_STREAM).is_some())
 }
