@@ -49,6 +49,7 @@ impl CallOptions {
     }
 
     /// Returns the earlier of two instants: `own` and the parent's deadline. `None` if there is neither.
+    #[inline]
     pub(crate) fn earliest(&self, own: Option<Instant>) -> Option<Instant> {
         let inherited = self.parent.as_ref().and_then(Context::deadline);
         match (own, inherited) {
@@ -62,6 +63,7 @@ impl CallOptions {
     ///
     /// `span` is the span of this call or publish. If it is sampled it replaces the parent's
     /// `traceparent`, because it is itself a child of the parent's trace.
+    #[inline]
     pub(crate) fn headers(&self, span: &Span) -> Result<Option<HeaderMap>, Status> {
         let mut headers = None;
         match &self.metadata {

@@ -87,6 +87,7 @@ impl<A: Attempt> RetryLoop<A> {
 
     /// Polls attempts and backoffs until the call succeeded or failed. Does not end [`call`](Self::call):
     /// a stream that is open goes on.
+    #[inline]
     pub(crate) fn poll_attempts(
         self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,

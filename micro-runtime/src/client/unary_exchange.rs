@@ -83,6 +83,7 @@ impl<B: RequestBody> UnaryExchange<B> {
     /// Sends the request. While many calls wait for replies it goes through the outbox, which shares one
     /// system call among them; otherwise straight to the connection's queue, which takes it at once
     /// unless it is full. Only then is the publish boxed and awaited.
+    #[inline]
     fn send(
         mut self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
@@ -181,6 +182,7 @@ impl<B: RequestBody> Attempt for UnaryExchange<B> {
         matches!(self.state, State::Ready)
     }
 
+    #[inline]
     fn poll_attempt(
         mut self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
