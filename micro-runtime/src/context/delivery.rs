@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::wire::subject::ACK_PREFIX;
+use crate::wire::subject;
 
 /// Position of a durable event in its stream, and number of its deliveries.
 ///
@@ -41,32 +41,17 @@ impl Delivery {
         }
     }
 
-    /// Parses the reply subject of a delivery, which is also where it is acknowledged; `None` if it is none.
-    ///
-    /// `$JS.ACK.<stream>.<consumer>.<count>.<sequence>.<consumer sequence>.<ns>.<pending>`, and from nats-server 2.14
-    /// on with domain and account before the stream, and possibly more tokens at the end. The name of the stream is
-    /// passed in so that all deliveries share one allocation of it.
+    /// Parses the reply subject of a delivery; `None` for any other subject. The name of the stream is passed in so
+    /// that all deliveries share one allocation of it.
     pub(crate) fn parse(stream: &Arc<str>, reply: &str) -> Option<Self> {
-        let text = reply.strip_prefix(ACK_PREFIX)?;
-        let mut tokens = [[].as_slice(); 9];
-        let mut found = 0;
-        for token in text.as_bytes().split(|&byte| byte == b'.') {
-            if let Some(slot) = tokens.get_mut(found) {
-                *slot = token;
-            }
-            found += 1;
-        }
-        let names = if found > 7 { 4 } else { 2 };
-        let mut numbers = tokens[names..].iter().map(|token| number(token));
-        let mut next = || numbers.next()?;
-        let (count, sequence, _) = (next()?, next()?, next()?);
-        let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_nanos(next()?))?;
+        let numbers = subject::parse_ack(reply)?;
+        let since_1970 = Duration::from_nanos(numbers.stored_ns);
         Some(Self {
             stream: Arc::clone(stream),
-            sequence,
-            count,
-            time,
-            pending: next()?,
+            sequence: numbers.sequence,
+            count: numbers.deliveries,
+            time: SystemTime::UNIX_EPOCH.checked_add(since_1970)?,
+            pending: numbers.pending,
         })
     }
 
@@ -106,15 +91,6 @@ impl Delivery {
     pub fn pending(&self) -> u64 {
         self.pending
     }
-}
-
-fn number(digits: &[u8]) -> Option<u64> {
-    let next = |number: u64, byte: &u8| {
-        let digit = char::from(*byte).to_digit(10)?;
-        number.checked_mul(10)?.checked_add(digit.into())
-    };
-    let number = digits.iter().try_fold(0, next)?;
-    (!digits.is_empty()).then_some(number)
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub(crate) const SCHEMA: &str = "_schema";
 /// Last token of a request for the service's health.
 pub(crate) const HEALTH: &str = "_health";
 
-/// First token of the subjects of ADR-32, unless server and asker set another one ("Discovery").
+/// First token of the subjects of ADR-32, unless server and client set another one ("Discovery").
 pub(crate) const SERVICE_API: &str = "$SRV";
 /// Token of lifecycle events beside ADR-32's verbs, which are upper case without `_` ("Discovery").
 const LIFECYCLE_EVENT: &str = "_EVENT";
@@ -38,7 +38,7 @@ pub(crate) const REPLY_PREFIXES: [&str; 2] = ["_INBOX.", "_R_."];
 const DEAD_LETTERS: &str = "dlq";
 /// Prefix of the reply subject of a stored event, on which the delivery is acknowledged.
 #[cfg(feature = "jetstream")]
-pub(crate) const ACK_PREFIX: &str = "$JS.ACK.";
+const ACK_PREFIX: &str = "$JS.ACK.";
 /// Prefix of the subject on which a consumer is asked for events.
 #[cfg(feature = "jetstream")]
 const PULL_PREFIX: &str = "$JS.API.CONSUMER.MSG.NEXT";
@@ -68,6 +68,20 @@ pub(crate) enum Verb {
     Ping,
     Info,
     Stats,
+}
+
+/// Numbers in the reply subject of a delivery.
+#[cfg(feature = "jetstream")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AckNumbers {
+    /// Number of deliveries of the event to this consumer, this one included.
+    pub(crate) deliveries: u64,
+    /// Sequence of the event in its stream.
+    pub(crate) sequence: u64,
+    /// Time at which the event was stored, in nanoseconds since 1970.
+    pub(crate) stored_ns: u64,
+    /// Number of events of this consumer that are stored behind this one.
+    pub(crate) pending: u64,
 }
 
 impl ServiceBase {
@@ -235,6 +249,12 @@ pub(crate) fn reply(inbox: &str, slot: u32, generation: u32) -> Subject {
     Subject::from(text)
 }
 
+/// Returns the last token of a reply subject of this inbox; `None` for any other subject.
+#[inline]
+pub(crate) fn reply_token<'a>(inbox: &str, subject: &'a str) -> Option<&'a str> {
+    subject.strip_prefix(inbox)?.strip_prefix('.')
+}
+
 /// Returns slot and generation of the last token of a reply subject; `None` for any other token.
 pub(crate) fn parse_reply_token(token: &str) -> Option<(u32, u32)> {
     let (slot, generation) = token.split_once('-')?;
@@ -258,6 +278,43 @@ pub(crate) fn dead_letter_pattern(prefix: Option<&str>, stream: &str) -> Subject
 #[cfg(feature = "jetstream")]
 pub(crate) fn pull(stream: &str, consumer: &str) -> Subject {
     Subject::from(format!("{PULL_PREFIX}.{stream}.{consumer}"))
+}
+
+/// Reads the reply subject of a delivery, which is also where it is acknowledged; `None` for any other.
+///
+/// `$JS.ACK.<stream>.<consumer>.<deliveries>.<sequence>.<consumer sequence>.<ns>.<pending>`, and from
+/// nats-server 2.14 on with domain and account before the stream, and possibly more tokens at the end.
+#[cfg(feature = "jetstream")]
+pub(crate) fn parse_ack(subject: &str) -> Option<AckNumbers> {
+    let text = subject.strip_prefix(ACK_PREFIX)?;
+    let mut tokens = [[].as_slice(); 9];
+    let mut found = 0;
+    for token in text.as_bytes().split(|&byte| byte == b'.') {
+        if let Some(slot) = tokens.get_mut(found) {
+            *slot = token;
+        }
+        found += 1;
+    }
+    let names = if found > 7 { 4 } else { 2 };
+    let mut numbers = tokens[names..].iter().map(|token| number(token));
+    let mut next = || numbers.next()?;
+    let (deliveries, sequence, _) = (next()?, next()?, next()?);
+    Some(AckNumbers {
+        deliveries,
+        sequence,
+        stored_ns: next()?,
+        pending: next()?,
+    })
+}
+
+#[cfg(feature = "jetstream")]
+fn number(digits: &[u8]) -> Option<u64> {
+    let next = |number: u64, byte: &u8| {
+        let digit = char::from(*byte).to_digit(10)?;
+        number.checked_mul(10)?.checked_add(digit.into())
+    };
+    let number = digits.iter().try_fold(0, next)?;
+    (!digits.is_empty()).then_some(number)
 }
 
 #[cfg(test)]

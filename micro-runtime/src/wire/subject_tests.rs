@@ -128,6 +128,17 @@ fn a_reply_subject_names_one_use_of_a_slot() {
     check("0-100000000", None);
 }
 
+#[test]
+fn reply_subjects_are_those_of_their_inbox() {
+    let check = |subject: &str, expected: Option<&str>| {
+        assert_eq!(reply_token("_INBOX.x", subject), expected, "{subject}");
+    };
+    check("_INBOX.x.ff-10", Some("ff-10"));
+    check("_INBOX.xy.ff-10", None);
+    check("_INBOX.x", None);
+    check("_INBOX.y.ff-10", None);
+}
+
 #[cfg(feature = "jetstream")]
 #[test]
 fn subjects_of_stored_events_are_those_of_jetstream() {

@@ -10,6 +10,7 @@ use crate::bus::mux::table::{DeliveryOutcome, SlotKey, SlotTable};
 use crate::status::Status;
 use crate::sync::lock;
 use crate::wire::header::continues_as_stream;
+use crate::wire::subject::reply_token;
 
 /// Number of reserved slots from which requests go through the outbox. With fewer calls in flight replies do not
 /// arrive in bursts, and a request that waits for others would only be late.
@@ -54,8 +55,8 @@ pub(crate) struct ReplySlot {
     should_batch: bool,
 }
 
-/// Registration of a stream that is served. Dropping it removes the stream; later frames for it are answered with
-/// RESET `UNAVAILABLE`.
+/// Registration of a stream that is served. Dropping it removes the stream; later frames for it get
+/// RESET `UNAVAILABLE` in reply.
 pub(crate) struct InboundStream {
     mux: Arc<Mux>,
     name: String,
@@ -128,7 +129,7 @@ impl Mux {
     /// Delivers a message that arrived in the inbox to the slot that its subject names.
     ///
     /// A message without a waiting slot is logged and dropped: DEBUG if it is late, which every timeout may
-    /// cause; WARN if the slot had its reply already, since then a request was answered twice.
+    /// cause; WARN if the slot had its reply already, since then a request got two replies.
     pub(crate) fn deliver(&self, message: Message) {
         let Some(key) = self.key(&message.subject) else {
             tracing::warn!(subject = %message.subject, "a message in the inbox is no reply");
@@ -140,7 +141,7 @@ impl Mux {
             DeliveryOutcome::Stream(sink, Ok(message)) => sink.deliver(message),
             DeliveryOutcome::Woken(None) | DeliveryOutcome::Stream(_, Err(_)) => {}
             DeliveryOutcome::Late => tracing::debug!(?key, "a reply came too late"),
-            DeliveryOutcome::Repeated => tracing::warn!(?key, "a request was answered twice"),
+            DeliveryOutcome::Repeated => tracing::warn!(?key, "a request got a second reply"),
         }
     }
 
@@ -172,8 +173,7 @@ impl Mux {
     }
 
     fn key(&self, subject: &Subject) -> Option<SlotKey> {
-        let token = subject.strip_prefix(self.inbox.as_str())?;
-        SlotKey::parse(token.strip_prefix('.')?)
+        SlotKey::parse(reply_token(&self.inbox, subject)?)
     }
 
     /// Ends every waiting call, and every stream at both ends, with this error.
