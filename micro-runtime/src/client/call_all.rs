@@ -145,8 +145,8 @@ where
         let first = first_reply(request, deadline, limits, call.span());
         let first = first.instrument(call.span()).await;
         call.end(first.as_ref().err().map(Status::code));
-        let (gather, first) = first?;
-        Ok(Replies::new(gather, first, parent, method.output))
+        let (multi_reply, first) = first?;
+        Ok(Replies::new(multi_reply, first, parent, method.output))
     }
 }
 
@@ -172,10 +172,10 @@ async fn first_reply<Req: prost::Message>(
 ) -> Result<(MultiReply, Message), Status> {
     let name = request.method_name();
     let parent = request.options.parent.clone();
-    let mut gather = send(request, deadline, limits, span).await?;
-    match next_reply(&mut gather, parent.as_ref()).await {
-        Some(first) => Ok((gather, first)),
-        None => Err(no_reply(gather.end(), name)),
+    let mut multi_reply = send(request, deadline, limits, span).await?;
+    match next_reply(&mut multi_reply, parent.as_ref()).await {
+        Some(first) => Ok((multi_reply, first)),
+        None => Err(no_reply(multi_reply.end(), name)),
     }
 }
 
@@ -232,8 +232,8 @@ impl Terminal for CallAllTerminal {
                 ..Outgoing::to(subject, payload)
             };
             let name = request.client.method(request.method).full_name;
-            let gather = MultiReply::send(request.client.connection(), outgoing, limits).await;
-            *lock(&sent) = Some(gather.map_err(|error| not_sent(error, name))?);
+            let multi_reply = MultiReply::send(request.client.connection(), outgoing, limits).await;
+            *lock(&sent) = Some(multi_reply.map_err(|error| not_sent(error, name))?);
             Ok(Response::new(Bytes::new(), Metadata::new()))
         })
     }
@@ -243,9 +243,9 @@ impl Terminal for CallAllTerminal {
 fn no_reply(end: Option<MultiReplyEnd>, method: &str) -> Status {
     match end {
         Some(MultiReplyEnd::NoResponders) => call_errors::no_responders(method),
-        Some(MultiReplyEnd::Complete | MultiReplyEnd::Stalled) => {
-            Reason::Deadline.status(format!("no instance answered {method} before the deadline"))
-        }
+        Some(MultiReplyEnd::Complete | MultiReplyEnd::Stalled) => Reason::Deadline.status(format!(
+            "no instance replied to {method} before the deadline"
+        )),
         None => call_errors::parent_ended(method),
     }
 }

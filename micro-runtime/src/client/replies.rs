@@ -57,24 +57,24 @@ impl<M> Replies<M>
 where
     M: prost::Message + Default + 'static,
 {
-    /// Returns the replies that `gather` collects, after `first`, which has been received already.
+    /// Returns the replies that `multi_reply` collects, after `first`, which has been received already.
     /// `output` is the full name of their message, for errors.
     pub(super) fn new(
-        gather: MultiReply,
+        multi_reply: MultiReply,
         first: Message,
         parent: Option<Context>,
         output: &'static str,
     ) -> Self {
         let received = Some(first);
         let replies = unfold(
-            (gather, parent, received),
-            move |(mut gather, parent, received)| async move {
+            (multi_reply, parent, received),
+            move |(mut multi_reply, parent, received)| async move {
                 let message = match received {
                     Some(first) => first,
-                    None => next_reply(&mut gather, parent.as_ref()).await?,
+                    None => next_reply(&mut multi_reply, parent.as_ref()).await?,
                 };
                 let reply = InstanceReply::decode(&message, output);
-                Some((reply, (gather, parent, None)))
+                Some((reply, (multi_reply, parent, None)))
             },
         );
         Self(Box::pin(replies))
@@ -124,14 +124,14 @@ impl<M: prost::Message + Default> InstanceReply<M> {
 /// Returns the next reply and counts it as one of those expected; `None` after the last, and after the end
 /// of `parent`.
 pub(super) async fn next_reply(
-    gather: &mut MultiReply,
+    multi_reply: &mut MultiReply,
     parent: Option<&Context>,
 ) -> Option<Message> {
     let message = tokio::select! {
-        message = gather.next() => message,
+        message = multi_reply.next() => message,
         () = parent_ended(parent) => None,
     }?;
-    gather.count();
+    multi_reply.count();
     Some(message)
 }
 

@@ -8,7 +8,7 @@ const LAST_SECOND: u64 = 253_402_300_799;
 /// Returns `moment` in UTC with microseconds, as in `2026-11-22T20:14:07.123456Z`.
 ///
 /// A clock before 1970 or after the year 9999 gives the nearest moment that can be written: a server
-/// with a wrong clock still answers.
+/// with a wrong clock still replies.
 pub(crate) fn rfc3339(moment: SystemTime) -> String {
     let last = UNIX_EPOCH + Duration::from_secs(LAST_SECOND);
     humantime::format_rfc3339_micros(moment.clamp(UNIX_EPOCH, last)).to_string()

@@ -14,8 +14,8 @@ use crate::error::Error;
 /// Time after a failed query in which the last result is used without another query.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Cached view of all instances; made by [`Discovery::cached`](crate::discovery::Discovery::cached). Cheap to clone, and
-/// clones share the cache.
+/// Cached view of all instances; made by [`Discovery::cached`](crate::discovery::Discovery::cached). Cheap to
+/// clone, and clones share the cache.
 ///
 /// It has no task of its own: a query is made by the caller who finds the view too old, and callers that come meanwhile
 /// wait for the same query.
@@ -51,8 +51,9 @@ impl Directory {
         }))
     }
 
-    /// Returns the instances: the cached ones while they are younger than the maximum age, else those of a new query. If
-    /// that fails, the cached ones are returned all the same, with the reason as [`Snapshot::failure`].
+    /// Returns the instances: the cached ones while they are younger than the maximum age, else those of a
+    /// new query. If that fails, the cached ones are returned all the same, with the reason as
+    /// [`Snapshot::failure`].
     ///
     /// Cancel safe: a query that is dropped changes nothing.
     ///

@@ -100,8 +100,8 @@ impl Discovery {
         WatchOptions::new(&self.scope)
     }
 
-    /// Makes a cached view of all instances. It queries again when it is used and older than `max_age`, and it keeps the
-    /// last result while queries fail.
+    /// Makes a cached view of all instances. It queries again when it is used and older than `max_age`, and
+    /// it keeps the last result while queries fail.
     ///
     /// # Examples
     ///

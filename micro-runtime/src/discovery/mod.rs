@@ -1,7 +1,7 @@
 //! Discovery: instances of services on the bus, found by asking them (ADR-32; docs/PROTOCOL.md, "Discovery").
 //!
-//! There is no registry: every instance replies for itself, whatever library it is built with if that follows ADR-32, and
-//! NATS is the only thing that has to run.
+//! There is no registry: every instance replies for itself, whatever library it is built with if that follows
+//! ADR-32, and NATS is the only thing that has to run.
 //!
 //! | result | method |
 //! |---|---|

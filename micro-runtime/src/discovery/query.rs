@@ -163,27 +163,27 @@ impl<R: Record> Query<R> {
         let connection = &self.scope.connection;
         let mut violations = connection.violations();
         let outgoing = Outgoing::to(subject.clone(), Bytes::new());
-        let gather = MultiReply::send(connection, outgoing, self.limits).await;
-        let mut gather = gather.map_err(not_sent)?;
+        let multi_reply = MultiReply::send(connection, outgoing, self.limits).await;
+        let mut multi_reply = multi_reply.map_err(not_sent)?;
         let mut seen = HashSet::new();
         let mut replies = Vec::new();
         loop {
             let message = tokio::select! {
-                message = gather.next() => message,
+                message = multi_reply.next() => message,
                 violation = rejection(violations.as_mut(), &subject) => return Err(violation),
             };
             let Some(message) = message else { break };
-            let round_trip = gather.elapsed();
+            let round_trip = multi_reply.elapsed();
             let Some(record) = self.record(&message) else {
                 continue;
             };
             let (name, id) = record.instance();
             if seen.insert((name.to_owned(), id.to_owned())) {
-                gather.count();
+                multi_reply.count();
                 replies.push(R::new(record, round_trip));
             }
         }
-        if gather.counted() == 0 && gather.end() == Some(MultiReplyEnd::Stalled) {
+        if multi_reply.counted() == 0 && multi_reply.end() == Some(MultiReplyEnd::Stalled) {
             // No instance, or a connection that is dead: only the former is a result.
             connection.barrier().await?;
         }

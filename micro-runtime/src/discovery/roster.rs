@@ -72,8 +72,8 @@ impl Change {
 }
 
 impl Roster {
-    /// Makes an empty roster. An instance that was silent for `forget_after` is lost; replies within `late_for` after the
-    /// announcement of a stop are ignored.
+    /// Makes an empty roster. An instance that was silent for `forget_after` is lost; replies within
+    /// `late_for` after the announcement of a stop are ignored.
     pub(crate) fn new(forget_after: Duration, late_for: Duration) -> Self {
         Self {
             known: BTreeMap::new(),
@@ -126,7 +126,7 @@ impl Roster {
     }
 
     /// Records that the instance did not reply to a ping, sent at `sent_at`.
-    pub(crate) fn unanswered(
+    pub(crate) fn missed_ping(
         &mut self,
         instance: &Instance,
         sent_at: Instant,
@@ -206,14 +206,14 @@ mod tests {
         let (mut roster, now) = roster();
         roster.seen(one(), now);
         let later = now + SECOND;
-        let silent = roster.unanswered(&one(), later, later);
+        let silent = roster.missed_ping(&one(), later, later);
         assert_eq!(silent, Some(Change::Silent(one())));
-        assert_eq!(roster.unanswered(&one(), later, later), None);
+        assert_eq!(roster.missed_ping(&one(), later, later), None);
         assert_eq!(roster.seen(one(), later), Some(Change::Back(one())));
         let much_later = later + 10 * SECOND;
-        let lost = roster.unanswered(&one(), much_later, much_later);
+        let lost = roster.missed_ping(&one(), much_later, much_later);
         assert_eq!(lost, Some(Change::Left(one(), Departure::Lost)));
-        assert_eq!(roster.unanswered(&one(), much_later, much_later), None);
+        assert_eq!(roster.missed_ping(&one(), much_later, much_later), None);
     }
 
     #[test]
@@ -221,7 +221,7 @@ mod tests {
         let (mut roster, now) = roster();
         roster.seen(one(), now + SECOND);
         assert_eq!(roster.died(&one(), now), None);
-        assert_eq!(roster.unanswered(&one(), now, now + SECOND), None);
+        assert_eq!(roster.missed_ping(&one(), now, now + SECOND), None);
         let died = roster.died(&one(), now + 2 * SECOND);
         assert_eq!(died, Some(Change::Left(one(), Departure::Died)));
     }

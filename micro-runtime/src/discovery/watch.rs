@@ -43,8 +43,9 @@ const MAX_UNREAD: usize = 1024;
 
 /// Options of a watch; made by [`Discovery::watch`](crate::discovery::Discovery::watch).
 ///
-/// Instances announce their start and their stop. The death of one is noticed within the interval plus the stall time of
-/// a ping (300 ms); that one hangs, within the interval plus the stall time plus the patience.
+/// Instances announce their start and their stop. The death of one is noticed within the interval plus the
+/// patience (or 300 ms, if that is more): a round waits for slow replies that long, and a ping to the missing
+/// instance alone then gets NATS's "no responders" at once. An instance that hangs is noticed one patience later.
 #[must_use = "a watch begins once it is opened"]
 #[derive(Clone, Debug)]
 pub struct WatchOptions {
@@ -169,9 +170,9 @@ impl WatchOptions {
             max_wait: self.patience,
         };
         let end = match MultiReply::send(&self.scope.connection, outgoing, limits).await {
-            Ok(mut gather) => match gather.next().await {
+            Ok(mut multi_reply) => match multi_reply.next().await {
                 Some(_) => None,
-                None => gather.end(),
+                None => multi_reply.end(),
             },
             Err(_) => Some(MultiReplyEnd::Stalled),
         };
@@ -248,7 +249,7 @@ fn apply_round(roster: &mut Roster, round: PingRound) -> Vec<Change> {
         changes.extend(match end {
             None | Some(MultiReplyEnd::Complete) => roster.seen(instance, now),
             Some(MultiReplyEnd::NoResponders) => roster.died(&instance, round.sent_at),
-            Some(MultiReplyEnd::Stalled) => roster.unanswered(&instance, round.sent_at, now),
+            Some(MultiReplyEnd::Stalled) => roster.missed_ping(&instance, round.sent_at, now),
         });
     }
     changes

@@ -163,8 +163,8 @@ impl EventDispatcher {
         self.timer.start();
         let handled = self.inline.handle(ctx, payload);
         self.timer.count(&self.scope.cost);
-        if let Err(suspended) = handled
-            && !self.queues[index].send(WorkerTask::Resume(suspended))
+        if let Err(execution) = handled
+            && !self.queues[index].send(WorkerTask::Resume(execution))
         {
             self.scope.record_stopped();
         }

@@ -46,17 +46,17 @@ pub(crate) struct InlineRunner {
     reusable_context: Option<Context>,
 }
 
-/// A handler that has not started, or that has returned `Pending` in place. It is run to its end
-/// by a task, which can wait.
-pub(crate) struct SuspendedHandler(
+/// The execution of an event's handler in a task, which can wait: from its beginning, or from where the
+/// handler returned `Pending` in place.
+pub(crate) struct EventExecution(
     Execution<BoxedHandler<'static, ()>, EventObserver<Arc<EventCounters>>>,
 );
 
 /// A handler at work in an inline slot.
 struct InlineHandler<'a> {
     slot: &'a mut dyn InlineSlot,
-    /// Present until the first poll. Calling the subscriber runs the user's code, and only a poll is
-    /// guarded against panics.
+    /// Present until the first poll, which puts the handler into the slot. Making the handler's future runs
+    /// none of the user's code: decoding and the subscriber's function are part of the future.
     arguments: Option<(Context, Bytes)>,
 }
 
@@ -98,11 +98,11 @@ impl EventHandler {
     }
 
     /// Prepares the handler of one event; nothing of it runs yet.
-    pub(crate) fn suspended(&self, ctx: Context, payload: Bytes) -> SuspendedHandler {
+    pub(crate) fn execution(&self, ctx: Context, payload: Bytes) -> EventExecution {
         let counters = Arc::clone(&self.counters);
         let observer = EventObserver::new(self.event, counters, &ctx);
         let future = self.subscriber.boxed(ctx.clone(), payload);
-        SuspendedHandler(Execution::new(ctx, BoxedHandler::new(future), observer))
+        EventExecution(Execution::new(ctx, BoxedHandler::new(future), observer))
     }
 }
 
@@ -113,7 +113,7 @@ impl InlineRunner {
     }
 
     /// Polls the handler of an event once. If it is ready, counts its outcome and returns it, as
-    /// [`SuspendedHandler::run`] does.
+    /// [`EventExecution::run`] does.
     ///
     /// The poll is not timed here. Two clock readings cost about as much as a short handler, so the caller
     /// times several polls together ([`PollTimer`](crate::execute::PollTimer)).
@@ -121,12 +121,12 @@ impl InlineRunner {
     /// # Errors
     ///
     /// The handler, if it is not ready. It has been polled with a waker that does nothing, so its owner
-    /// must [run](SuspendedHandler::run) it, or nothing would ever wake it. The slot is free for the next event.
+    /// must [run](EventExecution::run) it, or nothing would ever wake it. The slot is free for the next event.
     pub(crate) fn handle(
         &mut self,
         ctx: Context,
         payload: Bytes,
-    ) -> Result<Result<(), Status>, SuspendedHandler> {
+    ) -> Result<Result<(), Status>, EventExecution> {
         let EventHandler {
             event, counters, ..
         } = &self.handler;
@@ -139,8 +139,8 @@ impl InlineRunner {
         let mut execution = Execution::new(ctx, inline, observer);
         let Poll::Ready(result) = execution.poll_once(None) else {
             let counters = Arc::clone(counters);
-            return Err(SuspendedHandler(execution.suspend(
-                |inline| BoxedHandler::new(inline.slot.detach()),
+            return Err(EventExecution(execution.map(
+                |inline| BoxedHandler::new(inline.slot.take()),
                 |observer| observer.with_counters(counters),
             )));
         };
@@ -150,7 +150,7 @@ impl InlineRunner {
     }
 }
 
-impl SuspendedHandler {
+impl EventExecution {
     /// Runs the handler until the deadline of its context, and counts the outcome. Returns `None` and
     /// counts nothing if `stop` was canceled first: a durable event is delivered again then.
     ///

@@ -28,11 +28,11 @@ pub(super) trait ErasedSubscriber: Send + Sync {
 ///
 /// The loop that reads a subscription owns one slot and puts each event's handler into it. Most handlers
 /// that run in place are ready after their first poll, and the next handler overwrites the same memory.
-/// A handler that is not ready leaves the slot with its box ([`detach`](Self::detach)), since it is pinned
+/// A handler that is not ready leaves the slot with its box ([`take`](Self::take)), since it is pinned
 /// and must not move, and the slot gets a new box: that allocation is paid only by handlers that wait.
 ///
-/// All functions but `detach` run the user's code, a constructor of a future, a poll or a destructor, and
-/// so may panic; an `Execution` catches that.
+/// `poll` and `clear` run the user's code, the handler or its destructors, and so may panic; an `Execution`
+/// catches that. `fill` and `take` run none of it.
 pub(super) trait InlineSlot: Send {
     /// Puts an event's handler into the slot, which must be empty; nothing of it runs yet.
     fn fill(&mut self, ctx: Context, payload: Bytes);
@@ -44,7 +44,7 @@ pub(super) trait InlineSlot: Send {
     fn clear(&mut self);
 
     /// Moves a handler that has started into a future of its own, and leaves the slot empty.
-    fn detach(&mut self) -> BoxFuture<'static, ()>;
+    fn take(&mut self) -> BoxFuture<'static, ()>;
 }
 
 /// The slot of a subscriber whose handlers are of type `F`.
@@ -54,7 +54,7 @@ struct TypedSlot<C, F> {
 }
 
 /// A handler that has left its slot, in the box that the slot had.
-struct DetachedHandler<F>(Pin<Box<Option<F>>>);
+struct TakenHandler<F>(Pin<Box<Option<F>>>);
 
 impl<C, F> ErasedSubscriber for C
 where
@@ -94,13 +94,13 @@ where
         self.future.set(None);
     }
 
-    fn detach(&mut self) -> BoxFuture<'static, ()> {
+    fn take(&mut self) -> BoxFuture<'static, ()> {
         let future = std::mem::replace(&mut self.future, Box::pin(None));
-        Box::pin(DetachedHandler(future))
+        Box::pin(TakenHandler(future))
     }
 }
 
-impl<F: Future<Output = Result<(), Status>>> Future for DetachedHandler<F> {
+impl<F: Future<Output = Result<(), Status>>> Future for TakenHandler<F> {
     type Output = Result<(), Status>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {

@@ -84,9 +84,9 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// Awaiting it fails with `INVALID_ARGUMENT` as [`Event::subject`] and [`Metadata::append`](crate::Metadata::append),
-    /// `RESOURCE_EXHAUSTED` if the event does not fit into one NATS message (1 MiB by default, set by the
-    /// server), and `UNAVAILABLE` if the connection is closed.
+    /// Awaiting it fails with `INVALID_ARGUMENT` as [`Event::subject`] and
+    /// [`Metadata::append`](crate::Metadata::append), `RESOURCE_EXHAUSTED` if the event does not fit into one
+    /// NATS message (1 MiB by default, set by the server), and `UNAVAILABLE` if the connection is closed.
     ///
     /// # Examples
     ///

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::context::Context;
 use crate::event;
 use crate::event::backlog::Backlog;
-use crate::event::handler::{EventHandler, SuspendedHandler};
+use crate::event::handler::{EventExecution, EventHandler};
 use crate::execute::{ConcurrencyLimit, PollCost};
 use crate::status::Status;
 
@@ -59,7 +59,7 @@ pub(super) enum WorkerTask {
     /// Handle an event from its beginning.
     Handle(Message),
     /// Go on with a handler whose first poll, in place, returned `Pending`.
-    Resume(SuspendedHandler),
+    Resume(EventExecution),
 }
 
 impl WorkerQueue {
@@ -140,7 +140,7 @@ impl WorkerScope {
         }
         let (handler, cost) = match task {
             WorkerTask::Handle(message) => match self.read(message, None) {
-                Ok((ctx, payload)) => (self.handler.suspended(ctx, payload), Some(&self.cost)),
+                Ok((ctx, payload)) => (self.handler.execution(ctx, payload), Some(&self.cost)),
                 Err(status) => return self.handler.counters.record(Some(&status)),
             },
             // Its first poll was timed in place.

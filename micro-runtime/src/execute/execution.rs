@@ -203,7 +203,7 @@ impl<H: HandlerFuture, O: Observer> Execution<H, O> {
 
     /// Moves a handler that has to wait to another owner, as from the slot of an event that is handled
     /// in place into a box. Context, span and the record of the outcome go with it.
-    pub(crate) fn suspend<G: HandlerFuture, P: Observer>(
+    pub(crate) fn map<G: HandlerFuture, P: Observer>(
         self,
         handler: impl FnOnce(H) -> G,
         observer: impl FnOnce(O) -> P,

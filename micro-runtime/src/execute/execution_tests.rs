@@ -260,7 +260,7 @@ fn the_handler_is_polled_and_dropped_within_the_span() {
     // The steps of the handler go into the journal of the spans, to see what lies between.
     fixture.execution = {
         let journal = journal.clone();
-        fixture.execution.suspend(
+        fixture.execution.map(
             |handler| ScriptedHandler { journal, ..handler },
             |observer| observer,
         )
@@ -293,7 +293,7 @@ fn a_suspended_handler_goes_on_where_it_was() {
     fixture.execution.record(None);
     let mut suspended = fixture
         .execution
-        .suspend(|handler| handler, |observer| observer);
+        .map(|handler| handler, |observer| observer);
     let polled = suspended.poll_once(Some(&cost));
     assert!(matches!(polled, Poll::Ready(Ok(7))));
     suspended.record(None);

@@ -28,8 +28,9 @@ const FIRST_ISOLATED_DELIVERY: u64 = 3;
 
 /// One durable consumer at work in this process.
 ///
-/// One task runs the loop; handlers run in it or in tasks of their own. Each turn of the loop starts handlers for the deliveries that are ready, requests more if there is room,
-/// waits for one event of [`step`](Self::step), and acknowledges what that step handled in place.
+/// One task runs the loop; handlers run in it or in tasks of their own. Each turn of the loop starts handlers
+/// for the deliveries that are ready, requests more if there is room, waits for one event of
+/// [`step`](Self::step), and acknowledges what that step handled in place.
 ///
 /// # Ways of a delivery
 ///
@@ -255,7 +256,7 @@ impl ConsumerLoop {
             let finished = async {
                 let handled = match handled {
                     Ok(handled) => Some(handled),
-                    Err(suspended) => suspended.run(None, &scope.stop).await,
+                    Err(execution) => execution.run(None, &scope.stop).await,
                 };
                 if let Some(handled) = handled {
                     scope.acknowledger.ack_or_nak(&delivery, handled).await;

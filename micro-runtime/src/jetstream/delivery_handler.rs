@@ -56,8 +56,8 @@ impl DeliveryHandler for SingleHandler {
                 }
                 let handled = match acknowledger.receive(&delivery, None) {
                     Ok((ctx, payload)) => {
-                        let handler = handler.suspended(ctx, payload);
-                        handler.run(Some(&scope.cost), &scope.stop).await
+                        let execution = handler.execution(ctx, payload);
+                        execution.run(Some(&scope.cost), &scope.stop).await
                     }
                     Err(status) => {
                         handler.counters.record(Some(&status));

@@ -11,7 +11,7 @@ use crate::stream::frame_sharing::{BorrowedMessage, EncodedMessage, FrameSharing
 
 /// Maximum length in bytes of what is copied when it has to wait. Below it a copy is cheap, and the buffer that it
 /// arrived in is larger and shared with messages of other streams: async-nats reads 64 KiB at a time.
-pub(super) const MAX_DETACHED_LEN: usize = 16 * 1024;
+pub(super) const MAX_COPIED_LEN: usize = 16 * 1024;
 /// Length in bytes of the other fields that a frame usually has.
 const USUAL_CONTROL_LEN: usize = 64;
 /// Minimum length in bytes of an entry's key and length.
@@ -66,14 +66,14 @@ impl Entries {
     /// Returns whether the frame is more than twice as long as the entries left in it, plus the usual.
     ///
     /// Only entries count for flow control, so a peer could fill frames with unknown fields or empty metadata
-    /// and make the receiver keep more than it granted. Such a frame is detached at once.
+    /// and make the receiver keep more than it granted. The entries of such a frame are copied out of it at once.
     pub(crate) fn is_padded(&self) -> bool {
         let entries_len = self.bytes + MIN_ENTRY_HEADER_LEN * self.left;
         self.frame.len() > USUAL_CONTROL_LEN + 2 * entries_len
     }
 
     /// Moves the entries into a buffer of their own, and drops the reference to the buffer that they arrived in.
-    pub(crate) fn detach(&mut self) {
+    pub(crate) fn copy_out(&mut self) {
         if !self.is_padded() {
             self.frame = Bytes::copy_from_slice(&self.frame);
             return;

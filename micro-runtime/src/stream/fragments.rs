@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::stream::entries::MAX_DETACHED_LEN;
+use crate::stream::entries::MAX_COPIED_LEN;
 
 /// The fragments of one message that have arrived.
 ///
@@ -21,7 +21,7 @@ impl Fragments {
     /// Adds the next fragment.
     pub(super) fn add(&mut self, fragment: Bytes) {
         self.bytes += fragment.len();
-        if fragment.len() <= MAX_DETACHED_LEN {
+        if fragment.len() <= MAX_COPIED_LEN {
             return self.small.extend_from_slice(&fragment);
         }
         self.flush_small();

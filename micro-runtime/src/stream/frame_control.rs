@@ -15,7 +15,7 @@ pub(crate) const MORE: u32 = 1;
 pub(crate) const END: u32 = 2;
 /// Flag: both directions end at once, and messages that were not taken yet are discarded.
 pub(crate) const RESET: u32 = 4;
-/// Flag: the receiver must answer with a frame.
+/// Flag: the receiver must send a frame in reply.
 pub(crate) const PING: u32 = 8;
 /// Flag, from the server: names instance and stream, so that the client can send.
 pub(crate) const ACCEPT: u32 = 16;

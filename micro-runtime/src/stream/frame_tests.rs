@@ -127,14 +127,14 @@ fn a_truncated_frame_has_no_number() {
 }
 
 #[test]
-fn detached_messages_keep_nothing_else_of_their_frame() {
+fn copied_messages_keep_nothing_else_of_their_frame() {
     // A message, an unknown field of 4,000 bytes, a message.
     let mut frame = b"\x12\x01a\x7a\xa0\x1f".to_vec();
     frame.resize(frame.len() + 4_000, 0);
     frame.extend(b"\x12\x02bc");
     let mut entries = read(&frame).unwrap().entries;
     assert!(entries.is_padded());
-    entries.detach();
+    entries.copy_out();
     assert!(!entries.is_padded());
     assert_eq!((entries.len(), entries.bytes()), (2, 3));
     let last = entries.split_last().unwrap();

@@ -86,7 +86,7 @@ fn check_reading(bytes: &[u8]) {
     assert_eq!(messages.iter().map(Bytes::len).sum::<usize>(), length);
     let mut apart = frame.entries.clone();
     assert_eq!(apart.split_last().as_ref(), messages.last());
-    apart.detach();
+    apart.copy_out();
     let first: Vec<Bytes> = std::iter::from_fn(|| apart.next_bytes()).collect();
     assert_eq!(first, messages[..count.saturating_sub(1)]);
     let mut body = FrameBody::default();
@@ -236,13 +236,13 @@ impl Run {
     fn receive(&mut self, payload: Bytes) {
         check_reading(&payload);
         self.longest = self.longest.max(payload.len());
-        let wants_answer =
+        let wants_frame =
             Frame::read(payload.clone()).is_ok_and(|frame| frame.control.has(frame_control::PING));
         self.machine.receive(payload, self.now);
         let is_named = !self.is_client || self.machine.server_address().is_some();
-        if wants_answer && is_named && !self.machine.is_done() {
-            assert!(self.machine.has_output(), "a PING is answered");
-            self.reached.insert("answered PING");
+        if wants_frame && is_named && !self.machine.is_done() {
+            assert!(self.machine.has_output(), "a frame follows a PING");
+            self.reached.insert("replied to PING");
         }
     }
 

@@ -11,7 +11,7 @@ fn the_invariants_hold_on_every_input_of_the_corpus() {
         reached.extend(run(&std::fs::read(&path).unwrap()));
     }
     let outcomes = [
-        "answered PING",
+        "replied to PING",
         "bad frame",
         "deadline",
         "ended by the peer",

@@ -71,7 +71,7 @@ impl Machine {
             }
         }
         if self.is_unaccepted() {
-            let flaw = BadFrame("it answers and does not accept the stream");
+            let flaw = BadFrame("its first frame does not accept the stream");
             self.fail(flaw.into_status());
             return Ok(());
         }

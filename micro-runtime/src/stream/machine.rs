@@ -16,7 +16,7 @@
 //!   sent, a client when the server's END arrives, either of them when a RESET is sent or arrives.
 //!
 //! A client that gives up before ACCEPT does not know where to send its RESET. It waits for the ACCEPT until the open
-//! timeout, and answers that with the RESET, so that the handler does not run on for a caller that has gone.
+//! timeout, and sends the RESET then, so that the handler does not run on for a caller that has gone.
 
 use std::borrow::Cow;
 use std::time::Instant;
@@ -81,8 +81,8 @@ pub(super) struct PendingControl {
     pub(super) open: Option<Metadata>,
     /// Demand a frame of the peer.
     pub(super) ping: bool,
-    /// Send a frame with `taken` and the limits, whether or not a grant is due: the answer to a PING, and what
-    /// takes a large reply.
+    /// Send a frame with `taken` and the limits, whether or not a grant is due: the reply to a PING, and the
+    /// demand for a large reply.
     pub(super) ack: bool,
     /// End both directions with this status. Replaces everything else.
     pub(super) reset: Option<Status>,

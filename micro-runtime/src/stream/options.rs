@@ -120,7 +120,7 @@ impl StreamOptions {
     /// Sets the time without a frame from the other end after which the stream fails with `UNAVAILABLE`; by
     /// default three heartbeats.
     ///
-    /// A stream without messages is not silent: its ends answer each other's PINGs.
+    /// A stream without messages is not silent: its ends reply to each other's PINGs.
     #[must_use]
     pub const fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = Some(timeout);

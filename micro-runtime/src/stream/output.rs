@@ -1,7 +1,7 @@
 //! The output of a `Machine`: which frame is next, and whether it probes for the peer. Pure.
 //!
 //! A frame goes out as soon as there is something to state, and takes along all that there is: messages, a grant, the
-//! answer to a PING. Nothing is delayed to be sent together (docs/PROTOCOL.md, "Batching").
+//! reply to a PING. Nothing is delayed to be sent together (docs/PROTOCOL.md, "Batching").
 
 use std::time::{Duration, Instant};
 

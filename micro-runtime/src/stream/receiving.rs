@@ -22,7 +22,7 @@ use bytes::Bytes;
 
 use crate::status::{Reason, Status};
 use crate::stream::credit::Credit;
-use crate::stream::entries::{Entries, MAX_DETACHED_LEN};
+use crate::stream::entries::{Entries, MAX_COPIED_LEN};
 use crate::stream::fragments::Fragments;
 use crate::stream::frame::{BadFrame, Frame};
 use crate::stream::frame_control;
@@ -214,9 +214,9 @@ impl Receiving {
         if sums.messages == 0 {
             return;
         }
-        let is_small = entries.bytes() <= MAX_DETACHED_LEN;
+        let is_small = entries.bytes() <= MAX_COPIED_LEN;
         if entries.is_padded() || (!self.queue.is_empty() && is_small) {
-            entries.detach();
+            entries.copy_out();
         }
         self.queue.push_back(MessageBatch::Entries(entries));
     }

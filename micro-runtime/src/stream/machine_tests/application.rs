@@ -193,7 +193,7 @@ impl Application {
         } else if is_ping && is_named {
             assert!(
                 machine.is_done() || machine.has_output(),
-                "a PING is answered"
+                "a frame follows a PING"
             );
         }
         if matches!(machine.end(), None | Some(Ok(()))) {

@@ -18,7 +18,7 @@ fn client(deadline: Option<Duration>, now: Instant) -> Machine {
 }
 
 #[test]
-fn a_ping_follows_each_silent_heartbeat_and_is_answered() {
+fn a_ping_follows_each_silent_heartbeat_and_gets_a_frame() {
     let Pair {
         mut client,
         mut server,
@@ -30,12 +30,12 @@ fn a_ping_follows_each_silent_heartbeat_and_is_answered() {
     let ping = client.output(later).unwrap();
     assert!(ping.is_probe);
     server.receive(ping.payload, later);
-    let answer = server.output(later).unwrap();
-    let ack = Frame::read(answer.payload.clone()).unwrap().control;
+    let reply = server.output(later).unwrap();
+    let ack = Frame::read(reply.payload.clone()).unwrap().control;
     assert_eq!((ack.seq, ack.flags, ack.last), (0, 0, 1));
     assert_eq!(ack.max_messages, WINDOW.messages);
     assert!(!server.has_output());
-    client.receive(answer.payload, later);
+    client.receive(reply.payload, later);
     assert_eq!(client.next_time(), Some(later + HEARTBEAT));
 }
 
