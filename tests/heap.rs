@@ -26,7 +26,7 @@ const SUBJECT: &str = "behavior.v1.Behavior.Wait";
 const MARKER: &str = "marker";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn unanswered_calls_leave_no_memory_behind() {
+async fn calls_without_a_reply_leave_no_memory_behind() {
     within(Duration::from_secs(240), async {
         let nats = NatsServer::start().await.unwrap();
         let bus = Bus::connect(nats.url()).await.unwrap();

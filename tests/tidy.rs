@@ -3,12 +3,14 @@
 //!
 //! | module | rules |
 //! |---|---|
-//! | `files` | a header, at most 400 lines, no unfinished work, no test that sleeps without a reason |
+//! | `files` | a header, at most 400 lines, comments of at most 120 columns, no unfinished work, no test that sleeps without a reason |
 //! | `layers` | a module uses only modules of lower layers, see [`CRATES`], and imports from the module itself |
 //! | `circles` | no file imports from a file that imports from it, directly or through other files |
 //! | `declarations` | `mod.rs` and `lib.rs` of a library contain only declarations and re-exports |
 //! | `type_names` | a crate has one type per name |
 //! | `wording` | comments use plain words; micro-runtime has enough documentation |
+//! | `glossary` | code, comments, messages and documents use the words of CONTRIBUTING.md |
+//! | `documents` | the paths and modules that documents name exist |
 //!
 //! The other modules prepare what the rules read: `workspace` lists the sources, `outline` parses the items of
 //! one source, `code_paths` the paths in its code, `module_tree` loads the modules of a crate, and `uses`
@@ -20,8 +22,12 @@ mod circles;
 mod code_paths;
 #[path = "tidy/declarations.rs"]
 mod declarations;
+#[path = "tidy/documents.rs"]
+mod documents;
 #[path = "tidy/files.rs"]
 mod files;
+#[path = "tidy/glossary.rs"]
+mod glossary;
 #[path = "tidy/layers.rs"]
 mod layers;
 #[path = "tidy/module_tree.rs"]
@@ -41,6 +47,7 @@ mod workspace;
 
 use std::collections::BTreeSet;
 
+use documents::DOCUMENTS;
 use files::FILE_RULES;
 use layers::{LAYER_RULES, Layering};
 use module_tree::ModuleTree;
@@ -160,6 +167,22 @@ fn comments_are_plain() {
 #[test]
 fn documentation_suffices() {
     check_packages(wording::documentation_suffices);
+}
+
+#[test]
+fn words_are_those_of_the_glossary() {
+    let sources = SOURCES.iter().map(|source| (&source.path, &source.text));
+    let documents = DOCUMENTS
+        .iter()
+        .map(|document| (&document.path, &document.text));
+    let texts = sources.chain(documents);
+    assert_none(texts.flat_map(|(path, text)| glossary::keeps_to_the_glossary(path, text)));
+}
+
+#[test]
+fn documents_name_what_exists() {
+    assert!(DOCUMENTS.len() > 5, "is the walk broken?");
+    assert_none(DOCUMENTS.iter().flat_map(documents::names_what_exists));
 }
 
 fn check_targets(rule: fn(&ModuleTree<'_>) -> Vec<String>, exempt: &[&str]) {

@@ -108,7 +108,7 @@ fn call(criterion: &mut Criterion) {
     criterion.bench_function("call/in-process", |bencher| {
         bencher.iter(|| {
             let call = async { client.swap(Pair { left: 1, right: 2 }).await };
-            runtime.block_on(call).expect("an answer")
+            runtime.block_on(call).expect("a reply")
         });
     });
 }

@@ -22,8 +22,8 @@ const WARM_UP_BATCHES: u64 = 10;
 const SERVICES: usize = 100;
 const STREAMS: usize = 1_000;
 /// Number of calls without a reply that are in flight together.
-const UNANSWERED_BATCH: u64 = 1_000;
-const UNANSWERED_TIMEOUT: Duration = Duration::from_millis(3);
+const BATCH_WITHOUT_REPLY: u64 = 1_000;
+const TIMEOUT_WITHOUT_REPLY: Duration = Duration::from_millis(3);
 
 /// Measures a quantity and prints it as one line of JSON.
 pub(crate) async fn measure(metric: MemoryMetric, target: &Target, calls: u64) -> Result<()> {
@@ -130,16 +130,16 @@ async fn unanswered(target: &Target, calls: u64) -> Result<f64> {
         Stack::AsyncNats | Stack::AsyncNatsSpawned => {
             growth(hand::connect(&target.url).await?, calls).await
         }
-        Stack::Tonic => Err("a tonic server always answers".into()),
+        Stack::Tonic => Err("a tonic server always replies".into()),
     }
 }
 
 /// Counts after ten batches, in which the table of replies reaches its size.
 async fn growth(caller: impl Caller, calls: u64) -> Result<f64> {
     let round = || {
-        let calls = (0..UNANSWERED_BATCH).map(|number| {
+        let calls = (0..BATCH_WITHOUT_REPLY).map(|number| {
             let call = caller.swap(number);
-            tokio::time::timeout(UNANSWERED_TIMEOUT, call)
+            tokio::time::timeout(TIMEOUT_WITHOUT_REPLY, call)
         });
         join_all(calls)
     };
@@ -147,7 +147,7 @@ async fn growth(caller: impl Caller, calls: u64) -> Result<f64> {
         round().await;
     }
     let before = heap::live_bytes();
-    for _ in 0..calls / UNANSWERED_BATCH {
+    for _ in 0..calls / BATCH_WITHOUT_REPLY {
         round().await;
     }
     Ok((heap::live_bytes() - before).max(0) as f64)

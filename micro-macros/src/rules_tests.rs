@@ -189,7 +189,7 @@ fn async_trait_is_rejected_above_and_below_service() {
 #[test]
 fn types_that_cannot_be_recognized_are_left_to_rustc() {
     for unary in [
-        "async fn unary(&self, ctx: micro_runtime::Context, request: shapes::Ping) -> Answer { }",
+        "async fn unary(&self, ctx: micro_runtime::Context, request: shapes::Ping) -> Outcome { }",
         "async fn unary(&self, _: Ctx, Ping { text }: Ping) -> micro_runtime::Result<Pong> { }",
         "async fn unary(&self, c: C, r: Renamed) -> Result<Alias, Error> { }",
         "async fn unary(&self, c: api::Ping, r: Context) -> api::Pong { }",

@@ -1,8 +1,8 @@
 //! Typed RPC and events over NATS.
 //!
-//! The `.proto` file is the contract. micro-build generates a trait, a client and a server for each of its services; NATS
-//! is transport, load balancer and registry, so that nothing else has to run. Payloads are bare protobuf, so that any NATS
-//! client in any language can call a service.
+//! The `.proto` file is the contract. micro-build generates a trait, a client and a server for each of its
+//! services; NATS is transport, load balancer and registry, so that nothing else has to run. Payloads are
+//! bare protobuf, so that any NATS client in any language can call a service.
 //!
 //! # Examples
 //!

@@ -59,7 +59,7 @@ pub(crate) fn raw_flaw(text: &str, may_be_pattern: bool) -> Option<&'static str>
 
 /// Returns whether any subject matches both patterns.
 ///
-/// Calls and stored events must not overlap: JetStream would store each call and answer it in the service's place.
+/// Calls and stored events must not overlap: JetStream would store each call and reply to it in the service's place.
 pub(crate) fn overlap(one: &str, other: &str) -> bool {
     let (mut left, mut right) = (one.split('.'), other.split('.'));
     loop {

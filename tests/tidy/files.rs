@@ -5,9 +5,13 @@ use crate::source::{Source, has_word};
 /// In lines. Long unit tests go to a sibling file, `wire_tests.rs` beside `wire.rs`.
 const MAX_FILE_LINES: usize = 400;
 
+/// In columns, also of a comment that rustfmt leaves as it is. Rows of tables may be longer.
+const MAX_COMMENT_COLUMNS: usize = 120;
+
 pub(crate) const FILE_RULES: &[FileRule] = &[
     opens_with_what_it_owns,
     stays_short,
+    wraps_comments,
     is_finished,
     waits_for_events,
 ];
@@ -29,6 +33,23 @@ fn stays_short(source: &Source) -> Vec<String> {
             &format!("split the file: at most {MAX_FILE_LINES} lines"),
         )],
     }
+}
+
+fn wraps_comments(source: &Source) -> Vec<String> {
+    let is_long = |line: &str| {
+        let comment = line.trim_start();
+        let text = comment.trim_start_matches(['/', '!', ' ']);
+        comment.starts_with("//")
+            && !text.starts_with('|')
+            && line.chars().count() > MAX_COMMENT_COLUMNS
+    };
+    let lines = (1..).zip(source.text.lines());
+    let long = lines.filter(|(_, line)| is_long(line));
+    long.map(|(number, _)| {
+        let advice = format!("wrap the comment: at most {MAX_COMMENT_COLUMNS} columns");
+        source.at(number, &advice)
+    })
+    .collect()
 }
 
 fn is_finished(source: &Source) -> Vec<String> {
@@ -103,6 +124,17 @@ fn a_long_file_is_caught() {
         &"//\n".repeat(401),
         "401: split the file",
     );
+}
+
+#[test]
+fn a_long_comment_is_caught() {
+    let path = "xtask/src/main.rs";
+    let comment = |start: &str, length: usize| format!("{start}{}", "ü".repeat(length));
+    check(wraps_comments, path, &comment("/// ", 116), "");
+    check(wraps_comments, path, &comment("/// ", 117), "1: wrap");
+    check(wraps_comments, path, &comment("    // ", 114), "1: wrap");
+    check(wraps_comments, path, &comment("//! | a | ", 200), "");
+    check(wraps_comments, path, &comment("let x = 1; ", 200), "");
 }
 
 #[test]

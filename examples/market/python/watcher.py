@@ -1,7 +1,7 @@
 """Counts every trade and tick of the market, prints the trades, and serves the counts.
 
 Nothing here depends on Rust: the payloads are bare protobuf, the consumer is a durable pull consumer
-of JetStream, and the service is an ADR-32 service that answers on its plain subject.
+of JetStream, and the service is an ADR-32 service that replies on its plain subject.
 """
 
 import asyncio

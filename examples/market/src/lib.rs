@@ -1,5 +1,5 @@
 //! A small market over NATS: feeds that publish trades and ticks, a recorder that stores every one of
-//! them, services that answer queries from its database, and a subscriber in Python.
+//! them, services that serve queries from its database, and a subscriber in Python.
 //!
 //! Each part runs as a process of its own (`market feed-crypto`, `market recorder`, …);
 //! [`supervisor`] starts them all. `README.md` describes the parts and their options.

@@ -14,7 +14,7 @@ use crate::observe;
 use crate::status::Reason;
 
 /// Interval of PINGs to the server. async-nats drops the connection when a third is due while two are
-/// unanswered, so a dead server is noticed after 45 s at the latest.
+/// without PONG, so a dead server is noticed after 45 s at the latest.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 /// Delay before the second attempt to reconnect; the first follows at once, later ones double it.
 const INITIAL_RECONNECT_DELAY: Duration = Duration::from_millis(20);

@@ -50,7 +50,7 @@ fn header_length(headers: &HeaderMap) -> usize {
 
 /// Failure to publish a message. Nothing has been sent.
 pub(crate) enum PublishError {
-    /// The message exceeds `max` bytes, headers included. Callers answer this one differently from a
+    /// The message exceeds `max` bytes, headers included. Callers treat this one differently from a
     /// failure: a request or reply that does not fit goes in frames (docs/PROTOCOL.md, "Large unary messages").
     TooLarge { max: usize },
     /// The connection is closed for good, or the subject is malformed.

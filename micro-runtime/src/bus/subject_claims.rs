@@ -63,7 +63,7 @@ fn check(stream: &str, filters: &[String], calls: &[Subject]) -> Result<(), Erro
             return Err(Error::new(
                 ErrorKind::JetStream,
                 format!(
-                    "stream `{stream}` would store calls, and answer them: its subject `{filter}` covers `{call}`, which is served here; let events' subjects begin with `evt.`"
+                    "stream `{stream}` would store calls, and reply to them: its subject `{filter}` covers `{call}`, which is served here; let events' subjects begin with `evt.`"
                 ),
             ));
         }

@@ -4,7 +4,7 @@ use crate::status::{Reason, Status};
 
 /// The reply did not arrive in time. The handler may have run, or still be running.
 pub(crate) fn deadline_exceeded(method: &str) -> Status {
-    Reason::Deadline.status(format!("{method} did not answer before the deadline"))
+    Reason::Deadline.status(format!("{method} did not reply before the deadline"))
 }
 
 /// NATS replied that no subscription matches the subject: no handler has run.

@@ -68,7 +68,7 @@ impl EncodedCall {
         let opened = lock(&opened).take();
         opened.ok_or_else(|| {
             let text =
-                "middleware answered a streaming call itself, which it can only do with an error";
+                "middleware responded to a streaming call itself, which it can only do with an error";
             Status::new(Code::Internal, text)
         })
     }

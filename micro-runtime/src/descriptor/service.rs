@@ -23,8 +23,8 @@ pub struct ServiceDescriptor {
     pub queue_group: &'static str,
     /// Description that discovery shows.
     pub description: &'static str,
-    /// Serialized `FileDescriptorSet` with all imports, as the compiler wrote it; every instance answers `_schema`
-    /// with these bytes.
+    /// Serialized `FileDescriptorSet` with all imports, as the compiler wrote it; every instance replies to
+    /// `_schema` with these bytes.
     pub file_descriptor_set: &'static [u8],
 }
 
@@ -137,7 +137,7 @@ impl ServiceDescriptor {
         self
     }
 
-    /// Sets the serialized `FileDescriptorSet` that `_schema` answers.
+    /// Sets the serialized `FileDescriptorSet` that is the reply to `_schema`.
     #[must_use]
     pub const fn file_descriptor_set(mut self, bytes: &'static [u8]) -> Self {
         self.file_descriptor_set = bytes;

@@ -113,7 +113,7 @@ fn around_streaming(
             let replies = lock(&opened).replies.take();
             replies.ok_or_else(|| {
                 let text =
-                    "middleware answered a streaming call itself, which it can only do with an error";
+                    "middleware responded to a streaming call itself, which it can only do with an error";
                 Status::new(Code::Internal, text)
             })
         })

@@ -85,7 +85,7 @@ pub(super) async fn schema(
             return Err(Status::new(
                 Code::DataLoss,
                 format!(
-                    "the schema that {service} answers has the SHA-256 {sha256}, which no instance announces"
+                    "the schema that {service} sends has the SHA-256 {sha256}, which no instance announces"
                 ),
             ));
         }
@@ -103,7 +103,7 @@ pub(super) async fn schema(
 pub(super) fn unusable(service: &str, error: &str) -> Status {
     Reason::Undecodable.status_with(
         Code::Unimplemented,
-        format!("the schema that {service} answers cannot be used: {error}"),
+        format!("the schema that {service} sends cannot be used: {error}"),
     )
 }
 
@@ -122,7 +122,7 @@ async fn fetch(bus: &Bus, service: &str, options: &ClientOptions) -> Result<Byte
     let reply = CallFuture::new(EncodedCall::new(&client, 0, Bytes::new()).request).await;
     let reply = reply.map_err(|status| match status.reason() {
         Some(Reason::NoResponders) => Reason::NoResponders.status(format!(
-            "no instance serves {service}, or none that answers `_schema`"
+            "no instance serves {service}, or none that replies to `_schema`"
         )),
         _ => status,
     })?;

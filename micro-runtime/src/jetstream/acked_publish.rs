@@ -146,7 +146,7 @@ impl AckedPublish {
             Ok(Ok(reply)) => self.read(&reply),
             Ok(Err(status)) => Err(AttemptFailure::Transient(status)),
             Err(_) => Err(AttemptFailure::Transient(Status::unavailable(
-                "JetStream did not answer",
+                "JetStream did not reply",
             ))),
         }
     }
@@ -180,7 +180,7 @@ impl AckedPublish {
             }
             _ => AttemptFailure::Permanent(Reason::NotStored.status_with(
                 Code::Internal,
-                format!("what answered `{}` is no stream", self.subject),
+                format!("the reply to `{}` is not from a stream", self.subject),
             )),
         }
     }

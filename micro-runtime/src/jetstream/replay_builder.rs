@@ -28,7 +28,7 @@ impl Bus {
     /// # Errors
     ///
     /// Opening it fails with `UNIMPLEMENTED` on a bus inside one process, `NOT_FOUND` if no stream stores
-    /// the events, and `UNAVAILABLE` if JetStream does not answer.
+    /// the events, and `UNAVAILABLE` if JetStream does not reply.
     ///
     /// # Examples
     ///

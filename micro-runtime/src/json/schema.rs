@@ -32,8 +32,8 @@ struct FileSet {
 }
 
 impl Schema {
-    /// Reads the serialized `FileDescriptorSet` that a service embeds or answers to `_schema`. The names in it may be
-    /// hostile, since a peer sent them.
+    /// Reads the serialized `FileDescriptorSet` that a service embeds or sends in reply to `_schema`. The
+    /// names in it may be hostile, since a peer sent them.
     ///
     /// # Errors
     ///

@@ -56,8 +56,8 @@ fn at(path: &str, error: &serde_json::Error) -> String {
     }
 }
 
-/// Runs `work`, and turns a panic into an error: prost-reflect panics on some descriptors that contradict themselves, and
-/// those of a peer may do so on purpose.
+/// Runs `work`, and turns a panic into an error: prost-reflect panics on some descriptors that contradict
+/// themselves, and those of a peer may do so on purpose.
 pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err("the service's schema contradicts itself".to_owned()))

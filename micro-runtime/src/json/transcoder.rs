@@ -15,8 +15,8 @@ use crate::status::{Code, Reason, Status};
 /// Maximum length of a request in JSON, in bytes. A parsed message can take many times the memory of its text.
 const MAX_REQUEST_LEN: usize = 4 * 1024 * 1024;
 
-/// Transcoder of a service that is served, made on the first request in JSON: parsing descriptors takes milliseconds and
-/// memory, and most services never get one.
+/// Transcoder of a service that is served, made on the first request in JSON: parsing descriptors takes
+/// milliseconds and memory, and most services never get one.
 pub(crate) struct LazyTranscoder {
     service: &'static ServiceDescriptor,
     transcoder: OnceLock<Result<Arc<Transcoder>, Status>>,

@@ -14,8 +14,8 @@ use crate::sync::lock;
 
 /// A service that a layer makes around [`Next`]; bound of [`Server::layer`](crate::Server::layer) and its variants.
 ///
-/// There is nothing to implement by hand: every `tower` service from [`Request`] to [`Response`] that is `Clone`, `Send`
-/// and `'static` is one, if its error converts into a boxed error.
+/// There is nothing to implement by hand: every `tower` service from [`Request`] to [`Response`] that is
+/// `Clone`, `Send` and `'static` is one, if its error converts into a boxed error.
 pub trait Layered: Clone + Send + 'static {
     #[doc(hidden)]
     fn call_once_ready(self, request: Request) -> ResponseFuture;
@@ -32,8 +32,8 @@ pub(crate) struct Layers {
 /// A layer without its type. Each call of it makes services with a state of their own.
 type BoxLayer = Arc<dyn Fn(Next) -> Next + Send + Sync>;
 
-/// A service that calls clone. It is behind a lock because not every `tower` service is `Sync`; the lock is held for the
-/// clone only.
+/// A service that calls clone. It is behind a lock because not every `tower` service is `Sync`; the lock is
+/// held for the clone only.
 struct LockedLayer<S>(Mutex<S>);
 
 impl<S> Layered for S

@@ -1,11 +1,12 @@
 //! Middleware: `tower` layers around calls, at the server and at the client.
 //!
-//! A layer sees the same service on both sides: a [`Request`] with the method, the metadata, the deadline and the
-//! encoded message goes in, a [`Response`] or a [`Status`](crate::Status) comes out. The service that it wraps is
-//! [`Next`]. Layers are added with [`Server::layer`](crate::Server::layer),
-//! [`ServiceOptions::layer`](crate::ServiceOptions::layer), [`ClientOptions::layer`](crate::ClientOptions::layer) and
-//! their variants for one method. The layer that is added first is the outermost; those of a server are outside of those
-//! of its services, and these outside of those of a method.
+//! A layer sees the same service on both sides: a [`Request`] with the method, the metadata, the deadline and
+//! the encoded message goes in, a [`Response`] or a [`Status`](crate::Status) comes out. The service that it
+//! wraps is [`Next`]. Layers are added with [`Server::layer`](crate::Server::layer),
+//! [`ServiceOptions::layer`](crate::ServiceOptions::layer),
+//! [`ClientOptions::layer`](crate::ClientOptions::layer) and their variants for one method. The layer that is
+//! added first is the outermost; those of a server are outside of those of its services, and these outside of
+//! those of a method.
 //!
 //! Any error of a layer becomes a `Status`: a `Status` is kept, `tower`'s timeout is `DEADLINE_EXCEEDED`, its load
 //! shedding `RESOURCE_EXHAUSTED`, and everything else `UNKNOWN`.

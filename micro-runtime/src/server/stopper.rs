@@ -113,7 +113,7 @@ impl Stopper {
         self.server.tasks.close();
         let finished = tokio::time::timeout(self.grace_period, self.server.tasks.wait()).await;
         if finished.is_err() {
-            tracing::warn!(grace = ?self.grace_period, "the grace period is over; the rest is answered UNAVAILABLE");
+            tracing::warn!(grace = ?self.grace_period, "the grace period is over; the remaining calls fail with UNAVAILABLE");
             self.server.grace_ended.cancel();
             let _ = tokio::time::timeout(FINAL_REPLY_TIMEOUT, self.server.tasks.wait()).await;
         }

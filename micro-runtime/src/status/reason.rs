@@ -42,7 +42,7 @@ pub enum Reason {
     ParentEnded,
     /// The peer gave the stream up.
     Dropped,
-    /// The peer of the stream is gone: it no longer answers, or NATS finds no subscriber.
+    /// The peer of the stream is gone: it sends no frames any more, or NATS finds no subscriber.
     PeerGone,
     /// Frames of the stream were lost.
     FramesLost,

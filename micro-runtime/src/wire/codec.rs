@@ -1,7 +1,7 @@
 //! Encoding and decoding of single messages: the one place that knows that they are protobuf.
 //!
-//! Everything that turns a message of a user into bytes, or bytes into one, comes by here: requests, replies, entries of
-//! frames, events. `payload` is the step after, with the bytes of one NATS message as a whole.
+//! Everything that turns a message of a user into bytes, or bytes into one, comes by here: requests, replies,
+//! entries of frames, events. `payload` is the step after, with the bytes of one NATS message as a whole.
 
 use std::cell::RefCell;
 
@@ -9,21 +9,21 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::status::{Code, Reason, Status};
 
-/// Maximum length in bytes of a message that is written into the shared buffer. A longer one gets a buffer of its own, so
-/// that a receiver in this process that keeps a slice of a message keeps little else alive.
+/// Maximum length in bytes of a message that is written into the shared buffer. A longer one gets a buffer of
+/// its own, so that a receiver in this process that keeps a slice of a message keeps little else alive.
 const MAX_SHARED_LEN: usize = 1024;
 
 /// Capacity of the shared buffer, in bytes.
 const SHARED_CAPACITY: usize = 16 * 1024;
 
 thread_local! {
-    /// Buffer into which this thread writes small messages, one behind the other. A slice of it costs no allocation: not
-    /// here, and not in the task of the connection, which clones it.
+    /// Buffer into which this thread writes small messages, one behind the other. A slice of it costs no
+    /// allocation: not here, and not in the task of the connection, which clones it.
     static BUFFER: RefCell<BytesMut> = RefCell::new(BytesMut::with_capacity(SHARED_CAPACITY));
 }
 
-/// Calls `write` with the shared buffer of this thread. It must split off what it writes, or clear it, and must not encode
-/// a message meanwhile.
+/// Calls `write` with the shared buffer of this thread. It must split off what it writes, or clear it, and
+/// must not encode a message meanwhile.
 pub(crate) fn with_shared_buffer<T>(write: impl FnOnce(&mut BytesMut) -> T) -> T {
     BUFFER.with_borrow_mut(write)
 }
@@ -122,8 +122,8 @@ pub(crate) fn check_not_jetstream(payload: &[u8]) -> Result<(), Status> {
     ))
 }
 
-/// Returns whether a payload has the form of an acknowledgment, `{"stream":…,"seq":…}`. No protobuf message has: `{` would
-/// be a group of field 15, which has no end here.
+/// Returns whether a payload has the form of an acknowledgment, `{"stream":…,"seq":…}`. No protobuf message
+/// has: `{` would be a group of field 15, which has no end here.
 fn is_jetstream_ack(payload: &[u8]) -> bool {
     payload.starts_with(b"{\"stream\":")
         && payload

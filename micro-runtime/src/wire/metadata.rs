@@ -1,4 +1,5 @@
-//! Metadata as NATS headers, and back (docs/PROTOCOL.md, "A unary call"). Values of names that end in `-bin` are base64.
+//! Metadata as NATS headers, and back (docs/PROTOCOL.md, "A unary call"). Values of names that end in `-bin`
+//! are base64.
 
 use async_nats::{HeaderMap, HeaderName};
 use base64::Engine as _;

@@ -1,4 +1,5 @@
-//! The wire of docs/PROTOCOL.md: subjects, headers, payloads and failures. Pure: bytes and values in, values and bytes out.
+//! The wire of docs/PROTOCOL.md: subjects, headers, payloads and failures. Pure: bytes and values in, values
+//! and bytes out.
 //!
 //! Everything that another program on the bus can see has its form here or, for the frames of a stream, in `stream`. A
 //! change of a form is a change of the protocol; golden bytes in the tests hold each of them. In the order in which a

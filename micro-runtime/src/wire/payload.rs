@@ -1,5 +1,6 @@
-//! Payloads of NATS messages that carry messages of users: how they are written last before they are published, and read
-//! first after they have arrived. An encoding of whole payloads, as compression, plugs in here and nowhere else.
+//! Payloads of NATS messages that carry messages of users: how they are written last before they are
+//! published, and read first after they have arrived. An encoding of whole payloads, as compression, plugs in
+//! here and nowhere else.
 //!
 //! | payload | written by | read by |
 //! |---|---|---|
@@ -8,8 +9,8 @@
 //! | frame of a stream | [`write_payload`], with [`PayloadFormat::of_frames`] | [`read_reply`] |
 //! | event | [`write_payload`] | [`read_event`] |
 //!
-//! How one message becomes bytes is the matter of `codec`. Failures, records of discovery and requests to JetStream do not
-//! pass here: tools read them as they are.
+//! How one message becomes bytes is the matter of `codec`. Failures, records of discovery and requests to
+//! JetStream do not pass here: tools read them as they are.
 
 use async_nats::HeaderMap;
 use bytes::Bytes;

@@ -1,8 +1,8 @@
 //! `Status` as headers and payload, and back (docs/PROTOCOL.md, "A unary call").
 //!
-//! A failure is sent twice in one message: as `google.rpc.Status` in the payload, with the whole text and all details, and
-//! as headers, for tools that know ADR-32 alone. The headers decide whether a reply is a failure at all: any payload
-//! could be a `google.rpc.Status` by chance.
+//! A failure is sent twice in one message: as `google.rpc.Status` in the payload, with the whole text and all
+//! details, and as headers, for tools that know ADR-32 alone. The headers decide whether a reply is a failure
+//! at all: any payload could be a `google.rpc.Status` by chance.
 
 use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
@@ -114,8 +114,8 @@ impl RpcStatus {
 
 /// Decodes a failure; `None` if the headers are those of a success.
 ///
-/// `Micro-Status` has precedence over the header of ADR-32, which is the only one of peers that know no more. An unknown
-/// code is `UNKNOWN`: the reply is a failure in any case.
+/// `Micro-Status` has precedence over the header of ADR-32, which is the only one of peers that know no more.
+/// An unknown code is `UNKNOWN`: the reply is a failure in any case.
 pub(crate) fn decode_status(headers: &HeaderMap, payload: &Bytes) -> Option<Status> {
     let number = |name| headers.get(name)?.as_str().trim().parse::<u16>().ok();
     let has_code = headers.get(SERVICE_ERROR_CODE).is_some();

@@ -1,7 +1,7 @@
 //! The header `Micro-Timeout`: the time left for a call (docs/PROTOCOL.md, "A unary call").
 //!
-//! It is a duration and not a deadline, since the clocks of two machines differ. The time on the way is lost by that, so
-//! that a server may work for a caller that has just given up, and never the other way round.
+//! It is a duration and not a deadline, since the clocks of two machines differ. The time on the way is lost
+//! by that, so that a server may work for a caller that has just given up, and never the other way round.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use crate::status::{Reason, Status};
 use crate::wire::header::MICRO_TIMEOUT;
 use crate::wire::percent::percent_encode;
 
-/// Time that a unary caller waits if it sends no header and its .proto sets no timeout: a constant of version 1. Changing
-/// it makes servers of another version give calls up too early or too late.
+/// Time that a unary caller waits if it sends no header and its .proto sets no timeout: a constant of version
+/// 1. Changing it makes servers of another version give calls up too early or too late.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sets the header to the time left, in whole milliseconds, at least 1.

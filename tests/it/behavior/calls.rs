@@ -70,7 +70,7 @@ async fn every_code_and_hostile_message_is_kept(carrier: Carrier) {
 
 async fn metadata_is_sent_both_ways(carrier: Carrier) {
     let fixture = carrier.serve().await;
-    let answer = fixture
+    let reply = fixture
         .client
         .describe(blob(b""))
         .header("trail", "one")
@@ -79,15 +79,15 @@ async fn metadata_is_sent_both_ways(carrier: Carrier) {
         .with_metadata()
         .await
         .unwrap();
-    assert_eq!(answer.message.method, "behavior.v1.Behavior.Describe");
-    let mut seen = answer.message.metadata;
+    assert_eq!(reply.message.method, "behavior.v1.Behavior.Describe");
+    let mut seen = reply.message.metadata;
     seen.sort();
     assert_eq!(
         seen,
         ["id-bin=\\x00\\x01\\xfe\\xff", "trail=one", "trail=two"]
     );
-    assert_eq!(answer.metadata.get("served-by"), Some("behaving"));
-    assert_eq!(answer.metadata.get_bytes("blob-bin"), Some(&[0, 255][..]));
+    assert_eq!(reply.metadata.get("served-by"), Some("behaving"));
+    assert_eq!(reply.metadata.get_bytes("blob-bin"), Some(&[0, 255][..]));
 }
 
 async fn invalid_metadata_fails_the_call(carrier: Carrier) {

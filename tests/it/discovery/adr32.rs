@@ -20,7 +20,7 @@ on_both_carriers! {
     all_nine_subjects_reply_with_valid_records
     info_has_the_effective_options
     queue_groups_are_set_and_disabled_at_each_level
-    queries_are_answered_while_every_permit_is_held
+    queries_get_replies_while_every_permit_is_held
     the_discovery_prefix_is_configurable
     a_stopped_service_does_not_reply
     the_schema_is_the_compiled_descriptor_set
@@ -127,7 +127,7 @@ async fn queue_groups_are_set_and_disabled_at_each_level(carrier: Carrier) {
     check(None, method, ["", "a"]).await;
 }
 
-async fn queries_are_answered_while_every_permit_is_held(carrier: Carrier) {
+async fn queries_get_replies_while_every_permit_is_held(carrier: Carrier) {
     let fixture = carrier.serve_with(|server| server.max_concurrent(2)).await;
     let call = fixture
         .client

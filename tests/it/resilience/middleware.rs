@@ -219,13 +219,13 @@ async fn a_layer_may_add_metadata(carrier: Carrier) {
     let client: BehaviorClient = carrier
         .bus
         .client_with(ClientOptions::new().layer(add("client")));
-    let answer = client.describe(blob(b"")).with_metadata().await.unwrap();
-    let mut seen = answer.message.metadata;
+    let reply = client.describe(blob(b"")).with_metadata().await.unwrap();
+    let mut seen = reply.message.metadata;
     seen.sort();
     assert_eq!(seen, ["client=in", "server=in"]);
-    assert_eq!(answer.metadata.get("server"), Some("out"));
-    assert_eq!(answer.metadata.get("client"), Some("out"));
-    assert_eq!(answer.metadata.get("served-by"), Some("behaving"));
+    assert_eq!(reply.metadata.get("server"), Some("out"));
+    assert_eq!(reply.metadata.get("client"), Some("out"));
+    assert_eq!(reply.metadata.get("served-by"), Some("behaving"));
 }
 
 async fn layers_of_tower_work(carrier: Carrier) {

@@ -120,7 +120,7 @@ async fn invalid_opens_get_an_error_status() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_frame_for_an_unknown_stream_is_answered_with_reset() {
+async fn a_frame_for_an_unknown_stream_gets_a_reset() {
     let client = RawClient::start().await;
     let instance = &client.service.server.instances()[0];
     let unknown = format!("{SERVICE}._i.{instance}._up.0123");

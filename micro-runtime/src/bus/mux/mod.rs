@@ -2,7 +2,7 @@
 //!
 //! A connection subscribes to its inbox once, to `<inbox>.*`; the last token of a reply subject names the slot
 //! of the table, so that a reply is found without a map, a subscription or an allocation of its own. async-nats's
-//! `Client::request` keeps an entry for each request that is never answered; here dropping the call frees
+//! `Client::request` keeps an entry for each request that never gets a reply; here dropping the call frees
 //! its slot at once.
 //!
 //! `table` holds the rules and is pure; `mux` puts it behind a lock and connects it to messages and wakers.

@@ -123,8 +123,8 @@ impl<T, S: Clone> SlotTable<T, S> {
     /// Reserves a slot for a call, and returns the subject for its reply. Close the slot unless its reply was
     /// taken out.
     ///
-    /// A unique subject was used by no earlier call, and will be used by no later one: a call that several
-    /// responders may answer needs one, or their further replies would reach another call.
+    /// A unique subject was used by no earlier call, and will be used by no later one: a call to which several
+    /// responders may reply needs one, or their further replies would reach another call.
     pub(crate) fn reserve(&mut self, is_unique: bool) -> (SlotKey, Subject) {
         let index = self.take_free();
         let inbox = &self.inbox;
