@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use async_nats::{Message, StatusCode, Subject};
+use smallvec::SmallVec;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use crate::bus::mux::Mux;
 use crate::bus::outgoing::{Outgoing, PublishError};
@@ -45,6 +47,15 @@ struct InProcessRoute {
     id: u64,
     queue: Option<Subject>,
     sender: mpsc::Sender<Message>,
+}
+
+/// A queue group of which one member receives the message.
+struct QueueGroup<'a> {
+    queue: &'a Subject,
+    /// Number of members found so far.
+    members: usize,
+    /// Index of the chosen member among the receivers.
+    target: usize,
 }
 
 /// One subscription. After [`unsubscribe`](Self::unsubscribe) it yields what has arrived, then ends.
@@ -124,48 +135,53 @@ impl InProcess {
         if message.subject.starts_with(self.mux.inbox().as_str()) {
             return self.mux.deliver(message);
         }
-        let targets = lock(&self.routes).targets(&message.subject);
-        if targets.is_empty() {
+        let mut targets = lock(&self.routes).targets(&message.subject);
+        let Some(last) = targets.pop() else {
             if let Some(reply) = message.reply {
                 self.route(no_responders(reply));
             }
             return;
-        }
+        };
         for target in targets {
-            if target.try_send(message.clone()).is_err() {
-                tracing::warn!(subject = %message.subject, "a slow consumer lost a message");
-            }
+            deliver(&target, message.clone());
         }
+        deliver(&last, message);
     }
 }
 
 impl Routes {
     /// Returns the receivers of a message: every plain subscription, and one member of every queue group,
     /// chosen at random as nats-server does.
-    fn targets(&self, subject: &Subject) -> Vec<mpsc::Sender<Message>> {
+    ///
+    /// Members of a group may be found in both tables. Each further one replaces the chosen one with a
+    /// probability of one in the members so far, which is fair without a list of them: the usual message has one
+    /// receiver, and its way costs no allocation.
+    fn targets(&self, subject: &Subject) -> SmallVec<[mpsc::Sender<Message>; 2]> {
         let literal = self.literal.get(subject.as_str()).into_iter().flatten();
         let patterns = self
             .patterns
             .iter()
             .filter(|(pattern, _)| subject::matches(pattern, subject))
             .map(|(_, route)| route);
-        let mut targets = Vec::new();
-        let mut groups: Vec<(&Subject, Vec<&InProcessRoute>)> = Vec::new();
+        let mut targets = SmallVec::new();
+        let mut groups: SmallVec<[QueueGroup<'_>; 1]> = SmallVec::new();
         for route in literal.chain(patterns) {
-            let Some(queue) = &route.queue else {
-                targets.push(route.sender.clone());
-                continue;
-            };
-            match groups.iter_mut().find(|(name, _)| *name == queue) {
-                Some((_, members)) => members.push(route),
-                None => groups.push((queue, vec![route])),
+            if let Some(queue) = &route.queue {
+                if let Some(group) = groups.iter_mut().find(|group| group.queue == queue) {
+                    group.members += 1;
+                    if fastrand::usize(..group.members) == 0 {
+                        targets[group.target] = route.sender.clone();
+                    }
+                    continue;
+                }
+                groups.push(QueueGroup {
+                    queue,
+                    members: 1,
+                    target: targets.len(),
+                });
             }
+            targets.push(route.sender.clone());
         }
-        targets.extend(
-            groups
-                .iter()
-                .map(|(_, members)| members[fastrand::usize(..members.len())].sender.clone()),
-        );
         targets
     }
 
@@ -202,6 +218,13 @@ impl InProcessSubscription {
 impl Drop for InProcessSubscription {
     fn drop(&mut self) {
         self.unsubscribe();
+    }
+}
+
+/// Puts a message into the channel of a subscription. A channel that is full or closed loses it.
+fn deliver(target: &mpsc::Sender<Message>, message: Message) {
+    if let Err(TrySendError::Full(lost) | TrySendError::Closed(lost)) = target.try_send(message) {
+        tracing::warn!(subject = %lost.subject, "a slow consumer lost a message");
     }
 }
 

@@ -18,6 +18,8 @@ mod bus;
 mod connection;
 mod env;
 mod in_process;
+#[cfg(test)]
+mod in_process_tests;
 #[cfg(feature = "jetstream")]
 mod jetstream;
 #[cfg(feature = "jetstream")]

@@ -145,7 +145,7 @@ impl InlineRunner {
             )));
         };
         execution.record(result.as_ref().err());
-        self.reusable_context = execution.into_context();
+        self.reusable_context = execution.end();
         Ok(result)
     }
 }

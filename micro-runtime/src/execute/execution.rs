@@ -218,7 +218,7 @@ impl<H: HandlerFuture, O: Observer> Execution<H, O> {
     }
 
     /// Drops the handler and ends its context, whose memory the next event may use.
-    pub(crate) fn into_context(mut self) -> Option<Context> {
+    pub(crate) fn end(&mut self) -> Option<Context> {
         self.drop_handler();
         self.ctx.end()
     }

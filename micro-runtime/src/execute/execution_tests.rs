@@ -246,8 +246,8 @@ async fn the_context_is_active_until_the_execution_is_dropped() {
 
 #[test]
 fn a_context_that_is_taken_out_has_ended() {
-    let fixture = Fixture::new([]);
-    let ctx = fixture.execution.into_context().unwrap();
+    let mut fixture = Fixture::new([]);
+    let ctx = fixture.execution.end().unwrap();
     assert!(ctx.is_ended());
     assert_eq!(fixture.journal.take(), ["dropped"]);
 }
