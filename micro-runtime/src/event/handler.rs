@@ -16,8 +16,7 @@ use crate::event::inline_slot::{ErasedSubscriber, InlineSlot};
 use crate::event::observer::EventObserver;
 use crate::event::subscriber::Subscriber;
 use crate::execute::{
-    BoxedHandler, Completion, DeadlinePolicy, Execution, HandlerFuture, Observer as _, PollCost,
-    deadline_passed,
+    BoxedHandler, DeadlinePolicy, Execution, HandlerFuture, Observer as _, PollCost,
 };
 use crate::status::{Reason, Status};
 
@@ -141,7 +140,7 @@ impl InlineRunner {
             let counters = Arc::clone(counters);
             return Err(EventExecution(execution.map(
                 |inline| BoxedHandler::new(inline.slot.take()),
-                |observer| observer.with_counters(counters),
+                |observer| observer.take_with_counters(counters),
             )));
         };
         execution.record(result.as_ref().err());
@@ -166,11 +165,8 @@ impl EventExecution {
         stop: &CancellationToken,
     ) -> Option<Result<(), Status>> {
         let execution = &mut self.0;
-        let result = match execution.run(cost, stop, DeadlinePolicy::Drop).await {
-            Completion::Returned(result) => result,
-            Completion::DeadlinePassed => Err(deadline_passed(execution.observer().full_name())),
-            Completion::Stopped => return None,
-        };
+        let completion = execution.run(cost, stop, DeadlinePolicy::Drop).await;
+        let result = completion.into_outcome(execution.observer().full_name())?;
         execution.record(result.as_ref().err());
         Some(result)
     }

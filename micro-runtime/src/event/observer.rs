@@ -43,13 +43,14 @@ impl<C: Borrow<EventCounters>> EventObserver<C> {
         }
     }
 
-    /// Replaces borrowed counters by shared ones, when a handler leaves the loop that started it.
-    pub(super) fn with_counters<D>(self, counters: D) -> EventObserver<D> {
+    /// Moves the span and the events to count into an observer with shared counters, when a handler leaves
+    /// the loop that started it. Nothing is left to observe for this one.
+    pub(super) fn take_with_counters<D>(&mut self, counters: D) -> EventObserver<D> {
         EventObserver {
             event: self.event,
             counters,
-            span: self.span,
-            events: self.events,
+            span: std::mem::replace(&mut self.span, Span::none()),
+            events: std::mem::take(&mut self.events),
         }
     }
 }

@@ -136,6 +136,8 @@ impl WorkerScope {
     /// Runs one task to the end of its handler, and counts the outcome.
     async fn run(&self, task: WorkerTask) {
         if self.end.is_cancelled() {
+            // As for every handler: it is dropped before its event is counted.
+            drop(task);
             return self.record_stopped();
         }
         let (handler, cost) = match task {
@@ -182,6 +184,55 @@ mod tests {
     use tokio::task::coop::has_budget_remaining;
 
     use super::*;
+    use crate::descriptor::EventDescriptor;
+    use crate::event::counters::EventCounters;
+    use crate::execute::{Journal, SpanJournal};
+
+    static BARE: EventDescriptor = EventDescriptor::new("test.Bare", "evt.bare", &[]);
+
+    /// Notes that it was dropped.
+    struct NotesDrop(Journal);
+
+    impl Drop for NotesDrop {
+        fn drop(&mut self) {
+            self.0.note("dropped");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_suspended_handler_that_is_queued_at_the_stop_is_dropped_within_its_span() {
+        let journal = Journal::default();
+        let _guard = tracing::subscriber::set_default(SpanJournal(journal.clone()));
+        let notes = journal.clone();
+        let handler = EventHandler {
+            event: &BARE,
+            counters: Arc::new(EventCounters::new(&BARE)),
+            subscriber: Arc::new(move |_: Context, _: Bytes| {
+                let guard = NotesDrop(notes.clone());
+                async move {
+                    let _guard = guard;
+                    std::future::pending().await
+                }
+            }),
+        };
+        let counters = Arc::clone(&handler.counters);
+        let mut inline = handler.inline_runner();
+        let Err(suspended) = inline.handle(Context::for_test(), Bytes::new()) else {
+            panic!("the handler waits");
+        };
+        assert_eq!(journal.take(), ["entered", "left"]);
+        let settings = WorkerSettings {
+            workers: 1,
+            max_waiting: 1,
+            timeout: None,
+        };
+        let end = CancellationToken::new();
+        end.cancel();
+        let scope = WorkerScope::new(handler, settings, 0, end);
+        scope.run(WorkerTask::Resume(suspended)).await;
+        assert_eq!(journal.take(), ["entered", "dropped", "left"]);
+        assert_eq!(counters.stats().dropped, 1);
+    }
 
     #[tokio::test]
     async fn a_worker_without_budget_is_about_to_start_and_not_suspended() {

@@ -3,12 +3,12 @@
 use std::panic::resume_unwind;
 
 use tokio::runtime::Handle;
-use tracing::Span;
+use tracing::{Instrument as _, Span};
 
 use crate::execute::handler_future::BoxFuture;
 use crate::status::Status;
 
-/// Moves a handler to a thread that it may block, within `span`.
+/// Moves a handler to a thread that it may block. It is polled and dropped within `span`.
 ///
 /// The returned future only waits for that thread. So it is cheap to poll, its deadline is kept by the
 /// runtime's timer while the handler blocks, and the limits of the method hold it to as many threads
@@ -28,7 +28,9 @@ pub(crate) fn on_blocking_thread<T: Send + 'static>(
 ) -> BoxFuture<'static, T> {
     Box::pin(async move {
         let runtime = Handle::current();
-        let run = move || span.in_scope(|| runtime.block_on(future));
+        // The span goes with the future: a runtime that shuts down drops it without running the closure.
+        let future = future.instrument(span);
+        let run = move || runtime.block_on(future);
         let ran = tokio::task::spawn_blocking(run).await;
         ran.unwrap_or_else(|error| match error.try_into_panic() {
             Ok(panic) => resume_unwind(panic),

@@ -5,8 +5,7 @@ use crate::status::{Reason, Status};
 /// How an execution came to its end.
 ///
 /// Calls turn all three into a reply with [`into_result`](Self::into_result). Events treat
-/// [`Stopped`](Self::Stopped) apart: an event that the server did not finish has no outcome, so that
-/// it is not counted as a failure, and a durable one is delivered again.
+/// [`Stopped`](Self::Stopped) apart, with [`into_outcome`](Self::into_outcome).
 pub(crate) enum Completion<T> {
     /// The handler returned or panicked.
     Returned(Result<T, Status>),
@@ -40,19 +39,25 @@ impl<T> Completion<T> {
     /// [`Reason::ShuttingDown`]. The reasons set the runtime's statuses apart from a handler's own
     /// (docs/PROTOCOL.md, "A unary call", rule 5).
     pub(crate) fn into_result(self, name: &str) -> Result<T, Status> {
+        self.into_outcome(name).unwrap_or_else(|| {
+            Err(Reason::ShuttingDown.status(format!("the server stopped while {name} ran")))
+        })
+    }
+
+    /// Returns the outcome of an event's handler; `name` is the event's full name. `None` after
+    /// [`Stopped`](Self::Stopped): an event that the server did not finish has no outcome, so that it is
+    /// not counted as a failure, and a durable one is delivered again.
+    ///
+    /// # Errors
+    ///
+    /// The status of the handler, or `DEADLINE_EXCEEDED` with [`Reason::Deadline`].
+    pub(crate) fn into_outcome(self, name: &str) -> Option<Result<T, Status>> {
         match self {
-            Self::Returned(result) => result,
-            Self::DeadlinePassed => Err(deadline_passed(name)),
-            Self::Stopped => {
-                Err(Reason::ShuttingDown.status(format!("the server stopped while {name} ran")))
-            }
+            Self::Returned(result) => Some(result),
+            Self::DeadlinePassed => Some(Err(Reason::Deadline.status(format!(
+                "the handler of {name} did not end before the deadline"
+            )))),
+            Self::Stopped => None,
         }
     }
-}
-
-/// Status of a handler that outlived its deadline; `name` is its method's or event's full name.
-pub(crate) fn deadline_passed(name: &str) -> Status {
-    Reason::Deadline.status(format!(
-        "the handler of {name} did not end before the deadline"
-    ))
 }

@@ -9,6 +9,7 @@
 //! | the first poll is timed, so that a method that proved short runs in place | [`Execution::poll`] |
 //! | a panic is a status, is logged, and ends nothing but this handler | [`Execution::poll`] |
 //! | a handler that outlives its deadline or the server is dropped | [`Execution::run`] |
+//! | a handler whose execution is dropped midway is dropped by the same rules | `Drop for Execution` |
 //! | a destructor that panics ends nothing either, wherever the handler is dropped | [`PanicGuard`] |
 //! | the outcome is counted at most once | [`Execution::record`] |
 //! | the context ends after the handler was dropped | [`ActiveContext`] |
@@ -41,7 +42,7 @@
 //! execution before the permit.
 
 use std::future::poll_fn;
-use std::task::{Context as TaskContext, Poll, Waker};
+use std::task::{Context as TaskContext, Poll};
 use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
@@ -52,15 +53,16 @@ use crate::execute::handler_future::HandlerFuture;
 use crate::execute::observer::Observer;
 use crate::execute::panic_guard::{PanicGuard, catch_panic};
 use crate::execute::poll_cost::PollCost;
+use crate::execute::poll_once::poll_once;
 use crate::observe;
 use crate::status::Status;
 
 /// One handler at work, for one call, event or batch of events.
 ///
-/// Dropping it, as when its task is aborted, drops the handler and then ends the context. Nothing is
-/// counted and nothing is sent then.
+/// Dropping it, as when its task is aborted, drops the handler within its span and then ends the context.
+/// Nothing is counted and nothing is sent then.
 pub(crate) struct Execution<H: HandlerFuture, O: Observer> {
-    // Fields are dropped in this order: destructors of the handler still find the context active.
+    // `Drop` drops the handler, and the fields follow: its destructors still find the context active.
     handler: PanicGuard<H>,
     ctx: ActiveContext,
     observer: O,
@@ -129,10 +131,9 @@ impl<H: HandlerFuture, O: Observer> Execution<H, O> {
         status
     }
 
-    /// Polls the handler once without registering a task that it could wake. If the handler has to
-    /// wait, its owner must poll it anew, or it would never go on.
+    /// Polls the handler once without registering a task that it could wake, see [`poll_once`].
     pub(crate) fn poll_once(&mut self, cost: Option<&PollCost>) -> Poll<Result<H::Output, Status>> {
-        self.poll(cost, &mut TaskContext::from_waker(Waker::noop()))
+        poll_once(|cx| self.poll(cost, cx))
     }
 
     /// Runs the handler until it returns, its deadline passes, or `stop` is canceled.
@@ -202,16 +203,17 @@ impl<H: HandlerFuture, O: Observer> Execution<H, O> {
     }
 
     /// Moves a handler that has to wait to another owner, as from the slot of an event that is handled
-    /// in place into a box. Context, span and the record of the outcome go with it.
+    /// in place into a box. Context, span and the record of the outcome go with it: `observer` takes
+    /// them out of the old observer, which is dropped.
     pub(crate) fn map<G: HandlerFuture, P: Observer>(
-        self,
+        mut self,
         handler: impl FnOnce(H) -> G,
-        observer: impl FnOnce(O) -> P,
+        observer: impl FnOnce(&mut O) -> P,
     ) -> Execution<G, P> {
         Execution {
-            handler: self.handler.map(handler),
-            ctx: self.ctx,
-            observer: observer(self.observer),
+            handler: self.handler.take().map(handler),
+            ctx: ActiveContext(self.ctx.0.take()),
+            observer: observer(&mut self.observer),
             is_fresh: self.is_fresh,
             is_recorded: self.is_recorded,
         }
@@ -221,6 +223,12 @@ impl<H: HandlerFuture, O: Observer> Execution<H, O> {
     pub(crate) fn end(&mut self) -> Option<Context> {
         self.drop_handler();
         self.ctx.end()
+    }
+}
+
+impl<H: HandlerFuture, O: Observer> Drop for Execution<H, O> {
+    fn drop(&mut self) {
+        self.drop_handler();
     }
 }
 

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use self::scripted_handler::{Journal, JournalObserver, ScriptedHandler, SpanJournal, Step};
+use self::scripted_handler::{JournalObserver, ScriptedHandler, Step};
 use crate::context::{Context, ContextHeaders, Origin};
 use crate::execute::completion::{Completion, DeadlinePolicy};
 use crate::execute::execution::Execution;
 use crate::execute::poll_cost::PollCost;
+use crate::execute::span_journal::{Journal, SpanJournal};
 use crate::status::{Code, Reason, Status};
 
 /// An execution, its journal and the context of its handler.
@@ -62,6 +63,16 @@ impl Fixture {
             journal,
             ctx,
         }
+    }
+
+    /// Lets the handler note its steps in the journal of the spans, which shows what lies between.
+    fn noting_steps_in(self, journal: &Journal) -> Self {
+        let journal = journal.clone();
+        let execution = self.execution.map(
+            |handler| ScriptedHandler { journal, ..handler },
+            JournalObserver::take,
+        );
+        Self { execution, ..self }
     }
 
     fn poll(&mut self) -> Poll<Result<i32, Code>> {
@@ -137,7 +148,8 @@ async fn a_destructor_that_panics_at_the_stop_leaves_the_outcome() {
 fn a_destructor_that_panics_in_an_aborted_execution_ends_nothing_else() {
     let fixture = Fixture::with([], None, true);
     drop(fixture.execution);
-    assert_eq!(fixture.journal.take(), ["dropped"]);
+    let steps = ["dropped", "panicked in a destructor"];
+    assert_eq!(fixture.journal.take(), steps);
     assert!(fixture.ctx.is_ended());
 }
 
@@ -256,15 +268,7 @@ fn a_context_that_is_taken_out_has_ended() {
 fn the_handler_is_polled_and_dropped_within_the_span() {
     let journal = Journal::default();
     let _guard = tracing::subscriber::set_default(SpanJournal(journal.clone()));
-    let mut fixture = Fixture::new([Step::Wait, Step::Panic]);
-    // The steps of the handler go into the journal of the spans, to see what lies between.
-    fixture.execution = {
-        let journal = journal.clone();
-        fixture.execution.map(
-            |handler| ScriptedHandler { journal, ..handler },
-            |observer| observer,
-        )
-    };
+    let mut fixture = Fixture::new([Step::Wait, Step::Panic]).noting_steps_in(&journal);
     assert_eq!(fixture.poll(), Poll::Pending);
     assert_eq!(journal.take(), ["entered", "polled", "left"]);
     assert_eq!(fixture.poll(), Poll::Ready(Err(Code::Internal)));
@@ -273,6 +277,18 @@ fn the_handler_is_polled_and_dropped_within_the_span() {
     ];
     assert_eq!(journal.take(), steps);
     assert_eq!(fixture.journal.take(), ["panicked in a poll"]);
+}
+
+#[test]
+fn an_execution_that_is_dropped_midway_drops_its_handler_within_the_span() {
+    let journal = Journal::default();
+    let _guard = tracing::subscriber::set_default(SpanJournal(journal.clone()));
+    let mut fixture = Fixture::new([Step::Wait]).noting_steps_in(&journal);
+    assert_eq!(fixture.poll(), Poll::Pending);
+    assert_eq!(journal.take(), ["entered", "polled", "left"]);
+    drop(fixture.execution);
+    assert_eq!(journal.take(), ["entered", "dropped", "left"]);
+    assert!(fixture.ctx.is_ended());
 }
 
 #[test]
@@ -293,7 +309,7 @@ fn a_suspended_handler_goes_on_where_it_was() {
     fixture.execution.record(None);
     let mut suspended = fixture
         .execution
-        .map(|handler| handler, |observer| observer);
+        .map(|handler| handler, JournalObserver::take);
     let polled = suspended.poll_once(Some(&cost));
     assert!(matches!(polled, Poll::Ready(Ok(7))));
     suspended.record(None);

@@ -7,6 +7,8 @@ use crate::execute::handler_future::HandlerFuture;
 
 /// A handler that can be dropped although its destructors panic; `None` inside once that was done.
 ///
+/// Its owner, an `Execution`, calls [`clear`](Self::clear) before it drops this, on every path.
+///
 /// A handler is dropped wherever its execution ends: in the loop that reads a subscription, in a
 /// worker, in a task of its own. An unwinding destructor would end that loop or worker with it, and a
 /// panic in a destructor during another panic would end the process.
@@ -32,9 +34,14 @@ impl<H: HandlerFuture> PanicGuard<H> {
         self.0.is_none()
     }
 
+    /// Takes the handler out, for an owner that goes on with the same work.
+    pub(super) fn take(&mut self) -> Self {
+        Self(self.0.take())
+    }
+
     /// Exchanges the handler for one that goes on with the same work.
-    pub(super) fn map<G: HandlerFuture>(mut self, map: impl FnOnce(H) -> G) -> PanicGuard<G> {
-        PanicGuard(self.0.take().map(map))
+    pub(super) fn map<G: HandlerFuture>(self, map: impl FnOnce(H) -> G) -> PanicGuard<G> {
+        PanicGuard(self.0.map(map))
     }
 
     /// Drops the handler. Returns the text of the panic if one of its destructors panicked.
@@ -44,15 +51,6 @@ impl<H: HandlerFuture> PanicGuard<H> {
         // `clear` has taken out whatever has the user's destructors, even where one of them panicked.
         drop(handler);
         cleared.err()
-    }
-}
-
-/// Covers an execution that is dropped midway, as when its task is aborted.
-impl<H: HandlerFuture> Drop for PanicGuard<H> {
-    fn drop(&mut self) {
-        if let Some(panic) = self.clear() {
-            tracing::error!(panic, "a destructor of a handler panicked");
-        }
     }
 }
 

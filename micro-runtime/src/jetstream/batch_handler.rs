@@ -6,9 +6,7 @@ use std::sync::Arc;
 use crate::context::Context;
 use crate::event;
 use crate::event::{Event, EventCounters, EventObserver, Subscriber};
-use crate::execute::{
-    BoxFuture, BoxedHandler, Completion, DeadlinePolicy, Execution, deadline_passed,
-};
+use crate::execute::{BoxFuture, BoxedHandler, DeadlinePolicy, Execution};
 use crate::jetstream::acknowledger::Acknowledger;
 use crate::jetstream::batch_subscriber::BatchSubscriber;
 use crate::jetstream::delivery_handler::{BatchFuture, DeliveryHandler, HandlerScope};
@@ -64,11 +62,10 @@ impl<E: Event, S: BatchSubscriber<E>> DeliveryHandler for BatchHandler<E, S> {
             });
             let mut execution = Execution::new(ctx, BoxedHandler::new(handler), observer);
             let cost = Some(&scope.cost);
-            let handled = match execution.run(cost, &scope.stop, DeadlinePolicy::Drop).await {
-                Completion::Returned(handled) => handled,
-                Completion::DeadlinePassed => Err(deadline_passed(E::DESCRIPTOR.full_name)),
-                // No outcome; see `HandlerScope::stop`.
-                Completion::Stopped => return,
+            let completion = execution.run(cost, &scope.stop, DeadlinePolicy::Drop).await;
+            let Some(handled) = completion.into_outcome(E::DESCRIPTOR.full_name) else {
+                // The handler was stopped; see `HandlerScope::stop`.
+                return;
             };
             execution.record(handled.as_ref().err());
             for delivery in &deliveries {

@@ -1,8 +1,8 @@
 //! `ConsumerLoop`: the loop of one durable consumer in this process, from pull request to acknowledgment.
 
 use std::collections::VecDeque;
+use std::future::Future;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Waker};
 use std::time::Duration;
 
 use async_nats::Subject;
@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::error::Error;
 use crate::event::InlineRunner;
-use crate::execute::{ConcurrencyLimit, PollCost, PollTimer};
+use crate::execute::{ConcurrencyLimit, PollCost, PollTimer, poll_once};
 use crate::jetstream::acknowledger::Acknowledger;
 use crate::jetstream::delivery_handler::{DeliveryHandler, HandlerScope};
 use crate::jetstream::in_flight::InFlight;
@@ -251,23 +251,16 @@ impl ConsumerLoop {
         let permit = WorkerPermit::try_acquire(&self.workers, &self.in_flight);
         delivery.track(&self.in_flight);
         let scope = Arc::clone(&self.scope);
-        tasks.spawn(async move {
-            let _permit = permit;
-            let finished = async {
-                let handled = match handled {
-                    Ok(handled) => Some(handled),
-                    Err(execution) => execution.run(None, &scope.stop).await,
-                };
-                if let Some(handled) = handled {
-                    scope.acknowledger.ack_or_nak(&delivery, handled).await;
-                }
+        let finishing = async move {
+            let handled = match handled {
+                Ok(handled) => Some(handled),
+                Err(execution) => execution.run(None, &scope.stop).await,
             };
-            tokio::select! {
-                biased;
-                () = finished => {}
-                () = scope.stop.cancelled() => {}
+            if let Some(handled) = handled {
+                scope.acknowledger.ack_or_nak(&delivery, handled).await;
             }
-        });
+        };
+        self.spawn(tasks, permit, finishing);
         None
     }
 
@@ -282,22 +275,30 @@ impl ConsumerLoop {
             };
             let batch = self.next_batch();
             let mut future = self.handler.handle(batch, Arc::clone(&self.scope));
-            if self.scope.cost.is_short() {
-                let mut cx = TaskContext::from_waker(Waker::noop());
-                if future.as_mut().poll(&mut cx).is_ready() {
-                    continue;
-                }
+            if self.scope.cost.is_short() && poll_once(|cx| future.as_mut().poll(cx)).is_ready() {
+                continue;
             }
-            let scope = Arc::clone(&self.scope);
-            tasks.spawn(async move {
-                let _permit = permit;
-                tokio::select! {
-                    biased;
-                    () = future => {}
-                    () = scope.stop.cancelled() => {}
-                }
-            });
+            self.spawn(tasks, Some(permit), future);
         }
+    }
+
+    /// Spawns the handling of deliveries, which ends with the grace period at the latest. The permit, if
+    /// there is one, is given back after the handler was dropped.
+    fn spawn(
+        &self,
+        tasks: &TaskTracker,
+        permit: Option<WorkerPermit>,
+        handling: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let scope = Arc::clone(&self.scope);
+        tasks.spawn(async move {
+            let _permit = permit;
+            tokio::select! {
+                biased;
+                () = handling => {}
+                () = scope.stop.cancelled() => {}
+            }
+        });
     }
 
     /// Takes the next deliveries for one handler: up to `max_batch`, or one that has failed before.

@@ -1,20 +1,14 @@
-//! A handler, an observer and a subscriber that note what an `Execution` does with them.
+//! A handler and an observer that note what an `Execution` does with them.
 
-use std::sync::{Arc, Mutex};
 use std::task::{Context as TaskContext, Poll};
 
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata as TraceMetadata, Span, Subscriber};
+use tracing::Span;
 
 use crate::context::Context;
 use crate::execute::handler_future::HandlerFuture;
 use crate::execute::observer::Observer;
+use crate::execute::span_journal::Journal;
 use crate::status::{Reason, Status};
-use crate::sync::lock;
-
-/// Steps of a test in the order in which they happened.
-#[derive(Clone, Default)]
-pub(super) struct Journal(Arc<Mutex<Vec<String>>>);
 
 /// One poll of a [`ScriptedHandler`].
 #[derive(Clone, Copy)]
@@ -37,20 +31,6 @@ pub(super) struct ScriptedHandler {
 pub(super) struct JournalObserver {
     pub(super) journal: Journal,
     pub(super) span: Span,
-}
-
-/// Notes which spans are entered and left.
-pub(super) struct SpanJournal(pub(super) Journal);
-
-impl Journal {
-    pub(super) fn note(&self, entry: impl Into<String>) {
-        lock(&self.0).push(entry.into());
-    }
-
-    /// Takes the notes so far.
-    pub(super) fn take(&self) -> Vec<String> {
-        std::mem::take(&mut lock(&self.0))
-    }
 }
 
 impl HandlerFuture for ScriptedHandler {
@@ -77,6 +57,16 @@ impl HandlerFuture for ScriptedHandler {
     }
 }
 
+impl JournalObserver {
+    /// Moves the observer out of an execution that is suspended.
+    pub(super) fn take(&mut self) -> Self {
+        Self {
+            journal: self.journal.clone(),
+            span: std::mem::replace(&mut self.span, Span::none()),
+        }
+    }
+}
+
 impl Observer for JournalObserver {
     fn full_name(&self) -> &'static str {
         "test.Scripted"
@@ -98,29 +88,5 @@ impl Observer for JournalObserver {
     fn record(&mut self, failure: Option<&Status>) {
         let outcome = failure.map_or("OK", |status| status.code().name());
         self.journal.note(format!("recorded {outcome}"));
-    }
-}
-
-impl Subscriber for SpanJournal {
-    fn enabled(&self, _: &TraceMetadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, _: &Event<'_>) {}
-
-    fn enter(&self, _: &Id) {
-        self.0.note("entered");
-    }
-
-    fn exit(&self, _: &Id) {
-        self.0.note("left");
     }
 }
