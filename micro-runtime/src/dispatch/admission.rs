@@ -139,12 +139,7 @@ impl ServedMethod {
                 .with_metadata(metadata);
             self.server.send_reply(reply).await;
         }
-        let micros = || received.elapsed().as_micros();
-        tracing::trace!(
-            method = self.descriptor.full_name,
-            micros = micros(),
-            "replied"
-        );
+        self.trace_reply(received);
     }
 
     /// Takes the permits and makes the call; nothing of the handler runs yet.

@@ -4,7 +4,6 @@
 //! reply is in the connection's queue when the loop takes the next request. A handler that has to wait, or
 //! whose method has not proved short, gets a task, and with it another core if one is free.
 
-use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
@@ -88,12 +87,11 @@ impl ServedCall {
         let method = Arc::clone(self.permit.method());
         if method.cost.is_short() {
             let cost = Some(&method.cost);
-            let polled = poll_fn(|cx| Poll::Ready(self.execution.poll(cost, cx))).await;
-            if let Poll::Ready(result) = polled {
+            if let Poll::Ready(result) = self.execution.poll_once(cost) {
                 return self.respond(result).await;
             }
         }
-        // The task polls the handler anew, so that the handler wakes the task and no longer this loop.
+        // The task polls the handler anew, so that the handler wakes the task.
         method.server.tasks.spawn(self.run());
     }
 
@@ -130,11 +128,6 @@ impl ServedCall {
                 .in_parts_from(&method.address);
             method.server.send_reply(reply).await;
         }
-        let micros = || self.received.elapsed().as_micros();
-        tracing::trace!(
-            method = method.descriptor.full_name,
-            micros = micros(),
-            "replied"
-        );
+        method.trace_reply(self.received);
     }
 }
