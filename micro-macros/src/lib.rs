@@ -48,8 +48,9 @@ use proc_macro::TokenStream;
 /// - `max_concurrent = 64`: the maximum number of calls that one instance runs concurrently;
 /// - `queue = "workers"`: the queue group of the method's subscription, or `"-"` for none;
 /// - `blocking`: runs the handler on a thread that it may block (methods with a single reply only);
-/// - `detached`: does not cancel the handler when the caller is gone (methods with a single reply
-///   only).
+/// - `detached`: runs the handler to its end past its deadline, and after its caller has dropped the
+///   call or has gone silent; only the end of the server's grace period drops it (methods with a single
+///   reply only).
 ///
 /// The attribute also applies to `impl Subscriber<Trade> for Recorder`, the handler of an event, whose
 /// method accepts no `#[rpc(…)]`.

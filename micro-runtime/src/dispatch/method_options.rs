@@ -19,7 +19,7 @@ pub(crate) struct MethodOptions {
     pub(crate) queue_group: Option<String>,
     /// Whether the handler runs on a thread that it may block.
     pub(crate) is_blocking: bool,
-    /// Whether the handler goes on after its deadline.
+    /// Whether the handler goes on after its deadline, and after the end of its stream.
     pub(crate) is_detached: bool,
 }
 

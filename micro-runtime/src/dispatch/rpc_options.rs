@@ -59,8 +59,11 @@ impl RpcOptions {
         self
     }
 
-    /// Lets the handler go on after its deadline, for work that must not be torn off. Its caller gets
-    /// `DEADLINE_EXCEEDED` at the deadline all the same. It ends with the grace period of its server.
+    /// Lets the handler run to its end whatever its caller does, for work that must not be torn off: after
+    /// its deadline, after a RESET of its stream, and after a client that has gone silent. The outcome is
+    /// that end of the call all the same, and the result of the handler is dropped. Further reads of its
+    /// requests fail with the status of that end. Only the end of the server's grace period drops the
+    /// handler.
     #[must_use]
     pub const fn detached(mut self) -> Self {
         self.is_detached = true;

@@ -12,8 +12,12 @@
 //! | the deadline passes | is dropped | `DEADLINE_EXCEEDED` | RESET |
 //! | the grace period ends | is dropped | `UNAVAILABLE` | RESET |
 //!
-//! The client's END is no end of the call: it ends the requests, and the handler goes on. A handler under
-//! `#[rpc(detached)]` goes on where another one is dropped, until the grace period ends.
+//! The client's END is no end of the call: it ends the requests, and the handler goes on.
+//!
+//! A handler under `#[rpc(detached)]` goes on where another one is dropped, until the grace period ends:
+//! it runs to its end whatever its caller does. The stream ends as the table states and is recorded so.
+//! Further reads of the requests fail with that outcome, the reply of the handler is dropped, and the
+//! permit is held until the handler has ended.
 
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;
