@@ -1,11 +1,13 @@
-//! Handlers of `streams.v1.Streams` that show how they are run: on which thread, within which span, and
-//! what becomes of a destructor that panics.
+//! Handlers of `streams.v1.Streams` that show how they are run: on which thread, in which task, within
+//! which span, and what becomes of a destructor that panics.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
 use micro_runtime::{Context, ReplyStream, Status, Streaming, service};
+use tokio::task::Id;
 use tracing::Span;
 
 use crate::streams::{CountRequest, Item, Streams, Summary};
@@ -28,14 +30,17 @@ struct State {
     blocked: Mutex<usize>,
     changed: Condvar,
     spans: Mutex<Vec<Option<&'static str>>>,
+    tasks: Mutex<Vec<Id>>,
+    drops: AtomicUsize,
 }
 
-/// Panics when it is dropped, also as the payload of another panic.
+/// Panics when it is dropped, also as the payload of another panic. Its probe counts it.
 #[derive(Debug)]
-pub struct PanicsOnDrop;
+pub struct PanicsOnDrop(ExecutionProbe);
 
 impl Drop for PanicsOnDrop {
     fn drop(&mut self) {
+        self.0.0.drops.fetch_add(1, Ordering::SeqCst);
         // A second panic would end the process.
         if !std::thread::panicking() {
             panic!("a destructor that panics");
@@ -62,6 +67,31 @@ impl ExecutionProbe {
         lock(&self.0.spans).push(name);
     }
 
+    /// Takes the ids of the tasks in which handlers were polled so far.
+    ///
+    /// A handler in place has the task of the loop that reads its subscription.
+    #[must_use]
+    pub fn take_tasks(&self) -> Vec<Id> {
+        std::mem::take(&mut lock(&self.0.tasks))
+    }
+
+    /// Records the task of the caller, if it is one: a blocking handler has none.
+    pub fn record_task(&self) {
+        lock(&self.0.tasks).extend(tokio::task::try_id());
+    }
+
+    /// Makes a value that panics when it is dropped.
+    #[must_use]
+    pub fn panics_on_drop(&self) -> PanicsOnDrop {
+        PanicsOnDrop(self.clone())
+    }
+
+    /// Number of values of [`panics_on_drop`](Self::panics_on_drop) that were dropped.
+    #[must_use]
+    pub fn drops(&self) -> usize {
+        self.0.drops.load(Ordering::SeqCst)
+    }
+
     fn block(&self) -> Result<(), Status> {
         let mut blocked = lock(&self.0.blocked);
         *blocked += 1;
@@ -80,11 +110,12 @@ impl ExecutionProbe {
 
     async fn carry_out(&self, plan: &str) -> Result<(), Status> {
         self.record_span();
+        self.record_task();
         match plan {
             "block" => self.block(),
-            "panic-twice" => std::panic::panic_any(PanicsOnDrop),
+            "panic-twice" => std::panic::panic_any(self.panics_on_drop()),
             "panic-on-drop" => {
-                let _panics = PanicsOnDrop;
+                let _panics = self.panics_on_drop();
                 std::future::pending().await
             }
             _ => Ok(()),
@@ -99,7 +130,7 @@ impl Streams for ExecutionProbe {
         _ctx: Context,
         request: CountRequest,
     ) -> Result<impl ReplyStream<Item>, Status> {
-        let panics = (request.plan == "panic-on-drop").then(|| PanicsOnDrop);
+        let panics = (request.plan == "panic-on-drop").then(|| self.panics_on_drop());
         if panics.is_none() {
             self.carry_out(&request.plan).await?;
         }
