@@ -4,11 +4,16 @@
 //! runs its checks in sequence.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "observability/dropped_handlers.rs"]
+mod dropped_handlers;
+#[path = "observability/durable_events.rs"]
+mod durable_events;
 #[path = "observability/trace_log.rs"]
 mod trace_log;
 
 use std::time::Duration;
 
+use metrics_util::CompositeKey;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use micro_runtime::{Bus, Code, Context, Server, Status, Subscriber, Subscription, service};
 use micro_testkit::{NatsServer, within};
@@ -59,6 +64,9 @@ async fn calls_record_spans_events_and_metrics() {
         check_event_of_a_panic(&observed).await;
         check_metrics(&observed).await;
         check_span_of_every_handler(&observed).await;
+        dropped_handlers::check_spans().await;
+        durable_events::check_single_events(&observed).await;
+        durable_events::check_batches(&observed).await;
         check_events_of_a_lost_connection(&mut observed).await;
     })
     .await;
@@ -223,17 +231,10 @@ async fn check_metrics(observed: &ObservedServer) {
     overload(observed).await;
     request_with_forbidden_reply(observed).await;
     let snapshot = observed.snapshotter.snapshot().into_vec();
-    let value = |name: &str, label: &str| {
-        snapshot.iter().find_map(|(key, _, _, value)| {
-            let key = key.key();
-            let has_label = key.labels().any(|found| found.value() == label);
-            (key.name() == name && has_label).then(|| format!("{value:?}"))
-        })
-    };
+    let value = |name: &str, label: &str| metric(&snapshot, name, label);
     let echo = "behavior.v1.Behavior.Echo";
     let panic = "behavior.v1.Behavior.Panic";
     let rest = "behavior.v1.Behavior.Wait";
-    let counter = |number: u64| Some(format!("{:?}", DebugValue::Counter(number)));
     for side in ["client", "server"] {
         assert_eq!(value(&format!("rpc.{side}.requests"), echo), counter(10));
         assert_eq!(value(&format!("rpc.{side}.errors"), panic), counter(1));
@@ -245,6 +246,24 @@ async fn check_metrics(observed: &ObservedServer) {
     }
     assert_eq!(value("rpc.server.shed", rest), counter(1));
     assert_eq!(value("rpc.server.dropped", echo), counter(1));
+}
+
+/// Returns the value of a metric that has `label` among the values of its labels.
+fn metric<U, D>(
+    snapshot: &[(CompositeKey, U, D, DebugValue)],
+    name: &str,
+    label: &str,
+) -> Option<String> {
+    snapshot.iter().find_map(|(key, _, _, value)| {
+        let key = key.key();
+        let has_label = key.labels().any(|found| found.value() == label);
+        (key.name() == name && has_label).then(|| format!("{value:?}"))
+    })
+}
+
+/// Value of a counter as [`metric`] returns it.
+fn counter(number: u64) -> Option<String> {
+    Some(format!("{:?}", DebugValue::Counter(number)))
 }
 
 /// Sends a request whose reply subject is forbidden, and waits until it is logged.

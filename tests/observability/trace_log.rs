@@ -75,7 +75,7 @@ impl TraceLog {
             .collect()
     }
 
-    /// Returns the spans of this kind: `client` or `server`.
+    /// Returns the spans of this kind: `client`, `server`, `producer` or `consumer`.
     pub(crate) fn spans(&self, kind: &str) -> Vec<Fields> {
         let records = self.records();
         let of_kind = |span: &&Fields| span.get("otel.kind").is_some_and(|k| k == kind);

@@ -20,8 +20,8 @@ pub const BLOCKED_HANDLERS: usize = 4;
 const MAX_BLOCKED: Duration = Duration::from_secs(20);
 
 /// Handler that does what the `plan` of a request asks for: `block` blocks the thread until
-/// [`BLOCKED_HANDLERS`] handlers do, `panic-on-drop` never ends and panics when it is dropped,
-/// `panic-twice` panics with a payload that panics when it is dropped.
+/// [`BLOCKED_HANDLERS`] handlers do, `wait` never ends and records its span when it is dropped,
+/// `panic-on-drop` never ends and panics when it is dropped, `panic-twice` panics with a payload that panics when it is dropped.
 #[derive(Clone, Debug, Default)]
 pub struct ExecutionProbe(Arc<State>);
 
@@ -45,6 +45,16 @@ impl Drop for PanicsOnDrop {
         if !std::thread::panicking() {
             panic!("a destructor that panics");
         }
+    }
+}
+
+/// Records the span in which it is dropped.
+#[derive(Debug)]
+struct RecordsSpanOnDrop(ExecutionProbe);
+
+impl Drop for RecordsSpanOnDrop {
+    fn drop(&mut self) {
+        self.0.record_span();
     }
 }
 
@@ -92,6 +102,13 @@ impl ExecutionProbe {
         self.0.drops.load(Ordering::SeqCst)
     }
 
+    /// Records its span, and again when it is dropped. Never ends.
+    pub async fn wait(&self) -> Result<(), Status> {
+        self.record_span();
+        let _records = RecordsSpanOnDrop(self.clone());
+        std::future::pending().await
+    }
+
     fn block(&self) -> Result<(), Status> {
         let mut blocked = lock(&self.0.blocked);
         *blocked += 1;
@@ -109,8 +126,11 @@ impl ExecutionProbe {
     }
 
     async fn carry_out(&self, plan: &str) -> Result<(), Status> {
-        self.record_span();
         self.record_task();
+        if plan == "wait" {
+            return self.wait().await;
+        }
+        self.record_span();
         match plan {
             "block" => self.block(),
             "panic-twice" => std::panic::panic_any(self.panics_on_drop()),
