@@ -87,7 +87,7 @@ fn exists(name: &str, tree: &[String]) -> bool {
         return is_entry(name);
     }
     let is_file = |ending: &&str| name.len() > ending.len() && name.ends_with(*ending);
-    let is_file = FILE_ENDINGS.iter().any(|ending| is_file(&ending));
+    let is_file = FILE_ENDINGS.iter().any(is_file);
     let suffix = format!("/{name}");
     !is_file || is_entry(name) || tree.iter().any(|entry| entry.ends_with(&suffix))
 }
