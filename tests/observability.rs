@@ -8,13 +8,15 @@
 mod dropped_handlers;
 #[path = "observability/durable_events.rs"]
 mod durable_events;
+#[path = "observability/metric.rs"]
+mod metric;
 #[path = "observability/trace_log.rs"]
 mod trace_log;
 
 use std::time::Duration;
 
-use metrics_util::CompositeKey;
-use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+use metric::{counter, metric};
+use metrics_util::debugging::{DebuggingRecorder, Snapshotter};
 use micro_runtime::{Bus, Code, Context, Server, Status, Subscriber, Subscription, service};
 use micro_testkit::{NatsServer, within};
 use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob, FlakyRequest, WaitRequest};
@@ -65,8 +67,8 @@ async fn calls_record_spans_events_and_metrics() {
         check_metrics(&observed).await;
         check_span_of_every_handler(&observed).await;
         dropped_handlers::check_spans().await;
-        durable_events::check_single_events(&observed).await;
-        durable_events::check_batches(&observed).await;
+        durable_events::check_single_events(&observed.log, &observed.snapshotter).await;
+        durable_events::check_batches(&observed.log, &observed.snapshotter).await;
         check_events_of_a_lost_connection(&mut observed).await;
     })
     .await;
@@ -246,24 +248,6 @@ async fn check_metrics(observed: &ObservedServer) {
     }
     assert_eq!(value("rpc.server.shed", rest), counter(1));
     assert_eq!(value("rpc.server.dropped", echo), counter(1));
-}
-
-/// Returns the value of a metric that has `label` among the values of its labels.
-fn metric<U, D>(
-    snapshot: &[(CompositeKey, U, D, DebugValue)],
-    name: &str,
-    label: &str,
-) -> Option<String> {
-    snapshot.iter().find_map(|(key, _, _, value)| {
-        let key = key.key();
-        let has_label = key.labels().any(|found| found.value() == label);
-        (key.name() == name && has_label).then(|| format!("{value:?}"))
-    })
-}
-
-/// Value of a counter as [`metric`] returns it.
-fn counter(number: u64) -> Option<String> {
-    Some(format!("{:?}", DebugValue::Counter(number)))
 }
 
 /// Sends a request whose reply subject is forbidden, and waits until it is logged.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use metrics_util::debugging::Snapshotter;
 use micro_runtime::event::EventStats;
 use micro_runtime::jetstream::{BatchSubscriber, Durable, DurableEvent, EventStream};
 use micro_runtime::{Bus, Context, RunningServer, Server, Status, Subscriber, service};
@@ -11,7 +12,8 @@ use micro_testkit::NatsServer;
 use micro_tests::ExecutionProbe;
 use micro_tests::market::Trade;
 
-use crate::{ObservedServer, counter, metric};
+use crate::metric::{counter, metric};
+use crate::trace_log::TraceLog;
 
 /// Number of the trade whose first delivery fails.
 const FAILING: u64 = 3;
@@ -100,11 +102,11 @@ async fn wait_until_handled(server: &RunningServer, count: u64) -> EventStats {
 }
 
 /// Checks that each call of the handler had one span, within which all of its polls ran.
-fn check_spans(observed: &ObservedServer, handler: &DurableHandler, subject: &str) {
+fn check_spans(log: &TraceLog, handler: &DurableHandler, subject: &str) {
     let calls = handler.calls.load(Ordering::SeqCst);
     let polls = handler.probe.take_spans();
     assert_eq!(polls, vec![Some("event"); 2 * calls]);
-    let spans = observed.log.spans("consumer");
+    let spans = log.spans("consumer");
     assert_eq!(spans.len(), calls);
     for span in spans {
         assert_eq!(span["otel.name"], "market.v1.Trade");
@@ -113,11 +115,11 @@ fn check_spans(observed: &ObservedServer, handler: &DurableHandler, subject: &st
 }
 
 /// The first event is handled in a task, the next ones in place once handlers have proved short.
-pub(crate) async fn check_single_events(observed: &ObservedServer) {
+pub(crate) async fn check_single_events(log: &TraceLog, snapshotter: &Snapshotter) {
     let (_nats, bus) = start().await;
     let handler = DurableHandler::default();
-    observed.log.clear();
-    observed.snapshotter.snapshot();
+    log.clear();
+    snapshotter.snapshot();
     let server = Server::new(&bus)
         .subscribe::<Trade>(handler.clone(), durable("single"))
         .start()
@@ -131,28 +133,28 @@ pub(crate) async fn check_single_events(observed: &ObservedServer) {
     let counts = (stats.received, stats.handled, stats.failed);
     assert_eq!(counts, (DELIVERIES, 6, 1));
     assert_eq!(handler.calls.load(Ordering::SeqCst) as u64, DELIVERIES);
-    check_spans(observed, &handler, "evt.market.trade.sim.a");
-    let snapshot = observed.snapshotter.snapshot().into_vec();
+    check_spans(log, &handler, "evt.market.trade.sim.a");
+    let snapshot = snapshotter.snapshot().into_vec();
     let value = |name: &str, label: &str| metric(&snapshot, name, label);
     assert_eq!(
         value("event.received", "market.v1.Trade"),
         counter(DELIVERIES)
     );
     assert_eq!(value("event.errors", "ABORTED"), counter(1));
-    let failures = observed.log.events("the handler of an event failed");
+    let failures = log.events("the handler of an event failed");
     assert_eq!(failures.len(), 1);
     server.shutdown().await.unwrap();
 }
 
 /// A batch has one span without a subject; each of its events is counted.
-pub(crate) async fn check_batches(observed: &ObservedServer) {
+pub(crate) async fn check_batches(log: &TraceLog, snapshotter: &Snapshotter) {
     let (_nats, bus) = start().await;
     for number in TRADES {
         publish(&bus, number).await;
     }
     let handler = DurableHandler::default();
-    observed.log.clear();
-    observed.snapshotter.snapshot();
+    log.clear();
+    snapshotter.snapshot();
     let server = Server::new(&bus)
         .subscribe_batch::<Trade>(handler.clone(), durable("batches").max_concurrent(1))
         .start()
@@ -165,15 +167,15 @@ pub(crate) async fn check_batches(observed: &ObservedServer) {
     assert_eq!(stats.received, stats.handled + stats.failed);
     let calls = handler.calls.load(Ordering::SeqCst) as u64;
     assert!(calls < stats.received, "{calls} batches of {stats:?}");
-    check_spans(observed, &handler, "");
-    let snapshot = observed.snapshotter.snapshot().into_vec();
+    check_spans(log, &handler, "");
+    let snapshot = snapshotter.snapshot().into_vec();
     let value = |name: &str, label: &str| metric(&snapshot, name, label);
     assert_eq!(
         value("event.received", "market.v1.Trade"),
         counter(stats.received)
     );
     assert_eq!(value("event.errors", "ABORTED"), counter(stats.failed));
-    let failures = observed.log.events("the handler of an event failed");
+    let failures = log.events("the handler of an event failed");
     assert_eq!(failures.len() as u64, stats.failed);
     server.shutdown().await.unwrap();
 }

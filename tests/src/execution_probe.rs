@@ -19,9 +19,12 @@ pub const BLOCKED_HANDLERS: usize = 4;
 /// Longest time that a handler blocks its thread.
 const MAX_BLOCKED: Duration = Duration::from_secs(20);
 
-/// Handler that does what the `plan` of a request asks for: `block` blocks the thread until
-/// [`BLOCKED_HANDLERS`] handlers do, `wait` never ends and records its span when it is dropped,
-/// `panic-on-drop` never ends and panics when it is dropped, `panic-twice` panics with a payload that panics when it is dropped.
+/// Handler that does what the `plan` of a request asks for:
+///
+/// - `block` blocks the thread until [`BLOCKED_HANDLERS`] handlers do;
+/// - `wait` never ends, and records its span when it is dropped;
+/// - `panic-on-drop` never ends, and panics when it is dropped;
+/// - `panic-twice` panics with a payload that panics when it is dropped.
 #[derive(Clone, Debug, Default)]
 pub struct ExecutionProbe(Arc<State>);
 
