@@ -103,13 +103,12 @@ impl ServedMethod {
         }
     }
 
-    /// Returns the format that the caller writes.
-    ///
-    /// # Errors
-    ///
-    /// `UNIMPLEMENTED` for a content type that is not served here.
-    pub(super) fn format(&self, headers: Option<&HeaderMap>) -> Result<Format, Status> {
-        Ok(self.read_payload(headers, Bytes::new())?.0)
+    /// Returns the format that the caller of a service with these methods writes, for a failure that is of
+    /// none of them; plain protobuf if the caller's format is not served.
+    pub(super) fn caller_format(methods: &[Arc<Self>], headers: Option<&HeaderMap>) -> Format {
+        let read = |method: &Arc<Self>| method.read_payload(headers, Bytes::new()).ok();
+        let format = methods.first().and_then(read);
+        format.map(|(format, _)| format).unwrap_or_default()
     }
 
     /// Reads the payload of a request, and the format that its caller writes.

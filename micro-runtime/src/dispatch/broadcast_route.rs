@@ -24,8 +24,8 @@ pub(crate) struct BroadcastRoute {
 }
 
 impl BroadcastRoute {
-    /// Dispatches a call of a unary method, or replies that there is none, with the id of this instance: a
-    /// caller that gathers replies must see that this instance has none to give.
+    /// Dispatches a call of a unary method, or replies that there is none, in the caller's format and with the
+    /// id of this instance: a caller that gathers replies must see that this instance has none to give.
     ///
     /// Streaming methods are left out: a frame does not show which of several servers sent it.
     pub(super) async fn dispatch(&self, message: Message) {
@@ -41,8 +41,11 @@ impl BroadcastRoute {
         let text = format!("{service} has no unary method `{name}` to call everywhere");
         let status = Reason::NoSuchMethod.status(text);
         if let Some(subject) = self.server.reply_subject(&message, service) {
+            let format = ServedMethod::caller_format(&self.methods, message.headers.as_ref());
             let metadata = Metadata::new().signed(Some(&self.responder));
-            let reply = OutgoingReply::new(subject, Err(status)).with_metadata(metadata);
+            let reply = OutgoingReply::new(subject, Err(status))
+                .in_format(&format)
+                .with_metadata(metadata);
             self.server.send_reply(reply).await;
         }
     }

@@ -83,9 +83,7 @@ impl InstanceRoute {
         let Some(subject) = self.server.reply_subject(message, self.service.full_name) else {
             return;
         };
-        let method = self.methods.first();
-        let format = method.and_then(|m| m.format(message.headers.as_ref()).ok());
-        let format = format.unwrap_or_default();
+        let format = ServedMethod::caller_format(&self.methods, message.headers.as_ref());
         let reply = OutgoingReply::new(subject, Err(status)).in_format(&format);
         self.server.send_reply(reply).await;
     }

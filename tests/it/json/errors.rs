@@ -119,6 +119,23 @@ async fn an_error_of_the_runtime_is_google_rpc_status_in_json() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_of_an_unknown_method_fails_in_json() {
+    let fixture = JsonFixture::start().await;
+    let id = fixture.server.instances()[0].clone();
+    for target in [id.as_str(), "_all"] {
+        let subject = format!("json.v1.Mirror._i.{target}.Nope");
+        let reply = fixture.request(&subject, "{}").await;
+        assert_eq!(header(&reply, "Content-Type"), Some("application/json"));
+        let failure = value(&reply);
+        assert_eq!(failure["code"], 12, "{target}: {failure}");
+        let message = failure["message"].as_str().unwrap();
+        assert!(message.contains("`Nope`"), "{target}: {message}");
+        let responder = (target == "_all").then_some(id.as_str());
+        assert_eq!(header(&reply, "Micro-Instance"), responder);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reply_above_max_payload_is_offered_as_a_stream() {
     let fixture = JsonFixture::start().await;
     let reply = fixture.call("Fill", r#"{"letters":2000000}"#).await;
