@@ -38,13 +38,18 @@ pub(crate) fn compare(options: &Options<'_>) -> Result<()> {
     }
     let prefix = options.only.unwrap_or_default();
     let operations = instructions::chosen(prefix);
-    let is_timed = operations.is_empty() || prefix.is_empty();
+    let is_timed = !instructions::leaves_only_counts(prefix);
     let server = micro_testkit::fetch_nats_server()?;
     if !operations.is_empty() {
         // Fails now, and not after the builds.
         micro_testkit::valgrind()?;
     }
     let (before, after) = (Checkout::of(options.against)?, Checkout::working_tree());
+    for checkout in [&before, &after] {
+        if let Some(note) = checkout.uncommitted()? {
+            eprintln!("{note}");
+        }
+    }
     let mut table = Table::default();
 
     if !operations.is_empty() {

@@ -39,6 +39,11 @@ pub(crate) fn chosen(prefix: &str) -> Vec<&'static str> {
     chosen
 }
 
+/// Returns whether `prefix` leaves out every timed row.
+pub(crate) fn leaves_only_counts(prefix: &str) -> bool {
+    prefix.starts_with(PREFIX)
+}
+
 /// Builds the program against the runtime of a revision.
 pub(crate) fn build_program(checkout: &Checkout) -> Result<PathBuf> {
     let sources = micro_testkit::workspace_root().join(SOURCES);
@@ -46,8 +51,14 @@ pub(crate) fn build_program(checkout: &Checkout) -> Result<PathBuf> {
     for part in ["proto", "src"] {
         copy_files(&sources.join(part), &folder.join(part))?;
     }
-    fs::copy(sources.join("build.rs"), folder.join("build.rs"))?;
-    fs::write(folder.join("Cargo.toml"), manifest(&checkout.root))?;
+    write_changed(
+        &folder.join("build.rs"),
+        &fs::read(sources.join("build.rs"))?,
+    )?;
+    write_changed(
+        &folder.join("Cargo.toml"),
+        manifest(&checkout.root).as_bytes(),
+    )?;
     // The versions that the revision was built with; cargo removes those that are not needed.
     fs::copy(checkout.root.join("Cargo.lock"), folder.join("Cargo.lock"))?;
     checkout.build(&folder, &[], "micro-instructions")
@@ -123,10 +134,15 @@ fn copy_files(from: &Path, to: &Path) -> Result<()> {
     for entry in fs::read_dir(from)? {
         let source = entry?.path();
         let destination = to.join(source.file_name().unwrap_or_default());
-        let text = fs::read(&source)?;
-        if fs::read(&destination).ok().as_ref() != Some(&text) {
-            fs::write(&destination, text)?;
-        }
+        write_changed(&destination, &fs::read(&source)?)?;
+    }
+    Ok(())
+}
+
+/// Writes a file, unless it has this content: its time decides whether cargo runs the build script again.
+fn write_changed(file: &Path, content: &[u8]) -> Result<()> {
+    if fs::read(file).ok().as_deref() != Some(content) {
+        fs::write(file, content)?;
     }
     Ok(())
 }

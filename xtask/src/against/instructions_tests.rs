@@ -23,6 +23,30 @@ fn operations_are_chosen_by_the_beginning_of_their_rows() {
 }
 
 #[test]
+fn timed_rows_are_left_out_by_the_name_of_the_counted_ones() {
+    let check = |prefix: &str, expected: bool| {
+        assert_eq!(leaves_only_counts(prefix), expected, "{prefix}");
+    };
+    check("", false);
+    check("i", false);
+    check("unary", false);
+    check("instructions", true);
+    check("instructions/no-such-operation", true);
+}
+
+#[test]
+fn only_changed_files_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("build.rs");
+    write_changed(&file, b"one").unwrap();
+    let written = fs::metadata(&file).unwrap().modified().unwrap();
+    write_changed(&file, b"one").unwrap();
+    assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), written);
+    write_changed(&file, b"two").unwrap();
+    assert_eq!(fs::read(&file).unwrap(), b"two");
+}
+
+#[test]
 fn the_manifest_has_the_dependencies_of_the_package_in_the_workspace() {
     let folder = micro_testkit::workspace_root().join(SOURCES);
     let package = fs::read_to_string(folder.join("Cargo.toml")).unwrap();

@@ -6,6 +6,9 @@ use std::process::{Command, Stdio};
 use crate::cargo::{cargo, run};
 use crate::failure::Result;
 
+/// Maximum number of files that a note about uncommitted changes names.
+const MAX_SHOWN_FILES: usize = 5;
+
 /// A state of the sources, in a folder.
 #[derive(Debug)]
 pub(crate) struct Checkout {
@@ -46,6 +49,18 @@ impl Checkout {
         Ok(Self { name, root })
     }
 
+    /// Returns a note that names the files which differ from the commit that is checked out, if any do: they
+    /// are measured as they are.
+    ///
+    /// # Errors
+    ///
+    /// If git fails.
+    pub(crate) fn uncommitted(&self) -> Result<Option<String>> {
+        let status = git(&self.root, &["status", "--porcelain"])?;
+        let files: Vec<&str> = status.lines().filter_map(changed_file).collect();
+        Ok(uncommitted_note(&self.name, &files))
+    }
+
     /// Builds the benchmarks in release mode and returns the path of their program.
     pub(crate) fn build_benchmarks(&self) -> Result<PathBuf> {
         let args = ["--locked", "--package", "micro-bench"];
@@ -66,6 +81,27 @@ impl Checkout {
     }
 }
 
+/// Returns the path in a line of `git status --porcelain`, as in ` M xtask/src/main.rs`; the first line may
+/// have lost its space.
+fn changed_file(line: &str) -> Option<&str> {
+    line.trim_start()
+        .split_once(' ')
+        .map(|(_, path)| path.trim())
+}
+
+fn uncommitted_note(name: &str, files: &[&str]) -> Option<String> {
+    let shown = files.get(..MAX_SHOWN_FILES).unwrap_or(files).join(", ");
+    match files.len().checked_sub(MAX_SHOWN_FILES) {
+        _ if files.is_empty() => None,
+        None | Some(0) => Some(format!(
+            "note: `{name}` is built with uncommitted changes in {shown}"
+        )),
+        Some(more) => Some(format!(
+            "note: `{name}` is built with uncommitted changes in {shown} and {more} more"
+        )),
+    }
+}
+
 fn git(folder: &Path, args: &[&str]) -> Result<String> {
     let shown = format!("git {}", args.join(" "));
     let output = Command::new("git")
@@ -79,4 +115,27 @@ fn git(folder: &Path, args: &[&str]) -> Result<String> {
         return Err(format!("`{shown}` failed: {complaint}").into());
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uncommitted_files_are_named() {
+        let check = |status: &str, expected: Option<&str>| {
+            let files: Vec<&str> = status.lines().filter_map(changed_file).collect();
+            let note = uncommitted_note("now", &files);
+            assert_eq!(note.as_deref(), expected, "{status}");
+        };
+        check("", None);
+        check(
+            "M a.rs\n?? b.rs\n D c/d.rs",
+            Some("note: `now` is built with uncommitted changes in a.rs, b.rs, c/d.rs"),
+        );
+        check(
+            " M 1\n M 2\n M 3\n M 4\n M 5\n M 6\n M 7",
+            Some("note: `now` is built with uncommitted changes in 1, 2, 3, 4, 5 and 2 more"),
+        );
+    }
 }
