@@ -62,23 +62,27 @@ pub struct Pong {
     pub round_trip: Duration,
 }
 
-/// Record that a [`Query`] yields: [`Info`], [`Stats`] or [`Pong`]. There is nothing to implement by hand.
-pub trait Record: fmt::Debug + Send + 'static {
-    #[doc(hidden)]
+/// Record that a [`Query`] yields: [`Info`], [`Stats`] or [`Pong`]. It is sealed: other crates cannot implement
+/// it.
+pub trait Record: SealedRecord {}
+
+/// The items of a [`Record`], in a trait that other crates cannot name.
+pub trait SealedRecord: fmt::Debug + Send + 'static {
     type Json: JsonRecord + Send;
-    #[doc(hidden)]
     const VERB: VerbOf;
 
-    #[doc(hidden)]
     fn new(record: Self::Json, round_trip: Duration) -> Self;
 }
 
 /// Keeps the verbs of ADR-32 out of the public interface.
 #[derive(Debug)]
-#[doc(hidden)]
 pub struct VerbOf(Verb);
 
-impl Record for Info {
+impl Record for Info {}
+impl Record for Stats {}
+impl Record for Pong {}
+
+impl SealedRecord for Info {
     type Json = Self;
     const VERB: VerbOf = VerbOf(Verb::Info);
 
@@ -87,7 +91,7 @@ impl Record for Info {
     }
 }
 
-impl Record for Stats {
+impl SealedRecord for Stats {
     type Json = Self;
     const VERB: VerbOf = VerbOf(Verb::Stats);
 
@@ -96,7 +100,7 @@ impl Record for Stats {
     }
 }
 
-impl Record for Pong {
+impl SealedRecord for Pong {
     type Json = Instance;
     const VERB: VerbOf = VerbOf(Verb::Ping);
 
