@@ -10,7 +10,7 @@
 //! | `type_names` | a crate has one type per name |
 //! | `wording` | comments use plain words; micro-runtime has enough documentation |
 //! | `glossary` | code, comments, messages and documents use the words of CONTRIBUTING.md |
-//! | `documents` | the paths and modules that documents name exist |
+//! | `documents` | the paths and modules that documents name exist; ARCHITECTURE.md has the layers of micro-runtime |
 //!
 //! The other modules prepare what the rules read: `workspace` lists the sources, `outline` parses the items of
 //! one source, `code_paths` the paths in its code, `module_tree` loads the modules of a crate, and `uses`
@@ -183,6 +183,15 @@ fn words_are_those_of_the_glossary() {
 fn documents_name_what_exists() {
     assert!(DOCUMENTS.len() > 5, "is the walk broken?");
     assert_none(DOCUMENTS.iter().flat_map(documents::names_what_exists));
+}
+
+#[test]
+fn the_architecture_lists_the_layers() {
+    let find = |path: &str| DOCUMENTS.iter().find(|document| document.path == path);
+    let architecture = find("ARCHITECTURE.md").expect("the document exists");
+    let runtime = CRATES.iter().find(|(name, _)| *name == "micro-runtime");
+    let (_, layers) = runtime.expect("the crate has layers");
+    assert_none(documents::lists_the_layers(architecture, layers).into_iter());
 }
 
 fn check_targets(rule: fn(&ModuleTree<'_>) -> Vec<String>, exempt: &[&str]) {

@@ -72,6 +72,35 @@ pub(crate) fn names_what_exists(document: &Document) -> Vec<String> {
     violations
 }
 
+/// Returns the difference between the rows of a table of layers in a document and the layers, if there is one. A
+/// row begins with the modules of one layer.
+pub(crate) fn lists_the_layers(document: &Document, layers: &[&[&str]]) -> Vec<String> {
+    let Document { path, text } = document;
+    let (_, table) = text.split_once("\n| folder |").unwrap_or_default();
+    let rows = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    let modules = |row: &str| -> Vec<String> {
+        let cell = row.split('|').nth(1).unwrap_or_default();
+        let found = CODE_SPAN
+            .captures_iter(cell)
+            .map(|found| found[1].to_owned());
+        found.collect()
+    };
+    let rows: Vec<Vec<String>> = rows.map(modules).collect();
+    let expected: Vec<Vec<String>> = layers
+        .iter()
+        .map(|layer| layer.iter().map(|module| (*module).to_owned()).collect())
+        .collect();
+    match rows == expected {
+        true => vec![],
+        false => vec![format!(
+            "{path}: the folders are {rows:?}, the layers {expected:?}"
+        )],
+    }
+}
+
 /// Returns whether a name is in the tree, or is neither a path nor a module.
 ///
 /// A path whose first part is at the root is complete. Any other that ends as a file does is the end of a
@@ -119,6 +148,22 @@ fn walk(folder: &str, tree: &mut Vec<String>) {
             walk(&path, tree);
         }
     }
+}
+
+#[test]
+fn a_table_that_differs_from_the_layers_is_caught() {
+    let check = |rows: &str, expected: usize| {
+        let document = Document {
+            path: "ARCHITECTURE.md".to_owned(),
+            text: format!("# A\n\n| folder | what |\n|---|---|\n{rows}\n\n| `x` | a |\n"),
+        };
+        let found = lists_the_layers(&document, &[&["a", "b::c"], &["d"]]);
+        assert_eq!(found.len(), expected, "{rows}");
+    };
+    check("| `a`, `b::c` | one, `e` |\n| `d` | two |", 0);
+    check("| `a` | one |\n| `d` | two |", 1);
+    check("| `d` | two |\n| `a`, `b::c` | one |", 1);
+    check("| `a`, `b::c` | one |", 1);
 }
 
 #[test]
