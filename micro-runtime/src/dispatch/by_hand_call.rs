@@ -3,7 +3,8 @@
 //!
 //! Each reply is one plain message to the caller's inbox. There are no credits, no heartbeats and no
 //! RESET: the caller cannot slow the handler down and cannot end it, so that a deadline and
-//! [`MAX_MESSAGES`] bound it. The end is an empty message with `Micro-Status`, whatever the outcome.
+//! [`MAX_MESSAGES`] bound it. The end is an empty message with `Micro-Status`, whatever the outcome. Nothing
+//! follows it: a handler under `#[rpc(detached)]` may go on after the deadline, but what it replies is dropped.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -40,8 +41,9 @@ pub(super) struct ByHandCall {
     pub(super) received: Instant,
 }
 
-/// Publishes the replies of one call, each as a plain message. It is shared by the handler, which sends the
-/// replies, and by the call, which sends the end after the handler was dropped.
+/// Publishes the replies of one call, each as a plain message. It is shared by the handler's future, which
+/// sends the replies, and by the call, which sends the end: after the handler was dropped, or before a detached
+/// one goes on.
 struct Publisher {
     method: Arc<ServedMethod>,
     subject: Subject,

@@ -8,7 +8,8 @@
 //! | the handler is polled and dropped within the span, which continues the caller's trace | [`Execution::new`], [`Execution::poll`], [`Execution::drop_handler`] |
 //! | the first poll is timed, so that a method that proved short runs in place | [`Execution::poll`] |
 //! | a panic is a status, is logged, and ends nothing but this handler | [`Execution::poll`] |
-//! | a handler that outlives its deadline or the server is dropped | [`Execution::run`] |
+//! | a handler that outlives its deadline or the server is dropped | [`Execution::run`]; for a stream its machine, see `dispatch::served_stream` |
+//! | a handler under `#[rpc(detached)]` goes on after the end of its call, up to the end of the grace period | [`Execution::run_detached`] |
 //! | a handler whose execution is dropped midway is dropped by the same rules | `Drop for Execution` |
 //! | a destructor that panics ends nothing either, wherever the handler is dropped | [`PanicGuard`] |
 //! | the outcome is counted at most once | [`Execution::record`] |
@@ -21,8 +22,8 @@
 //! | a unary call | in the loop that reads the subscription while the method has proved short, else in a task of its own | in that task |
 //! | a stream | in the stream's task, in turns with the driver of its frames | the same |
 //! | a call by hand | in a task of its own | the same |
-//! | an event | in the loop that reads the subscription while its handlers have proved short and no worker is behind, else in a worker | in a worker |
-//! | a batch of durable events | in a worker | the same |
+//! | an event that is not stored | in the loop that reads the subscription while its handlers have proved short and no worker is behind, else in a worker | in a worker |
+//! | a durable event, or a batch of them | in the consumer loop while the handlers have proved short, else in a task | in a task |
 //!
 //! With `#[rpc(blocking)]` the polled future only waits for a thread of its own, see
 //! [`on_blocking_thread`](crate::execute::on_blocking_thread).
@@ -40,6 +41,17 @@
 //!
 //! Steps 3, 4 and 6 are the owner's: it calls [`record`](Execution::record), sends, and drops the
 //! execution before the permit.
+//!
+//! Owners that differ:
+//!
+//! - The messages of a stream and of a call by hand leave while the handler runs. Step 4 is their END, and
+//!   step 3 comes before that only.
+//! - Of an event the context ends before step 4, since the execution ends with its handler
+//!   ([`into_context`](Execution::into_context) in place, [`run`](Execution::run) in a task); the
+//!   acknowledgment of a durable one follows. A batch keeps the order above.
+//! - A detached handler whose call ends first is dropped after step 4. The end of the call, as the passed
+//!   deadline, is its outcome, which is counted and sent then; the context ends, and the permit is given back,
+//!   once the handler has returned.
 
 use std::future::poll_fn;
 use std::task::{Context as TaskContext, Poll};

@@ -99,8 +99,8 @@ impl RunningServer {
         self.events.iter().map(|events| events.stats()).collect()
     }
 
-    /// Stops without losing a call or an event: takes nothing new, finishes what was accepted, and returns
-    /// when the last reply has reached NATS.
+    /// Shuts down gracefully, without losing a call or an event: takes nothing new, finishes what was
+    /// accepted, and returns when the last reply has reached NATS.
     ///
     /// It waits for running handlers for the [grace period](crate::Server::grace), 30 s by default; those
     /// that are left are dropped, and their callers get `UNAVAILABLE`. While NATS is away it waits 5 s more

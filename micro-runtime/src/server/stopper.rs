@@ -1,5 +1,5 @@
-//! `Stopper`: the loops of a running server, and the order of steps that ends them without losing a
-//! message.
+//! `Stopper`: the graceful shutdown of a server, that is, its loops and the order of steps that ends them
+//! without losing a message (drain, then stop).
 
 use std::sync::Arc;
 use std::time::Duration;

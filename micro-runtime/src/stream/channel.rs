@@ -9,7 +9,8 @@
 //! - **Nothing waits under the lock.** It is held for a step of the machine and for encoding messages up to 1 KiB;
 //!   wakers are called after it is released, since a waker may run any code.
 //! - **The inbox never waits.** A slow application does not hold up other streams or calls of the connection; credit
-//!   bounds what accumulates for it.
+//!   bounds what accumulates for it. That is the backpressure of a stream: a writer without credit waits in
+//!   [`poll_writer`](Channel::poll_writer) until the reader at the other end has taken messages.
 //! - **Every change wakes the parties that it concerns.** Each has one waker, so at most one task may read, write or
 //!   drive at a time; any number may wait for the end. A change is followed by the `*_to_wake` of each party that the
 //!   step may have made ready; a step that forgets one stalls the stream until its next PING.

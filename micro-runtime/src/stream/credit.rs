@@ -1,4 +1,4 @@
-//! `Credit`: the two sums of flow control.
+//! `Credit`: the two sums of flow control, by which a slow receiver holds its sender back (backpressure).
 
 /// A number of complete messages, and a number of bytes of entries, both since the stream began.
 ///

@@ -1,7 +1,8 @@
-//! Names of all headers that the protocol, NATS and W3C give a meaning (docs/PROTOCOL.md), and the rule
-//! which names metadata may not use. Pure.
+//! Names of all headers that this crate itself reads or writes, of the protocol (docs/PROTOCOL.md), of NATS, HTTP
+//! and W3C, and the rule which names metadata may not use. Pure.
 //!
-//! Names are compared byte for byte, as NATS does; peers spell them as they are spelt here.
+//! Headers are found by comparing names byte for byte, as NATS does; peers spell them as they are spelt here.
+//! The rule for metadata ignores case, so that no peer takes a user's header for one of these.
 
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
 
@@ -31,9 +32,10 @@ pub(crate) const SERVICE_ERROR_CODE: HeaderName =
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// State of the vendors of tracing systems.
 pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+/// Names and values that an application passes along its trace.
+const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 /// Headers that are forwarded with nested calls.
-pub(crate) static TRACE: [HeaderName; 3] =
-    [TRACEPARENT, TRACESTATE, HeaderName::from_static("baggage")];
+pub(crate) static TRACE: [HeaderName; 3] = [TRACEPARENT, TRACESTATE, BAGGAGE];
 
 // Stored events and dead letters ("Events").
 
@@ -102,8 +104,8 @@ pub(crate) fn continues_as_stream(headers: Option<&HeaderMap>) -> bool {
     headers.is_some_and(|headers| headers.get(MICRO_STREAM).is_some())
 }
 
-/// Adds a value, unless it holds CR or LF: such a value would be two header lines, and async-nats panics
-/// on it.
+/// Adds a value beside those that the name has, unless it holds CR or LF: such a value would be two header
+/// lines, and async-nats panics on it.
 pub(crate) fn append(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = value.parse::<HeaderValue>() {
         headers.append(name, value);
