@@ -48,6 +48,7 @@ pub struct Query<R> {
     scope: Scope,
     service: Option<String>,
     id: Option<String>,
+    bus_prefix: Option<String>,
     limits: ReplyLimits,
     record: PhantomData<fn() -> R>,
 }
@@ -118,6 +119,7 @@ impl<R> Query<R> {
             scope: scope.clone(),
             service: None,
             id: None,
+            bus_prefix: None,
             limits: ReplyLimits {
                 expected: None,
                 stall: DEFAULT_STALL,
@@ -138,6 +140,15 @@ impl<R> Query<R> {
     pub fn instance(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
         self.limits.expected.get_or_insert(1);
+        self
+    }
+
+    /// Ignores instances that announce another prefix of their bus (`micro.prefix`); no prefix is the empty one.
+    /// Services that are not built on this library announce none and stay.
+    ///
+    /// ADR-32's subjects have no prefix, so that instances of every prefix reply.
+    pub(crate) fn of_bus(mut self, prefix: Option<&str>) -> Self {
+        self.bus_prefix = Some(prefix.unwrap_or_default().to_owned());
         self
     }
 
@@ -213,7 +224,8 @@ impl<R: Record> Query<R> {
         Ok(verb.subject(&self.scope.prefix, Some(name), id))
     }
 
-    /// Reads a reply; `None` if it is no record of this kind, or of another instance than the one asked for.
+    /// Reads a reply; `None` if it is no record of this kind, or of another instance or prefix than the one
+    /// asked for.
     fn record(&self, message: &Message) -> Option<R::Json> {
         let Some(record) = records::read::<R::Json>(&message.payload) else {
             tracing::debug!(
@@ -222,11 +234,13 @@ impl<R: Record> Query<R> {
             );
             return None;
         };
-        let (_, id) = record.instance();
-        self.id
-            .as_deref()
-            .is_none_or(|wanted| wanted == id)
-            .then_some(record)
+        let is_wanted = |wanted: &Option<String>, found: &str| {
+            wanted.as_ref().is_none_or(|wanted| wanted == found)
+        };
+        let prefix = record.metadata().get("micro.prefix");
+        let is_match = is_wanted(&self.id, record.instance().1)
+            && prefix.is_none_or(|prefix| is_wanted(&self.bus_prefix, prefix));
+        is_match.then_some(record)
     }
 }
 
@@ -245,6 +259,7 @@ impl<R> Clone for Query<R> {
             scope: self.scope.clone(),
             service: self.service.clone(),
             id: self.id.clone(),
+            bus_prefix: self.bus_prefix.clone(),
             limits: self.limits,
             record: PhantomData,
         }

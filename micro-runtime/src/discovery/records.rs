@@ -197,6 +197,9 @@ pub trait JsonRecord: for<'de> Deserialize<'de> {
 
     /// Returns the ADR-32 name of the service and the id of the instance.
     fn instance(&self) -> (&str, &str);
+
+    /// Returns the metadata of the service.
+    fn metadata(&self) -> &Labels;
 }
 
 macro_rules! records {
@@ -206,6 +209,10 @@ macro_rules! records {
 
             fn instance(&self) -> (&str, &str) {
                 (&self.name, &self.id)
+            }
+
+            fn metadata(&self) -> &Labels {
+                &self.metadata
             }
         }
     )*};

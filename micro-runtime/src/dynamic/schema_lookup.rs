@@ -45,10 +45,11 @@ pub(super) struct ParsedSchema {
     pub(super) schema: Schema,
 }
 
-/// Returns the INFO of one instance, or of the one that the options name. Empty if there is none, or if
-/// this client has no permission for `$SRV.INFO`: calls work without.
+/// Returns the INFO of one instance under the prefix of this bus, or of the one that the options name. Empty
+/// if there is none, or if this client has no permission for `$SRV.INFO`: calls work without.
 pub(super) async fn instance_infos(bus: &Bus, service: &str, options: &ClientOptions) -> Vec<Info> {
-    let mut query = bus.discovery().get(service).expected(1);
+    let query = bus.discovery().get(service).expected(1);
+    let mut query = query.of_bus(bus.prefix());
     if let Some(id) = options.instance_id() {
         query = query.instance(id);
     }
@@ -67,7 +68,7 @@ pub(super) async fn schema(
 ) -> Result<ParsedSchema, Status> {
     let announced = infos
         .iter()
-        .find_map(|info| announced_sha256(bus, info, service));
+        .find_map(|info| announced_sha256(info, service));
     if let Some(announced) = announced
         && let Some(known) = cached(announced, service)
     {
@@ -79,8 +80,9 @@ pub(super) async fn schema(
         && announced != sha256
     {
         // Instances of two versions may run beside each other during a deployment.
-        let all = bus.discovery().get(service).await.unwrap_or_default();
-        let is_announced = |info| announced_sha256(bus, info, service) == Some(sha256.as_str());
+        let all = bus.discovery().get(service).of_bus(bus.prefix()).await;
+        let all = all.unwrap_or_default();
+        let is_announced = |info| announced_sha256(info, service) == Some(sha256.as_str());
         if !all.iter().any(is_announced) {
             return Err(Status::new(
                 Code::DataLoss,
@@ -107,12 +109,10 @@ pub(super) fn unusable(service: &str, error: &str) -> Status {
     )
 }
 
-/// Returns the SHA-256 that an instance announces for the service under the prefix of this bus. `$SRV` has no
-/// prefix, so that instances of all prefixes reply there.
-fn announced_sha256<'a>(bus: &Bus, info: &'a Info, service: &str) -> Option<&'a str> {
+/// Returns the SHA-256 that an instance announces for the schema of the service.
+fn announced_sha256<'a>(info: &'a Info, service: &str) -> Option<&'a str> {
     let label = |name: &str| info.metadata.get(name).map(String::as_str);
-    let is_service = label("micro.service") == Some(service)
-        && bus.prefix().unwrap_or_default() == label("micro.prefix").unwrap_or_default();
+    let is_service = label("micro.service") == Some(service);
     is_service.then(|| label("micro.schema")).flatten()
 }
 
