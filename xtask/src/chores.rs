@@ -25,11 +25,13 @@ pub(crate) fn lint() -> Result<()> {
         cargo(&["lint"]),
         docs,
         cargo(&[
-            "check",
+            "clippy",
             "--package",
             "micro-runtime",
             "--no-default-features",
             "--locked",
+            "--",
+            "-Dwarnings",
         ]),
     ];
     let failures: Vec<String> = checks

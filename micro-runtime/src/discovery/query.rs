@@ -147,6 +147,7 @@ impl<R> Query<R> {
     /// Services that are not built on this library announce none and stay.
     ///
     /// ADR-32's subjects have no prefix, so that instances of every prefix reply.
+    #[cfg(feature = "json")]
     pub(crate) fn of_bus(mut self, prefix: Option<&str>) -> Self {
         self.bus_prefix = Some(prefix.unwrap_or_default().to_owned());
         self
