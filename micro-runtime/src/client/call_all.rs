@@ -138,7 +138,7 @@ where
             max_wait: deadline.saturating_duration_since(now),
         };
         let method = request.descriptor();
-        let parent = request.options.parent.clone();
+        let parent = request.options.message.parent.clone();
         let mut call = ClientCall::default();
         call.begin(method, request.client.metrics(request.method));
         call.attempt(1);
@@ -171,7 +171,7 @@ async fn first_reply<Req: prost::Message>(
     span: Span,
 ) -> Result<(MultiReply, Message), Status> {
     let name = request.method_name();
-    let parent = request.options.parent.clone();
+    let parent = request.options.message.parent.clone();
     let mut multi_reply = send(request, deadline, limits, span).await?;
     match next_reply(&mut multi_reply, parent.as_ref()).await {
         Some(first) => Ok((multi_reply, first)),

@@ -1,4 +1,5 @@
-//! `CallOptions`: the settings of one call or one publish, and the builder methods that set them.
+//! `CallOptions` and `MessageOptions`: the settings of one call or one publish, and the builder methods that set
+//! them.
 
 use std::time::{Duration, Instant};
 
@@ -11,31 +12,71 @@ use crate::observe;
 use crate::status::Status;
 use crate::wire;
 
-/// Settings of one call, or of one event that is published.
+/// Settings of one call.
 ///
-/// Every builder that users see (`UnaryCall`, the streaming calls, `DynamicCall`, `RawCall`, `Publish`,
-/// `DurablePublish`) holds one of these and takes its methods from [`call_option_methods`]. Each uses the
-/// part that applies to it: a publish at most once has no timeout, and publishes ignore `may_retry`.
+/// Every builder that users see (`UnaryCall`, the streaming calls, `DynamicCall`, `RawCall`, `DurablePublish`) holds
+/// one of these and takes its methods from [`call_option_methods`]. Durable publishes ignore `may_retry`.
 #[derive(Clone, Debug)]
 pub(crate) struct CallOptions {
+    pub(crate) message: MessageOptions,
     /// Time allowed from the first poll on; `None` stands for the default of the kind of call.
     pub(crate) timeout: Option<Duration>,
+    /// Whether the request may be sent again after a failure.
+    pub(crate) may_retry: bool,
+}
+
+/// Settings of one message to its receiver: all that `Publish` has, and a part of those of a call. Apart from
+/// [`CallOptions`], since a publish is moved several times and each word of it costs time.
+#[derive(Clone, Debug)]
+pub(crate) struct MessageOptions {
     /// Call or event that this one is a part of: source of the trace, and upper bound of the deadline.
     pub(crate) parent: Option<Context>,
     /// Metadata to send, or the error with which the call fails because a header was invalid. Builder
     /// methods return `Self`, so that an invalid header is reported where the call is awaited.
     pub(crate) metadata: Result<Metadata, Status>,
-    /// Whether the request may be sent again after a failure.
-    pub(crate) may_retry: bool,
 }
 
 impl CallOptions {
     pub(crate) const fn new() -> Self {
         Self {
+            message: MessageOptions::new(),
             timeout: None,
+            may_retry: true,
+        }
+    }
+
+    /// Adds a header; as [`MessageOptions::add_header`].
+    pub(crate) fn add_header(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        self.message.add_header(name, value);
+    }
+
+    /// Makes the call a part of the one that `ctx` belongs to.
+    pub(crate) fn set_parent(&mut self, ctx: &Context) {
+        self.message.set_parent(ctx);
+    }
+
+    /// Returns the earlier of two instants: `own` and the parent's deadline. `None` if there is neither.
+    #[inline]
+    pub(crate) fn earliest(&self, own: Option<Instant>) -> Option<Instant> {
+        let inherited = self.message.parent.as_ref().and_then(Context::deadline);
+        match (own, inherited) {
+            (Some(own), Some(inherited)) => Some(own.min(inherited)),
+            (own, inherited) => own.or(inherited),
+        }
+    }
+
+    /// Returns the headers that carry metadata and trace; as [`MessageOptions::headers`].
+    #[inline]
+    pub(crate) fn headers(&self, span: &Span) -> Result<Option<HeaderMap>, Status> {
+        self.message.headers(span)
+    }
+}
+
+impl MessageOptions {
+    pub(crate) const fn new() -> Self {
+        Self {
             parent: None,
             metadata: Ok(Metadata::new()),
-            may_retry: true,
         }
     }
 
@@ -48,14 +89,9 @@ impl CallOptions {
         }
     }
 
-    /// Returns the earlier of two instants: `own` and the parent's deadline. `None` if there is neither.
-    #[inline]
-    pub(crate) fn earliest(&self, own: Option<Instant>) -> Option<Instant> {
-        let inherited = self.parent.as_ref().and_then(Context::deadline);
-        match (own, inherited) {
-            (Some(own), Some(inherited)) => Some(own.min(inherited)),
-            (own, inherited) => own.or(inherited),
-        }
+    /// Makes the message a part of the call or event that `ctx` belongs to.
+    pub(crate) fn set_parent(&mut self, ctx: &Context) {
+        self.parent = Some(ctx.clone());
     }
 
     /// Returns the headers that carry metadata and trace; `None` where there is nothing to send, which
@@ -86,7 +122,7 @@ pub(crate) async fn parent_ended(parent: Option<&Context>) {
     }
 }
 
-/// Implements builder methods on a type that holds [`CallOptions`].
+/// Implements builder methods on a type that holds [`CallOptions`] or [`MessageOptions`].
 ///
 /// The first argument is the path of the field with the options, in parentheses; it is followed by the
 /// methods to implement. A method's doc comment is appended to the one that all types share.
@@ -129,7 +165,7 @@ macro_rules! call_option_methods {
     (@ ($($field:ident).*) [$($doc:tt)*] within) => {
         $($doc)*
         pub fn within(mut self, ctx: &$crate::context::Context) -> Self {
-            self.$($field.)*parent = Some(ctx.clone());
+            self.$($field.)*set_parent(ctx);
             self
         }
     };

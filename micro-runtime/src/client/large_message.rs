@@ -70,7 +70,7 @@ pub(crate) async fn receive_in_parts(
     };
     // The call is observed by the unary exchange; the stream below it is not counted by itself.
     let (_, observed) = oneshot::channel();
-    let parent = request.options.parent.clone();
+    let parent = request.options.message.parent.clone();
     tokio::spawn(drive(
         Arc::clone(&channel),
         slot,

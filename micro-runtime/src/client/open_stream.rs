@@ -210,7 +210,7 @@ impl OpenStream {
             Err(error) => return Err(StartError::Status(request.not_sent(error))),
         }
         let (observer, observed) = oneshot::channel();
-        let parent = request.options.parent.clone();
+        let parent = request.options.message.parent.clone();
         let transport = self.transport(own);
         tokio::spawn(drive(
             Arc::clone(&channel),

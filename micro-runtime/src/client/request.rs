@@ -8,7 +8,7 @@ use tracing::Span;
 
 use crate::bus::{Outgoing, PublishError, instant_after};
 use crate::client::call_errors;
-use crate::client::call_options::CallOptions;
+use crate::client::call_options::{CallOptions, MessageOptions};
 use crate::client::client::Client;
 use crate::descriptor::MethodDescriptor;
 use crate::metadata::Metadata;
@@ -112,7 +112,7 @@ impl<B> OutgoingRequest<B> {
     ///
     /// The error of an invalid header.
     pub(crate) fn into_template(mut self) -> Result<(RequestTemplate, Metadata, B), Status> {
-        let metadata = std::mem::replace(&mut self.options.metadata, Ok(Metadata::new()))?;
+        let metadata = std::mem::replace(&mut self.options.message.metadata, Ok(Metadata::new()))?;
         let template = RequestTemplate {
             client: self.client,
             method: self.method,
@@ -224,7 +224,10 @@ impl RequestTemplate {
             body: layered.payload().clone(),
             options: CallOptions {
                 timeout: layered.remaining(),
-                metadata: Ok(layered.metadata().clone()),
+                message: MessageOptions {
+                    metadata: Ok(layered.metadata().clone()),
+                    ..self.options.message.clone()
+                },
                 ..self.options.clone()
             },
         }

@@ -145,7 +145,7 @@ fn time_until(deadline: Instant) -> Duration {
 
 fn wait<B>(request: &OutgoingRequest<B>, backoff: Duration) -> Backoff {
     let failed = request.parent_ended();
-    let parent = request.options.parent.clone();
+    let parent = request.options.message.parent.clone();
     Box::pin(async move {
         tokio::select! {
             () = tokio::time::sleep(backoff) => Ok(()),

@@ -73,7 +73,7 @@ impl<B: RequestBody> UnaryExchange<B> {
     fn start_time_limit(self: Pin<&mut Self>, now: Instant) -> TimeLimit {
         let this = self.project();
         *this.time_limit.get_or_insert_with(|| {
-            let parent = this.request.options.parent.as_ref();
+            let parent = this.request.options.message.parent.as_ref();
             *this.parent_end =
                 parent.map(|parent| Box::pin(parent.end_token().clone().cancelled_owned()));
             this.request.time_limit(now)

@@ -10,7 +10,7 @@ use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
 
 use crate::bus::{Bus, Connection, Outgoing, PublishError};
-use crate::client::{CallOptions, call_option_methods};
+use crate::client::{MessageOptions, call_option_methods};
 use crate::event;
 use crate::event::event::Event;
 use crate::event::publish_budget::poll_budget;
@@ -45,8 +45,8 @@ pub struct Publish {
     event: Result<(Subject, Bytes), Status>,
     /// Format of the payload; `None` for raw bytes, which are sent as they are.
     format: Option<PayloadFormat>,
-    /// Metadata and parent; a publish has no timeout and no retry.
-    options: CallOptions,
+    /// Metadata and parent.
+    options: MessageOptions,
 }
 
 /// Future of a [`Publish`]; ready once the connection has taken the event.
@@ -172,7 +172,7 @@ impl Bus {
             name,
             event,
             format,
-            options: CallOptions::new(),
+            options: MessageOptions::new(),
         }
     }
 }
