@@ -25,7 +25,9 @@ mod unary_exchange;
 pub use call_all::CallAll;
 #[cfg(feature = "json")]
 pub(crate) use call_future::CallFuture;
-pub(crate) use call_options::{CallOptions, MessageOptions, call_option_methods};
+#[cfg(any(feature = "jetstream", feature = "json"))]
+pub(crate) use call_options::CallOptions;
+pub(crate) use call_options::{MessageOptions, call_option_methods};
 pub use client::{Client, ServiceClient};
 #[cfg(feature = "json")]
 pub(crate) use encoded_call::EncodedCall;

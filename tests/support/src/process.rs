@@ -1,6 +1,6 @@
 //! A child process under test: collects its output, sends signals, and kills it on drop.
 
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 use crate::child::{GuardedChild, POLL_INTERVAL, Signal};
 use crate::error::Error;
+
+/// Maximum length of a line that is kept, in bytes.
+const MAX_LINE_LEN: usize = 64 * 1024;
 
 /// A child process whose output is collected and which is killed on drop.
 #[derive(Debug)]
@@ -194,7 +197,7 @@ impl Output {
         thread::spawn(move || {
             let mut pipe = BufReader::new(pipe);
             let mut line = Vec::new();
-            while matches!(pipe.read_until(b'\n', &mut line), Ok(length) if length > 0) {
+            while matches!(read_line(&mut pipe, &mut line), Ok(length) if length > 0) {
                 let text = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
                 output.lock().lines.push((stream, text));
                 output.changed.notify_all();
@@ -247,6 +250,25 @@ impl Collected {
             "it printed nothing".to_owned()
         } else {
             format!("it printed:{lines}")
+        }
+    }
+}
+
+/// Reads a line, appends its beginning to `line`, and returns how many bytes it has; 0 at the end.
+///
+/// A child may print without end, so the rest of a line that is longer than [`MAX_LINE_LEN`] is read and dropped.
+fn read_line(pipe: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<usize> {
+    let mut length = 0;
+    loop {
+        let read = pipe.fill_buf()?;
+        let end = read.iter().position(|byte| *byte == b'\n');
+        let count = end.map_or(read.len(), |end| end + 1);
+        let room = MAX_LINE_LEN.saturating_sub(line.len());
+        line.extend_from_slice(&read[..count.min(room)]);
+        pipe.consume(count);
+        length += count;
+        if end.is_some() || count == 0 {
+            return Ok(length);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use micro_testkit::{NatsServer, Process};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Limit for an event that must occur.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -13,6 +14,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 const SHORT_WAIT: Duration = Duration::from_millis(100);
 /// Variable that makes the test `owner_process` act as the owner.
 const OWNER: &str = "MICRO_TESTKIT_OWNER";
+/// Variable that makes the test `interrupted_process` wait for a signal.
+const INTERRUPTED: &str = "MICRO_TESTKIT_INTERRUPTED";
 
 fn shell(script: &str) -> Process {
     let mut command = Command::new("sh");
@@ -48,7 +51,8 @@ fn wait_until(condition: &str, is_met: impl Fn() -> bool) {
 
 #[tokio::test]
 async fn wait_for_line_reads_stdout_and_stderr() {
-    let mut process = shell("echo out; echo error >&2; echo 'listening on 4222'; cat /dev/zero");
+    let mut process =
+        shell("echo out; echo error >&2; echo 'listening on 4222'; exec cat /dev/zero");
     let line = process.wait_for_line("listening", LIMIT).await.unwrap();
     assert_eq!(line, "listening on 4222");
     process.wait_for_line("error", LIMIT).await.unwrap();
@@ -99,10 +103,31 @@ async fn sigterm_and_sigint_end_a_process_with_its_exit_code() {
     assert_eq!(process.wait(LIMIT).await.unwrap().code(), Some(7));
     assert_eq!(process.stdout(), "up\ndrained\n");
 
-    let mut process = shell(script);
+    let mut process = again("interrupted_process", INTERRUPTED);
     process.wait_for_line_blocking("up", LIMIT).unwrap();
     process.interrupt().unwrap();
     assert_eq!(process.wait_blocking(LIMIT).unwrap().code(), Some(7));
+}
+
+/// Waits for SIGINT; without the variable `INTERRUPTED` it does nothing. No shell script, since a shell cannot trap a
+/// signal that was ignored when it was started, and a test that a script runs in the background starts with SIGINT
+/// ignored.
+#[tokio::test]
+async fn interrupted_process() {
+    if std::env::var_os(INTERRUPTED).is_some() {
+        let mut interrupt = signal(SignalKind::interrupt()).unwrap();
+        println!("up");
+        interrupt.recv().await;
+        std::process::exit(7);
+    }
+}
+
+/// Runs one test of this binary in a process of its own, which finds `variable` in its environment.
+fn again(test: &str, variable: &str) -> Process {
+    let mut command = Command::new(std::env::current_exe().expect("a path"));
+    command.args(["--exact", test, "--nocapture"]);
+    command.env(variable, "1");
+    Process::spawn(command).expect("it starts")
 }
 
 #[test]
