@@ -16,6 +16,8 @@ use crate::wire::header::stored::MESSAGE_ID;
 /// Time that one attempt waits for its acknowledgment. A leader that dies with an event under way never
 /// acknowledges it, and is replaced within 5 to 6 s.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Cause of an attempt that got no reply.
+const NO_REPLY: &str = "JetStream did not reply";
 /// Wait before the second attempt; it doubles with each further one.
 const INITIAL_BACKOFF: Duration = Duration::from_millis(50);
 /// Maximum wait between two attempts.
@@ -64,6 +66,8 @@ pub(super) struct AckedPublish {
 /// Failure of one attempt.
 enum AttemptFailure {
     Transient(Status),
+    /// The deadline ended the wait before an attempt's own time was over.
+    TooLate,
     Permanent(Status),
 }
 
@@ -117,12 +121,16 @@ impl AckedPublish {
     ) -> Result<PublishAck, Status> {
         let mut backoff = INITIAL_BACKOFF;
         let mut slot = first?;
+        // The last attempt is often cut short by the deadline; its predecessor knows the cause.
+        let mut cause = Status::unavailable(NO_REPLY);
         loop {
             let status = match self.receive_ack(slot).await {
                 Ok(ack) => return Ok(ack),
                 Err(AttemptFailure::Permanent(status)) => return Err(status),
                 Err(AttemptFailure::Transient(status)) => status,
+                Err(AttemptFailure::TooLate) => cause.clone(),
             };
+            cause = status.clone();
             let wake = Instant::now() + backoff.mul_f64(0.5 + fastrand::f64() / 2.0);
             if wake >= self.deadline {
                 return Err(self.too_late(status.message()).with_source(status));
@@ -145,9 +153,8 @@ impl AckedPublish {
         match timeout_at(until, reply).await {
             Ok(Ok(reply)) => self.read(&reply),
             Ok(Err(status)) => Err(AttemptFailure::Transient(status)),
-            Err(_) => Err(AttemptFailure::Transient(Status::unavailable(
-                "JetStream did not reply",
-            ))),
+            Err(_) if until == self.deadline => Err(AttemptFailure::TooLate),
+            Err(_) => Err(AttemptFailure::Transient(Status::unavailable(NO_REPLY))),
         }
     }
 
