@@ -48,7 +48,7 @@ pub struct PublishAck {
 /// | failure | retried |
 /// |---|---|
 /// | no acknowledgment within [`ATTEMPT_TIMEOUT`], or the connection was lost | yes |
-/// | no responders: no stream has the subject, or its leader is being elected | yes, since both look the same |
+/// | no responders: no stream has the subject, its leader is being elected, or JetStream is off | yes, since all three look the same |
 /// | an error of JetStream with a code of 500 or more, such as a lack of memory | yes |
 /// | any other error of JetStream, such as a message that is too large for the stream | no |
 /// | a reply that is not JetStream's, as of a service with this subject | no |
@@ -160,7 +160,10 @@ impl AckedPublish {
 
     fn read(&self, reply: &Message) -> Result<PublishAck, AttemptFailure> {
         if reply.status == Some(StatusCode::NO_RESPONDERS) {
-            let text = format!("no stream stores `{}`, or its leader is away", self.subject);
+            let text = format!(
+                "no stream stores `{}`, its leader is away, or JetStream is off",
+                self.subject
+            );
             return Err(AttemptFailure::Transient(Status::unavailable(text)));
         }
         match serde_json::from_slice::<publish::PublishAck>(&reply.payload) {

@@ -127,7 +127,7 @@ impl Acknowledger {
         tracing::error!(
             stream = &*self.consumer.stream, consumer = self.consumer.name(),
             sequence = delivery.info.sequence(), count = delivery.info.count(),
-            is_kept = self.dead_letters.is_some(), %status,
+            is_dead_lettered = self.dead_letters.is_some(), %status,
             "an event is given up"
         );
         if let Some(dead_letters) = &self.dead_letters {

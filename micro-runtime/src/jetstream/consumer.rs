@@ -5,7 +5,9 @@ use std::sync::Arc;
 use async_nats::jetstream::consumer;
 use async_nats::jetstream::consumer::AckPolicy;
 use async_nats::jetstream::consumer::pull::Config;
-use async_nats::jetstream::context::ConsumerInfoErrorKind;
+use async_nats::jetstream::context::{
+    ConsumerInfoErrorKind, GetStreamByNameError, GetStreamByNameErrorKind,
+};
 use async_nats::jetstream::stream::Stream;
 
 use crate::bus::{Bus, Connection};
@@ -18,7 +20,8 @@ use crate::jetstream::event_stream::stream_name;
 /// A durable pull consumer with explicit acknowledgments (docs/PROTOCOL.md, "Events").
 ///
 /// It exists at the server once [`start`](Self::start) has returned. An operator may delete it later, or a
-/// server may lose it: [`restore`](Self::restore) creates it again, with its position at the start.
+/// server may lose it: [`restore`](Self::restore) creates it again. The new consumer has no acknowledgments, so
+/// it begins where a first start would ([`Durable::start_from`]), and delivers events again that were handled.
 pub(super) struct Consumer {
     pub(super) connection: Arc<Connection>,
     /// Name of the stream in NATS.
@@ -42,13 +45,7 @@ impl Consumer {
             Some(name) => stream_name(bus, name),
             None => {
                 let found = api.stream_by_subject(filter.as_str()).await;
-                found.map_err(|error| {
-                    let text = format!(
-                        "no stream stores `{filter}`, which `{}` is to consume; declare one",
-                        durable.name
-                    );
-                    Error::new(ErrorKind::JetStream, text).with_source(error)
-                })?
+                found.map_err(|error| not_found(&filter, durable, error))?
             }
         };
         let stream = api
@@ -128,8 +125,22 @@ impl Consumer {
     }
 }
 
+/// Returns an error for a filter whose stream was not found.
+fn not_found(filter: &str, durable: &Durable, error: GetStreamByNameError) -> Error {
+    match error.kind() {
+        GetStreamByNameErrorKind::NotFound => {
+            let text = format!(
+                "no stream stores `{filter}`, which `{}` is to consume; declare one",
+                durable.name
+            );
+            Error::new(ErrorKind::JetStream, text).with_source(error)
+        }
+        _ => jetstream_error(&format!("look up the stream of `{filter}`"), error),
+    }
+}
+
 /// Returns the settings of the consumer at the server. The others of [`Durable`], such as its backoff, are
-/// the runtime's own: it sends each delay with its `-NAK`.
+/// applied by the runtime: a `-NAK` (negative acknowledgment) carries the delay until the event's redelivery.
 fn config(durable: &Durable, filter_subject: String) -> Config {
     Config {
         durable_name: Some(durable.name.clone()),

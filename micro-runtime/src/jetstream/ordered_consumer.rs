@@ -3,6 +3,7 @@
 use async_nats::jetstream::consumer::pull::{Ordered, OrderedConfig};
 
 use crate::bus::Bus;
+use crate::jetstream::error::cause;
 use crate::jetstream::start_from::StartFrom;
 use crate::status::{Reason, Status};
 
@@ -49,6 +50,9 @@ pub(super) fn unreadable(
     error: impl std::error::Error + Send + Sync + 'static,
 ) -> Status {
     Reason::NotStored
-        .status(format!("stream `{stream}` cannot be read: {error}"))
+        .status(format!(
+            "stream `{stream}` cannot be read: {}",
+            cause(&error)
+        ))
         .with_source(error)
 }

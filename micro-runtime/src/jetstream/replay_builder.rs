@@ -2,13 +2,16 @@
 
 use std::fmt;
 
+use async_nats::jetstream::context::GetStreamByNameErrorKind;
+
 use crate::bus::Bus;
 use crate::event::{Event, EventFilter as _};
+use crate::jetstream::error::cause;
 use crate::jetstream::event_stream::stream_name;
 use crate::jetstream::ordered_consumer::{OrderedConsumer, unreadable};
 use crate::jetstream::replay::Replay;
 use crate::jetstream::start_from::StartFrom;
-use crate::status::Status;
+use crate::status::{Reason, Status};
 
 /// A replay with its options, made by [`Bus::replay`]; [`open`](Self::open) starts to read.
 #[must_use = "a replay begins once it is opened"]
@@ -104,8 +107,16 @@ impl<E: Event> ReplayBuilder<E> {
             None => api
                 .stream_by_subject(filter.as_str())
                 .await
-                .map_err(|error| {
-                    Status::not_found(format!("no stream stores `{filter}`")).with_source(error)
+                .map_err(|error| match error.kind() {
+                    GetStreamByNameErrorKind::NotFound => {
+                        Status::not_found(format!("no stream stores `{filter}`")).with_source(error)
+                    }
+                    _ => Reason::NotStored
+                        .status(format!(
+                            "the stream of `{filter}` cannot be looked up: {}",
+                            cause(&error)
+                        ))
+                        .with_source(error),
                 })?,
         };
         let stream = api

@@ -1,15 +1,24 @@
 //! Declared streams: created if absent, compared with the existing stream otherwise.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use micro_runtime::jetstream::{EventStream, Retention};
-use micro_runtime::{Bus, ErrorKind, Server};
+use micro_runtime::jetstream::{Durable, EventStream, Retention};
+use micro_runtime::{Bus, Code, Context, ErrorKind, Server, Status, Subscriber};
 use micro_testkit::{NatsServer, within};
 use micro_tests::BehaviorHandler;
 use micro_tests::behavior::BehaviorServer;
+use micro_tests::market::Trade;
 
 use super::market::{TIMEOUT, market_stream, trade};
+
+/// A subscriber whose events do not matter.
+struct IgnoredTrades;
+
+impl Subscriber<Trade> for IgnoredTrades {
+    async fn on_event(&self, _: Context, _: Trade) -> Result<(), Status> {
+        Ok(())
+    }
+}
 
 #[tokio::test]
 async fn a_declared_stream_is_created_or_matched() {
@@ -124,15 +133,46 @@ async fn without_jetstream_every_operation_fails_with_the_same_error() {
         assert_eq!(error.to_string(), expected);
         let status = bus.publish_durable(&trade(1)).await.unwrap_err();
         assert_eq!(status.message(), expected);
-        let status = bus.replay::<micro_tests::market::Trade>().open().await.unwrap_err();
+        let status = bus.replay::<Trade>().open().await.unwrap_err();
         assert_eq!(status.message(), expected);
         let started = Server::new(&bus).declare(market_stream()).start().await;
         assert_eq!(started.unwrap_err().to_string(), expected);
+    })
+    .await;
+}
 
+#[tokio::test]
+async fn a_nats_server_without_jetstream_is_an_error_that_states_how_to_enable_it() {
+    within(TIMEOUT, async {
         let nats = NatsServer::start().await.unwrap();
-        let bus = Arc::new(Bus::connect(nats.url()).await.unwrap());
+        let bus = Bus::connect(nats.url()).await.unwrap();
+        let cause =
+            "this nats-server has no JetStream; start it with `-js`, or enable it for this account";
         let error = bus.declare(&market_stream()).await.unwrap_err();
-        assert!(error.to_string().contains("JetStream"), "{error}");
+        assert_eq!(error.kind(), ErrorKind::JetStream);
+        let expected = format!("JetStream does not look up stream `MARKET`: {cause}");
+        assert_eq!(error.to_string(), expected);
+
+        let subscribed = Server::new(&bus)
+            .subscribe::<Trade>(IgnoredTrades, Durable::named("recorder"))
+            .start()
+            .await;
+        let expected =
+            format!("JetStream does not look up the stream of `evt.market.trade.*.*`: {cause}");
+        assert_eq!(subscribed.unwrap_err().to_string(), expected);
+
+        let status = bus.replay::<Trade>().open().await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable);
+        let expected = format!("the stream of `evt.market.trade.*.*` cannot be looked up: {cause}");
+        assert_eq!(status.message(), expected);
+
+        let publish = bus
+            .publish_durable(&trade(1))
+            .timeout(Duration::from_millis(200));
+        let status = publish.await.unwrap_err();
+        let expected =
+            "no stream stores `evt.market.trade.sim.S1`, its leader is away, or JetStream is off";
+        assert!(status.message().ends_with(expected), "{status}");
     })
     .await;
 }
