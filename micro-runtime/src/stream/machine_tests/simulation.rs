@@ -18,6 +18,8 @@ use crate::stream::stream_address::StreamAddress;
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
 const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Number of kinds of steps; a step's remainder by it is its kind.
+const STEP_KINDS: u8 = 8;
 /// Maximum number of rounds until a run must have ended.
 const ROUNDS: usize = 20_000;
 
@@ -83,6 +85,11 @@ pub(super) struct Simulation {
 struct Wire {
     frames: VecDeque<(Bytes, bool)>,
     late: Option<(Bytes, bool)>,
+}
+
+/// Returns whether a step lets a heartbeat pass: the last kind, see [`Simulation::step`].
+pub(super) fn is_tick(step: u8) -> bool {
+    step % STEP_KINDS == STEP_KINDS - 1
 }
 
 pub(super) fn limits(window: Credit) -> StreamLimits {
@@ -198,7 +205,7 @@ impl Simulation {
     }
 
     fn step(&mut self, step: u8) {
-        match step % 8 {
+        match step % STEP_KINDS {
             0 => drop(self.client.send()),
             1 => drop(self.client.take()),
             2 => drop(self.server.send()),
