@@ -104,6 +104,8 @@ pub use micro_macros::{include_proto, rpc, service};
 #[cfg(feature = "json")]
 pub use prost_reflect;
 
+// A trait and a macro may have one name: `use micro_runtime::Subscriber` imports the trait of `event` and its companion
+// macro, which `#[service]` calls by the trait's path. Generated traits have theirs the same way.
 #[doc(hidden)]
 pub use __micro_Subscriber as Subscriber;
 pub use bus::Bus;

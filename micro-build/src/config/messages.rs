@@ -1,4 +1,9 @@
-//! Options for messages, fields and enums, which are passed on to prost.
+//! Options for the code that prost writes (messages, fields, enums); `extern_path` and `disable_comments` apply to
+//! services and methods as well.
+//!
+//! An attribute goes to prost, which writes it, and into `prost_attributes`, since prost does not show what it was
+//! given: `Config::settings` parses that copy, so that an attribute that is no valid Rust is an error with the name of
+//! the option, and not one of rustc in a generated file.
 
 use super::Config;
 use crate::patterns::Target;

@@ -106,6 +106,10 @@ impl RawReply {
 
 /// Starts the call's way through the layers. The deadline is computed before the first of them, so that
 /// the time they take counts.
+///
+/// `stacks` are two: the layers of the client (`ClientOptions::layer`), which are the outer ones, and those of the
+/// method (`ClientOptions::method_layer`). The former are built once and shared by all methods, as a rate limit
+/// over all calls needs it, so that the latter cannot be built into them.
 fn layered<B: RequestBody>(
     request: OutgoingRequest<B>,
     stacks: [middleware::Next; 2],

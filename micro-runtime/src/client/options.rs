@@ -135,14 +135,24 @@ impl ClientOptions {
     /// A call passes the layers once, however often its request is sent; of a stream they see the
     /// opening. See [`middleware`](crate::middleware).
     ///
+    /// The server does not see the timeout of a layer, as of `tower`'s `TimeoutLayer`: its handler runs on until
+    /// the call's own deadline, which [`timeout`](Self::timeout) sets.
+    ///
     /// # Examples
     ///
     /// ```
-    /// use std::time::Duration;
     /// use micro_runtime::ClientOptions;
-    /// use tower::timeout::TimeoutLayer;
+    /// use micro_runtime::middleware::{Next, Request};
+    /// use tower::ServiceExt as _;
     ///
-    /// let options = ClientOptions::new().layer(TimeoutLayer::new(Duration::from_secs(1)));
+    /// let tenant = tower::layer::layer_fn(|next: Next| {
+    ///     next.map_request(|mut request: Request| {
+    ///         let tenant = request.metadata_mut().append("tenant", "acme");
+    ///         tenant.expect("name and value are valid");
+    ///         request
+    ///     })
+    /// });
+    /// let options = ClientOptions::new().layer(tenant);
     /// ```
     #[must_use]
     pub fn layer<L>(mut self, layer: L) -> Self

@@ -16,8 +16,13 @@ use crate::event::EventDispatcher;
 /// many in one poll, and so handles short ones in place without an `async` step for each. And there are no
 /// replies: what finds no room is dropped and counted by the dispatcher, which never waits for a handler.
 ///
-/// After `Closing` the dispatcher no longer holds back for its workers: what is left in the subscription is
-/// all that comes, and the workers finish what they have.
+/// The loop follows the phases of the server, as the request loops do:
+///
+/// - `Stopping`: it unsubscribes, and handles the events that NATS had sent before.
+/// - `Closing`: all of them have arrived. While serving, the dispatcher waits for workers that are about to
+///   start, so that short handlers run in place again; now it no longer does. It hands the rest to the workers' queues at
+///   once, and the loop returns at the end of the subscription; the workers finish their queues.
+/// - `Ended`: the loop has returned by then. Only the loops of instances wait for this phase.
 pub(super) async fn run(
     mut subscription: CarrierSubscription,
     mut events: EventDispatcher,

@@ -14,17 +14,22 @@
 //! A streaming call passes the layers while it opens: they see the request message, if the caller sends exactly one,
 //! and a response without a message once the stream is open. The messages of the stream do not pass them.
 //!
+//! The server does not see the timeout of a layer at the client, so that its handler runs on. A timeout of calls is set
+//! by [`ClientOptions::timeout`](crate::ClientOptions::timeout) or on the call, which send it to the server.
+//!
 //! # Examples
 //!
-//! A layer of `tower`, and one of the user's own:
+//! A layer of `tower` at the server, and one of the user's own at the client:
 //!
 //! ```
 //! use std::time::Duration;
 //!
-//! use micro_runtime::ClientOptions;
 //! use micro_runtime::middleware::{Next, Request};
+//! use micro_runtime::{ClientOptions, ServiceOptions};
 //! use tower::ServiceExt as _;
 //! use tower::timeout::TimeoutLayer;
+//!
+//! let options = ServiceOptions::new().layer(TimeoutLayer::new(Duration::from_secs(1)));
 //!
 //! let tenant = tower::layer::layer_fn(|next: Next| {
 //!     tower::service_fn(move |mut request: Request| {
@@ -35,9 +40,7 @@
 //!         }
 //!     })
 //! });
-//! let options = ClientOptions::new()
-//!     .layer(tenant)
-//!     .layer(TimeoutLayer::new(Duration::from_secs(1)));
+//! let options = ClientOptions::new().layer(tenant);
 //! ```
 
 mod layers;

@@ -55,7 +55,8 @@ pub(super) fn check_token(what: &str, token: &str) -> Result<(), Error> {
 /// Checks that no subject is planned twice, as when a service is added twice: both endpoints would be
 /// in one queue group, and each get a part of the calls.
 ///
-/// `$SRV.PING` and the like are common to all services of a server, and so are broadcasts.
+/// Exempt are subjects of which every subscription gets each request: `$SRV.PING` and the like, which all services of
+/// a server have in common, and `_i._all.>`, for calls to all instances.
 pub(super) fn check_subjects(plans: &[PlannedSubscription]) -> Result<(), Error> {
     let mut planned = HashSet::new();
     for plan in plans {

@@ -1,4 +1,5 @@
-//! Matches replies to calls: one inbox per connection, one reply slot per call in flight.
+//! Matches replies to calls: multiplexes all calls of a connection over one inbox, with one reply slot per call in
+//! flight.
 //!
 //! A connection subscribes to its inbox once, to `<inbox>.*`; the last token of a reply subject names the slot
 //! of the table, so that a reply is found without a map, a subscription or an allocation of its own. async-nats's
