@@ -25,12 +25,12 @@ use steps::Reached;
 const OUTCOMES: [&str; 9] = [
     "closed",
     "failed",
+    "forged",
     "late",
     "opened",
-    "repeated",
     "replied",
+    "second reply",
     "stray",
-    "used again",
     "woken",
 ];
 

@@ -23,13 +23,16 @@ pub struct Slots(SlotTable<u64, ()>);
 impl Slots {
     #[must_use]
     pub fn new() -> Self {
-        Self(SlotTable::new("_INBOX.0123456789ABCDEFGHIJKL"))
+        Self(SlotTable::new(
+            "_INBOX.0123456789ABCDEFGHIJKL",
+            rand::make_rng(),
+        ))
     }
 
     /// Reserves `in_flight` slots, delivers a reply to each by its subject, and takes the reply out. Returns the
     /// number of replies, which equals `in_flight`.
     pub fn round_trips(&mut self, in_flight: usize) -> usize {
-        let opened: Vec<_> = (0..in_flight).map(|_| self.0.reserve(false)).collect();
+        let opened: Vec<_> = (0..in_flight).map(|_| self.0.reserve()).collect();
         let mut ready = 0;
         for (key, subject) in opened {
             let token = subject.rsplit('.').next().and_then(SlotKey::parse);

@@ -18,6 +18,7 @@ mod permissions;
 mod polling;
 mod prefix;
 mod python;
+mod replies;
 mod resilience;
 mod rolling_upgrade;
 mod script;

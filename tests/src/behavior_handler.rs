@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use micro_runtime::{Bus, Code, Context, Status, service};
 
 use crate::behavior::{
-    Behavior, BehaviorClient, Blob, DescribeReply, Empty, FailRequest, FillRequest, FlakyRequest,
-    Pair, WaitRequest,
+    Behavior, BehaviorClient, Blob, DescribeReply, EchoAfterRequest, Empty, FailRequest,
+    FillRequest, FlakyRequest, Pair, WaitRequest,
 };
 
 /// Handler that waits, fails or panics as its requests ask for, and counts its calls.
@@ -142,6 +142,12 @@ impl Behavior for BehaviorHandler {
 
     async fn wait(&self, _ctx: Context, request: WaitRequest) -> Result<Blob, Status> {
         Ok(self.wait_for(request).await)
+    }
+
+    async fn echo_after(&self, _ctx: Context, request: EchoAfterRequest) -> Result<Blob, Status> {
+        // sleep: the caller asks for it.
+        tokio::time::sleep(Duration::from_micros(request.microseconds.into())).await;
+        Ok(Blob { data: request.data })
     }
 
     async fn spin(&self, _ctx: Context, request: WaitRequest) -> Result<Blob, Status> {

@@ -1,10 +1,14 @@
 //! Reads bytes as steps on the table of reply slots and compares the table with a model: a reply reaches
-//! its own call or none. The fuzz target and `tests/fuzz_corpus.rs` share it.
+//! its own call or none, also if it is sent twice, late or forged. The fuzz target and `tests/fuzz_corpus.rs`
+//! share it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Wake, Waker};
+
+use rand::SeedableRng as _;
+use rand::rngs::ChaCha8Rng;
 
 /// The table is private to micro-runtime, so it is compiled in. It uses only `crate::wire::subject`, which
 /// the crate root declares.
@@ -21,11 +25,9 @@ use table::{DeliveryOutcome, SlotKey, SlotTable};
 const FAILED: u64 = u64::MAX;
 /// Payload of a message that is not the reply of a waiting call.
 const STRAY: u64 = u64::MAX - 1;
-/// Number of free slots that the table keeps before it uses one again, as it documents.
-const MIN_FREE_BEFORE_REUSE: usize = 32;
-/// Upper bound of the calls in a small burst. It exceeds `MIN_FREE_BEFORE_REUSE`, so that slots are used again.
+/// Upper bound of the calls in a small burst.
 const SMALL_BURST: u8 = 48;
-/// Number of calls in a large burst, which frees more slots than the table keeps.
+/// Number of calls in a large burst; their subjects fill several buffers of the table.
 const LARGE_BURST: usize = 1100;
 /// Maximum number of large bursts in a run, since each takes long.
 const LARGE_BURSTS: u32 = 3;
@@ -37,29 +39,21 @@ pub(crate) type Reached = BTreeSet<&'static str>;
 struct Model {
     table: SlotTable<u64, ()>,
     open: Vec<Call>,
-    /// Names of the open calls.
-    in_use: BTreeSet<SlotName>,
-    /// Names of calls that have ended.
-    ended: Vec<SlotName>,
-    /// All names so far.
-    used: BTreeSet<SlotName>,
-    /// Names that must not be used again, since a late reply may still arrive.
-    spent: BTreeSet<SlotName>,
+    /// Last tokens of the subjects of calls that have ended.
+    ended: Vec<String>,
+    /// Last tokens of all subjects so far: none may come twice.
+    used: BTreeSet<String>,
     most_open: usize,
     large_bursts: u32,
     next: u64,
     reached: Reached,
 }
 
-/// The slot and the generation that a subject ends in: one name for one subject.
-type SlotName = (u32, u32);
-
 /// A call that has not ended.
 struct Call {
     number: u64,
     key: SlotKey,
-    name: SlotName,
-    is_unique: bool,
+    token: String,
     wakes: Arc<Wakes>,
     is_watched: bool,
     /// The result that the table stores for it.
@@ -91,12 +85,10 @@ pub(crate) fn run(bytes: &[u8]) -> Reached {
 impl Model {
     fn new() -> Self {
         Self {
-            table: SlotTable::new("i"),
+            table: SlotTable::new("i", ChaCha8Rng::seed_from_u64(0)),
             open: Vec::new(),
-            in_use: BTreeSet::new(),
             ended: Vec::new(),
             used: BTreeSet::new(),
-            spent: BTreeSet::new(),
             most_open: 0,
             large_bursts: 0,
             next: 0,
@@ -106,10 +98,10 @@ impl Model {
 
     fn step(&mut self, input: &mut Input<'_>) {
         match input.byte() % 16 {
-            0..=3 => self.open(false),
-            4 => self.open(true),
+            0..=3 => self.open(),
+            4 => self.forge(input),
             5..=7 => self.on_open(input, Self::deliver),
-            8 => self.deliver_old(input.position()),
+            8 => self.deliver_late(input.position()),
             9..=11 => self.on_open(input, Self::poll),
             12 => self.on_open(input, Self::close),
             13 => self.stray(input),
@@ -129,35 +121,27 @@ impl Model {
         assert_eq!(self.table.in_use(), 0, "every slot is free again");
     }
 
-    fn open(&mut self, is_unique: bool) {
-        let (key, subject) = self.table.reserve(is_unique);
-        let name = subject.strip_prefix("i.").and_then(name_of);
-        let name = name.unwrap_or_else(|| panic!("{subject} is no subject of the table"));
-        assert_eq!(key_of(name), key, "{subject} names its own slot");
-        assert!(self.in_use.insert(name), "{subject} is in use");
-        assert!(
-            !self.spent.contains(&name),
-            "{subject} must not be used again"
+    fn open(&mut self) {
+        let (key, subject) = self.table.reserve();
+        let token = subject.strip_prefix("i.").unwrap_or_default().to_owned();
+        assert_eq!(
+            SlotKey::parse(&token),
+            Some(key),
+            "{subject} names its own slot"
         );
-        let is_new = self.used.insert(name);
-        self.reach(if is_new { "opened" } else { "used again" });
+        assert!(self.used.insert(token.clone()), "{subject} is used again");
+        self.reach("opened");
         self.open.push(Call {
             number: self.next,
             key,
-            name,
-            is_unique,
+            token,
             wakes: Arc::default(),
             is_watched: false,
             value: None,
         });
         self.next += 1;
         self.most_open = self.most_open.max(self.open.len());
-        // A table whose slots are never used again would grow with every call.
-        assert!(
-            (name.0 as usize) < self.most_open + MIN_FREE_BEFORE_REUSE,
-            "{subject} where at most {} calls were open",
-            self.most_open
-        );
+        assert_eq!(self.table.in_use(), self.open.len());
     }
 
     /// Delivers the reply of a call, or a second one.
@@ -170,31 +154,48 @@ impl Model {
                 call.check_waker(waker);
                 self.reach("woken");
             }
-            (DeliveryOutcome::Late, Some(_)) => self.reach("late"),
+            (DeliveryOutcome::Unmatched, Some(_)) => self.reach("second reply"),
             (delivery, value) => panic!("{delivery:?} for a call that has {value:?}"),
         }
     }
 
-    /// Delivers a reply to a call that has ended. If its subject is in use again, the table cannot
-    /// distinguish that reply from the one of the new call; unique subjects prevent it.
-    fn deliver_old(&mut self, at: usize) {
+    /// Delivers a reply to a call that has ended. Its slot may be in use by another call.
+    fn deliver_late(&mut self, at: usize) {
         if self.ended.is_empty() {
             return;
         }
-        let name = self.ended[at % self.ended.len()];
-        if self.in_use.contains(&name) {
+        let token = self.ended[at % self.ended.len()].clone();
+        self.deliver_unmatched(&token);
+        self.reach("late");
+    }
+
+    /// Delivers a message under the subject of an open call with another digit at one place.
+    fn forge(&mut self, input: &mut Input<'_>) {
+        let (at, place) = (input.position(), input.position());
+        if self.open.is_empty() {
             return;
         }
-        match self.table.deliver(key_of(name), STRAY) {
-            DeliveryOutcome::Woken(_) | DeliveryOutcome::Stream(..) => {
-                panic!("{name:?} is no open call's")
-            }
-            DeliveryOutcome::Late => self.reach("late"),
-            DeliveryOutcome::Repeated => {
-                self.reach("repeated");
-                assert!(self.spent.insert(name), "its subject has been changed");
-            }
+        let mut token = self.open[at % self.open.len()].token.clone();
+        let place = place % token.len();
+        let digit = if &token[place..=place] == "A" {
+            "B"
+        } else {
+            "A"
+        };
+        token.replace_range(place..=place, digit);
+        if self.open.iter().all(|call| call.token != token) {
+            self.deliver_unmatched(&token);
+            self.reach("forged");
         }
+    }
+
+    fn deliver_unmatched(&mut self, token: &str) {
+        let key = SlotKey::parse(token).unwrap_or_else(|| panic!("{token:?} is no token"));
+        let delivery = self.table.deliver(key, STRAY);
+        assert!(
+            matches!(delivery, DeliveryOutcome::Unmatched),
+            "{delivery:?} under {token:?}, which no open call has"
+        );
     }
 
     fn poll(&mut self, at: usize) {
@@ -203,10 +204,8 @@ impl Model {
         match (self.table.poll(call.key, &waker, |_| false), call.value) {
             (Poll::Ready(value), Some(expected)) => {
                 assert_eq!(value, expected, "call {} has its own reply", call.number);
-                let has_failed = value == FAILED;
-                let is_spent = has_failed || call.is_unique;
-                self.reach(if has_failed { "failed" } else { "replied" });
-                self.end(at, is_spent);
+                self.reach(if value == FAILED { "failed" } else { "replied" });
+                self.end(at);
             }
             (Poll::Pending, None) => call.is_watched = true,
             (polled, expected) => panic!("{polled:?} where {expected:?} was expected"),
@@ -216,44 +215,28 @@ impl Model {
     fn close(&mut self, at: usize) {
         self.table.close(self.open[at].key);
         self.reach("closed");
-        self.end(at, true);
+        self.end(at);
     }
 
-    fn end(&mut self, at: usize, is_spent: bool) {
-        let call = self.open.swap_remove(at);
-        self.in_use.remove(&call.name);
-        if is_spent {
-            self.spent.insert(call.name);
-        }
-        self.ended.push(call.name);
+    fn end(&mut self, at: usize) {
+        self.ended.push(self.open.swap_remove(at).token);
     }
 
     /// Delivers a message to an arbitrary subject.
     fn stray(&mut self, input: &mut Input<'_>) {
         let token = input.text();
-        let name = name_of(&token);
-        assert_eq!(SlotKey::parse(&token), name.map(key_of), "{token:?}");
-        let Some(name) = name else { return };
-        if let Some(at) = self.open.iter().position(|call| call.name == name) {
-            return self.deliver(at);
+        let is_open = self.open.iter().any(|call| call.token == token);
+        if SlotKey::parse(&token).is_some() && !is_open {
+            self.deliver_unmatched(&token);
         }
         self.reach("stray");
-        match self.table.deliver(key_of(name), STRAY) {
-            DeliveryOutcome::Woken(_) | DeliveryOutcome::Stream(..) => {
-                panic!("{token} is no open call's")
-            }
-            DeliveryOutcome::Late => {}
-            DeliveryOutcome::Repeated => {
-                assert!(self.spent.insert(name), "{token} has been changed");
-            }
-        }
     }
 
     fn fail_all(&mut self) {
         let waiting = self.open.iter().filter(|call| call.value.is_none());
         let watched = waiting.filter(|call| call.is_watched).count();
         let (wakers, _) = self.table.fail_all(|| FAILED);
-        assert_eq!(wakers.len(), watched, "whoever waits is woken");
+        assert_eq!(wakers.len(), watched, "each call that waits is woken");
         wakers.into_iter().for_each(Waker::wake);
         for call in &mut self.open {
             if call.value.is_none() {
@@ -274,7 +257,7 @@ impl Model {
             size => usize::from(size % SMALL_BURST),
         };
         for _ in 0..size {
-            self.open(false);
+            self.open();
         }
         while self.open.len() > before {
             let at = self.open.len() - 1;
@@ -315,18 +298,6 @@ impl Wake for Wakes {
     }
 }
 
-/// Reads the last token of a subject.
-fn name_of(token: &str) -> Option<SlotName> {
-    let (slot, generation) = token.split_once('-')?;
-    let number = |digits| u32::from_str_radix(digits, 16).ok();
-    Some((number(slot)?, number(generation)?))
-}
-
-fn key_of((slot, generation): SlotName) -> SlotKey {
-    let key = SlotKey::parse(&format!("{slot:x}-{generation:x}"));
-    key.expect("two numbers in hex are a key")
-}
-
 impl Input<'_> {
     fn byte(&mut self) -> u8 {
         let Some((first, rest)) = self.0.split_first() else {
@@ -341,9 +312,9 @@ impl Input<'_> {
         usize::from(self.byte())
     }
 
-    /// A text of at most 15 bytes, any characters.
+    /// A text of at most 16 bytes, any characters.
     fn text(&mut self) -> String {
-        let length = self.byte() % 16;
+        let length = self.byte() % 17;
         let letters = (0..length).map(|_| char::from(self.byte()));
         letters.collect()
     }

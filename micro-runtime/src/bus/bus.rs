@@ -16,6 +16,7 @@ use crate::bus::outbox::Outbox;
 use crate::error::{Error, ErrorKind};
 use crate::subject;
 use crate::wire;
+use crate::wire::subject::INBOX;
 
 /// A connection that calls and events travel on.
 ///
@@ -143,7 +144,7 @@ impl Bus {
     /// ```
     #[must_use]
     pub fn in_process() -> Self {
-        let mux = Arc::new(Mux::new(&wire::subject::inbox(&nuid::next())));
+        let mux = Arc::new(Mux::new(&wire::subject::new_inbox(INBOX)));
         let carrier = Carrier::InProcess(Arc::new(InProcess::new(Arc::clone(&mux))));
         Self {
             connection: Arc::new(Connection::new(carrier, mux)),
@@ -202,6 +203,25 @@ impl Bus {
         }
     }
 
+    /// Returns the number of messages that arrived in the inbox of this connection and that no call waited for,
+    /// since it was made.
+    ///
+    /// Replies that come after the deadline of their call, second replies to one request and forged ones are all
+    /// dropped, and counted here and in the metric `rpc.client.replies.unmatched`: a reply subject is used once,
+    /// so they name a call that has ended, or none. A few are usual wherever calls time out; one for each call
+    /// means that two responders serve the subject, as two queue groups do.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = micro_runtime::Bus::in_process();
+    /// assert_eq!(bus.unmatched_replies(), 0);
+    /// ```
+    #[must_use]
+    pub fn unmatched_replies(&self) -> u64 {
+        self.connection.mux().unmatched()
+    }
+
     pub(crate) fn connection(&self) -> &Arc<Connection> {
         &self.connection
     }
@@ -217,7 +237,7 @@ impl Bus {
     /// The inbox task never waits for anything but the next message, since every reply and every frame of
     /// the connection passes through it; see [`FrameSink`](crate::bus::FrameSink).
     async fn over(client: Client, events: Option<Arc<ConnectionEvents>>) -> Result<Self, Error> {
-        let inbox = client.new_inbox();
+        let inbox = nats::new_inbox(&client);
         let mux = Arc::new(Mux::new(&inbox));
         let mut replies = client
             .subscribe(wire::subject::reply_pattern(&inbox))

@@ -136,8 +136,8 @@ impl Connection {
     /// which alone it may be allowed to subscribe.
     pub(crate) fn new_inbox(&self) -> Subject {
         match &self.carrier {
-            Carrier::Nats(nats) => Subject::from(nats.client.new_inbox()),
-            Carrier::InProcess(_) => subject::inbox(&nuid::next()),
+            Carrier::Nats(nats) => nats::new_inbox(&nats.client),
+            Carrier::InProcess(_) => subject::new_inbox(subject::INBOX),
         }
     }
 
@@ -162,7 +162,7 @@ impl Connection {
     /// [`ErrorKind::Timeout`] after [`BARRIER_TIMEOUT`], as when this user may not publish to the own inbox;
     /// [`ErrorKind::Connect`] if the connection is lost meanwhile.
     pub(crate) async fn barrier(&self) -> Result<(), Error> {
-        let (mut slot, subject) = self.mux.reserve(false);
+        let (mut slot, subject) = self.mux.reserve();
         let outgoing = Outgoing::to(subject, Bytes::new());
         if let Err(PublishError::Failed(error)) = self.publish(outgoing).await {
             return Err(closed(error));

@@ -40,6 +40,8 @@ pub(crate) use multi_reply::{MultiReply, MultiReplyEnd, ReplyLimits, RequestErro
 pub(crate) use mux::{FrameSink, ReplySlot};
 #[cfg(feature = "__bench")]
 pub(crate) use mux::{SlotKey, SlotTable};
+#[cfg(feature = "jetstream")]
+pub(crate) use nats::new_inbox;
 pub(crate) use nats::{concerns_inbox, concerns_subject};
 pub(crate) use outgoing::{Outgoing, PublishError};
 pub(crate) use subscription::CarrierSubscription;

@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use async_nats::{Client, ConnectOptions, Event, ServerError};
+use async_nats::{Client, ConnectOptions, Event, ServerError, Subject};
 use tokio::sync::broadcast;
 
 use crate::bus::mux::Mux;
 use crate::bus::outgoing::{Outgoing, PublishError};
 use crate::observe;
 use crate::status::Reason;
+use crate::wire::subject;
+use crate::wire::subject::INBOX;
 
 /// Interval of PINGs to the server. async-nats drops the connection when a third is due while two are
 /// without PONG, so a dead server is noticed after 45 s at the latest.
@@ -102,6 +104,13 @@ pub(crate) async fn connect(
         // async-nats takes several servers as a list only.
         .connect(url.split(',').map(str::trim).collect::<Vec<_>>())
         .await
+}
+
+/// Returns a new inbox under the prefix of this client, which is the user's own if one is configured.
+pub(crate) fn new_inbox(client: &Client) -> Subject {
+    let inbox = client.new_inbox();
+    let prefix = inbox.rsplit_once('.').map_or(INBOX, |(prefix, _)| prefix);
+    subject::new_inbox(prefix)
 }
 
 /// Hands a message to async-nats's connection task; waits while its queue of commands is full.

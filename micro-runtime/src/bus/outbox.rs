@@ -245,7 +245,7 @@ mod tests {
     fn the_end_of_the_sending_task_fails_what_is_queued_and_closes_the_outbox() {
         let outbox = Outbox::default();
         let mux = Arc::new(Mux::new("_INBOX.x"));
-        let (mut slot, reply) = mux.reserve(false);
+        let (mut slot, reply) = mux.reserve();
         let request = Outgoing {
             reply: Some(reply),
             ..outgoing(7)
@@ -263,9 +263,9 @@ mod tests {
     #[test]
     fn requests_of_callers_that_have_gone_are_removed() {
         let mux = Arc::new(Mux::new("_INBOX.x"));
-        let (stays, first) = mux.reserve(false);
-        let (goes, second) = mux.reserve(false);
-        let (fails, third) = mux.reserve(false);
+        let (stays, first) = mux.reserve();
+        let (goes, second) = mux.reserve();
+        let (fails, third) = mux.reserve();
         drop(goes);
         mux.fail(&third, connection_closed());
         let mut subjects = vec![first.clone(), second, third, "elsewhere".into()];

@@ -162,11 +162,7 @@ impl Client {
 
     /// Reserves a reply slot, and returns the subject that the reply must go to.
     pub(crate) fn reserve_reply_slot(&self) -> (ReplySlot, Subject) {
-        // Without a queue group every instance replies to each call. All replies but the first would
-        // arrive on a subject that may belong to another call by then.
-        let has_many_replies = self.0.service.queue_group == "-";
-        let is_unique = self.0.options.has_unique_replies || has_many_replies;
-        self.connection().mux().reserve(is_unique)
+        self.connection().mux().reserve()
     }
 
     /// Returns the format of requests, and so of replies.

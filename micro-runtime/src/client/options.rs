@@ -26,7 +26,6 @@ use crate::wire::PayloadFormat;
 pub struct ClientOptions {
     pub(super) instance: Option<String>,
     pub(super) timeout: Option<Duration>,
-    pub(super) has_unique_replies: bool,
     pub(super) stream_options: StreamOptions,
     pub(super) subject_base: Option<String>,
     pub(super) format: PayloadFormat,
@@ -73,26 +72,6 @@ impl ClientOptions {
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
-        self
-    }
-
-    /// Uses each reply subject once, for services whose responders are not trusted. Off by default.
-    ///
-    /// Reply subjects are recycled, which lets nats-server find them in its caches. A responder that
-    /// keeps a subject and replies a second time could thus reach a later call. With this option every
-    /// call has a subject that was never used before and never will be; it costs about a fifth of the
-    /// throughput. Services without a queue group, whose instances all reply, always get it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use micro_runtime::ClientOptions;
-    ///
-    /// let options = ClientOptions::new().unique_reply_subjects(true);
-    /// ```
-    #[must_use]
-    pub fn unique_reply_subjects(mut self, is_wanted: bool) -> Self {
-        self.has_unique_replies = is_wanted;
         self
     }
 

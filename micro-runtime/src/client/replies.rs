@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::metadata::Metadata;
 use crate::status::Status;
 use crate::wire;
-use crate::wire::header::MICRO_INSTANCE;
+use crate::wire::header::{MICRO_INSTANCE, find};
 
 /// The replies of all instances, as they arrive. A [`Stream`] that never fails as a whole: a failure is the
 /// result of one instance.
@@ -101,8 +101,11 @@ impl<M> Stream for Replies<M> {
 impl<M: prost::Message + Default> InstanceReply<M> {
     fn decode(message: &Message, output: &str) -> Self {
         let headers = message.headers.as_ref();
-        let instance = headers.and_then(|headers| headers.get(MICRO_INSTANCE));
-        let payload = wire::read_reply(headers, message.payload.clone());
+        let instance = headers.and_then(|headers| find(headers, &MICRO_INSTANCE));
+        let payload = match message.status {
+            Some(status) => Err(wire::not_a_reply(status, message.description.as_deref())),
+            None => wire::read_reply(headers, message.payload.clone()),
+        };
         let decoded = headers.map_or_else(|| Ok(Metadata::new()), wire::decode_metadata);
         let (metadata, checked) = match decoded {
             Ok(metadata) => (metadata, Ok(())),

@@ -168,12 +168,15 @@ impl<B> OutgoingRequest<B> {
         })
     }
 
-    /// Converts a reply to the result of the call: a message of NATS without responders and a reply
-    /// with a status become errors.
+    /// Converts a reply to the result of the call: a message of NATS itself, which has a status of NATS, and the
+    /// failure of a service become errors.
+    #[inline]
     pub(crate) fn read(&self, reply: Result<Message, Status>) -> Result<Message, Status> {
         let reply = reply?;
-        if reply.status == Some(StatusCode::NO_RESPONDERS) {
-            return Err(self.no_responders());
+        match reply.status {
+            None => {}
+            Some(StatusCode::NO_RESPONDERS) => return Err(self.no_responders()),
+            Some(status) => return Err(wire::not_a_reply(status, reply.description.as_deref())),
         }
         let payload = wire::read_reply(reply.headers.as_ref(), reply.payload)?;
         Ok(Message { payload, ..reply })

@@ -8,7 +8,7 @@ use crate::context::ContextHeaders;
 use crate::status::Status;
 use crate::stream::StreamHeader;
 use crate::wire;
-use crate::wire::header::MICRO_STREAM;
+use crate::wire::header::{MICRO_STREAM, find};
 
 /// Headers of a request, decoded (docs/PROTOCOL.md, "A unary call" and "A streaming call"). `Content-Type`
 /// is not among them: it is read first, since it decides in which format a refusal is written.
@@ -36,7 +36,7 @@ impl RequestHeaders {
                 stream: None,
             });
         };
-        let stream = headers.get(MICRO_STREAM);
+        let stream = find(headers, &MICRO_STREAM);
         Ok(Self {
             timeout: wire::decode_timeout(headers)?,
             context: ContextHeaders::read(Some(headers))?,

@@ -141,8 +141,8 @@ impl DynamicCall {
         let reply = CallFuture::new(call.request).await?;
         let metadata = reply.metadata()?;
         let payload = reply.into_payload();
-        wire::check_not_jetstream(&payload)?;
-        let message = message::decode(payload, &output, is_json)?;
+        let message = message::decode(payload.clone(), &output, is_json)
+            .map_err(|status| wire::acknowledged_by(&payload).unwrap_or(status))?;
         Ok(Reply { message, metadata })
     }
 

@@ -80,9 +80,6 @@ impl Bus {
 
     /// Finds a service as [`dynamic`](Self::dynamic) does, to call it with these options.
     ///
-    /// [`ClientOptions::unique_reply_subjects`] is always on: the queue group of the service is not known, and
-    /// without one every instance replies.
-    ///
     /// # Errors
     ///
     /// As [`dynamic`](Self::dynamic).
@@ -107,7 +104,6 @@ impl Bus {
             let text = format!("`{service}` cannot be the name of a service: {flaw}");
             return Err(Status::invalid_argument(text));
         }
-        let options = options.unique_reply_subjects(true);
         let infos = schema_lookup::instance_infos(self, service, &options).await;
         let has_schema = |info: &Info| info.metadata.contains_key("micro.service");
         // Without permission for `$SRV.INFO` there are no infos, and `_schema` is tried.

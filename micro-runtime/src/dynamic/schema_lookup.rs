@@ -127,8 +127,10 @@ async fn fetch(bus: &Bus, service: &str, options: &ClientOptions) -> Result<Byte
         _ => status,
     })?;
     let bytes = reply.into_payload();
-    wire::check_not_jetstream(&bytes)?;
-    Ok(bytes)
+    match wire::acknowledged_by(&bytes) {
+        Some(status) => Err(status),
+        None => Ok(bytes),
+    }
 }
 
 /// Parses a schema on a thread for blocking work: a large one takes milliseconds, which would delay the

@@ -92,7 +92,7 @@ impl AckedPublish {
     pub(super) async fn send(&self) -> Result<ReplySlot, Status> {
         let mut headers = self.headers.clone().unwrap_or_default();
         headers.insert(MESSAGE_ID, self.id.as_str());
-        let (slot, reply) = self.connection.mux().reserve(false);
+        let (slot, reply) = self.connection.mux().reserve();
         let outgoing = Outgoing {
             subject: self.subject.clone(),
             reply: Some(reply),

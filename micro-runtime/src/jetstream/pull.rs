@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
 
 use crate::bus::Outgoing;
+use crate::bus::new_inbox;
 use crate::error::Error;
 use crate::jetstream::consumer::Consumer;
 use crate::jetstream::error::jetstream_error;
@@ -80,7 +81,7 @@ impl PullSubscription {
     /// Subscribes to a new inbox, without requesting anything yet.
     pub(super) async fn start(consumer: Arc<Consumer>) -> Result<Self, Error> {
         let client = &consumer.connection.jetstream_or_error()?.client;
-        let inbox = Subject::from(client.new_inbox());
+        let inbox = new_inbox(client);
         let subscription = client
             .subscribe(inbox.clone())
             .await

@@ -146,6 +146,11 @@ pub(crate) fn event_dropped(name: &'static str) {
     counter!("event.dropped", "event" => name).increment(1);
 }
 
+/// Counts a message in the inbox that no call waited for.
+pub(crate) fn reply_unmatched() {
+    counter!("rpc.client.replies.unmatched").increment(1);
+}
+
 /// Counts a connection to NATS that was established again.
 pub(crate) fn reconnected() {
     counter!("nats.client.reconnects").increment(1);

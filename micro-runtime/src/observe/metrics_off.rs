@@ -45,4 +45,6 @@ pub(crate) fn event_failed(_: &'static str, _: Code) {}
 
 pub(crate) fn event_dropped(_: &'static str) {}
 
+pub(crate) fn reply_unmatched() {}
+
 pub(crate) fn reconnected() {}

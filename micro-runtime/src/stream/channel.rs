@@ -340,8 +340,13 @@ impl FrameSink for Channel {
     /// Distinguishes what may arrive in place of a frame: NATS's 503, a plain reply with an error from a server that
     /// does not open the stream, and JetStream's acknowledgment where a stream captures the call subject.
     fn deliver(&self, message: Message) {
-        if message.status == Some(StatusCode::NO_RESPONDERS) {
-            return self.update(Machine::on_no_responders);
+        match message.status {
+            None => {}
+            Some(StatusCode::NO_RESPONDERS) => return self.update(Machine::on_no_responders),
+            Some(status) => {
+                let status = wire::not_a_reply(status, message.description.as_deref());
+                return self.update(|machine| machine.fail(status));
+            }
         }
         let headers = message.headers.as_ref();
         let frame = match wire::read_reply(headers, message.payload) {
@@ -352,7 +357,10 @@ impl FrameSink for Channel {
                 return self.update(|machine| machine.on_refused(status, trailers));
             }
         };
-        if let Err(status) = wire::check_not_jetstream(&frame) {
+        // No frame begins with `{`: it would be a group of field 15.
+        if frame.starts_with(b"{")
+            && let Some(status) = wire::acknowledged_by(&frame)
+        {
             return self.update(|machine| machine.fail(status));
         }
         self.update(|machine| machine.receive(frame, Instant::now()));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::status::{Code, Reason, Status};
 use crate::stream::credit::Credit;
 use crate::stream::options::StreamOptions;
+use crate::wire::header::parse_number;
 
 /// Version of the streaming part of the protocol.
 const VERSION: &str = "1";
@@ -57,7 +58,7 @@ impl StreamHeader {
         }
         let number = |name: &str, default: u64| match value(name) {
             None => Ok(default),
-            Some(text) => text.parse::<u64>().map_err(|_| malformed(name)),
+            Some(text) => parse_number(text).ok_or_else(|| malformed(name)),
         };
         let defaults = StreamOptions::new().limits();
         Ok(Self {

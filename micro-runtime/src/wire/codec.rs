@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 
 use bytes::{Buf, Bytes, BytesMut};
+use serde::Deserialize;
 
 use crate::status::{Code, Reason, Status};
 
@@ -68,13 +69,15 @@ pub(crate) fn decode_request<M: prost::Message + Default>(
 ///
 /// # Errors
 ///
-/// `INTERNAL`: the fault is the server's, or that of a stream which acknowledged the request.
+/// `INTERNAL`: the fault is the server's, or that of a JetStream stream which acknowledged the request.
 pub(crate) fn decode_reply<M: prost::Message + Default>(
     payload: Bytes,
     name: &str,
 ) -> Result<M, Status> {
-    check_not_jetstream(&payload)?;
-    decode_streamed_reply(payload, name)
+    // No reply begins with `{`, which would be a group of field 15: the usual one is not kept.
+    let json = payload.starts_with(b"{").then(|| payload.clone());
+    let acknowledged = || acknowledged_by(&json?);
+    decode_streamed_reply(payload, name).map_err(|status| acknowledged().unwrap_or(status))
 }
 
 /// Decodes a message of a reply stream; `name` is its full name, for the error.
@@ -107,26 +110,25 @@ pub(crate) fn decode_event<M: prost::Message + Default>(
         .map_err(|error| Reason::Undecodable.status(format!("the event is not a {name}: {error}")))
 }
 
-/// Checks that a reply is not JetStream's acknowledgment of the request, which it sends if a stream captures the call
-/// subject (docs/PROTOCOL.md, "A unary call", rule 6).
+/// Returns the failure of a call whose reply is not what its method returns, if the reply is JetStream's
+/// acknowledgment of the request: it sends one if a stream captures the call subject (docs/PROTOCOL.md, "A unary
+/// call", rule 6).
 ///
-/// # Errors
-///
-/// `INTERNAL`, with the advice to take the subject out of the stream.
-pub(crate) fn check_not_jetstream(payload: &[u8]) -> Result<(), Status> {
-    if !is_jetstream_ack(payload) {
-        return Ok(());
-    }
-    Err(Reason::NotAService.status(
-        "a JetStream stream captures the call subject and acknowledged the request; take the subject out of the stream",
-    ))
+/// Only for a reply that could not be read otherwise: a service may return JSON of this form, and then it is the
+/// reply.
+#[cold]
+pub(crate) fn acknowledged_by(payload: &[u8]) -> Option<Status> {
+    let Acknowledgment { stream, .. } = serde_json::from_slice(payload).ok()?;
+    Some(Reason::NotAService.status(format!(
+        "the JetStream stream `{}` captures the call subject and acknowledged the request in place of a service; take the subject out of the stream",
+        stream.escape_debug()
+    )))
 }
 
-/// Returns whether a payload has the form of an acknowledgment, `{"stream":…,"seq":…}`. No protobuf message
-/// has: `{` would be a group of field 15, which has no end here.
-fn is_jetstream_ack(payload: &[u8]) -> bool {
-    payload.starts_with(b"{\"stream\":")
-        && payload
-            .windows(6)
-            .any(|window| window.starts_with(b"\"seq\":"))
+/// JetStream's acknowledgment of a message that a stream has stored.
+#[derive(Deserialize)]
+struct Acknowledgment {
+    stream: String,
+    #[serde(rename = "seq")]
+    _sequence: u64,
 }

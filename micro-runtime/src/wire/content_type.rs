@@ -3,7 +3,7 @@
 use async_nats::{HeaderMap, HeaderValue};
 
 use crate::status::{Reason, Status};
-use crate::wire::header::CONTENT_TYPE;
+use crate::wire::header::{CONTENT_TYPE, find};
 use crate::wire::percent::percent_encode;
 
 /// Value of the header for JSON.
@@ -27,7 +27,7 @@ pub(crate) enum ContentType {
 ///
 /// `UNIMPLEMENTED` for anything but protobuf and JSON in UTF-8.
 pub(crate) fn content_type(headers: Option<&HeaderMap>) -> Result<ContentType, Status> {
-    match headers.and_then(|headers| headers.get(CONTENT_TYPE)) {
+    match headers.and_then(|headers| find(headers, &CONTENT_TYPE)) {
         None => Ok(ContentType::Protobuf),
         Some(value) if is_protobuf(value.as_str()) => Ok(ContentType::Protobuf),
         Some(value) if is_json(value.as_str()) => Ok(ContentType::Json),

@@ -1,8 +1,8 @@
 //! Names of all headers that this crate itself reads or writes, of the protocol (docs/PROTOCOL.md), of NATS, HTTP
 //! and W3C, and the rule which names metadata may not use. Pure.
 //!
-//! Headers are found by comparing names byte for byte, as NATS does; peers spell them as they are spelt here.
-//! The rule for metadata ignores case, so that no peer takes a user's header for one of these.
+//! Headers are written as they are spelt here, and read in any case ([`find`]): many clients of NATS and all HTTP
+//! libraries change the case of names. A failure whose `Micro-Status` were overlooked would be a success.
 
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
 
@@ -101,7 +101,7 @@ pub(crate) fn is_of_the_broker(name: &str) -> bool {
 ///
 /// The reply slot and the caller must agree on this: the slot of such a reply stays reserved for the stream.
 pub(crate) fn continues_as_stream(headers: Option<&HeaderMap>) -> bool {
-    headers.is_some_and(|headers| headers.get(MICRO_STREAM).is_some())
+    headers.is_some_and(|headers| find(headers, &MICRO_STREAM).is_some())
 }
 
 /// Adds a value beside those that the name has, unless it holds CR or LF: such a value would be two header
@@ -110,6 +110,23 @@ pub(crate) fn append(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = value.parse::<HeaderValue>() {
         headers.append(name, value);
     }
+}
+
+/// Returns the first value of a header whose name may be written in any case. The spelling of this crate is tried
+/// first, which is one lookup for peers built on it.
+pub(crate) fn find<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    headers.get(name.clone()).or_else(|| {
+        let name: &str = name.as_ref();
+        let is_same = |found: &str| found.eq_ignore_ascii_case(name);
+        let (_, values) = headers.iter().find(|(found, _)| is_same(found.as_ref()))?;
+        values.first()
+    })
+}
+
+/// Reads a number of a header: decimal digits and nothing else, neither a sign nor blanks.
+pub(crate) fn parse_number(text: &str) -> Option<u64> {
+    let is_digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    is_digits.then(|| text.parse().ok()).flatten()
 }
 
 fn begins_with(name: &str, prefix: &str) -> bool {

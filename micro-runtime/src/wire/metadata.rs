@@ -1,6 +1,8 @@
 //! Metadata as NATS headers, and back (docs/PROTOCOL.md, "A unary call"). Values of names that end in `-bin`
 //! are base64.
 
+use std::borrow::Cow;
+
 use async_nats::{HeaderMap, HeaderName};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -25,7 +27,8 @@ pub(crate) fn encode_metadata(headers: &mut Option<HeaderMap>, metadata: &Metada
     }
 }
 
-/// Reads the metadata among the headers of a peer; others are skipped.
+/// Reads the metadata among the headers of a peer; others are skipped. Capitals in a name become small letters, as
+/// names of metadata have none: HTTP libraries and other clients write `Tenant`.
 ///
 /// # Errors
 ///
@@ -33,7 +36,8 @@ pub(crate) fn encode_metadata(headers: &mut Option<HeaderMap>, metadata: &Metada
 pub(crate) fn decode_metadata(headers: &HeaderMap) -> Result<Metadata, Status> {
     let mut metadata = Metadata::new();
     for (name, values) in headers.iter() {
-        let name: &str = name.as_ref();
+        let name = lowercase(name.as_ref());
+        let name = name.as_ref();
         if !metadata::is_metadata(name) {
             continue;
         }
@@ -46,6 +50,13 @@ pub(crate) fn decode_metadata(headers: &HeaderMap) -> Result<Metadata, Status> {
         }
     }
     Ok(metadata)
+}
+
+fn lowercase(name: &str) -> Cow<'_, str> {
+    match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(name.to_ascii_lowercase()),
+        false => Cow::Borrowed(name),
+    }
 }
 
 fn decode_base64(name: &str, value: &str) -> Result<Vec<u8>, Status> {

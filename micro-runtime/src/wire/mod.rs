@@ -19,7 +19,7 @@ mod timeout;
 mod trace;
 
 pub(crate) use codec::{
-    check_not_jetstream, decode_event, decode_reply, decode_request, decode_streamed_reply, encode,
+    acknowledged_by, decode_event, decode_reply, decode_request, decode_streamed_reply, encode,
     encode_into, with_shared_buffer,
 };
 pub(crate) use empty::encode_empty;
@@ -27,7 +27,7 @@ pub(crate) use metadata::{decode_metadata, encode_metadata};
 pub(crate) use payload::{PayloadFormat, read_event, read_reply, read_request, write_payload};
 #[cfg(feature = "jetstream")]
 pub(crate) use percent::percent_encode;
-pub(crate) use status::{RpcStatus, encode_end, encode_status, encode_status_in_json};
+pub(crate) use status::{RpcStatus, encode_end, encode_status, encode_status_in_json, not_a_reply};
 pub(crate) use timeout::{DEFAULT_TIMEOUT, decode_timeout, encode_timeout};
 pub(crate) use trace::{forward_trace, trace_headers};
 

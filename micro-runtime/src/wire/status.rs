@@ -4,7 +4,7 @@
 //! details, and as headers, for tools that know ADR-32 alone. The headers decide whether a reply is a failure
 //! at all: any payload could be a `google.rpc.Status` by chance.
 
-use async_nats::{HeaderMap, HeaderValue};
+use async_nats::{HeaderMap, HeaderValue, StatusCode};
 use bytes::Bytes;
 use prost::{Message as _, Name as _};
 use prost_types::Any;
@@ -14,9 +14,13 @@ use crate::status::details::ErrorInfo;
 use crate::status::{Code, Reason, Status};
 use crate::wire::codec::encode;
 use crate::wire::content_type::{ContentType, content_type, write_content_type};
-use crate::wire::header::{MICRO_STATUS, SERVICE_ERROR, SERVICE_ERROR_CODE, append};
+use crate::wire::header::{
+    MICRO_STATUS, SERVICE_ERROR, SERVICE_ERROR_CODE, append, find, parse_number,
+};
 use crate::wire::percent::{percent_decode, percent_encode};
 
+/// Maximum length in bytes of a header's value in an error message, percent-encoded.
+const MAX_QUOTED_LEN: usize = 64;
 /// Maximum length in bytes of the text in the header, percent-encoded. The payload has the whole text.
 pub(super) const MAX_HEADER_TEXT_LEN: usize = 512;
 /// `Nats-Service-Error-Code` of what does not fit into one NATS message.
@@ -117,27 +121,28 @@ impl RpcStatus {
 /// `Micro-Status` has precedence over the header of ADR-32, which is the only one of peers that know no more.
 /// An unknown code is `UNKNOWN`: the reply is a failure in any case.
 pub(crate) fn decode_status(headers: &HeaderMap, payload: &Bytes) -> Option<Status> {
-    let number = |name| headers.get(name)?.as_str().trim().parse::<u16>().ok();
-    let has_code = headers.get(SERVICE_ERROR_CODE).is_some();
-    let code = match (headers.get(MICRO_STATUS), has_code) {
-        (None, false) => return None,
-        (Some(_), _) => match number(MICRO_STATUS) {
-            Some(0) => return None,
-            number => number
-                .and_then(|number| Code::from_number(number.into()))
-                .unwrap_or(Code::Unknown),
-        },
-        (None, true) => match number(SERVICE_ERROR_CODE) {
-            Some(200) => return None,
-            number => number.map_or(Code::Unknown, Code::from_service_error_code),
-        },
+    let value = |name| Some(find(headers, name)?.as_str().trim());
+    let (name, code) = match (value(&MICRO_STATUS), value(&SERVICE_ERROR_CODE)) {
+        (Some(code), _) => (MICRO_STATUS, code),
+        (None, Some(code)) => (SERVICE_ERROR_CODE, code),
+        (None, None) => return None,
     };
-    let text = || {
-        headers
-            .get(SERVICE_ERROR)
-            .map(|text| percent_decode(text.as_str()))
-            .unwrap_or_default()
+    let number = parse_number(code).and_then(|number| u16::try_from(number).ok());
+    let known = match number {
+        Some(0) if name == MICRO_STATUS => return None,
+        Some(200) if name == SERVICE_ERROR_CODE => return None,
+        Some(number) if name == MICRO_STATUS => Code::from_number(number.into()),
+        number => number.map(Code::from_service_error_code),
     };
+    let text = || match (find(headers, &SERVICE_ERROR), known) {
+        (Some(text), _) => percent_decode(text.as_str()),
+        (None, Some(_)) => String::new(),
+        (None, None) => format!(
+            "the reply has `{name}: {}`, which is no code",
+            percent_encode(code, MAX_QUOTED_LEN)
+        ),
+    };
+    let code = known.unwrap_or(Code::Unknown);
     // The payload counts only if it is a `google.rpc.Status` with the code of the headers: a peer that knows
     // only ADR-32 may put anything there.
     let body = || {
@@ -151,6 +156,17 @@ pub(crate) fn decode_status(headers: &HeaderMap, payload: &Bytes) -> Option<Stat
         Some(status) => Some(status),
         None => Some(Status::new(code, text())),
     }
+}
+
+/// Returns the failure of a call whose reply is a message of NATS itself, with a status such as 409, and not of a
+/// service. Its payload is empty, which would decode as a message of defaults.
+#[cold]
+pub(crate) fn not_a_reply(status: StatusCode, description: Option<&str>) -> Status {
+    Reason::NotAService.status(format!(
+        "NATS, and not a service, replied: status {} {}",
+        status.as_u16(),
+        description.unwrap_or_default().escape_debug()
+    ))
 }
 
 /// Returns the headers of the end of a stream by hand, which has no payload.

@@ -5,10 +5,12 @@
 //! NATS itself: `crate::subject`.
 
 use std::fmt;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use async_nats::Subject;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use bytes::BytesMut;
 
 /// Token between a service base and the id of an instance, or [`ALL_INSTANCES`].
 const INSTANCE: &str = "_i";
@@ -27,11 +29,16 @@ pub(crate) const SERVICE_API: &str = "$SRV";
 const LIFECYCLE_EVENT: &str = "_EVENT";
 
 /// First token of inboxes, which NATS clients use for replies unless they are configured otherwise.
-const INBOX: &str = "_INBOX";
+pub(crate) const INBOX: &str = "_INBOX";
 /// Prefixes of the reply subjects that a server replies to by default ("A unary call", rule 3).
 ///
 /// `_R_.` is what nats-server puts in place of a reply subject when a request crosses accounts.
 pub(crate) const REPLY_PREFIXES: [&str; 2] = ["_INBOX.", "_R_."];
+
+/// Length in bytes of what a reply subject's last token encodes: 32 bits of a slot, 64 of a nonce.
+const REPLY_KEY_LEN: usize = 12;
+/// Length of the last token of a reply subject.
+const REPLY_TOKEN_LEN: usize = 16;
 
 /// First token of the subjects of dead letters ("Events").
 #[cfg(feature = "jetstream")]
@@ -230,9 +237,13 @@ pub(crate) fn is_lifecycle_event_of(subject: &str, name: &str, id: &str) -> bool
     before_event().is_some_and(|api| api.ends_with('.'))
 }
 
-/// Returns an inbox for a bus inside one process; a NATS client makes its own.
-pub(crate) fn inbox(id: &str) -> Subject {
-    Subject::from(format!("{INBOX}.{id}"))
+/// Returns a new inbox, `<prefix>.<random>`, with 128 random bits as digits of base64url ("Reply subjects").
+///
+/// NATS clients append a number that counts up, so that a peer that was called once can guess the next inboxes
+/// of the same process.
+pub(crate) fn new_inbox(prefix: &str) -> Subject {
+    let random = BASE64URL.encode(rand::random::<[u8; 16]>());
+    Subject::from(format!("{prefix}.{random}"))
 }
 
 /// Returns the pattern of all reply subjects of an inbox.
@@ -240,13 +251,27 @@ pub(crate) fn reply_pattern(inbox: &str) -> Subject {
     Subject::from(format!("{inbox}.*"))
 }
 
-/// Returns `<inbox>.<slot>-<generation>`, both in hexadecimal: the reply subject of one use of a slot.
-pub(crate) fn reply(inbox: &str, slot: u32, generation: u32) -> Subject {
-    // Room for the longest token: each call with a unique reply subject comes by here.
-    let mut text = String::with_capacity(inbox.len() + 18);
-    text.push_str(inbox);
-    let _ = write!(text, ".{slot:x}-{generation:x}");
-    Subject::from(text)
+/// Returns `<inbox>.<token>`, written into `buffer` and split off it: the reply subject of one use of a slot. The
+/// token is slot and nonce in big-endian order, as digits of base64url ("Reply subjects").
+#[inline]
+pub(crate) fn reply(buffer: &mut BytesMut, inbox: &str, slot: u32, nonce: u64) -> Subject {
+    let mut key = [0; REPLY_KEY_LEN];
+    let (first, last) = key.split_at_mut(size_of::<u32>());
+    first.copy_from_slice(&slot.to_be_bytes());
+    last.copy_from_slice(&nonce.to_be_bytes());
+    let mut token = [0; REPLY_TOKEN_LEN];
+    let written = BASE64URL.encode_slice(key, &mut token);
+    debug_assert_eq!(written, Ok(REPLY_TOKEN_LEN));
+    buffer.extend_from_slice(inbox.as_bytes());
+    buffer.extend_from_slice(b".");
+    buffer.extend_from_slice(&token);
+    Subject::from_utf8(buffer.split().freeze())
+        .unwrap_or_else(|_| unreachable!("an inbox is text, and so are the digits"))
+}
+
+/// Returns the length of a reply subject of an inbox, in bytes.
+pub(crate) fn reply_len(inbox: &str) -> usize {
+    inbox.len() + 1 + REPLY_TOKEN_LEN
 }
 
 /// Returns the last token of a reply subject of this inbox; `None` for any other subject.
@@ -255,11 +280,15 @@ pub(crate) fn reply_token<'a>(inbox: &str, subject: &'a str) -> Option<&'a str> 
     subject.strip_prefix(inbox)?.strip_prefix('.')
 }
 
-/// Returns slot and generation of the last token of a reply subject; `None` for any other token.
-pub(crate) fn parse_reply_token(token: &str) -> Option<(u32, u32)> {
-    let (slot, generation) = token.split_once('-')?;
-    let number = |digits| u32::from_str_radix(digits, 16).ok();
-    Some((number(slot)?, number(generation)?))
+/// Returns slot and nonce of the last token of a reply subject; `None` for any other token.
+#[inline]
+pub(crate) fn parse_reply_token(token: &str) -> Option<(u32, u64)> {
+    let mut bytes = [0; REPLY_KEY_LEN];
+    let token: &[u8; REPLY_TOKEN_LEN] = token.as_bytes().try_into().ok()?;
+    BASE64URL.decode_slice(token, &mut bytes).ok()?;
+    let (slot, nonce) = bytes.split_first_chunk()?;
+    let nonce = nonce.try_into().ok()?;
+    Some((u32::from_be_bytes(*slot), u64::from_be_bytes(nonce)))
 }
 
 /// Returns `dlq.<stream>.<consumer>`, where a durable consumer's dead letters go by default.

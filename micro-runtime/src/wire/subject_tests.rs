@@ -111,21 +111,40 @@ fn only_an_instances_own_subject_carries_its_lifecycle_events() {
 
 #[test]
 fn a_reply_subject_names_one_use_of_a_slot() {
-    check(&inbox("x"), "_INBOX.x");
     check(&reply_pattern("_INBOX.x"), "_INBOX.x.*");
-    check(&reply("_INBOX.x", 255, 16), "_INBOX.x.ff-10");
+    let subject = reply(&mut BytesMut::new(), "_INBOX.x", 255, 16);
+    check(&subject, "_INBOX.x.AAAA_wAAAAAAAAAQ");
+    assert_eq!(subject.len(), reply_len("_INBOX.x"));
     for prefix in REPLY_PREFIXES {
         assert!(prefix.ends_with('.'), "`{prefix}` covers other tokens");
     }
-    let check = |token: &str, expected: Option<(u32, u32)>| {
+    let check = |token: &str, expected: Option<(u32, u64)>| {
         assert_eq!(parse_reply_token(token), expected, "{token}");
     };
-    check("ff-10", Some((255, 16)));
-    check("0-0", Some((0, 0)));
-    check("ff", None);
-    check("-", None);
-    check("g-0", None);
-    check("0-100000000", None);
+    check("AAAA_wAAAAAAAAAQ", Some((255, 16)));
+    check("AAAAAAAAAAAAAAAA", Some((0, 0)));
+    check("________________", Some((u32::MAX, u64::MAX)));
+    for other in [
+        "",
+        "AAAA_wAAAAAAAAA",
+        "AAAA_wAAAAAAAAAQA",
+        "AAAA/wAAAAAAAAAQ",
+        "AAAA_wAAAAAAAAA=",
+        "0-0",
+    ] {
+        check(other, None);
+    }
+}
+
+#[test]
+fn inboxes_are_random_and_keep_the_prefix_of_the_user() {
+    let inboxes = std::array::from_fn::<_, 100, _>(|_| new_inbox("_INBOX_alice.app"));
+    for (number, inbox) in inboxes.iter().enumerate() {
+        let random = inbox.strip_prefix("_INBOX_alice.app.").unwrap();
+        assert_eq!(random.len(), 22, "128 bits in base64url");
+        assert!(!random.contains('.'));
+        assert!(!inboxes[..number].contains(inbox));
+    }
 }
 
 #[test]

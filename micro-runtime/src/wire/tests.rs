@@ -4,7 +4,7 @@ use prost_types::Any;
 
 use std::time::Duration;
 
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, StatusCode};
 use bytes::Bytes;
 
 use crate::metadata::Metadata;
@@ -177,8 +177,92 @@ fn headers_of_the_protocol_are_no_metadata() {
     let (mut headers, _) = encode_status(&Status::internal("x"));
     headers.insert("traceparent", "00-1-2-01");
     headers.insert("Content-Type", "application/json");
-    headers.insert("Upper-Case", "x");
+    headers.insert("not~legal", "x");
     assert!(decode_metadata(&headers).unwrap().is_empty());
+}
+
+#[test]
+fn capitals_in_a_name_of_metadata_become_small_letters() {
+    let mut headers = HeaderMap::new();
+    headers.insert("Tenant", "acme");
+    headers.insert("X-Key-Bin", "q6ur");
+    headers.insert("MICRO-STATUS", "5");
+    headers.insert("Content-type", "x");
+    let metadata = decode_metadata(&headers).unwrap();
+    assert_eq!(metadata.get("tenant"), Some("acme"));
+    assert_eq!(metadata.get_bytes("x-key-bin"), Some(&[0xab; 3][..]));
+    assert_eq!(metadata.iter().count(), 2);
+}
+
+#[test]
+fn headers_are_read_in_any_case() {
+    let failure = |name: &str, value: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, value);
+        decode_status(&headers, &Bytes::new())
+    };
+    for name in ["Micro-Status", "micro-status", "MICRO-STATUS"] {
+        assert_eq!(failure(name, "5").unwrap().code(), Code::NotFound, "{name}");
+        assert!(failure(name, "0").is_none(), "{name}");
+    }
+    for name in ["Nats-Service-Error-Code", "nats-service-error-code"] {
+        assert_eq!(
+            failure(name, "404").unwrap().code(),
+            Code::NotFound,
+            "{name}"
+        );
+        assert!(failure(name, "200").is_none(), "{name}");
+    }
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", "application/json");
+    headers.insert("micro-timeout", "250");
+    headers.insert("micro-stream", "v=1");
+    let (format, _) = read_request(Some(&headers), Bytes::new()).unwrap();
+    assert!(format.is_json());
+    assert_eq!(
+        decode_timeout(&headers).unwrap(),
+        Some(Duration::from_millis(250))
+    );
+    assert!(continues_as_stream(Some(&headers)));
+}
+
+#[test]
+fn a_code_that_is_none_is_unknown_and_quoted() {
+    for (value, shown) in [
+        ("seven", "seven"),
+        ("+5", "+5"),
+        ("-1", "-1"),
+        ("99", "99"),
+        ("", ""),
+    ] {
+        for name in [MICRO_STATUS, SERVICE_ERROR_CODE] {
+            if name == SERVICE_ERROR_CODE && value == "99" {
+                continue;
+            }
+            let mut headers = HeaderMap::new();
+            headers.insert(name.clone(), value);
+            let status = decode_status(&headers, &Bytes::new()).unwrap();
+            assert_eq!(status.code(), Code::Unknown, "{name}: {value}");
+            let expected = format!("`{name}: {shown}`");
+            assert!(status.message().contains(&expected), "{status}");
+        }
+    }
+}
+
+#[test]
+fn a_status_of_nats_is_no_reply_of_a_service() {
+    let status = not_a_reply(
+        StatusCode::from_u16(409).unwrap(),
+        Some("Leadership Change"),
+    );
+    assert_eq!(
+        (status.code(), status.reason()),
+        (Code::Internal, Some(Reason::NotAService))
+    );
+    assert!(
+        status.message().contains("409 Leadership Change"),
+        "{status}"
+    );
 }
 
 #[test]
@@ -207,7 +291,16 @@ fn timeouts_are_whole_milliseconds_of_at_least_one() {
         decode_timeout(&headers)
     };
     assert_eq!(read("250").unwrap(), Some(Duration::from_millis(250)));
-    for bad in ["0", "-1", "1.5", "5s", "", "99999999999999999999999"] {
+    for bad in [
+        "0",
+        "-1",
+        "+5",
+        " 5",
+        "1.5",
+        "5s",
+        "",
+        "99999999999999999999999",
+    ] {
         assert_eq!(
             read(bad).unwrap_err().code(),
             Code::InvalidArgument,
@@ -218,10 +311,24 @@ fn timeouts_are_whole_milliseconds_of_at_least_one() {
 
 #[test]
 fn an_acknowledgment_of_jetstream_is_no_reply() {
-    let ack = Bytes::from_static(br#"{"stream":"ORDERS", "seq":1}"#);
-    let status = decode_reply::<RpcStatus>(ack, "x.Y").unwrap_err();
-    assert_eq!(status.code(), Code::Internal);
-    assert!(status.message().contains("JetStream"), "{status}");
+    for ack in [
+        r#"{"stream":"ORDERS", "seq":1}"#,
+        r#"{"seq":7,"domain":"eu","stream":"ORDERS","duplicate":true}"#,
+    ] {
+        let status = decode_reply::<RpcStatus>(ack.into(), "x.Y").unwrap_err();
+        assert_eq!(status.code(), Code::Internal);
+        assert_eq!(status.reason(), Some(Reason::NotAService));
+        assert!(status.message().contains("stream `ORDERS`"), "{status}");
+    }
+    for other in [
+        r#"{"stream":"ORDERS"}"#,
+        r#"{"stream":1,"seq":1}"#,
+        "{",
+        "[1]",
+    ] {
+        let status = decode_reply::<RpcStatus>(other.into(), "x.Y").unwrap_err();
+        assert_eq!(status.reason(), Some(Reason::Undecodable), "{other}");
+    }
 }
 
 #[test]

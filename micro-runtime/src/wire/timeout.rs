@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_nats::{HeaderMap, HeaderValue};
 
 use crate::status::{Reason, Status};
-use crate::wire::header::MICRO_TIMEOUT;
+use crate::wire::header::{MICRO_TIMEOUT, find, parse_number};
 use crate::wire::percent::percent_encode;
 
 /// Time that a unary caller waits if it sends no header and its .proto sets no timeout: a constant of version
@@ -29,11 +29,11 @@ pub(crate) fn encode_timeout(headers: &mut Option<HeaderMap>, left: Duration) {
 ///
 /// `INVALID_ARGUMENT` for anything but a whole number of at least 1.
 pub(crate) fn decode_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
-    let Some(value) = headers.get(MICRO_TIMEOUT) else {
+    let Some(value) = find(headers, &MICRO_TIMEOUT) else {
         return Ok(None);
     };
-    match value.as_str().parse::<u64>() {
-        Ok(milliseconds) if milliseconds > 0 => Ok(Some(Duration::from_millis(milliseconds))),
+    match parse_number(value.as_str()) {
+        Some(milliseconds @ 1..) => Ok(Some(Duration::from_millis(milliseconds))),
         _ => Err(Reason::BadHeader.status(format!(
             "`Micro-Timeout: {}` is not a count of milliseconds of at least 1",
             percent_encode(value.as_str(), 64)

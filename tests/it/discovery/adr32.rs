@@ -80,7 +80,7 @@ async fn info_has_the_effective_options(carrier: Carrier) {
     ] {
         assert_eq!(info.metadata[key], value, "{key}");
     }
-    assert_eq!(info.endpoints.len(), 16);
+    assert_eq!(info.endpoints.len(), 17);
     let echo = &info.endpoints[0];
     assert_eq!(
         (&*echo.name, &*echo.subject),

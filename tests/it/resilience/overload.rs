@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use micro_runtime::details::RetryInfo;
-use micro_runtime::{ClientOptions, Code, ErrorKind, Reason, Server, ServiceOptions};
+use micro_runtime::{Code, ErrorKind, Reason, Server, ServiceOptions};
 use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer};
 
@@ -18,7 +18,6 @@ on_both_carriers! {
     overload_replies_carry_retry_info
     options_for_an_unknown_method_fail_the_start
     every_call_of_a_flood_gets_a_reply
-    calls_work_with_unique_reply_subjects
 }
 
 async fn max_concurrent_of_a_service_rejects_calls(carrier: Carrier) {
@@ -102,14 +101,4 @@ async fn every_call_of_a_flood_gets_a_reply(carrier: Carrier) {
     assert!(started.elapsed() < Duration::from_secs(20));
     fixture.client.echo(blob(b"after")).await.unwrap();
     drop(wildcard_subscriber);
-}
-
-async fn calls_work_with_unique_reply_subjects(carrier: Carrier) {
-    let fixture = carrier.serve().await;
-    let options = ClientOptions::new().unique_reply_subjects(true);
-    let client: BehaviorClient = carrier.bus.client_with(options);
-    for _ in 0..100 {
-        assert_eq!(client.echo(blob(b"x")).await.unwrap(), blob(b"x"));
-    }
-    drop(fixture);
 }

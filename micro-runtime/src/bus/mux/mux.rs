@@ -1,12 +1,14 @@
 //! `Mux`: delivers what arrives in the inbox of a connection to the call or stream that waits for it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context as TaskContext, Poll};
 
 use async_nats::{Message, Subject};
 
 use crate::bus::mux::table::{DeliveryOutcome, SlotKey, SlotTable};
+use crate::observe;
 use crate::status::Status;
 use crate::sync::lock;
 use crate::wire::header::continues_as_stream;
@@ -44,6 +46,8 @@ pub(crate) struct Mux {
     /// Streams that a server of this connection serves, by their token. Their frames arrive on the instance's
     /// `_up` subject and not in the inbox, but they end with the connection as well.
     inbound_streams: Mutex<HashMap<String, Arc<dyn FrameSink>>>,
+    /// Number of messages in the inbox that no call waited for.
+    unmatched: AtomicU64,
 }
 
 /// One reserved slot: the wait for one reply, or for all frames of a stream. Dropping it frees the slot at once,
@@ -67,8 +71,9 @@ impl Mux {
     pub(crate) fn new(inbox: &str) -> Self {
         Self {
             inbox: Subject::from(inbox),
-            table: Mutex::new(SlotTable::new(inbox)),
+            table: Mutex::new(SlotTable::new(inbox, rand::make_rng())),
             inbound_streams: Mutex::default(),
+            unmatched: AtomicU64::new(0),
         }
     }
 
@@ -77,13 +82,11 @@ impl Mux {
         &self.inbox
     }
 
-    /// Reserves a slot for a call, and returns the subject for its reply.
-    ///
-    /// A unique subject is used by no other call, before or after; see [`SlotTable::reserve`]. Callers ask for
-    /// one where several responders may reply.
-    pub(crate) fn reserve(self: &Arc<Self>, is_unique: bool) -> (ReplySlot, Subject) {
+    /// Reserves a slot for a call, and returns the subject for its reply, which no other call has before or
+    /// after.
+    pub(crate) fn reserve(self: &Arc<Self>) -> (ReplySlot, Subject) {
         let mut table = lock(&self.table);
-        let (key, subject) = table.reserve(is_unique);
+        let (key, subject) = table.reserve();
         let should_batch = table.in_use() >= BATCHING_THRESHOLD;
         drop(table);
         let slot = ReplySlot {
@@ -128,21 +131,34 @@ impl Mux {
 
     /// Delivers a message that arrived in the inbox to the slot that its subject names.
     ///
-    /// A message without a waiting slot is logged and dropped: DEBUG if it is late, which every timeout may
-    /// cause; WARN if the slot had its reply already, since then a request got two replies.
+    /// A message that no slot waits for is counted and dropped: it is late, which every timeout may cause, or a
+    /// second reply to one request, or forged.
     pub(crate) fn deliver(&self, message: Message) {
         let Some(key) = self.key(&message.subject) else {
-            tracing::warn!(subject = %message.subject, "a message in the inbox is no reply");
-            return;
+            return self.count_unmatched();
         };
         let outcome = lock(&self.table).deliver(key, Ok(message));
         match outcome {
             DeliveryOutcome::Woken(Some(waker)) => waker.wake(),
             DeliveryOutcome::Stream(sink, Ok(message)) => sink.deliver(message),
             DeliveryOutcome::Woken(None) | DeliveryOutcome::Stream(_, Err(_)) => {}
-            DeliveryOutcome::Late => tracing::debug!(?key, "a reply came too late"),
-            DeliveryOutcome::Repeated => tracing::warn!(?key, "a request got a second reply"),
+            DeliveryOutcome::Unmatched => self.count_unmatched(),
         }
+    }
+
+    /// Returns the number of messages that arrived in the inbox and that no call waited for.
+    pub(crate) fn unmatched(&self) -> u64 {
+        self.unmatched.load(Ordering::Relaxed)
+    }
+
+    #[cold]
+    fn count_unmatched(&self) {
+        let count = self.unmatched.fetch_add(1, Ordering::Relaxed) + 1;
+        observe::reply_unmatched();
+        tracing::debug!(
+            count,
+            "no call waits for a message in the inbox: it is late, a second reply or forged"
+        );
     }
 
     /// Ends the wait for the reply under this subject with an error: its request could not be sent.

@@ -1,43 +1,44 @@
-//! `SlotTable`: which call waits under which reply subject. Pure: values and wakers in, values and wakers out.
+//! `SlotTable`: which call waits under which reply subject. Pure but for its random numbers: values and wakers in,
+//! values and wakers out.
 //!
-//! A reply subject is `<inbox>.<slot>-<generation>`, both in hexadecimal (docs/PROTOCOL.md, "Golden bytes").
-//! One rule governs everything here: **a reply must reach the call that its subject was made for, or no call.**
+//! A reply subject is `<inbox>.<token>`; the token is a slot's index and a random number, the nonce
+//! (docs/PROTOCOL.md, "Reply subjects"). One rule governs everything here: **a message reaches the call that its
+//! subject was made for, or no call.**
 //!
 //! ```text
 //!        reserve            deliver           poll
-//! Free ──────────▶ Waiting ─────────▶ Ready ──────────▶ Free      same subject: exactly one reply arrived
+//! Free ──────────▶ Waiting ─────────▶ Ready ──────────▶ Free
 //!                     │                 │ poll, and the reply continues as a stream
 //!                     │                 ▼   attach_stream
 //!                     │               Held ─────────────▶ Stream
 //!                     │ close           │ close             │ close
-//!                     └─────────────────┴───────────────────┴───▶ Free      new generation, so new subject
+//!                     └─────────────────┴───────────────────┴───▶ Free
 //! ```
 //!
-//! - **A subject is used again only after exactly one reply.** Using it again is worth it: nats-server caches
-//!   the routing of about 1,000 subjects, and the subject's text need not be built. A call that ends without its
-//!   reply (timeout, drop, lost connection) may still get one, so its slot takes a new generation: the late
-//!   reply then names a generation that no longer exists.
-//! - **A free slot is not used again at once**: [`MIN_FREE_BEFORE_REUSE`] others are free first, and slots are
-//!   taken in the order in which they became free. A second reply, from a responder that replies twice or from a
-//!   second responder, so finds the slot free, is recognized, and changes its subject.
-//! - **That is a delay, not a proof.** A second reply that arrives after the subject is in use again is
-//!   delivered to the wrong call. Where several responders are possible, callers reserve a unique subject.
-//! - **The number of slots follows the calls in flight**, not the calls made; slots of a burst give up their
-//!   subjects ([`MAX_WARM_SLOTS`]), and the memory of the table stays at its peak number of slots.
+//! - **A subject is used once.** Each use of a slot draws a new nonce, so a second reply, a late one and one of
+//!   an earlier connection name a use that has ended. They cannot be told from each other, and need not be:
+//!   all of them are dropped ([`DeliveryOutcome::Unmatched`]).
+//! - **A subject cannot be guessed.** The nonce has 64 bits from ChaCha8, which is seeded by the operating
+//!   system: a peer that was called, and so knows subjects of the same slots, cannot compute another one. It
+//!   would have to try 2⁶³ messages on average while the call waits.
+//! - **The number of slots follows the calls in flight**, not the calls made. The memory of the table stays at
+//!   its peak.
+//!
+//! A subject costs no allocation: its text is a slice of a buffer that many share ([`CHUNK_LEN`]).
 
-use std::collections::VecDeque;
 use std::task::{Poll, Waker};
 
 use async_nats::Subject;
+use bytes::BytesMut;
+use rand::Rng as _;
+use rand::rngs::ChaCha8Rng;
 
 use crate::wire::subject;
 
-/// Number of free slots that are kept before one is used again, so that a second reply arrives while its slot is
-/// free and is detected there. A larger number costs hits in nats-server's caches.
-const MIN_FREE_BEFORE_REUSE: usize = 32;
-/// Maximum number of free slots that keep their subject. More would not pay: nats-server's caches hold 512
-/// subjects for each connection and 1,024 for each account.
-const MAX_WARM_SLOTS: usize = 1024;
+/// Length in bytes of the buffer that reply subjects are cut from. A buffer lives until the last of its
+/// subjects is dropped, so a longer one would let one slow call keep more memory; a shorter one is allocated
+/// more often (one allocation for about 80 calls).
+const CHUNK_LEN: usize = 4096;
 
 /// The reply slots of one connection. `T` is the result of a call's wait, `S` the receiver of a stream's frames.
 ///
@@ -45,19 +46,19 @@ const MAX_WARM_SLOTS: usize = 1024;
 /// releases it first.
 #[derive(Debug)]
 pub(crate) struct SlotTable<T, S> {
-    inbox: String,
+    inbox: Box<str>,
     slots: Vec<Slot<T, S>>,
-    /// Free slots that keep their subject, the longest free first.
-    free: VecDeque<u32>,
-    /// Free slots without a subject; used when `free` has none to spare.
-    retired: Vec<u32>,
+    /// Free slots; the last freed is used first, since its memory is in the processor's cache.
+    free: Vec<u32>,
+    nonces: ChaCha8Rng,
+    chunk: BytesMut,
 }
 
-/// One use of one slot: what a reply subject ends in. A stale key (of an earlier generation) finds no slot.
+/// One use of one slot: what a reply subject ends in. The key of an earlier use finds no slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SlotKey {
     slot: u32,
-    generation: u32,
+    nonce: u64,
 }
 
 /// Outcome of delivering a message to a slot.
@@ -67,22 +68,14 @@ pub(crate) enum DeliveryOutcome<T, S> {
     Woken(Option<Waker>),
     /// The slot belongs to a stream; the caller of `deliver` must hand the message to its receiver.
     Stream(S, T),
-    /// No call waits under this subject any more, or none ever did. The message is dropped.
-    Late,
-    /// The slot is free after its one reply. The message is dropped, and the slot's subject changed, since
-    /// its responder may send more.
-    Repeated,
+    /// No call waits under this subject: the message is late, a second reply, or forged. It is dropped.
+    Unmatched,
 }
 
 #[derive(Debug)]
 struct Slot<T, S> {
-    /// Raised whenever the subject changes. It wraps after 2³² changes of one slot; by
-    /// then no message under the first of them is on its way any more.
-    generation: u32,
-    /// `None` before the first use, after a change, and after [`SlotTable::fail_all`].
-    subject: Option<Subject>,
-    /// The reply of the current use is the last that its subject is used for.
-    is_unique: bool,
+    /// Nonce of the current use; of the last one while the slot is free.
+    nonce: u64,
     state: State<T, S>,
 }
 
@@ -94,79 +87,58 @@ enum State<T, S> {
     Waiting(Option<Waker>),
     /// The reply has arrived and was not taken out yet.
     Ready(T),
-    /// The reply was taken out and continues as a stream, to which no receiver is attached yet. Messages that
-    /// arrive now are late: the server sends none before it has a grant from the receiver.
+    /// The reply was taken out and continues as a stream, to which no receiver is attached yet. Nothing can
+    /// arrive rightly meanwhile: the server sends no frame before it has a grant from the receiver.
     Held,
     /// Every message goes to the receiver, until the slot is closed.
     Stream(S),
 }
 
 impl SlotKey {
-    /// Parses the last token of a reply subject; `None` for a token that this table cannot have made.
+    /// Parses the last token of a reply subject; `None` for a token that no table makes.
+    #[inline]
     pub(crate) fn parse(token: &str) -> Option<Self> {
-        let (slot, generation) = subject::parse_reply_token(token)?;
-        Some(Self { slot, generation })
+        let (slot, nonce) = subject::parse_reply_token(token)?;
+        Some(Self { slot, nonce })
     }
 }
 
 impl<T, S: Clone> SlotTable<T, S> {
-    /// Returns an empty table whose subjects begin with the tokens of `inbox`.
-    pub(crate) fn new(inbox: impl Into<String>) -> Self {
+    /// Returns an empty table whose subjects begin with the tokens of `inbox`. `nonces` must be seeded at
+    /// random, unless in a test.
+    pub(crate) fn new(inbox: &str, nonces: ChaCha8Rng) -> Self {
         Self {
             inbox: inbox.into(),
             slots: Vec::new(),
-            free: VecDeque::new(),
-            retired: Vec::new(),
+            free: Vec::new(),
+            nonces,
+            chunk: BytesMut::new(),
         }
     }
 
-    /// Reserves a slot for a call, and returns the subject for its reply. Close the slot unless its reply was
-    /// taken out.
-    ///
-    /// A unique subject was used by no earlier call, and will be used by no later one: a call to which several
-    /// responders may reply needs one, or their further replies would reach another call.
-    pub(crate) fn reserve(&mut self, is_unique: bool) -> (SlotKey, Subject) {
-        let index = self.take_free();
-        let inbox = &self.inbox;
-        let slot = &mut self.slots[index as usize];
-        if is_unique && slot.subject.is_some() {
-            // A responder of an earlier call knows this subject.
-            slot.change_subject();
-        }
-        slot.state = State::Waiting(None);
-        slot.is_unique = is_unique;
-        let generation = slot.generation;
-        let subject = slot
-            .subject
-            .get_or_insert_with(|| subject::reply(inbox, index, generation))
-            .clone();
-        let key = SlotKey {
-            slot: index,
-            generation,
-        };
-        (key, subject)
+    /// Reserves a slot for a call, and returns the subject for its reply, which no other call has before or
+    /// after. Close the slot unless its reply was taken out.
+    pub(crate) fn reserve(&mut self) -> (SlotKey, Subject) {
+        let key = self.take_free(State::Waiting(None));
+        (key, self.subject(key))
     }
 
     /// Returns whether the call of this key still waits for its reply.
     pub(crate) fn is_waiting(&self, key: SlotKey) -> bool {
-        self.slots.get(key.slot as usize).is_some_and(|slot| {
-            slot.generation == key.generation && matches!(slot.state, State::Waiting(_))
-        })
+        self.slots
+            .get(key.slot as usize)
+            .is_some_and(|slot| slot.nonce == key.nonce && matches!(slot.state, State::Waiting(_)))
     }
 
     /// Returns the number of slots that calls and streams have reserved and not freed.
     pub(crate) fn in_use(&self) -> usize {
-        self.slots.len() - self.free.len() - self.retired.len()
+        self.slots.len() - self.free.len()
     }
 
     /// Reserves a slot for a stream: every message under its subject goes to `sink` until the slot is closed.
-    /// The subject is unique, since frames of an ended stream may still be on their way.
     pub(crate) fn reserve_for_stream(&mut self, sink: S) -> (SlotKey, Subject) {
-        let (key, subject) = self.reserve(true);
-        if let Some(slot) = self.current(key) {
-            slot.state = State::Stream(sink);
-        }
-        (key, subject)
+        let key = self.take_free(State::Stream(sink));
+        (key, self.own_subject(key))
     }
 
     /// Attaches a stream to a slot whose reply continues as one, and returns its subject; `None` in any other
@@ -176,17 +148,18 @@ impl<T, S: Clone> SlotTable<T, S> {
         match slot.state {
             State::Held => {
                 slot.state = State::Stream(sink);
-                slot.subject.clone()
+                Some(self.own_subject(key))
             }
             _ => None,
         }
     }
 
     /// Delivers a message to the slot that its subject names. Never fails: a message that no call waits for
-    /// is dropped, and the outcome states why.
+    /// is dropped.
+    #[inline]
     pub(crate) fn deliver(&mut self, key: SlotKey, value: T) -> DeliveryOutcome<T, S> {
         let Some(slot) = self.current(key) else {
-            return DeliveryOutcome::Late;
+            return DeliveryOutcome::Unmatched;
         };
         match &mut slot.state {
             State::Waiting(waker) => {
@@ -195,18 +168,15 @@ impl<T, S: Clone> SlotTable<T, S> {
                 DeliveryOutcome::Woken(waker)
             }
             State::Stream(sink) => DeliveryOutcome::Stream(sink.clone(), value),
-            State::Ready(_) | State::Held => DeliveryOutcome::Late,
-            State::Free => {
-                slot.change_subject();
-                DeliveryOutcome::Repeated
-            }
+            State::Ready(_) | State::Held | State::Free => DeliveryOutcome::Unmatched,
         }
     }
 
     /// Takes the reply out and frees the slot, or registers the waker.
     ///
     /// If `is_followed` holds for the reply, the slot is held for [`attach_stream`](Self::attach_stream)
-    /// instead. Pending for ever once the reply was taken out, and for a stale key.
+    /// instead. Pending for ever once the reply was taken out, and for the key of an earlier use.
+    #[inline]
     pub(crate) fn poll(
         &mut self,
         key: SlotKey,
@@ -222,10 +192,7 @@ impl<T, S: Clone> SlotTable<T, S> {
                 Poll::Ready(value)
             }
             State::Ready(value) => {
-                if slot.is_unique {
-                    slot.change_subject();
-                }
-                self.release(key.slot);
+                self.free.push(key.slot);
                 Poll::Ready(value)
             }
             State::Waiting(known) => {
@@ -243,21 +210,21 @@ impl<T, S: Clone> SlotTable<T, S> {
         }
     }
 
-    /// Frees a slot whose call or stream has ended without its reply, and changes its subject: messages that
-    /// still arrive for it are late. No effect on a slot that is free, or for a stale key.
+    /// Frees a slot whose call or stream has ended without its reply: messages that still arrive for it match
+    /// nothing. No effect on a slot that is free, or for the key of an earlier use.
     pub(crate) fn close(&mut self, key: SlotKey) {
-        let Some(slot) = self.current(key) else {
-            return;
-        };
-        if !matches!(slot.state, State::Free) {
-            slot.change_subject();
-            self.release(key.slot);
+        if let Some(slot) = self.current(key)
+            && !matches!(slot.state, State::Free)
+        {
+            slot.state = State::Free;
+            self.free.push(key.slot);
         }
     }
 
     /// Ends every wait with a value; returns the wakers to call, and the receivers of all streams.
     ///
-    /// Keys stay valid, so that each call takes its value out. Streams keep their slots until they are closed.
+    /// Keys stay valid, so that each call takes its value out. A reply that arrives all the same finds the
+    /// value in its place. Streams keep their slots until they are closed.
     pub(crate) fn fail_all(&mut self, mut value: impl FnMut() -> T) -> (Vec<Waker>, Vec<S>) {
         let mut wakers = Vec::new();
         let mut sinks = Vec::new();
@@ -266,9 +233,6 @@ impl<T, S: Clone> SlotTable<T, S> {
                 State::Waiting(waker) => {
                     wakers.extend(waker.take());
                     slot.state = State::Ready(value());
-                    // The reply may arrive once the connection is restored. Freeing the slot then raises the
-                    // generation, see `release`.
-                    slot.subject = None;
                 }
                 State::Stream(sink) => sinks.push(sink.clone()),
                 State::Free | State::Ready(_) | State::Held => {}
@@ -277,57 +241,43 @@ impl<T, S: Clone> SlotTable<T, S> {
         (wakers, sinks)
     }
 
-    /// Returns the slot of a key, unless it is in use by a later call or free under another subject.
+    /// Returns the slot of a key, unless it is in use by a later call.
+    #[inline]
     fn current(&mut self, key: SlotKey) -> Option<&mut Slot<T, S>> {
         self.slots
             .get_mut(key.slot as usize)
-            .filter(|slot| slot.generation == key.generation)
+            .filter(|slot| slot.nonce == key.nonce)
     }
 
-    /// Takes the slot that has been free for longest, if enough others are free; else one without a subject; else
-    /// a new one.
-    fn take_free(&mut self) -> u32 {
-        if self.free.len() > MIN_FREE_BEFORE_REUSE
-            && let Some(index) = self.free.pop_front()
-        {
-            return index;
+    /// Takes a free slot, or a new one, and puts it to a new use.
+    #[inline]
+    fn take_free(&mut self, state: State<T, S>) -> SlotKey {
+        let nonce = self.nonces.next_u64();
+        let used = Slot { nonce, state };
+        if let Some(slot) = self.free.pop() {
+            self.slots[slot as usize] = used;
+            return SlotKey { slot, nonce };
         }
-        if let Some(index) = self.retired.pop() {
-            return index;
-        }
-        let index = self.slots.len();
-        self.slots.push(Slot {
-            generation: 0,
-            subject: None,
-            is_unique: false,
-            state: State::Free,
-        });
-        u32::try_from(index).unwrap_or(u32::MAX)
+        let slot = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        self.slots.push(used);
+        SlotKey { slot, nonce }
     }
 
-    /// Frees a slot. With [`MAX_WARM_SLOTS`] free slots already, it gives up its subject.
-    fn release(&mut self, index: u32) {
-        let slot = &mut self.slots[index as usize];
-        slot.state = State::Free;
-        if slot.subject.is_none() {
-            // `fail_all` removed the subject, whose reply may still be on its way.
-            slot.generation = slot.generation.wrapping_add(1);
+    /// Returns the subject of a call's reply, as a slice of the shared buffer.
+    #[inline]
+    fn subject(&mut self, key: SlotKey) -> Subject {
+        let length = subject::reply_len(&self.inbox);
+        if self.chunk.capacity() < length {
+            self.chunk.reserve(CHUNK_LEN.max(length));
         }
-        if self.free.len() < MAX_WARM_SLOTS {
-            self.free.push_back(index);
-        } else {
-            slot.change_subject();
-            self.retired.push(index);
-        }
+        subject::reply(&mut self.chunk, &self.inbox, key.slot, key.nonce)
     }
-}
 
-impl<T, S> Slot<T, S> {
-    /// Frees the slot under a new generation: messages under the old subject find no call.
-    fn change_subject(&mut self) {
-        self.generation = self.generation.wrapping_add(1);
-        self.subject = None;
-        self.state = State::Free;
+    /// Returns the subject of a stream in memory of its own: a stream may live for days, and a slice would
+    /// keep the whole buffer.
+    fn own_subject(&self, key: SlotKey) -> Subject {
+        let mut buffer = BytesMut::with_capacity(subject::reply_len(&self.inbox));
+        subject::reply(&mut buffer, &self.inbox, key.slot, key.nonce)
     }
 }
 

@@ -1,100 +1,140 @@
-//! Tests of the reply slots, one for each rule, and a model: in any order of steps, a reply reaches its own call
-//! or none.
+//! Tests of the reply slots, one for each rule, and a model: in any order of steps, with replies that are repeated,
+//! late and forged, a reply reaches its own call or none.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::task::Wake;
+use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
+use rand::SeedableRng as _;
 
 use super::*;
 
-struct Ignore;
-
-impl Wake for Ignore {
-    fn wake(self: Arc<Self>) {}
-}
-
-fn waker() -> Waker {
-    Waker::from(Arc::new(Ignore))
+fn table<S: Clone>() -> SlotTable<u64, S> {
+    SlotTable::new("_INBOX.x", ChaCha8Rng::seed_from_u64(1))
 }
 
 fn key_of(subject: &Subject) -> SlotKey {
     SlotKey::parse(subject.rsplit('.').next().unwrap()).unwrap()
 }
 
+fn is_unmatched<S: Clone>(table: &mut SlotTable<u64, S>, key: SlotKey) -> bool {
+    matches!(table.deliver(key, 0), DeliveryOutcome::Unmatched)
+}
+
 #[test]
-fn a_subject_is_used_again_only_after_its_one_reply() {
-    let mut table = SlotTable::<_, ()>::new("_INBOX.x");
-    let (key, first) = table.reserve(false);
-    assert_eq!(first.as_str(), "_INBOX.x.0-0");
-    assert!(matches!(
-        table.deliver(key, 1),
-        DeliveryOutcome::Woken(None)
-    ));
-    assert_eq!(table.poll(key, &waker(), |_| false), Poll::Ready(1));
-    // The slot is used again, with the same subject, once enough others are free too.
-    let mut seen = Vec::new();
-    for _ in 0..=2 * MIN_FREE_BEFORE_REUSE {
-        let (key, subject) = table.reserve(false);
-        seen.push(subject.to_string());
-        table.deliver(key, 1);
-        let _ = table.poll(key, &waker(), |_| false);
+fn a_subject_is_never_used_again() {
+    let mut table = table::<()>();
+    let mut seen = HashSet::new();
+    for number in 0..10_000 {
+        let (key, subject) = table.reserve();
+        assert_eq!(key_of(&subject), key);
+        assert!(seen.insert(subject.to_string()));
+        assert!(matches!(
+            table.deliver(key, number),
+            DeliveryOutcome::Woken(None)
+        ));
+        assert_eq!(
+            table.poll(key, Waker::noop(), |_| false),
+            Poll::Ready(number)
+        );
+        assert!(is_unmatched(&mut table, key), "a second reply");
     }
-    assert!(!seen[..MIN_FREE_BEFORE_REUSE].contains(&first.to_string()));
-    assert!(seen.contains(&first.to_string()));
-    assert_eq!(table.slots.len(), MIN_FREE_BEFORE_REUSE + 1);
+    assert_eq!(table.slots.len(), 1, "one call at a time needs one slot");
+}
+
+#[test]
+fn subjects_of_two_tables_share_nothing_but_the_slot() {
+    let nonce = || {
+        let mut table = SlotTable::<u64, ()>::new("i", rand::make_rng());
+        table.reserve().0.nonce
+    };
+    let nonces = (0..1000).map(|_| nonce()).collect::<HashSet<_>>();
+    assert_eq!(nonces.len(), 1000);
+    // Each bit is set in about a half: the odds of a bit outside of these bounds are below 10⁻⁹.
+    for bit in 0..u64::BITS {
+        let set = nonces.iter().filter(|nonce| *nonce >> bit & 1 == 1).count();
+        assert!(
+            (400..600).contains(&set),
+            "bit {bit} is set in {set} of 1,000"
+        );
+    }
+}
+
+#[test]
+fn a_forged_nonce_reaches_no_call() {
+    let mut table = table::<()>();
+    let (key, _) = table.reserve();
+    for bit in 0..u64::BITS {
+        let nonce = key.nonce ^ (1 << bit);
+        assert!(is_unmatched(&mut table, SlotKey { nonce, ..key }));
+    }
+    for nonce in [0, 1, u64::MAX, !key.nonce] {
+        assert!(is_unmatched(&mut table, SlotKey { nonce, ..key }));
+    }
+    for slot in [1, 1000, u32::MAX] {
+        assert!(is_unmatched(&mut table, SlotKey { slot, ..key }));
+    }
+    assert!(table.is_waiting(key));
 }
 
 #[test]
 fn a_slot_is_taken_until_its_call_has_ended() {
-    let mut table = SlotTable::<_, ()>::new("i");
-    let (first, _) = table.reserve(false);
-    let (second, _) = table.reserve(true);
+    let mut table = table::<()>();
+    let (first, _) = table.reserve();
+    let (second, _) = table.reserve();
     assert_eq!(table.in_use(), 2);
     assert!(table.is_waiting(first) && table.is_waiting(second));
     table.deliver(first, 1);
     assert!(!table.is_waiting(first));
-    let _ = table.poll(first, &waker(), |_| false);
+    let _ = table.poll(first, Waker::noop(), |_| false);
     assert_eq!(table.in_use(), 1);
+    table.close(second);
     table.close(second);
     assert_eq!(table.in_use(), 0);
     assert!(!table.is_waiting(second));
     let (third, _) = table.reserve_for_stream(());
     assert!(!table.is_waiting(third));
     assert_eq!(table.in_use(), 1);
+    table.close(second);
+    assert_eq!(
+        table.in_use(),
+        1,
+        "the key of an earlier use closes nothing"
+    );
 }
 
 #[test]
-fn a_message_after_a_close_is_late() {
-    let mut table = SlotTable::<_, ()>::new("i");
-    let (key, subject) = table.reserve(false);
+fn a_reply_after_the_end_of_its_call_matches_nothing() {
+    let mut table = table::<()>();
+    let (key, subject) = table.reserve();
     table.close(key);
-    assert!(matches!(
-        table.deliver(key_of(&subject), 1),
-        DeliveryOutcome::Late
-    ));
+    assert!(is_unmatched(&mut table, key_of(&subject)));
+    let (_, next) = table.reserve();
+    assert_ne!(next, subject);
+    assert!(
+        is_unmatched(&mut table, key_of(&subject)),
+        "the slot is used again"
+    );
 }
 
 #[test]
-fn a_second_reply_changes_the_subject() {
-    let mut table = SlotTable::<_, ()>::new("i");
-    let (key, _) = table.reserve(false);
+fn a_second_reply_matches_nothing_whether_the_first_was_taken_or_not() {
+    let mut table = table::<()>();
+    let (key, _) = table.reserve();
     table.deliver(key, 1);
-    assert!(matches!(table.deliver(key, 2), DeliveryOutcome::Late));
-    assert_eq!(table.poll(key, &waker(), |_| false), Poll::Ready(1));
-    assert!(matches!(table.deliver(key, 3), DeliveryOutcome::Repeated));
-    assert!(matches!(table.deliver(key, 4), DeliveryOutcome::Late));
+    assert!(is_unmatched(&mut table, key));
+    assert_eq!(table.poll(key, Waker::noop(), |_| false), Poll::Ready(1));
+    assert!(is_unmatched(&mut table, key));
+    assert!(table.poll(key, Waker::noop(), |_| false).is_pending());
 }
 
 #[test]
 fn a_reply_that_continues_as_a_stream_keeps_its_slot() {
-    let mut table = SlotTable::<_, char>::new("i");
-    let (key, subject) = table.reserve(false);
+    let mut table = table::<char>();
+    let (key, subject) = table.reserve();
     assert!(table.attach_stream(key, 's').is_none());
     table.deliver(key, 1);
-    assert_eq!(table.poll(key, &waker(), |_| true), Poll::Ready(1));
-    assert!(matches!(table.deliver(key, 2), DeliveryOutcome::Late));
+    assert_eq!(table.poll(key, Waker::noop(), |_| true), Poll::Ready(1));
+    assert!(is_unmatched(&mut table, key));
     assert_eq!(table.attach_stream(key, 's'), Some(subject.clone()));
     for frame in 3..6 {
         assert!(
@@ -103,69 +143,69 @@ fn a_reply_that_continues_as_a_stream_keeps_its_slot() {
     }
     assert_eq!(table.fail_all(|| 9).1, ['s']);
     table.close(key);
-    assert!(matches!(table.deliver(key, 6), DeliveryOutcome::Late));
+    assert!(is_unmatched(&mut table, key));
     assert_ne!(table.reserve_for_stream('t').1, subject);
 }
 
 #[test]
-fn a_unique_subject_is_never_used_again() {
-    let mut table = SlotTable::<_, ()>::new("i");
-    let mut seen = std::collections::HashSet::new();
-    for number in 0..1000 {
-        // Ordinary calls of the same connection in between: their subjects are used again.
-        let (key, subject) = table.reserve(false);
-        seen.insert(subject.to_string());
-        table.deliver(key, number);
-        assert_eq!(table.poll(key, &waker(), |_| false), Poll::Ready(number));
-        let (key, subject) = table.reserve(true);
-        assert!(seen.insert(subject.to_string()));
-        table.deliver(key, 1);
-        assert_eq!(table.poll(key, &waker(), |_| false), Poll::Ready(1));
-        assert!(matches!(table.deliver(key, 2), DeliveryOutcome::Late));
-    }
-    assert!(table.slots.len() <= MIN_FREE_BEFORE_REUSE + 1);
-}
-
-#[test]
-fn a_failed_wait_changes_the_subject() {
-    let mut table = SlotTable::<_, ()>::new("i");
-    let (key, subject) = table.reserve(false);
-    assert!(table.poll(key, &waker(), |_| false).is_pending());
+fn a_failed_wait_takes_no_reply_any_more() {
+    let mut table = table::<()>();
+    let (key, subject) = table.reserve();
+    assert!(table.poll(key, Waker::noop(), |_| false).is_pending());
     assert_eq!(table.fail_all(|| 9).0.len(), 1);
-    assert_eq!(table.poll(key, &waker(), |_| false), Poll::Ready(9));
-    assert!(matches!(
-        table.deliver(key_of(&subject), 1),
-        DeliveryOutcome::Late
-    ));
+    assert!(is_unmatched(&mut table, key_of(&subject)));
+    assert_eq!(table.poll(key, Waker::noop(), |_| false), Poll::Ready(9));
+    assert!(is_unmatched(&mut table, key_of(&subject)));
 }
 
 #[test]
-fn a_burst_gives_up_its_subjects() {
-    let mut table = SlotTable::<_, ()>::new("i");
-    let keys = (0..10 * MAX_WARM_SLOTS)
-        .map(|_| table.reserve(false).0)
-        .collect::<Vec<_>>();
-    for key in keys {
-        table.deliver(key, 1);
-        let _ = table.poll(key, &waker(), |_| false);
-    }
-    let kept = table.slots.iter().filter(|slot| slot.subject.is_some());
-    assert_eq!(kept.count(), MAX_WARM_SLOTS);
-    assert_eq!(table.free.len(), MAX_WARM_SLOTS);
+fn subjects_share_buffers_and_those_of_streams_do_not() {
+    let mut table = table::<()>();
+    let subjects = (0..1000).map(|_| table.reserve().1).collect::<Vec<_>>();
+    let length = subjects[0].len();
+    let follows = |pair: &[Subject]| pair[0].as_ptr().wrapping_add(length) == pair[1].as_ptr();
+    let shared = subjects.windows(2).filter(|pair| follows(pair)).count();
+    let per_buffer = CHUNK_LEN / length;
+    assert!(
+        shared >= 1000 - 1000 / per_buffer - 2,
+        "{shared} follow each other"
+    );
+    let (_, stream) = table.reserve_for_stream(());
+    let (_, next) = table.reserve();
+    assert!(!follows(&[stream, next]));
 }
 
 #[test]
 fn tokens_that_are_no_keys_are_rejected() {
-    for token in ["", "-", "0", "0-", "x-0", "0-0-0", "100000000-0", "-0"] {
+    let good = table::<()>().reserve().1;
+    let good = good.rsplit('.').next().unwrap();
+    assert_eq!(good.len(), 16);
+    assert!(SlotKey::parse(good).is_some());
+    let longer = format!("{good}A");
+    let padded = format!("{}=", &good[..15]);
+    let others = [
+        "",
+        "-",
+        "0-0",
+        "AAAAAAAAAAAAAAA+",
+        "AAAAAAAAAAAAAAA/",
+        "AAAAAAAAAAAAAA東",
+    ];
+    for token in others.into_iter().chain([&good[..15], &*longer, &*padded]) {
         assert_eq!(SlotKey::parse(token), None, "{token}");
     }
 }
 
 #[derive(Clone, Debug)]
 enum Step {
-    Open(bool),
+    Open,
     Deliver(usize),
-    DeliverOld(usize),
+    /// Delivers a reply once more to a call that has it, or had it.
+    Repeat(usize),
+    /// Delivers a reply to a call that has ended.
+    DeliverLate(usize),
+    /// Delivers a message to a slot that is in use, under a nonce that was never drawn for it.
+    Forge(u32, u64),
     Poll(usize),
     Close(usize),
     FailAll,
@@ -173,9 +213,11 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        4 => any::<bool>().prop_map(Step::Open),
+        4 => Just(Step::Open),
         3 => any::<usize>().prop_map(Step::Deliver),
-        2 => any::<usize>().prop_map(Step::DeliverOld),
+        2 => any::<usize>().prop_map(Step::Repeat),
+        2 => any::<usize>().prop_map(Step::DeliverLate),
+        2 => (0..16_u32, any::<u64>()).prop_map(|(slot, nonce)| Step::Forge(slot, nonce)),
         3 => any::<usize>().prop_map(Step::Poll),
         2 => any::<usize>().prop_map(Step::Close),
         1 => Just(Step::FailAll),
@@ -184,24 +226,27 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 const FAILED: u64 = u64::MAX;
+const STRAY: u64 = u64::MAX - 1;
 
 proptest! {
     /// Each call is numbered; a reply carries the number of the call that its subject was made for. A call
-    /// must never get another number than its own, unless a responder replied twice, which `DeliverOld` does
-    /// only with subjects that are not in use again.
+    /// must get its own number or none, whatever else arrives.
     #[test]
     fn a_reply_reaches_its_own_call_or_none(steps in steps()) {
-        let mut table = SlotTable::<_, ()>::new("i");
+        let mut table = table::<()>();
         let mut open: Vec<(SlotKey, Subject, u64)> = Vec::new();
-        let mut old: Vec<Subject> = Vec::new();
+        let mut ended: Vec<Subject> = Vec::new();
         let mut delivered: HashMap<u64, u64> = HashMap::new();
+        let mut used = HashSet::new();
         let mut next = 0;
+        let mut most_open = 0;
         for step in steps {
             match step {
-                Step::Open(is_unique) => {
-                    let (key, subject) = table.reserve(is_unique);
-                    prop_assert!(open.iter().all(|(_, other, _)| *other != subject));
+                Step::Open => {
+                    let (key, subject) = table.reserve();
+                    prop_assert!(used.insert(subject.to_string()));
                     open.push((key, subject, next));
+                    most_open = most_open.max(open.len());
                     next += 1;
                 }
                 Step::Deliver(at) if !open.is_empty() => {
@@ -210,20 +255,29 @@ proptest! {
                         prop_assert!(delivered.insert(*call, *call).is_none());
                     }
                 }
-                Step::DeliverOld(at) if !old.is_empty() => {
-                    let subject = &old[at % old.len()];
-                    if open.iter().all(|(_, used, _)| used != subject) {
-                        let delivery = table.deliver(key_of(subject), FAILED - 1);
-                        prop_assert!(!matches!(delivery, DeliveryOutcome::Woken(_)));
+                Step::Repeat(at) if !open.is_empty() => {
+                    let (key, _, call) = &open[at % open.len()];
+                    if delivered.contains_key(call) {
+                        prop_assert!(matches!(table.deliver(*key, STRAY), DeliveryOutcome::Unmatched));
+                    }
+                }
+                Step::DeliverLate(at) if !ended.is_empty() => {
+                    let key = key_of(&ended[at % ended.len()]);
+                    prop_assert!(matches!(table.deliver(key, STRAY), DeliveryOutcome::Unmatched));
+                }
+                Step::Forge(slot, nonce) => {
+                    let key = SlotKey { slot, nonce };
+                    if open.iter().all(|(other, ..)| *other != key) {
+                        prop_assert!(matches!(table.deliver(key, STRAY), DeliveryOutcome::Unmatched));
                     }
                 }
                 Step::Poll(at) if !open.is_empty() => {
                     let at = at % open.len();
                     let (key, _, call) = open[at].clone();
-                    match (table.poll(key, &waker(), |_| false), delivered.get(&call)) {
+                    match (table.poll(key, Waker::noop(), |_| false), delivered.get(&call)) {
                         (Poll::Ready(value), Some(expected)) => {
                             prop_assert_eq!(value, *expected);
-                            old.push(open.swap_remove(at).1);
+                            ended.push(open.swap_remove(at).1);
                         }
                         (Poll::Pending, None) => {}
                         (polled, expected) => {
@@ -234,7 +288,7 @@ proptest! {
                 Step::Close(at) if !open.is_empty() => {
                     let (key, subject, _) = open.swap_remove(at % open.len());
                     table.close(key);
-                    old.push(subject);
+                    ended.push(subject);
                 }
                 Step::FailAll => {
                     table.fail_all(|| FAILED);
@@ -244,7 +298,8 @@ proptest! {
                 }
                 _ => {}
             }
+            prop_assert_eq!(table.in_use(), open.len());
         }
-        prop_assert!(table.slots.len() <= next as usize);
+        prop_assert!(table.slots.len() <= most_open);
     }
 }
