@@ -175,6 +175,7 @@ impl Behavior for BehaviorHandler {
             remaining_ms: u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX),
             metadata,
             method: ctx.method().map_or("", |method| method.full_name).into(),
+            has_caller_timeout: ctx.has_caller_timeout(),
         })
     }
 

@@ -13,7 +13,6 @@ use crate::descriptor::{MethodDescriptor, ServiceDescriptor};
 use crate::middleware::{Layers, Next};
 use crate::observe::{MethodMetrics, Side};
 use crate::stream::StreamOptions;
-use crate::wire;
 use crate::wire::PayloadFormat;
 use crate::wire::subject::ServiceBase;
 
@@ -193,14 +192,11 @@ impl Client {
         Some([all.clone(), methods[index].clone()])
     }
 
-    /// Returns the timeout of a unary call that sets none: the client's, else the .proto's, else the
-    /// protocol's.
-    pub(crate) fn timeout(&self, method: &MethodDescriptor) -> Duration {
-        self.0
-            .options
-            .timeout
-            .or(method.timeout)
-            .unwrap_or(wire::DEFAULT_TIMEOUT)
+    /// Returns the timeout of a unary call that sets none: the client's, else the .proto's. `None` stands for
+    /// the protocol's.
+    #[inline]
+    pub(crate) fn timeout(&self, method: &MethodDescriptor) -> Option<Duration> {
+        self.0.options.timeout.or(method.timeout)
     }
 }
 

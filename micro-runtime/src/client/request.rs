@@ -125,15 +125,13 @@ impl<B> OutgoingRequest<B> {
     /// call's, else the client's, else the .proto's, else 5 s) and the deadline of its parent.
     pub(crate) fn time_limit(&self, now: Instant) -> TimeLimit {
         let method = self.descriptor();
-        let timeout = self.options.timeout;
-        let timeout = timeout.unwrap_or_else(|| self.client.timeout(method));
-        let own = instant_after(now, timeout);
+        let set = self.options.timeout.or_else(|| self.client.timeout(method));
+        let own = instant_after(now, set.unwrap_or(wire::DEFAULT_TIMEOUT));
         let deadline = self.options.earliest(Some(own)).unwrap_or(own);
-        // A timeout in the .proto is the server's default too, and so replaces the protocol's.
-        let is_protocol_default = timeout == wire::DEFAULT_TIMEOUT && method.timeout.is_none();
         TimeLimit {
             deadline,
-            is_protocol_default: is_protocol_default && deadline == own,
+            // A timeout that was set is sent, also one of 5 s: the handler can see that its caller chose it.
+            is_protocol_default: set.is_none() && deadline == own,
         }
     }
 

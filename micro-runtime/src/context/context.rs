@@ -8,6 +8,7 @@ use async_nats::HeaderMap;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::call_end::CallEnd;
+use crate::context::context_headers::ContextHeaders;
 #[cfg(feature = "jetstream")]
 use crate::context::delivery::Delivery;
 use crate::context::origin::Origin;
@@ -16,7 +17,6 @@ use crate::descriptor::{EventDescriptor, MethodDescriptor};
 use crate::metadata::Metadata;
 use crate::status::Status;
 use crate::sync::lock;
-use crate::wire;
 
 /// Everything that a handler knows of its call or event besides the message: metadata, deadline, trace, origin.
 ///
@@ -49,53 +49,6 @@ struct Inner {
     /// Context that the call began with, if this is a copy for a handler behind middleware that changed the
     /// metadata. Reply metadata and the end of the call belong to that one.
     outermost: Option<Context>,
-}
-
-/// Headers of a request or an event that its handler can see.
-///
-/// A further header for handlers becomes a field here, with its name in `wire::header`.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ContextHeaders {
-    metadata: Metadata,
-    /// W3C headers as they arrived, which nested calls forward.
-    trace: Option<HeaderMap>,
-}
-
-impl ContextHeaders {
-    /// Reads the headers of a message.
-    ///
-    /// # Errors
-    ///
-    /// `INVALID_ARGUMENT` or `RESOURCE_EXHAUSTED` with the reason `BAD_HEADER` for metadata that breaks the rules.
-    pub(crate) fn read(headers: Option<&HeaderMap>) -> Result<Self, Status> {
-        let Some(headers) = headers else {
-            return Ok(Self::default());
-        };
-        Ok(Self {
-            metadata: wire::decode_metadata(headers)?,
-            trace: wire::trace_headers(headers),
-        })
-    }
-
-    /// Reads the headers of a message that is accepted whatever they are: a stored event, or raw bytes. Metadata
-    /// that breaks the rules is left out as a whole.
-    pub(crate) fn read_accepted(headers: Option<&HeaderMap>) -> Self {
-        Self {
-            metadata: headers
-                .and_then(|headers| wire::decode_metadata(headers).ok())
-                .unwrap_or_default(),
-            trace: headers.and_then(wire::trace_headers),
-        }
-    }
-}
-
-impl From<Metadata> for ContextHeaders {
-    fn from(metadata: Metadata) -> Self {
-        Self {
-            metadata,
-            ..Self::default()
-        }
-    }
 }
 
 impl Inner {
@@ -222,6 +175,7 @@ impl Context {
         let headers = ContextHeaders {
             metadata,
             trace: self.0.headers.trace.clone(),
+            has_timeout: self.0.headers.has_timeout,
         };
         let inner = Inner {
             method: self.0.method,
@@ -279,6 +233,22 @@ impl Context {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.0.deadline
+    }
+
+    /// Returns whether the caller has chosen the time that it waits, as by
+    /// [`.timeout(…)`](crate::call::UnaryCall::timeout). Otherwise the deadline of a unary call is the protocol's
+    /// default of 5 s, or the server's own if that is shorter.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_runtime::Context;
+    ///
+    /// assert!(!Context::for_test().has_caller_timeout());
+    /// ```
+    #[must_use]
+    pub fn has_caller_timeout(&self) -> bool {
+        self.0.headers.has_timeout
     }
 
     /// Returns the time left until the deadline: zero once it has passed, `None` if there is no limit.

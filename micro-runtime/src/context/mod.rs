@@ -2,13 +2,14 @@
 
 mod call_end;
 mod context;
+mod context_headers;
 #[cfg(feature = "jetstream")]
 mod delivery;
 mod origin;
 mod reply_metadata;
 
 pub use context::Context;
-pub(crate) use context::ContextHeaders;
+pub(crate) use context_headers::ContextHeaders;
 #[cfg(feature = "jetstream")]
 pub use delivery::Delivery;
 pub(crate) use origin::Origin;

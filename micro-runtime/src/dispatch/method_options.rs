@@ -7,6 +7,7 @@ use crate::dispatch::queue_group::{declared_queue_group, first_queue_group};
 use crate::dispatch::rpc_options::RpcOptions;
 use crate::dispatch::service_options::ServiceOptions;
 use crate::execute::DeadlinePolicy;
+use crate::wire;
 
 /// Options of one served method. Discovery shows them in INFO.
 #[derive(Clone, Debug)]
@@ -68,11 +69,13 @@ impl MethodOptions {
             server_queue_group,
         ];
         Self {
+            // A caller that sends no timeout waits for the protocol's.
             timeout: service_options
                 .timeout
                 .or(rpc.timeout)
                 .or(method.timeout)
-                .unwrap_or(default_timeout),
+                .unwrap_or(default_timeout)
+                .min(wire::DEFAULT_TIMEOUT),
             // Zero lifts the limit of a weaker source.
             max_concurrent: service_options
                 .max_concurrent_of(method.name)

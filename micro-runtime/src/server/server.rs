@@ -181,7 +181,10 @@ impl Server {
     }
 
     /// Sets the timeout of unary calls that bring none, for methods without one of their own. 5 s by
-    /// default.
+    /// default, and at most.
+    ///
+    /// A call that brings none waits for 5 s, so that a longer time would only be spent on callers that have
+    /// gone. Callers that wait longer send their timeout.
     pub fn default_timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeouts.default = timeout;
         self

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use micro_runtime::{Code, Reason, ServiceOptions};
+use micro_runtime::{ClientOptions, Code, Reason, ServiceOptions};
 use micro_tests::BehaviorHandler;
-use micro_tests::behavior::{BehaviorClient, BehaviorServer};
+use micro_tests::behavior::{BehaviorClient, BehaviorServer, DescribeReply};
+use prost::Message as _;
 
 use crate::behavior::requests::{blob, millis};
 use crate::carriers::{Carrier, on_both_carriers};
@@ -14,6 +15,7 @@ on_both_carriers! {
     max_timeout_caps_the_timeout_of_calls
     min_timeout_rejects_calls_with_less_time
     default_timeout_applies_to_calls_without_a_timeout
+    a_default_timeout_of_the_server_may_only_shorten
     service_options_override_the_proto
     a_nested_call_of_a_spawned_task_ends_with_its_parent_call
     a_kept_context_shows_that_its_call_has_ended
@@ -56,6 +58,36 @@ async fn default_timeout_applies_to_calls_without_a_timeout(carrier: Carrier) {
     // A call with the default timeout of 5 s sends none, and so the server's default applies.
     let seen = fixture.client.describe(blob(b"")).await.unwrap();
     assert!(seen.remaining_ms <= 700, "{seen:?}");
+    assert!(!seen.has_caller_timeout);
+    // A timeout that was set is sent, also one of the same length.
+    for timeout in [Duration::from_secs(5), Duration::from_secs(60)] {
+        let call = fixture.client.describe(blob(b"")).timeout(timeout);
+        let seen = call.await.unwrap();
+        assert!(
+            seen.remaining_ms > 700 && seen.has_caller_timeout,
+            "{seen:?}"
+        );
+        let options = ClientOptions::new().timeout(timeout);
+        let client: BehaviorClient = carrier.bus.client_with(options);
+        let seen = client.describe(blob(b"")).await.unwrap();
+        assert!(
+            seen.remaining_ms > 700 && seen.has_caller_timeout,
+            "{seen:?}"
+        );
+    }
+}
+
+/// A caller that sends no timeout has gone after 5 s, whatever the server's default is.
+async fn a_default_timeout_of_the_server_may_only_shorten(carrier: Carrier) {
+    let fixture = carrier
+        .serve_with(|server| server.default_timeout(Duration::from_secs(60)))
+        .await;
+    let seen = fixture.client.describe(blob(b"")).await.unwrap();
+    assert!((1..=5_000).contains(&seen.remaining_ms), "{seen:?}");
+    let by_hand = carrier.bus.dynamic("behavior.v1.Behavior").await.unwrap();
+    let reply = by_hand.call_raw("Describe", "").await.unwrap();
+    let seen = DescribeReply::decode(reply.message).unwrap();
+    assert!((1..=5_000).contains(&seen.remaining_ms), "{seen:?}");
 }
 
 async fn service_options_override_the_proto(carrier: Carrier) {

@@ -1,0 +1,59 @@
+//! `ContextHeaders`: the headers of a request or an event that its handler can see.
+
+use async_nats::HeaderMap;
+
+use crate::metadata::Metadata;
+use crate::status::Status;
+use crate::wire;
+use crate::wire::header::{MICRO_TIMEOUT, find};
+
+/// Headers of a request or an event that its handler can see.
+///
+/// A further header for handlers becomes a field here, with its name in `wire::header`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ContextHeaders {
+    pub(super) metadata: Metadata,
+    /// W3C headers as they arrived, which nested calls forward.
+    pub(super) trace: Option<HeaderMap>,
+    /// Whether the caller has sent the time that it waits.
+    pub(super) has_timeout: bool,
+}
+
+impl ContextHeaders {
+    /// Reads the headers of a message.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` or `RESOURCE_EXHAUSTED` with the reason `BAD_HEADER` for metadata that breaks the rules.
+    pub(crate) fn read(headers: Option<&HeaderMap>) -> Result<Self, Status> {
+        let Some(headers) = headers else {
+            return Ok(Self::default());
+        };
+        Ok(Self {
+            metadata: wire::decode_metadata(headers)?,
+            trace: wire::trace_headers(headers),
+            has_timeout: find(headers, &MICRO_TIMEOUT).is_some(),
+        })
+    }
+
+    /// Reads the headers of a message that is accepted whatever they are: a stored event, or raw bytes. Metadata
+    /// that breaks the rules is left out as a whole.
+    pub(crate) fn read_accepted(headers: Option<&HeaderMap>) -> Self {
+        Self {
+            metadata: headers
+                .and_then(|headers| wire::decode_metadata(headers).ok())
+                .unwrap_or_default(),
+            trace: headers.and_then(wire::trace_headers),
+            has_timeout: false,
+        }
+    }
+}
+
+impl From<Metadata> for ContextHeaders {
+    fn from(metadata: Metadata) -> Self {
+        Self {
+            metadata,
+            ..Self::default()
+        }
+    }
+}
