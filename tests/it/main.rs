@@ -15,6 +15,7 @@ mod faults;
 mod greeter;
 mod json;
 mod permissions;
+mod plain_peers;
 mod polling;
 mod prefix;
 mod python;

@@ -17,6 +17,7 @@ use crate::client::call_options::parent_ended;
 use crate::client::request::OutgoingRequest;
 use crate::client::retry_loop::{Attempt, RetryLoop};
 use crate::context::Context;
+use crate::descriptor::MethodKind;
 use crate::metadata::Metadata;
 use crate::observe::ClientCall;
 use crate::status::{Reason, Status};
@@ -24,6 +25,7 @@ use crate::stream::{
     Channel, FrameDestination, FrameTransport, Machine, MessageReader, StreamHeader, StreamLimits,
     StreamOptions,
 };
+use crate::wire;
 use crate::wire::header::MICRO_STREAM;
 
 /// A stream that is not open yet.
@@ -144,7 +146,11 @@ impl Attempt for OpenAttempt<'_> {
 impl OpenStream {
     /// Makes one attempt, in parts if the first message does not fit into the request.
     async fn attempt(&self, span: Span) -> Result<StartedStream, OpenError> {
-        let started = match self.start(&span, self.request.body.clone(), false).await {
+        let payload = match self.request.descriptor().kind {
+            MethodKind::Unary | MethodKind::ServerStreaming => self.request.body.clone(),
+            MethodKind::ClientStreaming | MethodKind::Bidirectional => wire::opening_payload(),
+        };
+        let started = match self.start(&span, payload, false).await {
             Ok(started) => started,
             // A deadline that passed, an invalid header and a connection that is closed for good do not
             // change with another attempt.
@@ -162,7 +168,7 @@ impl OpenStream {
     /// Opens the stream without a first message, and sends that once the server has accepted, in as many
     /// frames as it takes. A failure is final.
     pub(crate) async fn open_in_parts(&self, span: &Span) -> Result<StartedStream, Status> {
-        let started = match self.start(span, Bytes::new(), true).await {
+        let started = match self.start(span, wire::opening_payload(), true).await {
             Ok(started) => started,
             Err(StartError::Status(status)) => return Err(status),
             // The headers alone are too large.

@@ -4,13 +4,14 @@
 //! Everything that another program on the bus can see has its form here or, for the frames of a stream, in `stream`. A
 //! change of a form is a change of the protocol; golden bytes in the tests hold each of them. In the order in which a
 //! message passes: `codec` (one message), `payload` (the bytes of one NATS message), `metadata`, `trace`, `timeout`,
-//! `content_type` and `empty` (one header each), `status` (a failure). `header` and `subject` are the names.
+//! `content_type` and `empty` (one header each), `opening` (a payload that is no message), `status` (a failure). `header` and `subject` are the names.
 
 mod codec;
 mod content_type;
 mod empty;
 pub(crate) mod header;
 mod metadata;
+mod opening;
 mod payload;
 mod percent;
 mod status;
@@ -24,6 +25,7 @@ pub(crate) use codec::{
 };
 pub(crate) use empty::encode_empty;
 pub(crate) use metadata::{decode_metadata, encode_metadata};
+pub(crate) use opening::opening_payload;
 pub(crate) use payload::{PayloadFormat, read_event, read_reply, read_request, write_payload};
 #[cfg(feature = "jetstream")]
 pub(crate) use percent::percent_encode;
