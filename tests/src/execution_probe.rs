@@ -88,7 +88,7 @@ impl ExecutionProbe {
         std::mem::take(&mut lock(&self.0.tasks))
     }
 
-    /// Records the task of the caller, if it is one: a blocking handler has none.
+    /// Records the task of the caller, if it is one.
     pub fn record_task(&self) {
         lock(&self.0.tasks).extend(tokio::task::try_id());
     }

@@ -18,6 +18,7 @@ use crate::bus::mux::Mux;
 use crate::bus::outgoing::{Outgoing, PublishError};
 use crate::subject;
 use crate::sync::lock;
+use crate::wire::subject::reply_token;
 
 /// Maximum length of one message in bytes, headers included; nats-server's default.
 pub(crate) const MAX_PAYLOAD: usize = 1024 * 1024;
@@ -132,7 +133,7 @@ impl InProcess {
     /// The lock on the routes is released before anything is delivered: a reply slot may wake a task, and a
     /// waker may run any code.
     fn route(&self, message: Message) {
-        if message.subject.starts_with(self.mux.inbox().as_str()) {
+        if reply_token(self.mux.inbox(), &message.subject).is_some() {
             return self.mux.deliver(message);
         }
         let mut targets = lock(&self.routes).targets(&message.subject);
@@ -224,7 +225,7 @@ impl Drop for InProcessSubscription {
 /// Puts a message into the channel of a subscription. A channel that is full or closed loses it.
 fn deliver(target: &mpsc::Sender<Message>, message: Message) {
     if let Err(TrySendError::Full(lost) | TrySendError::Closed(lost)) = target.try_send(message) {
-        tracing::warn!(subject = %lost.subject, "a slow consumer lost a message");
+        tracing::warn!(subject = %lost.subject, "a subscription that is full or closed lost a message");
     }
 }
 

@@ -18,7 +18,7 @@ use crate::error::Error;
 pub(crate) struct ReplyLimits {
     /// Number of replies after which the wait ends, if it is known.
     pub(crate) expected: Option<usize>,
-    /// Maximum time from one reply to the next. It does not apply to the first, which an instance may need
+    /// Maximum time from one counted reply to the next. It does not apply to the first, which an instance may need
     /// longer for.
     pub(crate) stall: Duration,
     /// Maximum time from the request to the last reply, and so to the first.
@@ -104,11 +104,7 @@ impl MultiReply {
                 self.end = Some(MultiReplyEnd::NoResponders);
                 None
             }
-            Ok(Some(message)) => {
-                let last = instant_after(self.sent, self.limits.max_wait);
-                self.until = last.min(instant_after(Instant::now(), self.limits.stall));
-                Some(message)
-            }
+            Ok(Some(message)) => Some(message),
             Ok(None) | Err(_) => {
                 self.end = Some(MultiReplyEnd::Stalled);
                 None
@@ -116,10 +112,13 @@ impl MultiReply {
         }
     }
 
-    /// Counts the last reply as one of the expected ones. The caller decides: a malformed reply does not
-    /// count, or it would hide an instance whose reply is still on its way.
+    /// Counts the last reply as one of the expected ones; the stall time starts anew. The caller decides: a
+    /// malformed reply, or one of an instance that was not asked for, does not count, or it would hide an instance
+    /// whose reply is still on its way.
     pub(crate) fn count(&mut self) {
         self.counted += 1;
+        let last = instant_after(self.sent, self.limits.max_wait);
+        self.until = last.min(instant_after(Instant::now(), self.limits.stall));
     }
 
     /// Returns the number of replies counted.

@@ -186,6 +186,13 @@ impl ClientOptions {
         self.format.is_json()
     }
 
+    /// Returns whether the caller has named where the service is, so that instances of other prefixes are meant
+    /// too.
+    #[cfg(feature = "json")]
+    pub(crate) fn names_target(&self) -> bool {
+        self.instance.is_some() || self.subject_base.is_some()
+    }
+
     #[cfg(feature = "json")]
     pub(crate) fn instance_id(&self) -> Option<&str> {
         self.instance.as_deref()

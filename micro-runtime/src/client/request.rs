@@ -229,7 +229,7 @@ impl RequestTemplate {
                     metadata: Ok(layered.metadata().clone()),
                     ..self.options.message.clone()
                 },
-                ..self.options.clone()
+                may_retry: self.options.may_retry,
             },
         }
     }

@@ -19,10 +19,10 @@ use crate::event::EventDispatcher;
 /// The loop follows the phases of the server, as the request loops do:
 ///
 /// - `Stopping`: it unsubscribes, and handles the events that NATS had sent before.
-/// - `Closing`: all of them have arrived. While serving, the dispatcher waits for workers that are about to
-///   start, so that short handlers run in place again; now it no longer does. It hands the rest to the
-///   workers' queues at once, and the loop returns at the end of the subscription; the workers finish their
-///   queues.
+/// - `Closing`: all of them have arrived. While serving, a dispatcher with one queue waits for workers that are
+///   about to start, so that short handlers run in place again; now it no longer does. It runs an event in place
+///   if a worker is idle and queues it otherwise, and the loop returns at the end of the subscription; the
+///   workers finish their queues.
 /// - `Ended`: the loop has returned by then. Only the loops of instances wait for this phase.
 pub(super) async fn run(
     mut subscription: CarrierSubscription,

@@ -45,11 +45,14 @@ pub(super) struct ParsedSchema {
     pub(super) schema: Schema,
 }
 
-/// Returns the INFO of one instance under the prefix of this bus, or of the one that the options name. Empty
-/// if there is none, or if this client has no permission for `$SRV.INFO`: calls work without.
+/// Returns the INFO of one instance under the prefix of this bus, or of one of any prefix if the options name an
+/// instance or a service base. Empty if there is none, or if this client has no permission for `$SRV.INFO`: calls
+/// work without.
 pub(super) async fn instance_infos(bus: &Bus, service: &str, options: &ClientOptions) -> Vec<Info> {
-    let query = bus.discovery().get(service).expected(1);
-    let mut query = query.of_bus(bus.prefix());
+    let mut query = bus.discovery().get(service).expected(1);
+    if !options.names_target() {
+        query = query.of_bus(bus.prefix());
+    }
     if let Some(id) = options.instance_id() {
         query = query.instance(id);
     }

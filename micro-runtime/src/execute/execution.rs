@@ -47,7 +47,7 @@
 //! - The messages of a stream and of a call by hand leave while the handler runs. Step 4 is their END, and
 //!   step 3 comes before that only.
 //! - Of an event the context ends before step 4, since the execution ends with its handler
-//!   ([`into_context`](Execution::into_context) in place, [`run`](Execution::run) in a task); the
+//!   ([`end`](Execution::end) in place, [`run`](Execution::run) in a task); the
 //!   acknowledgment of a durable one follows. A batch keeps the order above.
 //! - A detached handler whose call ends first is dropped after step 4. The end of the call, as the passed
 //!   deadline, is its outcome, which is counted and sent then; the context ends, and the permit is given back,

@@ -128,7 +128,11 @@ impl AckedPublish {
                 Ok(ack) => return Ok(ack),
                 Err(AttemptFailure::Permanent(status)) => return Err(status),
                 Err(AttemptFailure::Transient(status)) => status,
-                Err(AttemptFailure::TooLate) => cause.clone(),
+                Err(AttemptFailure::TooLate) if cause.message() == NO_REPLY => cause.clone(),
+                Err(AttemptFailure::TooLate) => Status::unavailable(format!(
+                    "the last attempt had no reply; before it: {}",
+                    cause.message()
+                )),
             };
             cause = status.clone();
             let wake = Instant::now() + backoff.mul_f64(0.5 + fastrand::f64() / 2.0);
@@ -143,7 +147,10 @@ impl AckedPublish {
             }
             tokio::time::sleep_until(wake).await;
             backoff = (backoff * 2).min(MAX_BACKOFF);
-            slot = self.send().await?;
+            slot = match self.send().await {
+                Ok(slot) => slot,
+                Err(status) => return Err(status.with_source(cause)),
+            };
         }
     }
 

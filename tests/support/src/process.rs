@@ -260,7 +260,10 @@ impl Collected {
 fn read_line(pipe: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<usize> {
     let mut length = 0;
     loop {
-        let read = pipe.fill_buf()?;
+        let read = match pipe.fill_buf() {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
         let end = read.iter().position(|byte| *byte == b'\n');
         let count = end.map_or(read.len(), |end| end + 1);
         let room = MAX_LINE_LEN.saturating_sub(line.len());
@@ -270,5 +273,30 @@ fn read_line(pipe: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<usi
         if end.is_some() || count == 0 {
             return Ok(length);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_of_a_long_line_is_dropped_and_the_next_line_is_whole() {
+        let long = "x".repeat(3 * MAX_LINE_LEN);
+        let text = format!("{long}\nnext\nlast");
+        let mut pipe = BufReader::with_capacity(7, text.as_bytes());
+        let mut read = || {
+            let mut line = Vec::new();
+            let length = read_line(&mut pipe, &mut line).unwrap();
+            (
+                length,
+                line.len(),
+                line.ends_with(b"t\n") || line.ends_with(b"t"),
+            )
+        };
+        assert_eq!(read(), (long.len() + 1, MAX_LINE_LEN, false));
+        assert_eq!(read(), (5, 5, true));
+        assert_eq!(read(), (4, 4, true));
+        assert_eq!(read(), (0, 0, false));
     }
 }
