@@ -28,16 +28,19 @@ async fn serve(bus: &Bus) -> StreamsHandler {
     handler
 }
 
-/// Checks that the median is below 10 ms, and the longest time below 500 ms.
+/// Checks that the median is below 50 ms, and the longest time below 1 s.
+///
+/// A peer that writes each 10 ms notices within 10 ms on an idle machine; a busy one adds the time that its processes
+/// wait for a core. Both are far below the heartbeat of 5 s, by which a silent peer is noticed.
 fn check_detection_times(mut times: Vec<Duration>) {
     times.sort();
     assert!(times.len() >= KILLS);
     let (median, longest) = (times[times.len() / 2], times[times.len() - 1]);
     assert!(
-        median < Duration::from_millis(10),
+        median < Duration::from_millis(50),
         "{median:?} of {times:?}"
     );
-    assert!(longest < Duration::from_millis(500), "{times:?}");
+    assert!(longest < Duration::from_secs(1), "{times:?}");
 }
 
 /// Spreads the kills over the 10 ms between two writes of a stream.
