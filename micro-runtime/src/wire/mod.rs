@@ -2,10 +2,11 @@
 //! and bytes out.
 //!
 //! Everything that another program on the bus can see has its form here or, for the frames of a stream, in `stream`. A
-//! change of a form is a change of the protocol; golden bytes in the tests hold each of them. In the order in which a
-//! message passes: `codec` (one message), `payload` (the bytes of one NATS message), `metadata`, `trace`, `timeout`,
-//! `content_type` and `empty` (one header each), `opening` (a payload that is no message), `status` (a failure). `header`
-//! and `subject` are the names.
+//! change of a form is a change of the protocol; golden bytes in the tests hold each of them.
+//!
+//! In the order in which a message passes: `codec` (one message), `payload` (the bytes of one NATS message),
+//! `metadata`, `trace`, `timeout`, `content_type` and `empty` (one header each), `opening` (a payload that is no
+//! message), `status` (a failure). `header` and `subject` are the names.
 
 mod codec;
 mod content_type;
