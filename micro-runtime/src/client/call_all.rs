@@ -171,6 +171,9 @@ async fn first_reply<Req: prost::Message>(
     span: Span,
 ) -> Result<(MultiReply, Message), Status> {
     let name = request.method_name();
+    if request.options.message.has_ended_parent() {
+        return Err(request.parent_ended());
+    }
     let parent = request.options.message.parent.clone();
     let mut multi_reply = send(request, deadline, limits, span).await?;
     match next_reply(&mut multi_reply, parent.as_ref()).await {

@@ -89,6 +89,12 @@ impl MessageOptions {
         }
     }
 
+    /// Returns whether the call or event that this is a part of has ended: a call within it is not sent then.
+    #[inline]
+    pub(crate) fn has_ended_parent(&self) -> bool {
+        self.parent.as_ref().is_some_and(Context::is_ended)
+    }
+
     /// Makes the message a part of the call or event that `ctx` belongs to.
     pub(crate) fn set_parent(&mut self, ctx: &Context) {
         self.parent = Some(ctx.clone());

@@ -201,6 +201,9 @@ impl OpenStream {
         if left.is_some_and(|left| left.is_zero()) {
             return Err(StartError::Status(request.deadline_exceeded()));
         }
+        if request.options.message.has_ended_parent() {
+            return Err(StartError::Status(request.parent_ended()));
+        }
         let machine = Machine::client(limits, connection.max_payload(), self.deadline, now);
         let channel = Channel::new(machine);
         let sink = Arc::clone(&channel);

@@ -100,6 +100,9 @@ impl<B: RequestBody> UnaryExchange<B> {
         if left.is_zero() {
             return Err(request.deadline_exceeded());
         }
+        if request.options.message.has_ended_parent() {
+            return Err(request.parent_ended());
+        }
         // A later attempt has less than the default left, and must send it.
         let left = (number > 1 || !is_protocol_default).then_some(left);
         let connection = request.client.connection();

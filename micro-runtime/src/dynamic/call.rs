@@ -170,6 +170,7 @@ impl DynamicCall {
             reader: call.open(WaitsFor::Open).await?,
             message_type: output,
             is_json,
+            failure: None,
         })
     }
 
@@ -209,6 +210,7 @@ impl DynamicCall {
             reader,
             message_type: output,
             is_json,
+            failure: None,
         };
         Ok((sender, replies))
     }

@@ -32,6 +32,8 @@ pub struct DynamicStreaming {
     pub(super) reader: MessageReader,
     pub(super) message_type: MessageDescriptor,
     pub(super) is_json: bool,
+    /// Error that the stream has ended with, for each further [`message`](Self::message).
+    pub(super) failure: Option<Status>,
 }
 
 impl DynamicStreaming {
@@ -42,9 +44,13 @@ impl DynamicStreaming {
     /// # Errors
     ///
     /// The status with which the service or the runtime ended the stream; `INTERNAL` if a message is not
-    /// of the type in the schema. No messages follow.
+    /// of the type in the schema. No messages follow, and each further call returns the error again.
     pub async fn message(&mut self) -> Result<Option<Dynamic>, Status> {
-        self.next().await.transpose()
+        match (self.next().await, &self.failure) {
+            (Some(message), _) => message.map(Some),
+            (None, Some(failure)) => Err(failure.clone()),
+            (None, None) => Ok(None),
+        }
     }
 
     /// Returns the only message, of a method that replies once.
@@ -93,13 +99,15 @@ impl Stream for DynamicStreaming {
     type Item = Result<Dynamic, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
-        let payload = match ready!(self.reader.poll_bytes(cx)) {
-            Some(Ok(payload)) => payload,
-            Some(Err(status)) => return Poll::Ready(Some(Err(status))),
+        let message = match ready!(self.reader.poll_bytes(cx)) {
+            Some(Ok(payload)) => message::decode(payload, &self.message_type, self.is_json)
+                .inspect_err(|status| self.reader.abort(status)),
+            Some(Err(status)) => Err(status),
             None => return Poll::Ready(None),
         };
-        let message = message::decode(payload, &self.message_type, self.is_json);
-        let message = message.inspect_err(|status| self.reader.abort(status));
+        if let Err(status) = &message {
+            self.failure = Some(status.clone());
+        }
         Poll::Ready(Some(message))
     }
 }

@@ -41,7 +41,11 @@ use crate::stream::message_reader::MessageReader;
 /// # }).unwrap();
 /// ```
 #[must_use = "a stream that is dropped is given up"]
-pub struct Streaming<M>(Source<M>);
+pub struct Streaming<M> {
+    source: Source<M>,
+    /// Error that the stream has ended with, for each further [`message`](Self::message).
+    failure: Option<Status>,
+}
 
 enum Source<M> {
     /// A stream of a test, or of another call.
@@ -62,7 +66,14 @@ impl<M> Streaming<M> {
         read: fn(EncodedMessage<'_>, &'static str) -> Result<M, Status>,
         name: &'static str,
     ) -> Self {
-        Self(Source::Received { reader, read, name })
+        Self::new(Source::Received { reader, read, name })
+    }
+
+    fn new(source: Source<M>) -> Self {
+        Self {
+            source,
+            failure: None,
+        }
     }
 
     /// Waits for the next message; `None` once the other side has ended in order. Cancel safe.
@@ -74,9 +85,13 @@ impl<M> Streaming<M> {
     ///
     /// The status with which the other side, or the bus, ended the stream. A stream that stops without an end is an
     /// error too (a lost connection, a peer that is gone, a lost frame), never a silent `None`. After an error there is
-    /// no further message.
+    /// no further message, and each further call returns the error again; as a [`Stream`] it ends after the error.
     pub async fn message(&mut self) -> Result<Option<M>, Status> {
-        self.next().await.transpose()
+        match (self.next().await, &self.failure) {
+            (Some(message), _) => message.map(Some),
+            (None, Some(failure)) => Err(failure.clone()),
+            (None, None) => Ok(None),
+        }
     }
 
     /// Returns the headers that the handler set before it returned its stream.
@@ -85,7 +100,7 @@ impl<M> Streaming<M> {
     /// the first message at the latest. Empty before, in a handler, and on a stream that a test made.
     #[must_use]
     pub fn metadata(&self) -> Metadata {
-        match &self.0 {
+        match &self.source {
             Source::Given(_) => Metadata::new(),
             Source::Received { reader, .. } => reader.channel().headers(),
         }
@@ -94,7 +109,7 @@ impl<M> Streaming<M> {
     /// Returns the headers that the handler set after it returned its stream; empty until the stream has ended.
     #[must_use]
     pub fn trailers(&self) -> Metadata {
-        match &self.0 {
+        match &self.source {
             Source::Given(_) => Metadata::new(),
             Source::Received { reader, .. } => reader.channel().trailers(),
         }
@@ -113,10 +128,11 @@ impl<M> Streaming<M> {
     /// let mut numbers = Streaming::from_stream(stream::iter([Ok(1), Err(Status::aborted("enough"))]));
     /// assert_eq!(numbers.message().await.unwrap(), Some(1));
     /// assert_eq!(numbers.message().await.unwrap_err().message(), "enough");
+    /// assert_eq!(numbers.message().await.unwrap_err().message(), "enough");
     /// # });
     /// ```
     pub fn from_stream(stream: impl Stream<Item = Result<M, Status>> + Send + 'static) -> Self {
-        Self(Source::Given(Box::pin(stream)))
+        Self::new(Source::Given(Box::pin(stream)))
     }
 }
 
@@ -131,8 +147,15 @@ impl<M> Stream for Streaming<M> {
     type Item = Result<M, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
-        match &mut self.0 {
-            Source::Given(stream) => stream.as_mut().poll_next(cx),
+        let this = &mut *self;
+        if this.failure.is_some() {
+            return Poll::Ready(None);
+        }
+        let status = match &mut this.source {
+            Source::Given(stream) => match ready!(stream.as_mut().poll_next(cx)) {
+                Some(Err(status)) => status,
+                next => return Poll::Ready(next),
+            },
             Source::Received { reader, read, name } => {
                 let (read, name) = (*read, *name);
                 let status = match ready!(reader.poll_next(cx, |message| read(message, name))) {
@@ -141,9 +164,11 @@ impl<M> Stream for Streaming<M> {
                     Some(Err(status) | Ok(Err(status))) => status,
                 };
                 reader.abort(&status);
-                Poll::Ready(Some(Err(status)))
+                status
             }
-        }
+        };
+        this.failure = Some(status.clone());
+        Poll::Ready(Some(Err(status)))
     }
 }
 

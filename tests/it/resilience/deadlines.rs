@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use micro_runtime::{ClientOptions, Code, Reason, ServiceOptions};
 use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer, DescribeReply};
+use micro_tests::streams::{CountRequest, StreamsClient};
 use prost::Message as _;
 
 use crate::behavior::requests::{blob, millis};
@@ -132,4 +133,34 @@ async fn a_kept_context_shows_that_its_call_has_ended(carrier: Carrier) {
     let ctx = contexts.recv().await.unwrap();
     ctx.ended().await;
     assert!(ctx.is_ended());
+
+    // A call within a call that has ended is not sent.
+    let request = HelloRequest::default;
+    let streams: StreamsClient = carrier.bus.client();
+    let failures = [
+        greeter.say_hello(request()).within(&ctx).await.err(),
+        greeter
+            .say_hello(request())
+            .within(&ctx)
+            .to_all()
+            .await
+            .err(),
+        streams
+            .count(CountRequest::default())
+            .within(&ctx)
+            .await
+            .err(),
+        streams.collect().within(&ctx).open().await.err(),
+        streams.echo().within(&ctx).open().await.err(),
+    ];
+    for status in failures {
+        let status = status.unwrap();
+        assert_eq!(status.reason(), Some(Reason::ParentEnded), "{status}");
+    }
+    greeter.say_hello(request()).await.unwrap();
+    contexts.recv().await.unwrap();
+    assert!(
+        contexts.try_recv().is_err(),
+        "the handler ran for these calls"
+    );
 }

@@ -49,8 +49,9 @@ pub(super) async fn read_to_end(items: &mut Streaming<Item>) -> (u64, Option<Sta
             }
             Ok(None) => return (messages, None),
             Err(status) => {
-                // A stream returns its error once, and ends.
-                assert_eq!(items.message().await.unwrap(), None);
+                // The error is returned again, and no clean end follows it.
+                let again = items.message().await.unwrap_err();
+                assert_eq!(again.to_string(), status.to_string());
                 return (messages, Some(status));
             }
         }

@@ -1,5 +1,6 @@
 //! Statuses, headers and trailers of streams that are rejected, fail, panic or are half-closed.
 
+use futures_util::StreamExt as _;
 use micro_runtime::{Code, Metadata, Reason, Server, Status};
 use micro_tests::streams::StreamsClient;
 
@@ -51,6 +52,14 @@ async fn an_error_arrives_after_the_messages_before_it(carrier: Carrier) {
         assert_eq!(status.message(), "asked to fail");
         check_headers(&items.metadata(), "count");
         check_trailers(&items.trailers());
+        for _ in 0..2 {
+            let again = items.message().await.unwrap_err();
+            assert_eq!(again.message(), "asked to fail", "an error is no clean end");
+        }
+        assert!(
+            items.next().await.is_none(),
+            "a stream of futures ends after its error"
+        );
     }
     for messages in [0, 1, 3, 5_000] {
         let mut collect = fixture.client.collect().open().await.unwrap();
