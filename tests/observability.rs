@@ -12,6 +12,8 @@ mod durable_events;
 mod metric;
 #[path = "observability/trace_log.rs"]
 mod trace_log;
+#[path = "it/until.rs"]
+mod until;
 
 use std::time::Duration;
 
@@ -24,6 +26,7 @@ use micro_tests::market::Trade;
 use micro_tests::streams::{CountRequest, Item, StreamsClient, StreamsServer};
 use micro_tests::{BehaviorHandler, ExecutionProbe, StreamsHandler};
 use trace_log::TraceLog;
+use until::until;
 
 /// The running services, and the recorders of their spans, events and metrics.
 struct ObservedServer {
@@ -102,14 +105,11 @@ async fn check_spans_of_a_stream(observed: &ObservedServer) {
         while let Ok(Some(_)) = items.message().await {}
         for kind in ["client", "server"] {
             // Each end closes its span in a task of its own, after the last message.
-            while observed
-                .log
-                .spans(kind)
-                .iter()
-                .all(|span| span.get("rpc.status").is_none())
-            {
-                tokio::time::sleep(Duration::from_millis(1)).await; // sleep: polling interval
-            }
+            until(|| {
+                let spans = observed.log.spans(kind);
+                spans.iter().any(|span| span.get("rpc.status").is_some())
+            })
+            .await;
             let spans = observed.log.spans(kind);
             assert_eq!(spans[0]["otel.name"], "streams.v1.Streams.Count");
             assert_eq!(spans[0]["rpc.status"], status, "{kind}");

@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::carriers::{Carrier, on_both_carriers};
 use super::execution::{MAX_TIMEOUT, PATIENT, by_hand, failed_calls};
-use super::polling::until;
+use super::until::until;
 
 on_both_carriers! {
     a_detached_handler_outlives_its_deadline_however_its_request_came

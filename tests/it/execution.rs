@@ -14,7 +14,7 @@ use prost::Message as _;
 use tokio::task::Id;
 
 use super::carriers::{Carrier, on_both_carriers};
-use super::polling::until;
+use super::until::until;
 
 on_both_carriers! {
     blocking_methods_leave_the_threads_of_the_runtime

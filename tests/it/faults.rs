@@ -10,7 +10,8 @@ use micro_testkit::within;
 use micro_tests::behavior::{BehaviorClient, Blob, WaitRequest};
 
 use crate::carriers::{BehaviorFixture, Carrier};
-use crate::polling::{until, wait_until_served};
+use crate::polling::wait_until_served;
+use crate::until::until;
 
 /// Number of calls in flight when the nats-server is killed.
 const CALLS: usize = 64;

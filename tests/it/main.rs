@@ -26,4 +26,5 @@ mod script;
 mod server_process;
 mod shutdown;
 mod streams;
+mod until;
 mod wire_format;

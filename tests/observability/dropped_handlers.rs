@@ -1,7 +1,6 @@
 //! Handlers that are dropped with their runtime: their destructors run within the span of call or event.
 
 use std::future::IntoFuture as _;
-use std::time::Duration;
 
 use bytes::Bytes;
 use micro_runtime::{
@@ -11,6 +10,8 @@ use micro_tests::ExecutionProbe;
 use micro_tests::market::Trade;
 use micro_tests::streams::{CountRequest, Item, StreamsClient, StreamsServer};
 use prost::Message as _;
+
+use crate::until::until;
 
 /// Spans of the handlers below, sorted: one event, and a call of each shape.
 const SPANS: [Option<&str>; 4] = [Some("event"), Some("rpc"), Some("rpc"), Some("rpc")];
@@ -71,9 +72,7 @@ async fn unary(client: StreamsClient, item: Item) {
 
 /// Waits until each handler has recorded its span once more.
 async fn check_next_spans(probe: &ExecutionProbe) {
-    while probe.spans() < SPANS.len() {
-        tokio::time::sleep(Duration::from_millis(1)).await; // sleep: polling interval
-    }
+    until(|| probe.spans() >= SPANS.len()).await;
     let mut spans = probe.take_spans();
     spans.sort_unstable();
     assert_eq!(spans, SPANS);

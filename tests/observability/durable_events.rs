@@ -14,6 +14,7 @@ use micro_tests::market::Trade;
 
 use crate::metric::{counter, metric};
 use crate::trace_log::TraceLog;
+use crate::until::until;
 
 /// Number of the trade whose first delivery fails.
 const FAILING: u64 = 3;
@@ -92,13 +93,9 @@ fn durable(name: &str) -> Durable {
 
 /// Waits until `count` events have been handled.
 async fn wait_until_handled(server: &RunningServer, count: u64) -> EventStats {
-    loop {
-        let stats = server.events().remove(0);
-        if stats.handled >= count {
-            return stats;
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await; // sleep: polling interval
-    }
+    let stats = || server.events().remove(0);
+    until(|| stats().handled >= count).await;
+    stats()
 }
 
 /// Checks that each call of the handler had one span, within which all of its polls ran.

@@ -5,7 +5,6 @@ use async_nats::HeaderMap;
 use crate::metadata::Metadata;
 use crate::status::Status;
 use crate::wire;
-use crate::wire::header::{MICRO_TIMEOUT, find};
 
 /// Headers of a request or an event that its handler can see.
 ///
@@ -32,8 +31,14 @@ impl ContextHeaders {
         Ok(Self {
             metadata: wire::decode_metadata(headers)?,
             trace: wire::trace_headers(headers),
-            has_timeout: find(headers, &MICRO_TIMEOUT).is_some(),
+            has_timeout: false,
         })
+    }
+
+    /// Adds whether the caller of a call has sent the time that it waits.
+    pub(crate) fn with_timeout(mut self, is_sent: bool) -> Self {
+        self.has_timeout = is_sent;
+        self
     }
 
     /// Reads the headers of a message that is accepted whatever they are: a stored event, or raw bytes. Metadata

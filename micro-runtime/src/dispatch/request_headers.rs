@@ -37,9 +37,10 @@ impl RequestHeaders {
             });
         };
         let stream = find(headers, &MICRO_STREAM);
+        let timeout = wire::decode_timeout(headers)?;
         Ok(Self {
-            timeout: wire::decode_timeout(headers)?,
-            context: ContextHeaders::read(Some(headers))?,
+            timeout,
+            context: ContextHeaders::read(Some(headers))?.with_timeout(timeout.is_some()),
             stream: stream
                 .map(|stream| StreamHeader::decode(stream.as_str()))
                 .transpose()?,

@@ -121,20 +121,15 @@ impl AckedPublish {
     ) -> Result<PublishAck, Status> {
         let mut backoff = INITIAL_BACKOFF;
         let mut slot = first?;
-        // The last attempt is often cut short by the deadline; its predecessor knows the cause.
-        let mut cause = Status::unavailable(NO_REPLY);
+        // Failure of the attempt before this one.
+        let mut cause = None;
         loop {
             let status = match self.receive_ack(slot).await {
                 Ok(ack) => return Ok(ack),
                 Err(AttemptFailure::Permanent(status)) => return Err(status),
                 Err(AttemptFailure::Transient(status)) => status,
-                Err(AttemptFailure::TooLate) if cause.message() == NO_REPLY => cause.clone(),
-                Err(AttemptFailure::TooLate) => Status::unavailable(format!(
-                    "the last attempt had no reply; before it: {}",
-                    cause.message()
-                )),
+                Err(AttemptFailure::TooLate) => return Err(self.cut_short(cause)),
             };
-            cause = status.clone();
             let wake = Instant::now() + backoff.mul_f64(0.5 + fastrand::f64() / 2.0);
             if wake >= self.deadline {
                 return Err(self.too_late(status.message()).with_source(status));
@@ -147,11 +142,20 @@ impl AckedPublish {
             }
             tokio::time::sleep_until(wake).await;
             backoff = (backoff * 2).min(MAX_BACKOFF);
-            slot = match self.send().await {
-                Ok(slot) => slot,
-                Err(status) => return Err(status.with_source(cause)),
-            };
+            slot = self.send().await?;
+            cause = Some(status);
         }
+    }
+
+    /// Returns the error of a last attempt that the deadline has cut short. The attempt before it mostly knows the
+    /// cause.
+    fn cut_short(&self, cause: Option<Status>) -> Status {
+        let Some(cause) = cause else {
+            return self.too_late(NO_REPLY);
+        };
+        let before = cause.message();
+        let text = format!("the last attempt had no reply; before it: {before}");
+        self.too_late(&text).with_source(cause)
     }
 
     async fn receive_ack(&self, mut slot: ReplySlot) -> Result<PublishAck, AttemptFailure> {

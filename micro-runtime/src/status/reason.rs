@@ -36,7 +36,8 @@ pub enum Reason {
     NoSuchMethod,
     /// The handler panicked. The text of the panic is in the server's log.
     Panicked,
-    /// The reply is not a service's: a JetStream stream captures the call subject and acknowledged the request.
+    /// The reply is not a service's: a JetStream stream captures the call subject and acknowledged the request, or
+    /// NATS itself replied with a status other than 503.
     NotAService,
     /// The call that this one is a part of has ended.
     ParentEnded,

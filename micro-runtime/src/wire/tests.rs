@@ -16,6 +16,7 @@ use crate::wire::payload::*;
 use crate::wire::percent::percent_decode;
 use crate::wire::status::*;
 use crate::wire::timeout::*;
+use crate::wire::trace::*;
 
 fn header_lines(headers: &HeaderMap) -> Vec<String> {
     let mut lines = headers
@@ -224,6 +225,9 @@ fn headers_are_read_in_any_case() {
         Some(Duration::from_millis(250))
     );
     assert!(continues_as_stream(Some(&headers)));
+    headers.insert("TraceParent", "00-1-2-01");
+    let trace = trace_headers(&headers).unwrap();
+    assert_eq!(header_lines(&trace), ["traceparent: 00-1-2-01"]);
 }
 
 #[test]

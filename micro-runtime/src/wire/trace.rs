@@ -4,15 +4,19 @@ use async_nats::HeaderMap;
 
 use crate::wire::header::TRACE;
 
-/// Returns the trace headers among `headers`; `None` if there are none.
+/// Returns the trace headers among `headers`, in any case, by the names of W3C; `None` if there are none.
 pub(crate) fn trace_headers(headers: &HeaderMap) -> Option<HeaderMap> {
     let mut trace = None;
     // A walk over the few headers of a request takes less time than three lookups.
-    for (name, values) in headers.iter().filter(|(name, _)| TRACE.contains(name)) {
-        if let Some(value) = values.first() {
+    for (name, values) in headers.iter() {
+        let name: &str = name.as_ref();
+        let known = TRACE
+            .iter()
+            .find(|known| name.eq_ignore_ascii_case((*known).as_ref()));
+        if let (Some(known), Some(value)) = (known, values.first()) {
             trace
                 .get_or_insert_with(HeaderMap::new)
-                .insert(name.clone(), value.clone());
+                .insert(known.clone(), value.clone());
         }
     }
     trace

@@ -9,7 +9,7 @@ use micro_tests::behavior::{BehaviorClient, Blob, FailRequest, FillRequest};
 
 use crate::behavior::requests::{blob, millis};
 use crate::carriers::{Carrier, on_both_carriers};
-use crate::polling::until;
+use crate::until::until;
 
 on_both_carriers! {
     a_call_ends_at_its_deadline

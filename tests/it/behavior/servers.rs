@@ -8,7 +8,7 @@ use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob};
 
 use crate::behavior::requests::{blob, millis};
 use crate::carriers::{Carrier, on_both_carriers};
-use crate::polling::until;
+use crate::until::until;
 
 on_both_carriers! {
     two_instances_share_the_calls

@@ -14,7 +14,7 @@ use super::plain_client::{plain_client, request_json};
 use super::record_schema::violations;
 use crate::behavior::requests::millis;
 use crate::carriers::{Carrier, on_both_carriers};
-use crate::polling::until;
+use crate::until::until;
 
 on_both_carriers! {
     all_nine_subjects_reply_with_valid_records

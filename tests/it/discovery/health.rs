@@ -9,7 +9,7 @@ use micro_runtime::Status;
 
 use super::plain_client::plain_client;
 use crate::carriers::{Carrier, on_both_carriers};
-use crate::polling::until;
+use crate::until::until;
 
 /// `HealthCheckResponse { status: SERVING }` and `NOT_SERVING`.
 const SERVING: &[u8] = b"\x08\x01";

@@ -10,8 +10,8 @@ use micro_tests::streams::{CountRequest, Item};
 
 use crate::behavior::requests::{blob, millis};
 use crate::carriers::{Carrier, on_both_carriers};
-use crate::polling::until;
 use crate::streams::fixture::StreamsFixture;
+use crate::until::until;
 
 const CALLERS: usize = 16;
 /// Number of calls of each caller.

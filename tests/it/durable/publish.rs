@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
 use micro_runtime::{Bus, Code, Reason};
 use micro_testkit::{NatsServer, within};
 use micro_tests::market::Trade;
@@ -133,6 +134,36 @@ async fn unacknowledged_events_are_bounded_by_max_in_flight() {
         nats.resume().unwrap();
         publisher.flush().await.unwrap();
         assert_eq!(stored_events(&bus).await, 3);
+    })
+    .await;
+}
+
+/// The last attempt has little time and no reply; the attempt before it knows why the event is not stored.
+#[tokio::test]
+async fn an_attempt_that_the_deadline_cuts_short_does_not_hide_the_cause() {
+    within(TIMEOUT, async {
+        let nats = NatsServer::start().await.unwrap();
+        let bus = Bus::connect(nats.url()).await.unwrap();
+        let stream = bus.nats().unwrap().clone();
+        let mut events = stream.subscribe("evt.market.>").await.unwrap();
+        let publish = bus
+            .publish_durable(&trade(1))
+            .timeout(Duration::from_millis(700));
+        let replying = async {
+            let first = events.next().await.unwrap().reply.unwrap();
+            let busy = r#"{"error":{"code":503,"err_code":10008,"description":"busy"}}"#;
+            stream.publish(first, busy.into()).await.unwrap();
+            events.next().await.unwrap();
+        };
+        let (published, ()) = tokio::join!(publish.into_future(), replying);
+        let status = published.unwrap_err();
+        assert_eq!(status.reason(), Some(Reason::NotStored));
+        let text = status.message();
+        assert!(
+            text.contains("the last attempt had no reply; before it:"),
+            "{text}"
+        );
+        assert!(text.contains("busy"), "{text}");
     })
     .await;
 }

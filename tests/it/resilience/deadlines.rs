@@ -10,7 +10,7 @@ use prost::Message as _;
 
 use crate::behavior::requests::{blob, millis};
 use crate::carriers::{Carrier, on_both_carriers};
-use crate::polling::until;
+use crate::until::until;
 
 on_both_carriers! {
     max_timeout_caps_the_timeout_of_calls

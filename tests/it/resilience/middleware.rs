@@ -15,7 +15,7 @@ use tower::{Layer, Service};
 
 use crate::behavior::requests::{blob, millis};
 use crate::carriers::{Carrier, on_both_carriers};
-use crate::polling::until;
+use crate::until::until;
 
 on_both_carriers! {
     layers_see_calls_in_order

@@ -10,7 +10,7 @@ use micro_tests::behavior::{BehaviorClient, BehaviorServer};
 
 use crate::behavior::requests::{blob, millis};
 use crate::carriers::{Carrier, on_both_carriers};
-use crate::polling::until;
+use crate::until::until;
 
 on_both_carriers! {
     max_concurrent_of_a_service_rejects_calls

@@ -9,7 +9,7 @@ use micro_runtime::{Code, Context, Reason, Server, ServiceOptions, Status, servi
 use micro_tests::greeter::{Greeter, GreeterClient, GreeterServer, HelloReply, HelloRequest};
 
 use crate::carriers::{Carrier, on_both_carriers};
-use crate::polling::until;
+use crate::until::until;
 
 on_both_carriers! {
     a_timeout_ends_the_handler

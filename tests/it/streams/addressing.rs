@@ -10,7 +10,7 @@ use micro_tests::streams::{StreamsClient, StreamsServer};
 use super::fixture::StreamsFixture;
 use super::items::{count, expect_items, item, sized_item};
 use crate::carriers::{Carrier, on_both_carriers};
-use crate::polling::until;
+use crate::until::until;
 
 on_both_carriers! {
     streams_to_one_instance

@@ -14,7 +14,7 @@ use micro_tests::streams::{Item, StreamsClient};
 use super::fixture::StreamsFixture;
 use super::items::{count, expect_items, item, item_with_plan, sized_item};
 use crate::carriers::{Carrier, on_both_carriers};
-use crate::polling::until;
+use crate::until::until;
 
 on_both_carriers! {
     dropping_a_call_after_any_poll_leaks_nothing

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::fixture::StreamsFixture;
 use super::items::{count, item, item_with_plan, read_to_end};
 use crate::carriers::{Carrier, on_both_carriers};
-use crate::polling::until;
+use crate::until::until;
 
 on_both_carriers! {
     a_deadline_ends_a_stream_at_both_ends

@@ -12,7 +12,7 @@ use micro_tests::streams::CountRequest;
 use super::fixture::StreamsFixture;
 use super::items::{count, expect_items, item, item_with_plan, sized_item};
 use crate::carriers::{Carrier, on_both_carriers};
-use crate::polling::until;
+use crate::until::until;
 
 on_both_carriers! {
     the_smallest_windows_make_progress

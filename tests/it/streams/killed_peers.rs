@@ -10,7 +10,7 @@ use micro_tests::streams::{Item, StreamsClient, StreamsServer};
 
 use super::items::{count, expect_items, item, item_with_plan, sized_item};
 use super::peer_process;
-use crate::polling::until;
+use crate::until::until;
 
 /// Number of peers that each test kills, one after the other.
 const KILLS: usize = 21;

@@ -9,7 +9,7 @@ use micro_tests::streams::{CountRequest, StreamsClient};
 use super::fixture::StreamsFixture;
 use super::items::{count, expect_items, item, read_to_end};
 use crate::carriers::{Carrier, on_both_carriers};
-use crate::polling::until;
+use crate::until::until;
 
 on_both_carriers! {
     a_drain_lets_streams_finish_and_ends_the_rest
