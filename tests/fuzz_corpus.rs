@@ -4,7 +4,11 @@
 #[path = "../fuzz/fuzz_targets/slots/steps.rs"]
 mod steps;
 
-// The module of micro-runtime that the table uses, at the same path as there.
+// The modules of micro-runtime that the table uses, at the same paths as there.
+#[path = "../micro-runtime/src/wire/reply_token.rs"]
+mod reply_token;
+#[path = "../micro-runtime/src/bus/mux/slot.rs"]
+mod slot;
 #[path = "../micro-runtime/src/wire/subject.rs"]
 #[allow(
     dead_code,
@@ -12,8 +16,13 @@ mod steps;
     reason = "the table uses a part of it, and this crate has other features"
 )]
 mod subject;
+mod bus {
+    pub(crate) mod mux {
+        pub(crate) use crate::slot;
+    }
+}
 mod wire {
-    pub(crate) use crate::subject;
+    pub(crate) use crate::{reply_token, subject};
 }
 
 use std::fs;
@@ -22,12 +31,13 @@ use micro_testkit::workspace_root;
 use steps::Reached;
 
 /// Outcomes that the corpus reaches. After a change in how steps are read, it may miss some.
-const OUTCOMES: [&str; 9] = [
+const OUTCOMES: [&str; 10] = [
     "closed",
     "failed",
     "forged",
     "late",
     "opened",
+    "refused",
     "replied",
     "second reply",
     "stray",

@@ -4,6 +4,8 @@
 
 #[path = "heap/counting_allocator.rs"]
 mod counting_allocator;
+#[path = "it/round_trip.rs"]
+mod round_trip;
 
 use std::time::Duration;
 
@@ -13,6 +15,8 @@ use micro_testkit::{NatsServer, within};
 use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer, WaitRequest};
 use tokio::sync::mpsc;
+
+use round_trip::round_trip;
 
 /// Number of calls per measurement.
 const CALLS: usize = 100_000;
@@ -33,11 +37,7 @@ async fn calls_without_a_reply_leave_no_memory_behind() {
         let plain_client = async_nats::connect(nats.url()).await.unwrap();
         // A subscriber that never replies, so that there is no 503 of the nats-server either.
         let mut requests = plain_client.subscribe(SUBJECT).await.unwrap();
-        // The reply to this request shows that the subscription is in effect.
-        plain_client
-            .request("no.responder", "".into())
-            .await
-            .unwrap_err();
+        round_trip(&plain_client).await;
         let (sender, mut markers) = mpsc::unbounded_channel();
         let drain = tokio::spawn(async move {
             use futures_util::StreamExt as _;

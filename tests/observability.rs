@@ -8,8 +8,12 @@
 mod dropped_handlers;
 #[path = "observability/durable_events.rs"]
 mod durable_events;
+#[path = "observability/foreign_records.rs"]
+mod foreign_records;
 #[path = "observability/metric.rs"]
 mod metric;
+#[path = "it/round_trip.rs"]
+mod round_trip;
 #[path = "observability/trace_log.rs"]
 mod trace_log;
 #[path = "it/until.rs"]
@@ -70,6 +74,7 @@ async fn calls_record_spans_events_and_metrics() {
         check_metrics(&observed).await;
         check_span_of_every_handler(&observed).await;
         dropped_handlers::check_spans().await;
+        foreign_records::check_warnings(&observed.log).await;
         durable_events::check_single_events(&observed.log, &observed.snapshotter).await;
         durable_events::check_batches(&observed.log, &observed.snapshotter).await;
         check_events_of_a_lost_connection(&mut observed).await;
@@ -257,7 +262,7 @@ async fn request_with_forbidden_reply(observed: &ObservedServer) {
     let subject = "behavior.v1.Behavior.Echo";
     let published = nats.publish_with_reply(subject, "admin.delete", "".into());
     published.await.unwrap();
-    let text = "dropped a request: its reply subject is outside the allowed prefixes";
+    let text = "dropped a request or a frame: its reply subject is outside the allowed prefixes";
     while observed.log.events(text).is_empty() {
         tokio::task::yield_now().await;
     }

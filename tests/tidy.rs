@@ -10,7 +10,9 @@
 //! | `type_names` | a crate has one type per name |
 //! | `wording` | comments use plain words; micro-runtime has enough documentation |
 //! | `glossary` | code, comments, messages and documents use the words of CONTRIBUTING.md |
+//! | `failure_guide` | each row of docs/guide/failure.md names tests that exist |
 //! | `documents` | the paths and modules that documents name exist; ARCHITECTURE.md has the layers of micro-runtime |
+//! | `protocol` | rules of docs/PROTOCOL.md have numbers of their own, and what cites them cites what is there; its examples are those of docs/golden.json, and each is held by a test |
 //!
 //! The other modules prepare what the rules read: `workspace` lists the sources, `outline` parses the items of
 //! one source, `code_paths` the paths in its code, `module_tree` loads the modules of a crate, and `uses`
@@ -24,6 +26,8 @@ mod code_paths;
 mod declarations;
 #[path = "tidy/documents.rs"]
 mod documents;
+#[path = "tidy/failure_guide.rs"]
+mod failure_guide;
 #[path = "tidy/files.rs"]
 mod files;
 #[path = "tidy/glossary.rs"]
@@ -34,6 +38,8 @@ mod layers;
 mod module_tree;
 #[path = "tidy/outline.rs"]
 mod outline;
+#[path = "tidy/protocol.rs"]
+mod protocol;
 #[path = "tidy/source.rs"]
 mod source;
 #[path = "tidy/type_names.rs"]
@@ -47,10 +53,12 @@ mod workspace;
 
 use std::collections::BTreeSet;
 
-use documents::DOCUMENTS;
+use documents::{DOCUMENTS, Document};
+use failure_guide::FAILURE_GUIDE;
 use files::FILE_RULES;
 use layers::{LAYER_RULES, Layering};
 use module_tree::ModuleTree;
+use protocol::{PROTOCOL, Protocol};
 use source::Source;
 use workspace::{SOURCES, TARGETS};
 
@@ -81,7 +89,8 @@ const CRATES: Layering = &[
         &["expand"],
     ]),
     ("micro-runtime", &[
-        &["error", "subject", "sync"],
+        &["printable", "subject", "sync"],
+        &["error", "log_limit"],
         &["descriptor", "status", "wire::header"],
         &["json", "json_off", "metadata", "observe"],
         &["wire"],
@@ -186,12 +195,45 @@ fn documents_name_what_exists() {
 }
 
 #[test]
+fn the_guide_to_failures_names_tests_that_exist() {
+    let guide = document(FAILURE_GUIDE);
+    assert_none(failure_guide::names_tests(&guide.path, &guide.text).into_iter());
+}
+
+#[test]
 fn the_architecture_lists_the_layers() {
-    let find = |path: &str| DOCUMENTS.iter().find(|document| document.path == path);
-    let architecture = find("ARCHITECTURE.md").expect("the document exists");
+    let architecture = document("ARCHITECTURE.md");
     let runtime = CRATES.iter().find(|(name, _)| *name == "micro-runtime");
     let (_, layers) = runtime.expect("the crate has layers");
     assert_none(documents::lists_the_layers(architecture, layers).into_iter());
+}
+
+#[test]
+fn rules_of_the_protocol_have_numbers_of_their_own() {
+    let text = &document(PROTOCOL).text;
+    assert_none(Protocol::read(text).numbers_ascend(text).into_iter());
+}
+
+#[test]
+fn rules_of_the_protocol_that_are_cited_exist() {
+    let protocol = Protocol::read(&document(PROTOCOL).text);
+    let sources = SOURCES.iter().map(|source| (&source.path, &source.text));
+    let documents = DOCUMENTS
+        .iter()
+        .map(|document| (&document.path, &document.text));
+    let is_checked = |(path, _): &(&String, &String)| *path != "tests/tidy/protocol.rs";
+    let texts = sources.chain(documents).filter(is_checked);
+    assert_none(texts.flat_map(|(path, text)| protocol.has_what_is_cited(path, text)));
+}
+
+#[test]
+fn examples_of_the_protocol_are_the_golden_bytes() {
+    assert_none(protocol::examples_agree(document(PROTOCOL), &SOURCES).into_iter());
+}
+
+fn document(path: &str) -> &'static Document {
+    let found = DOCUMENTS.iter().find(|document| document.path == path);
+    found.expect("the document exists")
 }
 
 fn check_targets(rule: fn(&ModuleTree<'_>) -> Vec<String>, exempt: &[&str]) {

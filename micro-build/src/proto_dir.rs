@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 /// Source of `micro/v1/options.proto`.
 pub(crate) const OPTIONS_SOURCE: &str = include_str!("../proto/micro/v1/options.proto");
 
-/// Returns the folder that contains `micro/v1/options.proto`.
+/// Returns the folder that contains `micro/v1/options.proto`, and the other .proto files of the wire.
 ///
 /// Compilers of other languages and editors need it as an include folder; [`compile`](crate::compile)
 /// does not. The folder is in the sources of this crate, so the path is valid only on the machine

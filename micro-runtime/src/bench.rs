@@ -6,7 +6,7 @@
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
 
 use crate::bus::{SlotKey, SlotTable};
@@ -15,6 +15,7 @@ use crate::status::Status;
 use crate::stream::{Frame, FrameBody, FrameControl};
 use crate::subject;
 use crate::wire;
+use crate::wire::FrameMark;
 
 /// Reply slots of one connection.
 #[derive(Debug)]
@@ -32,7 +33,9 @@ impl Slots {
     /// Reserves `in_flight` slots, delivers a reply to each by its subject, and takes the reply out. Returns the
     /// number of replies, which equals `in_flight`.
     pub fn round_trips(&mut self, in_flight: usize) -> usize {
-        let opened: Vec<_> = (0..in_flight).map(|_| self.0.reserve()).collect();
+        let opened: Vec<_> = (0..in_flight)
+            .map(|_| self.0.reserve(Subject::from_static("a.B.C")))
+            .collect();
         let mut ready = 0;
         for (key, subject) in opened {
             let token = subject.rsplit('.').next().and_then(SlotKey::parse);
@@ -83,7 +86,13 @@ pub fn write_status(status: &Status) -> (HeaderMap, Bytes) {
 /// Decodes a failure; `None` for the headers of a success.
 #[must_use]
 pub fn read_status(headers: &HeaderMap, payload: &Bytes) -> Option<Status> {
-    wire::read_reply(Some(headers), payload.clone()).err()
+    wire::read_reply(
+        Some(headers),
+        payload.clone(),
+        wire::PayloadFormat::PROTOBUF,
+        "the reply",
+    )
+    .err()
 }
 
 /// Returns whether a subscription to `pattern` receives `subject`.
@@ -104,13 +113,13 @@ pub fn write_frame<M: prost::Message>(messages: usize, message: &M) -> Bytes {
     for _ in 0..messages {
         body.write(message, message.encoded_len());
     }
-    body.finish_frame(FrameControl::default())
+    body.finish_frame(FrameMark::OfServer, FrameControl::default())
 }
 
 /// Checks a frame and reads its messages. Returns their length in bytes, or 0 for an invalid frame.
 #[must_use]
 pub fn read_frame(frame: Bytes) -> usize {
-    let Ok(mut frame) = Frame::read(frame) else {
+    let Ok(mut frame) = Frame::read(FrameMark::OfServer, frame) else {
         return 0;
     };
     let mut bytes = 0;

@@ -82,9 +82,11 @@ mod execute;
 pub mod jetstream;
 #[cfg_attr(not(feature = "json"), path = "json_off.rs")]
 mod json;
+mod log_limit;
 mod metadata;
 pub mod middleware;
 mod observe;
+mod printable;
 mod server;
 mod status;
 mod stream;
@@ -109,6 +111,9 @@ pub use prost_reflect;
 #[doc(hidden)]
 pub use __micro_Subscriber as Subscriber;
 pub use bus::Bus;
+#[cfg(feature = "__testkit")]
+#[doc(hidden)]
+pub use bus::fault_injection as faults;
 pub use client::ClientOptions;
 pub use context::Context;
 pub use dispatch::{Service, ServiceOptions};

@@ -1,5 +1,5 @@
 //! `Metadata`: the headers that users add to calls, replies and events. It holds the rules for names, values and
-//! size (docs/PROTOCOL.md, "A unary call"); `wire::metadata` converts it to NATS headers.
+//! size (docs/PROTOCOL.md, "Metadata and trace"); `wire::metadata` converts it to NATS headers.
 
 use bytes::Bytes;
 
@@ -68,10 +68,13 @@ impl Metadata {
         if !is_binary(name) {
             check_text(name, value)?;
         }
-        if self.size() + name.len() + value.len() > MAX_LEN {
+        let size = self.size() + name.len() + value.len();
+        if size > MAX_LEN {
             return Err(Reason::BadHeader.status_with(
                 Code::ResourceExhausted,
-                format!("header `{name}` takes the metadata above {MAX_LEN} bytes"),
+                format!(
+                    "header `{name}` takes the metadata to {size} bytes, above the limit of {MAX_LEN}, which is fixed"
+                ),
             ));
         }
         self.entries

@@ -19,7 +19,7 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'
 /// instance id.
 ///
 /// Wildcards, empty tokens and white space break routing. Tokens that begin with `_` belong to this protocol, those
-/// that begin with `$` to NATS (docs/PROTOCOL.md, "Names").
+/// that begin with `$` to NATS (docs/PROTOCOL.md, NAME-8).
 pub(crate) fn literal_flaw(text: &str) -> Option<&'static str> {
     if text.is_empty() {
         return Some("it is empty");
@@ -74,6 +74,13 @@ pub(crate) fn overlap(one: &str, other: &str) -> bool {
 
 /// Returns whether a subscription to `pattern` receives messages to `subject`, as nats-server decides it.
 pub(crate) fn matches(pattern: &str, subject: &str) -> bool {
+    // Nearly all patterns that do not match differ before their first wildcard, which takes no search for dots to see.
+    let is_wildcard = |byte: u8| matches!(byte, b'*' | b'>');
+    let mut bytes = pattern.bytes().zip(subject.bytes());
+    let end_of_same = bytes.find(|&(wanted, byte)| wanted != byte || is_wildcard(wanted));
+    if end_of_same.is_some_and(|(wanted, _)| !is_wildcard(wanted)) {
+        return false;
+    }
     let mut tokens = subject.split('.');
     for wanted in pattern.split('.') {
         match (wanted, tokens.next()) {
@@ -92,7 +99,7 @@ pub(crate) fn is_pattern(pattern: &str) -> bool {
 }
 
 /// Appends `text` to `buffer` as one token, percent-encoded so that no text can add a token, become a
-/// wildcard or break the line of the NATS protocol (docs/PROTOCOL.md, "Events").
+/// wildcard or break the line of the NATS protocol (docs/PROTOCOL.md, EVENT-4).
 ///
 /// An empty text becomes a lone `%`.
 pub(crate) fn escape(text: &str, buffer: &mut BytesMut) {

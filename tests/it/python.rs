@@ -33,7 +33,7 @@ async fn a_rust_client_calls_a_python_responder() {
         assert_eq!(reply.data, b"hi from python");
         let status = client.fill(Default::default()).await.unwrap_err();
         assert_eq!(status.code(), Code::NotFound);
-        assert_eq!(status.message(), "nothing here");
+        assert_eq!(status.message(), "no such thing");
     })
     .await;
 }

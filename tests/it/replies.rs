@@ -4,18 +4,20 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use micro_runtime::{Bus, ClientOptions, Code, Reason, RunningServer, Server, Status};
 use micro_testkit::NatsServer;
 use micro_tests::BehaviorHandler;
-use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob, EchoAfterRequest};
+use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob, EchoAfterRequest, FillRequest};
 use prost::Message as _;
 
 use crate::carriers::{Carrier, on_both_carriers};
+use crate::disturbing_peers::{
+    capture, delete_stream, guess_reply_subjects, reply_up_to_five_times,
+};
+use crate::round_trip::round_trip;
+use crate::until::until;
 
 on_both_carriers! {
     two_queue_groups_on_one_service
@@ -24,6 +26,8 @@ on_both_carriers! {
     replies_after_the_deadline_of_their_calls
     replies_after_their_calls_were_dropped
     a_call_of_all_instances_beside_unary_calls
+    replies_of_instances_after_the_end_of_their_call
+    large_replies_of_two_queue_groups
 }
 
 /// Number of callers; each makes one call after another.
@@ -89,6 +93,27 @@ async fn two_queue_groups_on_one_service(carrier: Carrier) {
         caller.unmatched_replies() > 0,
         "the second replies are counted"
     );
+}
+
+/// Each request gets two offers of a large reply.
+async fn large_replies_of_two_queue_groups(carrier: Carrier) {
+    let first = serve(&carrier.bus, |server| server).await;
+    let second = serve(&carrier.bus, |server| server.queue_group("canary")).await;
+    let client: BehaviorClient = carrier.another_bus().await.client();
+    let calls = (0..10).map(|number| {
+        let bytes = 1_200_000 + number;
+        let call = client.fill(FillRequest { bytes });
+        async move { assert_eq!(call.await.unwrap().data.len(), bytes as usize) }
+    });
+    join_all(calls).await;
+    for server in [first, second] {
+        let offers = || {
+            let endpoints = server.stats().remove(0).endpoints;
+            let fill = endpoints.iter().find(|endpoint| endpoint.name == "Fill");
+            fill.unwrap().num_requests
+        };
+        until(|| offers() == 10).await;
+    }
 }
 
 async fn five_instances_without_a_queue_group(carrier: Carrier) {
@@ -190,39 +215,10 @@ async fn a_call_of_all_instances_beside_unary_calls(carrier: Carrier) {
     assert_eq!(results.counts(), [CALLERS * CALLS, 0, 0]);
 }
 
-/// Serves `EchoAfter` with ten lines that know nothing of this library; replies `replies(number)` times.
-async fn serve_by_hand(carrier: &Carrier, replies: fn(u64) -> u64) -> tokio::task::JoinHandle<()> {
-    let bus = carrier.another_bus().await;
-    let nats = bus.nats().unwrap().clone();
-    let mut requests = nats
-        .subscribe("behavior.v1.Behavior.EchoAfter")
-        .await
-        .unwrap();
-    nats.flush().await.unwrap();
-    tokio::spawn(async move {
-        let _bus = bus;
-        let mut number = 0;
-        while let Some(request) = requests.next().await {
-            number += 1;
-            let data = EchoAfterRequest::decode(request.payload).unwrap().data;
-            let reply = Bytes::from(Blob { data }.encode_to_vec());
-            let nats = nats.clone();
-            let count = replies(number);
-            tokio::spawn(async move {
-                for _ in 0..count {
-                    let subject = request.reply.clone().unwrap();
-                    nats.publish(subject, reply.clone()).await.unwrap();
-                    tokio::task::yield_now().await;
-                }
-            });
-        }
-    })
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_responder_that_replies_up_to_five_times() {
     let carrier = Carrier::nats().await;
-    let responder = serve_by_hand(&carrier, |number| 1 + number % 5).await;
+    let responder = reply_up_to_five_times(carrier.nats.as_ref().unwrap()).await;
     let caller = carrier.another_bus().await;
     let results = call(&caller.client(), Duration::ZERO).await;
     assert_eq!(results.counts(), [CALLERS * CALLS, 0, 0]);
@@ -235,47 +231,13 @@ async fn a_peer_that_guesses_reply_subjects() {
     let carrier = Carrier::nats().await;
     let _server = serve(&carrier.bus, |server| server).await;
     let caller = carrier.another_bus().await;
-    let nats = carrier.another_bus().await.nats().unwrap().clone();
-    let mut known = nats.subscribe("behavior.v1.Behavior.Echo").await.unwrap();
-    nats.flush().await.unwrap();
-    let client: BehaviorClient = caller.client();
-    let guessing = async {
-        client.echo(Blob::default()).await.unwrap();
-        let subject = known.next().await.unwrap().reply.unwrap();
-        let (inbox, token) = subject.rsplit_once('.').unwrap();
-        let key: [u8; 12] = URL_SAFE_NO_PAD.decode(token).unwrap().try_into().unwrap();
-        let nonce = u64::from_be_bytes(key[4..].try_into().unwrap());
-        let forged = Bytes::from(
-            Blob {
-                data: b"forged".to_vec(),
-            }
-            .encode_to_vec(),
-        );
-        for round in 0..200_u64 {
-            for slot in 0..CALLERS as u32 {
-                for guess in [
-                    nonce.wrapping_add(round),
-                    nonce.wrapping_sub(round),
-                    round,
-                    !round,
-                ] {
-                    let mut key = slot.to_be_bytes().to_vec();
-                    key.extend(guess.to_be_bytes());
-                    let subject = format!("{inbox}.{}", URL_SAFE_NO_PAD.encode(key));
-                    nats.publish(subject, forged.clone()).await.unwrap();
-                }
-            }
-        }
-        nats.publish(subject.clone(), forged).await.unwrap();
-        nats.flush().await.unwrap();
-    };
-    let (results, ()) = tokio::join!(call(&client, Duration::from_millis(2)), guessing);
+    let nats = carrier.nats.as_ref().unwrap();
+    let guesser = guess_reply_subjects(nats, &caller, CALLERS).await;
+    let results = call(&caller.client(), Duration::from_millis(2)).await;
+    let guesses = guesser.stop().await;
     assert_eq!(results.counts(), [CALLERS * CALLS, 0, 0]);
-    assert!(
-        caller.unmatched_replies() > 10_000,
-        "{}",
-        caller.unmatched_replies()
-    );
+    assert!(guesses > 1_000, "{guesses}");
+    until(|| caller.unmatched_replies() >= guesses).await;
 }
 
 /// JetStream acknowledges each request that a stream captures, on the reply subject.
@@ -288,13 +250,7 @@ async fn a_stream_that_captures_a_method() {
     };
     let _server = serve(&carrier.bus, |server| server).await;
     let caller = carrier.another_bus().await;
-    let jetstream = async_nats::jetstream::new(caller.nats().unwrap().clone());
-    let captured = async_nats::jetstream::stream::Config {
-        name: "CAPTURED".into(),
-        subjects: vec!["behavior.v1.Behavior.Echo".into()],
-        ..Default::default()
-    };
-    jetstream.create_stream(captured).await.unwrap();
+    capture(&caller, "CAPTURED", &["behavior.v1.Behavior.Echo"]).await;
     let client: BehaviorClient = caller.client();
     let acknowledged = AtomicU64::new(0);
     let beside = async {
@@ -317,6 +273,42 @@ async fn a_stream_that_captures_a_method() {
         "calls to another method"
     );
     assert!(acknowledged.into_inner() > 0);
+    let service = caller.dynamic("behavior.v1.Behavior").await.unwrap();
+    let own = Blob {
+        data: b"own".to_vec(),
+    };
+    let own = own.encode_to_vec();
+    let mut failures = 0;
+    for _ in 0..50 {
+        match service.call_raw("Echo", own.clone()).await {
+            Ok(reply) => assert_eq!(reply.message, own),
+            Err(status) => {
+                assert_eq!(status.reason(), Some(Reason::NotAService), "{status}");
+                assert!(status.message().contains("`CAPTURED`"), "{status}");
+                failures += 1;
+            }
+        }
+    }
+    assert!(failures > 0);
+    delete_stream(&caller, "CAPTURED").await;
+    for number in 0..100_u8 {
+        let message = Blob { data: vec![number] };
+        assert_eq!(client.echo(message.clone()).await.unwrap(), message);
+    }
+}
+
+async fn replies_of_instances_after_the_end_of_their_call(carrier: Carrier) {
+    let _servers = [
+        serve(&carrier.bus, |server| server).await,
+        serve(&carrier.bus, |server| server).await,
+    ];
+    let caller = carrier.another_bus().await;
+    let client: BehaviorClient = caller.client();
+    for _ in 0..20 {
+        let call = client.echo(Blob::default()).to_all().expected(1);
+        drop(call.await.unwrap());
+    }
+    until(|| caller.unmatched_replies() == 20).await;
 }
 
 /// A message of NATS itself is not the reply of a service: its payload is empty, which decodes as a message.
@@ -325,7 +317,7 @@ async fn a_status_of_nats_is_no_reply() {
     let carrier = Carrier::nats().await;
     let nats = carrier.bus.nats().unwrap().clone();
     let mut requests = nats.subscribe("behavior.v1.Behavior.Echo").await.unwrap();
-    nats.flush().await.unwrap();
+    round_trip(&nats).await;
     let client: BehaviorClient = carrier.another_bus().await.client();
     let address = ("127.0.0.1", carrier.nats.as_ref().unwrap().port());
     let mut raw = tokio::net::TcpStream::connect(address).await.unwrap();

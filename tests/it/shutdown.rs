@@ -13,6 +13,7 @@ use tower::limit::ConcurrencyLimitLayer;
 use tower::timeout::TimeoutLayer;
 
 use crate::polling::wait_until_served;
+use crate::round_trip::round_trip;
 use crate::server_process::{start_server_process, stop_process};
 
 /// Number of callers, each with one call in flight.
@@ -123,7 +124,7 @@ async fn check_shutdowns_lose_no_call(has_subscriber: bool, options: ClientOptio
 async fn subscribe_to_everything(nats: &NatsServer) -> tokio::task::JoinHandle<()> {
     let plain_client = async_nats::connect(nats.url()).await.unwrap();
     let mut everything = plain_client.subscribe(">").await.unwrap();
-    plain_client.flush().await.unwrap();
+    round_trip(&plain_client).await;
     tokio::spawn(async move {
         // The client belongs to the task: its connection lives as long as the subscription.
         let _plain_client = plain_client;

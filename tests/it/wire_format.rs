@@ -10,6 +10,8 @@ use micro_testkit::{NatsServer, within};
 use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob};
 
+use crate::round_trip::round_trip;
+
 /// A plain NATS client beside the running service `behavior.v1.Behavior`.
 struct WireFixture {
     _nats: NatsServer,
@@ -63,13 +65,6 @@ impl WireFixture {
     }
 }
 
-/// Waits until the nats-server has every subscription of this connection, which `flush` does not ensure:
-/// the reply to a request does, since the server handles one connection in order.
-async fn wait_until_subscribed(plain_client: &async_nats::Client) {
-    let reply = plain_client.request("no.responder", "".into()).await;
-    assert!(reply.is_err());
-}
-
 async fn next_message(subscription: &mut async_nats::Subscriber) -> Message {
     within(Duration::from_secs(20), subscription.next())
         .await
@@ -103,7 +98,7 @@ async fn a_request_is_bare_protobuf_without_headers() {
         .subscribe("behavior.v1.Behavior.Echo")
         .await
         .unwrap();
-    wait_until_subscribed(&fixture.plain_client).await;
+    round_trip(&fixture.plain_client).await;
     let client: BehaviorClient = fixture.bus.client();
     client.echo(Blob { data: b"hi".into() }).await.unwrap();
     let request = next_message(&mut requests).await;
@@ -246,7 +241,7 @@ async fn an_error_reply_of_adr_32_becomes_a_status() {
         .subscribe("behavior.v1.Behavior.Echo")
         .await
         .unwrap();
-    wait_until_subscribed(&plain_client).await;
+    round_trip(&plain_client).await;
     let responder = tokio::spawn(async move {
         let request = requests.next().await.unwrap();
         let mut headers = HeaderMap::new();
@@ -275,7 +270,7 @@ async fn an_undecodable_reply_is_an_internal_error() {
         .subscribe("behavior.v1.Behavior.Echo")
         .await
         .unwrap();
-    wait_until_subscribed(&plain_client).await;
+    round_trip(&plain_client).await;
     tokio::spawn(async move {
         while let Some(request) = requests.next().await {
             plain_client

@@ -4,6 +4,7 @@ import asyncio
 import os
 
 import nats
+from golden import Example
 from nats.errors import NoRespondersError
 
 SERVICE = "behavior.v1.Behavior"
@@ -13,16 +14,15 @@ async def main():
     nc = await nats.connect(os.environ["NATS_URL"])
 
     # Blob { data: "hi" }: field 1, two bytes; request and reply have no headers.
-    reply = await nc.request(f"{SERVICE}.Echo", b"\x0a\x02hi", timeout=5)
-    assert reply.data == b"\x0a\x02hi", reply.data
+    request = Example("unary_request")
+    reply = await nc.request(request.at(SERVICE), request.payload, timeout=5)
     assert reply.headers is None, reply.headers
+    Example("unary_reply").check(reply)
 
-    # FailRequest { code: 5, text: "no way" }
-    reply = await nc.request(f"{SERVICE}.Fail", b"\x08\x05\x12\x06no way", timeout=5)
-    assert reply.headers["Micro-Status"] == "5", reply.headers
-    assert reply.headers["Nats-Service-Error-Code"] == "404", reply.headers
-    assert reply.headers["Nats-Service-Error"] == "no way", reply.headers
-    assert reply.data == b"\x08\x05\x12\x06no way", reply.data
+    # FailRequest { code: 5, text: "no account 7" }; the handler adds a header of its own.
+    fail = b"\x08\x05\x12\x0cno account 7"
+    reply = await nc.request(f"{SERVICE}.Fail", fail, timeout=5)
+    Example("failure_of_a_handler").check(reply, other_headers=["failed-by"])
 
     try:
         await nc.request(f"{SERVICE}.Nope", b"", timeout=5)

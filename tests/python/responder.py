@@ -4,6 +4,7 @@ import asyncio
 import os
 
 import nats
+from golden import Example
 
 SERVICE = "behavior.v1.Behavior"
 
@@ -16,8 +17,8 @@ async def main():
         await request.respond(b"\x0a" + bytes([len(text)]) + text)
 
     async def fill(request):
-        headers = {"Nats-Service-Error-Code": "404", "Nats-Service-Error": "nothing here"}
-        await nc.publish(request.reply, b"", headers=headers)
+        failure = Example("failure_of_adr_32")
+        await nc.publish(request.reply, failure.payload, headers=failure.headers)
 
     await nc.subscribe(f"{SERVICE}.Echo", queue="q", cb=echo)
     await nc.subscribe(f"{SERVICE}.Fill", queue="q", cb=fill)

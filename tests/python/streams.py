@@ -4,21 +4,17 @@ import asyncio
 import os
 
 import nats
+from golden import Example
 
 
 async def main():
     nc = await nats.connect(os.environ["NATS_URL"])
     replies = await nc.subscribe(inbox := nc.new_inbox())
 
-    # CountRequest { messages: 3, size: 2 }; the items are { number: 0.., data: 07 07 }.
-    await nc.publish("streams.v1.Streams.Count", b"\x08\x03\x10\x02", reply=inbox)
-    items = []
-    while "Micro-Status" not in ((reply := await replies.next_msg(timeout=5)).headers or {}):
-        items.append(reply.data)
-    assert reply.headers["Micro-Status"] == "0", reply.headers
-    assert reply.headers["sent"] == "3", reply.headers
-    data = b"\x12\x02\x07\x07"
-    assert items == [data, b"\x08\x01" + data, b"\x08\x02" + data], items
+    request = Example("by_hand_request")
+    await nc.publish(request.at("streams.v1.Streams"), request.payload, reply=inbox)
+    for name in ["by_hand_empty_message", "by_hand_message", "by_hand_end"]:
+        Example(name).check(await replies.next_msg(timeout=5))
 
     await nc.close()
     print("ok")

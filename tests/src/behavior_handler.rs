@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use micro_runtime::{Bus, Code, Context, Status, service};
+use tokio::sync::Notify;
 
 use crate::behavior::{
     Behavior, BehaviorClient, Blob, DescribeReply, EchoAfterRequest, Empty, FailRequest,
@@ -24,6 +25,8 @@ struct State {
     started: AtomicUsize,
     running: AtomicUsize,
     dropped: AtomicUsize,
+    /// Ends the waits of [`BehaviorHandler::UNTIL_RELEASED`].
+    released: Notify,
     /// Calls of `Flaky` and `FlakyNonIdempotent` by key.
     flaky: Mutex<HashMap<String, u32>>,
     spawned_failures: Mutex<Vec<Status>>,
@@ -56,6 +59,11 @@ impl Drop for WaitGuard<'_> {
 }
 
 impl BehaviorHandler {
+    /// Request of a wait that lasts until [`release`](Self::release).
+    pub const UNTIL_RELEASED: WaitRequest = WaitRequest {
+        milliseconds: u32::MAX,
+    };
+
     /// Makes a handler whose nested calls go over this bus.
     #[must_use]
     pub fn on(bus: &Bus) -> Self {
@@ -75,6 +83,11 @@ impl BehaviorHandler {
     #[must_use]
     pub fn running(&self) -> usize {
         self.state.running.load(Ordering::SeqCst)
+    }
+
+    /// Ends all waits of [`UNTIL_RELEASED`](Self::UNTIL_RELEASED) that are running.
+    pub fn release(&self) {
+        self.state.released.notify_waiters();
     }
 
     /// Number of waits that were dropped before their end.
@@ -119,9 +132,14 @@ impl BehaviorHandler {
     }
 
     async fn wait_for(&self, request: WaitRequest) -> Blob {
+        // Before the wait counts as running: a release ends it from here on.
+        let released = self.state.released.notified();
         let mut guard = WaitGuard::new(&self.state);
-        // sleep: the caller asks for it.
-        tokio::time::sleep(Duration::from_millis(request.milliseconds.into())).await;
+        match request == Self::UNTIL_RELEASED {
+            true => released.await,
+            // sleep: the caller asks for it.
+            false => tokio::time::sleep(Duration::from_millis(request.milliseconds.into())).await,
+        }
         guard.is_finished = true;
         Blob::default()
     }

@@ -22,8 +22,6 @@ const REPLACED: &[Replaced] = &[Replaced {
         // The glossary itself, and this file.
         ("CONTRIBUTING.md", "| calls |"),
         ("tests/tidy/glossary.rs", ""),
-        // Normative text with wording of its own.
-        ("docs/PROTOCOL.md", ""),
     ],
 }];
 

@@ -31,10 +31,10 @@ pub(crate) enum Chore {
     /// once, into target/tools), then runs `cargo test` for these packages, and prints how long each
     /// took. A suite that lacks a tool fails; none is skipped.
     Test {
-        /// Adds the second tier, as `.ci/run` does
+        /// Adds the second tier, as `.ci/run` does; it needs Go, a JDK with Maven, and Node as well
         #[arg(long, conflicts_with = "slow")]
         full: bool,
-        /// Runs a slow suite instead; `--slow list` prints their names
+        /// Runs a slow suite, or one of the second tier, instead; `--slow list` prints their names
         #[arg(long, value_name = "NAME")]
         slow: Vec<String>,
         /// Passed to `cargo test` in the first tier, as in `cargo xtask test -- -p micro-build naming`
@@ -55,7 +55,7 @@ pub(crate) enum Chore {
     /// callgrind. A row is slower if the upper quartile of its ratios is below 0.97, or if its
     /// instructions grow by more than 3 %; then the command fails and names it.
     Bench(Bench),
-    /// Prints the folder with the .proto files of the options (micro/v1/options.proto).
+    /// Prints the folder with the .proto files of the wire (micro/v1/options.proto and others; the same as docs/proto).
     ///
     /// An absolute path, for `protoc -I "$(cargo xtask proto-dir)"` and editors.
     ProtoDir,

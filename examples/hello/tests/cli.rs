@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use micro_testkit::{NatsServer, Process};
+use micro_testkit::{NatsServer, Process, workspace_root};
 
 /// Limit for one program to start or to end, on a machine that is busy with other builds.
 const PROCESS_TIMEOUT: Duration = Duration::from_secs(60);
@@ -113,6 +113,59 @@ async fn connect_failure_names_the_url() {
             "{output}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_login_in_nats_url_is_used_and_a_wrong_one_is_named_without_it() {
+    let users = "authorization { users = [{ user: ada, password: s3cret }] }";
+    let nats = NatsServer::builder().config(users).start().await.unwrap();
+    let mut both = command(env!("CARGO_BIN_EXE_hello"));
+    both.env("NATS_URL", nats.url_as("ada", "s3cret"));
+    let (is_success, output) = run(both, &[]).await;
+    assert!(is_success && output.contains("Hello, Ada!"), "{output}");
+    let mut client = command(CLIENT);
+    client.env("NATS_URL", nats.url_as("ada", "wr0ng"));
+    let (is_success, output) = run(client, &["Ada"]).await;
+    assert!(!is_success, "{output}");
+    assert!(output.contains("the server refuses the login"), "{output}");
+    assert!(output.contains("NATS_PASSWORD"), "{output}");
+    assert!(!output.contains("wr0ng"), "{output}");
+    let mut client = command(CLIENT);
+    client.env("NATS_URL", nats.url()).env("NATS_USER", "ada");
+    let (is_success, output) = run(client, &["Ada"]).await;
+    assert!(!is_success, "{output}");
+    assert!(output.contains("NATS_PASSWORD is not set"), "{output}");
+}
+
+/// The users of docs/PROTOCOL.md, "Permissions", as they are copied from there: NATS refuses nothing.
+#[tokio::test]
+async fn the_documented_users_serve_and_call_by_their_environment() {
+    let page = std::fs::read_to_string(workspace_root().join("docs/PROTOCOL.md")).unwrap();
+    let users = ["service", "client"].map(|role| {
+        let block = page.split(&format!("```conf\n# {role}\n")).nth(1).unwrap();
+        let permissions = block.split("```").next().unwrap();
+        format!("{{ user: {role}, password: s3cret\n{permissions} }}\n")
+    });
+    let users = format!("authorization {{ users = [\n{}] }}", users.concat());
+    let nats = NatsServer::builder().jetstream().config(&users);
+    let nats = nats.start().await.unwrap();
+    let as_user = |program: &str, user: &str| {
+        let mut command = command(program);
+        command.env("NATS_URL", nats.url());
+        command
+            .env("NATS_USER", user)
+            .env("NATS_PASSWORD", "s3cret");
+        command.env("NATS_INBOX_PREFIX", format!("_INBOX.{user}"));
+        command
+    };
+    let mut server = Process::spawn(as_user(SERVER, "service")).unwrap();
+    let served = server.wait_for_line("is served", PROCESS_TIMEOUT);
+    served.await.unwrap();
+    let (is_success, output) = run(as_user(CLIENT, "client"), &["Ada"]).await;
+    assert!(is_success && output.contains("Hello, Ada!"), "{output}");
+    server.interrupt().unwrap();
+    check_drained(server);
+    assert!(!nats.log().contains("Violation"), "{}", nats.log());
 }
 
 #[tokio::test]

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Wake, Waker};
 
+use async_nats::Subject;
 use rand::SeedableRng as _;
 use rand::rngs::ChaCha8Rng;
 
-/// The table is private to micro-runtime, so it is compiled in. It uses only `crate::wire::subject`, which
-/// the crate root declares.
+/// The table is private to micro-runtime, so it is compiled in. It uses only `slot` beside it and
+/// `crate::wire::subject`, which the crate root declares.
 #[path = "../../../micro-runtime/src/bus/mux/table.rs"]
 #[cfg_attr(
     not(test),
@@ -19,7 +20,9 @@ use rand::rngs::ChaCha8Rng;
 )]
 mod table;
 
-use table::{DeliveryOutcome, SlotKey, SlotTable};
+use table::{DeliveryOutcome, SlotTable};
+
+use crate::slot::SlotKey;
 
 /// Result of all waiting calls when they fail together. Calls are numbered from 0 and never reach it.
 const FAILED: u64 = u64::MAX;
@@ -31,6 +34,8 @@ const SMALL_BURST: u8 = 48;
 const LARGE_BURST: usize = 1100;
 /// Maximum number of large bursts in a run, since each takes long.
 const LARGE_BURSTS: u32 = 3;
+/// Number of subjects that calls go to.
+const DESTINATIONS: u64 = 4;
 
 /// Cases that a run reached, as in "late".
 pub(crate) type Reached = BTreeSet<&'static str>;
@@ -105,7 +110,8 @@ impl Model {
             9..=11 => self.on_open(input, Self::poll),
             12 => self.on_open(input, Self::close),
             13 => self.stray(input),
-            14 => self.fail_all(),
+            14 if self.next.is_multiple_of(2) => self.fail_all(),
+            14 => self.refuse(self.next % DESTINATIONS),
             _ => self.burst(input.byte()),
         }
     }
@@ -122,7 +128,7 @@ impl Model {
     }
 
     fn open(&mut self) {
-        let (key, subject) = self.table.reserve();
+        let (key, subject) = self.table.reserve(destination(self.next));
         let token = subject.strip_prefix("i.").unwrap_or_default().to_owned();
         assert_eq!(
             SlotKey::parse(&token),
@@ -130,6 +136,7 @@ impl Model {
             "{subject} names its own slot"
         );
         assert!(self.used.insert(token.clone()), "{subject} is used again");
+        assert!(self.table.mark_sent(key), "it waits for its reply");
         self.reach("opened");
         self.open.push(Call {
             number: self.next,
@@ -213,7 +220,7 @@ impl Model {
     }
 
     fn close(&mut self, at: usize) {
-        self.table.close(self.open[at].key);
+        drop(self.table.close(self.open[at].key));
         self.reach("closed");
         self.end(at);
     }
@@ -246,6 +253,33 @@ impl Model {
         }
     }
 
+    /// Refuses the last request to one subject: its call fails, and no other.
+    fn refuse(&mut self, number: u64) {
+        let refused = destination(number);
+        let requests = self.table.requests();
+        let to_it = requests.filter(|request| *request.destination == refused);
+        let last = to_it.max_by_key(|request| request.order);
+        let last = last.map(|request| request.key);
+        let waiting = self.open.iter_mut().filter(|call| call.value.is_none());
+        let expected = waiting
+            .filter(|call| destination(call.number) == refused)
+            .max_by_key(|call| call.number);
+        assert_eq!(last, expected.as_ref().map(|call| call.key));
+        let (Some(key), Some(call)) = (last, expected) else {
+            return;
+        };
+        match self.table.deliver(key, FAILED) {
+            DeliveryOutcome::Woken(waker) => {
+                assert_eq!(waker.is_some(), call.is_watched, "it is woken");
+                waker.into_iter().for_each(Waker::wake);
+            }
+            outcome => panic!("{outcome:?}"),
+        }
+        call.value = Some(FAILED);
+        call.check_wakes();
+        self.reach("refused");
+    }
+
     /// Opens many calls, then ends each of them.
     fn burst(&mut self, size: u8) {
         let before = self.open.len();
@@ -276,6 +310,11 @@ impl Model {
     fn reach(&mut self, what: &'static str) {
         self.reached.insert(what);
     }
+}
+
+/// Returns the subject that the call with this number goes to.
+fn destination(number: u64) -> Subject {
+    Subject::from(format!("d.{}", number % DESTINATIONS))
 }
 
 impl Call {

@@ -3,16 +3,26 @@
 use std::fmt;
 use std::sync::Arc;
 
+use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, Subject};
-use futures_util::StreamExt as _;
+use tokio::sync::mpsc;
 
-use crate::bus::connection::{Carrier, Connection, NatsCarrier, closed};
+use crate::bus::connection::{Carrier, Connection, NatsCarrier};
 use crate::bus::in_process::InProcess;
+use crate::bus::inbox::Inbox;
+use crate::bus::marker::Markers;
 use crate::bus::mux::Mux;
 use crate::bus::nats;
 use crate::bus::nats::ConnectionEvents;
 use crate::bus::outbox;
 use crate::bus::outbox::Outbox;
+use crate::bus::probe::Prober;
+use crate::bus::refusal_queue::ConnectionReport;
+use crate::bus::refusal_tasks::RefusalTasks;
+use crate::bus::refusals::Refusals;
+use crate::bus::runtime::NoRuntime;
+use crate::bus::server_urls::ServerUrls;
+use crate::bus::server_version;
 use crate::error::{Error, ErrorKind};
 use crate::subject;
 use crate::wire;
@@ -45,15 +55,22 @@ pub struct Bus {
 impl Bus {
     /// Connects to NATS, and subscribes to the inbox in which replies arrive.
     ///
-    /// `url` may name several servers, separated by commas, each with user and password or a token before an
-    /// `@`. The connection sends a PING every 15 s and reconnects for ever, after at most 4 s with jitter.
-    /// When it is lost, every call in flight fails with [`Code::Unavailable`](crate::Code::Unavailable) at
-    /// once.
+    /// `url` may name several servers, separated by commas. It may have a login: `nats://user:password@host:4222`, or
+    /// `nats://token@host:4222`, percent-encoded where they contain `#`, `,`, `/`, `:`, `?` or `@`. Servers without one
+    /// get that of the others. A login appears in no log and in no error.
+    ///
+    /// The connection sends a PING every 15 s and reconnects for ever, after at most 4 s with jitter. When it is lost,
+    /// every call in flight fails with [`Code::Unavailable`](crate::Code::Unavailable) at once.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Connect`] when no server can be reached or all reject the credentials. The message names
-    /// `url` without its secrets.
+    /// [`ErrorKind::Connect`] when no server takes the connection, or the nats-server is older than 2.11. The message
+    /// names the servers and the cause: nothing listens, another program than nats-server does, the host is not known,
+    /// the login is refused, TLS fails, a limit of connections is reached; with several servers that of the last one.
+    /// [`ErrorKind::Configuration`] for a `url` that is none, for several logins, and for an inbox prefix that is a
+    /// pattern. An older server that a
+    /// later reconnect finds, as in the middle of an upgrade, is used, and a warning names it; so is the first where
+    /// the options connect in the background (`retry_on_initial_connect`).
     ///
     /// # Examples
     ///
@@ -71,9 +88,12 @@ impl Bus {
     /// Ping interval, reconnect delay and event callback of the options are replaced: through the callback
     /// the bus learns of rejected subscriptions and of a lost connection.
     ///
+    /// A login in `url` replaces user and password of the options, or their token, as in the Go client of NATS: it
+    /// cannot be seen whether the options have one. Credentials, an nkey and an auth callback stay, and go before it.
+    ///
     /// # Errors
     ///
-    /// [`ErrorKind::Connect`] as for [`connect`](Self::connect).
+    /// Those of [`connect`](Self::connect).
     ///
     /// # Examples
     ///
@@ -89,29 +109,27 @@ impl Bus {
         options: ConnectOptions,
         url: impl AsRef<str>,
     ) -> Result<Self, Error> {
-        let url = url.as_ref();
-        let events = Arc::new(ConnectionEvents::new());
-        let client = nats::connect(options, url, Arc::clone(&events))
-            .await
-            .map_err(|error| {
-                let message = format!(
-                    "cannot connect to NATS at {}; is a nats-server running there?",
-                    nats::without_secrets(url)
-                );
-                Error::new(ErrorKind::Connect, message).with_source(error)
-            })?;
-        Self::over(client, Some(events)).await
+        let servers = ServerUrls::parse(url.as_ref())?;
+        NoRuntime::check().map_err(|none| {
+            none.into_error(format_args!("nothing connects to NATS at {servers}"))
+        })?;
+        let (events, refusals) = ConnectionEvents::new(&servers);
+        let events = Arc::new(events);
+        let client = nats::connect(options, &servers, Arc::clone(&events)).await?;
+        Self::over(client, Some((events, refusals))).await
     }
 
     /// Shares a connection that exists already; prefer [`Bus::connect_with`].
     ///
     /// The event callback of such a connection was fixed when it was made, so the bus receives no events: a
-    /// subject that a server may not subscribe to is not an error at its start, and calls in flight when
-    /// the connection is lost end only at their deadline.
+    /// subject that a server may not subscribe to is not an error at its start, and calls that NATS refuses, or
+    /// that are in flight when the connection is lost, end only at their deadline.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Connect`] when the connection is closed.
+    /// [`ErrorKind::Connect`] when the connection is closed, or its nats-server is older than 2.11;
+    /// [`ErrorKind::Configuration`] for an inbox prefix that is a pattern or no subject; [`ErrorKind::Runtime`] outside
+    /// of a tokio runtime.
     ///
     /// # Examples
     ///
@@ -146,13 +164,14 @@ impl Bus {
     pub fn in_process() -> Self {
         let mux = Arc::new(Mux::new(&wire::subject::new_inbox(INBOX)));
         let carrier = Carrier::InProcess(Arc::new(InProcess::new(Arc::clone(&mux))));
+        let refusals = Arc::new(Refusals::new(Arc::clone(&mux)));
         Self {
-            connection: Arc::new(Connection::new(carrier, mux)),
+            connection: Arc::new(Connection::new(carrier, mux, refusals)),
             prefix: None,
         }
     }
 
-    /// Puts tokens before every call, instance and event subject of this bus (docs/PROTOCOL.md, "Names").
+    /// Puts tokens before every call, instance and event subject of this bus (docs/PROTOCOL.md, NAME-2).
     ///
     /// Buses with different prefixes on one NATS account do not reach each other's services or events.
     /// Discovery (`$SRV`), inboxes and the API of JetStream have no prefix. A prefix may have several tokens
@@ -191,7 +210,7 @@ impl Bus {
     /// Returns whether this bus runs inside this process, without NATS.
     #[must_use]
     pub fn is_in_process(&self) -> bool {
-        matches!(self.connection.carrier, Carrier::InProcess(_))
+        self.connection.is_in_process()
     }
 
     /// Returns the NATS client, to use NATS beside this library; `None` inside one process.
@@ -222,6 +241,30 @@ impl Bus {
         self.connection.mux().unmatched()
     }
 
+    /// Returns the number of messages that NATS refused to take on this connection and that no call waited for:
+    /// events of core NATS ([`publish`](Self::publish), [`publish_raw`](Self::publish_raw)), whose publisher has no
+    /// other way to learn of it.
+    ///
+    /// For 100 ms after a refusal further events to the same subject are not sent, and counted here at once; only one
+    /// after 50 ms is, as a trial. So after permissions were extended events may be lost for 100 ms more; where a
+    /// refusal takes longer than 25 ms, as in an overload, for four times as long as that, up to 1 s. Of those that
+    /// were sent it is a lower bound: async-nats drops errors of NATS while 128 wait, so that of a thousand refused at
+    /// once about a half is counted.
+    ///
+    /// The log has the subject of the first, and then of one each 30 s; the metric is `nats.client.refused`. Always 0
+    /// for a bus of [`from_nats`](Self::from_nats), which receives no events of its connection.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bus = micro_runtime::Bus::in_process();
+    /// assert_eq!(bus.refused_events(), 0);
+    /// ```
+    #[must_use]
+    pub fn refused_events(&self) -> u64 {
+        self.connection.refusals().refused_events()
+    }
+
     pub(crate) fn connection(&self) -> &Arc<Connection> {
         &self.connection
     }
@@ -231,41 +274,50 @@ impl Bus {
         wire::subject::with_prefix(self.prefix(), name)
     }
 
-    /// Subscribes to the inbox, and starts the two tasks of a connection: one reads the inbox, the other
-    /// sends the outbox. Both are aborted when the connection is dropped.
-    ///
-    /// The inbox task never waits for anything but the next message, since every reply and every frame of
-    /// the connection passes through it; see [`FrameSink`](crate::bus::FrameSink).
-    async fn over(client: Client, events: Option<Arc<ConnectionEvents>>) -> Result<Self, Error> {
-        let inbox = nats::new_inbox(&client);
-        let mux = Arc::new(Mux::new(&inbox));
-        let mut replies = client
-            .subscribe(wire::subject::reply_pattern(&inbox))
-            .await
-            .map_err(closed)?;
+    /// Subscribes to the inbox, and starts the tasks of a connection: those of the inbox, one sends the outbox, and one
+    /// reads the refusals where the connection reports its events. All are aborted when it is dropped.
+    async fn over(
+        client: Client,
+        events: Option<(Arc<ConnectionEvents>, mpsc::Receiver<ConnectionReport>)>,
+    ) -> Result<Self, Error> {
+        let was_connected = client.connection_state() == State::Connected;
+        server_version::check(&client)?;
+        NoRuntime::check()
+            .map_err(|none| none.into_error("the connection to NATS is not shared"))?;
+        let mux = Arc::new(Mux::new(&nats::new_inbox(&client)?));
+        let refusals = Arc::new(Refusals::new(Arc::clone(&mux)));
+        let markers = Arc::new(Markers::new());
+        let inbox = Inbox::open(&client, &mux, &refusals, &markers).await?;
+        let (events, reports) = events.unzip();
         if let Some(events) = &events {
-            events.attach_mux(&mux);
+            events.attach(&client, &mux);
         }
-        let inbox_task = tokio::spawn({
-            let mux = Arc::clone(&mux);
-            async move {
-                while let Some(message) = replies.next().await {
-                    mux.deliver(message);
-                }
-            }
-        })
-        .abort_handle();
+        let refusal_tasks = events.as_ref().zip(reports).map(|(events, reports)| {
+            let prober = Prober::new(client.clone(), Arc::clone(&mux), Arc::clone(&refusals));
+            RefusalTasks::spawn(Arc::clone(events), reports, prober)
+        });
         let outbox = Arc::new(Outbox::default());
         let sending = outbox::run(Arc::clone(&outbox), client.clone(), Arc::clone(&mux));
         let carrier = Carrier::Nats(NatsCarrier {
             client,
-            events,
-            inbox_task,
+            refusal_tasks,
+            events: events.clone(),
+            markers,
+            _inbox: inbox,
             outbox,
             outbox_task: tokio::spawn(sending).abort_handle(),
         });
+        let connection = Arc::new(Connection::new(carrier, mux, refusals));
+        if let Some(events) = events {
+            let connection = Arc::downgrade(&connection);
+            events.on_connected(move || server_version::warn_once_connected(&connection));
+        }
+        if !was_connected {
+            // Nothing was known of the server above, and its event may have come before the function was set.
+            server_version::warn_once_connected(&Arc::downgrade(&connection));
+        }
         Ok(Self {
-            connection: Arc::new(Connection::new(carrier, mux)),
+            connection,
             prefix: None,
         })
     }

@@ -1,24 +1,35 @@
 //! `Connection`: one connection with its inbox, over either carrier.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Client, Subject};
 use bytes::Bytes;
-use tokio::sync::broadcast;
 use tokio::task::AbortHandle;
 
 use crate::bus::in_process;
 use crate::bus::in_process::InProcess;
+use crate::bus::inbox::Inbox;
 #[cfg(feature = "jetstream")]
 use crate::bus::jetstream_state;
-use crate::bus::mux::Mux;
+use crate::bus::marker::Markers;
+use crate::bus::mux::{Mux, ReplySlot};
 use crate::bus::nats;
 use crate::bus::nats::ConnectionEvents;
 use crate::bus::outbox::Outbox;
-use crate::bus::outgoing::{Outgoing, PublishError};
-use crate::bus::subscription::CarrierSubscription;
+use crate::bus::outgoing::{Outgoing, PublishError, closed};
+use crate::bus::permission_line::own_inbox_unpublishable;
+#[cfg(feature = "jetstream")]
+use crate::bus::publish_uses::PublishUse;
+use crate::bus::refusal_tasks::RefusalTasks;
+use crate::bus::refusals::Refusals;
+use crate::bus::runtime::NoRuntime;
+use crate::bus::subscription::{CarrierSubscription, SubscriptionSource};
 use crate::error::{Error, ErrorKind};
+use crate::status::{Reason, Status};
+#[cfg(feature = "jetstream")]
 use crate::wire::subject;
 
 /// Maximum time until the message of a barrier arrives in the own inbox.
@@ -32,6 +43,7 @@ const BARRIER_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Connection {
     pub(super) carrier: Carrier,
     pub(super) mux: Arc<Mux>,
+    pub(super) refusals: Arc<Refusals>,
     #[cfg(feature = "jetstream")]
     pub(super) jetstream: jetstream_state::State,
 }
@@ -46,19 +58,23 @@ pub(super) enum Carrier {
 /// A NATS connection and the tasks that belong to it. The tasks are aborted on drop.
 pub(super) struct NatsCarrier {
     pub(super) client: Client,
-    /// `None` if the connection was made by the user: its event callback belongs to the user, and rejected
-    /// subscriptions cannot be detected.
+    /// `None` if the connection was made by the user: its event callback belongs to the user, and refusals cannot
+    /// be detected.
+    pub(super) refusal_tasks: Option<Box<RefusalTasks>>,
+    /// `None` as above.
     pub(super) events: Option<Arc<ConnectionEvents>>,
-    pub(super) inbox_task: AbortHandle,
+    pub(super) markers: Arc<Markers>,
+    pub(super) _inbox: Inbox,
     pub(super) outbox: Arc<Outbox>,
     pub(super) outbox_task: AbortHandle,
 }
 
 impl Connection {
-    pub(super) fn new(carrier: Carrier, mux: Arc<Mux>) -> Self {
+    pub(super) fn new(carrier: Carrier, mux: Arc<Mux>, refusals: Arc<Refusals>) -> Self {
         Self {
             carrier,
             mux,
+            refusals,
             #[cfg(feature = "jetstream")]
             jetstream: jetstream_state::State::default(),
         }
@@ -67,6 +83,17 @@ impl Connection {
     /// Returns the reply slots of this connection.
     pub(crate) fn mux(&self) -> &Arc<Mux> {
         &self.mux
+    }
+
+    /// Returns whether this connection stays inside the process.
+    pub(crate) fn is_in_process(&self) -> bool {
+        matches!(self.carrier, Carrier::InProcess(_))
+    }
+
+    /// Returns what NATS refuses on this connection. Nothing comes where it cannot be detected
+    /// ([`Bus::from_nats`](crate::Bus::from_nats)) or does not occur (inside one process).
+    pub(crate) fn refusals(&self) -> &Arc<Refusals> {
+        &self.refusals
     }
 
     /// Hands a message to the carrier; waits while its queue is full.
@@ -78,6 +105,44 @@ impl Connection {
             Carrier::Nats(nats) => nats::publish(&nats.client, outgoing).await,
             Carrier::InProcess(carrier) => carrier.publish(outgoing),
         }
+    }
+
+    /// Checks that a message is not too long. For a request this must precede its reply slot, which counts as sent: a
+    /// refusal that comes meanwhile, of another request, would end the slot of this one.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::TooLarge`].
+    pub(crate) fn check_len(&self, outgoing: &Outgoing) -> Result<(), PublishError> {
+        let max = self.max_payload();
+        match outgoing.size() <= max {
+            true => Ok(()),
+            false => Err(PublishError::TooLarge { max }),
+        }
+    }
+
+    /// Hands a request to the carrier as [`publish`](Self::publish) does, and gives it its place among all requests,
+    /// by which a refusal of NATS finds `slot`.
+    pub(crate) async fn publish_request(
+        &self,
+        slot: &mut ReplySlot,
+        outgoing: Outgoing,
+    ) -> Result<(), PublishError> {
+        self.check_len(&outgoing)?;
+        let mut publishing = pin!(self.publish(outgoing));
+        poll_fn(|cx| slot.poll_publish(publishing.as_mut(), cx)).await
+    }
+
+    /// Returns whether an event must not be sent, since NATS has just refused its subject; then it is counted as
+    /// refused. One that is too long is sent all the same, which fails.
+    #[inline]
+    pub(crate) fn drops_event(&self, event: impl FnOnce() -> Outgoing) -> bool {
+        self.refusals.has_refused_events() && self.drops(&event())
+    }
+
+    #[cold]
+    fn drops(&self, event: &Outgoing) -> bool {
+        self.check_len(event).is_ok() && self.refusals.refuse_event(&event.subject)
     }
 
     /// Queues a request in the [`Outbox`], which sends it in one write with others. Never waits.
@@ -96,7 +161,7 @@ impl Connection {
     /// publishes next.
     pub(crate) async fn flush_requests(&self) {
         if let Carrier::Nats(nats) = &self.carrier {
-            nats.outbox.flush(&nats.client, &self.mux).await;
+            nats.outbox.flush().await;
         }
     }
 
@@ -111,43 +176,50 @@ impl Connection {
 
     /// Subscribes, as a member of a queue group if `queue` is set.
     ///
-    /// `Ok` proves nothing about NATS: a rejected subscription is reported later, through
-    /// [`violations`](Self::violations). After a [`barrier`](Self::barrier) the server has processed it, and
-    /// reports a rejection up to a millisecond later.
+    /// `Ok` proves nothing about NATS: a refused subscription is reported later, through
+    /// [`refusals`](Self::refusals), and at the latest when
+    /// [`prove_subscriptions`](Self::prove_subscriptions) returns.
     pub(crate) async fn subscribe(
         &self,
         subject: Subject,
         queue: Option<&str>,
     ) -> Result<CarrierSubscription, Error> {
-        match &self.carrier {
-            Carrier::Nats(nats) => match queue {
-                Some(queue) => nats.client.queue_subscribe(subject, queue.to_owned()).await,
-                None => nats.client.subscribe(subject).await,
+        NoRuntime::check()
+            .map_err(|none| none.into_error(format_args!("`{subject}` is not subscribed to")))?;
+        let open = self.refusals.subscriptions().add(subject.clone(), queue);
+        let source = match &self.carrier {
+            Carrier::Nats(nats) => SubscriptionSource::Nats(
+                match queue {
+                    Some(queue) => nats.client.queue_subscribe(subject, queue.to_owned()).await,
+                    None => nats.client.subscribe(subject).await,
+                }
+                .map_err(closed)?,
+            ),
+            Carrier::InProcess(carrier) => {
+                let queue = queue.map(Subject::from);
+                SubscriptionSource::InProcess(carrier.subscribe(subject, queue))
             }
-            .map(CarrierSubscription::Nats)
-            .map_err(closed),
-            Carrier::InProcess(carrier) => Ok(CarrierSubscription::InProcess(
-                carrier.subscribe(subject, queue.map(Subject::from)),
-            )),
-        }
+        };
+        Ok(CarrierSubscription::new(source, open))
     }
 
-    /// Returns a new subject for one request with many replies, under the inbox prefix of this user, to
-    /// which alone it may be allowed to subscribe.
-    pub(crate) fn new_inbox(&self) -> Subject {
+    /// Registers that something publishes to a subject outside of the reply slots and depends on hearing that NATS
+    /// refuses it. `None` inside one process, where no refusal is lost.
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn depend_on_publish(&self, subject: &Subject) -> Option<PublishUse> {
         match &self.carrier {
-            Carrier::Nats(nats) => nats::new_inbox(&nats.client),
-            Carrier::InProcess(_) => subject::new_inbox(subject::INBOX),
-        }
-    }
-
-    /// Returns the texts of permission violations from now on; `None` if they cannot be detected
-    /// ([`Bus::from_nats`](crate::Bus::from_nats)) or cannot occur (inside one process).
-    pub(crate) fn violations(&self) -> Option<broadcast::Receiver<String>> {
-        match &self.carrier {
-            Carrier::Nats(nats) => nats.events.as_ref().map(|events| events.violations()),
+            Carrier::Nats(_) => Some(self.refusals.publish_uses().add(subject.clone())),
             Carrier::InProcess(_) => None,
         }
+    }
+
+    /// Returns a new subject for the deliveries that a durable consumer pulls, under the inbox prefix of this user, to
+    /// which alone it may be allowed to subscribe.
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn new_inbox(&self) -> Subject {
+        let inbox = self.mux.inbox().as_str();
+        let prefix = inbox.rsplit_once('.').map_or(inbox, |(prefix, _)| prefix);
+        subject::new_inbox(prefix)
     }
 
     /// Returns once the server has processed everything sent on this connection before, and everything that
@@ -159,40 +231,62 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Timeout`] after [`BARRIER_TIMEOUT`], as when this user may not publish to the own inbox;
-    /// [`ErrorKind::Connect`] if the connection is lost meanwhile.
+    /// [`ErrorKind::Timeout`] after [`BARRIER_TIMEOUT`]; [`ErrorKind::Permission`] if this user may not publish or
+    /// subscribe to the own inbox; [`ErrorKind::Connect`] if the connection is lost meanwhile.
     pub(crate) async fn barrier(&self) -> Result<(), Error> {
-        let (mut slot, subject) = self.mux.reserve();
+        let (mut slot, subject) = self
+            .mux
+            .reserve_own()
+            .map_err(|status| self.failed(status))?;
         let outgoing = Outgoing::to(subject, Bytes::new());
-        if let Err(PublishError::Failed(error)) = self.publish(outgoing).await {
-            return Err(closed(error));
-        }
-        let reply = std::future::poll_fn(|cx| slot.poll(cx));
-        match tokio::time::timeout(BARRIER_TIMEOUT, reply).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(status)) => {
-                let message = "the connection to NATS was lost";
-                Err(Error::new(ErrorKind::Connect, message).with_source(status))
+        let passing = async {
+            let published = self.publish_request(&mut slot, outgoing).await;
+            if let Err(PublishError::Failed(error)) = published {
+                return Err(closed(error));
             }
+            let reply = poll_fn(|cx| slot.poll(cx)).await;
+            reply.map(drop).map_err(|status| self.failed(status))
+        };
+        match tokio::time::timeout(BARRIER_TIMEOUT, passing).await {
+            Ok(passed) => passed,
             Err(_) => Err(Error::new(
                 ErrorKind::Timeout,
                 format!(
-                    "NATS did not return a message to our own inbox within {BARRIER_TIMEOUT:?}; may this user publish to `{}.>`?",
+                    "NATS did not return a message to our own inbox `{}.>` within {BARRIER_TIMEOUT:?}",
                     self.mux.inbox()
                 ),
             )),
         }
     }
+
+    /// Checks that NATS has not refused the subscription of the own inbox.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Permission`] if it has.
+    pub(crate) fn check_inbox(&self) -> Result<(), Error> {
+        self.mux.check_inbox().map_err(|status| self.failed(status))
+    }
+
+    /// Returns the error of a barrier that failed with this status.
+    fn failed(&self, status: Status) -> Error {
+        if status.reason() != Some(Reason::NotPermitted) {
+            let message = "the connection to NATS was lost";
+            return Error::new(ErrorKind::Connect, message).with_source(status);
+        }
+        let message = match self.mux.check_inbox() {
+            Err(refused) => refused.message().to_owned(),
+            Ok(()) => own_inbox_unpublishable(self.mux.inbox()),
+        };
+        Error::new(ErrorKind::Permission, message)
+    }
 }
 
 impl Drop for NatsCarrier {
     fn drop(&mut self) {
-        self.inbox_task.abort();
+        if let Some(events) = &self.events {
+            events.release();
+        }
         self.outbox_task.abort();
     }
-}
-
-/// Returns the error of an operation that failed since the connection is closed for good.
-pub(super) fn closed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::new(ErrorKind::Connect, "the connection to NATS is closed").with_source(error)
 }

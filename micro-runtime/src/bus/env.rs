@@ -1,8 +1,15 @@
 //! `Bus::from_env`: connect options from environment variables, with the names that the `nats` tool uses.
 
-use async_nats::ConnectOptions;
+use std::error::Error as _;
+
+use async_nats::rustls::pki_types::pem::PemObject as _;
+use async_nats::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use async_nats::{ConnectError, ConnectErrorKind, ConnectOptions};
 
 use crate::bus::bus::Bus;
+use crate::bus::login::{Login, read_file};
+use crate::bus::runtime::NoRuntime;
+use crate::bus::server_urls::ServerUrls;
 use crate::error::{Error, ErrorKind};
 
 /// Server of `NATS_URL` if that is unset.
@@ -13,22 +20,23 @@ impl Bus {
     ///
     /// | variable | meaning |
     /// |---|---|
-    /// | `NATS_URL` | servers, separated by commas; default `nats://127.0.0.1:4222` |
-    /// | `NATS_USER`, `NATS_PASSWORD` | user and password; the user alone is a token |
+    /// | `NATS_URL` | servers, separated by commas, as [`Bus::connect`] takes them; default `nats://127.0.0.1:4222` |
+    /// | `NATS_USER`, `NATS_PASSWORD` | user and password; as with the `nats` tool, the user alone is a token |
     /// | `NATS_TOKEN` | token |
     /// | `NATS_CREDS` | path of a credentials file |
     /// | `NATS_NKEY` | path of a file with an nkey seed |
-    /// | `NATS_CA`, `NATS_CERT`, `NATS_KEY` | paths of TLS files |
+    /// | `NATS_CA`, `NATS_CERT`, `NATS_KEY` | paths of TLS files, in PEM; with any of them TLS is required |
     /// | `NATS_INBOX_PREFIX` | first tokens of inboxes, default `_INBOX` |
     /// | `MICRO_PREFIX` | prefix of calls and events, as [`Bus::with_prefix`]; default none |
     ///
-    /// An empty variable counts as unset. At most one way to log in may be set. `NATS_CONTEXT` is rejected:
-    /// contexts are files of the `nats` tool, and ignoring one would connect to another server than meant.
+    /// An empty variable counts as unset. At most one way to log in may be set, a login in `NATS_URL` among them.
+    /// `NATS_CONTEXT` is rejected: contexts are files of the `nats` tool, and ignoring one would connect to another
+    /// server than meant.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] for variables that contradict each other or name a file that cannot be
-    /// read; [`ErrorKind::Connect`] as for [`Bus::connect`].
+    /// [`ErrorKind::Configuration`] for variables that contradict each other, miss another one, or name a file that
+    /// cannot be read or has not what it is for; [`ErrorKind::Connect`] as for [`Bus::connect`].
     ///
     /// # Examples
     ///
@@ -38,11 +46,18 @@ impl Bus {
     /// # Ok(()) }
     /// ```
     pub async fn from_env() -> Result<Self, Error> {
+        NoRuntime::check()
+            .map_err(|none| none.into_error("nothing connects to the servers of NATS_URL"))?;
         let settings =
             EnvSettings::read(|name| std::env::var(name).ok().filter(|v| !v.is_empty()))?;
         let prefix = settings.prefix.clone();
         let url = settings.url.clone();
-        let bus = Self::connect_with(settings.into_options().await?, url).await?;
+        let is_user_a_token = settings.is_user_a_token;
+        let connected = Self::connect_with(settings.into_options().await?, url).await;
+        let bus = connected.map_err(|error| match is_user_a_token && is_login_refused(&error) {
+            true => error.with_remark(USER_IS_A_TOKEN),
+            false => error,
+        })?;
         match prefix {
             Some(prefix) => bus.with_prefix(&prefix),
             None => Ok(bus),
@@ -51,24 +66,18 @@ impl Bus {
 }
 
 /// The variables as they were read, checked against each other but not used yet.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Default)]
 struct EnvSettings {
+    /// Servers, with a login if there is one.
     url: String,
     prefix: Option<String>,
     login: Option<Login>,
+    /// Whether the login is the token of `NATS_USER`.
+    is_user_a_token: bool,
     inbox_prefix: Option<String>,
     ca: Option<String>,
     /// Paths of the client's certificate and of its key.
     certificate: Option<(String, String)>,
-}
-
-/// The one way to log in that is set. `Credentials` and `Nkey` hold paths.
-#[derive(Debug, PartialEq)]
-enum Login {
-    UserAndPassword(String, String),
-    Token(String),
-    Credentials(String),
-    Nkey(String),
 }
 
 impl EnvSettings {
@@ -83,9 +92,10 @@ impl EnvSettings {
         let login = match (variable("NATS_USER"), variable("NATS_PASSWORD")) {
             (Some(user), Some(password)) => Some(Login::UserAndPassword(user, password)),
             (Some(token), None) => Some(Login::Token(token)),
-            (None, Some(_)) => return Err(misconfigured("NATS_PASSWORD is set without NATS_USER")),
+            (None, Some(_)) => return Err(unpaired("NATS_PASSWORD", "NATS_USER")),
             (None, None) => None,
         };
+        let is_user_a_token = matches!(login, Some(Login::Token(_)));
         let logins = [
             login,
             variable("NATS_TOKEN").map(Login::Token),
@@ -99,19 +109,23 @@ impl EnvSettings {
                 "more than one of NATS_USER, NATS_TOKEN, NATS_CREDS and NATS_NKEY is set; keep one",
             ));
         }
+        let url = variable("NATS_URL").unwrap_or_else(|| DEFAULT_URL.to_owned());
+        if login.is_some() && ServerUrls::parse(&url)?.has_login() {
+            return Err(misconfigured(
+                "NATS_URL has a login, and one of NATS_USER, NATS_TOKEN, NATS_CREDS and NATS_NKEY is set, too; keep one",
+            ));
+        }
         let certificate = match (variable("NATS_CERT"), variable("NATS_KEY")) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
+            (Some(_), None) => return Err(unpaired("NATS_CERT", "NATS_KEY")),
+            (None, Some(_)) => return Err(unpaired("NATS_KEY", "NATS_CERT")),
             (None, None) => None,
-            _ => {
-                return Err(misconfigured(
-                    "NATS_CERT and NATS_KEY belong together; set both",
-                ));
-            }
         };
         Ok(Self {
-            url: variable("NATS_URL").unwrap_or_else(|| DEFAULT_URL.to_owned()),
+            url,
             prefix: variable("MICRO_PREFIX"),
             login,
+            is_user_a_token,
             inbox_prefix: variable("NATS_INBOX_PREFIX"),
             ca: variable("NATS_CA"),
             certificate,
@@ -121,42 +135,77 @@ impl EnvSettings {
     /// Reads the files that the variables name, and makes connect options of everything.
     async fn into_options(self) -> Result<ConnectOptions, Error> {
         let mut options = ConnectOptions::new();
-        options = match self.login {
-            None => options,
-            Some(Login::UserAndPassword(user, password)) => {
-                options.user_and_password(user, password)
-            }
-            Some(Login::Token(token)) => options.token(token),
-            Some(Login::Credentials(path)) => options
-                .credentials_file(&path)
-                .await
-                .map_err(|error| unreadable("NATS_CREDS", &path, error))?,
-            Some(Login::Nkey(path)) => {
-                let seed = std::fs::read_to_string(&path)
-                    .map_err(|error| unreadable("NATS_NKEY", &path, error))?;
-                options.nkey(seed.trim().to_owned())
-            }
-        };
+        if let Some(login) = self.login {
+            options = login.apply(options).await?;
+        }
         if let Some(prefix) = self.inbox_prefix {
             options = options.custom_inbox_prefix(prefix);
         }
+        // As in the clients of NATS: a server that offers no TLS must not turn into a connection without it.
+        if self.ca.is_some() || self.certificate.is_some() {
+            options = options.require_tls(true);
+        }
         if let Some(path) = self.ca {
+            check_certificates("NATS_CA", &path)?;
             options = options.add_root_certificates(path.into());
         }
         if let Some((certificate, key)) = self.certificate {
+            check_certificates("NATS_CERT", &certificate)?;
+            check_key("NATS_KEY", &key)?;
             options = options.add_client_certificate(certificate.into(), key.into());
         }
         Ok(options)
     }
 }
 
+/// Remark on a login that is refused.
+const USER_IS_A_TOKEN: &str =
+    "NATS_PASSWORD is not set or empty, so that NATS_USER was sent as a token";
+
 fn misconfigured(message: &str) -> Error {
     Error::new(ErrorKind::Configuration, message)
 }
 
-fn unreadable(variable: &str, path: &str, error: std::io::Error) -> Error {
-    let message = format!("cannot read `{path}`, which {variable} names");
-    Error::new(ErrorKind::Configuration, message).with_source(error)
+/// Returns the error of a variable that is of no use without another one.
+fn unpaired(set: &str, missing: &str) -> Error {
+    misconfigured(&format!(
+        "{set} is set, and {missing} is not set or empty; set both"
+    ))
+}
+
+/// Checks that a file has certificates. async-nats reads it where TLS begins, and takes an empty one for no
+/// certificate.
+fn check_certificates(variable: &str, path: &str) -> Result<(), Error> {
+    let file = read_file(variable, path)?;
+    let certificates = CertificateDer::pem_slice_iter(&file).collect::<Result<Vec<_>, _>>();
+    match certificates {
+        Ok(certificates) if certificates.is_empty() => {
+            Err(not_in_pem(variable, path, "certificate"))
+        }
+        Ok(_) => Ok(()),
+        Err(error) => Err(not_in_pem(variable, path, "certificate").with_source(error)),
+    }
+}
+
+fn check_key(variable: &str, path: &str) -> Result<(), Error> {
+    let file = read_file(variable, path)?;
+    match PrivateKeyDer::from_pem_slice(&file) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(not_in_pem(variable, path, "private key").with_source(error)),
+    }
+}
+
+fn not_in_pem(variable: &str, path: &str, content: &str) -> Error {
+    misconfigured(&format!(
+        "`{path}`, which {variable} names, has no {content} in PEM"
+    ))
+}
+
+fn is_login_refused(error: &Error) -> bool {
+    let source = error
+        .source()
+        .and_then(|source| source.downcast_ref::<ConnectError>());
+    source.is_some_and(|error| error.kind() == ConnectErrorKind::AuthorizationViolation)
 }
 
 #[cfg(test)]
@@ -191,13 +240,46 @@ mod tests {
     #[test]
     fn variables_that_contradict_each_other_are_rejected() {
         let check = |variables: &[(&str, &str)], part: &str| {
-            let error = read(variables).unwrap_err();
+            let error = read(variables).err().unwrap();
             assert_eq!(error.kind(), ErrorKind::Configuration);
             assert!(error.to_string().contains(part), "{error}");
         };
-        check(&[("NATS_PASSWORD", "s")], "without NATS_USER");
+        check(&[("NATS_PASSWORD", "s")], "NATS_USER is not set");
         check(&[("NATS_TOKEN", "t"), ("NATS_CREDS", "/c")], "keep one");
-        check(&[("NATS_CERT", "/c")], "belong together");
+        check(&[("NATS_CERT", "/c")], "NATS_KEY is not set");
+        check(&[("NATS_KEY", "/k")], "NATS_CERT is not set");
+        let url = ("NATS_URL", "nats://ada:s3cret@host");
+        check(&[url, ("NATS_TOKEN", "t")], "NATS_URL has a login");
+        check(
+            &[("NATS_URL", "http://x"), ("NATS_TOKEN", "t")],
+            "no server of NATS",
+        );
         check(&[("NATS_CONTEXT", "prod")], "NATS_CONTEXT");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_used_is_an_error_with_variable_and_path() {
+        const CERTIFICATE: &str = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../tests/it/connects/server.pem"
+        );
+        const NO_PEM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        let check = async |variables: &[(&str, &str)], wrong: usize| {
+            let (name, path) = variables[wrong];
+            let settings = read(variables).unwrap();
+            let error = settings.into_options().await.err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
+            let named = format!("`{path}`, which {name} names");
+            assert!(error.to_string().contains(&named), "{error}");
+        };
+        for name in ["NATS_CREDS", "NATS_NKEY", "NATS_CA"] {
+            check(&[(name, "/no/such/file")], 0).await;
+        }
+        check(&[("NATS_CREDS", NO_PEM)], 0).await;
+        check(&[("NATS_CA", NO_PEM)], 0).await;
+        for wrong in ["/no/such/file", NO_PEM] {
+            check(&[("NATS_CERT", wrong), ("NATS_KEY", wrong)], 0).await;
+            check(&[("NATS_CERT", CERTIFICATE), ("NATS_KEY", wrong)], 1).await;
+        }
     }
 }

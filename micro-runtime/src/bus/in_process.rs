@@ -14,8 +14,11 @@ use smallvec::SmallVec;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
+#[cfg(feature = "__testkit")]
+use crate::bus::fault_injection::Injector;
 use crate::bus::mux::Mux;
 use crate::bus::outgoing::{Outgoing, PublishError};
+use crate::printable::Printable;
 use crate::subject;
 use crate::sync::lock;
 use crate::wire::subject::reply_token;
@@ -29,24 +32,30 @@ const SUBSCRIPTION_CAPACITY: usize = 64 * 1024;
 ///
 /// One lock guards the routes, held while the receivers of a message are looked up and never while it is delivered.
 pub(crate) struct InProcess {
-    mux: Arc<Mux>,
-    routes: Mutex<Routes>,
+    pub(super) mux: Arc<Mux>,
+    pub(super) routes: Mutex<Routes>,
+    /// `None` on a bus without faults.
+    #[cfg(feature = "__testkit")]
+    pub(super) injector: Option<Arc<Injector>>,
 }
 
 /// Subscriptions by subject. Literal subjects, which nearly all are, are found in a map; patterns are compared
 /// one by one.
 #[derive(Default)]
-struct Routes {
+pub(super) struct Routes {
     next_id: u64,
-    literal: HashMap<String, Vec<InProcessRoute>>,
-    patterns: Vec<(Subject, InProcessRoute)>,
+    pub(super) literal: HashMap<String, Vec<InProcessRoute>>,
+    pub(super) patterns: Vec<(Subject, InProcessRoute)>,
+    /// Subscriptions that get nothing any more, as after a refusal of NATS. They stay open.
+    #[cfg(feature = "__testkit")]
+    pub(super) revoked: Vec<InProcessRoute>,
 }
 
 /// The sending half of one subscription.
 #[derive(Clone)]
-struct InProcessRoute {
+pub(super) struct InProcessRoute {
     id: u64,
-    queue: Option<Subject>,
+    pub(super) queue: Option<Subject>,
     sender: mpsc::Sender<Message>,
 }
 
@@ -73,6 +82,8 @@ impl InProcess {
         Self {
             mux,
             routes: Mutex::default(),
+            #[cfg(feature = "__testkit")]
+            injector: None,
         }
     }
 
@@ -81,7 +92,7 @@ impl InProcess {
     /// # Errors
     ///
     /// [`PublishError::TooLarge`] for a message longer than [`MAX_PAYLOAD`]; nothing else fails.
-    pub(crate) fn publish(&self, outgoing: Outgoing) -> Result<(), PublishError> {
+    pub(crate) fn publish(self: &Arc<Self>, outgoing: Outgoing) -> Result<(), PublishError> {
         let length = outgoing.size();
         if length > MAX_PAYLOAD {
             return Err(PublishError::TooLarge { max: MAX_PAYLOAD });
@@ -95,6 +106,11 @@ impl InProcess {
             description: None,
             length,
         };
+        #[cfg(feature = "__testkit")]
+        if let Some(injector) = &self.injector {
+            self.inject(injector, message);
+            return Ok(());
+        }
         self.route(message);
         Ok(())
     }
@@ -119,6 +135,9 @@ impl InProcess {
                 .or_default()
                 .push(route);
         }
+        drop(routes);
+        #[cfg(feature = "__testkit")]
+        self.revoke_refused();
         InProcessSubscription {
             carrier: Arc::clone(self),
             subject,
@@ -132,7 +151,7 @@ impl InProcess {
     ///
     /// The lock on the routes is released before anything is delivered: a reply slot may wake a task, and a
     /// waker may run any code.
-    fn route(&self, message: Message) {
+    pub(super) fn route(&self, message: Message) {
         if reply_token(self.mux.inbox(), &message.subject).is_some() {
             return self.mux.deliver(message);
         }
@@ -189,6 +208,8 @@ impl Routes {
     /// Removes a subscription; no effect if it was removed before.
     fn remove(&mut self, subject: &Subject, id: u64) {
         self.patterns.retain(|(_, route)| route.id != id);
+        #[cfg(feature = "__testkit")]
+        self.revoked.retain(|route| route.id != id);
         if let Some(routes) = self.literal.get_mut(subject.as_str()) {
             routes.retain(|route| route.id != id);
             if routes.is_empty() {
@@ -199,12 +220,7 @@ impl Routes {
 }
 
 impl InProcessSubscription {
-    /// Waits for the next message; `None` after `unsubscribe`, once everything is read. Cancel safe.
-    pub(crate) async fn next(&mut self) -> Option<Message> {
-        self.receiver.recv().await
-    }
-
-    /// Polls for the next message; as [`next`](Self::next).
+    /// Polls for the next message; `None` after `unsubscribe`, once everything is read.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
         self.receiver.poll_recv(cx)
     }
@@ -225,7 +241,7 @@ impl Drop for InProcessSubscription {
 /// Puts a message into the channel of a subscription. A channel that is full or closed loses it.
 fn deliver(target: &mpsc::Sender<Message>, message: Message) {
     if let Err(TrySendError::Full(lost) | TrySendError::Closed(lost)) = target.try_send(message) {
-        tracing::warn!(subject = %lost.subject, "a subscription that is full or closed lost a message");
+        tracing::warn!(subject = %Printable(&lost.subject), "a subscription that is full or closed lost a message");
     }
 }
 

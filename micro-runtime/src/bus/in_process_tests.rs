@@ -50,7 +50,7 @@ fn subscribe(carrier: &Arc<InProcess>, subject: &str, group: &str) -> InProcessS
     carrier.subscribe(subject.into(), Some(group.into()))
 }
 
-fn publish(carrier: &InProcess, subject: &'static str) {
+fn publish(carrier: &Arc<InProcess>, subject: &'static str) {
     for _ in 0..MESSAGES {
         let outgoing = Outgoing::to(Subject::from_static(subject), "".into());
         assert!(carrier.publish(outgoing).is_ok());

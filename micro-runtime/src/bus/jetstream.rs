@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use async_nats::jetstream;
 use tokio::sync::Semaphore;
 
 use crate::bus::connection::{Carrier, Connection};
@@ -30,7 +29,6 @@ impl Connection {
         };
         Some(self.jetstream.jetstream.get_or_init(|| JetStream {
             client: nats.client.clone(),
-            api: jetstream::new(nats.client.clone()),
             in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
         }))
     }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use async_nats::{Client, jetstream};
+use async_nats::Client;
 use tokio::sync::Semaphore;
 
 use crate::bus::subject_claims::SubjectClaims;
@@ -18,8 +18,6 @@ pub(super) struct State {
 /// JetStream of one NATS connection.
 pub(crate) struct JetStream {
     pub(crate) client: Client,
-    /// async-nats's API for streams and consumers; publishing and pulling are this crate's own.
-    pub(crate) api: jetstream::Context,
     /// One permit for each event that is published and not acknowledged.
     pub(crate) in_flight: Arc<Semaphore>,
 }

@@ -9,39 +9,79 @@
 //! | `bus` | the public handle: a connection and a subject prefix |
 //! | `connection` | one connection with its inbox, shared by all buses, clients and servers made from it |
 //! | `nats`, `in_process` | the two carriers |
+//! | `inbox` | reads the inbox, and subscribes to it again after NATS has revoked it |
+//! | `server_urls`, `login`, `connect_error` | the servers and the login of a URL; the cause for which none took the connection |
+//! | `server_version` | the minimum version of nats-server |
+//! | `fault_injection` | faults of the in-process carrier on command, for tests (feature `__testkit`) |
 //! | `mux` | reply slots: matches what arrives in the inbox to the call or stream that waits for it |
 //! | `outbox`, `try_publish` | the two fast ways out: batched requests, and messages for which there is room now |
 //! | `multi_reply` | one request with many replies |
+//! | `runtime` | the error of what is polled outside of a tokio runtime |
 //! | `subscription` | a subscription that stops without losing a message |
+//! | `open_subscriptions` | those that are open: which NATS is asked about again, and which end once it refuses them |
+//! | `refusal`, `refusals` | what NATS does not allow, and those that it concerns; `refusal_reader` reads it from NATS |
+//! | `permission_line` | the line of permissions that is missing |
+//! | `subscription_proof`, `marker` | proves that NATS has refused no subscription |
+//! | `refused_events`, `refusal_memory` | refused events; the subjects that were refused a moment ago, which nothing is sent to |
+//! | `loss_recovery`, `probe` | asks NATS again where its errors may have been lost: when and about what, and how |
+//! | `permission`, `publish_uses`, `probe_subscriptions` | what it is asked about; the messages that it sends to a probe |
 
 mod bus;
+mod connect_error;
 mod connection;
 mod env;
+#[cfg(feature = "__testkit")]
+pub mod fault_injection;
 mod in_process;
 #[cfg(test)]
 mod in_process_tests;
+mod inbox;
 #[cfg(feature = "jetstream")]
 mod jetstream;
 #[cfg(feature = "jetstream")]
 mod jetstream_state;
+mod login;
+mod loss_recovery;
+mod marker;
 mod multi_reply;
 mod mux;
 mod nats;
+mod open_subscriptions;
 mod outbox;
 mod outgoing;
+mod permission;
+mod permission_line;
+mod probe;
+mod probe_subscriptions;
+#[cfg(feature = "jetstream")]
+mod publish_uses;
+mod refusal;
+mod refusal_log;
+mod refusal_memory;
+mod refusal_queue;
+mod refusal_reader;
+mod refusal_tasks;
+mod refusals;
+mod refused_events;
+mod runtime;
+mod server_urls;
+mod server_version;
 #[cfg(feature = "jetstream")]
 mod subject_claims;
 mod subscription;
+mod subscription_proof;
 mod try_publish;
 
 pub use bus::Bus;
 pub(crate) use connection::Connection;
 pub(crate) use multi_reply::{MultiReply, MultiReplyEnd, ReplyLimits, RequestError, instant_after};
-pub(crate) use mux::{FrameSink, ReplySlot};
+pub(crate) use mux::{FrameSink, ReceivedReply, ReplySlot};
 #[cfg(feature = "__bench")]
 pub(crate) use mux::{SlotKey, SlotTable};
-#[cfg(feature = "jetstream")]
-pub(crate) use nats::new_inbox;
-pub(crate) use nats::{concerns_inbox, concerns_subject};
 pub(crate) use outgoing::{Outgoing, PublishError};
+pub(crate) use refusal::{Refusal, inbox_refused};
+pub(crate) use refusal_log::Concern;
+pub(crate) use refusals::{RefusalObserver, RefusalWatch};
+pub(crate) use runtime::NoRuntime;
 pub(crate) use subscription::CarrierSubscription;
+pub(crate) use subscription_proof::{ProvenSubscription, unless_refused};

@@ -1,17 +1,32 @@
 //! `MultiReply`: one request with many replies, and the rules for when to stop waiting for more.
 //!
-//! Used for calls to all instances and for discovery (docs/PROTOCOL.md, "All instances at once"). The number of
+//! Used for calls to all instances and for discovery (docs/PROTOCOL.md, ALL-2). The number of
 //! replies is often unknown, and a fixed wait would be too long for one instance and too short for a hundred.
 //! So the wait ends as soon as the expected number has arrived, or once no reply has arrived for a stall time.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_nats::{Message, StatusCode};
+use tokio::sync::mpsc;
 
 use crate::bus::connection::Connection;
+use crate::bus::mux::{FrameSink, Mux, ReplySlot};
 use crate::bus::outgoing::{Outgoing, PublishError};
-use crate::bus::subscription::CarrierSubscription;
-use crate::error::Error;
+use crate::bus::runtime::NoRuntime;
+use crate::status::Status;
+
+/// Maximum number of replies to one request that have arrived and were not taken; further ones are dropped.
+const MAX_QUEUED: usize = 65_536;
+
+/// Maximum number of instances whose replies are told from each other; a peer can make ids up. Further ones count as
+/// second replies.
+const MAX_INSTANCES: usize = 1 << 16;
+
+/// Maximum number of times that the end of a request looks for a reply that is being delivered on another thread.
+const MAX_DRAIN_ATTEMPTS: usize = 100;
 
 /// Limits of the wait for replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,20 +42,25 @@ pub(crate) struct ReplyLimits {
 
 /// One request in progress, with the replies that have not arrived yet.
 ///
-/// It has an inbox of its own, since a reply slot of the [`Mux`](crate::bus::mux::Mux) takes one reply. Dropping
-/// it unsubscribes.
+/// All of them come to one reply slot of the connection, as the frames of a stream do. Dropping it frees the slot:
+/// replies that arrive later match no call.
 pub(crate) struct MultiReply {
-    subscription: CarrierSubscription,
+    arrivals: mpsc::Receiver<Result<Message, Status>>,
     limits: ReplyLimits,
     sent: Instant,
     /// The moment at which the wait ends unless a reply arrives before.
     until: Instant,
     counted: usize,
+    /// Instances that have replied.
+    instances: HashSet<String>,
+    mux: Arc<Mux>,
     end: Option<MultiReplyEnd>,
+    /// `None` only while it is dropped.
+    slot: Option<ReplySlot>,
 }
 
 /// Reason why the wait for replies has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum MultiReplyEnd {
     /// NATS reported that the subject has no subscribers.
     NoResponders,
@@ -48,6 +68,8 @@ pub(crate) enum MultiReplyEnd {
     Complete,
     /// No reply has arrived within the stall time, or within the maximum time.
     Stalled,
+    /// NATS has refused the request, or the connection was lost.
+    Failed(Status),
 }
 
 /// Stand-in for durations too large to add to a clock: 30 years.
@@ -55,38 +77,85 @@ const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// Failure to send a request with many replies.
 pub(crate) enum RequestError {
-    /// The inbox for the replies could not be subscribed to.
-    Unsubscribed(Error),
+    /// There is no tokio runtime to wait in.
+    NoRuntime(NoRuntime),
+    /// NATS does not let this user send it or receive replies, or the connection is closed.
+    Refused(Status),
     /// The request could not be published.
     Unsent(PublishError),
 }
 
+/// Receiver of everything that arrives under the reply subject.
+struct ReplyCollector {
+    arrivals: mpsc::Sender<Result<Message, Status>>,
+    /// Whether a message has arrived: NATS has taken the request then.
+    has_received: AtomicBool,
+}
+
+impl FrameSink for ReplyCollector {
+    fn deliver(&self, message: Message) -> bool {
+        self.has_received.store(true, Ordering::Relaxed);
+        match self.arrivals.try_send(Ok(message)) {
+            Ok(()) => true,
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                tracing::warn!(
+                    limit = MAX_QUEUED,
+                    "a reply to a request with many replies is dropped: too many wait"
+                );
+                true
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => false,
+        }
+    }
+
+    fn fail(&self, status: &Status) {
+        // Without room the replies that wait end it: their reader reaches its limits.
+        let _ = self.arrivals.try_send(Err(status.clone()));
+    }
+
+    fn refuse(&self, status: &Status, _is_opening: bool) {
+        // Otherwise another request to the same subject is refused, behind this one.
+        if !self.has_received.load(Ordering::Relaxed) {
+            self.fail(status);
+        }
+    }
+}
+
 impl MultiReply {
-    /// Subscribes to a new inbox and publishes the request with it as reply subject.
+    /// Publishes the request with a reply subject of its own.
     pub(crate) async fn send(
         connection: &Connection,
         outgoing: Outgoing,
         limits: ReplyLimits,
     ) -> Result<Self, RequestError> {
-        let inbox = connection.new_inbox();
-        let subscription = connection.subscribe(inbox.clone(), None).await;
-        let subscription = subscription.map_err(RequestError::Unsubscribed)?;
+        NoRuntime::check().map_err(RequestError::NoRuntime)?;
+        let mux = connection.mux();
+        let (sender, arrivals) = mpsc::channel(MAX_QUEUED);
+        let sink = Arc::new(ReplyCollector {
+            arrivals: sender,
+            has_received: AtomicBool::new(false),
+        });
+        let reserved = mux.reserve_for_stream(sink, &outgoing.subject);
+        let (mut slot, reply) = reserved.map_err(RequestError::Refused)?;
         let outgoing = Outgoing {
-            reply: Some(inbox),
+            reply: Some(reply),
             ..outgoing
         };
         let sent = Instant::now();
         connection
-            .publish(outgoing)
+            .publish_request(&mut slot, outgoing)
             .await
             .map_err(RequestError::Unsent)?;
         Ok(Self {
-            subscription,
+            arrivals,
             limits,
             sent,
             until: instant_after(sent, limits.max_wait),
             counted: 0,
+            instances: HashSet::new(),
+            mux: Arc::clone(mux),
             end: None,
+            slot: Some(slot),
         })
     }
 
@@ -95,21 +164,23 @@ impl MultiReply {
         if self.end.is_none() && self.limits.expected.is_some_and(|n| self.counted >= n) {
             self.end = Some(MultiReplyEnd::Complete);
         }
-        if self.end.is_some() {
-            return None;
+        if let (None, Err(none)) = (&self.end, NoRuntime::check()) {
+            let status = none.into_status("further replies are not waited for");
+            self.end = Some(MultiReplyEnd::Failed(status));
         }
-        let until = tokio::time::Instant::from_std(self.until);
-        match tokio::time::timeout_at(until, self.subscription.next()).await {
-            Ok(Some(message)) if message.status == Some(StatusCode::NO_RESPONDERS) => {
-                self.end = Some(MultiReplyEnd::NoResponders);
-                None
-            }
-            Ok(Some(message)) => Some(message),
-            Ok(None) | Err(_) => {
-                self.end = Some(MultiReplyEnd::Stalled);
-                None
-            }
+        while self.end.is_none() {
+            let until = tokio::time::Instant::from_std(self.until);
+            let end = match tokio::time::timeout_at(until, self.arrivals.recv()).await {
+                Ok(Some(Ok(message))) if message.status == Some(StatusCode::NO_RESPONDERS) => {
+                    MultiReplyEnd::NoResponders
+                }
+                Ok(Some(Ok(message))) => return Some(message),
+                Ok(Some(Err(status))) => MultiReplyEnd::Failed(status),
+                Ok(None) | Err(_) => MultiReplyEnd::Stalled,
+            };
+            self.end = Some(end);
         }
+        None
     }
 
     /// Counts the last reply as one of the expected ones; the stall time starts anew. The caller decides: a
@@ -119,6 +190,18 @@ impl MultiReply {
         self.counted += 1;
         let last = instant_after(self.sent, self.limits.max_wait);
         self.until = last.min(instant_after(Instant::now(), self.limits.stall));
+    }
+
+    /// Returns whether the last reply is the first one of this instance. Any other is counted as a message that no
+    /// call waits for, as it is for other calls, and so is one of no instance, such as the acknowledgment of a stream
+    /// that captures the request: were it taken, it would hide an instance that has not replied yet.
+    pub(crate) fn is_first_of(&mut self, instance: Option<&str>) -> bool {
+        let is_first = self.instances.len() < MAX_INSTANCES
+            && instance.is_some_and(|id| self.instances.insert(id.to_owned()));
+        if !is_first {
+            self.mux.count_unmatched();
+        }
+        is_first
     }
 
     /// Returns the number of replies counted.
@@ -133,7 +216,29 @@ impl MultiReply {
 
     /// Returns why the wait has ended; `None` while it lasts.
     pub(crate) fn end(&self) -> Option<MultiReplyEnd> {
-        self.end
+        self.end.clone()
+    }
+}
+
+impl Drop for MultiReply {
+    /// Counts the replies that arrived and were not taken, as those that arrive later are.
+    fn drop(&mut self) {
+        self.slot = None;
+        // One that is being delivered on another thread comes before this and is counted here, or behind it and is
+        // counted there.
+        self.arrivals.close();
+        for _ in 0..MAX_DRAIN_ATTEMPTS {
+            while let Ok(arrival) = self.arrivals.try_recv() {
+                if arrival.is_ok() {
+                    self.mux.count_unmatched();
+                }
+            }
+            // The sender ends with the slot, unless a delivery is under way on another thread.
+            if self.arrivals.sender_strong_count() == 0 {
+                break;
+            }
+            std::thread::yield_now();
+        }
     }
 }
 

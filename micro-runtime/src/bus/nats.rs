@@ -1,17 +1,24 @@
 //! The carrier over a NATS connection: connecting, publishing, and the events of the connection that are not
 //! messages.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use async_nats::{Client, ConnectOptions, Event, ServerError, Subject};
-use tokio::sync::broadcast;
+use async_nats::{Client, ClientError, ConnectOptions, Event, ServerError, Statistics, Subject};
+use tokio::sync::mpsc;
 
+use crate::bus::connect_error::not_connected;
 use crate::bus::mux::Mux;
 use crate::bus::outgoing::{Outgoing, PublishError};
+use crate::bus::refusal_queue::{ConnectionReport, ReportSender, report_queue};
+use crate::bus::server_urls::ServerUrls;
+use crate::error::{Error, ErrorKind};
+use crate::log_limit::LogLimit;
 use crate::observe;
-use crate::status::Reason;
+use crate::printable::Printable;
+use crate::status::{Reason, Status};
+use crate::subject::raw_flaw;
 use crate::wire::subject;
 use crate::wire::subject::INBOX;
 
@@ -22,95 +29,191 @@ const PING_INTERVAL: Duration = Duration::from_secs(15);
 const INITIAL_RECONNECT_DELAY: Duration = Duration::from_millis(20);
 /// Upper bound of the delay between two attempts to reconnect.
 const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(4);
-/// Number of permission violations that a slow receiver may be behind; older ones are dropped for it.
-const MAX_QUEUED_VIOLATIONS: usize = 64;
 
-/// Events of one connection: lost, restored, permission violations.
+/// Events of one connection: lost, restored, refusals.
 ///
 /// async-nats reports these only through a callback that is fixed before connecting, hence before there is an
-/// inbox; [`attach_mux`](Self::attach_mux) supplies the calls to fail afterwards.
+/// inbox; [`attach`](Self::attach) supplies the calls to fail afterwards.
 pub(crate) struct ConnectionEvents {
+    /// Servers of the URL, without a login.
+    servers: String,
     mux: OnceLock<Weak<Mux>>,
+    statistics: OnceLock<Arc<Statistics>>,
     was_connected: AtomicBool,
-    violations: broadcast::Sender<String>,
+    /// Number of lost connections whose calls were ended.
+    losses: AtomicU64,
+    connected: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    reports: ReportSender,
+    /// Whether the last bus of the connection is dropped, so that its end is none that the program need know of.
+    is_released: AtomicBool,
+    failed_attempts: LogLimit,
 }
 
 impl ConnectionEvents {
-    pub(crate) fn new() -> Self {
-        Self {
+    /// Returns the events of a connection, and the queue of its refusals for the task that reads them.
+    pub(super) fn new(servers: &ServerUrls) -> (Self, mpsc::Receiver<ConnectionReport>) {
+        let (reports, received) = report_queue();
+        let events = Self {
+            servers: servers.to_string(),
             mux: OnceLock::new(),
+            statistics: OnceLock::new(),
+            losses: AtomicU64::new(0),
             was_connected: AtomicBool::new(false),
-            violations: broadcast::channel(MAX_QUEUED_VIOLATIONS).0,
-        }
+            connected: OnceLock::new(),
+            reports,
+            is_released: AtomicBool::new(false),
+            failed_attempts: LogLimit::default(),
+        };
+        (events, received)
     }
 
-    /// Sets the reply slots that fail when the connection is lost. They are held weakly: the connection
+    /// Sets the client, and the reply slots that fail when its connection is lost. They are held weakly: the connection
     /// owns them, and its callback must not keep it alive.
-    pub(crate) fn attach_mux(&self, mux: &Arc<Mux>) {
+    pub(crate) fn attach(&self, client: &Client, mux: &Arc<Mux>) {
+        let _ = self.statistics.set(client.statistics());
         let _ = self.mux.set(Arc::downgrade(mux));
     }
 
-    /// Returns the texts of permission violations from now on.
-    pub(crate) fn violations(&self) -> broadcast::Receiver<String> {
-        self.violations.subscribe()
+    /// Ends all calls in flight, unless that was done for so many lost connections.
+    pub(crate) fn end_calls(&self, losses: u64) {
+        if self.losses.fetch_max(losses, Ordering::Relaxed) < losses {
+            self.end_calls_now();
+        }
     }
 
-    /// Handles one event in async-nats's task, so it must not wait.
+    fn end_calls_now(&self) {
+        if let Some(mux) = self.mux.get().and_then(Weak::upgrade) {
+            mux.fail_all(&lost_connection());
+        }
+    }
+
+    /// Ends the calls of the connection before this one, if the event of its loss was dropped.
+    fn end_earlier_calls(&self) {
+        let Some(statistics) = self.statistics.get() else {
+            return;
+        };
+        let losses = statistics
+            .connects
+            .load(Ordering::Relaxed)
+            .saturating_sub(1);
+        if self.losses.swap(losses, Ordering::Relaxed) < losses {
+            self.end_calls_now();
+        }
+    }
+
+    /// Sets a function that runs once the connection is made, and after each reconnect, in async-nats's task: it must
+    /// not wait.
+    pub(crate) fn on_connected(&self, function: impl Fn() + Send + Sync + 'static) {
+        let _ = self.connected.set(Box::new(function));
+    }
+
+    /// Notes that the last bus of the connection is dropped, and that it closes for this reason.
+    pub(crate) fn release(&self) {
+        self.is_released.store(true, Ordering::Relaxed);
+    }
+
+    /// Handles one event in async-nats's task, so it must not wait. Refusals are only queued: async-nats drops
+    /// events while 128 wait.
     ///
     /// A lost connection fails all calls in flight at once: until async-nats has reconnected, their replies
     /// are published to an inbox without a subscription, and most of them never arrive.
     fn on_event(&self, event: &Event) {
+        let report = match event {
+            Event::ServerError(ServerError::Other(text)) => ConnectionReport::Error(text.clone()),
+            Event::Connected => ConnectionReport::Connected,
+            _ => ConnectionReport::Other,
+        };
+        let _ = self.reports.try_send(report);
         match event {
-            Event::ServerError(ServerError::Other(text)) if is_violation(text) => {
-                tracing::error!("NATS refuses: {text}");
-                let _ = self.violations.send(text.clone());
+            Event::ServerError(ServerError::Other(_)) => {}
+            Event::Disconnected => {
+                tracing::warn!(servers = self.servers, "the connection to NATS is lost");
+                self.losses.fetch_add(1, Ordering::Relaxed);
+                self.end_calls_now();
             }
-            Event::Disconnected | Event::Closed => {
-                tracing::warn!("the connection to NATS is lost");
+            Event::Closed => {
+                match self.is_released.load(Ordering::Relaxed) {
+                    true => tracing::debug!("the connection to NATS is closed"),
+                    false => tracing::warn!("the connection to NATS is closed"),
+                }
                 if let Some(mux) = self.mux.get().and_then(Weak::upgrade) {
-                    mux.fail_all(
-                        &Reason::Disconnected
-                            .status("the connection to NATS was lost while the call was in flight"),
-                    );
+                    mux.close(&Reason::Disconnected.status("the connection to NATS is closed"));
                 }
             }
             Event::Connected => {
+                self.end_earlier_calls();
                 if self.was_connected.swap(true, Ordering::Relaxed) {
                     tracing::info!("the connection to NATS is back");
                     observe::reconnected();
+                }
+                if let Some(function) = self.connected.get() {
+                    function();
                 }
             }
             Event::SlowConsumer(id) => {
                 tracing::warn!(subscription = id, "a slow consumer lost a message");
             }
-            event => tracing::warn!("NATS: {event}"),
+            // One for each attempt to connect that fails.
+            Event::ClientError(ClientError::Other(text)) => {
+                if let Some(count) = self.failed_attempts.due() {
+                    let servers = &self.servers;
+                    tracing::warn!(
+                        servers,
+                        count,
+                        "NATS cannot be reached: {}",
+                        Printable(text)
+                    );
+                }
+            }
+            event => tracing::warn!("NATS: {}", Printable(event)),
         }
     }
 }
 
+/// Returns the failure of calls and streams in flight when the connection is lost.
+pub(super) fn lost_connection() -> Status {
+    Reason::Disconnected.status("the connection to NATS was lost while the call was in flight")
+}
+
 /// Connects with the ping interval, reconnect delay and event callback of every bus.
-pub(crate) async fn connect(
+pub(super) async fn connect(
     options: ConnectOptions,
-    url: &str,
+    servers: &ServerUrls,
     events: Arc<ConnectionEvents>,
-) -> Result<Client, async_nats::ConnectError> {
-    options
+) -> Result<Client, Error> {
+    servers
+        .log_in(options)
+        .await?
         .ping_interval(PING_INTERVAL)
         .reconnect_delay_callback(reconnect_delay)
         .event_callback(move |event| {
             events.on_event(&event);
             std::future::ready(())
         })
-        // async-nats takes several servers as a list only.
-        .connect(url.split(',').map(str::trim).collect::<Vec<_>>())
+        .connect(servers.addresses())
         .await
+        .map_err(|error| not_connected(error, servers))
 }
 
 /// Returns a new inbox under the prefix of this client, which is the user's own if one is configured.
-pub(crate) fn new_inbox(client: &Client) -> Subject {
+///
+/// # Errors
+///
+/// [`ErrorKind::Configuration`] if the prefix cannot begin a subject, as the pattern of a permission cannot.
+pub(crate) fn new_inbox(client: &Client) -> Result<Subject, Error> {
     let inbox = client.new_inbox();
     let prefix = inbox.rsplit_once('.').map_or(INBOX, |(prefix, _)| prefix);
-    subject::new_inbox(prefix)
+    match raw_flaw(prefix, false) {
+        None => Ok(subject::new_inbox(prefix)),
+        Some(flaw) => Err(Error::new(
+            ErrorKind::Configuration,
+            format!(
+                "the inbox prefix `{prefix}` cannot begin a subject: {flaw}; set `NATS_INBOX_PREFIX` or \
+                 `ConnectOptions::custom_inbox_prefix` to its first tokens, as `_INBOX.client` where `_INBOX.client.>` \
+                 is allowed"
+            ),
+        )),
+    }
 }
 
 /// Hands a message to async-nats's connection task; waits while its queue of commands is full.
@@ -144,22 +247,6 @@ pub(super) fn not_published(client: &Client, error: async_nats::PublishError) ->
     }
 }
 
-/// Returns whether a permission violation concerns this subscription, whose subject NATS quotes in the text.
-pub(crate) fn concerns_subject(violation: &str, subject: &str) -> bool {
-    violation.contains(&format!("\"{subject}\""))
-}
-
-/// Returns whether a permission violation concerns publishing under this inbox.
-pub(crate) fn concerns_inbox(violation: &str, inbox: &str) -> bool {
-    violation.contains(&format!("\"{inbox}."))
-}
-
-/// Returns whether an error text of NATS (`-ERR`) reports a permission violation. The text is the only mark:
-/// errors of the protocol have no code.
-fn is_violation(text: &str) -> bool {
-    text.to_ascii_lowercase().contains("permissions violation")
-}
-
 /// Returns the delay before an attempt to reconnect: none at first, then doubled from 20 ms to 4 s.
 ///
 /// Each delay is reduced at random by up to a half, so that a thousand clients of a server that restarts do
@@ -173,32 +260,9 @@ fn reconnect_delay(attempts: usize) -> Duration {
     delay.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
-/// Returns the addresses in `url` without user, password and token, for messages and logs.
-pub(crate) fn without_secrets(url: &str) -> String {
-    url.split(',')
-        .map(|server| match server.rsplit_once('@') {
-            Some((before, address)) => match before.split_once("://") {
-                Some((scheme, _)) => format!("{scheme}://{address}"),
-                None => address.to_owned(),
-            },
-            None => server.to_owned(),
-        })
-        .collect::<Vec<_>>()
-        .join(",")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn errors_name_servers_without_their_secrets() {
-        let check = |url: &str, expected: &str| assert_eq!(without_secrets(url), expected);
-        check("nats://127.0.0.1:4222", "nats://127.0.0.1:4222");
-        check("nats://ada:s3cret@host:4222", "nats://host:4222");
-        check("token@host", "host");
-        check("nats://a@x,tls://b:c@y:1", "nats://x,tls://y:1");
-    }
 
     #[test]
     fn reconnects_spread_and_never_exceed_four_seconds() {
@@ -211,16 +275,5 @@ mod tests {
             );
             assert!(delay <= MAX_RECONNECT_DELAY, "{attempts}: {delay:?}");
         }
-    }
-
-    #[test]
-    fn a_violation_concerns_the_subject_that_it_quotes() {
-        let text = r#"Permissions Violation for CarrierSubscription to "a.B.C" using queue "q""#;
-        assert!(is_violation(text));
-        assert!(concerns_subject(text, "a.B.C"));
-        assert!(!concerns_subject(text, "a.B"));
-        let text = r#"Permissions Violation for Publish to "_INBOX.x.0-0""#;
-        assert!(concerns_inbox(text, "_INBOX.x"));
-        assert!(!concerns_inbox(text, "_INBOX.y"));
     }
 }

@@ -18,9 +18,9 @@
 //! - **[`enqueue`](Outbox::enqueue) never waits**, and a request is queued only while a task exists that will
 //!   send it: the end of that task closes the outbox and fails what is queued.
 //! - **Requests have no promised order among each other**, but [`flush`](Outbox::flush) puts all of them before
-//!   what its caller publishes next.
-//! - **Two locks.** `send_lock` is taken before `state` and may be held while waiting; `state` is held for a few
-//!   instructions and never while a waker is called or anything is awaited.
+//!   what its caller publishes next. It waits for the sending task, which alone takes requests: they are those of many
+//!   callers, and a flush that is given up must not take any of them along.
+//! - **One lock**, held for a few instructions and never while a waker is called or anything is awaited.
 //! - **A request whose caller has gone is not sent**: its slot was freed, and it would only cost a handler.
 
 use std::future::{Future as _, poll_fn};
@@ -28,8 +28,9 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use async_nats::Client;
+use async_nats::{Client, Subject};
 use futures_util::future::{join, join_all};
+use tokio::sync::oneshot;
 use tokio::task::coop::unconstrained;
 
 use crate::bus::mux::Mux;
@@ -48,14 +49,15 @@ const MAX_BATCHED_LEN: usize = 4096;
 #[derive(Default)]
 pub(super) struct Outbox {
     state: Mutex<State>,
-    /// Held while requests that were taken out are handed to async-nats: a concurrent
-    /// [`flush`](Outbox::flush) waits for them too, and does not return while some are in neither queue.
-    send_lock: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
 struct State {
     queued: Vec<Outgoing>,
+    /// Number of requests that were queued so far.
+    total: u64,
+    /// Those who wait until so many requests have been handed over.
+    flushes: Vec<(u64, oneshot::Sender<()>)>,
     /// Waker of the sending task while it waits for a first request.
     task: Option<Waker>,
     is_closed: bool,
@@ -76,6 +78,7 @@ impl Outbox {
             return Some(outgoing);
         }
         state.queued.push(outgoing);
+        state.total += 1;
         let task = state.task.take();
         drop(state);
         if let Some(task) = task {
@@ -84,29 +87,55 @@ impl Outbox {
         None
     }
 
-    /// Waits until a request is queued. For the sending task alone: one waker is kept.
+    /// Waits until a request is queued. For the sending task alone, which has handed over all that it took: one waker
+    /// is kept.
     fn poll_nonempty(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = lock(&self.state);
-        if state.queued.is_empty() {
+        let ended = state.take_ended_flushes();
+        let is_empty = state.queued.is_empty();
+        if is_empty {
             state.task = Some(cx.waker().clone());
-            return Poll::Pending;
         }
-        Poll::Ready(())
+        drop(state);
+        for flush in ended {
+            let _ = flush.send(());
+        }
+        match is_empty {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        }
     }
 
-    /// Sends what is queued now, so that it precedes what the caller publishes next.
-    pub(super) async fn flush(&self, client: &Client, mux: &Mux) {
-        self.send(&mut Vec::new(), client, mux).await;
+    /// Returns once what is queued now has been handed to async-nats, so that it precedes what the caller publishes
+    /// next. Cancel safe.
+    pub(super) async fn flush(&self) {
+        // An error if the outbox is closed: nothing is queued any more.
+        let _ = self.flushed().await;
     }
 
-    /// Takes all queued requests into `batch`, which must be empty, and hands them to async-nats. The memory of
-    /// `batch` becomes the next queue, so that a busy connection allocates none.
-    async fn send(&self, batch: &mut Vec<Outgoing>, client: &Client, mux: &Mux) {
-        let _sending = self.send_lock.lock().await;
-        std::mem::swap(&mut lock(&self.state).queued, batch);
-        // Without the cooperative budget: once it is used up, a channel with room returns `Pending`, which
-        // `send_all` would take for a full queue.
-        unconstrained(send_all(batch, client, mux)).await;
+    /// Returns what is told once everything that is queued now has been handed over.
+    fn flushed(&self) -> oneshot::Receiver<()> {
+        let (sender, flushed) = oneshot::channel();
+        let mut state = lock(&self.state);
+        let total = state.total;
+        if !state.is_closed {
+            state.flushes.push((total, sender));
+        }
+        let task = state.task.take();
+        drop(state);
+        if let Some(task) = task {
+            task.wake();
+        }
+        flushed
+    }
+}
+
+impl State {
+    /// Takes those who wait for requests that have been handed over: all that are not queued.
+    fn take_ended_flushes(&mut self) -> Vec<oneshot::Sender<()>> {
+        let sent = self.total - self.queued.len() as u64;
+        let ended = self.flushes.extract_if(.., |(total, _)| *total <= sent);
+        ended.map(|(_, flush)| flush).collect()
     }
 }
 
@@ -120,7 +149,9 @@ impl Drop for CloseOnDrop<'_> {
         let mut state = lock(&outbox.state);
         state.is_closed = true;
         let queued = std::mem::take(&mut state.queued);
+        let flushes = std::mem::take(&mut state.flushes);
         drop(state);
+        drop(flushes);
         for reply in queued.iter().filter_map(|request| request.reply.as_ref()) {
             mux.fail(reply, connection_closed());
         }
@@ -134,7 +165,39 @@ pub(super) async fn run(outbox: Arc<Outbox>, client: Client, mux: Arc<Mux>) {
     loop {
         poll_fn(|cx| outbox.poll_nonempty(cx)).await;
         yield_to_ready_tasks().await;
-        outbox.send(&mut batch, &client, &mux).await;
+        // The memory of the last batch becomes the next queue, so that a busy connection allocates none.
+        std::mem::swap(&mut lock(&outbox.state).queued, &mut batch);
+        // Without the cooperative budget: once it is used up, a channel with room returns `Pending`, which
+        // `send_all` would take for a full queue.
+        unconstrained(send_all(&mut batch, &client, &mux)).await;
+    }
+}
+
+/// Requests that were taken and are not handed over yet. Those that are left when the sending task ends fail.
+struct Rest<'a> {
+    requests: std::vec::Drain<'a, Outgoing>,
+    mux: &'a Mux,
+}
+
+impl Drop for Rest<'_> {
+    fn drop(&mut self) {
+        for reply in self.requests.by_ref().filter_map(|request| request.reply) {
+            self.mux.fail(&reply, connection_closed());
+        }
+    }
+}
+
+/// The call of a request that is being handed over. It fails when the sending task ends before.
+struct FailOnDrop<'a> {
+    reply: Option<Subject>,
+    mux: &'a Mux,
+}
+
+impl Drop for FailOnDrop<'_> {
+    fn drop(&mut self) {
+        if let Some(reply) = self.reply.take() {
+            self.mux.fail(&reply, connection_closed());
+        }
     }
 }
 
@@ -144,13 +207,19 @@ pub(super) async fn run(outbox: Arc<Outbox>, client: Client, mux: Arc<Mux>) {
 /// is polled concurrently, so that all of them line up for its room at once: callers that find the outbox full
 /// line up there too, and would otherwise overtake requests that came before theirs.
 async fn send_all(batch: &mut Vec<Outgoing>, client: &Client, mux: &Mux) {
-    mux.retain_waiting(batch, |outgoing| outgoing.reply.as_ref());
-    let mut rest = batch.drain(..);
-    while let Some(outgoing) = rest.next() {
+    mux.retain_waiting(batch);
+    let mut rest = Rest {
+        requests: batch.drain(..),
+        mux,
+    };
+    while let Some(outgoing) = rest.requests.next() {
         let mut first = pin!(send(outgoing, client, mux));
         let sent = poll_fn(|cx| Poll::Ready(first.as_mut().poll(cx))).await;
         if sent.is_pending() {
-            let others = rest.by_ref().map(|outgoing| send(outgoing, client, mux));
+            let others = rest
+                .requests
+                .by_ref()
+                .map(|outgoing| send(outgoing, client, mux));
             join(first, join_all(others)).await;
         }
     }
@@ -158,10 +227,12 @@ async fn send_all(batch: &mut Vec<Outgoing>, client: &Client, mux: &Mux) {
 
 /// Publishes one request; ends the wait for its reply if that fails, since its caller no longer watches.
 async fn send(outgoing: Outgoing, client: &Client, mux: &Mux) {
-    let reply = outgoing.reply.clone();
-    if let Err(error) = publish(client, outgoing).await
-        && let Some(reply) = reply
-    {
+    let mut call = FailOnDrop {
+        reply: outgoing.reply.clone(),
+        mux,
+    };
+    let published = publish(client, outgoing).await;
+    if let (Err(error), Some(reply)) = (published, call.reply.take()) {
         mux.fail(&reply, error.into_status("the request"));
     }
 }
@@ -190,87 +261,5 @@ fn connection_closed() -> Status {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
-
-    use async_nats::Subject;
-    use bytes::Bytes;
-
-    use super::*;
-
-    struct Wakes(AtomicUsize);
-
-    impl Wake for Wakes {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn outgoing(length: usize) -> Outgoing {
-        Outgoing::to(Subject::from("a.B.C"), Bytes::from(vec![0; length]))
-    }
-
-    #[test]
-    fn a_burst_wakes_the_sending_task_once() {
-        let outbox = Outbox::default();
-        let wakes = Arc::new(Wakes(AtomicUsize::new(0)));
-        let waker = Waker::from(Arc::clone(&wakes));
-        let cx = &mut Context::from_waker(&waker);
-        assert!(outbox.poll_nonempty(cx).is_pending());
-        for length in 0..10 {
-            assert!(outbox.enqueue(outgoing(length), 1 << 20).is_none());
-        }
-        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
-        assert!(outbox.poll_nonempty(cx).is_ready());
-        assert_eq!(lock(&outbox.state).queued.len(), 10);
-    }
-
-    #[test]
-    fn a_request_that_is_long_or_finds_no_room_is_returned_whole() {
-        let outbox = Outbox::default();
-        let returned = |length, max| match outbox.enqueue(outgoing(length), max) {
-            Some(outgoing) => outgoing.payload.len(),
-            None => panic!("{length} bytes were taken"),
-        };
-        assert_eq!(returned(MAX_BATCHED_LEN + 1, 1 << 20), MAX_BATCHED_LEN + 1);
-        assert_eq!(returned(101, 100), 101);
-        for _ in 0..MAX_QUEUED {
-            assert!(outbox.enqueue(outgoing(50), 100).is_none());
-        }
-        assert_eq!(returned(7, 100), 7);
-    }
-
-    #[test]
-    fn the_end_of_the_sending_task_fails_what_is_queued_and_closes_the_outbox() {
-        let outbox = Outbox::default();
-        let mux = Arc::new(Mux::new("_INBOX.x"));
-        let (mut slot, reply) = mux.reserve();
-        let request = Outgoing {
-            reply: Some(reply),
-            ..outgoing(7)
-        };
-        assert!(outbox.enqueue(request, 100).is_none());
-        drop(CloseOnDrop(&outbox, &mux));
-        let cx = &mut Context::from_waker(Waker::noop());
-        let Poll::Ready(Err(status)) = slot.poll(cx) else {
-            panic!("the call waits on");
-        };
-        assert_eq!(status.reason(), Some(Reason::Disconnected));
-        assert!(outbox.enqueue(outgoing(7), 100).is_some());
-    }
-
-    #[test]
-    fn requests_of_callers_that_have_gone_are_removed() {
-        let mux = Arc::new(Mux::new("_INBOX.x"));
-        let (stays, first) = mux.reserve();
-        let (goes, second) = mux.reserve();
-        let (fails, third) = mux.reserve();
-        drop(goes);
-        mux.fail(&third, connection_closed());
-        let mut subjects = vec![first.clone(), second, third, "elsewhere".into()];
-        mux.retain_waiting(&mut subjects, |subject| Some(subject));
-        assert_eq!(subjects, [first, "elsewhere".into()]);
-        drop((stays, fails));
-    }
-}
+#[path = "outbox_tests.rs"]
+mod tests;

@@ -5,6 +5,7 @@ use std::fmt;
 use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
 
+use crate::error::{Error, ErrorKind};
 use crate::status::{Reason, Status};
 
 /// One message to publish.
@@ -51,7 +52,7 @@ fn header_length(headers: &HeaderMap) -> usize {
 /// Failure to publish a message. Nothing has been sent.
 pub(crate) enum PublishError {
     /// The message exceeds `max` bytes, headers included. Callers treat this one differently from a
-    /// failure: a request or reply that does not fit goes in frames (docs/PROTOCOL.md, "Large unary messages").
+    /// failure: a request or reply that does not fit goes in frames (docs/PROTOCOL.md, LARGE-1).
     TooLarge { max: usize },
     /// The connection is closed for good, or the subject is malformed.
     Failed(async_nats::PublishError),
@@ -62,11 +63,18 @@ impl PublishError {
     pub(crate) fn into_status(self, what: impl fmt::Display) -> Status {
         match self {
             Self::TooLarge { max } => Reason::TooLarge.status(format!(
-                "{what} does not fit into one NATS message of {max} bytes with its headers"
+                "{what} does not fit into one NATS message of {max} bytes with its headers: `max_payload` of the nats-server"
             )),
             Self::Failed(error) => Reason::Disconnected
-                .status(format!("{what} could not be sent"))
+                .status(format!(
+                    "{what} could not be sent: the connection to NATS is closed, as at the end of the tokio runtime in which it was made"
+                ))
                 .with_source(error),
         }
     }
+}
+
+/// Returns the error of an operation that failed since the connection is closed for good.
+pub(super) fn closed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(ErrorKind::Connect, "the connection to NATS is closed").with_source(error)
 }

@@ -1,8 +1,8 @@
 //! `SubjectClaims`: keeps JetStream streams and served calls of one connection on different subjects.
 //!
-//! A stream whose subjects cover a call subject stores every call and acknowledges it, so that the caller takes
-//! the acknowledgment for the reply (docs/PROTOCOL.md, "Events"). Found at the start of a server or at the
-//! declaration of a stream, whichever comes second.
+//! A stream whose subjects cover a call subject stores every call and acknowledges it on its reply subject, mostly
+//! before the service replies: a call fails wherever that comes first (docs/PROTOCOL.md, CALL-8). Found at the start of
+//! a server or at the declaration of a stream, whichever comes second.
 
 use std::sync::{Arc, Mutex, Weak};
 

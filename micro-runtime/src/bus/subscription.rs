@@ -1,11 +1,15 @@
-//! `CarrierSubscription`: a subscription on either carrier, and how it stops without losing a message.
+//! `CarrierSubscription`: a subscription on either carrier, how it stops without losing a message, and how it ends once
+//! NATS refuses it.
 
+use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use async_nats::{Message, Subscriber};
 use futures_util::StreamExt as _;
 
 use crate::bus::in_process::InProcessSubscription;
+use crate::bus::open_subscriptions::SubscriptionRegistration;
+use crate::bus::refusal::Refusal;
 
 /// One subscription of a connection. Dropping it unsubscribes and discards what has arrived.
 ///
@@ -13,25 +17,87 @@ use crate::bus::in_process::InProcessSubscription;
 /// [`barrier`](crate::bus::Connection::barrier), then calls [`close`](Self::close) on each and reads it to its
 /// end. No message that the server was sent is lost: 40 stops under load lost none, while async-nats's
 /// `Subscriber::drain` lost about 30 requests each time.
-pub(crate) enum CarrierSubscription {
+///
+/// One of [`subscribe_confirmed`](crate::bus::Connection::subscribe_confirmed) ends when NATS refuses it later, behind
+/// the messages that have arrived; then [`take_refusal`](Self::take_refusal) has the reason. Those of a server do not:
+/// the server watches over all of them, and stops.
+pub(crate) struct CarrierSubscription {
+    source: SubscriptionSource,
+    registration: SubscriptionRegistration,
+}
+
+/// Where the messages come from.
+pub(super) enum SubscriptionSource {
     Nats(Subscriber),
     InProcess(InProcessSubscription),
+    /// NATS has refused the subscription. It is dropped, or async-nats would make it again on the next connection.
+    Refused(Option<Refusal>),
 }
 
 impl CarrierSubscription {
-    /// Waits for the next message; `None` once the subscription has ended. Cancel safe.
-    pub(crate) async fn next(&mut self) -> Option<Message> {
-        match self {
-            Self::Nats(subscriber) => subscriber.next().await,
-            Self::InProcess(inlet) => inlet.next().await,
+    pub(super) fn new(source: SubscriptionSource, registration: SubscriptionRegistration) -> Self {
+        Self {
+            source,
+            registration,
         }
     }
 
+    /// Ends once NATS refuses the subscription, from now on.
+    pub(super) fn end_when_refused(&self) {
+        self.registration.end_when_refused();
+    }
+
+    /// Waits for the next message; `None` once the subscription has ended. Cancel safe.
+    pub(crate) async fn next(&mut self) -> Option<Message> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
     /// Polls for the next message; as [`next`](Self::next).
+    #[inline]
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        match self {
-            Self::Nats(subscriber) => subscriber.poll_next_unpin(cx),
-            Self::InProcess(inlet) => inlet.poll_next(cx),
+        // First: a busy subscription is never pending, and later messages of a publisher are in it.
+        if self.registration.has_signal()
+            && let Poll::Ready(message) = self.registration.poll_probes(cx)
+        {
+            return Poll::Ready(Some(message));
+        }
+        let polled = match &mut self.source {
+            SubscriptionSource::Nats(subscriber) => subscriber.poll_next_unpin(cx),
+            SubscriptionSource::InProcess(inlet) => inlet.poll_next(cx),
+            SubscriptionSource::Refused(_) => Poll::Ready(None),
+        };
+        match polled {
+            Poll::Ready(Some(_)) => polled,
+            _ if self.registration.is_waiting(cx) => polled,
+            ended_or_pending => self.poll_signals(cx, ended_or_pending),
+        }
+    }
+
+    /// Polls for what others have left for this subscription, which has no message.
+    #[cold]
+    fn poll_signals(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<Option<Message>>,
+    ) -> Poll<Option<Message>> {
+        if let Poll::Ready(message) = self.registration.poll_probes(cx) {
+            return Poll::Ready(Some(message));
+        }
+        match self.registration.take_refusal() {
+            Some(refusal) if polled.is_pending() => {
+                self.registration.end();
+                self.source = SubscriptionSource::Refused(Some(refusal));
+                Poll::Ready(None)
+            }
+            _ => polled,
+        }
+    }
+
+    /// Returns once why NATS has ended the subscription; `None` while it lasts, and where it has ended otherwise.
+    pub(crate) fn take_refusal(&mut self) -> Option<Refusal> {
+        match &mut self.source {
+            SubscriptionSource::Refused(refusal) => refusal.take(),
+            _ => None,
         }
     }
 
@@ -44,25 +110,29 @@ impl CarrierSubscription {
     /// the server had sent already. `tests/it/shutdown.rs` holds it
     /// against a real server.
     pub(crate) async fn stop(&mut self) {
-        match self {
-            Self::Nats(subscriber) => {
+        self.registration.end();
+        match &mut self.source {
+            SubscriptionSource::Nats(subscriber) => {
                 if let Err(error) = subscriber.unsubscribe_after(u64::MAX).await {
                     tracing::debug!(%error, "the connection is closed already");
                 }
             }
-            Self::InProcess(inlet) => inlet.unsubscribe(),
+            SubscriptionSource::InProcess(inlet) => inlet.unsubscribe(),
+            SubscriptionSource::Refused(_) => {}
         }
     }
 
     /// Ends the subscription: it yields the messages that have arrived, then `None`.
     pub(crate) async fn close(&mut self) {
-        match self {
-            Self::Nats(subscriber) => {
+        self.registration.end();
+        match &mut self.source {
+            SubscriptionSource::Nats(subscriber) => {
                 if let Err(error) = subscriber.unsubscribe().await {
                     tracing::debug!(%error, "the connection is closed already");
                 }
             }
-            Self::InProcess(inlet) => inlet.unsubscribe(),
+            SubscriptionSource::InProcess(inlet) => inlet.unsubscribe(),
+            SubscriptionSource::Refused(_) => {}
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::future::Future as _;
 use std::pin::pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use async_nats::Subject;
 use bytes::Bytes;
@@ -39,6 +39,29 @@ impl Connection {
             }
             Carrier::InProcess(carrier) => {
                 Poll::Ready(carrier.publish(Outgoing::to(subject.clone(), payload.clone())))
+            }
+        }
+    }
+
+    /// Hands over a message as [`try_publish`](Self::try_publish) does, which may have a reply subject. One with
+    /// headers is left to [`publish`](Self::publish).
+    pub(crate) fn try_publish_whole(&self, outgoing: &Outgoing) -> Poll<Result<(), PublishError>> {
+        // `Pending` leaves no waker behind.
+        let cx = &mut Context::from_waker(Waker::noop());
+        let (subject, payload) = (&outgoing.subject, &outgoing.payload);
+        match (&self.carrier, &outgoing.reply, &outgoing.headers) {
+            (_, _, Some(_)) => Poll::Pending,
+            (_, None, None) => self.try_publish(subject, payload, cx),
+            (Carrier::InProcess(carrier), Some(_), None) => {
+                Poll::Ready(carrier.publish(outgoing.clone()))
+            }
+            (Carrier::Nats(nats), Some(reply), None) => {
+                let client = &nats.client;
+                let published =
+                    client.publish_with_reply(subject.clone(), reply.clone(), payload.clone());
+                pin!(unconstrained(published))
+                    .poll(cx)
+                    .map_err(|error| not_published(client, error))
             }
         }
     }

@@ -15,11 +15,12 @@ use crate::client::call_errors;
 use crate::client::replies::{Replies, next_reply};
 use crate::client::request::{OutgoingRequest, RequestBody as _, RequestTemplate, TypedBody};
 use crate::client::unary_call::UnaryCall;
+use crate::context::TimeLimit;
 use crate::metadata::Metadata;
 use crate::middleware;
 use crate::middleware::{Response, ResponseFuture, Terminal};
 use crate::observe::ClientCall;
-use crate::status::{Reason, Status};
+use crate::status::Status;
 use crate::sync::lock;
 use crate::wire;
 
@@ -35,7 +36,8 @@ const DEFAULT_STALL: Duration = Duration::from_millis(300);
 ///
 /// `UNAVAILABLE` if no instance serves the method or the request could not be sent, `DEADLINE_EXCEEDED` if
 /// none replied before the deadline, `RESOURCE_EXHAUSTED` if the request does not fit into one NATS
-/// message. Failures of single instances are in [`InstanceReply::result`](crate::call::InstanceReply::result).
+/// message, `PERMISSION_DENIED` if NATS does not let this user send it or receive replies. Failures of single
+/// instances are in [`InstanceReply::result`](crate::call::InstanceReply::result).
 ///
 /// # Examples
 ///
@@ -131,22 +133,23 @@ where
     async fn make(self) -> Result<Replies<Rep>, Status> {
         let request = self.call.request;
         let now = Instant::now();
-        let deadline = request.time_limit(now).deadline;
+        let limit = request.time_limit(now);
         let limits = ReplyLimits {
             expected: self.expected,
             stall: self.stall,
-            max_wait: deadline.saturating_duration_since(now),
+            max_wait: limit.deadline.saturating_duration_since(now),
         };
         let method = request.descriptor();
         let parent = request.options.message.parent.clone();
+        let (client, index) = (request.client.clone(), request.method);
         let mut call = ClientCall::default();
         call.begin(method, request.client.metrics(request.method));
         call.attempt(1);
-        let first = first_reply(request, deadline, limits, call.span());
+        let first = first_reply(request, limit, limits, call.span());
         let first = first.instrument(call.span()).await;
         call.end(first.as_ref().err().map(Status::code));
         let (multi_reply, first) = first?;
-        Ok(Replies::new(multi_reply, first, parent, method.output))
+        Ok(Replies::new(multi_reply, first, parent, &client, index))
     }
 }
 
@@ -166,7 +169,7 @@ where
 /// Sends the request, and waits for the first reply.
 async fn first_reply<Req: prost::Message>(
     request: OutgoingRequest<TypedBody<Req>>,
-    deadline: Instant,
+    limit: TimeLimit,
     limits: ReplyLimits,
     span: Span,
 ) -> Result<(MultiReply, Message), Status> {
@@ -175,10 +178,11 @@ async fn first_reply<Req: prost::Message>(
         return Err(request.parent_ended());
     }
     let parent = request.options.message.parent.clone();
-    let mut multi_reply = send(request, deadline, limits, span).await?;
-    match next_reply(&mut multi_reply, parent.as_ref()).await {
+    let mut multi_reply = send(request, limit, limits, span).await?;
+    let mut stray = None;
+    match next_reply(&mut multi_reply, parent.as_ref(), &mut stray).await {
         Some(first) => Ok((multi_reply, first)),
-        None => Err(no_reply(multi_reply.end(), name)),
+        None => Err(stray.unwrap_or_else(|| no_reply(multi_reply.end(), name, &limit))),
     }
 }
 
@@ -186,14 +190,14 @@ async fn first_reply<Req: prost::Message>(
 /// there are many.
 async fn send<Req: prost::Message>(
     request: OutgoingRequest<TypedBody<Req>>,
-    deadline: Instant,
+    limit: TimeLimit,
     limits: ReplyLimits,
     span: Span,
 ) -> Result<MultiReply, Status> {
     let stacks = request.client.stacks(request.method);
     let stacks = stacks.into_iter().flatten().collect::<Vec<_>>().into_iter();
     let method = request.descriptor();
-    let (template, metadata, body) = request.into_template()?;
+    let (template, metadata, body) = request.into_template(Some(limit))?;
     let sent = Arc::new(Mutex::new(None));
     let terminal = Arc::new(CallAllTerminal {
         template,
@@ -202,20 +206,20 @@ async fn send<Req: prost::Message>(
         sent: Arc::clone(&sent),
     });
     let payload = body.encode();
-    middleware::Request::new(method, metadata, Some(deadline), payload, stacks, terminal)
-        .proceed()
+    let deadline = Some(limit.deadline);
+    middleware::Request::new(method, metadata, deadline, payload, stacks, terminal)
+        .start()
         .await?;
     let sent = lock(&sent).take();
     sent.ok_or_else(|| Status::canceled("the client's middleware did not send the request"))
 }
 
-/// End of the client's middleware for calls to all instances: subscribes for the replies and sends the
-/// request.
+/// End of the client's middleware for calls to all instances: reserves a reply slot and sends the request.
 struct CallAllTerminal {
     template: RequestTemplate,
     span: Span,
     limits: ReplyLimits,
-    /// The subscription for the replies, which no [`Response`] can carry.
+    /// The request with its reply slot, which no [`Response`] can carry.
     sent: Arc<Mutex<Option<MultiReply>>>,
 }
 
@@ -235,30 +239,33 @@ impl Terminal for CallAllTerminal {
                 ..Outgoing::to(subject, payload)
             };
             let name = request.client.method(request.method).full_name;
+            let length = outgoing.payload.len();
             let multi_reply = MultiReply::send(request.client.connection(), outgoing, limits).await;
-            *lock(&sent) = Some(multi_reply.map_err(|error| not_sent(error, name))?);
+            *lock(&sent) = Some(multi_reply.map_err(|error| not_sent(error, name, length))?);
             Ok(Response::new(Bytes::new(), Metadata::new()))
         })
     }
 }
 
 /// Returns the status of a call without any reply; `end` is `None` if its parent ended first.
-fn no_reply(end: Option<MultiReplyEnd>, method: &str) -> Status {
+fn no_reply(end: Option<MultiReplyEnd>, method: &str, limit: &TimeLimit) -> Status {
     match end {
-        Some(MultiReplyEnd::NoResponders) => call_errors::no_responders(method),
-        Some(MultiReplyEnd::Complete | MultiReplyEnd::Stalled) => Reason::Deadline.status(format!(
-            "no instance replied to {method} before the deadline"
-        )),
+        Some(MultiReplyEnd::NoResponders) => call_errors::no_broadcast(method),
+        Some(MultiReplyEnd::Failed(status)) => status,
+        Some(MultiReplyEnd::Complete | MultiReplyEnd::Stalled) => {
+            limit.exceeded(format_args!("{method} had no reply of any instance"))
+        }
         None => call_errors::parent_ended(method),
     }
 }
 
-fn not_sent(error: RequestError, method: &str) -> Status {
+fn not_sent(error: RequestError, method: &str, length: usize) -> Status {
     match error {
-        RequestError::Unsent(error) => error.into_status(format_args!("the request to {method}")),
-        RequestError::Unsubscribed(error) => Reason::Disconnected
-            .status(format!("the request to {method} could not be sent"))
-            .with_source(error),
+        RequestError::Refused(status) => status,
+        RequestError::Unsent(error) => {
+            error.into_status(format_args!("the request to {method}, {length} bytes,"))
+        }
+        RequestError::NoRuntime(none) => none.into_status(format_args!("{method} is not called")),
     }
 }
 

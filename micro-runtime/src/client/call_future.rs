@@ -6,19 +6,19 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Instant;
 
-use async_nats::Message;
 use bytes::Bytes;
 use pin_project_lite::pin_project;
 
+use crate::bus::ReceivedReply;
 use crate::client::request::{OutgoingRequest, RequestBody, RequestTemplate};
 use crate::client::retry_loop::{Attempt as _, RetryLoop};
 use crate::client::unary_exchange::UnaryExchange;
 use crate::descriptor::MethodDescriptor;
-use crate::metadata::Metadata;
 use crate::middleware;
-use crate::middleware::{Response, ResponseFuture, Terminal};
+use crate::middleware::{LayeredCall, Response, ResponseFuture, Terminal};
 use crate::status::Status;
 use crate::wire;
+use crate::wire::ReceivedMetadata;
 
 pin_project! {
     /// A unary call in progress: straight to the wire, or through the client's middleware.
@@ -32,7 +32,8 @@ pin_project! {
             exchange: RetryLoop<UnaryExchange<B>>,
         },
         Layered {
-            future: ResponseFuture,
+            #[pin]
+            call: LayeredCall,
             method: &'static MethodDescriptor,
         },
     }
@@ -41,7 +42,7 @@ pin_project! {
 /// Reply of a unary call, still encoded.
 pub(crate) enum RawReply {
     /// As it came from the wire.
-    Message(Message),
+    Received(ReceivedReply),
     /// As it left the client's middleware.
     Response(Response),
 }
@@ -54,7 +55,7 @@ impl<B: RequestBody> CallFuture<B> {
             },
             Some(stacks) => Self::Layered {
                 method: request.descriptor(),
-                future: layered(request, stacks),
+                call: layered(request, stacks),
             },
         }
     }
@@ -72,33 +73,24 @@ impl<B: RequestBody> Future for CallFuture<B> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         match self.project() {
-            CallProjection::Plain { exchange } => exchange.poll(cx).map_ok(RawReply::Message),
-            CallProjection::Layered { future, .. } => {
-                future.as_mut().poll(cx).map_ok(RawReply::Response)
-            }
+            CallProjection::Plain { exchange } => exchange.poll(cx).map_ok(RawReply::Received),
+            CallProjection::Layered { call, .. } => call.poll(cx).map_ok(RawReply::Response),
         }
     }
 }
 
 impl RawReply {
-    /// Returns the metadata that came with the reply.
-    ///
-    /// # Errors
-    ///
-    /// `INVALID_ARGUMENT` if a header breaks the rules for metadata.
-    pub(crate) fn metadata(&self) -> Result<Metadata, Status> {
+    /// Returns the metadata that came with the reply to `method`.
+    pub(crate) fn metadata(&self, method: &MethodDescriptor) -> ReceivedMetadata {
         match self {
-            Self::Message(message) => match &message.headers {
-                Some(headers) => wire::decode_metadata(headers),
-                None => Ok(Metadata::new()),
-            },
-            Self::Response(response) => Ok(response.metadata().clone()),
+            Self::Received(reply) => wire::decode_reply_metadata(reply.headers(), method.full_name),
+            Self::Response(response) => response.reply_metadata(),
         }
     }
 
     pub(crate) fn into_payload(self) -> Bytes {
         match self {
-            Self::Message(message) => message.payload,
+            Self::Received(reply) => reply.into_payload(),
             Self::Response(response) => response.into_parts().0,
         }
     }
@@ -113,17 +105,18 @@ impl RawReply {
 fn layered<B: RequestBody>(
     request: OutgoingRequest<B>,
     stacks: [middleware::Next; 2],
-) -> ResponseFuture {
-    let deadline = request.time_limit(Instant::now()).deadline;
+) -> LayeredCall {
+    let limit = request.time_limit(Instant::now());
     let method = request.descriptor();
-    let (template, metadata, body) = match request.into_template() {
+    let (template, metadata, body) = match request.into_template(Some(limit)) {
         Ok(parts) => parts,
-        Err(status) => return Box::pin(std::future::ready(Err(status))),
+        Err(status) => return LayeredCall::failed(status),
     };
     let payload = body.encode();
     let terminal = Arc::new(ClientTerminal(template));
     let stacks = stacks.into_iter();
-    middleware::Request::new(method, metadata, Some(deadline), payload, stacks, terminal).proceed()
+    let deadline = Some(limit.deadline);
+    middleware::Request::new(method, metadata, deadline, payload, stacks, terminal).start()
 }
 
 /// End of the client's middleware for unary calls: makes the call on the wire, retries included.
@@ -132,10 +125,11 @@ struct ClientTerminal(RequestTemplate);
 impl Terminal for ClientTerminal {
     fn call(&self, request: middleware::Request) -> ResponseFuture {
         let call = RetryLoop::new(UnaryExchange::new(self.0.fill(&request)));
+        let method = self.0.method();
         Box::pin(async move {
-            let reply = RawReply::Message(call.await?);
-            let metadata = reply.metadata()?;
-            Ok(Response::new(reply.into_payload(), metadata))
+            let reply = call.await?;
+            let metadata = wire::decode_reply_metadata(reply.headers(), method.full_name);
+            Ok(Response::received(reply.into_payload(), metadata))
         })
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use async_nats::HeaderMap;
 use tracing::Span;
 
-use crate::context::Context;
+use crate::context::{Context, TimeLimit, TimeoutSource};
 use crate::metadata::Metadata;
 use crate::observe;
 use crate::status::Status;
@@ -21,6 +21,8 @@ pub(crate) struct CallOptions {
     pub(crate) message: MessageOptions,
     /// Time allowed from the first poll on; `None` stands for the default of the kind of call.
     pub(crate) timeout: Option<Duration>,
+    /// Time limit of a call that has passed layers, computed before the first of them.
+    pub(crate) limit: Option<Box<TimeLimit>>,
     /// Whether the request may be sent again after a failure.
     pub(crate) may_retry: bool,
 }
@@ -41,6 +43,7 @@ impl CallOptions {
         Self {
             message: MessageOptions::new(),
             timeout: None,
+            limit: None,
             may_retry: true,
         }
     }
@@ -55,13 +58,20 @@ impl CallOptions {
         self.message.set_parent(ctx);
     }
 
-    /// Returns the earlier of two instants: `own` and the parent's deadline. `None` if there is neither.
+    /// Returns the earlier of two limits: `own` and the parent's deadline. `None` if there is neither.
     #[inline]
-    pub(crate) fn earliest(&self, own: Option<Instant>) -> Option<Instant> {
+    pub(crate) fn within_parent(&self, now: Instant, own: Option<TimeLimit>) -> Option<TimeLimit> {
         let inherited = self.message.parent.as_ref().and_then(Context::deadline);
-        match (own, inherited) {
-            (Some(own), Some(inherited)) => Some(own.min(inherited)),
-            (own, inherited) => own.or(inherited),
+        let Some(deadline) = inherited else {
+            return own;
+        };
+        match own {
+            Some(own) if own.deadline <= deadline => Some(own),
+            _ => Some(TimeLimit {
+                deadline,
+                timeout: deadline.saturating_duration_since(now),
+                source: TimeoutSource::Parent,
+            }),
         }
     }
 

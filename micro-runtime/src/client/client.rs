@@ -9,10 +9,13 @@ use async_nats::Subject;
 use crate::bus::{Bus, Connection, ReplySlot};
 use crate::client::options::ClientOptions;
 use crate::client::retry_policy::RetryBudget;
+use crate::context::TimeoutSource;
 use crate::descriptor::{MethodDescriptor, ServiceDescriptor};
 use crate::middleware::{Layers, Next};
 use crate::observe::{MethodMetrics, Side};
+use crate::status::Status;
 use crate::stream::StreamOptions;
+use crate::wire;
 use crate::wire::PayloadFormat;
 use crate::wire::subject::ServiceBase;
 
@@ -153,15 +156,19 @@ impl Client {
         &self.0.subjects[index]
     }
 
-    /// Returns the subject on which every instance receives the request (docs/PROTOCOL.md, "All instances
-    /// at once").
+    /// Returns the subject on which every instance receives the request (docs/PROTOCOL.md, NAME-5).
     pub(crate) fn subject_of_all(&self, index: usize) -> Subject {
         self.0.base.broadcast_method(self.method(index).name)
     }
 
-    /// Reserves a reply slot, and returns the subject that the reply must go to.
-    pub(crate) fn reserve_reply_slot(&self) -> (ReplySlot, Subject) {
-        self.connection().mux().reserve()
+    /// Reserves a reply slot for a call of a method, and returns the subject that the reply must go to.
+    ///
+    /// # Errors
+    ///
+    /// `PERMISSION_DENIED` if NATS has just refused a call of the method, or refuses the inbox.
+    #[inline]
+    pub(crate) fn reserve_reply_slot(&self, method: usize) -> Result<(ReplySlot, Subject), Status> {
+        self.connection().mux().reserve(self.subject(method))
     }
 
     /// Returns the format of requests, and so of replies.
@@ -175,6 +182,16 @@ impl Client {
 
     pub(crate) fn stream_options(&self) -> StreamOptions {
         self.0.options.stream_options
+    }
+
+    /// Returns the id of the only instance that is called; `None` for any one of the queue group.
+    pub(crate) fn instance(&self) -> Option<&str> {
+        self.0.options.instance.as_deref()
+    }
+
+    /// Returns whether the service announces no streams, so that none may be opened.
+    pub(crate) fn is_without_streams(&self) -> bool {
+        self.0.options.is_without_streams
     }
 
     /// Returns the budget for retries that all calls of this client share.
@@ -192,11 +209,15 @@ impl Client {
         Some([all.clone(), methods[index].clone()])
     }
 
-    /// Returns the timeout of a unary call that sets none: the client's, else the .proto's. `None` stands for
-    /// the protocol's.
+    /// Returns the timeout of a unary call that sets none, and where it comes from: the client's, else the .proto's,
+    /// else the protocol's.
     #[inline]
-    pub(crate) fn timeout(&self, method: &MethodDescriptor) -> Option<Duration> {
-        self.0.options.timeout.or(method.timeout)
+    pub(crate) fn timeout(&self, method: &MethodDescriptor) -> (Duration, TimeoutSource) {
+        match (self.0.options.timeout, method.timeout) {
+            (Some(timeout), _) => (timeout, TimeoutSource::Client),
+            (None, Some(timeout)) => (timeout, TimeoutSource::Method),
+            (None, None) => (wire::DEFAULT_TIMEOUT, TimeoutSource::Protocol),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::client::client::Client;
 use crate::client::open_stream;
 use crate::client::open_stream::{OpenStream, WaitsFor};
 use crate::client::request::{OutgoingRequest, RequestTemplate};
+use crate::context::TimeLimit;
 use crate::middleware;
 use crate::middleware::{Response, ResponseFuture, Terminal};
 use crate::status::{Code, Status};
@@ -39,31 +40,30 @@ impl EncodedCall {
             request,
             stream_options,
         } = self;
-        // A timeout too large for an `Instant` means no deadline, as no timeout does.
-        let own = request.options.timeout;
-        let own = own.and_then(|timeout| Instant::now().checked_add(timeout));
-        let deadline = request.options.earliest(own);
+        let limit = request.stream_limit(Instant::now());
         let Some(stacks) = request.client.stacks(request.method) else {
             return open_stream::open(OpenStream {
                 request,
                 stream_options,
-                deadline,
+                limit,
                 waits_for,
             })
             .await;
         };
         let method = request.descriptor();
-        let (template, metadata, body) = request.into_template()?;
+        let (template, metadata, body) = request.into_template(limit)?;
         let opened = Arc::new(Mutex::new(None));
         let terminal = Arc::new(ClientStreamTerminal {
+            limit,
             template,
             stream_options,
             waits_for,
             opened: Arc::clone(&opened),
         });
         let stacks = stacks.into_iter();
+        let deadline = limit.map(|limit| limit.deadline);
         middleware::Request::new(method, metadata, deadline, body, stacks, terminal)
-            .proceed()
+            .start()
             .await?;
         let opened = lock(&opened).take();
         opened.ok_or_else(|| {
@@ -77,6 +77,7 @@ impl EncodedCall {
 /// End of the client's middleware for streams: opens the stream on the wire.
 struct ClientStreamTerminal {
     template: RequestTemplate,
+    limit: Option<TimeLimit>,
     stream_options: StreamOptions,
     waits_for: WaitsFor,
     /// The open stream, which no [`Response`] can carry. A layer that calls twice leaves the second one;
@@ -87,7 +88,7 @@ struct ClientStreamTerminal {
 impl Terminal for ClientStreamTerminal {
     fn call(&self, request: middleware::Request) -> ResponseFuture {
         let stream = OpenStream {
-            deadline: request.deadline(),
+            limit: self.limit,
             request: self.template.fill(&request),
             stream_options: self.stream_options,
             waits_for: self.waits_for,

@@ -4,32 +4,36 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use async_nats::{Message, Subject};
+use async_nats::HeaderValue;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use tracing::Span;
 
-use crate::bus::ReplySlot;
+use crate::bus::{ReceivedReply, ReplySlot};
+use crate::client::call_errors;
 use crate::client::open_stream::{OpenStream, WaitsFor, drive};
 use crate::client::request::OutgoingRequest;
+use crate::context::TimeLimit;
 use crate::status::{Code, Status};
 use crate::stream::{
-    Channel, FrameDestination, FrameTransport, Machine, MessageReader, StreamAddress, StreamOptions,
+    Channel, FrameDestination, FrameTransport, Machine, MessageReader, StreamAddress, StreamHeader,
+    StreamLabel, StreamOptions,
 };
 use crate::wire;
+use crate::wire::header::{MICRO_STREAM, find};
 
 /// Makes a unary call whose request is too large.
 ///
 /// A failure is final: a request that was cut into frames is not sent again.
 pub(crate) async fn call_in_parts(
     request: OutgoingRequest<Bytes>,
-    deadline: Instant,
+    limit: TimeLimit,
     span: Span,
-) -> Result<Message, Status> {
+) -> Result<ReceivedReply, Status> {
     let stream = OpenStream {
         request,
         stream_options: StreamOptions::new(),
-        deadline: Some(deadline),
+        limit: Some(limit),
         waits_for: WaitsFor::Accept,
     };
     let mut started = stream.open_in_parts(&span).await?;
@@ -39,14 +43,23 @@ pub(crate) async fn call_in_parts(
 /// Receives a reply that is too large. `offer` is the first reply, with which the server names the
 /// stream that carries the reply proper.
 ///
-/// The stream continues on the reply slot of the request: only its subject is known to the server.
+/// The stream continues on the reply slot of the request, whose subject the grant carries as its reply subject.
+///
+/// # Errors
+///
+/// [`Reason::WireVersion`](crate::Reason::WireVersion) for an offer of another version, whose frames may mean
+/// something else; `RESOURCE_EXHAUSTED` for one that is longer than this client takes.
 pub(crate) async fn receive_in_parts(
     request: &OutgoingRequest<Bytes>,
-    offer: &Message,
+    offer: &ReceivedReply,
     slot: ReplySlot,
-    deadline: Instant,
-) -> Result<Message, Status> {
-    let server = StreamAddress::read(offer.payload.clone())?;
+    limit: Option<TimeLimit>,
+) -> Result<ReceivedReply, Status> {
+    let header = offer.headers();
+    let header = header.and_then(|headers| find(headers, &MICRO_STREAM));
+    let header = header.map(HeaderValue::as_str).unwrap_or_default();
+    let announced = StreamHeader::decode_offer(header, request.method_name())?;
+    let server = StreamAddress::read(offer.payload().clone())?;
     let limits = request.client.stream_options().limits();
     let connection = request.client.connection();
     let now = Instant::now();
@@ -54,20 +67,25 @@ pub(crate) async fn receive_in_parts(
         server,
         limits,
         connection.max_payload(),
-        Some(deadline),
+        limit.map(|limit| limit.deadline),
         now,
-    );
+    )
+    .of_call(request.descriptor(), limit);
     let channel = Channel::new(machine);
     let sink = Arc::clone(&channel);
     let own_subject = slot
         .attach_stream(sink)
-        .ok_or_else(|| request.deadline_exceeded())?;
+        .ok_or_else(|| call_errors::disconnected(request.method_name()))?;
     let transport = FrameTransport {
         connection: Arc::clone(connection),
         own_subject,
         destination: FrameDestination::ServiceBase(request.client.base().clone()),
         format: request.client.format().of_frames(),
     };
+    // Reset before it is driven, so that the server drops the reply at once, and no part of it is sent.
+    if let Err(status) = StreamLabel::check_len(request.descriptor(), true, announced, &limits) {
+        channel.reset(status);
+    }
     // The call is observed by the unary exchange; the stream below it is not counted by itself.
     let (_, observed) = oneshot::channel();
     let parent = request.options.message.parent.clone();
@@ -82,7 +100,7 @@ pub(crate) async fn receive_in_parts(
 }
 
 /// Reads the only message of a stream, with headers and trailers, as the reply of a unary call.
-async fn read_whole(reader: &mut MessageReader) -> Result<Message, Status> {
+async fn read_whole(reader: &mut MessageReader) -> Result<ReceivedReply, Status> {
     let message = reader.next_bytes().await?;
     let payload = message
         .ok_or_else(|| Status::new(Code::Internal, "the server ended the call without a reply"))?;
@@ -93,13 +111,5 @@ async fn read_whole(reader: &mut MessageReader) -> Result<Message, Status> {
     let mut headers = None;
     wire::encode_metadata(&mut headers, &reader.channel().headers());
     wire::encode_metadata(&mut headers, &reader.channel().trailers());
-    Ok(Message {
-        subject: Subject::from_static(""),
-        reply: None,
-        length: payload.len(),
-        payload,
-        headers,
-        status: None,
-        description: None,
-    })
+    Ok(ReceivedReply::new(headers, payload))
 }

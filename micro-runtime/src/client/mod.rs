@@ -40,3 +40,6 @@ pub use streaming_call::{
     server_streaming,
 };
 pub use unary_call::{Reply, ReplyFuture, UnaryCall, UnaryFuture, unary};
+
+#[cfg(test)]
+mod plain_peer_tests;

@@ -12,11 +12,12 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use tracing::Span;
 
-use crate::bus::{PublishError, ReplySlot};
+use crate::bus::{NoRuntime, PublishError, ReplySlot};
+use crate::client::call_errors;
 use crate::client::call_options::parent_ended;
 use crate::client::request::OutgoingRequest;
 use crate::client::retry_loop::{Attempt, RetryLoop};
-use crate::context::Context;
+use crate::context::{Context, TimeLimit};
 use crate::descriptor::MethodKind;
 use crate::metadata::Metadata;
 use crate::observe::ClientCall;
@@ -34,7 +35,7 @@ pub(crate) struct OpenStream {
     pub(crate) request: OutgoingRequest<Bytes>,
     pub(crate) stream_options: StreamOptions,
     /// `None` by default: unlike a unary call a stream may last forever.
-    pub(crate) deadline: Option<Instant>,
+    pub(crate) limit: Option<TimeLimit>,
     pub(crate) waits_for: WaitsFor,
 }
 
@@ -117,13 +118,12 @@ impl Attempt for OpenAttempt<'_> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.stream.deadline
+        self.stream.limit.map(|limit| limit.deadline)
     }
 
     fn poll_attempt(
         mut self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
-        _number: u32,
         span: &Span,
     ) -> Poll<Result<StartedStream, Status>> {
         let stream = self.stream;
@@ -146,11 +146,13 @@ impl Attempt for OpenAttempt<'_> {
 impl OpenStream {
     /// Makes one attempt, in parts if the first message does not fit into the request.
     async fn attempt(&self, span: Span) -> Result<StartedStream, OpenError> {
-        let payload = match self.request.descriptor().kind {
-            MethodKind::Unary | MethodKind::ServerStreaming => self.request.body.clone(),
-            MethodKind::ClientStreaming | MethodKind::Bidirectional => wire::opening_payload(),
+        let (payload, has_message) = match self.request.descriptor().kind {
+            MethodKind::Unary | MethodKind::ServerStreaming => (self.request.body.clone(), true),
+            MethodKind::ClientStreaming | MethodKind::Bidirectional => {
+                (wire::opening_payload(), false)
+            }
         };
-        let started = match self.start(&span, payload, false).await {
+        let started = match self.start(&span, payload, None).await {
             Ok(started) => started,
             // A deadline that passed, an invalid header and a connection that is closed for good do not
             // change with another attempt.
@@ -161,14 +163,23 @@ impl OpenStream {
             }
         };
         let waited = self.wait(&started.reader, self.waits_for).await;
-        waited.map_err(OpenError::Failed)?;
+        waited.map_err(|status| {
+            OpenError::Failed(match has_message {
+                true => status,
+                false => self.of_opening(&started.reader, status),
+            })
+        })?;
         Ok(started)
     }
 
     /// Opens the stream without a first message, and sends that once the server has accepted, in as many
     /// frames as it takes. A failure is final.
     pub(crate) async fn open_in_parts(&self, span: &Span) -> Result<StartedStream, Status> {
-        let started = match self.start(span, wire::opening_payload(), true).await {
+        let length = self.request.body.len() as u64;
+        let started = match self
+            .start(span, wire::opening_payload(), Some(length))
+            .await
+        {
             Ok(started) => started,
             Err(StartError::Status(status)) => return Err(status),
             // The headers alone are too large.
@@ -178,42 +189,57 @@ impl OpenStream {
             }
         };
         let reader = &started.reader;
-        self.wait(reader, WaitsFor::Accept).await?;
+        let accepted = self.wait(reader, WaitsFor::Accept).await;
+        accepted.map_err(|status| self.of_opening(reader, status))?;
         send_whole(reader.channel(), self.request.body.clone()).await?;
         self.wait(reader, self.waits_for).await?;
         Ok(started)
     }
 
-    /// Publishes the request, and spawns the task that drives the stream.
+    /// Publishes the request, and spawns the task that drives the stream. `announced` is the length of the message that
+    /// follows in parts, if one does.
     async fn start(
         &self,
         span: &Span,
         payload: Bytes,
-        is_unary: bool,
+        announced: Option<u64>,
     ) -> Result<StartedStream, StartError> {
         let request = &self.request;
+        if request.client.is_without_streams() {
+            return Err(StartError::Status(self.without_streams()));
+        }
         let connection = request.client.connection();
         let limits = self.limits();
         let now = Instant::now();
-        let left = self
-            .deadline
-            .map(|deadline| deadline.saturating_duration_since(now));
-        if left.is_some_and(|left| left.is_zero()) {
-            return Err(StartError::Status(request.deadline_exceeded()));
+        let deadline = self.limit.map(|limit| limit.deadline);
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
+        if let Some(limit) = &self.limit
+            && left.is_some_and(|left| left.is_zero())
+        {
+            return Err(StartError::Status(request.deadline_exceeded(limit)));
         }
         if request.options.message.has_ended_parent() {
             return Err(StartError::Status(request.parent_ended()));
         }
-        let machine = Machine::client(limits, connection.max_payload(), self.deadline, now);
+        NoRuntime::check().map_err(|none| {
+            let what = format_args!("{} is not called", request.method_name());
+            StartError::Status(none.into_status(what))
+        })?;
+        let machine = Machine::client(limits, connection.max_payload(), deadline, now)
+            .of_call(request.descriptor(), self.limit);
         let channel = Channel::new(machine);
         let sink = Arc::clone(&channel);
-        let (slot, own) = connection.mux().reserve_for_stream(sink);
+        let destination = request.client.subject(request.method);
+        let (mut slot, own) = connection
+            .mux()
+            .reserve_for_stream(sink, destination)
+            .map_err(StartError::Status)?;
         let mut outgoing = request
-            .outgoing_with(payload, own.clone(), left, span)
+            .outgoing_with(payload, Some(own.clone()), left, span)
             .map_err(StartError::Status)?;
         let headers = outgoing.headers.get_or_insert_with(HeaderMap::new);
-        headers.insert(MICRO_STREAM, open_header(&limits, is_unary));
-        match connection.publish(outgoing).await {
+        headers.insert(MICRO_STREAM, open_header(&limits, announced));
+        match connection.publish_request(&mut slot, outgoing).await {
             Ok(()) => {}
             Err(PublishError::TooLarge { .. }) => return Err(StartError::TooLarge),
             Err(error) => return Err(StartError::Status(request.not_sent(error))),
@@ -232,6 +258,47 @@ impl OpenStream {
             reader: MessageReader::client(channel),
             observer,
         })
+    }
+
+    /// Returns the error of a call to a service that announces no streams.
+    fn without_streams(&self) -> Status {
+        let method = self.request.method_name();
+        match self.request.descriptor().kind {
+            MethodKind::Unary => {
+                let bytes = self.request.body.len();
+                let max = self.request.client.connection().max_payload();
+                call_errors::without_streams(format_args!(
+                    "a request to {method} of {bytes} bytes, which does not fit into one NATS message of {max} bytes \
+                     with its headers,"
+                ))
+            }
+            _ => call_errors::without_streams(format_args!("a call of {method}")),
+        }
+    }
+
+    /// Returns the failure of an opening without a message. A service of streams fails one with a reason before it
+    /// accepts, or after that; without either the failure is of a service that has read the opening as a request.
+    fn of_opening(&self, reader: &MessageReader, status: Status) -> Status {
+        let has_accepted = reader
+            .channel()
+            .inspect(|machine| machine.server_address().is_some());
+        if has_accepted || status.reason().is_some() {
+            return status;
+        }
+        let method = self.request.method_name();
+        match self.request.descriptor().kind {
+            MethodKind::Unary | MethodKind::ServerStreaming => {
+                let bytes = self.request.body.len();
+                call_errors::failed_opening(
+                    &status,
+                    format_args!("the request to {method}, {bytes} bytes, goes in parts"),
+                )
+            }
+            _ => call_errors::failed_opening(
+                &status,
+                format_args!("the messages to {method} follow it"),
+            ),
+        }
     }
 
     /// Returns the limits of this end: the call's options, else the client's, else the defaults.
@@ -265,21 +332,20 @@ impl OpenStream {
                 None => None,
             }
         });
-        // The machine has no descriptor, and so no name of the method for its texts.
         opened.await.map_err(|status| match status.reason() {
             Some(Reason::NoResponders) => self.request.no_responders(),
-            Some(Reason::Deadline) => self.request.deadline_exceeded(),
             _ => status,
         })
     }
 }
 
 /// Returns the value of `Micro-Stream`: protocol version, window and heartbeat of this end.
-fn open_header(limits: &StreamLimits, is_unary: bool) -> HeaderValue {
+fn open_header(limits: &StreamLimits, announced: Option<u64>) -> HeaderValue {
     let open = StreamHeader {
         window: limits.window,
         heartbeat: limits.heartbeat,
-        is_unary,
+        is_unary: announced.is_some(),
+        length: announced.unwrap_or_default(),
     };
     HeaderValue::from(open.encode().as_str())
 }
@@ -309,8 +375,7 @@ pub(crate) async fn drive(
     // The subject is free before the call counts as ended.
     drop(slot);
     if let Ok(mut call) = observed.await {
-        let failure = channel.inspect(|machine| machine.end().and_then(|end| end.clone().err()));
-        call.end(failure.map(|status| status.code()));
+        call.end(channel.failure().map(|status| status.code()));
     }
 }
 

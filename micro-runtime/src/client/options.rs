@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tower::Layer;
 
+use crate::discovery::Record;
 use crate::middleware::{Layered, Layers, Next};
+use crate::status::Status;
 use crate::stream::StreamOptions;
 use crate::wire::PayloadFormat;
 
@@ -25,6 +27,8 @@ use crate::wire::PayloadFormat;
 #[derive(Clone, Debug, Default)]
 pub struct ClientOptions {
     pub(super) instance: Option<String>,
+    /// The record of the service announces no streams.
+    pub(super) is_without_streams: bool,
     pub(super) timeout: Option<Duration>,
     pub(super) stream_options: StreamOptions,
     pub(super) subject_base: Option<String>,
@@ -42,8 +46,9 @@ impl ClientOptions {
     /// Calls only the instance with this id, instead of any one of the queue group.
     ///
     /// A call is `UNAVAILABLE` (reason [`NoResponders`](crate::Reason::NoResponders)) once the instance
-    /// has stopped; no other one takes over. The ids of running instances are those that
-    /// [`Bus::discovery`](crate::Bus::discovery) lists.
+    /// has stopped; no other one takes over. It is so, too, for an instance that is built on another library and
+    /// replies under the subjects of its methods alone; [`instance_of`](Self::instance_of) detects that before. The
+    /// ids of running instances are those that [`Bus::discovery`](crate::Bus::discovery) lists.
     ///
     /// # Examples
     ///
@@ -56,6 +61,35 @@ impl ClientOptions {
     pub fn instance(mut self, id: impl Into<String>) -> Self {
         self.instance = Some(id.into());
         self
+    }
+
+    /// Calls only the instance of this record of discovery, as [`instance`](Self::instance) does, after a check that it
+    /// can be called by its id.
+    ///
+    /// # Errors
+    ///
+    /// `UNIMPLEMENTED`: with the reason [`WireVersion`](crate::Reason::WireVersion) if the instance announces another
+    /// version of the wire, with [`NotAService`](crate::Reason::NotAService) if it announces none: it is built on
+    /// another library, and replies under the subjects of its methods alone.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # mod greeter { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/greeter.inc")); }
+    /// # use greeter::{GreeterClient, HelloRequest};
+    /// # async fn run(bus: micro_runtime::Bus) -> Result<(), Box<dyn std::error::Error>> {
+    /// use micro_runtime::ClientOptions;
+    ///
+    /// for info in bus.discovery().get("greeter.v1.Greeter").await? {
+    ///     let one: GreeterClient = bus.client_with(ClientOptions::new().instance_of(&info)?);
+    ///     println!("{}", one.say_hello(HelloRequest { name: "one".into() }).await?.message);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn instance_of(self, record: &impl Record) -> Result<Self, Status> {
+        let peer = record.identity();
+        peer.check_addressable()?;
+        Ok(self.instance(peer.id))
     }
 
     /// Sets the time allowed for unary calls without a timeout of their own. The default is the .proto's
@@ -174,10 +208,24 @@ impl ClientOptions {
         self
     }
 
+    /// Accepts replies of any content type.
+    #[cfg(feature = "json")]
+    pub(crate) fn taking_any_reply(mut self) -> Self {
+        self.format = self.format.taking_any_reply();
+        self
+    }
+
     /// Sets the service base unless one was set.
     #[cfg(feature = "json")]
     pub(crate) fn or_service_base(mut self, base: &str) -> Self {
         self.subject_base.get_or_insert_with(|| base.to_owned());
+        self
+    }
+
+    /// Marks a service whose record announces no streams, so that no call opens one.
+    #[cfg(feature = "json")]
+    pub(crate) fn without_streams(mut self, is_without: bool) -> Self {
+        self.is_without_streams = is_without;
         self
     }
 

@@ -9,11 +9,14 @@ use futures_util::stream::{Stream, StreamExt, unfold};
 
 use crate::bus::MultiReply;
 use crate::client::call_options::parent_ended;
+use crate::client::client::Client;
 use crate::context::Context;
+use crate::descriptor::MethodDescriptor;
 use crate::metadata::Metadata;
 use crate::status::Status;
 use crate::wire;
 use crate::wire::header::{MICRO_INSTANCE, find};
+use crate::wire::{PayloadFormat, ReceivedMetadata};
 
 /// The replies of all instances, as they arrive. A [`Stream`] that never fails as a whole: a failure is the
 /// result of one instance.
@@ -43,13 +46,14 @@ pub struct Replies<M>(Pin<Box<dyn Stream<Item = InstanceReply<M>> + Send>>);
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct InstanceReply<M> {
-    /// Id of the instance, from the header `Micro-Instance`; empty if a peer that is not built on this
-    /// library leaves it out.
+    /// Id of the instance, from the header `Micro-Instance`: a reply without it is of no instance, and is dropped and
+    /// counted in [`Bus::unmatched_replies`](crate::Bus::unmatched_replies). Empty where `result` is a status of NATS
+    /// other than 503, which no instance sends.
     pub instance: String,
     /// The reply, or the status with which this instance failed.
     pub result: Result<M, Status>,
-    /// Headers that the handler set with [`Context::set_header`]; empty if a header was invalid, which is
-    /// the error in `result` then.
+    /// Headers that the handler set with [`Context::set_header`], without malformed ones, of which the first is the
+    /// error in `result` then (`INTERNAL`).
     pub metadata: Metadata,
 }
 
@@ -58,22 +62,23 @@ where
     M: prost::Message + Default + 'static,
 {
     /// Returns the replies that `multi_reply` collects, after `first`, which has been received already.
-    /// `output` is the full name of their message, for errors.
     pub(super) fn new(
         multi_reply: MultiReply,
         first: Message,
         parent: Option<Context>,
-        output: &'static str,
+        client: &Client,
+        method: usize,
     ) -> Self {
+        let (format, method) = (client.format(), client.method(method));
         let received = Some(first);
         let replies = unfold(
             (multi_reply, parent, received),
             move |(mut multi_reply, parent, received)| async move {
                 let message = match received {
                     Some(first) => first,
-                    None => next_reply(&mut multi_reply, parent.as_ref()).await?,
+                    None => next_reply(&mut multi_reply, parent.as_ref(), &mut None).await?,
                 };
-                let reply = InstanceReply::decode(&message, output);
+                let reply = InstanceReply::decode(&message, format, method);
                 Some((reply, (multi_reply, parent, None)))
             },
         );
@@ -99,25 +104,17 @@ impl<M> Stream for Replies<M> {
 }
 
 impl<M: prost::Message + Default> InstanceReply<M> {
-    fn decode(message: &Message, output: &str) -> Self {
+    fn decode(message: &Message, format: PayloadFormat, method: &MethodDescriptor) -> Self {
         let headers = message.headers.as_ref();
-        let instance = headers.and_then(|headers| find(headers, &MICRO_INSTANCE));
-        let payload = match message.status {
-            Some(status) => Err(wire::not_a_reply(status, message.description.as_deref())),
-            None => wire::read_reply(headers, message.payload.clone()),
-        };
-        let decoded = headers.map_or_else(|| Ok(Metadata::new()), wire::decode_metadata);
-        let (metadata, checked) = match decoded {
-            Ok(metadata) => (metadata, Ok(())),
-            Err(status) => (Metadata::new(), Err(status)),
-        };
+        let what = format_args!("the reply of {}", method.full_name);
+        let payload = wire::read_reply(headers, message.payload.clone(), format, what);
+        let ReceivedMetadata { metadata, flaw } =
+            wire::decode_reply_metadata(headers, method.full_name);
         Self {
-            instance: instance
-                .map(|id| id.as_str().to_owned())
-                .unwrap_or_default(),
+            instance: instance_of(message).unwrap_or_default().to_owned(),
             result: payload.and_then(|payload| {
-                checked?;
-                wire::decode_reply(payload, output)
+                flaw.map_or(Ok(()), Err)?;
+                wire::decode_reply(payload, method.output)
             }),
             metadata,
         }
@@ -125,17 +122,39 @@ impl<M: prost::Message + Default> InstanceReply<M> {
 }
 
 /// Returns the next reply and counts it as one of those expected; `None` after the last, and after the end
-/// of `parent`.
+/// of `parent`. A second reply of one instance is dropped, and so is a message of no instance; `stray` gets the
+/// failure that the latter stands for, where it is an acknowledgment of JetStream or a status of NATS.
 pub(super) async fn next_reply(
     multi_reply: &mut MultiReply,
     parent: Option<&Context>,
+    stray: &mut Option<Status>,
 ) -> Option<Message> {
-    let message = tokio::select! {
-        message = multi_reply.next() => message,
-        () = parent_ended(parent) => None,
-    }?;
-    multi_reply.count();
-    Some(message)
+    loop {
+        let message = tokio::select! {
+            message = multi_reply.next() => message,
+            () = parent_ended(parent) => None,
+        }?;
+        if multi_reply.is_first_of(instance_of(&message)) {
+            multi_reply.count();
+            return Some(message);
+        }
+        if stray.is_none() {
+            *stray = match message.status {
+                Some(status) => Some(wire::not_a_reply(status, message.description.as_deref())),
+                None => wire::acknowledged_by(&message.payload),
+            };
+        }
+    }
+}
+
+/// Returns the id of the instance that a reply is from; `None` for a message of none (docs/PROTOCOL.md, ALL-1), such as
+/// a status of NATS.
+fn instance_of(message: &Message) -> Option<&str> {
+    if message.status.is_some() {
+        return None;
+    }
+    let instance = find(message.headers.as_ref()?, &MICRO_INSTANCE)?.as_str();
+    (!instance.is_empty()).then_some(instance)
 }
 
 impl<M> fmt::Debug for Replies<M> {

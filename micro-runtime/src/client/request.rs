@@ -2,14 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use async_nats::{HeaderMap, Message, StatusCode, Subject};
+use async_nats::{HeaderMap, StatusCode, Subject};
 use bytes::Bytes;
 use tracing::Span;
 
-use crate::bus::{Outgoing, PublishError, instant_after};
+use crate::bus::{Outgoing, PublishError, ReceivedReply, instant_after};
 use crate::client::call_errors;
 use crate::client::call_options::{CallOptions, MessageOptions};
 use crate::client::client::Client;
+use crate::context::{TimeLimit, TimeoutSource};
 use crate::descriptor::MethodDescriptor;
 use crate::metadata::Metadata;
 use crate::middleware;
@@ -37,16 +38,6 @@ pub(crate) struct OutgoingRequest<B> {
     pub(crate) options: CallOptions,
 }
 
-/// Deadline of a unary call, and whether the server can derive it without a header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TimeLimit {
-    pub(crate) deadline: Instant,
-    /// Whether the call waits exactly [`wire::DEFAULT_TIMEOUT`], so that its first attempt leaves out
-    /// `Micro-Timeout` (docs/PROTOCOL.md, "A unary call"). Without any header a request needs no
-    /// `HeaderMap`, which saves its allocations on both sides.
-    pub(crate) is_protocol_default: bool,
-}
-
 /// The parts of a request that middleware neither sees nor changes.
 ///
 /// Behind the last layer it makes the request that leaves from the [`middleware::Request`] that arrived
@@ -56,6 +47,8 @@ pub(crate) struct RequestTemplate {
     pub(crate) method: usize,
     /// Options of the call without its metadata, which passes the layers.
     options: CallOptions,
+    /// Time limit of the call; `None` for a stream without one.
+    limit: Option<TimeLimit>,
 }
 
 impl<M: prost::Message> RequestBody for TypedBody<M> {
@@ -106,17 +99,22 @@ impl<B> OutgoingRequest<B> {
         }
     }
 
-    /// Splits the request for its way through middleware.
+    /// Splits the request for its way through middleware. The time limit, which the layers cannot extend, begins
+    /// before the first of them.
     ///
     /// # Errors
     ///
     /// The error of an invalid header.
-    pub(crate) fn into_template(mut self) -> Result<(RequestTemplate, Metadata, B), Status> {
+    pub(crate) fn into_template(
+        mut self,
+        limit: Option<TimeLimit>,
+    ) -> Result<(RequestTemplate, Metadata, B), Status> {
         let metadata = std::mem::replace(&mut self.options.message.metadata, Ok(Metadata::new()))?;
         let template = RequestTemplate {
             client: self.client,
             method: self.method,
             options: self.options,
+            limit,
         };
         Ok((template, metadata, self.body))
     }
@@ -124,15 +122,32 @@ impl<B> OutgoingRequest<B> {
     /// Computes the deadline of a unary call that begins `now`: the earlier of its own timeout (the
     /// call's, else the client's, else the .proto's, else 5 s) and the deadline of its parent.
     pub(crate) fn time_limit(&self, now: Instant) -> TimeLimit {
-        let method = self.descriptor();
-        let set = self.options.timeout.or_else(|| self.client.timeout(method));
-        let own = instant_after(now, set.unwrap_or(wire::DEFAULT_TIMEOUT));
-        let deadline = self.options.earliest(Some(own)).unwrap_or(own);
-        TimeLimit {
-            deadline,
-            // A timeout that was set is sent, also one of 5 s: the handler can see that its caller chose it.
-            is_protocol_default: set.is_none() && deadline == own,
+        if let Some(limit) = &self.options.limit {
+            return **limit;
         }
+        let (timeout, source) = match self.options.timeout {
+            Some(timeout) => (timeout, TimeoutSource::Call),
+            None => self.client.timeout(self.descriptor()),
+        };
+        let own = TimeLimit {
+            deadline: instant_after(now, timeout),
+            timeout,
+            source,
+        };
+        self.options.within_parent(now, Some(own)).unwrap_or(own)
+    }
+
+    /// Computes the deadline of a stream that is opened `now`, which has one only if it or its parent does.
+    pub(crate) fn stream_limit(&self, now: Instant) -> Option<TimeLimit> {
+        // A timeout too large for an `Instant` means no deadline, as no timeout does.
+        let own = self.options.timeout.and_then(|timeout| {
+            Some(TimeLimit {
+                deadline: now.checked_add(timeout)?,
+                timeout,
+                source: TimeoutSource::Call,
+            })
+        });
+        self.options.within_parent(now, own)
     }
 
     /// Returns the headers of the request; `left` is the time that the server has for it.
@@ -152,7 +167,7 @@ impl<B> OutgoingRequest<B> {
     pub(crate) fn outgoing_with(
         &self,
         payload: Bytes,
-        reply: Subject,
+        reply: Option<Subject>,
         left: Option<Duration>,
         span: &Span,
     ) -> Result<Outgoing, Status> {
@@ -160,7 +175,7 @@ impl<B> OutgoingRequest<B> {
         let payload = wire::write_payload(&mut headers, self.client.format(), payload);
         Ok(Outgoing {
             subject: self.client.subject(self.method).clone(),
-            reply: Some(reply),
+            reply,
             headers,
             payload,
         })
@@ -169,23 +184,43 @@ impl<B> OutgoingRequest<B> {
     /// Converts a reply to the result of the call: a message of NATS itself, which has a status of NATS, and the
     /// failure of a service become errors.
     #[inline]
-    pub(crate) fn read(&self, reply: Result<Message, Status>) -> Result<Message, Status> {
-        let reply = reply?;
-        match reply.status {
-            None => {}
-            Some(StatusCode::NO_RESPONDERS) => return Err(self.no_responders()),
-            Some(status) => return Err(wire::not_a_reply(status, reply.description.as_deref())),
+    pub(crate) fn read(&self, reply: ReceivedReply) -> Result<ReceivedReply, Status> {
+        let what = format_args!("the reply of {}", self.method_name());
+        let format = self.client.format();
+        match reply {
+            ReceivedReply::Plain(payload) => {
+                wire::read_reply(None, payload, format, what).map(ReceivedReply::Plain)
+            }
+            ReceivedReply::Message(mut message) => {
+                match message.status {
+                    None => {}
+                    Some(StatusCode::NO_RESPONDERS) => return Err(self.no_responders()),
+                    Some(status) => {
+                        let description = message.description.as_deref();
+                        return Err(wire::not_a_reply(status, description));
+                    }
+                }
+                let payload = std::mem::take(&mut message.payload);
+                let headers = message.headers.as_ref();
+                message.payload = wire::read_reply(headers, payload, format, what)?;
+                Ok(ReceivedReply::Message(message))
+            }
         }
-        let payload = wire::read_reply(reply.headers.as_ref(), reply.payload)?;
-        Ok(Message { payload, ..reply })
     }
 
-    pub(crate) fn deadline_exceeded(&self) -> Status {
-        call_errors::deadline_exceeded(self.method_name())
+    pub(crate) fn deadline_exceeded(&self, limit: &TimeLimit) -> Status {
+        call_errors::deadline_exceeded(self.method_name(), limit)
+    }
+
+    pub(crate) fn deadline_exceeded_in_parts(&self, limit: &TimeLimit) -> Status {
+        call_errors::deadline_exceeded_in_parts(self.method_name(), limit)
     }
 
     pub(crate) fn no_responders(&self) -> Status {
-        call_errors::no_responders(self.method_name())
+        match self.client.instance() {
+            Some(id) => call_errors::no_such_instance(self.method_name(), id),
+            None => call_errors::no_responders(self.method_name()),
+        }
     }
 
     pub(crate) fn parent_ended(&self) -> Status {
@@ -198,7 +233,7 @@ impl<B: RequestBody> OutgoingRequest<B> {
     /// instance that the client's options name.
     pub(crate) fn outgoing(
         &self,
-        reply: Subject,
+        reply: Option<Subject>,
         left: Option<Duration>,
         span: &Span,
     ) -> Result<Outgoing, Status> {
@@ -216,15 +251,20 @@ impl<B: RequestBody> OutgoingRequest<B> {
 }
 
 impl RequestTemplate {
-    /// Returns the request that leaves after `layered` passed all layers. Its timeout is the time left
-    /// of the deadline that was computed before the first layer, so that layers cannot extend the call.
+    pub(crate) fn method(&self) -> &'static MethodDescriptor {
+        self.client.method(self.method)
+    }
+
+    /// Returns the request that leaves after `layered` passed all layers. Its deadline is the one that was
+    /// computed before the first layer, so that layers cannot extend the call.
     pub(crate) fn fill(&self, layered: &middleware::Request) -> OutgoingRequest<Bytes> {
         OutgoingRequest {
             client: self.client.clone(),
             method: self.method,
             body: layered.payload().clone(),
             options: CallOptions {
-                timeout: layered.remaining(),
+                timeout: None,
+                limit: self.limit.map(Box::new),
                 message: MessageOptions {
                     metadata: Ok(layered.metadata().clone()),
                     ..self.options.message.clone()

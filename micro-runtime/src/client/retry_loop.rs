@@ -25,15 +25,14 @@ pub(crate) trait Attempt {
     /// Returns the deadline of the call; `None` for a call without one, or before the first attempt.
     fn deadline(&self) -> Option<Instant>;
 
-    /// Polls the attempt with this `number`, from 1. After a failure that [`can_repeat`](Self::can_repeat)
+    /// Polls the attempt. After a failure that [`can_repeat`](Self::can_repeat)
     /// the next poll begins a new attempt; after any other outcome it must not be polled again.
     ///
-    /// A failure is a plain [`Status`] and not one of two kinds: a reply is larger than two hundred bytes,
-    /// and would be copied once more on its way from one result type to the other.
+    /// A failure is a plain [`Status`] and not one of two kinds: the reply would be copied once more on its way
+    /// from one result type to the other.
     fn poll_attempt(
         self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
-        number: u32,
         span: &Span,
     ) -> Poll<Result<Self::Output, Status>>;
 
@@ -108,7 +107,7 @@ impl<A: Attempt> RetryLoop<A> {
                 this.call.attempt(*this.number);
             }
             let attempt = this.attempt.as_mut();
-            let status = match ready!(attempt.poll_attempt(cx, *this.number, &span)) {
+            let status = match ready!(attempt.poll_attempt(cx, &span)) {
                 Err(status) if this.attempt.can_repeat() => status,
                 result => return Poll::Ready(result),
             };

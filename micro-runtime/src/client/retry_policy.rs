@@ -22,7 +22,7 @@ use crate::status::{Code, Reason, Status};
 const MAX_ATTEMPTS: u32 = 3;
 /// Backoff before a request without responders is sent once more. In a cluster of nats-servers a new
 /// subscription takes this long to become known everywhere, and the caller must learn within 200 ms
-/// that no instance is there (docs/PROTOCOL.md, "A unary call", rule 2).
+/// that no instance is there (docs/PROTOCOL.md, CALL-6).
 const NO_RESPONDERS_BACKOFF: RangeInclusive<Duration> =
     Duration::from_millis(50)..=Duration::from_millis(100);
 /// Upper bound of the backoff before the second attempt; it doubles with each further attempt.

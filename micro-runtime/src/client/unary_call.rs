@@ -27,6 +27,7 @@ use crate::wire;
 ///   was lost;
 /// - `DEADLINE_EXCEEDED`: there was no reply before the deadline; the handler may have run;
 /// - `RESOURCE_EXHAUSTED`: the server is at its limits, or a message is too large;
+/// - `FAILED_PRECONDITION`: it is awaited outside of a tokio runtime;
 /// - `CANCELLED`: the call or event that this one is [`within`](Self::within) has ended;
 /// - `INTERNAL`: the reply is not the message that the method returns.
 ///
@@ -218,7 +219,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let mut call = self.project().call;
         let reply = ready!(call.as_mut().poll(cx))?;
-        let metadata = reply.metadata()?;
+        let metadata = reply.metadata(call.descriptor()).complete()?;
         let payload = reply.into_payload();
         let message = wire::decode_reply(payload, call.descriptor().output)?;
         Poll::Ready(Ok(Reply { message, metadata }))

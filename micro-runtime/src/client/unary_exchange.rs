@@ -4,21 +4,26 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use async_nats::Message;
 use bytes::Bytes;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tracing::Span;
 
-use crate::bus::{PublishError, ReplySlot};
+use crate::bus::{NoRuntime, PublishError, ReceivedReply, ReplySlot};
 use crate::client::large_message::{call_in_parts, receive_in_parts};
-use crate::client::request::{OutgoingRequest, RequestBody, TimeLimit};
+use crate::client::request::{OutgoingRequest, RequestBody};
 use crate::client::retry_loop::{Attempt, RetryLoop};
+use crate::context::{TimeLimit, TimeoutSource};
 use crate::status::Status;
+use crate::wire;
 use crate::wire::header::continues_as_stream;
+
+/// Maximum time from the beginning of a call with the protocol's timeout to its request, for that to be sent without
+/// the header: a server ends its handler this much later than the caller gives up. Layers take less.
+const DERIVED_TIMEOUT_LAG: Duration = Duration::from_millis(10);
 
 pin_project! {
     /// Attempt at a unary call: publishes the request and waits for the reply in a reply slot, for the
@@ -53,7 +58,7 @@ enum State {
     Done,
 }
 
-type InParts = Pin<Box<dyn Future<Output = Result<Message, Status>> + Send>>;
+type InParts = Pin<Box<dyn Future<Output = Result<ReceivedReply, Status>> + Send>>;
 
 type Publishing = Pin<Box<dyn Future<Output = Result<(), PublishError>> + Send>>;
 
@@ -87,27 +92,41 @@ impl<B: RequestBody> UnaryExchange<B> {
     fn send(
         mut self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
-        number: u32,
         span: &Span,
     ) -> Result<State, Status> {
         let now = Instant::now();
-        let TimeLimit {
-            deadline,
-            is_protocol_default,
-        } = self.as_mut().start_time_limit(now);
+        let limit = self.as_mut().start_time_limit(now);
         let request = &*self.project().request;
-        let left = deadline.saturating_duration_since(now);
+        let left = limit.deadline.saturating_duration_since(now);
         if left.is_zero() {
-            return Err(request.deadline_exceeded());
+            return Err(request.deadline_exceeded(&limit));
         }
         if request.options.message.has_ended_parent() {
             return Err(request.parent_ended());
         }
-        // A later attempt has less than the default left, and must send it.
-        let left = (number > 1 || !is_protocol_default).then_some(left);
+        if let Err(none) = NoRuntime::check() {
+            return Err(none.into_status(format_args!("{} is not called", request.method_name())));
+        }
+        // Without any header a request needs no `HeaderMap`, which saves its allocations on both sides: the server
+        // derives the protocol's timeout (docs/PROTOCOL.md, TIME-2). A timeout that was set is sent, also one
+        // of 5 s, so that the handler can see that its caller chose it. So is what is left for a later attempt, or
+        // behind a slow layer.
+        let is_derived = limit.source == TimeoutSource::Protocol
+            && left + DERIVED_TIMEOUT_LAG >= wire::DEFAULT_TIMEOUT;
+        let left = (!is_derived).then_some(left);
         let connection = request.client.connection();
-        let (slot, reply) = request.client.reserve_reply_slot();
-        let outgoing = request.outgoing(reply.clone(), left, span)?;
+        // Before the slot is reserved: a request with an invalid header is none.
+        let mut outgoing = request.outgoing(None, left, span)?;
+        let in_parts = || {
+            let encoded = request.with_body(request.body.encode());
+            let calling = call_in_parts(encoded, limit, span.clone());
+            Ok(State::InParts(Box::pin(calling)))
+        };
+        if connection.check_len(&outgoing).is_err() {
+            return in_parts();
+        }
+        let (mut slot, reply) = request.client.reserve_reply_slot(request.method)?;
+        outgoing.reply = Some(reply);
         let outgoing = match slot.should_batch() {
             true => connection.publish_batched(outgoing),
             false => Some(outgoing),
@@ -115,13 +134,11 @@ impl<B: RequestBody> UnaryExchange<B> {
         let Some(outgoing) = outgoing else {
             return Ok(State::Waiting(slot));
         };
-        match pin!(connection.publish(outgoing)).poll(cx) {
+        let reply = outgoing.reply.clone();
+        match slot.poll_publish(pin!(connection.publish(outgoing)), cx) {
             Poll::Ready(Ok(())) => return Ok(State::Waiting(slot)),
-            Poll::Ready(Err(PublishError::TooLarge { .. })) => {
-                let encoded = request.with_body(request.body.encode());
-                let calling = call_in_parts(encoded, deadline, span.clone());
-                return Ok(State::InParts(Box::pin(calling)));
-            }
+            // The limit has changed since, with a new connection.
+            Poll::Ready(Err(PublishError::TooLarge { .. })) => return in_parts(),
             Poll::Ready(Err(error)) => return Err(request.not_sent(error)),
             Poll::Pending => {}
         }
@@ -133,10 +150,10 @@ impl<B: RequestBody> UnaryExchange<B> {
     }
 
     /// Continues with a reply that the server offers to send on a stream.
-    fn receive_in_parts(&self, offer: Message, slot: ReplySlot) -> State {
+    fn receive_in_parts(&self, offer: ReceivedReply, slot: ReplySlot) -> State {
         let request = self.request.with_body(Bytes::new());
-        let deadline = self.deadline().unwrap_or_else(Instant::now);
-        let receiving = async move { receive_in_parts(&request, &offer, slot, deadline).await };
+        let limit = self.time_limit;
+        let receiving = async move { receive_in_parts(&request, &offer, slot, limit).await };
         State::InParts(Box::pin(receiving))
     }
 
@@ -145,7 +162,7 @@ impl<B: RequestBody> UnaryExchange<B> {
         self: Pin<&mut Self>,
         state: State,
         cx: &mut TaskContext<'_>,
-    ) -> Poll<Result<Message, Status>> {
+    ) -> Poll<Result<ReceivedReply, Status>> {
         let mut this = self.project();
         if let Some(limit) = this.time_limit
             && this.deadline_timer.is_none()
@@ -154,9 +171,13 @@ impl<B: RequestBody> UnaryExchange<B> {
             this.deadline_timer.set(Some(timer));
         }
         if let Some(timer) = this.deadline_timer.as_pin_mut()
+            && let Some(limit) = this.time_limit
             && timer.poll(cx).is_ready()
         {
-            return Poll::Ready(Err(this.request.deadline_exceeded()));
+            return Poll::Ready(Err(match state {
+                State::InParts(_) => this.request.deadline_exceeded_in_parts(limit),
+                _ => this.request.deadline_exceeded(limit),
+            }));
         }
         if let Some(end) = this.parent_end
             && end.as_mut().poll(cx).is_ready()
@@ -170,7 +191,7 @@ impl<B: RequestBody> UnaryExchange<B> {
 
 impl<B: RequestBody> Attempt for UnaryExchange<B> {
     type Body = B;
-    type Output = Message;
+    type Output = ReceivedReply;
 
     fn request(&self) -> &OutgoingRequest<B> {
         &self.request
@@ -189,31 +210,32 @@ impl<B: RequestBody> Attempt for UnaryExchange<B> {
     fn poll_attempt(
         mut self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
-        number: u32,
         span: &Span,
-    ) -> Poll<Result<Message, Status>> {
+    ) -> Poll<Result<ReceivedReply, Status>> {
         loop {
             // An early return leaves `Done`, unless a state is put back.
             let state = std::mem::replace(self.as_mut().project().state, State::Done);
             let next = match state {
-                State::Ready => self.as_mut().send(cx, number, span)?,
-                State::Sending(mut publishing, slot) => match publishing.as_mut().poll(cx) {
-                    Poll::Ready(Ok(())) => State::Waiting(slot),
-                    Poll::Ready(Err(error)) => {
-                        return Poll::Ready(Err(self.request.not_sent(error)));
+                State::Ready => self.as_mut().send(cx, span)?,
+                State::Sending(mut publishing, mut slot) => {
+                    match slot.poll_publish(publishing.as_mut(), cx) {
+                        Poll::Ready(Ok(())) => State::Waiting(slot),
+                        Poll::Ready(Err(error)) => {
+                            return Poll::Ready(Err(self.request.not_sent(error)));
+                        }
+                        Poll::Pending => return self.wait_in(State::Sending(publishing, slot), cx),
                     }
-                    Poll::Pending => return self.wait_in(State::Sending(publishing, slot), cx),
-                },
+                }
                 State::InParts(mut in_parts) => match in_parts.as_mut().poll(cx) {
                     Poll::Ready(reply) => return Poll::Ready(reply),
                     Poll::Pending => return self.wait_in(State::InParts(in_parts), cx),
                 },
                 State::Waiting(mut slot) => match slot.poll(cx) {
-                    Poll::Ready(Ok(reply)) if continues_as_stream(reply.headers.as_ref()) => {
+                    Poll::Ready(Ok(reply)) if continues_as_stream(reply.headers()) => {
                         self.receive_in_parts(reply, slot)
                     }
                     Poll::Ready(reply) => {
-                        let reply = self.request.read(reply);
+                        let reply = reply.and_then(|reply| self.request.read(reply));
                         if reply.is_err() {
                             *self.project().state = State::Ready;
                         }
@@ -229,7 +251,7 @@ impl<B: RequestBody> Attempt for UnaryExchange<B> {
 }
 
 impl<B: RequestBody> Future for RetryLoop<UnaryExchange<B>> {
-    type Output = Result<Message, Status>;
+    type Output = Result<ReceivedReply, Status>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let result = ready!(self.as_mut().poll_attempts(cx));

@@ -7,9 +7,11 @@ mod context_headers;
 mod delivery;
 mod origin;
 mod reply_metadata;
+mod time_limit;
 
 pub use context::Context;
 pub(crate) use context_headers::ContextHeaders;
 #[cfg(feature = "jetstream")]
 pub use delivery::Delivery;
 pub(crate) use origin::Origin;
+pub(crate) use time_limit::{TimeLimit, TimeoutSource, Words};

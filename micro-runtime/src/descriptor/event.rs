@@ -1,4 +1,4 @@
-//! `EventDescriptor`: an event as its .proto declares it, and its subject template (docs/PROTOCOL.md, "Events").
+//! `EventDescriptor`: an event as its .proto declares it, and its subject template (docs/PROTOCOL.md, EVENT-3).
 
 use crate::subject::unescape;
 

@@ -15,12 +15,18 @@ pub(crate) mod date;
 mod directory;
 #[expect(clippy::module_inception, reason = "the type of its name lives in it")]
 mod discovery;
+mod invalid_field;
+mod lenient;
 pub(crate) mod names;
+mod peer;
 mod query;
 pub(crate) mod records;
 mod roster;
 mod scope;
 mod watch;
+
+#[cfg(feature = "json")]
+pub(crate) use query::SealedRecord;
 
 pub use directory::{Directory, Snapshot};
 pub use discovery::Discovery;

@@ -1,6 +1,5 @@
 //! `Query`: one query of ADR-32 to many instances, and the collection of their replies.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
@@ -9,15 +8,15 @@ use std::time::Duration;
 
 use async_nats::{Message, Subject};
 use bytes::Bytes;
-use tokio::sync::broadcast;
 
-use crate::bus::{
-    MultiReply, MultiReplyEnd, Outgoing, ReplyLimits, RequestError, concerns_subject,
-};
+use crate::bus::{MultiReply, MultiReplyEnd, Outgoing, PublishError, ReplyLimits, RequestError};
+use crate::discovery::peer::Identity;
 use crate::discovery::records::{Info, Instance, JsonRecord, Stats};
 use crate::discovery::scope::Scope;
 use crate::discovery::{names, records};
 use crate::error::{Error, ErrorKind};
+use crate::status::{Reason, Status};
+use crate::wire::BrokerMessage;
 use crate::wire::subject::Verb;
 
 /// Default time after the last reply when a query ends; the `nats` tool has the same.
@@ -63,8 +62,8 @@ pub struct Pong {
     pub round_trip: Duration,
 }
 
-/// Record that a [`Query`] yields: [`Info`], [`Stats`] or [`Pong`]. It is sealed: other crates cannot implement
-/// it.
+/// Record of an instance: what a [`Query`] yields, [`Info`], [`Stats`] or [`Pong`], and the [`Instance`] of a
+/// change that a watch reports. It is sealed: other crates cannot implement it.
 pub trait Record: SealedRecord {}
 
 /// The items of a [`Record`], in a trait that other crates cannot name.
@@ -73,6 +72,9 @@ pub trait SealedRecord: fmt::Debug + Send + 'static {
     const VERB: VerbOf;
 
     fn new(record: Self::Json, round_trip: Duration) -> Self;
+
+    /// Returns the instance that the record is of.
+    fn identity(&self) -> Identity<'_>;
 }
 
 /// Keeps the verbs of ADR-32 out of the public interface.
@@ -82,6 +84,7 @@ pub struct VerbOf(Verb);
 impl Record for Info {}
 impl Record for Stats {}
 impl Record for Pong {}
+impl Record for Instance {}
 
 impl SealedRecord for Info {
     type Json = Self;
@@ -89,6 +92,10 @@ impl SealedRecord for Info {
 
     fn new(record: Self, _: Duration) -> Self {
         record
+    }
+
+    fn identity(&self) -> Identity<'_> {
+        identity(self)
     }
 }
 
@@ -98,6 +105,23 @@ impl SealedRecord for Stats {
 
     fn new(record: Self, _: Duration) -> Self {
         record
+    }
+
+    fn identity(&self) -> Identity<'_> {
+        identity(self)
+    }
+}
+
+impl SealedRecord for Instance {
+    type Json = Self;
+    const VERB: VerbOf = VerbOf(Verb::Ping);
+
+    fn new(record: Self, _: Duration) -> Self {
+        record
+    }
+
+    fn identity(&self) -> Identity<'_> {
+        identity(self)
     }
 }
 
@@ -110,6 +134,19 @@ impl SealedRecord for Pong {
             instance,
             round_trip,
         }
+    }
+
+    fn identity(&self) -> Identity<'_> {
+        identity(&self.instance)
+    }
+}
+
+fn identity(record: &impl JsonRecord) -> Identity<'_> {
+    let (service, id) = record.instance();
+    Identity {
+        service,
+        id,
+        metadata: record.metadata(),
     }
 }
 
@@ -177,31 +214,31 @@ impl<R: Record> Query<R> {
     async fn run(self) -> Result<Vec<R>, Error> {
         let subject = self.subject()?;
         let connection = &self.scope.connection;
-        let mut violations = connection.violations();
-        let outgoing = Outgoing::to(subject.clone(), Bytes::new());
+        let outgoing = Outgoing::to(subject, Bytes::new());
         let multi_reply = MultiReply::send(connection, outgoing, self.limits).await;
         let mut multi_reply = multi_reply.map_err(not_sent)?;
-        let mut seen = HashSet::new();
         let mut replies = Vec::new();
         loop {
-            let message = tokio::select! {
-                message = multi_reply.next() => message,
-                violation = rejection(violations.as_mut(), &subject) => return Err(violation),
+            let Some(message) = multi_reply.next().await else {
+                break;
             };
-            let Some(message) = message else { break };
             let round_trip = multi_reply.elapsed();
             let Some(record) = self.record(&message) else {
                 continue;
             };
             let (name, id) = record.instance();
-            if seen.insert((name.to_owned(), id.to_owned())) {
+            if multi_reply.is_first_of(Some(&format!("{name}.{id}"))) {
                 multi_reply.count();
                 replies.push(R::new(record, round_trip));
             }
         }
-        if multi_reply.counted() == 0 && multi_reply.end() == Some(MultiReplyEnd::Stalled) {
-            // No instance, or a connection that is dead: only the former is a result.
-            connection.barrier().await?;
+        match multi_reply.end() {
+            Some(MultiReplyEnd::Failed(status)) => return Err(failed(status)),
+            Some(MultiReplyEnd::Stalled) if multi_reply.counted() == 0 => {
+                // No instance, or a connection that is dead: only the former is a result.
+                connection.barrier().await?;
+            }
+            _ => {}
         }
         Ok(replies)
     }
@@ -228,13 +265,19 @@ impl<R: Record> Query<R> {
     /// Reads a reply; `None` if it is no record of this kind, or of another instance or prefix than the one
     /// asked for.
     fn record(&self, message: &Message) -> Option<R::Json> {
-        let Some(record) = records::read::<R::Json>(&message.payload) else {
-            tracing::debug!(
-                bytes = message.payload.len(),
-                "a reply is no record of ADR-32"
-            );
+        if BrokerMessage::of(message).is_some() {
             return None;
+        }
+        let (record, invalid_fields) = match records::read::<R::Json>(&message.payload) {
+            Ok(read) => read,
+            Err(invalid_field) => {
+                invalid_field.of_service(self.service.as_deref()).report();
+                return None;
+            }
         };
+        invalid_fields.iter().for_each(|field| {
+            field.report();
+        });
         let is_wanted = |wanted: &Option<String>, found: &str| {
             wanted.as_ref().is_none_or(|wanted| wanted == found)
         };
@@ -276,37 +319,27 @@ impl<R> fmt::Debug for Query<R> {
     }
 }
 
-/// Waits until NATS rejects this subject; forever on a carrier that has no permissions.
-pub(crate) async fn rejection(
-    violations: Option<&mut broadcast::Receiver<String>>,
-    subject: &str,
-) -> Error {
-    let Some(violations) = violations else {
-        return std::future::pending().await;
-    };
-    loop {
-        match violations.recv().await {
-            Ok(text) if concerns_subject(&text, subject) => {
-                let message = format!("NATS does not let this user use `{subject}`: {text}");
-                return Error::new(ErrorKind::Permission, message);
-            }
-            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
-            Err(broadcast::error::RecvError::Closed) => return std::future::pending().await,
+fn not_sent(error: RequestError) -> Error {
+    let message = "the question could not be sent";
+    match error {
+        RequestError::NoRuntime(none) => none.into_error(message),
+        RequestError::Refused(status) => failed(status),
+        RequestError::Unsent(PublishError::Failed(error)) => {
+            Error::new(ErrorKind::Connect, message).with_source(error)
+        }
+        RequestError::Unsent(PublishError::TooLarge { .. }) => {
+            Error::new(ErrorKind::Connect, message)
         }
     }
 }
 
-fn not_sent(error: RequestError) -> Error {
-    let message = "the question could not be sent";
-    match error {
-        RequestError::Unsubscribed(error) => error,
-        RequestError::Unsent(crate::bus::PublishError::Failed(error)) => {
-            Error::new(ErrorKind::Connect, message).with_source(error)
-        }
-        RequestError::Unsent(crate::bus::PublishError::TooLarge { .. }) => {
-            Error::new(ErrorKind::Connect, message)
-        }
-    }
+/// Returns the error of a query that NATS refuses, or whose connection was lost.
+fn failed(status: Status) -> Error {
+    let kind = match status.reason() {
+        Some(Reason::NotPermitted) => ErrorKind::Permission,
+        _ => ErrorKind::Connect,
+    };
+    Error::new(kind, status.message()).with_source(status)
 }
 
 fn invalid(message: String) -> Error {

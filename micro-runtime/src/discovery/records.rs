@@ -1,12 +1,17 @@
 //! Records of ADR-32 that instances reply with, as types and as JSON. Pure.
 //!
-//! They are written with every field that tools require, empty or not, and read leniently: other libraries leave
-//! fields out, or send null. `data`, which ADR-32 leaves to each library, is read if it has our fields.
+//! They are written with every field that tools require, empty or not, and read leniently (`lenient`): other libraries
+//! leave fields out, or send null. `data`, which ADR-32 leaves to each library, is read if it has our fields.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use crate::discovery::invalid_field::InvalidField;
+use crate::discovery::lenient;
 
 /// Metadata of a service, an instance or an endpoint: texts by key.
 pub type Labels = BTreeMap<String, String>;
@@ -21,6 +26,7 @@ pub struct Instance {
     /// Id, which no other instance of the service has.
     pub id: String,
     /// SemVer version of the service.
+    #[serde(default)]
     pub version: String,
     /// Metadata of the service. The keys of this runtime begin with `micro.`, as `micro.schema`, the SHA-256 of the
     /// service's descriptors.
@@ -38,6 +44,7 @@ pub struct Info {
     /// Id of the instance.
     pub id: String,
     /// SemVer version of the service.
+    #[serde(default)]
     pub version: String,
     /// Metadata of the service.
     #[serde(default, deserialize_with = "or_default")]
@@ -76,6 +83,7 @@ pub struct Stats {
     /// Id of the instance.
     pub id: String,
     /// SemVer version of the service.
+    #[serde(default)]
     pub version: String,
     /// Metadata of the service.
     #[serde(default, deserialize_with = "or_default")]
@@ -138,6 +146,10 @@ pub struct InstanceData {
     /// Outcomes of the checks that were added to the server.
     #[serde(default)]
     pub checks: Vec<CheckOutcome>,
+    /// Replies since its start that NATS did not let it publish: its user lacks a permission. Its callers have
+    /// waited in vain. The number is that of the connection, which instances may share.
+    #[serde(default)]
+    pub refused_replies: u64,
 }
 
 /// Outcome of the last run of a health check.
@@ -176,6 +188,7 @@ pub(crate) struct LifecycleEvent {
     pub(crate) kind: EventKind,
     pub(crate) name: String,
     pub(crate) id: String,
+    #[serde(default)]
     pub(crate) version: String,
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) metadata: Labels,
@@ -191,7 +204,7 @@ pub(crate) enum EventKind {
 }
 
 /// A record with a `type` that identifies its kind.
-pub trait JsonRecord: for<'de> Deserialize<'de> {
+pub trait JsonRecord: DeserializeOwned {
     /// Value of `type`.
     const TYPE: &'static str;
 
@@ -224,16 +237,61 @@ records! {
     Stats "io.nats.micro.v1.stats_response"
 }
 
-/// Reads a record; `None` if it is of another kind, or none.
-pub(crate) fn read<R: JsonRecord>(json: &[u8]) -> Option<R> {
-    #[derive(Deserialize)]
-    struct TypedRecord {
-        #[serde(rename = "type")]
-        kind: String,
+/// Reads a record, and returns the fields that were left out because they cannot be read.
+///
+/// # Errors
+///
+/// Of bytes that are no record of this kind.
+pub(crate) fn read<R: JsonRecord>(json: &[u8]) -> Result<(R, Vec<InvalidField>), InvalidField> {
+    read_typed(json, |kind| kind == R::TYPE)
+}
+
+/// Reads the announcement of a start or a stop, as [`read`] does.
+///
+/// # Errors
+///
+/// Of bytes that are no announcement.
+pub(crate) fn read_event(json: &[u8]) -> Result<(LifecycleEvent, Vec<InvalidField>), InvalidField> {
+    read_typed(json, |kind| kind.starts_with("micro.v1.instance_"))
+}
+
+fn read_typed<T: DeserializeOwned>(
+    json: &[u8],
+    is_wanted: impl FnOnce(&str) -> bool,
+) -> Result<(T, Vec<InvalidField>), InvalidField> {
+    let value = serde_json::from_slice::<Value>(json).unwrap_or_default();
+    let Value::Object(mut record) = value else {
+        return Err(InvalidField {
+            service: String::new(),
+            field: String::new(),
+            found: "a message that is no JSON object",
+        });
+    };
+    let left_out = lenient::repair(&mut record);
+    let service = record.get("name").and_then(Value::as_str);
+    let service = service.unwrap_or_default().to_owned();
+    let invalid = |field: &str, found| InvalidField {
+        service: service.clone(),
+        field: field.to_owned(),
+        found,
+    };
+    let text = |field: &str| record.get(field).and_then(Value::as_str);
+    if !text("type").is_some_and(is_wanted) {
+        return Err(invalid("type", "another record than the one asked for"));
     }
-    let typed = serde_json::from_slice::<TypedRecord>(json).ok()?;
-    (typed.kind == R::TYPE).then_some(())?;
-    serde_json::from_slice(json).ok()
+    for field in ["name", "id"] {
+        if text(field).is_none_or(str::is_empty) {
+            return Err(invalid(field, "nothing, so that the instance has no name"));
+        }
+    }
+    let invalid_fields = left_out
+        .into_iter()
+        .map(|(field, found)| invalid(&field, found))
+        .collect();
+    match serde_json::from_value(Value::Object(record)) {
+        Ok(record) => Ok((record, invalid_fields)),
+        Err(_) => Err(invalid("", "no record of ADR-32")),
+    }
 }
 
 /// Writes a record. Serializing text keys and plain values cannot fail.
@@ -283,7 +341,7 @@ where
     D: Deserializer<'de>,
     T: for<'a> Deserialize<'a>,
 {
-    let value = serde_json::Value::deserialize(deserializer)?;
+    let value = Value::deserialize(deserializer)?;
     Ok(serde_json::from_value(value).ok())
 }
 
@@ -311,3 +369,7 @@ mod nanoseconds {
 #[cfg(test)]
 #[path = "records_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "foreign_records_tests.rs"]
+mod foreign_tests;

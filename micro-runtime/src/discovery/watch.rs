@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
@@ -23,8 +24,11 @@ use crate::discovery::query::{Pong, Query};
 use crate::discovery::records::{EventKind, Instance, LifecycleEvent};
 use crate::discovery::roster::{Change, Roster};
 use crate::discovery::scope::Scope;
-use crate::discovery::{names, query};
+use crate::discovery::{names, query, records};
 use crate::error::Error;
+use crate::printable::Printable;
+use crate::status::{Reason, Status};
+use crate::wire::BrokerMessage;
 use crate::wire::subject;
 use crate::wire::subject::Verb;
 
@@ -34,8 +38,6 @@ const DEFAULT_INTERVAL: Duration = Duration::from_secs(2);
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(1);
 /// Default time after which a silent instance counts as lost.
 const DEFAULT_FORGET_AFTER: Duration = Duration::from_secs(60);
-/// Time to wait for a permission error, which nats-server sends up to a millisecond after the barrier's reply.
-const PERMISSION_ERROR_DELAY: Duration = Duration::from_millis(25);
 /// Maximum time after the announcement of a stop in which a reply to an earlier ping can arrive.
 const MAX_REPLY_DELAY: Duration = Duration::from_secs(1);
 /// Maximum number of changes that wait for the reader; the watch pauses at it.
@@ -59,9 +61,13 @@ pub struct WatchOptions {
 /// Changes among the instances, beginning with those that are there; a [`Stream`] of them. Dropping it ends the watch.
 ///
 /// Changes that are not read wait, up to 1,024; then the watch pauses, and later reports what has changed in sum.
+///
+/// It ends when the connection is closed, and when NATS revokes its subscription to the lifecycle events:
+/// [`error`](Self::error) is the reason then.
 #[must_use = "changes are there to be read"]
 pub struct Watch {
     changes: mpsc::Receiver<Change>,
+    error: Arc<OnceLock<Status>>,
     task: AbortHandle,
 }
 
@@ -119,18 +125,15 @@ impl WatchOptions {
     pub async fn open(self) -> Result<Watch, Error> {
         let connection = &self.scope.connection;
         let subject = subject::lifecycle_pattern(&self.scope.prefix, self.service.as_deref());
-        let mut violations = connection.violations();
-        let events = connection.subscribe(subject.clone(), None).await?;
-        connection.barrier().await?;
-        if violations.is_some() {
-            let rejection = query::rejection(violations.as_mut(), &subject);
-            if let Ok(error) = tokio::time::timeout(PERMISSION_ERROR_DELAY, rejection).await {
-                return Err(error);
-            }
-        }
+        let events = connection.subscribe_confirmed(subject, None).await?;
         let (sender, changes) = mpsc::channel(MAX_UNREAD);
-        let task = tokio::spawn(run(self, events, sender)).abort_handle();
-        Ok(Watch { changes, task })
+        let error = Arc::new(OnceLock::new());
+        let task = tokio::spawn(run(self, events, sender, Arc::clone(&error))).abort_handle();
+        Ok(Watch {
+            changes,
+            error,
+            task,
+        })
     }
 
     /// Pings all instances at `at`, and then each of those in `known` that did not reply by itself.
@@ -180,11 +183,12 @@ impl WatchOptions {
     }
 }
 
-/// Reports changes until the connection is closed or the reader is gone.
+/// Reports changes until the connection is closed, NATS revokes the subscription, or the reader is gone.
 async fn run(
     options: WatchOptions,
     mut events: CarrierSubscription,
     changes: mpsc::Sender<Change>,
+    error: Arc<OnceLock<Status>>,
 ) {
     let mut roster = Roster::new(options.forget_after, options.patience.min(MAX_REPLY_DELAY));
     let mut round = Box::pin(options.clone().round(Vec::new(), Instant::now()));
@@ -193,7 +197,12 @@ async fn run(
             biased;
             event = events.next() => match event {
                 Some(message) => apply_event(&mut roster, &message),
-                None => return,
+                None => {
+                    if let Some(refusal) = events.take_refusal() {
+                        let _ = error.set(refusal.status());
+                    }
+                    return;
+                }
             },
             outcome = &mut round => {
                 let at = instant_after(outcome.sent_at, options.interval);
@@ -213,13 +222,27 @@ async fn run(
 
 /// Applies a lifecycle event.
 fn apply_event(roster: &mut Roster, message: &Message) -> Vec<Change> {
-    let event = serde_json::from_slice::<LifecycleEvent>(&message.payload).ok();
+    if BrokerMessage::of(message).is_some() {
+        return Vec::new();
+    }
+    let event = match records::read_event(&message.payload) {
+        Ok((event, invalid_fields)) => {
+            invalid_fields.iter().for_each(|field| {
+                field.report();
+            });
+            Some(event)
+        }
+        Err(invalid_field) => {
+            invalid_field.report();
+            None
+        }
+    };
     // Permissions are on subjects: an event whose payload names another instance is ignored.
     let is_own = |event: &LifecycleEvent| {
         subject::is_lifecycle_event_of(&message.subject, &event.name, &event.id)
     };
     let Some(event) = event.filter(is_own) else {
-        tracing::debug!(subject = %message.subject, "a message is no lifecycle event of this subject");
+        tracing::debug!(subject = %Printable(&message.subject), "a message is no lifecycle event of this subject");
         return Vec::new();
     };
     let now = Instant::now();
@@ -248,19 +271,34 @@ fn apply_round(roster: &mut Roster, round: PingRound) -> Vec<Change> {
     for (instance, end) in round.missing {
         changes.extend(match end {
             None | Some(MultiReplyEnd::Complete) => roster.seen(instance, now),
+            // The permissions of this user are no statement about the instance.
+            Some(MultiReplyEnd::Failed(status))
+                if status.reason() == Some(Reason::NotPermitted) =>
+            {
+                None
+            }
             Some(MultiReplyEnd::NoResponders) => roster.died(&instance, round.sent_at),
-            Some(MultiReplyEnd::Stalled) => roster.missed_ping(&instance, round.sent_at, now),
+            Some(MultiReplyEnd::Stalled | MultiReplyEnd::Failed(_)) => {
+                roster.missed_ping(&instance, round.sent_at, now)
+            }
         });
     }
     changes
 }
 
 impl Watch {
-    /// Returns the next change; `None` once the connection is closed for good.
+    /// Returns the next change; `None` once the connection is closed for good, or NATS has revoked the subscription.
     ///
     /// Cancel safe: no change is lost when the future is dropped.
     pub async fn next(&mut self) -> Option<Change> {
         self.changes.recv().await
+    }
+
+    /// Returns why the watch has ended: `PERMISSION_DENIED` with the subject once NATS has revoked its subscription to
+    /// the lifecycle events; `None` while it lasts, and where it has ended otherwise.
+    #[must_use]
+    pub fn error(&self) -> Option<&Status> {
+        self.error.get()
     }
 }
 

@@ -1,16 +1,18 @@
 //! From a request to a running call: reads the headers, takes the permits, makes the call, or refuses.
 //!
-//! Nothing here waits, besides for the connection to take a refusal: this runs in the loop that reads
-//! the subscription, and all requests behind would wait as well.
+//! Nothing here waits: this runs in the loop that reads the subscription, and all requests behind would wait as well.
+//! The functions are not `async`, since each future would move the message, and the call that it becomes, twice more.
 //!
 //! A request is checked in this order, the cheapest and the safest first:
 //!
 //! | check | outcome |
 //! |---|---|
+//! | NATS has not made the message itself | dropped without a reply: nobody has sent it |
 //! | the reply subject is allowed | dropped without a reply, which would go where a caller must not publish |
 //! | `Content-Type` is served here | `UNIMPLEMENTED` |
 //! | the headers can be decoded | `INVALID_ARGUMENT`, or `UNIMPLEMENTED` for a version of streams |
 //! | the timeout is not below the server's minimum | `DEADLINE_EXCEEDED` |
+//! | the message that follows in parts is not too long | `RESOURCE_EXHAUSTED` |
 //! | no limit is reached | `RESOURCE_EXHAUSTED` with a delay to retry after |
 //!
 //! The payload is not looked at: it is decoded by the handler, within the permit and the deadline.
@@ -22,17 +24,16 @@ use std::time::{Duration, Instant};
 use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
 
-use crate::context::Context;
+use crate::context::{Context, Words};
 use crate::dispatch::by_hand_call::ByHandCall;
 use crate::dispatch::format::Format;
 use crate::dispatch::method_handler::MethodHandler;
 use crate::dispatch::permit::Permit;
-use crate::dispatch::reply::OutgoingReply;
+use crate::dispatch::reply::{OutgoingReply, PendingReply};
 use crate::dispatch::request_headers::RequestHeaders;
 use crate::dispatch::served_call::ServedCall;
 use crate::dispatch::served_method::ServedMethod;
 use crate::dispatch::served_stream::ServedStream;
-use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
 use crate::wire;
 
@@ -47,8 +48,8 @@ enum AdmittedCall {
 
 impl ServedMethod {
     /// Serves one request of a plain call; see [`dispatch_as`](Self::dispatch_as).
-    pub(super) async fn dispatch(self: &Arc<Self>, message: Message) {
-        self.dispatch_as(message, None).await;
+    pub(super) fn dispatch(self: &Arc<Self>, message: Message) -> Option<PendingReply<'static>> {
+        self.dispatch_as(message, None)
     }
 
     /// Serves one request: starts its handler, or replies with the reason why not. With a `responder`
@@ -56,12 +57,17 @@ impl ServedMethod {
     ///
     /// A request whose reply subject is not allowed is dropped. One without a reply subject runs and
     /// gets no reply, except for a streaming call, which does not run: nothing would be left of it.
-    pub(super) async fn dispatch_as(
+    ///
+    /// Returns a reply that could not be sent at once, for which the loop of the subscription must wait.
+    pub(super) fn dispatch_as(
         self: &Arc<Self>,
         message: Message,
         responder: Option<&Arc<str>>,
-    ) {
+    ) -> Option<PendingReply<'static>> {
         let received = Instant::now();
+        if self.server.is_of_nats(&message, self.descriptor.full_name) {
+            return None;
+        }
         let reply = match &message.reply {
             None => None,
             Some(_) => match self
@@ -69,7 +75,7 @@ impl ServedMethod {
                 .reply_subject(&message, self.descriptor.full_name)
             {
                 Some(reply) => Some(reply),
-                None => return,
+                None => return None,
             },
         };
         let headers = message.headers.as_ref();
@@ -79,11 +85,11 @@ impl ServedMethod {
                     .and_then(|request| self.admit(request, &format, payload, received));
                 (format, admitted)
             }
-            Err(status) => (Format::PROTOBUF, Err(status)),
+            Err((format, status)) => (format, Err(status)),
         };
         match (admitted, reply) {
             (Ok(AdmittedCall::Unary(call)), reply) => {
-                call.replying_to(reply, responder).start().await;
+                return call.replying_to(reply, responder).start();
             }
             (Ok(AdmittedCall::Stream(call)), Some(reply)) => {
                 self.server.tasks.spawn(call.run(reply));
@@ -96,28 +102,42 @@ impl ServedMethod {
                 tracing::debug!(method, "a streaming call has nowhere to send its replies");
             }
             (Err(status), reply) => {
-                let metadata = Metadata::new().signed(responder.map(|id| &**id));
-                self.refuse(status, &format, reply, received, metadata)
-                    .await;
+                let method = Arc::clone(self);
+                let responder = responder.map(Arc::clone);
+                return Some(Box::pin(async move {
+                    let responder = responder.as_deref();
+                    method
+                        .refuse(status, &format, reply, received, responder)
+                        .await;
+                }));
             }
         }
+        None
     }
 
     /// Returns the format that the caller of a service with these methods writes, for a failure that is of
-    /// none of them; plain protobuf if the caller's format is not served.
+    /// none of them; plain protobuf if that is not known.
     pub(super) fn caller_format(methods: &[Arc<Self>], headers: Option<&HeaderMap>) -> Format {
-        let read = |method: &Arc<Self>| method.read_payload(headers, Bytes::new()).ok();
-        let format = methods.first().and_then(read);
-        format.map(|(format, _)| format).unwrap_or_default()
+        let Some(method) = methods.first() else {
+            return Format::default();
+        };
+        match method.read_payload(headers, Bytes::new()) {
+            Ok((format, _)) | Err((format, _)) => format,
+        }
     }
 
     /// Reads the payload of a request, and the format that its caller writes.
+    ///
+    /// # Errors
+    ///
+    /// `UNIMPLEMENTED` for a format that is not served, with the one in which the caller reads failures.
     fn read_payload(
         &self,
         headers: Option<&HeaderMap>,
         payload: Bytes,
-    ) -> Result<(Format, Bytes), Status> {
-        let (payloads, payload) = wire::read_request(headers, payload)?;
+    ) -> Result<(Format, Bytes), (Format, Status)> {
+        let read = wire::read_request(headers, payload);
+        let (payloads, payload) = read.map_err(|status| (Format::PROTOBUF, status))?;
         Ok((Format::new(payloads, &self.json)?, payload))
     }
 
@@ -128,14 +148,14 @@ impl ServedMethod {
         format: &Format,
         reply: Option<Subject>,
         received: Instant,
-        metadata: Metadata,
+        responder: Option<&str>,
     ) {
         tracing::debug!(method = self.descriptor.full_name, %status, "refused a request");
         self.stats.record(received.elapsed(), Some(&status));
         if let Some(subject) = reply {
             let reply = OutgoingReply::new(subject, Err(status))
                 .in_format(format)
-                .with_metadata(metadata);
+                .signed_by(responder);
             self.server.send_reply(reply).await;
         }
         self.trace_reply(received);
@@ -169,15 +189,17 @@ impl ServedMethod {
         if let Some(timeout) = timeout
             && timeout < timeouts.min
         {
-            return Err(too_short(self.descriptor.full_name, timeout));
+            return Err(too_short(self.descriptor.full_name, timeout, timeouts.min));
+        }
+        if let Some(header) = &request.stream {
+            self.check_request_len(header.length)?;
         }
         let permit = Permit::acquire(self, request.stream.is_some())?;
         let deadline = timeout.and_then(|timeout| received.checked_add(timeout.min(timeouts.max)));
         let ctx = Context::of_call(self.descriptor, request.context, deadline);
         Ok(match (&self.handler, request.stream) {
             (MethodHandler::Unary(handler), None) => {
-                let handler = format.unary(handler, self.descriptor);
-                let future = handler.call(ctx.clone(), payload);
+                let future = format.call_unary(handler, self.descriptor, ctx.clone(), payload);
                 AdmittedCall::Unary(ServedCall::new(
                     permit,
                     ctx,
@@ -205,8 +227,9 @@ impl ServedMethod {
     }
 }
 
-fn too_short(name: &str, timeout: Duration) -> Status {
+fn too_short(name: &str, timeout: Duration, min: Duration) -> Status {
+    let (timeout, min) = (Words(timeout), Words(min));
     Reason::Deadline.status(format!(
-        "{timeout:?} is less than this server takes calls of {name} for"
+        "{name} is called with a timeout of {timeout}, and this server takes no call with less than {min}"
     ))
 }

@@ -7,14 +7,14 @@
 //! follows it: a handler under `#[rpc(detached)]` may go on after the deadline, but what it replies is dropped.
 
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
 
-use crate::bus::{Outgoing, PublishError};
+use crate::bus::{Outgoing, PublishError, RefusalObserver};
 use crate::context::Context;
 use crate::dispatch::call_observer::CallObserver;
 use crate::dispatch::format::Format;
@@ -50,6 +50,9 @@ struct Publisher {
     format: Format,
     /// Set before the end is sent: what a detached handler replies after that is dropped.
     has_ended: AtomicBool,
+    /// Set once NATS has refused a message of this call.
+    refused: Arc<OnceLock<Status>>,
+    _refusals: RefusalObserver,
 }
 
 impl ByHandCall {
@@ -63,7 +66,10 @@ impl ByHandCall {
         let observer = CallObserver::new(&method, self.received);
         let requests = self.requests(&method);
         let opening = method.opening(&self.format, self.ctx.clone(), requests, observer.span());
+        let (refused, refusals) = method.server.observe_refused_reply(&subject);
         let publisher = Arc::new(Publisher {
+            refused,
+            _refusals: refusals,
             method: Arc::clone(&method),
             subject,
             format: self.format,
@@ -76,7 +82,9 @@ impl ByHandCall {
         let at_deadline = method.options.deadline_policy();
         let completion = execution.run(cost, stop, at_deadline).await;
         let goes_on = completion.is_detached(at_deadline);
-        let result = completion.into_result(method.descriptor.full_name);
+        let ctx = execution.ctx();
+        let limit = ctx.and_then(|ctx| method.time_limit(ctx, self.received));
+        let result = completion.into_result(method.descriptor.full_name, limit);
         // Reply metadata has no message of its own: it goes with the end.
         let mut end = Some(wire::encode_end(&result));
         let metadata = execution.ctx().map(Context::take_reply_metadata);
@@ -110,7 +118,7 @@ impl Publisher {
     /// # Errors
     ///
     /// The status of the handler; `RESOURCE_EXHAUSTED` for a reply that does not fit into a NATS message, and
-    /// above [`MAX_MESSAGES`]; `UNAVAILABLE` if the connection is gone.
+    /// above [`MAX_MESSAGES`]; `UNAVAILABLE` if the connection is gone; `PERMISSION_DENIED` if NATS refuses a message.
     async fn send_replies(self: Arc<Self>, opening: OpeningFuture) -> Result<(), Status> {
         let mut replies = opening.await?;
         let mut sent = 0;
@@ -119,6 +127,9 @@ impl Publisher {
             let progress = poll_fn(|cx| replies.as_mut().poll_write(cx, &mut writer)).await;
             if self.has_ended.load(Ordering::Acquire) {
                 return Ok(());
+            }
+            if let Some(status) = self.refused.get() {
+                return Err(status.clone());
             }
             if let Some(message) = writer.into_message() {
                 if sent == MAX_MESSAGES {
@@ -131,7 +142,8 @@ impl Publisher {
                 let message = wire::write_payload(&mut headers, self.format.payloads(), message);
                 // A message that is too large fails the call: the caller could not notice its loss.
                 self.publish(message, headers).await.map_err(|error| {
-                    error.into_status(format_args!("a message of {length} bytes"))
+                    let name = self.method.descriptor.full_name;
+                    error.into_status(format_args!("a reply of {name}, {length} bytes,"))
                 })?;
             }
             if let WriteProgress::End(result) = progress {

@@ -1,7 +1,7 @@
 //! `CallObserver`: span, metrics and statistics of one call at the server.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::Span;
 
@@ -20,6 +20,8 @@ pub(super) struct CallObserver {
     received: Instant,
     call: ServerCall,
     failure: Option<Code>,
+    /// Time that the call took, if it is known when its outcome is recorded.
+    took: Option<Duration>,
 }
 
 impl CallObserver {
@@ -31,7 +33,13 @@ impl CallObserver {
             method: Arc::clone(method),
             received,
             failure: None,
+            took: None,
         }
+    }
+
+    /// Sets the time that the call took, which spares [`record`](Observer::record) a reading of the clock.
+    pub(super) fn set_took(&mut self, took: Duration) {
+        self.took = Some(took);
     }
 
     /// Ends the span and the metrics with the outcome that was recorded.
@@ -63,8 +71,15 @@ impl Observer for CallObserver {
         self.failure = failure.map(Status::code);
         if let Some(status) = failure {
             let _entered = self.call.span().enter();
-            tracing::debug!(method = self.full_name(), %status, "a call failed");
+            let (method, shown) = (self.full_name(), status.with_sources());
+            if status.hides_source() {
+                // The caller cannot see the cause.
+                tracing::warn!(method, status = %shown, "a call failed by an internal error");
+            } else {
+                tracing::debug!(method, status = %shown, "a call failed");
+            }
         }
-        self.method.stats.record(self.received.elapsed(), failure);
+        let took = self.took.unwrap_or_else(|| self.received.elapsed());
+        self.method.stats.record(took, failure);
     }
 }

@@ -26,7 +26,7 @@ use crate::wire;
 /// Generated code makes one of the four kinds, by which the runtime decodes requests, calls the handler and
 /// encodes replies. A failure loses the reason that a runtime gave it on the way: a handler that passes
 /// on the status of a call of its own fails for itself, and only this server's runtime may mark a status
-/// as its own (docs/PROTOCOL.md, "A unary call", rule 5).
+/// as its own (docs/PROTOCOL.md, FAIL-8).
 #[derive(Clone)]
 #[doc(hidden)]
 pub struct Endpoint {

@@ -25,10 +25,10 @@ use crate::event::EventDispatcher;
 ///   workers finish their queues.
 /// - `Ended`: the loop has returned by then. Only the loops of instances wait for this phase.
 pub(super) async fn run(
-    mut subscription: CarrierSubscription,
-    mut events: EventDispatcher,
-    mut phase: watch::Receiver<Phase>,
-    mut stopped: StopNotifier,
+    subscription: &mut CarrierSubscription,
+    events: &mut EventDispatcher,
+    phase: &mut watch::Receiver<Phase>,
+    stopped: &mut StopNotifier,
 ) {
     let mut current = Phase::Serving;
     loop {
@@ -51,7 +51,7 @@ pub(super) async fn run(
         }
         tokio::select! {
             biased;
-            is_open = poll_fn(|cx| events.poll_dispatch(&mut subscription, cx)) => if !is_open {
+            is_open = poll_fn(|cx| events.poll_dispatch(subscription, cx)) => if !is_open {
                 return;
             },
             // The server was dropped without a stop.

@@ -34,8 +34,8 @@ use crate::wire::PayloadFormat;
 pub(super) struct Format {
     /// Format of the request's payload, in which its replies are written, too.
     payloads: PayloadFormat,
-    /// Converter by the descriptors of the service, if the messages are canonical proto3 JSON. Without the
-    /// feature `json` it cannot exist.
+    /// Converter by the descriptors of the service, if the messages are canonical proto3 JSON and the service serves
+    /// that. Without the feature `json` it cannot exist.
     transcoder: Option<Arc<Transcoder>>,
 }
 
@@ -50,16 +50,22 @@ impl Format {
     ///
     /// # Errors
     ///
-    /// `UNIMPLEMENTED` if the service does not serve JSON.
-    pub(super) fn new(payloads: PayloadFormat, json: &LazyTranscoder) -> Result<Self, Status> {
-        let transcoder = match payloads.is_json() {
-            true => Some(json.get()?),
-            false => None,
-        };
-        Ok(Self {
+    /// `UNIMPLEMENTED` if the service does not serve JSON, with the format for that failure: JSON all the same.
+    pub(super) fn new(
+        payloads: PayloadFormat,
+        json: &LazyTranscoder,
+    ) -> Result<Self, (Self, Status)> {
+        let mut format = Self {
             payloads,
-            transcoder,
-        })
+            transcoder: None,
+        };
+        if payloads.is_json() {
+            match json.get() {
+                Ok(transcoder) => format.transcoder = Some(transcoder),
+                Err(status) => return Err((format, status)),
+            }
+        }
+        Ok(format)
     }
 
     /// Returns the format of the payloads.
@@ -70,36 +76,33 @@ impl Format {
     /// Encodes a failure: its headers and its payload. The headers carry the code and the text in every format, for
     /// callers that read no payload.
     pub(super) fn encode_status(&self, status: &Status) -> (HeaderMap, Bytes) {
-        match &self.transcoder {
-            None => wire::encode_status(status),
-            Some(transcoder) => wire::encode_status_in_json(status, transcoder),
+        match self.payloads.is_json() {
+            false => wire::encode_status(status),
+            true => wire::encode_status_in_json(status, self.transcoder.as_deref()),
         }
     }
 
-    /// Returns a unary handler that takes and returns messages in this format.
+    /// Calls a unary handler that takes and returns messages in this format.
     ///
     /// A request that cannot be converted fails with `INVALID_ARGUMENT` and the path of the field, before
     /// the handler runs; a reply with `INTERNAL`, after it has run.
-    pub(super) fn unary(
+    #[inline]
+    pub(super) fn call_unary(
         &self,
         handler: &Arc<dyn UnaryHandler>,
         method: &'static MethodDescriptor,
-    ) -> Arc<dyn UnaryHandler> {
-        let handler = Arc::clone(handler);
+        ctx: Context,
+        payload: Bytes,
+    ) -> BoxFuture<'static, Bytes> {
         let Some(transcoder) = &self.transcoder else {
-            return handler;
+            return handler.call(ctx, payload);
         };
-        let transcoder = Arc::clone(transcoder);
-        Arc::new(
-            move |ctx: Context, payload: Bytes| -> BoxFuture<'static, Bytes> {
-                let (handler, transcoder) = (Arc::clone(&handler), Arc::clone(&transcoder));
-                Box::pin(async move {
-                    let request = transcoder.request(method, &payload)?;
-                    let reply = handler.call(ctx, request).await?;
-                    transcoder.reply(method, reply)
-                })
-            },
-        )
+        let (handler, transcoder) = (Arc::clone(handler), Arc::clone(transcoder));
+        Box::pin(async move {
+            let request = transcoder.request(method, &payload)?;
+            let reply = handler.call(ctx, request).await?;
+            transcoder.reply(method, reply)
+        })
     }
 
     /// Returns a handler for a call with frames or by hand that takes and returns messages in this format.

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::join_all;
+use prost::Message as _;
 
 use crate::dispatch::health::{Health, HealthReport};
 use crate::dispatch::health_check::HealthChecks;
 use crate::dispatch::health_messages::HealthCheckRequest;
 use crate::status::Status;
+use crate::wire::golden::example;
 
 fn checks() -> HealthChecks {
     let mut checks = HealthChecks::default();
@@ -88,4 +90,9 @@ fn liveness_and_readiness_are_requested_by_name() {
     check("readiness", Some(2));
     check("liveness", Some(1));
     check("a.C", None);
+    let request = example("health_request");
+    let request = HealthCheckRequest::decode(request.payload()).unwrap();
+    assert_eq!(request.service, "liveness");
+    let serving = request.respond("a.B", &report).unwrap();
+    example("health_serving").check_payload(&serving.encode_to_vec());
 }

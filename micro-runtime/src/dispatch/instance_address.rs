@@ -7,6 +7,8 @@ use crate::wire::subject::ServiceBase;
 
 /// Service base and id of one instance, from which the subjects for it alone are made.
 pub(crate) struct InstanceAddress {
+    /// Full name of the service.
+    pub(crate) service: &'static str,
     pub(crate) base: ServiceBase,
     /// Id of the instance, one token.
     pub(crate) instance: String,
@@ -16,7 +18,7 @@ impl InstanceAddress {
     /// Makes the address of a new stream to this instance.
     ///
     /// Its name is 128 random bits. Any peer that may publish to the service could send frames to a
-    /// stream whose name it knew, and names appear in frames only (docs/PROTOCOL.md, "Permissions").
+    /// stream whose name it knew, and names appear in frames only (docs/PROTOCOL.md, STREAM-7).
     pub(super) fn new_stream_address(&self) -> StreamAddress {
         StreamAddress {
             instance: self.instance.clone(),

@@ -17,9 +17,7 @@ use crate::discovery::records::{
     EndpointData, EndpointInfo, EndpointStats, Info, Instance, Labels,
 };
 use crate::dispatch::served_method::ServedMethod;
-
-/// Version of docs/PROTOCOL.md that an instance speaks.
-const WIRE_VERSION: &str = "1";
+use crate::wire::version::{WIRE_KEY, WIRE_VERSION};
 
 /// Description of one instance, from which its records are made.
 pub(crate) struct InstanceDescription {
@@ -70,7 +68,7 @@ impl InstanceDescription {
             ("micro.service", service.full_name.to_owned()),
             ("micro.schema", schema),
             ("micro.prefix", self.bus_prefix.clone()),
-            ("micro.wire", WIRE_VERSION.to_owned()),
+            (WIRE_KEY, WIRE_VERSION.to_owned()),
         ];
         let own = own.map(|(key, value)| (key.to_owned(), value));
         self.metadata.clone().into_iter().chain(own).collect()

@@ -19,11 +19,12 @@ use crate::bus::Outgoing;
 use crate::descriptor::ServiceDescriptor;
 use crate::dispatch::instance_address::InstanceAddress;
 use crate::dispatch::introspection::{Introspection, IntrospectionQuery};
-use crate::dispatch::reply::OutgoingReply;
+use crate::dispatch::reply::{OutgoingReply, PendingReply};
 use crate::dispatch::served_method::ServedMethod;
 use crate::dispatch::server_state::ServerState;
 use crate::status::{Reason, Status};
 use crate::stream::reset_frame;
+use crate::wire::FrameMark;
 use crate::wire::subject::InstanceTarget;
 
 /// Destinations under `_i.<instance>.>` of one instance.
@@ -43,22 +44,23 @@ impl InstanceRoute {
     ///
     /// A frame is handed over without waiting, so that a slow stream holds up neither the other streams
     /// of the instance nor its calls.
-    pub(super) async fn dispatch(&self, message: Message) {
-        let InstanceAddress { base, instance } = &*self.address;
+    pub(super) fn dispatch(&self, message: Message) -> Option<PendingReply<'_>> {
+        let InstanceAddress { base, instance, .. } = &*self.address;
         let name = match base.instance_target(instance, &message.subject) {
             Some(InstanceTarget::Stream(stream)) => {
-                return match self.server.connection.mux().inbound_stream(stream) {
-                    Some(sink) => sink.deliver(message),
-                    None => self.reset_unknown_stream(message).await,
+                let Some(sink) = self.server.connection.mux().inbound_stream(stream) else {
+                    return Some(Box::pin(self.reset_unknown_stream(message)));
                 };
+                sink.deliver(message);
+                return None;
             }
             Some(InstanceTarget::Schema) => {
                 let query = IntrospectionQuery::Schema;
-                return self.introspection.dispatch(query, message).await;
+                return Some(Box::pin(self.introspection.dispatch(query, message)));
             }
             Some(InstanceTarget::Health) => {
                 let query = IntrospectionQuery::Health;
-                return self.introspection.dispatch(query, message).await;
+                return Some(Box::pin(self.introspection.dispatch(query, message)));
             }
             Some(InstanceTarget::Method(name)) => name,
             None => "",
@@ -66,11 +68,11 @@ impl InstanceRoute {
         let status = match self.method(name) {
             Some(_) if self.is_stopping.load(Ordering::Relaxed) => Reason::ShuttingDown
                 .status(format!("this instance of {} stops", self.service.full_name)),
-            Some(method) => return method.dispatch(message).await,
+            Some(method) => return method.dispatch(message),
             None => Reason::NoSuchMethod
                 .status(format!("{} has no method `{name}`", self.service.full_name)),
         };
-        self.refuse(&message, status).await;
+        Some(Box::pin(self.refuse(message, status)))
     }
 
     fn method(&self, name: &str) -> Option<&Arc<ServedMethod>> {
@@ -79,8 +81,11 @@ impl InstanceRoute {
 
     /// Replies with a failure, in the caller's format where that is served. The failure is not counted: it
     /// is of no method.
-    async fn refuse(&self, message: &Message, status: Status) {
-        let Some(subject) = self.server.reply_subject(message, self.service.full_name) else {
+    async fn refuse(&self, message: Message, status: Status) {
+        if self.server.is_of_nats(&message, self.service.full_name) {
+            return;
+        }
+        let Some(subject) = self.server.reply_subject(&message, self.service.full_name) else {
             return;
         };
         let format = ServedMethod::caller_format(&self.methods, message.headers.as_ref());
@@ -88,20 +93,20 @@ impl InstanceRoute {
         self.server.send_reply(reply).await;
     }
 
-    /// Sends RESET for a frame of a stream that has ended here, or that never was (docs/PROTOCOL.md,
-    /// "A streaming call"). Frames without a reply subject get none: their sender does not ask whether
-    /// the stream is still there, and one reply for each would double the traffic of a client that
-    /// sends on.
+    /// Sends RESET for a frame of a stream that has ended here, or that never was (docs/PROTOCOL.md, END-6).
+    /// Frames without a reply subject get none: their sender does not ask whether the stream is still there,
+    /// and one reply for each would double the traffic of a client that sends on. Nor do messages with the mark of a
+    /// server: two servers would reply to each other without end.
     async fn reset_unknown_stream(&self, message: Message) {
-        if message.status.is_some() || message.reply.is_none() {
+        let is_of_server = FrameMark::OfServer.begins(&message.payload);
+        if message.status.is_some() || message.reply.is_none() || is_of_server {
             return;
         }
         let Some(subject) = self.server.reply_subject(&message, self.service.full_name) else {
             return;
         };
-        let text = "the server knows no stream of this name";
-        let status = Reason::PeerGone.status(text);
-        let outgoing = Outgoing::to(subject, reset_frame(&status));
+        let status = self.server.unsent_replies.failure_of_stream(&subject);
+        let outgoing = Outgoing::to(subject, reset_frame(FrameMark::OfServer, &status));
         let _ = self.server.connection.publish(outgoing).await;
     }
 }

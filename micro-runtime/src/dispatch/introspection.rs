@@ -12,13 +12,14 @@
 //!
 //! `$SRV` is JSON of ADR-32 and the others are protobuf, whatever `Content-Type` the query has.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use async_nats::{Message, Subject};
 use bytes::Bytes;
 
-use crate::bus::Outgoing;
+use crate::bus::{Concern, Outgoing, RefusalObserver};
 use crate::descriptor::ServiceDescriptor;
 use crate::discovery::date;
 use crate::discovery::records;
@@ -75,6 +76,8 @@ pub(crate) struct Introspection {
     health: Arc<Health>,
     address: Arc<InstanceAddress>,
     queued_checks: ConcurrencyLimit,
+    /// Keeps a refused announcement out of the log: its permission may be left out.
+    _announcements: RefusalObserver,
 }
 
 impl Introspection {
@@ -86,7 +89,15 @@ impl Introspection {
         address: Arc<InstanceAddress>,
     ) -> Self {
         let info = description.info(&methods);
+        let announced = subject::lifecycle_event(&description.srv_prefix, &info.name, &info.id);
+        let announcements = server.connection.refusals().observe(move |refusal| {
+            match refusal.is_of_publish(&announced) {
+                true => Concern::Reported,
+                false => Concern::None,
+            }
+        });
         Self {
+            _announcements: announcements,
             server,
             service: description.service,
             srv_prefix: description.srv_prefix,
@@ -104,6 +115,11 @@ impl Introspection {
 
     pub(crate) fn info(&self) -> &Info {
         &self.info
+    }
+
+    /// Returns the pattern of all subjects on which the service takes calls.
+    pub(crate) fn call_pattern(&self) -> Subject {
+        self.address.base.pattern()
     }
 
     /// Publishes a lifecycle event of the instance. A service that may not publish it, or cannot now,
@@ -151,6 +167,7 @@ impl Introspection {
                 is_live: health.is_live,
                 is_ready: health.is_ready,
                 checks: health.outcomes.to_vec(),
+                refused_replies: self.server.refused_replies.load(Ordering::Relaxed),
             }),
         }
     }
@@ -158,7 +175,11 @@ impl Introspection {
     /// Replies to one query. One that has to wait for health checks goes on in a task of its own, so that
     /// a PING behind it does not wait.
     pub(super) async fn dispatch(self: &Arc<Self>, query: IntrospectionQuery, message: Message) {
-        let Some(subject) = self.server.reply_subject(&message, self.service.full_name) else {
+        let name = self.service.full_name;
+        if self.server.is_of_nats(&message, name) {
+            return;
+        }
+        let Some(subject) = self.server.reply_subject(&message, name) else {
             return;
         };
         let result = match query {

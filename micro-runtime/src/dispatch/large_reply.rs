@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! server                                         client
-//!   │ status, Micro-Stream: v=1;u=1, ACCEPT         │
+//!   │ status, Micro-Stream: v=2;u=1;l=…, ACCEPT     │
 //!   ├──────────────────────────────────────────────▶│  a plain client ends here, with the status
 //!   │                              grant of credits │
 //!   │◀──────────────────────────────────────────────┤
@@ -11,31 +11,75 @@
 //! ```
 
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use async_nats::{HeaderValue, Subject};
+use async_nats::{HeaderValue, Message, Subject};
 use bytes::Bytes;
 
+use crate::bus::FrameSink;
 use crate::dispatch::instance_address::InstanceAddress;
 use crate::dispatch::server_state::ServerState;
 use crate::metadata::Metadata;
-use crate::status::Status;
-use crate::stream::{Channel, FrameDestination, FrameTransport, Machine, StreamOptions};
+use crate::status::{Reason, Status};
+use crate::stream::{
+    Channel, FrameDestination, FrameTransport, Machine, StreamHeader, StreamOptions,
+};
+use crate::sync::lock;
 use crate::wire;
-use crate::wire::PayloadFormat;
 use crate::wire::header::MICRO_STREAM;
+use crate::wire::{FrameMark, PayloadFormat};
 
-/// Value of `Micro-Stream` in an offer: version 1, and the one message of a unary call.
-const PARTS_OFFER: &str = "v=1;u=1";
+/// Receiver of the frames for a large reply: keeps the subject that its parts go to.
+struct GrantSink {
+    channel: Arc<Channel>,
+    server: Arc<ServerState>,
+    /// Full name of the service.
+    service: &'static str,
+    /// Name of the stream.
+    stream: String,
+    parts_to: Arc<Mutex<Subject>>,
+}
+
+impl FrameSink for GrantSink {
+    /// Takes a grant, or another frame of the caller; its reply subject is where the parts go from here on.
+    ///
+    /// A caller that takes the parts by hand cannot receive them under the reply subject of its request: the clients of
+    /// the NATS organization drop all but the first message there. A grant with a reply subject outside the allowed
+    /// prefixes is dropped, as a request would be. The reply subject of a server's frame is that of another server.
+    /// What has no mark gets its RESET under its own reply subject, where a client of version 1 waits.
+    fn deliver(&self, message: Message) -> bool {
+        let is_of_server = FrameMark::OfServer.begins(&message.payload);
+        if message.reply.is_some() && message.status.is_none() && !is_of_server {
+            match self.server.reply_subject(&message, self.service) {
+                Some(subject) => {
+                    let mux = self.server.connection.mux();
+                    mux.redirect_stream(&self.stream, &subject);
+                    *lock(&self.parts_to) = subject;
+                }
+                None => return true,
+            }
+        }
+        self.channel.deliver(message)
+    }
+
+    fn fail(&self, status: &Status) {
+        self.channel.fail(status);
+    }
+
+    fn refuse(&self, status: &Status, is_opening: bool) {
+        self.channel.refuse(status, is_opening);
+    }
+}
 
 impl ServerState {
-    /// Offers a large reply in parts (docs/PROTOCOL.md, "Large unary messages").
+    /// Offers a large reply in parts (docs/PROTOCOL.md, LARGE-3).
     ///
     /// The caller gets `status`, an error that plain clients take for the outcome, with an ACCEPT frame
     /// as its payload that names a stream. A caller that knows better grants credits on that stream
-    /// within 5 s, and receives the fragments, then END with the reply's metadata as trailers. So
-    /// neither needs to know beforehand how large the reply will be.
+    /// within 5 s, and receives the fragments, then END with the reply's metadata as trailers, under the
+    /// reply subject of its latest grant; a grant without one leaves them at the request's. So neither
+    /// needs to know beforehand how large the reply will be.
     ///
     /// The handler has returned by then: a task of the server sends the parts and holds no permit. It
     /// ends with the stream, which has the timeouts of every stream, or at the end of the grace period.
@@ -52,35 +96,48 @@ impl ServerState {
         let max_payload = self.connection.max_payload();
         let machine = Machine::large_reply(stream.clone(), limits, max_payload, Instant::now());
         let channel = Channel::new(machine);
+        let header = StreamHeader::encode_offer(payload.len());
         channel.write_only_message(payload);
         channel.finish(None, metadata);
-        let sink = Arc::clone(&channel);
+        let parts_to = Arc::new(Mutex::new(subject.clone()));
+        let sink = Arc::new(GrantSink {
+            channel: Arc::clone(&channel),
+            server: Arc::clone(self),
+            service: address.service,
+            stream: stream.stream.clone(),
+            parts_to: Arc::clone(&parts_to),
+        });
         // Registered before the offer leaves: the grant may come before `publish` returns.
-        let inbound = self.connection.mux().register_stream(&stream.stream, sink);
+        let inbound = self
+            .connection
+            .mux()
+            .register_stream(&stream.stream, sink, subject.clone());
         let transport = FrameTransport {
             connection: Arc::clone(&self.connection),
             own_subject: address.upstream(&stream),
-            destination: FrameDestination::Subject(subject.clone()),
+            destination: FrameDestination::Granted(Arc::clone(&parts_to)),
             format: PayloadFormat::PROTOBUF,
         };
         let (mut headers, _) = wire::encode_status(status);
-        headers.insert(MICRO_STREAM, HeaderValue::from(PARTS_OFFER));
+        headers.insert(MICRO_STREAM, HeaderValue::from(header.as_str()));
         let none = Metadata::new();
         let offered = self.publish(subject, Some(headers), stream.accept_frame(), &none);
         if offered.await.is_err() {
             return;
         }
-        let grace_ended = self.grace_ended.clone();
+        let server = Arc::clone(self);
         self.tasks.spawn(async move {
             let _inbound = inbound;
             let mut drive = pin!(channel.drive(transport));
             tokio::select! {
                 () = &mut drive => {}
-                () = grace_ended.cancelled() => {
-                    channel.reset(Status::unavailable("the server stops"));
+                () = server.grace_ended.cancelled() => {
+                    channel.reset(Reason::ShuttingDown.status("the server stops"));
                     drive.await;
                 }
             }
+            let parts_to = lock(&parts_to).clone();
+            server.failure_of(&channel, &parts_to);
         });
     }
 }

@@ -62,7 +62,7 @@ fn around_unary(
             let terminal = Arc::clone(&terminal);
             let request = Request::new(method, metadata, ctx.deadline(), payload, stacks, terminal);
             Box::pin(async move {
-                let response = request.with_context(ctx.clone()).proceed().await?;
+                let response = request.with_context(ctx.clone()).start().await?;
                 let (payload, metadata) = response.into_parts();
                 for (name, value) in metadata.iter() {
                     ctx.set_header(name, value)?;
@@ -105,7 +105,7 @@ fn around_streaming(
         });
         let request = Request::new(method, metadata, ctx.deadline(), payload, stacks, terminal);
         Box::pin(async move {
-            let response = request.with_context(ctx.clone()).proceed().await?;
+            let response = request.with_context(ctx.clone()).start().await?;
             let (_, metadata) = response.into_parts();
             for (name, value) in metadata.iter() {
                 ctx.set_header(name, value)?;

@@ -50,7 +50,7 @@ impl<F: Fn(Context, Requests) -> OpeningFuture + Send + Sync> StreamingHandler f
 
 impl MethodHandler {
     /// Returns the handler for a call with frames: its own of a streaming method, and one around a unary
-    /// method whose request is sent in parts (docs/PROTOCOL.md, "Large unary messages").
+    /// method whose request is sent in parts (docs/PROTOCOL.md, LARGE-1).
     pub(crate) fn streaming(&self) -> Arc<dyn StreamingHandler> {
         match self {
             Self::Streaming(handler) => Arc::clone(handler),

@@ -12,8 +12,7 @@ use crate::sync::lock;
 /// Maximum length in bytes of the last error's text, which may otherwise be as long as a message.
 const MAX_ERROR_TEXT_LEN: usize = 512;
 
-/// Counts of one method at one instance since its start or its last reset (docs/PROTOCOL.md,
-/// "Discovery", STATS).
+/// Counts of one method at one instance since its start or its last reset (docs/PROTOCOL.md, DISC-7).
 ///
 /// A call costs four relaxed additions and no lock; only a failure takes the lock of its text. Counts that
 /// are read together may so differ by the calls that are being counted at that moment.

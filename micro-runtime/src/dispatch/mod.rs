@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Two invariants hold in all of it. Every request that has an allowed reply subject gets one reply,
-//! whatever becomes of it (docs/PROTOCOL.md, "A unary call", rule 1). And the loop that reads a
+//! whatever becomes of it (docs/PROTOCOL.md, CALL-3). And the loop that reads a
 //! subscription never waits for a handler or a permit: it waits for the connection to take a reply at
 //! most.
 
@@ -54,6 +54,7 @@ mod service;
 mod service_options;
 mod stop_notifier;
 mod timeouts;
+mod unsent_replies;
 
 pub(crate) use broadcast_route::BroadcastRoute;
 pub use endpoint::Endpoint;
@@ -67,7 +68,7 @@ pub(crate) use layered::layered;
 pub(crate) use method_options::{MethodOptions, OptionSources};
 pub(crate) use method_stats::MethodStats;
 pub(crate) use phase::Phase;
-pub(crate) use request_loop::run;
+pub(crate) use request_loop::spawn_loop;
 pub(crate) use route::Route;
 pub use rpc_options::RpcOptions;
 pub(crate) use served_method::ServedMethod;

@@ -11,7 +11,7 @@ use crate::status::details::RetryInfo;
 use crate::status::{Reason, Status};
 
 /// Delay in milliseconds that a refused caller is advised to wait: long enough for a burst to pass, and
-/// short beside the usual deadlines (docs/PROTOCOL.md, "Golden bytes").
+/// short beside the usual deadlines (docs/PROTOCOL.md, FAIL-11).
 const RETRY_AFTER_MS: i32 = 100;
 
 /// One running call at every limit that it counts for. The permits are given back when it is dropped,

@@ -5,7 +5,7 @@
 //! | success in protobuf without metadata | [`Connection::try_publish`](crate::bus::Connection::try_publish), in place | by far the most; saves the three futures of `publish`, 0.23 µs of 2.3 µs of a call (docs/PERFORMANCE.md) |
 //! | any other, and that one where the connection's queue is full | [`ServerState::publish`] | waits for the queue instead of losing the reply |
 //! | success above `max_payload` | [`ServerState::offer_in_parts`]: an error for callers that know no better, which offers the reply as a stream | NATS closes the connection of a client that publishes more than `max_payload` |
-//! | failure above `max_payload`, or success of which no instance can send parts | a status in its place, with short text and without details and metadata | the caller must hear of an end, or waits until its deadline |
+//! | failure above `max_payload`, or success to a call of all instances | a status in its place, with short text and without details and metadata | the caller must hear of an end, or waits until its deadline |
 //!
 //! A reply that the connection does not take is logged and lost, and its caller runs into its deadline. The
 //! outcome is counted all the same: it was the handler's.
@@ -13,7 +13,8 @@
 //! `max_payload` is NATS's limit of one message with its headers, 1 MiB by default. It is looked up for each
 //! reply, since it may differ between the servers of a cluster and change with a reconnect.
 
-use std::future::poll_fn;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -23,7 +24,9 @@ use bytes::Bytes;
 use crate::bus::PublishError;
 use crate::dispatch::format::Format;
 use crate::dispatch::instance_address::InstanceAddress;
+use crate::dispatch::served_method::ServedMethod;
 use crate::dispatch::server_state::ServerState;
+use crate::execute::poll_once;
 use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
 use crate::wire;
@@ -32,6 +35,9 @@ use crate::wire;
 /// of any usual `max_payload` (1 MiB by default). A kept reply shares its buffer, and so costs two
 /// reference counts.
 const INLINE_REPLY_LEN: usize = 4096;
+
+/// The sending of a reply that the connection did not take at once, or that is no plain success.
+pub(super) type PendingReply<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 static PROTOBUF: Format = Format::PROTOBUF;
 
@@ -42,6 +48,8 @@ pub(super) struct OutgoingReply<'a> {
     metadata: Metadata,
     format: &'a Format,
     address: Option<&'a Arc<InstanceAddress>>,
+    method: Option<&'a ServedMethod>,
+    responder: Option<&'a str>,
 }
 
 impl<'a> OutgoingReply<'a> {
@@ -53,6 +61,8 @@ impl<'a> OutgoingReply<'a> {
             metadata: Metadata::new(),
             format: &PROTOBUF,
             address: None,
+            method: None,
+            responder: None,
         }
     }
 
@@ -67,15 +77,38 @@ impl<'a> OutgoingReply<'a> {
         self
     }
 
+    /// Names the method that replies, whose instance may send the reply in parts.
+    pub(super) fn of_method(mut self, method: &'a ServedMethod) -> Self {
+        self.method = Some(method);
+        self.in_parts_from(&method.address)
+    }
+
     /// Allows a reply that does not fit into one NATS message to be sent in parts, by the instance with
     /// this address.
     pub(super) fn in_parts_from(mut self, address: &'a Arc<InstanceAddress>) -> Self {
         self.address = Some(address);
         self
     }
+
+    /// Names the instance that replies to a call of all instances. Such a reply is never sent in parts: its caller
+    /// takes one message of each.
+    pub(super) fn signed_by(mut self, responder: Option<&'a str>) -> Self {
+        self.responder = responder;
+        self
+    }
 }
 
 impl ServerState {
+    /// Sends a success without metadata in place, if its format needs no header either and the connection's queue has
+    /// room. Returns whether it did.
+    #[inline]
+    pub(super) fn try_send(&self, subject: &Subject, message: &Bytes, format: &Format) -> bool {
+        wire::as_plain_payload(format.payloads(), message).is_some_and(|payload| {
+            let published = poll_once(|cx| self.connection.try_publish(subject, payload, cx));
+            matches!(published, Poll::Ready(Ok(())))
+        })
+    }
+
     /// Sends a reply, see the table of this file. Returns when the connection has taken it.
     ///
     /// The outcome must have been counted before.
@@ -86,22 +119,20 @@ impl ServerState {
             metadata,
             format,
             address,
+            method,
+            responder,
         } = reply;
+        let metadata = metadata.signed(responder);
         let length = result.as_ref().map_or(0, Bytes::len);
         let kept = result.as_ref().ok().filter(|_| length > INLINE_REPLY_LEN);
         let kept = kept.cloned();
         let (headers, payload, failure) = match result {
             Ok(message) => {
+                if metadata.is_empty() && self.try_send(&subject, &message, format) {
+                    return;
+                }
                 let mut headers = None;
                 let payload = wire::write_payload(&mut headers, format.payloads(), message);
-                if headers.is_none() && metadata.is_empty() {
-                    let publishing = poll_fn(|cx| {
-                        Poll::Ready(self.connection.try_publish(&subject, &payload, cx))
-                    });
-                    if let Poll::Ready(Ok(())) = publishing.await {
-                        return;
-                    }
-                }
                 (headers, payload, None)
             }
             Err(status) => {
@@ -113,16 +144,20 @@ impl ServerState {
         match published.await {
             Ok(()) => {}
             Err(PublishError::TooLarge { max }) => {
+                let name = method.map(|method| method.descriptor.full_name);
                 let status = match failure {
                     Some(status) => status.shortened(),
-                    None => too_large(length, max),
+                    None => too_large(name, length, max, responder.is_some()),
                 };
-                match (address, kept) {
-                    (Some(address), Some(payload)) => {
+                match (address, kept, responder) {
+                    (Some(address), Some(payload), None) => {
                         self.offer_in_parts(address, subject, &status, payload, metadata)
                             .await;
                     }
-                    _ => self.send_short_failure(subject, &status).await,
+                    _ => {
+                        self.send_short_failure(subject, &status, format, responder)
+                            .await;
+                    }
                 }
             }
             Err(PublishError::Failed(error)) => {
@@ -131,23 +166,33 @@ impl ServerState {
         }
     }
 
-    /// Sends a status in place of a reply that does not fit, without its metadata and in protobuf, the
-    /// shortest form that every caller reads.
-    async fn send_short_failure(&self, subject: Subject, status: &Status) {
+    /// Sends a status in place of a reply that does not fit, without its metadata.
+    async fn send_short_failure(
+        &self,
+        subject: Subject,
+        status: &Status,
+        format: &Format,
+        responder: Option<&str>,
+    ) {
         tracing::warn!(%status, "a reply does not fit into one NATS message");
-        let (headers, payload) = wire::encode_status(status);
-        let none = Metadata::new();
-        let published = self.publish(subject, Some(headers), payload, &none);
+        let (headers, payload) = format.encode_status(status);
+        let signature = Metadata::new().signed(responder);
+        let published = self.publish(subject, Some(headers), payload, &signature);
         if let Err(PublishError::Failed(error)) = published.await {
             tracing::warn!(%error, "a reply could not be sent");
         }
     }
 }
 
-fn too_large(length: usize, max: usize) -> Status {
-    Reason::TooLarge.status(
-        format!(
-            "the reply takes {length} bytes, which does not fit into one NATS message of {max} bytes with its headers"
-        ),
-    )
+fn too_large(name: Option<&str>, length: usize, max: usize, is_to_all: bool) -> Status {
+    let of = if name.is_some() { " of " } else { "" };
+    let advice = match is_to_all {
+        true => "a call of this instance alone receives it in parts",
+        false => "callers built on micro receive it in parts",
+    };
+    Reason::TooLarge.status(format!(
+        "the reply{of}{} takes {length} bytes, which does not fit into one NATS message of {max} bytes with its headers: \
+         `max_payload` of the nats-server; {advice}",
+        name.unwrap_or_default()
+    ))
 }

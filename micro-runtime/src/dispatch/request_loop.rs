@@ -11,9 +11,11 @@
 //! runs in place and turns out long holds up calls of its own method only, and each loop can run on a
 //! core of its own.
 
+use std::future::poll_fn;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
 use crate::bus::CarrierSubscription;
 use crate::dispatch::event_loop;
@@ -21,31 +23,44 @@ use crate::dispatch::phase::Phase;
 use crate::dispatch::route::Route;
 use crate::dispatch::stop_notifier::StopNotifier;
 
-/// Reads one subscription until it is closed, one request after the other. Sends one `()` on `stopped`
-/// when it has unsubscribed.
+/// Starts the loop of one subscription among `loops`. It sends one `()` on `stopped` when it has unsubscribed.
 ///
-/// A request that arrived is dispatched in every phase: a stop loses none. Requests wait here only as
-/// long as a short handler is polled, see [`PollCost`](crate::execute::PollCost).
-pub(crate) async fn run(
+/// The loops borrow from their tasks: an `async fn` has room for its arguments twice, and there are many loops.
+pub(crate) fn spawn_loop(
+    loops: &mut JoinSet<()>,
     mut subscription: CarrierSubscription,
     route: Route,
     mut phase: watch::Receiver<Phase>,
     stopped: mpsc::UnboundedSender<()>,
 ) {
     let mut stopped = StopNotifier::new(stopped);
-    let route = match route {
-        Route::Events(target) => {
-            return event_loop::run(subscription, target, phase, stopped).await;
-        }
-        route => route,
+    match route {
+        Route::Events(mut events) => loops.spawn(async move {
+            event_loop::run(&mut subscription, &mut events, &mut phase, &mut stopped).await;
+        }),
+        route => loops.spawn(async move {
+            run(&mut subscription, &route, &mut phase, &mut stopped).await;
+        }),
     };
+}
+
+/// Reads one subscription until it is closed, one request after the other.
+///
+/// A request that arrived is dispatched in every phase: a stop loses none. Requests wait here only as
+/// long as a short handler is polled, see [`PollCost`](crate::execute::PollCost).
+async fn run(
+    subscription: &mut CarrierSubscription,
+    route: &Route,
+    phase: &mut watch::Receiver<Phase>,
+    stopped: &mut StopNotifier,
+) {
     let mut current = Phase::Serving;
     loop {
         // Read before every message: in a loop that is never idle, `changed` below is never reached.
         let next = *phase.borrow();
         if next != current {
             current = next;
-            match (next, &route) {
+            match (next, route) {
                 (Phase::Stopping, Route::Instance(instance)) => {
                     instance.is_stopping.store(true, Ordering::Relaxed);
                     stopped.notify();
@@ -61,10 +76,16 @@ pub(crate) async fn run(
                 (_, _) => {}
             }
         }
+        // Within the poll, which so returns a few words and moves no message.
+        let dispatched = poll_fn(|cx| {
+            let next = subscription.poll_next(cx);
+            next.map(|message| message.map(|message| route.dispatch(message)))
+        });
         tokio::select! {
             biased;
-            message = subscription.next() => match message {
-                Some(message) => route.dispatch(message).await,
+            pending = dispatched => match pending {
+                Some(Some(pending)) => pending.await,
+                Some(None) => {}
                 None => return,
             },
             // The server was dropped without a stop.

@@ -15,14 +15,16 @@ use crate::context::Context;
 use crate::dispatch::call_observer::CallObserver;
 use crate::dispatch::format::Format;
 use crate::dispatch::permit::Permit;
-use crate::dispatch::reply::OutgoingReply;
+use crate::dispatch::reply::{OutgoingReply, PendingReply};
 use crate::execute::{BoxFuture, BoxedHandler, Execution, Observer as _, on_blocking_thread};
+use crate::metadata::Metadata;
 use crate::status::Status;
 
 /// A unary call that was admitted.
 ///
 /// Dropping it before its reply, as when its runtime shuts down, sends none: the caller runs into its
-/// deadline. Every other way ends in [`respond`](Self::respond), once.
+/// deadline. Every other way ends in [`send_reply`](Self::send_reply), once, or in its short cut
+/// [`respond_in_place`](Self::respond_in_place).
 pub(super) struct ServedCall {
     // Dropped in this order: the context of the call ends, then its permit is given back.
     execution: Execution<BoxedHandler<'static, Bytes>, CallObserver>,
@@ -82,17 +84,23 @@ impl ServedCall {
     /// handler has to wait, or if its method has not proved short.
     ///
     /// The loop that reads the subscription waits for this, so it must return within the time of one
-    /// short poll and one publish.
-    pub(super) async fn start(mut self) {
-        let method = Arc::clone(self.permit.method());
-        if method.cost.is_short() {
-            let cost = Some(&method.cost);
-            if let Poll::Ready(result) = self.execution.poll_once(cost) {
-                return self.respond(result).await;
+    /// short poll and one publish. Returns a reply that could not be sent at once.
+    pub(super) fn start(mut self) -> Option<PendingReply<'static>> {
+        let cost = &self.permit.method().cost;
+        if cost.is_short() {
+            let polled = self.execution.poll_once(None);
+            // From the receipt on, which was less than a microsecond ago: one reading of the clock serves both counts.
+            let took = self.received.elapsed();
+            cost.record(took);
+            if let Poll::Ready(result) = polled {
+                self.execution.observer().set_took(took);
+                return self.respond_in_place(result);
             }
         }
+        let method = Arc::clone(self.permit.method());
         // The task polls the handler anew, so that the handler wakes the task.
         method.server.tasks.spawn(self.run());
+        None
     }
 
     /// Runs the handler to its end or its deadline, and replies.
@@ -105,7 +113,9 @@ impl ServedCall {
         let at_deadline = method.options.deadline_policy();
         let completion = self.execution.run(cost, stop, at_deadline).await;
         let goes_on = completion.is_detached(at_deadline);
-        let result = completion.into_result(method.descriptor.full_name);
+        let ctx = self.execution.ctx();
+        let limit = ctx.and_then(|ctx| method.time_limit(ctx, self.received));
+        let result = completion.into_result(method.descriptor.full_name, limit);
         self.respond(result).await;
         if goes_on {
             self.execution.run_detached(stop).await;
@@ -115,17 +125,43 @@ impl ServedCall {
     /// Counts the outcome, ends the span and the metrics, and then sends the reply with the metadata that
     /// the handler has set, on success and on failure.
     async fn respond(&mut self, result: Result<Bytes, Status>) {
-        let method = self.permit.method();
+        let metadata = self.end(&result);
+        self.send_reply(result, metadata).await;
+    }
+
+    /// Responds as [`respond`](Self::respond) does, and returns what is left of it if the reply cannot be sent at once.
+    fn respond_in_place(mut self, result: Result<Bytes, Status>) -> Option<PendingReply<'static>> {
+        let metadata = self.end(&result);
+        let reply = &self.reply;
+        if let (Some(subject), Ok(message), None) = (&reply.subject, &result, &reply.responder)
+            && metadata.is_empty()
+            && let method = self.permit.method()
+            && method.server.try_send(subject, message, &reply.format)
+        {
+            method.trace_reply(self.received);
+            return None;
+        }
+        Some(Box::pin(async move {
+            self.send_reply(result, metadata).await;
+        }))
+    }
+
+    /// Counts the outcome, and ends the span and the metrics. Returns the metadata of the reply.
+    fn end(&mut self, result: &Result<Bytes, Status>) -> Metadata {
         self.execution.record(result.as_ref().err());
         self.execution.observer().close();
+        let metadata = self.execution.ctx().map(Context::take_reply_metadata);
+        metadata.unwrap_or_default()
+    }
+
+    async fn send_reply(&mut self, result: Result<Bytes, Status>, metadata: Metadata) {
+        let method = self.permit.method();
         if let Some(subject) = self.reply.subject.take() {
-            let metadata = self.execution.ctx().map(Context::take_reply_metadata);
-            let metadata = metadata.unwrap_or_default();
-            let metadata = metadata.signed(self.reply.responder.as_deref());
             let reply = OutgoingReply::new(subject, result)
                 .in_format(&self.reply.format)
                 .with_metadata(metadata)
-                .in_parts_from(&method.address);
+                .of_method(method)
+                .signed_by(self.reply.responder.as_deref());
             method.server.send_reply(reply).await;
         }
         method.trace_reply(self.received);

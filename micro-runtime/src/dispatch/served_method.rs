@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::context::{Context, TimeLimit, TimeoutSource};
 use crate::descriptor::MethodDescriptor;
 use crate::dispatch::instance_address::InstanceAddress;
 use crate::dispatch::method_handler::MethodHandler;
@@ -13,7 +14,8 @@ use crate::execute::ConcurrencyLimit;
 use crate::execute::PollCost;
 use crate::json::LazyTranscoder;
 use crate::observe::MethodMetrics;
-use crate::stream::StreamOptions;
+use crate::status::Status;
+use crate::stream::{StreamLabel, StreamOptions};
 
 /// One method of one instance that is served. It is made at the start of the server and never changes;
 /// the calls that run hold it.
@@ -40,6 +42,31 @@ pub(crate) struct ServedMethod {
 }
 
 impl ServedMethod {
+    /// Returns what the deadline of a call, whose request came in at `received`, follows from; `None` without one.
+    pub(super) fn time_limit(&self, ctx: &Context, received: Instant) -> Option<TimeLimit> {
+        let deadline = ctx.deadline()?;
+        let timeout = deadline.saturating_duration_since(received);
+        let is_callers = ctx.has_caller_timeout() && timeout != self.server.timeouts.max;
+        Some(TimeLimit {
+            deadline,
+            timeout,
+            source: match is_callers {
+                true => TimeoutSource::Caller,
+                false => TimeoutSource::Server,
+            },
+        })
+    }
+
+    /// Checks the announced length of a request in parts, before it is sent.
+    ///
+    /// # Errors
+    ///
+    /// `RESOURCE_EXHAUSTED`, with the option that raises the limit.
+    pub(super) fn check_request_len(&self, length: u64) -> Result<(), Status> {
+        let limits = self.stream_options.limits();
+        StreamLabel::check_len(self.descriptor, false, length, &limits)
+    }
+
     /// Logs that a request was replied to, with the time since it was received. Without a reader of trace
     /// events the clock is not read.
     pub(super) fn trace_reply(&self, received: Instant) {

@@ -90,15 +90,18 @@ impl ServedStream {
             connection.max_payload(),
             ctx.deadline(),
             received,
-        );
+        )
+        .of_call(method.descriptor, method.time_limit(&ctx, received));
         let channel = Channel::new(machine);
         let sink = Arc::clone(&channel);
         // Registered before the first frame leaves: the client may reply to it at once.
-        let inbound = connection.mux().register_stream(&address.stream, sink);
+        let inbound = connection
+            .mux()
+            .register_stream(&address.stream, sink, reply.clone());
         let transport = FrameTransport {
             connection: Arc::clone(connection),
             own_subject: method.address.upstream(&address),
-            destination: FrameDestination::Subject(reply),
+            destination: FrameDestination::Subject(reply.clone()),
             format: format.payloads().of_frames(),
         };
         let takes_stream = header.is_unary || method.takes_stream();
@@ -120,9 +123,9 @@ impl ServedStream {
         if !goes_on {
             running.execution.drop_handler();
         }
+        let failure = method.server.failure_of(&channel, &reply);
         drop(inbound);
         // Counts a stream that the peer, the deadline or the server ended before its handler did.
-        let failure = channel.inspect(|machine| machine.end().and_then(|end| end.clone().err()));
         running.execution.record(failure.as_ref());
         running.execution.observer().close();
         if goes_on {
@@ -192,7 +195,7 @@ impl RunningStream<'_> {
             if !is_stopped && stopped.as_mut().poll(cx).is_ready() {
                 is_stopped = true;
                 let name = self.method.descriptor.full_name;
-                if let Err(status) = Completion::<()>::Stopped.into_result(name) {
+                if let Err(status) = Completion::<()>::Stopped.into_result(name, None) {
                     self.channel.reset(status);
                 }
             }

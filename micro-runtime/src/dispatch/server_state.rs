@@ -1,18 +1,25 @@
 //! `ServerState`: the state that all services of one running server have in common.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::bus::{Connection, Outgoing, PublishError};
+use crate::bus::{Concern, Connection, Outgoing, PublishError, Refusal, RefusalObserver};
 use crate::dispatch::timeouts::Timeouts;
+use crate::dispatch::unsent_replies::UnsentReplies;
 use crate::execute::ConcurrencyLimit;
+use crate::log_limit::LogLimit;
 use crate::metadata::Metadata;
 use crate::observe;
+use crate::printable::Printable;
+use crate::status::Status;
+use crate::stream::Channel;
 use crate::wire;
+use crate::wire::BrokerMessage;
 
 /// State that all services of one running server have in common.
 ///
@@ -34,15 +41,89 @@ pub(crate) struct ServerState {
     /// Prefixes that a reply subject may begin with, see [`reply_subject`](Self::reply_subject).
     pub(crate) reply_prefixes: Vec<String>,
     pub(crate) timeouts: Timeouts,
+    /// Number of replies that NATS did not let this server publish, as far as it has reported them.
+    pub(crate) refused_replies: Arc<AtomicU64>,
+    /// Log of messages whose reply subject is not allowed, which any peer can send.
+    pub(crate) dropped_log: LogLimit,
+    /// Log of messages that NATS has made itself.
+    pub(crate) of_nats_log: LogLimit,
+    pub(crate) unsent_replies: Arc<UnsentReplies>,
 }
 
 impl ServerState {
+    /// Counts the replies of this server that NATS refuses, from now on and until the result is dropped.
+    ///
+    /// A refused publish under a prefix of replies that no call waits under is a reply. With several servers on one
+    /// connection it counts for each: NATS reports the connection only. It stops nothing, since a caller chooses
+    /// the subject.
+    pub(crate) fn observe_refused_replies(&self) -> RefusalObserver {
+        let prefixes = self.reply_prefixes.clone();
+        let refused = Arc::clone(&self.refused_replies);
+        let unsent = Arc::clone(&self.unsent_replies);
+        let is_reply =
+            move |subject: &str| prefixes.iter().any(|prefix| subject.starts_with(prefix));
+        let refusals = self.connection.refusals();
+        refusals.observe_replies(move |refusal| match refusal {
+            Refusal::Publish(subject) if is_reply(subject) => {
+                refused.fetch_add(1, Ordering::Relaxed);
+                unsent.note(subject);
+                Concern::Reply
+            }
+            _ => Concern::None,
+        })
+    }
+
+    /// Watches for a refused message to this reply subject, from now on and until the observer is dropped.
+    pub(super) fn observe_refused_reply(
+        &self,
+        subject: &Subject,
+    ) -> (Arc<OnceLock<Status>>, RefusalObserver) {
+        let refused = Arc::new(OnceLock::new());
+        let (own, subject) = (Arc::clone(&refused), subject.clone());
+        let count = Arc::clone(&self.refused_replies);
+        let observer = self.connection.refusals().observe(move |refusal| {
+            if !refusal.is_of_publish(&subject) {
+                return Concern::None;
+            }
+            count.fetch_add(1, Ordering::Relaxed);
+            let _ = own.set(refusal.status());
+            Concern::Reply
+        });
+        (refused, observer)
+    }
+
+    /// Returns the failure of a stream that has ended, whose frames went to `frames_to`, and keeps that subject where
+    /// NATS has refused them.
+    pub(super) fn failure_of(&self, channel: &Channel, frames_to: &Subject) -> Option<Status> {
+        let failure = channel.failure();
+        self.unsent_replies.note_end(frames_to, failure.as_ref());
+        failure
+    }
+
+    /// Returns whether NATS itself has made this message, which then is no request, and gets no reply
+    /// (docs/PROTOCOL.md, CALL-13). It is counted and logged with `name`, a method or a service.
+    pub(super) fn is_of_nats(&self, message: &Message, name: &'static str) -> bool {
+        let Some(made) = BrokerMessage::of(message) else {
+            return false;
+        };
+        observe::dropped(name);
+        if let Some(count) = self.of_nats_log.due() {
+            tracing::warn!(
+                method = name,
+                message = %made,
+                count,
+                "dropped a message of NATS itself, which is no request: the subject is the reply subject of another \
+                 request, or the delivery subject of a consumer"
+            );
+        }
+        true
+    }
+
     /// Returns the subject that a reply goes to; `None` if the request has none, or one outside of the
     /// allowed prefixes. The latter is counted and logged with `name`, a method or a service.
     ///
     /// A server publishes with its own permissions. If it published to any subject that a caller names,
-    /// a caller without those permissions could publish by way of it (docs/PROTOCOL.md, "A unary call",
-    /// rule 3).
+    /// a caller without those permissions could publish by way of it (docs/PROTOCOL.md, CALL-4).
     pub(super) fn reply_subject(&self, message: &Message, name: &'static str) -> Option<Subject> {
         let reply = message.reply.as_ref()?;
         let is_allowed = self
@@ -51,11 +132,14 @@ impl ServerState {
             .any(|prefix| reply.starts_with(prefix.as_str()));
         if !is_allowed {
             observe::dropped(name);
-            tracing::warn!(
-                method = name,
-                %reply,
-                "dropped a request: its reply subject is outside the allowed prefixes"
-            );
+            if let Some(count) = self.dropped_log.due() {
+                tracing::warn!(
+                    method = name,
+                    reply = %Printable(reply),
+                    count,
+                    "dropped a request or a frame: its reply subject is outside the allowed prefixes"
+                );
+            }
             return None;
         }
         Some(reply.clone())

@@ -6,8 +6,8 @@ use crate::wire;
 
 /// Bounds that a server sets on the timeouts of calls.
 ///
-/// A server may shorten the timeout that a caller sends, and never lengthens it (docs/PROTOCOL.md,
-/// `Micro-Timeout`): the caller has stopped waiting by then.
+/// A server may shorten the timeout that a caller sends, and never lengthens it (docs/PROTOCOL.md, TIME-4): the
+/// caller has stopped waiting by then.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeouts {
     /// Timeout of unary calls that bring none, unless service or method set another. 5 s.

@@ -14,10 +14,10 @@ use crate::descriptor::MethodKind;
 use crate::dynamic::message;
 use crate::dynamic::message::Dynamic;
 use crate::dynamic::stream::{DynamicSender, DynamicStreaming};
-use crate::metadata::Metadata;
 use crate::status::Status;
 use crate::stream::{Sender, StreamOptions};
 use crate::wire;
+use crate::wire::ReceivedMetadata;
 
 /// A call of a method that was unknown at compile time; made by
 /// [`DynamicClient::call`](super::DynamicClient::call) and
@@ -136,14 +136,24 @@ impl DynamicCall {
     /// # Ok(()) }
     /// ```
     pub async fn with_metadata(self) -> Result<Reply<Dynamic>, Status> {
+        let (message, metadata) = self.call().await?;
+        let metadata = metadata.complete()?;
+        Ok(Reply { message, metadata })
+    }
+
+    /// Makes a unary call.
+    async fn call(self) -> Result<(Dynamic, ReceivedMetadata), Status> {
         let TypedCall { call, output, .. } = self.into_call(&[MethodKind::Unary])?;
         let is_json = call.request.client.format().is_json();
+        let method = call.request.descriptor();
         let reply = CallFuture::new(call.request).await?;
-        let metadata = reply.metadata()?;
+        let metadata = reply.metadata(method);
         let payload = reply.into_payload();
-        let message = message::decode(payload.clone(), &output, is_json)
-            .map_err(|status| wire::acknowledged_by(&payload).unwrap_or(status))?;
-        Ok(Reply { message, metadata })
+        // A reply in JSON has a content type, which an acknowledgment has not.
+        if !is_json && let Some(status) = wire::acknowledged_by(&payload) {
+            return Err(status);
+        }
+        Ok((message::decode(payload, &output, is_json)?, metadata))
     }
 
     /// Makes a call with one request and many replies; completes when the handler has returned its
@@ -200,8 +210,10 @@ impl DynamicCall {
             output,
         } = self.into_call(&kinds)?;
         let is_json = call.request.client.format().is_json();
+        let method = call.request.descriptor();
         let reader = call.open(WaitsFor::Accept).await?;
         let sender = DynamicSender {
+            method,
             sender: Sender::new(reader.shared_channel()),
             message_type: input,
             is_json,
@@ -263,7 +275,7 @@ impl IntoFuture for DynamicCall {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { Ok(self.with_metadata().await?.message) })
+        Box::pin(async move { Ok(self.call().await?.0) })
     }
 }
 
@@ -275,8 +287,9 @@ impl IntoFuture for RawCall {
         Box::pin(async move {
             let mut call = EncodedCall::new(&self.client?, 0, self.payload);
             call.request.options = self.options;
+            let method = call.request.descriptor();
             let reply = CallFuture::new(call.request).await?;
-            let metadata = reply.metadata().unwrap_or_else(|_| Metadata::new());
+            let metadata = reply.metadata(method).metadata;
             let message = reply.into_payload();
             Ok(Reply { message, metadata })
         })

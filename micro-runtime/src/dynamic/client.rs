@@ -9,11 +9,12 @@ use prost_reflect::{DescriptorPool, MessageDescriptor};
 use crate::bus::Bus;
 use crate::client::{Client, ClientOptions};
 use crate::descriptor::MethodDescriptor;
-use crate::discovery::{EndpointInfo, Info};
+use crate::discovery::{EndpointInfo, Info, SealedRecord};
 use crate::dynamic::call::{DynamicCall, PreparedCall, RawCall};
 use crate::dynamic::message::DynamicRequest;
 use crate::dynamic::schema_lookup::ParsedSchema;
 use crate::dynamic::{describe, endpoint_client, message, schema_lookup};
+use crate::json;
 use crate::status::{Code, Reason, Status};
 use crate::subject;
 
@@ -62,7 +63,8 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// `UNAVAILABLE` if no instance is there; `UNIMPLEMENTED` if its schema cannot be read; `DATA_LOSS`
+    /// `UNAVAILABLE` if no instance is there; `UNIMPLEMENTED` if its schema cannot be read, or if the instance
+    /// that replied speaks another version of the wire ([`Reason::WireVersion`]); `DATA_LOSS`
     /// if no instance announces the SHA-256 of the schema that one of them sent; `INVALID_ARGUMENT` if
     /// the name cannot be a part of a subject.
     ///
@@ -105,6 +107,7 @@ impl Bus {
             return Err(Status::invalid_argument(text));
         }
         let infos = schema_lookup::instance_infos(self, service, &options).await;
+        let options = check_peers(&infos, options)?;
         let has_schema = |info: &Info| info.metadata.contains_key("micro.service");
         // Without permission for `$SRV.INFO` there are no infos, and `_schema` is tried.
         let is_foreign = !infos.is_empty() && !infos.iter().any(has_schema);
@@ -249,6 +252,11 @@ impl DynamicClient {
     /// `endpoint` is the name that the instances announce, or a subject without wildcards that an
     /// announced subject matches.
     ///
+    /// A reply without headers that is `{"stream":…,"seq":…}`, with no field but those of JetStream's acknowledgment
+    /// (`domain`, `duplicate`, …), fails the call with [`Reason::NotAService`] and the name of the stream: a stream
+    /// that captures the subject acknowledges each request so, mostly before the service replies. A service whose own
+    /// reply has this form replies with a header, as `Content-Type: application/json`.
+    ///
     /// # Examples
     ///
     /// ```no_run
@@ -287,6 +295,9 @@ impl DynamicClient {
             Some(request) => message::encode(request, &input, self.options.is_in_json())?,
             None => Bytes::new(),
         };
+        if self.options.is_in_json() {
+            json::check_request_len(typed.client.method(index), body.len())?;
+        }
         Ok(PreparedCall {
             client: typed.client.clone(),
             method: index,
@@ -319,6 +330,23 @@ impl DynamicClient {
             names.collect::<Vec<_>>().join(", ")
         ))
     }
+}
+
+/// Checks what the instances announce, and returns the options for calling them: no streams for those that serve none.
+///
+/// # Errors
+///
+/// [`Reason::WireVersion`] if one speaks another version of the wire; `UNIMPLEMENTED` if the options name an instance
+/// that cannot be called by its id.
+fn check_peers(infos: &[Info], options: ClientOptions) -> Result<ClientOptions, Status> {
+    let mut are_without_streams = !infos.is_empty();
+    for peer in infos.iter().map(SealedRecord::identity) {
+        are_without_streams &= !peer.serves_streams()?;
+        if options.instance_id().is_some() {
+            peer.check_addressable()?;
+        }
+    }
+    Ok(options.without_streams(are_without_streams))
 }
 
 impl fmt::Debug for TypedClient {

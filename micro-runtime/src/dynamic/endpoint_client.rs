@@ -14,13 +14,13 @@ use crate::wire::subject::ServiceBase;
 /// Returns a client with one method: the endpoint that `infos` announce under the name `endpoint`, or whose
 /// subject matches it.
 ///
-/// The subject of such a client is the announced one, with no prefix or instance added: INFO holds whole
-/// subjects.
+/// The subject of such a client is the announced one, with no prefix added: INFO holds whole subjects. Where the
+/// options name an instance, which the caller has found to serve them, it is the one of that instance.
 ///
 /// # Errors
 ///
 /// `NOT_FOUND` if no such endpoint is announced; `INVALID_ARGUMENT` if its subject is a pattern, so that a
-/// literal one must be named.
+/// literal one must be named, or if no subject of the instance can be made of it.
 pub(super) fn endpoint_client(
     bus: &Bus,
     service: &str,
@@ -61,8 +61,23 @@ pub(super) fn endpoint_client(
             idempotency: 0,
         }],
     })?;
-    let subjects = Box::new([Subject::from(subject.to_owned())]);
+    let subject = match options.instance_id() {
+        None => Subject::from(subject.to_owned()),
+        Some(id) => of_instance(subject, id).ok_or_else(|| {
+            Status::invalid_argument(format!(
+                "`{subject}` of `{service}` is no service base and method, so that it is not under `_i` of an instance"
+            ))
+        })?,
+    };
+    let subjects = Box::new([subject]);
     let base = ServiceBase::new(None, service);
-    let client = Client::with_subjects(bus, descriptor, subjects, base, options.clone());
+    let options = options.clone().taking_any_reply();
+    let client = Client::with_subjects(bus, descriptor, subjects, base, options);
     Ok(client)
+}
+
+/// Returns the subject of one instance for the method with this subject: `<service base>._i.<id>.<method>`.
+fn of_instance(subject: &str, id: &str) -> Option<Subject> {
+    let (base, method) = subject.rsplit_once('.')?;
+    Some(ServiceBase::new(None, base).instance_method(id, method))
 }

@@ -110,7 +110,7 @@ impl Dynamic {
     fn not_json(&self, error: &str) -> Status {
         let message_type = self.0.descriptor();
         let name = message_type.full_name();
-        let text = format!("a {name} cannot be said in JSON: {error}");
+        let text = format!("{name} cannot be written as JSON: {error}");
         Status::new(Code::Internal, text)
     }
 }
@@ -136,7 +136,7 @@ pub(super) fn encode(
 ) -> Result<Bytes, Status> {
     let invalid = |error: &str| {
         let name = message_type.full_name();
-        Reason::Undecodable.status(format!("the request is not a {name} in JSON: {error}"))
+        Reason::Undecodable.status(format!("the request is no {name} in JSON: {error}"))
     };
     let message = match request.0 {
         RequestSource::Text(text) => {
@@ -148,7 +148,7 @@ pub(super) fn encode(
     let name = message.descriptor().full_name().to_owned();
     if name != message_type.full_name() {
         return Err(Status::invalid_argument(format!(
-            "the request is a {name}, and the method takes a {}",
+            "the request is {name}, and the method takes {}",
             message_type.full_name()
         )));
     }
@@ -179,7 +179,7 @@ pub(super) fn decode(
     message.map(Dynamic).map_err(|error| {
         Reason::Undecodable.status_with(
             Code::Internal,
-            format!("the reply is not a {}: {error}", message_type.full_name()),
+            format!("the reply is no {}: {error}", message_type.full_name()),
         )
     })
 }

@@ -7,8 +7,10 @@ use std::task::{Context as TaskContext, Poll, ready};
 use futures_util::stream::{Stream, StreamExt as _};
 use prost_reflect::MessageDescriptor;
 
+use crate::descriptor::MethodDescriptor;
 use crate::dynamic::message;
 use crate::dynamic::message::{Dynamic, DynamicRequest};
+use crate::json;
 use crate::metadata::Metadata;
 use crate::status::{Code, Status};
 use crate::stream::{MessageReader, Sender};
@@ -130,6 +132,7 @@ pub struct DynamicSender {
     pub(super) sender: Sender<()>,
     pub(super) message_type: MessageDescriptor,
     pub(super) is_json: bool,
+    pub(super) method: &'static MethodDescriptor,
 }
 
 impl DynamicSender {
@@ -138,10 +141,13 @@ impl DynamicSender {
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` if it is not a message of the method's request type; the call goes on. Otherwise
-    /// the status with which the call ended.
+    /// `INVALID_ARGUMENT` if it is not a message of the method's request type, and `RESOURCE_EXHAUSTED` if it is too
+    /// long; the call goes on. Otherwise the status with which the call ended.
     pub async fn send(&mut self, message: impl Into<DynamicRequest>) -> Result<(), Status> {
         let message = message::encode(message.into(), &self.message_type, self.is_json)?;
+        if self.is_json {
+            json::check_request_len(self.method, message.len())?;
+        }
         self.sender.send_encoded(message).await
     }
 

@@ -1,7 +1,7 @@
 //! `EventCounters`: counts and logs the outcome of each event of one subscription.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::descriptor::EventDescriptor;
 use crate::observe;
@@ -31,20 +31,26 @@ pub struct EventStats {
     pub failed: u64,
     /// Events whose handler panicked.
     pub panicked: u64,
-    /// Messages that are no such event: bytes that cannot be decoded, invalid headers, or a content type
-    /// other than protobuf.
+    /// Messages that are no such event: bytes that cannot be decoded, invalid headers, a content type
+    /// other than protobuf, or a message of NATS itself, as a status.
     pub undecodable: u64,
     /// Events that were dropped before or without an outcome: too many were queued
     /// ([`Subscription::max_waiting`](crate::Subscription::max_waiting)), or the server stopped.
     pub dropped: u64,
-    /// Status of the last event that failed, panicked or could not be decoded.
+    /// Acknowledgments, requests and dead letters of a durable consumer that NATS does not let this user send. Events
+    /// whose acknowledgment was refused are delivered again; while requests are refused none are delivered. A dead
+    /// letter is sent again each second, and its event stays in the stream.
+    pub refused: u64,
+    /// Status of the last event that failed, panicked or could not be decoded, of the last refusal, or of the last
+    /// dead letter that could not be stored.
     pub last_error: Option<Status>,
 }
 
 /// Counts of one subscription, shared by its dispatcher and all its handlers.
 ///
-/// The same outcomes go to `observe` (the feature `metrics`) and to the log, so that each is reported in
-/// one place whichever way an event was handled.
+/// The same outcomes go to `observe` (the feature `metrics`), and those of core events to the log, so that each is
+/// reported in one place whichever way an event was handled. A durable consumer logs its failures itself, with what
+/// becomes of the event.
 #[derive(Debug)]
 pub(crate) struct EventCounters {
     event: &'static EventDescriptor,
@@ -55,7 +61,9 @@ pub(crate) struct EventCounters {
     panicked: AtomicU64,
     undecodable: AtomicU64,
     dropped: AtomicU64,
+    refused: AtomicU64,
     last_error: Mutex<Option<Status>>,
+    is_logged_by_source: AtomicBool,
 }
 
 impl EventCounters {
@@ -69,8 +77,16 @@ impl EventCounters {
             panicked: AtomicU64::new(0),
             undecodable: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             last_error: Mutex::default(),
+            is_logged_by_source: AtomicBool::new(false),
         }
+    }
+
+    /// Leaves the log of failures to the source of the events.
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn set_logged_by_source(&self) {
+        self.is_logged_by_source.store(true, Ordering::Relaxed);
     }
 
     /// Sets the subject and the group that [`EventStats`] shows. They are known when the server starts,
@@ -85,8 +101,8 @@ impl EventCounters {
         observe::event_received(self.event.full_name);
     }
 
-    /// Counts the outcome of one event, `None` for success, and logs a failure. The status's reason
-    /// decides whether it counts as panicked, undecodable or failed.
+    /// Counts the outcome of one event, `None` for success, and logs a failure unless the source does. The status's
+    /// reason decides whether it counts as panicked, undecodable or failed.
     pub(crate) fn record(&self, failure: Option<&Status>) {
         let Some(status) = failure else {
             increment(&self.handled);
@@ -95,21 +111,41 @@ impl EventCounters {
         let name = self.event.full_name;
         // Stored before the count: a reader that sees the count finds the error as well.
         *lock(&self.last_error) = Some(status.clone());
+        let shown = status.with_sources();
+        let is_logged = !self.is_logged_by_source.load(Ordering::Relaxed);
         match status.reason() {
             Some(Reason::Panicked) => {
                 increment(&self.panicked);
-                tracing::error!(event = name, %status, "the handler of an event panicked");
+                if is_logged {
+                    tracing::error!(event = name, status = %shown, "the handler of an event panicked");
+                }
             }
             Some(Reason::Undecodable | Reason::BadHeader | Reason::ContentType) => {
                 increment(&self.undecodable);
-                tracing::warn!(event = name, %status, "an event cannot be read");
+                if is_logged {
+                    tracing::warn!(event = name, status = %shown, "an event cannot be read");
+                }
             }
             _ => {
                 increment(&self.failed);
-                tracing::warn!(event = name, %status, "the handler of an event failed");
+                if is_logged {
+                    tracing::warn!(event = name, status = %shown, "the handler of an event failed");
+                }
             }
         }
         observe::event_failed(name, status.code());
+    }
+
+    /// Counts a message of NATS itself in place of an event. It is logged the first time and whenever the count has
+    /// doubled: heartbeats of a consumer come for ever.
+    pub(crate) fn record_of_nats(&self, status: &Status) {
+        let name = self.event.full_name;
+        *lock(&self.last_error) = Some(status.clone());
+        let count = increment(&self.undecodable);
+        observe::event_failed(name, status.code());
+        if count.is_power_of_two() {
+            tracing::warn!(event = name, count, %status, "dropped a message that is no event");
+        }
     }
 
     /// Counts an event that was dropped without an outcome.
@@ -125,6 +161,23 @@ impl EventCounters {
                 count,
                 "dropped an event: {cause}"
             );
+        }
+    }
+
+    /// Counts a message of a durable consumer that NATS refused. The connection logs it.
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn record_refusal(&self, status: Status) {
+        *lock(&self.last_error) = Some(status);
+        increment(&self.refused);
+    }
+
+    /// Notes why a dead letter is not stored, and counts it where NATS refused it. The one that stores it logs it.
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn record_unstored_letter(&self, status: Status) {
+        let is_refused = status.reason() == Some(Reason::NotPermitted);
+        *lock(&self.last_error) = Some(status);
+        if is_refused {
+            increment(&self.refused);
         }
     }
 
@@ -144,6 +197,7 @@ impl EventCounters {
             panicked: count(&self.panicked),
             undecodable: count(&self.undecodable),
             dropped: count(&self.dropped),
+            refused: count(&self.refused),
             received: count(&self.received),
             last_error: lock(&self.last_error).clone(),
         }

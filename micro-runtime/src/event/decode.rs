@@ -52,7 +52,7 @@ pub(crate) fn decode_message<E: Event>(
 }
 
 /// Decodes an event from its payload. Fields are read from the payload only, never from the subject
-/// (docs/PROTOCOL.md, "Events").
+/// (docs/PROTOCOL.md, EVENT-5).
 ///
 /// # Errors
 ///

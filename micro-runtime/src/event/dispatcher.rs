@@ -12,6 +12,7 @@ use crate::bus::CarrierSubscription;
 use crate::event::handler::{EventHandler, InlineRunner};
 use crate::event::workers::{WorkerQueue, WorkerScope, WorkerSettings, WorkerTask};
 use crate::execute::{PollTimer, catch_panic};
+use crate::wire::BrokerMessage;
 
 /// Maximum number of events taken in one poll, before the loop looks at the phase of its server.
 const MAX_PER_POLL: usize = 64;
@@ -120,7 +121,11 @@ impl EventDispatcher {
     }
 
     fn dispatch(&mut self, message: Message, is_over: bool) {
-        self.scope.handler.counters.record_received();
+        let counters = &self.scope.handler.counters;
+        counters.record_received();
+        if let Some(made) = BrokerMessage::of(&message) {
+            return counters.record_of_nats(&made.into_event_failure());
+        }
         let index = match &self.order {
             EventOrder::Arrival => 0,
             EventOrder::Key(key) => {

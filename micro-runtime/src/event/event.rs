@@ -22,7 +22,7 @@ use crate::status::Status;
 ///
 /// A placeholder is one whole token of the subject and names a field of type string, bool, enum or
 /// integer. So subscribers can leave each field open in a filter ([`EventFilter`]), and the server sends
-/// only matching events. Values are escaped (docs/PROTOCOL.md, "Events"): no value can add a token or a
+/// only matching events. Values are escaped (docs/PROTOCOL.md, EVENT-4): no value can add a token or a
 /// wildcard to the subject.
 ///
 /// # Examples

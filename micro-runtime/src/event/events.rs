@@ -17,7 +17,9 @@ use crate::error::Error;
 use crate::event::decode::{decode, decode_message, receive};
 use crate::event::event::Event;
 use crate::observe;
+use crate::printable::Printable;
 use crate::status::Status;
+use crate::wire::BrokerMessage;
 
 /// A [`Stream`] of events as they are published, each at most once; opened by
 /// [`Bus::subscribe`](crate::Bus::subscribe).
@@ -27,6 +29,9 @@ use crate::status::Status;
 /// - A message that cannot be decoded is an `Err` item; it is counted, logged and not the end.
 /// - The stream ends when the connection is closed, or after [`drain`](Self::drain). Dropping it ends the
 ///   subscription at once.
+/// - Where NATS revokes the subscription, by a reload of the permissions or at a reconnect, the last item is
+///   `PERMISSION_DENIED` ([`Reason::NotPermitted`](crate::Reason::NotPermitted)) with the subject, behind the events
+///   that have arrived. Subscribe again once it is allowed.
 pub struct Events<E> {
     pub(super) reader: SubscriptionReader,
     pub(super) undecodable: u64,
@@ -34,9 +39,11 @@ pub struct Events<E> {
 }
 
 /// A [`Stream`] of the messages published under a subject or pattern, as bytes; opened by
-/// [`Bus::subscribe_raw`](crate::Bus::subscribe_raw). Limits and end are those of [`Events`].
+/// [`Bus::subscribe_raw`](crate::Bus::subscribe_raw). Limits and end are those of [`Events`], but that a subscription
+/// which NATS revokes ends without an error item: [`error`](Self::error) returns it.
 pub struct RawEvents {
     pub(super) reader: SubscriptionReader,
+    pub(super) error: Option<Status>,
 }
 
 /// A published message as bytes, with its context.
@@ -55,6 +62,8 @@ pub(super) struct SubscriptionReader {
     pub(super) subscription: CarrierSubscription,
     /// Length of the bus's prefix with its dot, in bytes.
     pub(super) prefix_len: usize,
+    /// Number of messages of NATS itself, which were left out.
+    pub(super) of_nats: u64,
 }
 
 impl<E: Event> Events<E> {
@@ -65,7 +74,8 @@ impl<E: Event> Events<E> {
     /// # Errors
     ///
     /// `INVALID_ARGUMENT` for a message that cannot be decoded, and `UNIMPLEMENTED` for a content type
-    /// other than protobuf. The next call returns the message behind it.
+    /// other than protobuf. The next call returns the message behind it. `PERMISSION_DENIED` once NATS has revoked the
+    /// subscription, and then `None`.
     pub async fn next(&mut self) -> Option<Result<E, Status>> {
         poll_fn(|cx| self.poll_event(cx)).await
     }
@@ -79,7 +89,10 @@ impl<E: Event> Events<E> {
     ///
     /// As [`next`](Self::next), and `INVALID_ARGUMENT` for headers that are no valid metadata.
     pub async fn next_with_context(&mut self) -> Option<Result<(Context, E), Status>> {
-        let message = poll_fn(|cx| self.reader.subscription.poll_next(cx)).await?;
+        let message = match poll_fn(|cx| self.reader.poll_message(cx)).await? {
+            Ok(message) => message,
+            Err(status) => return Some(Err(status)),
+        };
         let received = receive(E::DESCRIPTOR, message, self.reader.prefix_len, None, None);
         let read = received.and_then(|(ctx, payload)| Ok((ctx, decode(payload)?)));
         Some(read.inspect_err(|status| self.record_undecodable(status)))
@@ -97,15 +110,18 @@ impl<E: Event> Events<E> {
         self.reader.drain().await
     }
 
-    /// Returns the number of messages so far that could not be decoded.
+    /// Returns the number of messages so far that could not be decoded, and of those that NATS has made itself, as a
+    /// status: these are no `Err` items but left out.
     #[must_use]
     pub fn undecodable(&self) -> u64 {
-        self.undecodable
+        self.undecodable + self.reader.of_nats
     }
 
     fn poll_event(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Result<E, Status>>> {
-        let Some(message) = ready!(self.reader.subscription.poll_next(cx)) else {
-            return Poll::Ready(None);
+        let message = match ready!(self.reader.poll_message(cx)) {
+            Some(Ok(message)) => message,
+            Some(Err(status)) => return Poll::Ready(Some(Err(status))),
+            None => return Poll::Ready(None),
         };
         let event = decode_message(message.headers.as_ref(), message.payload);
         Poll::Ready(Some(
@@ -135,6 +151,45 @@ impl RawEvents {
         poll_fn(|cx| self.poll_event(cx)).await
     }
 
+    /// Returns the number of messages so far that NATS has made itself, as a status. They are left out: no publisher
+    /// has sent them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn run(bus: micro_runtime::Bus) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut all = bus.subscribe_raw("evt.>").open().await?;
+    /// while let Some(event) = all.next().await {
+    ///     println!("{:?}, {} left out", event.context.subject(), all.undecodable());
+    /// }
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn undecodable(&self) -> u64 {
+        self.reader.of_nats
+    }
+
+    /// Returns why the stream has ended: `PERMISSION_DENIED` with the subject once NATS has revoked the subscription;
+    /// `None` while it lasts, and where it has ended otherwise.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn run(bus: micro_runtime::Bus) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut all = bus.subscribe_raw("evt.>").open().await?;
+    /// while let Some(event) = all.next().await {
+    ///     println!("{:?}", event.context.subject());
+    /// }
+    /// if let Some(status) = all.error() {
+    ///     eprintln!("no more events: {status}");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn error(&self) -> Option<&Status> {
+        self.error.as_ref()
+    }
+
     /// Ends the subscription without losing messages, as [`Events::drain`].
     ///
     /// # Errors
@@ -145,8 +200,14 @@ impl RawEvents {
     }
 
     fn poll_event(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<RawEvent>> {
-        let next = ready!(self.reader.subscription.poll_next(cx));
-        Poll::Ready(next.map(|message| self.reader.raw(message)))
+        Poll::Ready(match ready!(self.reader.poll_message(cx)) {
+            Some(Ok(message)) => Some(self.reader.raw(message)),
+            Some(Err(status)) => {
+                self.error = Some(status);
+                None
+            }
+            None => None,
+        })
     }
 }
 
@@ -159,6 +220,36 @@ impl Stream for RawEvents {
 }
 
 impl SubscriptionReader {
+    /// Polls for the next message. The last item is an error if NATS has revoked the subscription.
+    #[inline]
+    fn poll_message(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Result<Message, Status>>> {
+        loop {
+            match ready!(self.subscription.poll_next(cx)) {
+                Some(message) => match BrokerMessage::of(&message) {
+                    Some(made) => self.record_of_nats(&message.subject, made),
+                    None => return Poll::Ready(Some(Ok(message))),
+                },
+                None => {
+                    let refusal = self.subscription.take_refusal();
+                    return Poll::Ready(refusal.map(|refusal| Err(refusal.status())));
+                }
+            }
+        }
+    }
+
+    /// Counts a message of NATS itself, and logs it the first time and whenever the count has doubled.
+    #[cold]
+    fn record_of_nats(&mut self, subject: &str, made: BrokerMessage<'_>) {
+        self.of_nats += 1;
+        if self.of_nats.is_power_of_two() {
+            let status = made.into_event_failure();
+            tracing::warn!(
+                subject = %Printable(subject), count = self.of_nats, %status,
+                "dropped a message that is no event"
+            );
+        }
+    }
+
     /// Stops the server from sending more, waits until everything that was sent has arrived, and closes
     /// the subscription behind it: `close` before the barrier would lose messages under way.
     async fn drain(&mut self) -> Result<(), Error> {

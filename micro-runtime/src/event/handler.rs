@@ -166,7 +166,7 @@ impl EventExecution {
     ) -> Option<Result<(), Status>> {
         let execution = &mut self.0;
         let completion = execution.run(cost, stop, DeadlinePolicy::Drop).await;
-        let result = completion.into_outcome(execution.observer().full_name())?;
+        let result = completion.into_outcome(execution.observer().full_name(), None)?;
         execution.record(result.as_ref().err());
         Some(result)
     }

@@ -63,6 +63,8 @@ enum State {
     Ready,
     /// The connection's queue is full.
     Waiting(PendingPublish),
+    /// NATS has just refused the subject, and nothing is sent.
+    KeptBack,
     Done,
 }
 
@@ -78,6 +80,9 @@ impl Bus {
     /// the order in which they were published. Nothing confirms that an event arrived, and a connection
     /// that is lost loses those that it had not written; where that matters, use `publish_durable`
     /// (feature `jetstream`).
+    ///
+    /// An event that NATS refuses is lost without an error, and counted ([`refused_events`](Self::refused_events)); for
+    /// 100 ms after that further events to its subject are not sent, but for a trial, and counted as well.
     ///
     /// Awaiting it waits while the connection's queue is full, and now and then lets other tasks run
     /// first. A loop that publishes needs no pause of its own.
@@ -213,7 +218,12 @@ impl Publish {
     fn outcome(&self, sent: Result<(), PublishError>) -> Result<(), Status> {
         if let Err(error) = sent {
             let length = self.payload_len();
-            return Err(error.into_status(format_args!("{}, {length} bytes,", self.name)));
+            let subject = self
+                .event
+                .as_ref()
+                .map_or("", |(subject, _)| subject.as_str());
+            let what = format_args!("{} to `{subject}`, {length} bytes,", self.name);
+            return Err(error.into_status(what));
         }
         observe::published(self.name);
         Ok(())
@@ -237,8 +247,14 @@ impl PublishFuture {
             headers,
             ..Outgoing::to(subject.clone(), payload.clone())
         };
-        let retained_headers = headers.clone();
         let connection = &publish.connection;
+        if connection.drops_event(|| outgoing(headers.clone())) {
+            // Others first: no full queue holds up a loop that publishes such events.
+            self.state = State::KeptBack;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let retained_headers = headers.clone();
         let sent = match headers {
             None => connection.try_publish(subject, payload, cx),
             headers => pin!(connection.publish(outgoing(headers))).poll(cx),
@@ -283,6 +299,10 @@ impl Future for PublishFuture {
                 let sent = ready!(pending.as_mut().poll(cx));
                 this.state = State::Done;
                 Poll::Ready(this.publish.outcome(sent))
+            }
+            State::KeptBack => {
+                this.state = State::Done;
+                Poll::Ready(this.publish.outcome(Ok(())))
             }
             State::Done => Poll::Pending,
         }

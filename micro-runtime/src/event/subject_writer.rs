@@ -9,7 +9,7 @@ use crate::descriptor::EventDescriptor;
 use crate::status::Status;
 use crate::subject::escape;
 
-/// Maximum length of one value in a subject, escaped, in bytes (docs/PROTOCOL.md, "Events").
+/// Maximum length of one value in a subject, escaped, in bytes (docs/PROTOCOL.md, EVENT-4).
 const MAX_VALUE_LEN: usize = 128;
 
 /// Writes one subject into a shared buffer, as generated code calls it: literals of the template and

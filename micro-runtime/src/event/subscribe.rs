@@ -3,21 +3,13 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
 
-use async_nats::Subject;
-use tokio::sync::broadcast::error::RecvError;
-
-use crate::bus::{Bus, CarrierSubscription, Connection, concerns_subject};
+use crate::bus::Bus;
 use crate::error::{Error, ErrorKind};
 use crate::event::event::Event;
 use crate::event::events::{Events, RawEvents, SubscriptionReader};
 use crate::event::filter::EventFilter as _;
 use crate::subject;
-
-/// Time after the barrier within which a permission error counts. nats-server sends it up to a
-/// millisecond after the barrier's reply; the rest is for a machine under load.
-const PERMISSION_ERROR_DELAY: Duration = Duration::from_millis(25);
 
 /// A subscription with its options, made by [`Bus::subscribe`] and [`Bus::subscribe_raw`];
 /// [`open`](Self::open) subscribes. `S` is the stream that it opens, [`Events`] or [`RawEvents`].
@@ -40,7 +32,7 @@ impl Bus {
     /// # Errors
     ///
     /// Opening it fails with [`ErrorKind::Service`] for a filter that gives no subject,
-    /// [`ErrorKind::Permission`] if this user may not subscribe to the subject, and
+    /// [`ErrorKind::Permission`] if this user may not subscribe to the subject, or `max_subscriptions` is reached, and
     /// [`ErrorKind::Connect`] or [`ErrorKind::Timeout`] if NATS does not confirm the subscription.
     ///
     /// # Examples
@@ -139,18 +131,21 @@ impl<S> Subscribe<S> {
             let message = format!("`{queue}` cannot be the name of a queue group: {flaw}");
             return Err(Error::new(ErrorKind::Service, message));
         }
-        let subscription = subscribe_confirmed(&connection, subject, self.queue.as_deref()).await?;
+        let subscription = connection
+            .subscribe_confirmed(subject, self.queue.as_deref())
+            .await?;
         Ok(SubscriptionReader {
             prefix_len: self.bus.prefix_len(),
             connection,
             subscription,
+            of_nats: 0,
         })
     }
 }
 
 impl<E: Event> Subscribe<Events<E>> {
     /// Subscribes. Once this has returned, every event that is published from then on arrives. Over NATS
-    /// it takes 25 ms longer than a round trip, in which a missing permission shows.
+    /// it takes about a round trip, in which a missing permission shows.
     ///
     /// # Errors
     ///
@@ -172,7 +167,10 @@ impl Subscribe<RawEvents> {
     /// As [`Bus::subscribe_raw`].
     pub async fn open(self) -> Result<RawEvents, Error> {
         let reader = self.open_reader().await?;
-        Ok(RawEvents { reader })
+        Ok(RawEvents {
+            reader,
+            error: None,
+        })
     }
 }
 
@@ -182,47 +180,5 @@ impl<S> fmt::Debug for Subscribe<S> {
             .field("subject", &self.subject)
             .field("queue", &self.queue)
             .finish_non_exhaustive()
-    }
-}
-
-/// Subscribes, and returns once NATS has processed the subscription and has not rejected it.
-///
-/// NATS does not acknowledge a subscription. A barrier shows that the server has processed it, and a
-/// missing permission comes as an error of the connection that names the subject, about a millisecond
-/// later. Without waiting for that, a subscriber without permission would wait for events for ever.
-///
-/// Inside one process there are no permissions, and only the barrier is needed.
-async fn subscribe_confirmed(
-    connection: &Connection,
-    subject: Subject,
-    queue: Option<&str>,
-) -> Result<CarrierSubscription, Error> {
-    let violations = connection.violations();
-    let subscription = connection.subscribe(subject.clone(), queue).await?;
-    let Some(mut violations) = violations else {
-        connection.barrier().await?;
-        return Ok(subscription);
-    };
-    let rejected = async {
-        loop {
-            match violations.recv().await {
-                Ok(text) if concerns_subject(&text, &subject) => return text,
-                Ok(_) | Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => std::future::pending().await,
-            }
-        }
-    };
-    let accepted = async {
-        connection.barrier().await?;
-        tokio::time::sleep(PERMISSION_ERROR_DELAY).await;
-        Ok(())
-    };
-    tokio::select! {
-        biased;
-        violation = rejected => {
-            let message = format!("NATS does not let this user subscribe to `{subject}`: {violation}");
-            Err(Error::new(ErrorKind::Permission, message))
-        }
-        accepted = accepted => accepted.map(|()| subscription),
     }
 }

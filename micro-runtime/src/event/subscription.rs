@@ -78,6 +78,10 @@ impl<E: Event> Subscription<E> {
     ///
     /// The name is one subject token (no dot, white space or wildcard); the server does not start with
     /// another one.
+    ///
+    /// A group with one member gets the events of a publisher in order, with one exception: while NATS refuses many
+    /// messages of this connection it is asked about the group, and two events that were published within microseconds
+    /// of each other may change places then.
     #[must_use]
     pub fn queue(name: impl Into<String>) -> Self {
         Self {

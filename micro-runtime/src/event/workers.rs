@@ -186,7 +186,7 @@ mod tests {
     use super::*;
     use crate::descriptor::EventDescriptor;
     use crate::event::counters::EventCounters;
-    use crate::execute::{Journal, SpanJournal};
+    use crate::execute::Journal;
 
     static BARE: EventDescriptor = EventDescriptor::new("test.Bare", "evt.bare", &[]);
 
@@ -201,8 +201,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_suspended_handler_that_is_queued_at_the_stop_is_dropped_within_its_span() {
-        let journal = Journal::default();
-        let _guard = tracing::subscriber::set_default(SpanJournal(journal.clone()));
+        let (journal, _guard) = Journal::of_spans();
         let notes = journal.clone();
         let handler = EventHandler {
             event: &BARE,

@@ -1,5 +1,6 @@
 //! `Completion`: how an execution came to its end.
 
+use crate::context::TimeLimit;
 use crate::status::{Reason, Status};
 
 /// How an execution came to its end.
@@ -31,32 +32,41 @@ impl<T> Completion<T> {
         matches!(self, Self::DeadlinePassed) && at_deadline == DeadlinePolicy::Detach
     }
 
-    /// Returns the outcome as a caller of `name`, a method's full name, receives it.
+    /// Returns the outcome as a caller of `name`, a method's full name, receives it; `limit` is what the deadline
+    /// follows from.
     ///
     /// # Errors
     ///
     /// The status of the handler, `DEADLINE_EXCEEDED` with [`Reason::Deadline`], or `UNAVAILABLE` with
     /// [`Reason::ShuttingDown`]. The reasons set the runtime's statuses apart from a handler's own
-    /// (docs/PROTOCOL.md, "A unary call", rule 5).
-    pub(crate) fn into_result(self, name: &str) -> Result<T, Status> {
-        self.into_outcome(name).unwrap_or_else(|| {
+    /// (docs/PROTOCOL.md, FAIL-8).
+    pub(crate) fn into_result(self, name: &str, limit: Option<TimeLimit>) -> Result<T, Status> {
+        self.into_outcome(name, limit).unwrap_or_else(|| {
             Err(Reason::ShuttingDown.status(format!("the server stopped while {name} ran")))
         })
     }
 
-    /// Returns the outcome of an event's handler; `name` is the event's full name. `None` after
+    /// Returns the outcome of an event's handler; `name` is the event's full name, and `limit` as above. `None` after
     /// [`Stopped`](Self::Stopped): an event that the server did not finish has no outcome, so that it is
     /// not counted as a failure, and a durable one is delivered again.
     ///
     /// # Errors
     ///
     /// The status of the handler, or `DEADLINE_EXCEEDED` with [`Reason::Deadline`].
-    pub(crate) fn into_outcome(self, name: &str) -> Option<Result<T, Status>> {
+    pub(crate) fn into_outcome(
+        self,
+        name: &str,
+        limit: Option<TimeLimit>,
+    ) -> Option<Result<T, Status>> {
         match self {
             Self::Returned(result) => Some(result),
-            Self::DeadlinePassed => Some(Err(Reason::Deadline.status(format!(
-                "the handler of {name} did not end before the deadline"
-            )))),
+            Self::DeadlinePassed => Some(Err(match limit {
+                Some(limit) => limit.exceeded(format_args!("the handler of {name} did not end")),
+                None => {
+                    let text = format!("the handler of {name} did not end before the deadline");
+                    Reason::Deadline.status(text)
+                }
+            })),
             Self::Stopped => None,
         }
     }

@@ -6,7 +6,7 @@
 //! | rule | where |
 //! |---|---|
 //! | the handler is polled and dropped within the span, which continues the caller's trace | [`Execution::new`], [`Execution::poll`], [`Execution::drop_handler`] |
-//! | the first poll is timed, so that a method that proved short runs in place | [`Execution::poll`] |
+//! | the first poll is timed, so that a method that proved short runs in place | [`Execution::poll`]; of a unary call in place by its owner |
 //! | a panic is a status, is logged, and ends nothing but this handler | [`Execution::poll`] |
 //! | a handler that outlives its deadline or the server is dropped | [`Execution::run`]; for a stream its machine, see `dispatch::served_stream` |
 //! | a handler under `#[rpc(detached)]` goes on after the end of its call, up to the end of the grace period | [`Execution::run_detached`] |

@@ -15,7 +15,7 @@ use crate::context::{Context, ContextHeaders, Origin};
 use crate::execute::completion::{Completion, DeadlinePolicy};
 use crate::execute::execution::Execution;
 use crate::execute::poll_cost::PollCost;
-use crate::execute::span_journal::{Journal, SpanJournal};
+use crate::execute::span_journal::Journal;
 use crate::status::{Code, Reason, Status};
 
 /// An execution, its journal and the context of its handler.
@@ -128,7 +128,7 @@ fn a_destructor_that_panics_after_a_panic_is_reported_too() {
 async fn a_destructor_that_panics_at_the_deadline_leaves_the_outcome() {
     let mut fixture = Fixture::with([Step::Wait], passed_deadline(), true);
     let completion = fixture.run(DeadlinePolicy::Drop).await;
-    let status = completion.into_result("test.Scripted").unwrap_err();
+    let status = completion.into_result("test.Scripted", None).unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     let steps = ["polled", "dropped", "panicked in a destructor"];
     assert_eq!(fixture.journal.take(), steps);
@@ -138,7 +138,7 @@ async fn a_destructor_that_panics_at_the_deadline_leaves_the_outcome() {
 async fn a_destructor_that_panics_at_the_stop_leaves_the_outcome() {
     let mut fixture = Fixture::with([Step::Wait], None, true);
     let completion = fixture.run_stopped().await;
-    let status = completion.into_result("test.Scripted").unwrap_err();
+    let status = completion.into_result("test.Scripted", None).unwrap_err();
     assert_eq!(status.reason(), Some(Reason::ShuttingDown));
     let steps = ["polled", "dropped", "panicked in a destructor"];
     assert_eq!(fixture.journal.take(), steps);
@@ -266,8 +266,7 @@ fn a_context_that_is_taken_out_has_ended() {
 
 #[test]
 fn the_handler_is_polled_and_dropped_within_the_span() {
-    let journal = Journal::default();
-    let _guard = tracing::subscriber::set_default(SpanJournal(journal.clone()));
+    let (journal, _guard) = Journal::of_spans();
     let mut fixture = Fixture::new([Step::Wait, Step::Panic]).noting_steps_in(&journal);
     assert_eq!(fixture.poll(), Poll::Pending);
     assert_eq!(journal.take(), ["entered", "polled", "left"]);
@@ -281,8 +280,7 @@ fn the_handler_is_polled_and_dropped_within_the_span() {
 
 #[test]
 fn an_execution_that_is_dropped_midway_drops_its_handler_within_the_span() {
-    let journal = Journal::default();
-    let _guard = tracing::subscriber::set_default(SpanJournal(journal.clone()));
+    let (journal, _guard) = Journal::of_spans();
     let mut fixture = Fixture::new([Step::Wait]).noting_steps_in(&journal);
     assert_eq!(fixture.poll(), Poll::Pending);
     assert_eq!(journal.take(), ["entered", "polled", "left"]);

@@ -1,9 +1,10 @@
 //! `SpanJournal`: a `tracing` subscriber for tests, which notes when spans are entered and left.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata as TraceMetadata, Subscriber};
+use tracing::subscriber::DefaultGuard;
+use tracing::{Dispatch, Event, Metadata as TraceMetadata, Subscriber};
 
 use crate::sync::lock;
 
@@ -12,9 +13,22 @@ use crate::sync::lock;
 pub(crate) struct Journal(Arc<Mutex<Vec<String>>>);
 
 /// Notes which spans are entered and left.
-pub(crate) struct SpanJournal(pub(crate) Journal);
+struct SpanJournal(Journal);
+
+/// A subscriber of no thread. As long as there is one alone, tracing asks that of the thread which first comes to a
+/// span whether anybody wants it; a thread of another test has none, and the span is lost. Of two or more it asks all.
+static SECOND: LazyLock<Dispatch> =
+    LazyLock::new(|| Dispatch::new(SpanJournal(Journal::default())));
 
 impl Journal {
+    /// Returns a journal that notes the spans of this thread while the guard lives.
+    pub(crate) fn of_spans() -> (Self, DefaultGuard) {
+        LazyLock::force(&SECOND);
+        let journal = Self::default();
+        let subscriber = SpanJournal(journal.clone());
+        (journal, tracing::subscriber::set_default(subscriber))
+    }
+
     pub(crate) fn note(&self, entry: impl Into<String>) {
         lock(&self.0).push(entry.into());
     }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use async_nats::jetstream::publish;
 use async_nats::jetstream::response::Response;
-use async_nats::{HeaderMap, Message, StatusCode, Subject};
+use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
-use crate::bus::{Connection, Outgoing, PublishError, ReplySlot};
+use crate::bus::{Connection, Outgoing, PublishError, ReceivedReply, ReplySlot};
+use crate::context::TimeLimit;
 use crate::status::{Code, Reason, Status};
 use crate::wire::header::stored::MESSAGE_ID;
 
@@ -52,6 +53,7 @@ pub struct PublishAck {
 /// | an error of JetStream with a code of 500 or more, such as a lack of memory | yes |
 /// | any other error of JetStream, such as a message that is too large for the stream | no |
 /// | a reply that is not JetStream's, as of a service with this subject | no |
+/// | NATS does not let this user publish to the subject, or receive replies | no |
 pub(super) struct AckedPublish {
     pub(super) connection: Arc<Connection>,
     pub(super) subject: Subject,
@@ -60,7 +62,7 @@ pub(super) struct AckedPublish {
     /// Headers besides the id.
     pub(super) headers: Option<HeaderMap>,
     pub(super) payload: Bytes,
-    pub(super) deadline: Instant,
+    pub(super) limit: TimeLimit,
 }
 
 /// Failure of one attempt.
@@ -69,6 +71,8 @@ enum AttemptFailure {
     /// The deadline ended the wait before an attempt's own time was over.
     TooLate,
     Permanent(Status),
+    /// NATS does not let this user publish the event.
+    Refused(Status),
 }
 
 impl AckedPublish {
@@ -87,19 +91,26 @@ impl AckedPublish {
     ///
     /// # Errors
     ///
-    /// [`Reason::NotStored`] if the queue was full until the deadline; otherwise why the connection did not
-    /// take the event.
+    /// [`Reason::NotStored`] if the queue was full until the deadline; [`Reason::NotPermitted`] if NATS has just
+    /// refused such an event; otherwise why the connection did not take the event.
     pub(super) async fn send(&self) -> Result<ReplySlot, Status> {
         let mut headers = self.headers.clone().unwrap_or_default();
         headers.insert(MESSAGE_ID, self.id.as_str());
-        let (slot, reply) = self.connection.mux().reserve();
-        let outgoing = Outgoing {
-            subject: self.subject.clone(),
-            reply: Some(reply),
+        let mut outgoing = Outgoing {
             headers: Some(headers),
-            payload: self.payload.clone(),
+            ..Outgoing::to(self.subject.clone(), self.payload.clone())
         };
-        match timeout_at(self.deadline, self.connection.publish(outgoing)).await {
+        self.connection
+            .check_len(&outgoing)
+            .map_err(|error| self.not_sent(error))?;
+        let (mut slot, reply) = self
+            .connection
+            .mux()
+            .reserve(&self.subject)
+            .map_err(|refused| self.not_permitted(&refused, None))?;
+        outgoing.reply = Some(reply);
+        let publishing = self.connection.publish_request(&mut slot, outgoing);
+        match timeout_at(self.deadline(), publishing).await {
             Ok(Ok(())) => Ok(slot),
             Ok(Err(error)) => Err(self.not_sent(error)),
             Err(_) => Err(self.too_late("the connection's queue was full")),
@@ -114,7 +125,8 @@ impl AckedPublish {
     /// # Errors
     ///
     /// [`Reason::NotStored`]: with `UNAVAILABLE` if the deadline passed, and the event may or may not be
-    /// stored; with another code if the stream rejected it. An error of `first`.
+    /// stored; with another code if the stream rejected it. [`Reason::NotPermitted`] if NATS refuses the event. An
+    /// error of `first`.
     pub(super) async fn wait_for_ack(
         self,
         first: Result<ReplySlot, Status>,
@@ -127,11 +139,14 @@ impl AckedPublish {
             let status = match self.receive_ack(slot).await {
                 Ok(ack) => return Ok(ack),
                 Err(AttemptFailure::Permanent(status)) => return Err(status),
+                Err(AttemptFailure::Refused(refused)) => {
+                    return Err(self.not_permitted(&refused, cause));
+                }
                 Err(AttemptFailure::Transient(status)) => status,
                 Err(AttemptFailure::TooLate) => return Err(self.cut_short(cause)),
             };
             let wake = Instant::now() + backoff.mul_f64(0.5 + fastrand::f64() / 2.0);
-            if wake >= self.deadline {
+            if wake >= self.deadline() {
                 return Err(self.too_late(status.message()).with_source(status));
             }
             match backoff {
@@ -159,32 +174,35 @@ impl AckedPublish {
     }
 
     async fn receive_ack(&self, mut slot: ReplySlot) -> Result<PublishAck, AttemptFailure> {
-        let until = self.deadline.min(Instant::now() + ATTEMPT_TIMEOUT);
+        let until = self.deadline().min(Instant::now() + ATTEMPT_TIMEOUT);
         let reply = std::future::poll_fn(|cx| slot.poll(cx));
         match timeout_at(until, reply).await {
             Ok(Ok(reply)) => self.read(&reply),
+            Ok(Err(status)) if status.reason() == Some(Reason::NotPermitted) => {
+                Err(AttemptFailure::Refused(status))
+            }
             Ok(Err(status)) => Err(AttemptFailure::Transient(status)),
-            Err(_) if until == self.deadline => Err(AttemptFailure::TooLate),
+            Err(_) if until == self.deadline() => Err(AttemptFailure::TooLate),
             Err(_) => Err(AttemptFailure::Transient(Status::unavailable(NO_REPLY))),
         }
     }
 
-    fn read(&self, reply: &Message) -> Result<PublishAck, AttemptFailure> {
-        if reply.status == Some(StatusCode::NO_RESPONDERS) {
+    fn read(&self, reply: &ReceivedReply) -> Result<PublishAck, AttemptFailure> {
+        if reply.is_no_responders() {
             let text = format!(
                 "no stream stores `{}`, its leader is away, or JetStream is off",
                 self.subject
             );
             return Err(AttemptFailure::Transient(Status::unavailable(text)));
         }
-        match serde_json::from_slice::<publish::PublishAck>(&reply.payload) {
+        match serde_json::from_slice::<publish::PublishAck>(reply.payload()) {
             // An error may name the stream as well; its sequence is 0 then.
             Ok(ack) if ack.sequence > 0 => Ok(PublishAck {
                 stream: ack.stream,
                 sequence: ack.sequence,
                 is_duplicate: ack.duplicate,
             }),
-            _ => Err(self.rejection(&reply.payload)),
+            _ => Err(self.rejection(reply.payload())),
         }
     }
 
@@ -206,12 +224,31 @@ impl AckedPublish {
         }
     }
 
+    fn deadline(&self) -> Instant {
+        self.limit.deadline.into()
+    }
+
     fn too_late(&self, cause: &str) -> Status {
         let text = format!(
-            "`{}` was not acknowledged in time and may or may not be stored; the same id can be published again: {cause}",
-            self.subject
+            "`{}` was not acknowledged within {}, and may or may not be stored; the same id can be published again: {cause}",
+            self.subject, self.limit
         );
         Reason::NotStored.status(text)
+    }
+
+    /// Returns the error of an event that NATS refuses to take. `cause` is the failure of an attempt before, which
+    /// may have stored it.
+    fn not_permitted(&self, refused: &Status, cause: Option<Status>) -> Status {
+        let outcome = match &cause {
+            None => "is not stored",
+            Some(_) => "may or may not be stored by an earlier attempt",
+        };
+        let text = format!("`{}` {outcome}: {}", self.subject, refused.message());
+        let status = Reason::NotPermitted.status(text);
+        match cause {
+            None => status,
+            Some(cause) => status.with_source(cause),
+        }
     }
 
     fn not_sent(&self, error: PublishError) -> Status {

@@ -7,7 +7,7 @@ use async_nats::Subject;
 use bytes::Bytes;
 use tokio::task::coop::unconstrained;
 
-use crate::bus::Outgoing;
+use crate::bus::{Concern, Outgoing, Refusal, RefusalObserver};
 use crate::context::{Context, ContextHeaders, Origin};
 use crate::descriptor::EventDescriptor;
 use crate::event::EventCounters;
@@ -15,9 +15,11 @@ use crate::jetstream::consumer::Consumer;
 use crate::jetstream::dead_letters::DeadLetters;
 use crate::jetstream::durable::Durable;
 use crate::jetstream::pending_delivery::PendingDelivery;
+use crate::printable::Printable;
 use crate::status::{Code, Reason, Status};
 use crate::wire;
 use crate::wire::percent_encode;
+use crate::wire::subject;
 
 /// The event was handled.
 const ACK: Bytes = Bytes::from_static(b"+ACK");
@@ -28,7 +30,7 @@ const PROGRESS: Bytes = Bytes::from_static(b"+WPI");
 /// Maximum length of the reason in a `+TERM`, percent-encoded, in bytes.
 const MAX_TERM_REASON_LEN: usize = 256;
 
-/// Acknowledgment of one consumer's deliveries (docs/PROTOCOL.md, "Events").
+/// Acknowledgment of one consumer's deliveries (docs/PROTOCOL.md, DUR-4).
 ///
 /// | outcome | sent |
 /// |---|---|
@@ -37,6 +39,7 @@ const MAX_TERM_REASON_LEN: usize = 256;
 /// | it failed at its last delivery, or the bytes are no such event | `+TERM`, after the dead letter was stored |
 /// | it still runs | `+WPI`, up to three times in each `ack_wait` |
 /// | it was stopped at the end of the grace period | `-NAK` without delay |
+/// | its dead letter is refused, and the server stops | `-NAK` without delay |
 ///
 /// Nothing confirms an acknowledgment. One that is lost costs a redelivery, never an event: handlers must
 /// tolerate those anyway.
@@ -48,9 +51,33 @@ pub(super) struct Acknowledger {
     /// Length of the bus's prefix with its dot, in bytes.
     pub(super) prefix_len: usize,
     pub(super) counters: Arc<EventCounters>,
+    /// Counts acknowledgments that NATS refuses.
+    pub(super) _refused: RefusalObserver,
 }
 
 impl Acknowledger {
+    /// Counts the acknowledgments of a consumer that NATS refuses, from now on and until the result is dropped.
+    ///
+    /// Nothing confirms an acknowledgment, so that a consumer that may not send them would handle each event again
+    /// and again in silence.
+    pub(super) fn observe_refusals(
+        consumer: &Consumer,
+        counters: &Arc<EventCounters>,
+    ) -> RefusalObserver {
+        let (stream, name) = (Arc::clone(&consumer.stream), consumer.name().to_owned());
+        let counters = Arc::clone(counters);
+        consumer
+            .connection
+            .refusals()
+            .observe(move |refusal| match refusal {
+                Refusal::Publish(subject) if subject::is_ack_of(subject, &stream, &name) => {
+                    counters.record_refusal(refusal.status());
+                    Concern::Acknowledgment
+                }
+                _ => Concern::None,
+            })
+    }
+
     /// Reads a delivery: its context and its payload. The context takes the memory of `reusable` if nothing
     /// else refers to that ([`Context::of_delivery`]).
     ///
@@ -95,45 +122,82 @@ impl Acknowledger {
         }
     }
 
-    /// Reports the outcome of a delivery: acknowledges it, asks for a redelivery, or gives it up.
-    pub(super) async fn ack_or_nak(&self, delivery: &PendingDelivery, handled: Result<(), Status>) {
-        match handled {
-            Ok(()) => self.send(&delivery.reply, ACK).await,
-            Err(status) if is_poison(&status) => self.terminate(delivery, &status).await,
-            Err(status) => self.nak_or_terminate(delivery, &status).await,
+    /// Reports the one outcome of deliveries that were handled together: acknowledges them, asks for redeliveries, or
+    /// gives events up.
+    pub(super) async fn ack_or_nak(
+        &self,
+        deliveries: &[PendingDelivery],
+        handled: Result<(), Status>,
+    ) {
+        let Err(status) = handled else {
+            for delivery in deliveries {
+                self.send(&delivery.reply, ACK).await;
+            }
+            return;
+        };
+        let max = self.durable.max_deliveries();
+        let (given_up, redelivered): (Vec<_>, Vec<_>) = deliveries
+            .iter()
+            .partition(|delivery| is_poison(&status) || delivery.info.count() >= max);
+        self.log_failure(&redelivered, &status);
+        for delivery in redelivered {
+            let delay = self.durable.delay_after(delivery.info.count());
+            let nak = format!(r#"-NAK {{"delay":{}}}"#, delay.as_nanos());
+            self.send(&delivery.reply, nak.into()).await;
+        }
+        for delivery in given_up {
+            self.terminate(delivery, &status).await;
         }
     }
 
-    async fn nak_or_terminate(&self, delivery: &PendingDelivery, status: &Status) {
-        let count = delivery.info.count();
-        if count >= self.durable.max_deliveries() {
-            return self.terminate(delivery, status).await;
-        }
+    /// Logs one failure of the handler, in one line however many events failed by it.
+    fn log_failure(&self, redelivered: &[&PendingDelivery], status: &Status) {
+        let Some(first) = redelivered.first() else {
+            return;
+        };
+        let count = first.info.count();
         let delay = self.durable.delay_after(count);
-        tracing::warn!(
-            stream = &*self.consumer.stream, consumer = self.consumer.name(),
-            sequence = delivery.info.sequence(), count, ?delay, %status,
-            "the handler of an event failed; the event is delivered again after the delay"
-        );
-        let nak = format!(r#"-NAK {{"delay":{}}}"#, delay.as_nanos());
-        self.send(&delivery.reply, nak.into()).await;
+        macro_rules! line {
+            ($level:ident, $text:literal) => {
+                tracing::$level!(
+                    event = self.event.full_name, subject = %Printable(&first.subject),
+                    stream = &*self.consumer.stream, consumer = self.consumer.name(),
+                    sequence = first.info.sequence(), events = redelivered.len(), count, ?delay,
+                    status = %status.with_sources(), $text
+                )
+            };
+        }
+        match status.reason() {
+            Some(Reason::Panicked) => line!(
+                error,
+                "the handler of an event panicked; the event is delivered again after the delay"
+            ),
+            _ => line!(
+                warn,
+                "the handler of an event failed; the event is delivered again after the delay"
+            ),
+        }
     }
 
     /// Gives an event up: stores its dead letter, if this consumer has any, and ends its redelivery.
     ///
     /// In this order: a process that ends between the two leads to a redelivery and a second letter with
-    /// the same id, which the stream does not store. The other order could lose the event.
+    /// the same id, which the stream does not store. The other order could lose the event. A delivery whose letter is
+    /// refused while the server stops is given back.
     pub(super) async fn terminate(&self, delivery: &PendingDelivery, status: &Status) {
         tracing::error!(
+            event = self.event.full_name, subject = %Printable(&delivery.subject),
             stream = &*self.consumer.stream, consumer = self.consumer.name(),
             sequence = delivery.info.sequence(), count = delivery.info.count(),
-            is_dead_lettered = self.dead_letters.is_some(), %status,
+            is_dead_lettered = self.dead_letters.is_some(), status = %status.with_sources(),
             "an event is given up"
         );
-        if let Some(dead_letters) = &self.dead_letters {
-            dead_letters.store(delivery, status).await;
+        if let Some(dead_letters) = &self.dead_letters
+            && dead_letters.store(delivery, status).await.is_err()
+        {
+            return self.send(&delivery.reply, NAK).await;
         }
-        let reason = percent_encode(&status.to_string(), MAX_TERM_REASON_LEN);
+        let reason = percent_encode(&status.with_sources().to_string(), MAX_TERM_REASON_LEN);
         self.send(&delivery.reply, format!("+TERM {reason}").into())
             .await;
     }
@@ -147,7 +211,7 @@ impl Acknowledger {
         let (count, max) = (delivery.info.count(), self.durable.max_deliveries());
         (count > max).then(|| {
             let text = format!(
-                "delivered {max} times, the last time without an outcome: did the process end?"
+                "delivered {max} times, the last time without an outcome: did the process end, or NATS refuse its dead letter?"
             );
             Status::new(Code::Aborted, text)
         })

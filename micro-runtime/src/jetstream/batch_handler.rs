@@ -1,6 +1,7 @@
 //! `BatchHandler`: runs a `BatchSubscriber` for deliveries that were taken together.
 
 use std::marker::PhantomData;
+use std::slice;
 use std::sync::Arc;
 
 use crate::context::Context;
@@ -63,14 +64,12 @@ impl<E: Event, S: BatchSubscriber<E>> DeliveryHandler for BatchHandler<E, S> {
             let mut execution = Execution::new(ctx, BoxedHandler::new(handler), observer);
             let cost = Some(&scope.cost);
             let completion = execution.run(cost, &scope.stop, DeadlinePolicy::Drop).await;
-            let Some(handled) = completion.into_outcome(E::DESCRIPTOR.full_name) else {
+            let Some(handled) = completion.into_outcome(E::DESCRIPTOR.full_name, None) else {
                 // The handler was stopped; see `HandlerScope::stop`.
                 return;
             };
             execution.record(handled.as_ref().err());
-            for delivery in &deliveries {
-                acknowledger.ack_or_nak(delivery, handled.clone()).await;
-            }
+            acknowledger.ack_or_nak(&deliveries, handled).await;
         })
     }
 }
@@ -103,7 +102,8 @@ async fn decode<E: Event>(
             }
             Err(status) => {
                 counters.record(Some(&status));
-                acknowledger.ack_or_nak(&delivery, Err(status)).await;
+                let one = slice::from_ref(&delivery);
+                acknowledger.ack_or_nak(one, Err(status)).await;
             }
         }
     }

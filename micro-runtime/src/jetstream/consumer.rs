@@ -2,22 +2,19 @@
 
 use std::sync::Arc;
 
+use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer;
 use async_nats::jetstream::consumer::AckPolicy;
 use async_nats::jetstream::consumer::pull::Config;
-use async_nats::jetstream::context::{
-    ConsumerInfoErrorKind, GetStreamByNameError, GetStreamByNameErrorKind,
-};
-use async_nats::jetstream::stream::Stream;
 
 use crate::bus::{Bus, Connection};
 use crate::error::{Error, ErrorKind};
+use crate::jetstream::api::Api;
 use crate::jetstream::differences::Differences;
 use crate::jetstream::durable::Durable;
-use crate::jetstream::error::jetstream_error;
 use crate::jetstream::event_stream::stream_name;
 
-/// A durable pull consumer with explicit acknowledgments (docs/PROTOCOL.md, "Events").
+/// A durable pull consumer with explicit acknowledgments (docs/PROTOCOL.md, DUR-3).
 ///
 /// It exists at the server once [`start`](Self::start) has returned. An operator may delete it later, or a
 /// server may lose it: [`restore`](Self::restore) creates it again. The new consumer has no acknowledgments, so
@@ -40,25 +37,32 @@ impl Consumer {
     /// [`ErrorKind::JetStream`] if there is no stream, or the existing consumer has other settings.
     pub(super) async fn start(bus: &Bus, durable: &Durable, filter: String) -> Result<Self, Error> {
         let connection = Arc::clone(bus.connection());
-        let api = &connection.jetstream_or_error()?.api;
+        connection.jetstream_or_error()?;
+        let api = Api::new(&connection);
         let name = match &durable.stream {
             Some(name) => stream_name(bus, name),
-            None => {
-                let found = api.stream_by_subject(filter.as_str()).await;
-                found.map_err(|error| not_found(&filter, durable, error))?
-            }
+            None => match api.stream_of(&filter).await {
+                Ok(Some(name)) => name,
+                Ok(None) => return Err(not_found(&filter, durable)),
+                Err(error) => {
+                    return Err(error.into_error(&format!("look up the stream of `{filter}`")));
+                }
+            },
         };
-        let stream = api
-            .get_stream(&name)
-            .await
-            .map_err(|error| jetstream_error(&format!("know stream `{name}`"), error))?;
+        let stream = api.stream_info(&name).await.map_err(|error| {
+            let action = match error.is(ErrorCode::STREAM_NOT_FOUND) {
+                true => "know",
+                false => "look up",
+            };
+            error.into_error(&format!("{action} stream `{name}`"))
+        })?;
         let consumer = Self {
             stream: name.into(),
-            replicas: stream.cached_info().config.num_replicas.max(1),
+            replicas: stream.config.num_replicas.max(1),
             config: config(durable, filter),
             connection: Arc::clone(&connection),
         };
-        consumer.ensure(&stream).await?;
+        consumer.restore().await?;
         Ok(consumer)
     }
 
@@ -67,76 +71,56 @@ impl Consumer {
         self.config.durable_name.as_deref().unwrap_or_default()
     }
 
-    /// Looks the consumer up, and creates it if it was deleted.
+    /// Looks the consumer up, and creates it unless it exists. Creation is strict: it fails for an existing
+    /// consumer instead of changing its settings, which other processes rely on.
     ///
     /// # Errors
     ///
     /// As [`start`](Self::start).
     pub(super) async fn restore(&self) -> Result<(), Error> {
-        let api = &self.connection.jetstream_or_error()?.api;
-        let stream = api
-            .get_stream(&*self.stream)
-            .await
-            .map_err(|error| jetstream_error(&format!("know stream `{}`", self.stream), error))?;
-        self.ensure(&stream).await
-    }
-
-    /// Creates the consumer unless it exists. Creation is strict: it fails for an existing consumer instead
-    /// of changing its settings, which other processes rely on.
-    async fn ensure(&self, stream: &Stream) -> Result<(), Error> {
-        if self.exists(stream).await? {
+        if self.exists().await? {
             return Ok(());
         }
-        match stream.create_consumer_strict(self.config.clone()).await {
+        let (stream, consumer) = (&*self.stream, self.name());
+        let api = Api::new(&self.connection);
+        match api.create_consumer(stream, &self.config).await {
             Ok(_) => {
-                let (stream, consumer) = (&*self.stream, self.name());
                 tracing::info!(stream, consumer, "created a consumer");
                 Ok(())
             }
             // Another process may have created it meanwhile.
-            Err(error) => match self.exists(stream).await? {
+            Err(error) => match self.exists().await? {
                 true => Ok(()),
                 false => {
-                    let action = format!(
-                        "create consumer `{}` of stream `{}`",
-                        self.name(),
-                        self.stream
-                    );
-                    Err(jetstream_error(&action, error))
+                    let action = format!("create consumer `{consumer}` of stream `{stream}`");
+                    Err(error.into_error(&action))
                 }
             },
         }
     }
 
     /// Returns whether the consumer exists; one with other settings is an error.
-    async fn exists(&self, stream: &Stream) -> Result<bool, Error> {
-        match stream.consumer_info(self.name()).await {
-            Ok(info) => compare(&self.stream, &self.config, &info.config).map(|()| true),
-            Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => Ok(false),
+    async fn exists(&self) -> Result<bool, Error> {
+        let (stream, consumer) = (&*self.stream, self.name());
+        let api = Api::new(&self.connection);
+        match api.consumer_info(stream, consumer).await {
+            Ok(info) => compare(stream, &self.config, &info.config).map(|()| true),
+            Err(error) if error.is(ErrorCode::CONSUMER_NOT_FOUND) => Ok(false),
             Err(error) => {
-                let action = format!(
-                    "look up consumer `{}` of stream `{}`",
-                    self.name(),
-                    self.stream
-                );
-                Err(jetstream_error(&action, error))
+                let action = format!("look up consumer `{consumer}` of stream `{stream}`");
+                Err(error.into_error(&action))
             }
         }
     }
 }
 
 /// Returns an error for a filter whose stream was not found.
-fn not_found(filter: &str, durable: &Durable, error: GetStreamByNameError) -> Error {
-    match error.kind() {
-        GetStreamByNameErrorKind::NotFound => {
-            let text = format!(
-                "no stream stores `{filter}`, which `{}` is to consume; declare one",
-                durable.name
-            );
-            Error::new(ErrorKind::JetStream, text).with_source(error)
-        }
-        _ => jetstream_error(&format!("look up the stream of `{filter}`"), error),
-    }
+fn not_found(filter: &str, durable: &Durable) -> Error {
+    let text = format!(
+        "no stream stores `{filter}`, which `{}` is to consume; declare one",
+        durable.name
+    );
+    Error::new(ErrorKind::JetStream, text)
 }
 
 /// Returns the settings of the consumer at the server. The others of [`Durable`], such as its backoff, are

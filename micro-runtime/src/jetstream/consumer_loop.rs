@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ use crate::jetstream::pending_delivery::PendingDelivery;
 use crate::jetstream::pull::{PullOutcome, PullSubscription};
 use crate::jetstream::reconnect_detector::HEALTH_CHECK_INTERVAL;
 use crate::jetstream::worker_permit::WorkerPermit;
+use crate::printable::Printable;
+use crate::wire::header::delete_marker;
 
 /// Maximum number of messages taken in one step, before the loop looks at its other duties.
 const MAX_PER_POLL: usize = 64;
@@ -34,6 +37,7 @@ const FIRST_ISOLATED_DELIVERY: u64 = 3;
 ///
 /// # Ways of a delivery
 ///
+/// - A delete marker of JetStream is acknowledged and no more: nobody has published it.
 /// - In place, at once, without entering `ready` or `in_flight`: see [`try_inline`](Self::try_inline).
 ///   This is the fast path; its acknowledgment leaves at the end of the step.
 /// - Otherwise it is tracked in `in_flight`, queued in `ready`, and handled under a [`WorkerPermit`] by the
@@ -83,7 +87,11 @@ impl ConsumerLoop {
             false => workers,
         };
         Ok(Self {
-            pull: PullSubscription::start(Arc::clone(&acknowledger.consumer)).await?,
+            pull: PullSubscription::start(
+                Arc::clone(&acknowledger.consumer),
+                Arc::clone(&acknowledger.counters),
+            )
+            .await?,
             inline: handler.inline_runner(),
             handler,
             in_flight: Arc::default(),
@@ -206,6 +214,11 @@ impl ConsumerLoop {
             }
         };
         match PendingDelivery::read(message, &self.scope.acknowledger.consumer.stream) {
+            Ok(delivery) if delete_marker(delivery.headers.as_ref()).is_some() => {
+                let sequence = delivery.info.sequence();
+                tracing::debug!(sequence, "acknowledged a delete marker of JetStream");
+                self.pending_acks.push(delivery.reply);
+            }
             Ok(delivery) => {
                 self.scope.acknowledger.counters.record_received();
                 if let Some(mut delivery) = self.try_inline(delivery, tasks) {
@@ -213,7 +226,9 @@ impl ConsumerLoop {
                     self.ready.push_back(delivery);
                 }
             }
-            Err(subject) => tracing::warn!(%subject, "dropped a message that is no delivery"),
+            Err(subject) => {
+                tracing::warn!(subject = %Printable(subject), "dropped a message that is no delivery");
+            }
         }
     }
 
@@ -257,7 +272,10 @@ impl ConsumerLoop {
                 Err(execution) => execution.run(None, &scope.stop).await,
             };
             if let Some(handled) = handled {
-                scope.acknowledger.ack_or_nak(&delivery, handled).await;
+                scope
+                    .acknowledger
+                    .ack_or_nak(slice::from_ref(&delivery), handled)
+                    .await;
             }
         };
         self.spawn(tasks, permit, finishing);

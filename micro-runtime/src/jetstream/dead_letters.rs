@@ -1,19 +1,22 @@
 //! `DeadLetters`: stores events that are given up, with the reason, under a subject of their own.
 
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use async_nats::{HeaderMap, HeaderValue, Subject};
-use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use crate::bus::Bus;
+use crate::context::{TimeLimit, TimeoutSource};
 use crate::error::Error;
+use crate::event::{EventCounters, SourceScope};
 use crate::jetstream::acked_publish::AckedPublish;
+use crate::jetstream::api::Api;
 use crate::jetstream::consumer::Consumer;
 use crate::jetstream::durable::DeadLetterPolicy;
 use crate::jetstream::pending_delivery::PendingDelivery;
 use crate::jetstream::stream_declaration::declare_dead_letter_stream;
-use crate::status::Status;
+use crate::log_limit::LogLimit;
+use crate::status::{Code, Status};
 use crate::wire::header;
 use crate::wire::header::stored;
 use crate::wire::percent_encode;
@@ -26,13 +29,18 @@ const ROUND_TIMEOUT: Duration = Duration::from_secs(20);
 /// Wait between two such attempts.
 const ROUND_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Destination of the dead letters of one consumer (docs/PROTOCOL.md, "Events").
+/// Destination of the dead letters of one consumer (docs/PROTOCOL.md, "Dead letters").
 ///
 /// A letter has the payload and the headers of its event, so that it can be published again as it is, and
 /// headers `Micro-Dead-…` with its origin and the last failure.
 pub(super) struct DeadLetters {
     consumer: Arc<Consumer>,
     subject: Subject,
+    counters: Arc<EventCounters>,
+    /// Canceled when the server begins to stop.
+    stop: CancellationToken,
+    /// Of letters that cannot be stored: each is tried again without an end.
+    failure_log: LogLimit,
 }
 
 impl DeadLetters {
@@ -46,10 +54,12 @@ impl DeadLetters {
     ///
     /// [`ErrorKind::JetStream`](crate::ErrorKind::JetStream) if the stream cannot be created.
     pub(super) async fn start(
-        bus: &Bus,
+        scope: &SourceScope,
         consumer: &Arc<Consumer>,
         policy: &DeadLetterPolicy,
+        counters: &Arc<EventCounters>,
     ) -> Result<Option<Self>, Error> {
+        let bus = &scope.bus;
         let subject = match policy {
             DeadLetterPolicy::Off => return Ok(None),
             DeadLetterPolicy::Default => {
@@ -57,8 +67,11 @@ impl DeadLetters {
             }
             DeadLetterPolicy::To(subject) => bus.subject(subject),
         };
-        let api = &consumer.connection.jetstream_or_error()?.api;
-        if api.stream_by_subject(subject.as_str()).await.is_err() {
+        let api = Api::new(&consumer.connection);
+        let stored = api.stream_of(&subject).await;
+        let stored = stored
+            .map_err(|error| error.into_error(&format!("look up the stream of `{subject}`")))?;
+        if stored.is_none() {
             let (name, subjects) = match policy {
                 DeadLetterPolicy::To(_) => (
                     format!("{}-DLQ-{}", consumer.stream, consumer.name()),
@@ -70,22 +83,39 @@ impl DeadLetters {
                     subject::dead_letter_pattern(bus.prefix(), &consumer.stream).into_string(),
                 ),
             };
-            declare_dead_letter_stream(api, name, subjects, consumer.replicas).await?;
+            declare_dead_letter_stream(&api, name, subjects, consumer.replicas).await?;
         }
         Ok(Some(Self {
             consumer: Arc::clone(consumer),
             subject,
+            counters: Arc::clone(counters),
+            stop: scope.stop.clone(),
+            failure_log: LogLimit::default(),
         }))
     }
 
-    /// Stores the letter of a delivery. It does not return before that has succeeded, since the event is
-    /// taken off its stream next.
+    /// Stores the letter of a delivery, and returns once that has succeeded, since the event is taken off its stream
+    /// next.
     ///
     /// The delivery stays in flight meanwhile: its progress is reported, so that it is not delivered again,
     /// and it holds a permit, so that a consumer that cannot store its letters gradually stops instead of
     /// losing events. The end of the server's grace period drops this future.
-    pub(super) async fn store(&self, delivery: &PendingDelivery, status: &Status) {
+    ///
+    /// # Errors
+    ///
+    /// The failure of a letter that NATS or its stream refuses while the server stops: an operator has to allow it,
+    /// which the grace period is not for. A stream that is away for a moment is waited for.
+    pub(super) async fn store(
+        &self,
+        delivery: &PendingDelivery,
+        status: &Status,
+    ) -> Result<(), Status> {
         loop {
+            let limit = TimeLimit {
+                deadline: Instant::now() + ROUND_TIMEOUT,
+                timeout: ROUND_TIMEOUT,
+                source: TimeoutSource::Protocol,
+            };
             let publish = AckedPublish {
                 connection: Arc::clone(&self.consumer.connection),
                 subject: self.subject.clone(),
@@ -97,13 +127,21 @@ impl DeadLetters {
                 ),
                 headers: Some(self.headers(delivery, status)),
                 payload: delivery.payload.clone(),
-                deadline: Instant::now() + ROUND_TIMEOUT,
+                limit,
             };
             match publish.run().await {
-                Ok(_) => return,
+                Ok(_) => return Ok(()),
                 Err(error) => {
-                    tracing::error!(subject = %self.subject, %error, "cannot store a dead letter; retrying");
-                    tokio::time::sleep(ROUND_INTERVAL).await;
+                    self.counters.record_unstored_letter(error.clone());
+                    if let Some(count) = self.failure_log.due() {
+                        tracing::error!(subject = %self.subject, %error, count, "cannot store a dead letter; retrying");
+                    }
+                    let is_refused = error.code() != Code::Unavailable;
+                    tokio::select! {
+                        biased;
+                        () = self.stop.cancelled(), if is_refused => return Err(error),
+                        () = tokio::time::sleep(ROUND_INTERVAL) => {}
+                    }
                 }
             }
         }
@@ -137,7 +175,7 @@ impl DeadLetters {
         headers.insert(stored::DEAD_CONSUMER, self.consumer.name());
         headers.insert(stored::DEAD_DELIVERIES, HeaderValue::from(info.count()));
         headers.insert(stored::DEAD_CODE, HeaderValue::from(status.code() as u64));
-        let reason = percent_encode(status.message(), MAX_REASON_LEN);
+        let reason = percent_encode(&status.message_with_sources(), MAX_REASON_LEN);
         headers.insert(stored::DEAD_REASON, reason.as_str());
         headers
     }

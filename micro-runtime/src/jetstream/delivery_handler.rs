@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::slice;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -68,7 +69,9 @@ impl DeliveryHandler for SingleHandler {
                 let Some(handled) = handled else {
                     return;
                 };
-                acknowledger.ack_or_nak(&delivery, handled).await;
+                acknowledger
+                    .ack_or_nak(slice::from_ref(&delivery), handled)
+                    .await;
             }
         })
     }

@@ -1,19 +1,20 @@
 //! `Differences`: compares declared settings with existing ones, as text for operators. Does no I/O.
 
-use std::fmt::{Debug, Write as _};
+use std::fmt::Debug;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 
 /// The settings in which two configurations differ, one line each.
 #[derive(Default)]
-pub(super) struct Differences(String);
+pub(super) struct Differences(Vec<String>);
 
 impl Differences {
     /// Compares two values as texts.
     pub(super) fn text(&mut self, name: &str, expected: &str, found: &str) {
         if expected != found {
-            let _ = write!(self.0, "\n  {name}: expected {expected}, found {found}");
+            let line = format!("  {name}: expected {expected}, found {found}");
+            self.0.push(line);
         }
     }
 
@@ -49,12 +50,10 @@ impl Differences {
         if self.0.is_empty() {
             return Ok(());
         }
-        Err(Error::new(
-            ErrorKind::JetStream,
-            format!(
-                "{subject} is not as declared:{}\nchange the declaration, or what is there ({remedy})",
-                self.0
-            ),
-        ))
+        let message = format!("{subject} is not as declared:");
+        let advice = format!("change the declaration, or what is there ({remedy})");
+        Err(Error::new(ErrorKind::JetStream, message)
+            .with_lines(self.0)
+            .with_lines([advice]))
     }
 }

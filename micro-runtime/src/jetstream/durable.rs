@@ -73,7 +73,7 @@ pub(super) enum DeadLetterPolicy {
     /// such event are logged and dropped.
     #[default]
     Off,
-    /// The subject of docs/PROTOCOL.md, "Events".
+    /// The subject of docs/PROTOCOL.md, DEAD-1.
     Default,
     /// Another subject, without the prefix of the bus.
     To(String),
@@ -197,9 +197,8 @@ impl Durable {
     /// [`max_deliver`](Self::max_deliver) deliveries.
     ///
     /// A letter has payload and headers of the event, and the reason in further headers (docs/PROTOCOL.md,
-    /// "Events"). It goes to the subject `dlq.<stream>.<consumer>`; the stream `<stream>-DLQ` is created
-    /// for it unless one stores that subject already. The event is not acknowledged before its letter is
-    /// stored.
+    /// DEAD-2). It goes to the subject `dlq.<stream>.<consumer>`; the stream `<stream>-DLQ` is created for it
+    /// unless one stores that subject already. The event is not acknowledged before its letter is stored.
     pub fn dead_letter(mut self) -> Self {
         self.dead_letter = DeadLetterPolicy::Default;
         self

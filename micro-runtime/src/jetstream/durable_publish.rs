@@ -14,8 +14,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tracing::Span;
 
-use crate::bus::{Bus, Connection, instant_after};
+use crate::bus::{Bus, Connection, NoRuntime, instant_after};
 use crate::client::{CallOptions, call_option_methods};
+use crate::context::{TimeLimit, TimeoutSource};
 use crate::event::Event;
 use crate::jetstream::acked_publish::{AckedPublish, PublishAck};
 use crate::status::{Reason, Status};
@@ -131,10 +132,19 @@ impl DurablePublish {
 
     /// Checks the options and waits for a permit, until the deadline.
     async fn prepare(self) -> Result<(AckedPublish, OwnedSemaphorePermit), Status> {
+        NoRuntime::check().map_err(|none| none.into_status("an event is not published"))?;
         let now = Instant::now();
-        let timeout = self.options.timeout.unwrap_or(DEFAULT_TIMEOUT);
-        let own = instant_after(now.into_std(), timeout);
-        let deadline = self.options.earliest(Some(own)).unwrap_or(own).into();
+        let (timeout, source) = match self.options.timeout {
+            Some(timeout) => (timeout, TimeoutSource::Call),
+            None => (DEFAULT_TIMEOUT, TimeoutSource::Protocol),
+        };
+        let own = TimeLimit {
+            deadline: instant_after(now.into_std(), timeout),
+            timeout,
+            source,
+        };
+        let limit = self.options.within_parent(now.into_std(), Some(own));
+        let limit = limit.unwrap_or(own);
         let permits = match self.permits {
             Some(permits) => permits,
             None => Arc::clone(&self.connection.jetstream_or_status()?.in_flight),
@@ -153,11 +163,11 @@ impl DurablePublish {
         // Without a timer where a permit is free, as nearly always.
         let permit = match Arc::clone(&permits).try_acquire_owned() {
             Ok(permit) => permit,
-            Err(_) => match timeout_at(deadline, permits.acquire_owned()).await {
+            Err(_) => match timeout_at(limit.deadline.into(), permits.acquire_owned()).await {
                 Ok(Ok(permit)) => permit,
                 _ => {
                     let text = format!(
-                        "`{subject}` was not sent: too many events wait to be acknowledged"
+                        "`{subject}` was not sent within {limit}: too many events wait to be acknowledged"
                     );
                     return Err(Reason::Overloaded.status(text));
                 }
@@ -169,7 +179,7 @@ impl DurablePublish {
             id,
             headers,
             payload,
-            deadline,
+            limit,
         };
         Ok((publish, permit))
     }
@@ -211,6 +221,8 @@ impl Bus {
     ///
     /// - `INVALID_ARGUMENT`: a field has no place in the subject, or the id or a header is invalid.
     /// - `UNIMPLEMENTED`: the bus is inside one process.
+    /// - `PERMISSION_DENIED`: NATS does not let this user publish the event, or receive the acknowledgment. It is
+    ///   not sent again.
     /// - `FAILED_PRECONDITION`: JetStream rejects the event, such as one that is too large for the stream.
     /// - `RESOURCE_EXHAUSTED`: too many events waited for their acknowledgments until the timeout, or the
     ///   event does not fit into a NATS message.

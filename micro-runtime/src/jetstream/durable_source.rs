@@ -99,17 +99,20 @@ impl DurableSource {
         let filter = scope.bus.subject(&self.filter()?);
         scope.check_subject(event.full_name, &filter)?;
         let name = self.durable.name.clone();
-        self.handler.counters.set_source(&filter, Some(&name));
+        let counters = &self.handler.counters;
+        counters.set_source(&filter, Some(&name));
+        counters.set_logged_by_source();
         let consumer = Consumer::start(&scope.bus, &self.durable, filter.into_string()).await?;
         let consumer = Arc::new(consumer);
-        let dead_letters =
-            DeadLetters::start(&scope.bus, &consumer, &self.durable.dead_letter).await?;
+        let policy = &self.durable.dead_letter;
+        let dead_letters = DeadLetters::start(&scope, &consumer, policy, counters).await?;
         let acknowledger = Acknowledger {
+            _refused: Acknowledger::observe_refusals(&consumer, counters),
             consumer,
             dead_letters,
             event,
             prefix_len: scope.bus.prefix_len(),
-            counters: Arc::clone(&self.handler.counters),
+            counters: Arc::clone(counters),
             durable: self.durable,
         };
         let (handler, workers) = (self.delivery_handler, self.max_concurrent);

@@ -4,7 +4,7 @@
 //! An event that is published durably is stored in a stream before the publisher continues, and is
 //! delivered to each durable consumer until its handler has succeeded: at least once, so that handlers must
 //! tolerate duplicates. The messages are those of core events. Everything is plain JetStream, so that other
-//! clients of NATS can read and write the same streams (docs/PROTOCOL.md, "Events").
+//! clients of NATS can read and write the same streams (docs/PROTOCOL.md, "Durable events").
 //!
 //! | to | there is |
 //! |---|---|
@@ -15,11 +15,12 @@
 //! | keep events that cannot be handled | [`Durable::dead_letter`] |
 //! | read stored events again | [`Bus::replay`](crate::Bus::replay) |
 
-// How a delivery comes to its handler: `pull` requests deliveries and survives lost servers;
+// How a delivery comes to its handler: `pull` requests deliveries by `pull_requests` and survives lost servers;
 // `consumer_loop` hands them to a `delivery_handler` or `batch_handler`; `in_flight` knows which are not
 // acknowledged, and `acknowledger` reports their outcome, after `dead_letters` has stored those given up.
 mod acked_publish;
 mod acknowledger;
+mod api;
 mod batch_handler;
 mod batch_subscriber;
 mod consumer;
@@ -32,12 +33,12 @@ mod durable_event;
 mod durable_publish;
 mod durable_publisher;
 mod durable_source;
-mod error;
 mod event_stream;
 mod in_flight;
 mod ordered_consumer;
 mod pending_delivery;
 mod pull;
+mod pull_requests;
 mod reconnect_detector;
 mod replay;
 mod replay_builder;

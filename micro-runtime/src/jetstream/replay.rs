@@ -7,24 +7,26 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
-use async_nats::jetstream::Message;
-use async_nats::jetstream::consumer::pull::Ordered;
+use async_nats::Message;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, Stream, StreamExt, ready};
 use tokio::time::{Instant, Interval, interval};
 
-use crate::bus::Bus;
+use crate::bus::{Bus, NoRuntime};
 use crate::context::Delivery;
 use crate::event;
 use crate::event::Event;
 use crate::jetstream::durable_event::DurableEvent;
-use crate::jetstream::ordered_consumer::OrderedConsumer;
-use crate::jetstream::reconnect_detector::{HEALTH_CHECK_INTERVAL, ReconnectDetector};
+use crate::jetstream::ordered_consumer::{OrderedConsumer, ReadError};
+use crate::jetstream::reconnect_detector::HEALTH_CHECK_INTERVAL;
 use crate::jetstream::start_from::StartFrom;
-use crate::status::Status;
+use crate::status::{Reason, Status};
+use crate::wire::header::delete_marker;
 
 /// Wait before the second attempt to reopen a replay; it doubles with each further one.
 const INITIAL_BACKOFF: Duration = Duration::from_millis(100);
+/// Wait before a replay that NATS has refused to reopen is reopened once more. Each attempt is a line in NATS's log.
+const REFUSED_BACKOFF: Duration = Duration::from_secs(5);
 /// Maximum wait between two attempts to reopen a replay.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 /// Time after which a replay that cannot be reopened yields an error. The election of a leader takes less.
@@ -44,7 +46,6 @@ pub struct Replay<E> {
     stream: Arc<str>,
     filter: String,
     health_check: Interval,
-    reconnects: ReconnectDetector,
     /// First event of the replay; never [`StartFrom::New`].
     start: StartFrom,
     /// Sequence of the last message that was read; 0 before the first.
@@ -58,9 +59,9 @@ pub struct Replay<E> {
 /// Source of the next message.
 enum State {
     /// A consumer that delivers.
-    Reading(Box<Ordered>),
+    Reading(Box<OrderedConsumer>),
     /// A consumer that is being created, since the last one was lost.
-    Reopening(BoxFuture<'static, Result<Ordered, Status>>),
+    Reopening(BoxFuture<'static, Result<OrderedConsumer, Status>>),
 }
 
 impl<E: Event> Replay<E> {
@@ -75,15 +76,14 @@ impl<E: Event> Replay<E> {
         consumer: OrderedConsumer,
     ) -> Self {
         Self {
-            state: State::Reading(Box::new(consumer.messages)),
-            reconnects: ReconnectDetector::new(bus.connection()),
+            is_finished: consumer.pending == 0 && end_sequence.is_some(),
+            state: State::Reading(Box::new(consumer)),
             bus,
             stream: stream.into(),
             filter,
             health_check: interval(HEALTH_CHECK_INTERVAL),
             start,
             last_sequence: 0,
-            is_finished: consumer.pending == 0 && end_sequence.is_some(),
             end_sequence,
             event: PhantomData,
         }
@@ -94,27 +94,30 @@ impl<E: Event> Replay<E> {
     /// # Errors
     ///
     /// `INVALID_ARGUMENT` for a payload that cannot be decoded; the next call continues behind it.
-    /// `UNAVAILABLE` if the stream could not be read for 30 s; the next call tries again.
+    /// `UNAVAILABLE` if the stream could not be read for 30 s, and `PERMISSION_DENIED` if NATS refuses it
+    /// to this user; the next call tries again, after 5 s where NATS has refused a second time.
     pub async fn next(&mut self) -> Option<Result<DurableEvent<E>, Status>> {
         StreamExt::next(self).await
     }
 
-    /// Returns whether the connection was made anew since the last health check. The consumer may be gone
-    /// with its server then, which async-nats would notice by missing heartbeats only.
-    fn poll_reconnected(&mut self, cx: &mut TaskContext<'_>) -> bool {
-        while self.health_check.poll_tick(cx).is_ready() {
-            if self.reconnects.has_reconnected() {
-                return true;
+    /// Polls for the next message. Fails with the reason, in words, if the consumer is lost.
+    fn poll_message(
+        consumer: &mut OrderedConsumer,
+        health_check: &mut Interval,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Result<Message, ReadError>> {
+        let polled = consumer.poll_next(cx);
+        while polled.is_pending() && health_check.poll_tick(cx).is_ready() {
+            if let Some(cause) = consumer.loss() {
+                return Poll::Ready(Err(ReadError::Lost(cause.to_owned())));
             }
         }
-        false
+        polled
     }
 
-    /// Creates a new consumer behind the last event that was read.
-    ///
-    /// async-nats does the same when a message is missing, but gives up when its requests fail, as they do
-    /// while a server restarts or a leader is elected. This one retries for [`REOPEN_TIMEOUT`].
-    fn reopen(&self) -> BoxFuture<'static, Result<Ordered, Status>> {
+    /// Creates a new consumer behind the last event that was read, after a wait. Requests fail while a server restarts
+    /// or a leader is elected, so that it retries for [`REOPEN_TIMEOUT`].
+    fn reopen(&self, wait: Duration) -> BoxFuture<'static, Result<OrderedConsumer, Status>> {
         let (bus, stream, filter) = (
             self.bus.clone(),
             Arc::clone(&self.stream),
@@ -125,11 +128,16 @@ impl<E: Event> Replay<E> {
             last => StartFrom::Sequence(last + 1),
         };
         let reopened = async move {
+            NoRuntime::check().map_err(|none| none.into_status("a replay does not continue"))?;
+            tokio::time::sleep(wait).await;
             let mut backoff = INITIAL_BACKOFF;
             let deadline = Instant::now() + REOPEN_TIMEOUT;
             loop {
                 match OrderedConsumer::open(&bus, &stream, &filter, start).await {
-                    Ok(consumer) => return Ok(consumer.messages),
+                    Ok(consumer) => return Ok(consumer),
+                    Err(status) if status.reason() == Some(Reason::NotPermitted) => {
+                        return Err(status);
+                    }
                     Err(status) if Instant::now() + backoff > deadline => return Err(status),
                     Err(status) => tracing::warn!(%status, "cannot reopen a replay; retrying"),
                 }
@@ -142,11 +150,9 @@ impl<E: Event> Replay<E> {
 
     /// Reads one message; `None` for one outside of the replay.
     ///
-    /// When async-nats creates its consumer anew by itself, before it has delivered anything, the new one
-    /// may begin elsewhere. So the replay does not rely on it, and skips messages before `start`, behind
-    /// `end_sequence`, and those that it has read before.
+    /// Messages before `start`, behind `end_sequence`, and those that were read before are skipped, and so are delete
+    /// markers of JetStream.
     fn read(&mut self, message: Message) -> Option<Result<DurableEvent<E>, Status>> {
-        let message: async_nats::Message = message.into();
         let delivery = Delivery::parse(&self.stream, message.reply.as_deref()?)?;
         let sequence = delivery.sequence();
         let is_after_start = match self.start {
@@ -165,6 +171,9 @@ impl<E: Event> Replay<E> {
         if !is_after_start || self.end_sequence.is_some_and(|end| sequence > end) {
             return None;
         }
+        if delete_marker(message.headers.as_ref()).is_some() {
+            return None;
+        }
         let event = event::decode_message(message.headers.as_ref(), message.payload);
         Some(event.map(|event| DurableEvent { event, delivery }))
     }
@@ -175,39 +184,43 @@ impl<E: Event> Stream for Replay<E> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
         while !self.is_finished {
-            let messages = match &mut self.state {
-                State::Reading(messages) => messages,
-                State::Reopening(reopening) => {
-                    let reopened = ready!(reopening.poll_unpin(cx));
-                    self.state = match reopened {
-                        Ok(messages) => State::Reading(Box::new(messages)),
-                        Err(status) => {
-                            self.state = State::Reopening(self.reopen());
-                            return Poll::Ready(Some(Err(status)));
-                        }
-                    };
-                    continue;
+            let this = &mut *self;
+            let polled = match &mut this.state {
+                State::Reading(consumer) => {
+                    Self::poll_message(consumer, &mut this.health_check, cx)
                 }
+                State::Reopening(reopening) => match ready!(reopening.poll_unpin(cx)) {
+                    Ok(consumer) => {
+                        self.state = State::Reading(Box::new(consumer));
+                        continue;
+                    }
+                    Err(status) => {
+                        let wait = match status.reason() {
+                            Some(Reason::NotPermitted) => REFUSED_BACKOFF,
+                            _ => Duration::ZERO,
+                        };
+                        self.state = State::Reopening(self.reopen(wait));
+                        return Poll::Ready(Some(Err(status)));
+                    }
+                },
             };
-            let polled = messages.poll_next_unpin(cx);
-            if polled.is_pending() && self.poll_reconnected(cx) {
-                self.state = State::Reopening(self.reopen());
-                continue;
-            }
             match ready!(polled) {
-                Some(Ok(message)) => {
+                Ok(message) => {
                     if let Some(item) = self.read(message) {
                         return Poll::Ready(Some(item));
                     }
                 }
-                interrupted => {
-                    let error = interrupted.and_then(Result::err);
+                Err(ReadError::Refused(status)) => {
+                    self.state = State::Reopening(self.reopen(Duration::ZERO));
+                    return Poll::Ready(Some(Err(status)));
+                }
+                Err(ReadError::Lost(cause)) => {
                     tracing::warn!(
                         stream = &*self.stream,
-                        ?error,
+                        cause,
                         "a replay was interrupted; continuing behind the last event"
                     );
-                    self.state = State::Reopening(self.reopen());
+                    self.state = State::Reopening(self.reopen(Duration::ZERO));
                 }
             }
         }

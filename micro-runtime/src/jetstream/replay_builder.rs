@@ -2,16 +2,14 @@
 
 use std::fmt;
 
-use async_nats::jetstream::context::GetStreamByNameErrorKind;
-
 use crate::bus::Bus;
 use crate::event::{Event, EventFilter as _};
-use crate::jetstream::error::cause;
+use crate::jetstream::api::Api;
 use crate::jetstream::event_stream::stream_name;
-use crate::jetstream::ordered_consumer::{OrderedConsumer, unreadable};
+use crate::jetstream::ordered_consumer::OrderedConsumer;
 use crate::jetstream::replay::Replay;
 use crate::jetstream::start_from::StartFrom;
-use crate::status::{Reason, Status};
+use crate::status::Status;
 
 /// A replay with its options, made by [`Bus::replay`]; [`open`](Self::open) starts to read.
 #[must_use = "a replay begins once it is opened"]
@@ -100,30 +98,25 @@ impl<E: Event> ReplayBuilder<E> {
     ///
     /// As [`Bus::replay`].
     pub async fn open(self) -> Result<Replay<E>, Status> {
-        let api = &self.bus.connection().jetstream_or_status()?.api;
+        let connection = self.bus.connection();
+        connection.jetstream_or_status()?;
+        let api = Api::new(connection);
         let filter = self.bus.subject(&self.filter.subject()?).into_string();
         let name = match &self.stream {
             Some(name) => stream_name(&self.bus, name),
-            None => api
-                .stream_by_subject(filter.as_str())
-                .await
-                .map_err(|error| match error.kind() {
-                    GetStreamByNameErrorKind::NotFound => {
-                        Status::not_found(format!("no stream stores `{filter}`")).with_source(error)
-                    }
-                    _ => Reason::NotStored
-                        .status(format!(
-                            "the stream of `{filter}` cannot be looked up: {}",
-                            cause(&error)
-                        ))
-                        .with_source(error),
-                })?,
+            None => match api.stream_of(&filter).await {
+                Ok(Some(name)) => name,
+                Ok(None) => return Err(Status::not_found(format!("no stream stores `{filter}`"))),
+                Err(error) => {
+                    let text = format!("the stream of `{filter}` cannot be looked up");
+                    return Err(error.into_status(&text));
+                }
+            },
         };
-        let stream = api
-            .get_stream(&name)
-            .await
-            .map_err(|error| unreadable(&name, error))?;
-        let last = stream.cached_info().state.last_sequence;
+        let stream = api.stream_info(&name).await;
+        let stream = stream
+            .map_err(|error| error.into_status(&format!("stream `{name}` cannot be read")))?;
+        let last = stream.state.last_sequence;
         let start = match self.start {
             // As a number it means the same when the consumer is created anew.
             StartFrom::New => StartFrom::Sequence(last + 1),

@@ -1,13 +1,12 @@
 //! `Bus::declare`: creates a stream as it is declared, or compares the one that exists.
 
 use async_nats::jetstream::ErrorCode;
-use async_nats::jetstream::context::{Context as Api, GetStreamErrorKind};
 use async_nats::jetstream::stream::Config;
 
 use crate::bus::Bus;
 use crate::error::{Error, ErrorKind};
+use crate::jetstream::api::Api;
 use crate::jetstream::differences::Differences;
-use crate::jetstream::error::jetstream_error;
 use crate::jetstream::event_stream::EventStream;
 
 impl Bus {
@@ -23,6 +22,9 @@ impl Bus {
     /// - JetStream is not enabled or rejects the stream,
     /// - the bus is inside one process.
     ///
+    /// [`ErrorKind::Permission`] if NATS refuses a request to JetStream's API, [`ErrorKind::Connect`] or
+    /// [`ErrorKind::Timeout`] if the connection is lost or no reply comes within 10 s.
+    ///
     /// # Examples
     ///
     /// ```no_run
@@ -35,7 +37,7 @@ impl Bus {
     /// # Ok(()) }
     /// ```
     pub async fn declare(&self, stream: &EventStream) -> Result<(), Error> {
-        let api = &self.connection().jetstream_or_error()?.api;
+        self.connection().jetstream_or_error()?;
         let declared = stream.config_on(self);
         if declared.subjects.is_empty() {
             let text = format!(
@@ -47,7 +49,7 @@ impl Bus {
         self.connection()
             .subject_claims()
             .claim_stream(&declared.name, &declared.subjects)?;
-        create_or_compare(api, declared).await
+        create_or_compare(&Api::new(self.connection()), declared).await
     }
 }
 
@@ -58,7 +60,7 @@ impl Bus {
 ///
 /// As [`Bus::declare`].
 pub(super) async fn declare_dead_letter_stream(
-    api: &Api,
+    api: &Api<'_>,
     name: String,
     subject: String,
     replicas: usize,
@@ -67,34 +69,28 @@ pub(super) async fn declare_dead_letter_stream(
     create_or_compare(api, stream.into_config()).await
 }
 
-async fn create_or_compare(api: &Api, declared: Config) -> Result<(), Error> {
+async fn create_or_compare(api: &Api<'_>, declared: Config) -> Result<(), Error> {
     if let Some(found) = find(api, &declared.name).await? {
         return compare(&declared, &found);
     }
-    match api.create_stream(declared.clone()).await {
+    match api.create_stream(&declared).await {
         Ok(_) => Ok(()),
         // Another process may have created it meanwhile.
         Err(error) => match find(api, &declared.name).await? {
             Some(found) => compare(&declared, &found),
             None => {
                 let action = format!("create stream `{}`", declared.name);
-                Err(jetstream_error(&action, error))
+                Err(error.into_error(&action))
             }
         },
     }
 }
 
-async fn find(api: &Api, name: &str) -> Result<Option<Config>, Error> {
-    match api.get_stream(name).await {
-        Ok(stream) => Ok(Some(stream.cached_info().config.clone())),
-        Err(error) => match error.kind() {
-            GetStreamErrorKind::JetStream(inner)
-                if inner.error_code() == ErrorCode::STREAM_NOT_FOUND =>
-            {
-                Ok(None)
-            }
-            _ => Err(jetstream_error(&format!("look up stream `{name}`"), error)),
-        },
+async fn find(api: &Api<'_>, name: &str) -> Result<Option<Config>, Error> {
+    match api.stream_info(name).await {
+        Ok(stream) => Ok(Some(stream.config)),
+        Err(error) if error.is(ErrorCode::STREAM_NOT_FOUND) => Ok(None),
+        Err(error) => Err(error.into_error(&format!("look up stream `{name}`"))),
     }
 }
 

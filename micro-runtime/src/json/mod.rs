@@ -13,4 +13,4 @@ mod transcoder;
 pub(crate) use failure::read_failure;
 pub(crate) use schema::Schema;
 pub(crate) use text::{guarded, read, write};
-pub(crate) use transcoder::{LazyTranscoder, Transcoder};
+pub(crate) use transcoder::{LazyTranscoder, Transcoder, check_request_len};

@@ -66,12 +66,7 @@ impl Transcoder {
         method: &'static MethodDescriptor,
         json: &[u8],
     ) -> Result<Bytes, Status> {
-        if json.len() > MAX_REQUEST_LEN {
-            return Err(Reason::TooLarge.status(format!(
-                "the request has {} bytes of JSON, and the limit is {MAX_REQUEST_LEN}; send protobuf",
-                json.len()
-            )));
-        }
+        check_request_len(method, json.len())?;
         let message = match self.schema.method(method.name) {
             Some(found) => read(&found.input(), json),
             None => Err(missing(method)),
@@ -80,7 +75,7 @@ impl Transcoder {
             .map(|message| message.encode_to_vec().into())
             .map_err(|error| {
                 Reason::Undecodable.status(format!(
-                    "the request is not a {} in JSON: {error}",
+                    "the request is no {} in JSON: {error}",
                     method.input
                 ))
             })
@@ -106,7 +101,7 @@ impl Transcoder {
             Reason::Undecodable.status_with(
                 Code::Internal,
                 format!(
-                    "the reply, a {}, cannot be said in JSON: {error}",
+                    "the reply, {}, cannot be written as JSON: {error}",
                     method.output
                 ),
             )
@@ -117,6 +112,21 @@ impl Transcoder {
     pub(crate) fn failure(&self, status: &Status, details: &[prost_types::Any]) -> Bytes {
         failure::write_failure(self.schema.pool(), status, details)
     }
+}
+
+/// Checks the length of a request in JSON, at the server, and at a client before it is sent.
+///
+/// # Errors
+///
+/// `RESOURCE_EXHAUSTED` for more than 4 MiB.
+pub(crate) fn check_request_len(method: &MethodDescriptor, length: usize) -> Result<(), Status> {
+    if length <= MAX_REQUEST_LEN {
+        return Ok(());
+    }
+    Err(Reason::TooLarge.status(format!(
+        "the request to {} takes {length} bytes of JSON, above the limit of {MAX_REQUEST_LEN}, which is fixed: send protobuf",
+        method.full_name
+    )))
 }
 
 fn missing(method: &MethodDescriptor) -> String {

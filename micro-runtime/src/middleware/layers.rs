@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::io;
 use std::sync::{Arc, Mutex};
 
 use tower::{Layer, Service};
@@ -106,7 +107,8 @@ fn stacked<'a>(layers: impl DoubleEndedIterator<Item = &'a BoxLayer>) -> Next {
     layers.rev().fold(Next::none(), |next, layer| layer(next))
 }
 
-/// Converts an error of a layer.
+/// Converts an error of a layer. A `Status` stays itself, and an error of the system is converted as with `?`; any
+/// other is one of the layer, whose text is for the caller: `UNKNOWN`.
 fn status(error: impl Into<BoxError>) -> Status {
     let error = error.into();
     if error.is::<tower::timeout::error::Elapsed>() {
@@ -115,7 +117,10 @@ fn status(error: impl Into<BoxError>) -> Status {
     if error.is::<tower::load_shed::error::Overloaded>() {
         return Status::resource_exhausted("the middleware sheds load");
     }
-    Status::from(error)
+    if error.is::<Status>() || error.is::<io::Error>() {
+        return Status::from(error);
+    }
+    Status::unknown(error.to_string()).with_boxed_source(error)
 }
 
 impl fmt::Debug for Layers {

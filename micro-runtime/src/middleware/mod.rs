@@ -49,6 +49,6 @@ mod response;
 
 pub use layers::Layered;
 pub(crate) use layers::Layers;
-pub(crate) use request::Terminal;
+pub(crate) use request::{LayeredCall, Terminal};
 pub use request::{Next, Request};
 pub use response::{Response, ResponseFuture};

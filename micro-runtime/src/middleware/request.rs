@@ -3,9 +3,15 @@
 //! A request carries its own way: the stacks of layers that it has not passed, and the terminal behind them. So a layer
 //! that was built once, when the server started, can be shared by calls that end at different handlers: the layers
 //! around all methods of a service are one set of services with one state, as a rate limit needs it.
+//!
+//! Each call has a number, by which [`LayeredCall`] distinguishes the failure of the call itself from one that a layer
+//! got from a call of its own: only the former keeps the reason of the runtime (docs/PROTOCOL.md, FAIL-8).
 
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
@@ -31,7 +37,25 @@ pub struct Request {
     /// Stacks of layers that are left, the next one last.
     stacks: Vec<Next>,
     terminal: Arc<dyn Terminal>,
+    /// Number of the call in this process, from 1; clones share it.
+    number: u64,
 }
+
+/// A call on its way through all layers. A failure has a reason only if the runtime ended this very call.
+#[must_use = "futures do nothing unless they are polled"]
+pub(crate) struct LayeredCall {
+    future: ResponseFuture,
+    number: u64,
+}
+
+/// A call behind all layers, whose failure is noted as its own.
+struct TerminalCall {
+    future: ResponseFuture,
+    number: u64,
+}
+
+/// Number of the last call that passed layers.
+static LAST_NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// Remainder of a call: the inner layers, then the handler or the connection. It is always ready.
 #[derive(Clone)]
@@ -65,6 +89,7 @@ impl Request {
             context: None,
             stacks: stacks.rev().collect(),
             terminal,
+            number: LAST_NUMBER.fetch_add(1, Ordering::Relaxed) + 1,
         }
     }
 
@@ -74,12 +99,24 @@ impl Request {
         self
     }
 
+    /// Sends the request through all layers to the terminal.
+    pub(crate) fn start(self) -> LayeredCall {
+        LayeredCall {
+            number: self.number,
+            future: self.proceed(),
+        }
+    }
+
     /// Calls the next stack of layers, or the terminal if none is left.
-    pub(crate) fn proceed(mut self) -> ResponseFuture {
+    fn proceed(mut self) -> ResponseFuture {
         match self.stacks.pop() {
             Some(Next(Some(stack))) => stack.call(self),
             Some(Next(None)) => self.proceed(),
-            None => Arc::clone(&self.terminal).call(self),
+            None => {
+                let number = self.number;
+                let future = Arc::clone(&self.terminal).call(self);
+                Box::pin(TerminalCall { future, number })
+            }
         }
     }
 
@@ -124,6 +161,37 @@ impl Request {
     #[must_use]
     pub fn context(&self) -> Option<&Context> {
         self.context.as_ref()
+    }
+}
+
+impl LayeredCall {
+    /// Returns a call that has failed before its first layer.
+    pub(crate) fn failed(status: Status) -> Self {
+        let number = LAST_NUMBER.fetch_add(1, Ordering::Relaxed) + 1;
+        Self {
+            future: Box::pin(std::future::ready(Err(status.ending_call(number)))),
+            number,
+        }
+    }
+}
+
+impl Future for LayeredCall {
+    type Output = Result<Response, Status>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let number = self.number;
+        let polled = self.future.as_mut().poll(cx);
+        polled.map_err(|status| status.of_layered_call(number))
+    }
+}
+
+impl Future for TerminalCall {
+    type Output = Result<Response, Status>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let number = self.number;
+        let polled = self.future.as_mut().poll(cx);
+        polled.map_err(|status| status.ending_call(number))
     }
 }
 

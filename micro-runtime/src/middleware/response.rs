@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::metadata::Metadata;
 use crate::status::Status;
+use crate::wire::ReceivedMetadata;
 
 /// Future of a [`Response`].
 pub type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response, Status>> + Send>>;
@@ -16,6 +17,8 @@ pub type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response, Status>> 
 pub struct Response {
     payload: Bytes,
     metadata: Metadata,
+    /// Error of a caller that asks for the metadata, of which a malformed header was left out.
+    flaw: Option<Status>,
 }
 
 impl Response {
@@ -33,7 +36,19 @@ impl Response {
     /// ```
     #[must_use]
     pub fn new(payload: Bytes, metadata: Metadata) -> Self {
-        Self { payload, metadata }
+        Self {
+            payload,
+            metadata,
+            flaw: None,
+        }
+    }
+
+    /// Makes a response of a reply that came from the wire.
+    pub(crate) fn received(payload: Bytes, read: ReceivedMetadata) -> Self {
+        Self {
+            flaw: read.flaw,
+            ..Self::new(payload, read.metadata)
+        }
     }
 
     /// Returns the encoded message; empty if the call is a streaming one.
@@ -51,6 +66,14 @@ impl Response {
     /// Returns the metadata of the reply, to add to it.
     pub fn metadata_mut(&mut self) -> &mut Metadata {
         &mut self.metadata
+    }
+
+    /// Returns the metadata, as it was received and as layers have left it.
+    pub(crate) fn reply_metadata(&self) -> ReceivedMetadata {
+        ReceivedMetadata {
+            metadata: self.metadata.clone(),
+            flaw: self.flaw.clone(),
+        }
     }
 
     pub(crate) fn into_parts(self) -> (Bytes, Metadata) {

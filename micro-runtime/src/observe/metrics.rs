@@ -8,9 +8,10 @@
 //! | `rpc.client.in_flight`, `rpc.server.in_flight` | `method` | calls that have not ended, a gauge |
 //! | `rpc.client.retries` | `method` | requests that were sent again |
 //! | `rpc.server.shed` | `method` | requests that a limit rejected |
-//! | `rpc.server.dropped` | `name` | requests whose reply subject is not allowed |
+//! | `rpc.server.dropped` | `name` | requests whose reply subject is not allowed, and messages of NATS itself in place of one |
 //! | `event.published`, `event.received`, `event.dropped` | `event` | events |
 //! | `event.errors` | `event`, `code` | events that could not be decoded or whose handler failed |
+//! | `nats.client.refused` | `operation` | messages and subscriptions that NATS does not allow |
 //! | `nats.client.reconnects` | | connections that were established again |
 
 use std::sync::Arc;
@@ -121,7 +122,7 @@ impl Drop for CallMetrics {
     }
 }
 
-/// Counts a request that was dropped because its reply subject is not allowed.
+/// Counts a request that was dropped because its reply subject is not allowed, or NATS has made it itself.
 pub(crate) fn dropped(name: &'static str) {
     counter!("rpc.server.dropped", "name" => name).increment(1);
 }
@@ -149,6 +150,11 @@ pub(crate) fn event_dropped(name: &'static str) {
 /// Counts a message in the inbox that no call waited for.
 pub(crate) fn reply_unmatched() {
     counter!("rpc.client.replies.unmatched").increment(1);
+}
+
+/// Counts a message or a subscription that NATS does not allow.
+pub(crate) fn refused(operation: &'static str) {
+    counter!("nats.client.refused", "operation" => operation).increment(1);
 }
 
 /// Counts a connection to NATS that was established again.

@@ -47,4 +47,6 @@ pub(crate) fn event_dropped(_: &'static str) {}
 
 pub(crate) fn reply_unmatched() {}
 
+pub(crate) fn refused(_: &'static str) {}
+
 pub(crate) fn reconnected() {}

@@ -14,7 +14,7 @@ mod trace;
 pub(crate) use call::{ClientCall, ServerCall, event_span, publish_span};
 pub(crate) use metrics::{
     MethodMetrics, dropped, event_dropped, event_failed, event_received, published, reconnected,
-    reply_unmatched,
+    refused, reply_unmatched,
 };
 pub(crate) use side::Side;
 pub(crate) use trace::{extract, inject};

@@ -63,7 +63,10 @@ fn span_context(parent: &str, state: &str) -> Option<SpanContext> {
     let mut parts = parent.split('-');
     let (version, trace, span, flags) =
         (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let is_well_formed = version.len() == 2
+    // `from_str_radix` would take a sign.
+    let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_well_formed = [version, trace, span, flags].into_iter().all(is_hex)
+        && version.len() == 2
         && version != "ff"
         && trace.len() == 32
         && span.len() == 16
@@ -124,6 +127,14 @@ mod tests {
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
             false,
         );
+        for signed in [
+            "00-+af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-+7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-+1",
+            "+0-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        ] {
+            check(signed, false);
+        }
         check("garbage", false);
         check("", false);
     }

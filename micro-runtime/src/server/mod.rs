@@ -5,9 +5,11 @@
 //! A [`RunningServer`] watches over the permissions that it needs, and stops without losing a message
 //! (`stopper`).
 
+mod capture_warning;
 mod checks;
 mod event_sources;
 mod instance_subscriptions;
+mod permission_guard;
 mod planned_subscription;
 mod required_permissions;
 mod running_server;

@@ -1,21 +1,22 @@
-//! `RequiredPermissions`: the subjects that a running server must be allowed to use.
+//! `RequiredPermissions`: the subscriptions that a server cannot run without.
 
 #[cfg(feature = "jetstream")]
 use std::sync::Arc;
 
 use async_nats::Subject;
-use tokio::sync::broadcast;
 
-use crate::bus::{concerns_inbox, concerns_subject};
+use crate::bus::{ProvenSubscription, Refusal, inbox_refused};
 use crate::error::{Error, ErrorKind};
+use crate::wire::subject;
 
-/// Subjects that a running server must be allowed to use.
+/// Subscriptions that a server cannot run without.
 ///
-/// NATS reports a permission violation as a text to the whole connection, without the subscription that
-/// it is about. So a server compares each text with its own subjects; the violations of other servers
-/// and clients on the bus are not its own.
+/// NATS reports a refusal to the whole connection. So a server compares it with its own subscriptions; those of
+/// other servers and of subscribers on the bus are not its own, and a refused *publish* never is: a caller chooses
+/// what a server publishes to, and could stop it.
 pub(super) struct RequiredPermissions {
-    pub(super) subjects: Vec<Subject>,
+    /// Subject and queue group of each.
+    pub(super) subscriptions: Vec<ProvenSubscription>,
     /// Inbox of the connection, which barriers and nested calls need.
     pub(super) inbox: Subject,
     /// Keeps streams of JetStream from storing calls as long as the server runs.
@@ -24,40 +25,39 @@ pub(super) struct RequiredPermissions {
 }
 
 impl RequiredPermissions {
-    /// Returns the error that the text of a violation means for this server; `None` if it is about other
-    /// subjects.
-    pub(super) fn error(&self, violation: &str) -> Option<Error> {
-        if let Some(subject) = self
-            .subjects
-            .iter()
-            .find(|s| concerns_subject(violation, s))
-        {
-            let message =
-                format!("NATS does not let this user subscribe to `{subject}`: {violation}");
-            return Some(Error::new(ErrorKind::Permission, message));
-        }
-        let inbox = &self.inbox;
-        concerns_inbox(violation, inbox).then(|| {
-            let message =
-                format!("NATS does not let this user use its own inbox `{inbox}.>`: {violation}");
-            Error::new(ErrorKind::Permission, message)
-        })
+    /// Returns whether the refusal is of a subscription of this server.
+    pub(super) fn is_concerned_by(&self, refusal: &Refusal) -> bool {
+        let is_own = |(subject, queue): &ProvenSubscription| {
+            refusal.is_of_subscription(subject, queue.as_deref())
+        };
+        self.is_of_inbox(refusal) || self.subscriptions.iter().any(is_own)
     }
 
-    /// Waits for the first violation that is about this server. Never returns if the connection reports
-    /// no more. Cancel safe.
-    pub(super) async fn violation(&self, violations: &mut broadcast::Receiver<String>) -> Error {
-        loop {
-            match violations.recv().await {
-                Ok(text) => {
-                    if let Some(error) = self.error(&text) {
-                        return error;
-                    }
-                }
-                // Texts were missed. A violation that lasts is reported again after the next reconnect.
-                Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+    fn is_of_inbox(&self, refusal: &Refusal) -> bool {
+        refusal.is_of_subscription(&subject::reply_pattern(&self.inbox), None)
+    }
+
+    /// Returns the error of a server that NATS refuses a subscription.
+    pub(super) fn error(&self, refusal: &Refusal) -> Error {
+        match refusal {
+            Refusal::SubscriptionLimit => {
+                let needed = self.subscriptions.len();
+                let message = format!(
+                    "{}; this server has {needed} subscriptions, and needs one to spare, which shows that the others are in order",
+                    refusal.text()
+                );
+                Error::new(ErrorKind::Permission, message)
             }
+            Refusal::Other(_) => Error::new(ErrorKind::Connect, refusal.text()),
+            _ if self.is_of_inbox(refusal) => {
+                let status = inbox_refused(&self.inbox);
+                let message = format!(
+                    "a server needs its inbox to prove that it can be reached: {}",
+                    status.message()
+                );
+                Error::new(ErrorKind::Permission, message)
+            }
+            _ => refusal.error(),
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -11,7 +10,7 @@ use crate::discovery::records::{Info, Stats};
 use crate::dispatch::Introspection;
 use crate::error::{Error, ErrorKind};
 use crate::event::{EventCounters, EventStats};
-use crate::server::required_permissions::RequiredPermissions;
+use crate::server::permission_guard::PermissionGuard;
 use crate::server::stopper::Stopper;
 
 /// A server that can be reached, from [`Server::start`](crate::Server::start).
@@ -45,13 +44,12 @@ impl RunningServer {
     /// Starts the task that watches over the server and stops it.
     pub(super) fn new(
         stopper: Stopper,
-        violations: Option<broadcast::Receiver<String>>,
-        permissions: RequiredPermissions,
+        guard: PermissionGuard,
         introspections: Vec<Arc<Introspection>>,
         events: Vec<Arc<EventCounters>>,
     ) -> Self {
         let stop = CancellationToken::new();
-        let task = tokio::spawn(supervise(stopper, violations, permissions, stop.clone()));
+        let task = tokio::spawn(supervise(stopper, guard, stop.clone()));
         let ids = introspections.iter().map(|i| i.info().id.clone());
         Self {
             stop,
@@ -118,7 +116,8 @@ impl RunningServer {
     }
 
     /// Waits until the server stops by itself, which it does when NATS no longer allows one of its
-    /// subjects: a server that cannot be reached must not look as if it served. Call it once: there is no
+    /// subscriptions, after a reload of the permissions or a reconnect: a server that cannot be reached must not
+    /// look as if it served. A message that NATS does not let it publish never stops it. Call it once: there is no
     /// result any more after it has returned.
     ///
     /// Cancel safe: the server goes on if the returned future is dropped.
@@ -154,23 +153,17 @@ impl fmt::Debug for RunningServer {
 /// drops the stopper, which ends the server at once.
 async fn supervise(
     stopper: Stopper,
-    violations: Option<broadcast::Receiver<String>>,
-    permissions: RequiredPermissions,
+    mut guard: PermissionGuard,
     stop: CancellationToken,
 ) -> Result<(), Error> {
-    let refused = async {
-        match violations {
-            Some(mut violations) => permissions.violation(&mut violations).await,
-            None => std::future::pending().await,
-        }
-    };
     let error = tokio::select! {
         () = stop.cancelled() => None,
-        error = refused => Some(error),
+        error = guard.lost() => Some(error),
     };
     if let Some(error) = &error {
         tracing::error!(%error, "the server stops");
     }
-    let stopped = stopper.stop().await;
+    // In a box: the task of an idle server has no need of its room.
+    let stopped = Box::pin(stopper.stop()).await;
     error.map_or(stopped, Err)
 }

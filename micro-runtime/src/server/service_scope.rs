@@ -61,6 +61,7 @@ pub(super) fn plan_service(
         check_token("queue group", queue)?;
     }
     let address = Arc::new(InstanceAddress {
+        service: service.full_name,
         base: ServiceBase::new(start.bus.prefix(), service.full_name),
         instance,
     });

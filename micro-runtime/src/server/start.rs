@@ -1,22 +1,22 @@
 //! Starts a server: checks, subscribes, and proves that the server is reachable.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 #[cfg(feature = "jetstream")]
 use async_nats::Subject;
-use tokio::sync::broadcast;
 
 #[cfg(feature = "jetstream")]
 use crate::bus::Bus;
-use crate::bus::{CarrierSubscription, Connection};
+use crate::bus::{CarrierSubscription, Connection, NoRuntime};
 use crate::discovery::records::EventKind;
 use crate::dispatch::Route;
 use crate::error::Error;
 #[cfg(feature = "jetstream")]
 use crate::jetstream::EventStream;
+use crate::server::capture_warning::warn_of_captured_calls;
 use crate::server::checks::{check_prefix, check_subjects};
 use crate::server::event_sources::EventSources;
+use crate::server::permission_guard::PermissionGuard;
 use crate::server::planned_subscription::PlannedSubscription;
 use crate::server::required_permissions::RequiredPermissions;
 use crate::server::running_server::RunningServer;
@@ -24,10 +24,6 @@ use crate::server::server::Server;
 use crate::server::service_scope::plan_service;
 use crate::server::start_context::StartContext;
 use crate::server::stopper::Stopper;
-
-/// Time after a barrier within which NATS reports a subscription that it rejected. nats-server writes the
-/// report up to a millisecond after the barrier's message; the rest is room for a busy machine.
-const PERMISSION_ERROR_DELAY: Duration = Duration::from_millis(25);
 
 impl Server {
     /// Starts to serve. When this returns, NATS has confirmed every subscription, and every method can be
@@ -41,7 +37,8 @@ impl Server {
     /// | kind | reason |
     /// |---|---|
     /// | [`ErrorKind::Service`](crate::ErrorKind::Service) | two endpoints share a subject; a name is not one token; a version is no SemVer; options name an unknown method; the subject of an event covers calls |
-    /// | [`ErrorKind::Permission`](crate::ErrorKind::Permission) | NATS rejects a subscription; the text names its subject |
+    /// | [`ErrorKind::Permission`](crate::ErrorKind::Permission) | NATS rejects a subscription; the text names its subject, or `max_subscriptions`, of which a start needs one to spare |
+    /// | [`ErrorKind::Runtime`](crate::ErrorKind::Runtime) | it is polled outside of a tokio runtime |
     /// | [`ErrorKind::Connect`](crate::ErrorKind::Connect), [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) | NATS is away, or does not confirm within 5 s |
     ///
     /// Streams and durable consumers add theirs.
@@ -89,7 +86,8 @@ impl Server {
 }
 
 /// Starts a server in this order: check and plan everything, keep streams off the subjects of calls,
-/// subscribe, prove the subscriptions, start the sources outside of the bus, read, announce.
+/// subscribe, prove the subscriptions, start the sources outside of the bus, read, announce, and look for streams
+/// that store calls.
 ///
 /// The loops begin to read only after the proof. Requests that arrive before it wait for their loop, and are
 /// lost if the start fails: that is why all that can be checked comes before the first subscription.
@@ -102,6 +100,7 @@ async fn start(server: Server) -> Result<RunningServer, Error> {
         streams,
         settings,
     } = server;
+    NoRuntime::check().map_err(|none| none.into_error("the server does not start"))?;
     let connection = Arc::clone(bus.connection());
     let start = StartContext::new(bus, settings);
     check_prefix(&start.srv_prefix)?;
@@ -115,15 +114,18 @@ async fn start(server: Server) -> Result<RunningServer, Error> {
     let claim = claim_calls(&start.bus, &plans, &streams).await?;
     let sources = EventSources::plan(sources, &start.bus, &start.server, &mut plans)?;
 
-    let mut violations = connection.violations();
-    let permissions = RequiredPermissions {
-        subjects: plans.iter().map(|plan| plan.subject.clone()).collect(),
+    let required = plans
+        .iter()
+        .map(|plan| (plan.subject.clone(), plan.queue.clone()));
+    let required = Arc::new(RequiredPermissions {
+        subscriptions: required.collect(),
         inbox: connection.mux().inbox().clone(),
         #[cfg(feature = "jetstream")]
         _claim: claim,
-    };
-    let subscriptions = subscribe(&connection, plans).await?;
-    confirm(&connection, violations.as_mut(), &permissions).await?;
+    });
+    let replies = start.server.observe_refused_replies();
+    let guard = PermissionGuard::new(&connection, required, replies);
+    let subscriptions = guard.confirm(subscribe(&connection, plans)).await?;
     let sources = sources.start().await?;
     let stopper = Stopper::spawn(
         start.server,
@@ -135,10 +137,11 @@ async fn start(server: Server) -> Result<RunningServer, Error> {
     for introspection in &introspections {
         introspection.announce(EventKind::Started).await;
     }
+    let calls = introspections.iter().map(|one| one.call_pattern());
+    warn_of_captured_calls(&connection, calls.collect());
     Ok(RunningServer::new(
         stopper,
-        violations,
-        permissions,
+        guard,
         introspections,
         sources.counters,
     ))
@@ -172,30 +175,4 @@ async fn claim_calls(
         bus.declare(stream).await?;
     }
     Ok(calls)
-}
-
-/// Returns once NATS has processed every subscription and has had the time to reject one.
-///
-/// # Errors
-///
-/// Of a subscription that NATS rejects, and those of [`Connection::barrier`].
-async fn confirm(
-    connection: &Connection,
-    violations: Option<&mut broadcast::Receiver<String>>,
-    permissions: &RequiredPermissions,
-) -> Result<(), Error> {
-    let Some(violations) = violations else {
-        return connection.barrier().await;
-    };
-    let rejected = permissions.violation(violations);
-    let confirmed = async {
-        connection.barrier().await?;
-        tokio::time::sleep(PERMISSION_ERROR_DELAY).await;
-        Ok(())
-    };
-    tokio::select! {
-        biased;
-        error = rejected => Err(error),
-        confirmed = confirmed => confirmed,
-    }
 }

@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use crate::bus::Bus;
 use crate::dispatch::{Health, ServerState};
 use crate::execute::ConcurrencyLimit;
+use crate::log_limit::LogLimit;
 use crate::middleware::Next;
 use crate::server::settings::ServerSettings;
 use crate::stream::StreamOptions;
@@ -40,6 +41,10 @@ impl StartContext {
             stream_limit: ConcurrencyLimit::new(settings.max_streams),
             reply_prefixes: settings.reply_prefixes,
             timeouts: settings.timeouts,
+            refused_replies: Arc::default(),
+            dropped_log: LogLimit::default(),
+            of_nats_log: LogLimit::default(),
+            unsent_replies: Arc::default(),
         });
         Self {
             bus,

@@ -10,8 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::bus::CarrierSubscription;
-use crate::dispatch;
-use crate::dispatch::{Introspection, Phase, Route, ServerState};
+use crate::dispatch::{Introspection, Phase, Route, ServerState, spawn_loop};
 use crate::error::Error;
 
 /// Time that tasks have to send their last replies once the grace period is over and their handlers are
@@ -59,12 +58,8 @@ impl Stopper {
                 | Route::Introspection(..)
                 | Route::Events(_) => &mut loops,
             };
-            loops.spawn(dispatch::run(
-                subscription,
-                route,
-                receiver.clone(),
-                sender.clone(),
-            ));
+            let (phase, stopped) = (receiver.clone(), sender.clone());
+            spawn_loop(loops, subscription, route, phase, stopped);
         }
         let grace_ended: CancellationToken = server.grace_ended.clone();
         Self {

@@ -56,7 +56,7 @@ pub enum Code {
 }
 
 /// Every code, in the order of its number, with its gRPC name and its `Nats-Service-Error-Code`: the table of
-/// docs/PROTOCOL.md, "A unary call".
+/// docs/PROTOCOL.md, FAIL-5.
 const CODES: [(Code, &str, u16); 16] = [
     (Code::Canceled, "CANCELLED", 499),
     (Code::Unknown, "UNKNOWN", 500),

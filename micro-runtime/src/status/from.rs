@@ -1,7 +1,10 @@
 //! Conversions into `Status`: the errors on which a handler may use `?`.
 //!
-//! Each error has the code that fits its usual cause in a handler. An error of the user's own converts with an
-//! `impl From<MyError> for Status`, which chooses the code there.
+//! A code is a statement of the service to its caller. An error of the system states nothing of that kind: that a file
+//! of the service is missing is no `NOT_FOUND` of its interface, and the text may have paths and addresses. So these
+//! errors become `INTERNAL`, or `UNAVAILABLE` where NATS is away, with a text that has nothing of them; they are the
+//! source of the status, which stays in this process, and the log shows it. An error of the user's own converts with an
+//! `impl From<MyError> for Status`, which chooses code and text there.
 
 use std::error::Error as StdError;
 use std::io;
@@ -10,30 +13,55 @@ use crate::error::{BoxError, Error, ErrorKind};
 use crate::status::code::Code;
 use crate::status::status::Status;
 
+/// Text of a failure that is no business of the caller.
+const INTERNAL: &str = "an internal error, which the log of the service shows";
+/// The same where the service cannot reach something.
+const UNAVAILABLE: &str =
+    "the service does not reach what it needs for this call; its log shows the cause";
+
 /// Makes a status with the text of `error`, which goes to the caller, and the error as source, which does not.
-fn status(code: Code, error: impl StdError + Send + Sync + 'static) -> Status {
+fn shown(code: Code, error: impl StdError + Send + Sync + 'static) -> Status {
     Status::new(code, error.to_string()).with_source(error)
 }
 
-macro_rules! from {
+fn internal(error: impl Into<BoxError>) -> Status {
+    Status::hiding(Code::Internal, INTERNAL, error.into())
+}
+
+macro_rules! shown {
     ($($code:ident: $($error:ty)*;)*) => {$($(
+        #[doc = concat!("Becomes [`Code::", stringify!($code), "`] with the text of the error.")]
         impl From<$error> for Status {
             fn from(error: $error) -> Self {
-                status(Code::$code, error)
+                shown(Code::$code, error)
             }
         }
     )*)*};
 }
 
-from! {
+macro_rules! internal {
+    ($($error:ty)*) => {$(
+        /// Becomes [`Code::Internal`], and the caller gets nothing of the error: it is the source, which is logged.
+        impl From<$error> for Status {
+            fn from(error: $error) -> Self {
+                internal(error)
+            }
+        }
+    )*};
+}
+
+shown! {
     InvalidArgument: std::num::ParseIntError std::num::ParseFloatError std::num::TryFromIntError
         std::str::ParseBoolError std::str::Utf8Error std::string::FromUtf8Error
         std::char::ParseCharError std::net::AddrParseError;
     DeadlineExceeded: tokio::time::error::Elapsed;
-    Internal: std::fmt::Error prost::DecodeError prost::EncodeError tokio::task::JoinError
-        tokio::sync::oneshot::error::RecvError;
     ResourceExhausted: tokio::sync::TryAcquireError;
     Unavailable: tokio::sync::AcquireError;
+}
+
+internal! {
+    io::Error std::fmt::Error prost::DecodeError prost::EncodeError tokio::task::JoinError
+    tokio::sync::oneshot::error::RecvError
 }
 
 impl From<std::convert::Infallible> for Status {
@@ -42,52 +70,27 @@ impl From<std::convert::Infallible> for Status {
     }
 }
 
-impl From<io::Error> for Status {
-    fn from(error: io::Error) -> Self {
-        let code = match error.kind() {
-            io::ErrorKind::NotFound => Code::NotFound,
-            io::ErrorKind::PermissionDenied => Code::PermissionDenied,
-            io::ErrorKind::AlreadyExists => Code::AlreadyExists,
-            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => Code::InvalidArgument,
-            io::ErrorKind::TimedOut => Code::DeadlineExceeded,
-            io::ErrorKind::Interrupted => Code::Aborted,
-            io::ErrorKind::Unsupported => Code::Unimplemented,
-            io::ErrorKind::OutOfMemory | io::ErrorKind::StorageFull => Code::ResourceExhausted,
-            io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::NotConnected
-            | io::ErrorKind::AddrInUse
-            | io::ErrorKind::BrokenPipe => Code::Unavailable,
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::WriteZero => Code::DataLoss,
-            _ => Code::Unknown,
-        };
-        status(code, error)
-    }
-}
-
+/// Becomes [`Code::Unavailable`] where NATS cannot be reached or does not confirm in time, else [`Code::Internal`]:
+/// that a subject is not allowed to this service is no `PERMISSION_DENIED` of its caller. The caller gets nothing of
+/// the error, which is the source and is logged.
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        let code = match error.kind() {
-            ErrorKind::Connect | ErrorKind::Timeout => Code::Unavailable,
-            ErrorKind::Permission => Code::PermissionDenied,
-            ErrorKind::Configuration | ErrorKind::Service => Code::Internal,
-            ErrorKind::JetStream => Code::FailedPrecondition,
-        };
-        status(code, error)
+        match error.kind() {
+            ErrorKind::Connect | ErrorKind::Timeout => {
+                Self::hiding(Code::Unavailable, UNAVAILABLE, error.into())
+            }
+            _ => internal(error),
+        }
     }
 }
 
-/// Converts an error of middleware: a boxed `Status` is unboxed, an `io::Error` is converted as above, and any other
-/// becomes `UNKNOWN`.
+/// A boxed `Status` is unboxed. Any other becomes [`Code::Internal`], and the caller gets nothing of the error: it is
+/// the source, which is logged.
 impl From<BoxError> for Status {
     fn from(error: BoxError) -> Self {
         match error.downcast::<Self>() {
             Ok(status) => *status,
-            Err(error) => match error.downcast::<io::Error>() {
-                Ok(error) => Self::from(*error),
-                Err(error) => Self::new(Code::Unknown, error.to_string()).with_boxed_source(error),
-            },
+            Err(error) => internal(error),
         }
     }
 }
@@ -104,23 +107,50 @@ mod tests {
         let status = parse("300").unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument);
         assert!(status.source().is_some());
+        assert!(!status.hides_source());
 
         fn open() -> Result<(), Status> {
             std::fs::File::open("/nowhere/at/all")?;
             Ok(())
         }
-        assert_eq!(open().unwrap_err().code(), Code::NotFound);
+        check_hidden(open().unwrap_err(), Code::Internal);
+    }
+
+    /// Checks that a text has nothing of its source.
+    fn check_hidden(status: impl Into<Status>, code: Code) {
+        let status = status.into();
+        assert_eq!(status.code(), code);
+        assert!(status.hides_source());
+        let source = status.source().unwrap().to_string();
+        assert!(!status.message().contains(&source), "{status}");
+    }
+
+    #[test]
+    fn an_error_of_the_system_is_no_statement_to_the_caller() {
+        for kind in [
+            io::ErrorKind::NotFound,
+            io::ErrorKind::PermissionDenied,
+            io::ErrorKind::InvalidInput,
+            io::ErrorKind::TimedOut,
+            io::ErrorKind::ConnectionRefused,
+        ] {
+            check_hidden(io::Error::from(kind), Code::Internal);
+        }
+        check_hidden(std::fmt::Error, Code::Internal);
+        for (kind, code) in [
+            (ErrorKind::Connect, Code::Unavailable),
+            (ErrorKind::Timeout, Code::Unavailable),
+            (ErrorKind::Permission, Code::Internal),
+            (ErrorKind::JetStream, Code::Internal),
+        ] {
+            check_hidden(Error::new(kind, "nats://10.0.0.1:4222"), code);
+        }
     }
 
     #[test]
     fn a_boxed_status_stays_itself() {
         let boxed: BoxError = Box::new(Status::not_found("x"));
         assert_eq!(Status::from(boxed).code(), Code::NotFound);
-        let boxed: BoxError = "some text".into();
-        let status = Status::from(boxed);
-        assert_eq!(
-            (status.code(), status.message()),
-            (Code::Unknown, "some text")
-        );
+        check_hidden(BoxError::from("some text"), Code::Internal);
     }
 }

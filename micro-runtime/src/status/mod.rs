@@ -4,6 +4,7 @@ mod code;
 pub mod details;
 mod from;
 mod reason;
+mod report;
 mod status;
 
 pub use code::Code;

@@ -2,7 +2,7 @@
 //!
 //! Handlers and the runtime use the same codes: `UNAVAILABLE` may be the word of a handler about its database, or the
 //! runtime's about an instance that is gone. A caller that repeats calls or switches to another instance needs to
-//! know which (docs/PROTOCOL.md, "A unary call", rule 5); so the runtime marks its own failures with a reason, and
+//! know which (docs/PROTOCOL.md, FAIL-8); so the runtime marks its own failures with a reason, and
 //! removes that mark from the failures that handlers return.
 
 use crate::status::code::Code;
@@ -55,12 +55,22 @@ pub enum Reason {
     NoJetStream,
     /// JetStream rejected an event, did not acknowledge it in time, or could not read it back.
     NotStored,
+    /// The peer speaks another version of the wire; the text states both and which side to upgrade. Where the peer was
+    /// known before, nothing was sent; a stream was refused before its handler ran; and a reply that an instance of
+    /// another version offers in parts was not read, though its handler has run.
+    WireVersion,
+    /// NATS does not let this user publish or subscribe to a subject that the operation needs. The code is
+    /// `RESOURCE_EXHAUSTED` where the limit of subscriptions is reached.
+    ///
+    /// A subject is remembered for 1.0 s, in which calls to it fail without being sent, also where a reload has allowed
+    /// it. A refused inbox is subscribed to again once a second while calls fail for it.
+    NotPermitted,
 }
 
 /// Every reason, in the order of the enum, with its name in `google.rpc.ErrorInfo` and its code.
 ///
 /// The names are wire text: peers branch on them, so a name is never changed.
-const REASONS: [(Reason, &str, Code); 20] = [
+const REASONS: [(Reason, &str, Code); 22] = [
     (Reason::NoResponders, "NO_RESPONDERS", Code::Unavailable),
     (Reason::Deadline, "DEADLINE", Code::DeadlineExceeded),
     (Reason::Overloaded, "OVERLOADED", Code::ResourceExhausted),
@@ -85,14 +95,20 @@ const REASONS: [(Reason, &str, Code); 20] = [
     ),
     (Reason::NoJetStream, "NO_JETSTREAM", Code::Unimplemented),
     (Reason::NotStored, "NOT_STORED", Code::Unavailable),
+    (Reason::WireVersion, "WIRE_VERSION", Code::Unimplemented),
+    (
+        Reason::NotPermitted,
+        "NOT_PERMITTED",
+        Code::PermissionDenied,
+    ),
 ];
 
 impl Reason {
     /// Returns the code of a status with this reason.
     ///
-    /// Four reasons occur with several codes, and this is the most frequent one: `Undecodable` and
-    /// `BadHeader` are `INVALID_ARGUMENT` (the caller's fault), `NotAService` is `INTERNAL` and
-    /// `NotStored` is `UNAVAILABLE`. Their other cases take `Reason::status_with`.
+    /// Five reasons occur with several codes, and this is the most frequent one: `Undecodable` and
+    /// `BadHeader` are `INVALID_ARGUMENT` (the caller's fault), `NotAService` is `INTERNAL`, `NotStored` is
+    /// `UNAVAILABLE` and `NotPermitted` is `PERMISSION_DENIED`. Their other cases take `Reason::status_with`.
     pub(super) fn code(self) -> Code {
         self.row().2
     }
@@ -115,6 +131,18 @@ impl Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_reason_is_in_the_protocol() {
+        let page = include_str!("../../../docs/PROTOCOL.md");
+        let is_row = |line: &&str| line.starts_with("| `");
+        let rows: Vec<&str> = page.lines().filter(is_row).collect();
+        for (_, name, code) in REASONS {
+            let (name, code) = (format!("`{name}`"), format!("`{}`", code.name()));
+            let mut found = rows.iter().filter(|row| row.contains(&name));
+            assert!(found.any(|row| row.contains(&code)), "{name} is {code}");
+        }
+    }
 
     #[test]
     fn every_reason_is_read_back_by_its_name() {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use prost_types::Any;
 
+use crate::printable::Printable;
 use crate::status::code::Code;
 use crate::status::reason::Reason;
 
@@ -19,6 +20,14 @@ const MAX_SHORTENED_LEN: usize = 1024;
 /// A `Status` is always an error; success is the reply itself. Code, text and details are transmitted; the
 /// [source](Self::with_source) stays in the process that set it. It is one pointer in size, so that a `Result` with
 /// it is small.
+///
+/// `?` in a handler converts other errors: those of parsing into [`Code::InvalidArgument`] with their text, and errors
+/// of the system, such as `io::Error`, `Box<dyn Error + Send + Sync>` and [`Error`](crate::Error), into
+/// [`Code::Internal`] (or [`Code::Unavailable`], where NATS is away) without it: the caller gets nothing of these, and
+/// the log of the service has them. An `impl From<MyError> for Status` chooses code and text for an error of your own.
+///
+/// `Display` and `Debug` show control characters escaped, as `\n`: the text may come from a peer, and must not forge
+/// a line of a log. [`message`](Self::message) returns it as it is.
 ///
 /// # Examples
 ///
@@ -42,7 +51,11 @@ struct Inner {
     message: Cow<'static, str>,
     details: Vec<Any>,
     reason: Option<Reason>,
+    /// Number of the layered call that the runtime ended so; 0 for none. See [`Status::ending_call`].
+    ended_call: u64,
     source: Option<Arc<dyn StdError + Send + Sync>>,
+    /// Whether the text leaves the source out, so that the log alone can show it.
+    hides_source: bool,
 }
 
 impl Status {
@@ -55,14 +68,47 @@ impl Status {
             message: message.into(),
             details: Vec::new(),
             reason: None,
+            ended_call: 0,
             source: None,
+            hides_source: false,
         }))
+    }
+
+    /// Makes a status whose text states nothing of its source, which is not for peers. The log of the process shows it.
+    pub(super) fn hiding(
+        code: Code,
+        message: &'static str,
+        source: Box<dyn StdError + Send + Sync>,
+    ) -> Self {
+        let mut status = Self::new(code, message).with_boxed_source(source);
+        status.0.hides_source = true;
+        status
+    }
+
+    /// Returns whether the text leaves the source out, which then belongs into the log.
+    pub(crate) fn hides_source(&self) -> bool {
+        self.0.hides_source
     }
 
     /// Sets the reason. `None` makes it the failure of a handler, which may have got it from a nested call.
     pub(crate) fn with_reason(mut self, reason: Option<Reason>) -> Self {
         self.0.reason = reason;
         self
+    }
+
+    /// Notes that the call of this number, which passes layers, has failed so behind all of them.
+    pub(crate) fn ending_call(mut self, number: u64) -> Self {
+        self.0.ended_call = number;
+        self
+    }
+
+    /// Removes the reason unless it is why the runtime ended the call of this number: a layer may return the failure of
+    /// a call of its own, whose reason does not apply to the call that passes the layer.
+    pub(crate) fn of_layered_call(self, number: u64) -> Self {
+        match self.0.ended_call == number {
+            true => self,
+            false => self.with_reason(None),
+        }
     }
 
     /// Returns the failure without its details and with the beginning of its text, for when the whole does not fit
@@ -102,7 +148,7 @@ impl Status {
         self
     }
 
-    pub(super) fn with_boxed_source(mut self, source: Box<dyn StdError + Send + Sync>) -> Self {
+    pub(crate) fn with_boxed_source(mut self, source: Box<dyn StdError + Send + Sync>) -> Self {
         self.0.source = Some(source.into());
         self
     }
@@ -187,27 +233,8 @@ impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.message() {
             "" => write!(f, "{}", self.code()),
-            message => write!(f, "{}: {message}", self.code()),
+            message => write!(f, "{}: {}", self.code(), Printable(message)),
         }
-    }
-}
-
-impl fmt::Debug for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner {
-            code,
-            message,
-            details,
-            reason,
-            source,
-        } = &*self.0;
-        f.debug_struct("Status")
-            .field("code", code)
-            .field("message", message)
-            .field("details", details)
-            .field("reason", reason)
-            .field("source", source)
-            .finish()
     }
 }
 

@@ -1,6 +1,6 @@
 //! `Channel`: a stream's machine behind a lock, with the wakers of those who wait for it.
 //!
-//! Four parties share one end of a stream: the inbox delivers frames ([`FrameSink`]), the application reads
+//! Four parties share one end of a stream: the inbox delivers frames (`frame_sink.rs`), the application reads
 //! ([`MessageReader`](crate::stream::MessageReader)) and writes ([`Sender`](crate::stream::Sender) or a handler's reply
 //! stream), and one task drives it (`driver.rs`).
 //!
@@ -14,8 +14,7 @@
 //! - **Every change wakes the parties that it concerns.** Each has one waker, so at most one task may read, write or
 //!   drive at a time; any number may wait for the end. A change is followed by the `*_to_wake` of each party that the
 //!   step may have made ready; a step that forgets one stalls the stream until its next PING.
-//! - **Waiting is cancel safe.** A future that is dropped leaves a stale waker, which the next wait replaces; nothing
-//!   is taken or written before a poll returns `Ready`.
+//! - **Waiting is cancel safe.** A dropped future leaves a stale waker; nothing is taken or written before `Ready`.
 
 use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
@@ -23,11 +22,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Instant;
 
-use async_nats::{Message, StatusCode};
 use bytes::Bytes;
 use tokio::time::Sleep;
 
-use crate::bus::FrameSink;
 use crate::metadata::Metadata;
 use crate::status::Status;
 use crate::stream::credit::Credit;
@@ -36,7 +33,6 @@ use crate::stream::machine::{Machine, dropped};
 use crate::stream::output::OutboundFrame;
 use crate::stream::receiving::MessageBatch;
 use crate::sync::lock;
-use crate::wire;
 
 /// One end of one stream, shared by the application, the inbox and the task that drives it.
 pub(crate) struct Channel(Mutex<State>);
@@ -109,6 +105,11 @@ impl Channel {
     /// Returns the trailers that the server sent with its end; empty until they arrive.
     pub(crate) fn trailers(&self) -> Metadata {
         self.inspect(|machine| machine.trailers().clone())
+    }
+
+    /// Returns the failure with which the stream has ended; `None` while it lasts, and if it has ended in order.
+    pub(crate) fn failure(&self) -> Option<Status> {
+        self.inspect(|machine| machine.end().and_then(|end| end.clone().err()))
     }
 
     /// Ends both directions with this status, and sends it to the peer.
@@ -333,41 +334,6 @@ impl State {
     fn driver_to_wake(&mut self) -> Option<Waker> {
         let is_due = self.machine.is_done() || self.machine.has_output();
         is_due.then(|| self.driver.take()).flatten()
-    }
-}
-
-impl FrameSink for Channel {
-    /// Distinguishes what may arrive in place of a frame: NATS's 503, a plain reply with an error from a server that
-    /// does not open the stream, and JetStream's acknowledgment where a stream captures the call subject.
-    fn deliver(&self, message: Message) {
-        match message.status {
-            None => {}
-            Some(StatusCode::NO_RESPONDERS) => return self.update(Machine::on_no_responders),
-            Some(status) => {
-                let status = wire::not_a_reply(status, message.description.as_deref());
-                return self.update(|machine| machine.fail(status));
-            }
-        }
-        let headers = message.headers.as_ref();
-        let frame = match wire::read_reply(headers, message.payload) {
-            Ok(frame) => frame,
-            Err(status) => {
-                let trailers = headers.and_then(|headers| wire::decode_metadata(headers).ok());
-                let trailers = trailers.unwrap_or_default();
-                return self.update(|machine| machine.on_refused(status, trailers));
-            }
-        };
-        // No frame begins with `{`: it would be a group of field 15.
-        if frame.starts_with(b"{")
-            && let Some(status) = wire::acknowledged_by(&frame)
-        {
-            return self.update(|machine| machine.fail(status));
-        }
-        self.update(|machine| machine.receive(frame, Instant::now()));
-    }
-
-    fn fail(&self, status: &Status) {
-        self.update(|machine| machine.fail(status.clone()));
     }
 }
 

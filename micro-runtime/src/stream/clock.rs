@@ -1,6 +1,6 @@
 //! The clock of a `Machine`: what happens when nothing arrives. Pure; the driver supplies the time.
 //!
-//! Rules, from docs/PROTOCOL.md, "Liveness" and "Time":
+//! Rules, from docs/PROTOCOL.md, "Liveness":
 //!
 //! - A call with a deadline is reset at both ends when it passes; each end has a clock, so neither needs the other's
 //!   frame.
@@ -10,8 +10,20 @@
 
 use std::time::Instant;
 
+use crate::context::Words;
 use crate::status::Reason;
 use crate::stream::machine::{Machine, peer_gone};
+
+/// Likely cause of a silence right after the first message of a server: NATS has refused the others, which only the
+/// server's side can see.
+const ONE_MESSAGE_ONLY: &str = "; it sent one message and no more: its permissions probably allow one reply to a request, so that it needs more than `allow_responses: true`, and the export of another account needs `response_type: Stream`";
+/// Likely cause of a silence later on.
+const MESSAGES_REFUSED: &str = "; likely cause, unless the server has died or hangs: NATS no longer lets it send messages for this call, since `max` or `expires` of its `allow_responses` is too small or a publish permission was revoked; the log of the server has the subject";
+/// Likely cause where a large message of a unary call is not complete at the deadline. The client cannot see whether
+/// the service may send more than one message for a request.
+pub(crate) const IN_PARTS: &str = "; its message is large and comes in parts: if such calls always end so, the likely cause is that the service may send no message, or too few, for a request: it needs `publish: \"_INBOX.>\"` in its permissions, more than `allow_responses: true` or a small `max`, and the export of another account needs `response_type: Stream`";
+/// Likely causes of a silence from the beginning.
+const NOTHING_ARRIVED: &str = "; nothing arrived from a server: likely causes are a service whose user may not send replies, and needs `publish: \"_INBOX.>\"` in its permissions, as its log states, or a subscriber that is no service, such as a monitor";
 
 impl Machine {
     /// Does what is due at this time. No effect when nothing is, so it may be called at any time; call it at
@@ -27,27 +39,60 @@ impl Machine {
             return;
         }
         if self.deadline.is_some_and(|deadline| deadline <= now) {
-            let text = "the stream did not end before its deadline";
+            // A stream may be silent until its deadline; a large message of a unary call has less reason to be.
+            let is_in_parts = self.was_offered || self.label.is_unary();
+            let cause = match self.server_address() {
+                Some(_) if self.was_offered && self.frames_received <= 1 => ONE_MESSAGE_ONLY,
+                _ if is_in_parts && self.is_client() => IN_PARTS,
+                _ => self.cause_of_nothing(),
+            };
+            let name = self.label.name();
+            let text = match &self.time_limit {
+                Some(limit) => format!("{name} did not end within {limit}{cause}"),
+                None => format!("{name} did not end before its deadline{cause}"),
+            };
             return self.reset(Reason::Deadline.status(text));
         }
         if let Some(open_deadline) = self.open_deadline {
             if open_deadline <= now {
-                let timeout = self.limits.open_timeout;
+                let (name, timeout) = (self.label.name(), Words(self.limits.open_timeout));
+                let cause = match self.server_address() {
+                    Some(_) => self.likely_cause(),
+                    None => self.cause_of_nothing(),
+                };
                 self.fail(peer_gone(format!(
-                    "the peer did not open the stream within {timeout:?}"
+                    "the peer did not open {name} within {timeout}, the open timeout of this end{cause}"
                 )));
             }
             return;
         }
         let silence = now.saturating_duration_since(self.last_received);
         if silence >= self.limits.idle_timeout {
+            let cause = self.likely_cause();
             let status = peer_gone(format!(
-                "the other end of the stream was silent for {silence:.0?}"
+                "the other end of the stream was silent for {silence:.0?}{cause}"
             ));
             self.reset(status);
         } else if silence >= self.limits.heartbeat * (self.pings + 1) {
             self.pings += 1;
             self.pending.ping = true;
+        }
+    }
+
+    /// Returns the end of the text for a client at which nothing has arrived.
+    fn cause_of_nothing(&self) -> &'static str {
+        match self.server_address() {
+            None if self.is_client() => NOTHING_ARRIVED,
+            _ => "",
+        }
+    }
+
+    /// Returns the end of the text for a server that has accepted the stream, or offered it, and then sends nothing.
+    fn likely_cause(&self) -> &'static str {
+        match self.server_address() {
+            Some(_) if self.frames_received <= 1 => ONE_MESSAGE_ONLY,
+            Some(_) => MESSAGES_REFUSED,
+            None => "",
         }
     }
 

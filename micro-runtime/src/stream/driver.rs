@@ -5,19 +5,22 @@
 //! then the writer through the room that is missing, but never keeps a stream beyond its deadline.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Instant;
 
 use async_nats::Subject;
+use tokio::task::coop::consume_budget;
 
-use crate::bus::{Connection, Outgoing};
+use crate::bus::{Connection, Outgoing, PublishError};
 use crate::status::{Reason, Status};
 use crate::stream::channel::Channel;
 use crate::stream::machine::{Machine, dropped};
+use crate::stream::output::OutboundFrame;
 use crate::stream::stream_address::StreamAddress;
 use crate::subject;
+use crate::sync::lock;
 use crate::wire;
 use crate::wire::PayloadFormat;
 use crate::wire::subject::ServiceBase;
@@ -37,12 +40,15 @@ pub(crate) struct FrameTransport {
 
 /// Subject that frames are published to.
 pub(crate) enum FrameDestination {
-    /// The peer's subject. At a server the reply subject of the request; at a client made of the service base
-    /// once the server has accepted.
+    /// The peer's subject. At a server the reply subject of the request, to which all frames of a stream go; at a
+    /// client made of the service base once the server has accepted.
     Subject(Subject),
     /// At a client: the service base that its call used. The server's ACCEPT supplies the tokens behind it, and
-    /// never a whole subject (docs/PROTOCOL.md, first section).
+    /// never a whole subject (docs/PROTOCOL.md, GEN-2).
     ServiceBase(ServiceBase),
+    /// At the server of a large reply: the reply subject of the latest frame that had one. The receiver of the frames
+    /// sets it.
+    Granted(Arc<Mutex<Subject>>),
 }
 
 impl Channel {
@@ -50,28 +56,34 @@ impl Channel {
     ///
     /// Dropping the future leaves the stream without a driver: nothing more is sent, and the peer ends it after
     /// three heartbeats. Reset the channel and drive it to its end instead.
-    pub(crate) async fn drive(&self, transport: FrameTransport) {
-        let mut destination = transport.destination;
+    pub(crate) async fn drive(&self, mut transport: FrameTransport) {
         let mut timer = pin!(None);
         loop {
             while let Some(frame) = self.next_frame() {
-                let subject = match destination.subject(self) {
-                    Ok(subject) => subject,
+                // Known only now: ACCEPT has named the instance.
+                let is_new = matches!(transport.destination, FrameDestination::ServiceBase(_));
+                let subject = match transport.destination.subject(self) {
+                    Ok(subject) => {
+                        if is_new {
+                            let mux = transport.connection.mux();
+                            mux.set_destination(&transport.own_subject, &subject);
+                        }
+                        subject
+                    }
                     Err(status) => {
                         self.update(|machine| machine.fail(status));
                         return;
                     }
                 };
-                let mut headers = None;
-                let payload = wire::write_payload(&mut headers, transport.format, frame.payload);
-                let outgoing = Outgoing {
-                    subject,
-                    reply: frame.is_probe.then(|| transport.own_subject.clone()),
-                    headers,
-                    payload,
+                let outgoing = transport.outgoing(subject, frame);
+                // A message that the connection takes at once consumes none.
+                consume_budget().await;
+                let published = match transport.connection.try_publish_whole(&outgoing) {
+                    Poll::Ready(published) => published,
+                    // In a box: the future is large, and all that a stream waits for is a full queue.
+                    Poll::Pending => Box::pin(self.publish(&transport.connection, outgoing)).await,
                 };
-                let publishing = pin!(transport.connection.publish(outgoing));
-                if let Err(error) = self.keeping_time(publishing).await {
+                if let Err(error) = published {
                     // The frame counts as sent, so its loss is the end.
                     self.update(|machine| machine.fail(error.into_status("a frame")));
                 }
@@ -85,13 +97,10 @@ impl Channel {
         }
     }
 
-    /// Waits until a frame is published, and keeps the machine's clock meanwhile: a connection that takes nothing
-    /// must not keep a stream beyond its deadline. The first poll usually succeeds, without a timer.
-    async fn keeping_time<F: Future>(&self, mut publishing: Pin<&mut F>) -> F::Output {
-        let polled = poll_fn(|cx| Poll::Ready(publishing.as_mut().poll(cx))).await;
-        if let Poll::Ready(published) = polled {
-            return published;
-        }
+    /// Publishes a frame, and keeps the machine's clock meanwhile: a connection that takes nothing must not keep a
+    /// stream beyond its deadline.
+    async fn publish(&self, connection: &Connection, frame: Outgoing) -> Result<(), PublishError> {
+        let mut publishing = pin!(connection.publish(frame));
         loop {
             let next = self.inspect(Machine::next_time);
             let time = async {
@@ -105,6 +114,20 @@ impl Channel {
                 published = &mut publishing => return published,
                 () = time => self.update(|machine| machine.on_time(Instant::now())),
             }
+        }
+    }
+}
+
+impl FrameTransport {
+    /// Returns the message with a frame.
+    fn outgoing(&self, subject: Subject, frame: OutboundFrame) -> Outgoing {
+        let mut headers = None;
+        let payload = wire::write_payload(&mut headers, self.format, frame.payload);
+        Outgoing {
+            subject,
+            reply: frame.is_probe.then(|| self.own_subject.clone()),
+            headers,
+            payload,
         }
     }
 }
@@ -128,13 +151,14 @@ impl FrameDestination {
         }
         match self {
             Self::Subject(subject) => Ok(subject.clone()),
+            Self::Granted(subject) => Ok(lock(subject).clone()),
             Self::ServiceBase(_) => Err(dropped("the stream has no peer")),
         }
     }
 }
 
-/// Returns the subject on which a server receives the frames of one stream (docs/PROTOCOL.md, "Names"); `None` if the
-/// address is not made of subject tokens.
+/// Returns the subject on which a server receives the frames of one stream (docs/PROTOCOL.md, NAME-4); `None`
+/// if the address is not made of subject tokens.
 fn up_subject(base: &ServiceBase, address: &StreamAddress) -> Option<Subject> {
     let is_token = |text: &str| {
         subject::literal_flaw(text).is_none()

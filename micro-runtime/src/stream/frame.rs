@@ -1,12 +1,13 @@
 //! `Frame`: checks one NATS message of a stream and splits it into control fields and messages. Pure.
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use prost::Message as _;
 use prost::encoding::{DecodeContext, decode_key};
 
 use crate::status::{Reason, Status};
 use crate::stream::entries::{Entries, varint};
 use crate::stream::frame_control::{ENTRY_FIELD, ENTRY_KEY, FrameControl};
+use crate::wire::FrameMark;
 
 /// A frame that arrived and is well formed.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ pub(crate) struct Frame {
 pub(crate) struct BadFrame(pub(crate) &'static str);
 
 impl Frame {
-    /// Checks a frame, and reads all of it but its messages.
+    /// Checks a frame of the end with this mark, and reads all of it but its messages.
     ///
     /// One walk over the fields, in any order: control fields are decoded by prost, and unknown ones skipped;
     /// messages are counted and stepped over. A message with a key of another form (a longer varint, another
@@ -30,8 +31,19 @@ impl Frame {
     ///
     /// # Errors
     ///
-    /// [`BadFrame`] if the bytes are empty or not a `micro.v1.Frame`.
-    pub(crate) fn read(frame: Bytes) -> Result<Self, BadFrame> {
+    /// [`BadFrame`] if the bytes do not begin with the mark, or what follows is empty or not a `micro.v1.Frame`.
+    pub(crate) fn read(mark: FrameMark, mut frame: Bytes) -> Result<Self, BadFrame> {
+        if !mark.begins(&frame) {
+            return Err(BadFrame(match mark {
+                FrameMark::OfClient => {
+                    "it does not begin with the byte 07, as the frames of a client"
+                }
+                FrameMark::OfServer => {
+                    "it does not begin with the byte 0f, as the frames of a server"
+                }
+            }));
+        }
+        frame.advance(1);
         if frame.is_empty() {
             return Err(BadFrame("it is empty"));
         }

@@ -1,12 +1,13 @@
 //! `FrameBody`: writes messages into the buffer of a frame, and the frame around them. Pure.
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use prost::Message as _;
 use prost::encoding::{encode_varint, uint64};
 
 use crate::stream::buffer_pool::BufferPool;
 use crate::stream::frame_control::{ENTRY_KEY, FrameControl, SEQ_FIELD};
 use crate::wire;
+use crate::wire::FrameMark;
 
 /// Room in bytes that is reserved for the end of a frame. Status and metadata may need more, but are rare.
 const CONTROL_CAPACITY: usize = 64;
@@ -15,7 +16,8 @@ const BUSY_FRAME_LEN: usize = 16 * 1024;
 /// Maximum length in bytes of an entry's key and length, for messages below 4 GiB.
 pub(super) const MAX_ENTRY_HEADER_LEN: usize = 6;
 
-/// Messages of the next frame, written one behind the other as fields of `micro.v1.Frame`.
+/// Messages of the next frame, written one behind the other as fields of `micro.v1.Frame`, behind room for the frame's
+/// mark.
 ///
 /// Messages are encoded straight into the frame's buffer, and [`finish_frame`](Self::finish_frame) appends the
 /// other fields, so that a message is written once on its way to async-nats.
@@ -40,9 +42,10 @@ impl FrameBody {
         self.bytes
     }
 
-    /// Returns the length in the frame in bytes, with keys and lengths.
+    /// Returns the length of the entries in bytes, with keys and lengths. The mark is counted with the other fields, by
+    /// [`FrameControl::frame_len`].
     pub(crate) fn len(&self) -> usize {
-        self.buffer.len()
+        self.buffer.len().saturating_sub(1)
     }
 
     /// Returns whether nothing is written.
@@ -73,7 +76,10 @@ impl FrameBody {
 
     #[inline]
     fn write_entry_header(&mut self, length: usize) {
-        self.buffer.reserve(length + MAX_ENTRY_HEADER_LEN);
+        self.buffer.reserve(length + MAX_ENTRY_HEADER_LEN + 1);
+        if self.entries == 0 {
+            self.buffer.put_u8(0);
+        }
         self.buffer.put_u8(ENTRY_KEY);
         encode_varint(length as u64, &mut self.buffer);
         self.entries += 1;
@@ -86,16 +92,23 @@ impl FrameBody {
     }
 
     /// Returns the entries alone, without a frame around them.
-    pub(super) fn into_bytes(self) -> Bytes {
+    pub(super) fn into_bytes(mut self) -> Bytes {
+        if self.entries > 0 {
+            self.buffer.advance(1);
+        }
         self.buffer.freeze()
     }
 
-    /// Makes a frame of the entries and `control`, and empties the body.
+    /// Makes a frame of the end with this mark of the entries and `control`, and empties the body.
     ///
-    /// `seq` is written behind all other fields (docs/PROTOCOL.md, "Order and loss"): the rest of a frame that was
+    /// `seq` is written behind all other fields (docs/PROTOCOL.md, FRAME-4): the rest of a frame that was
     /// truncated on its way has no number, and is rejected instead of being taken for a whole frame.
-    pub(crate) fn finish_frame(&mut self, mut control: FrameControl) -> Bytes {
-        self.buffer.reserve(control.encoded_len());
+    pub(crate) fn finish_frame(&mut self, mark: FrameMark, mut control: FrameControl) -> Bytes {
+        self.buffer.reserve(control.frame_len());
+        match self.entries {
+            0 => self.buffer.put_u8(mark.byte()),
+            _ => self.buffer[0] = mark.byte(),
+        }
         let seq = std::mem::take(&mut control.seq);
         control.encode_raw(&mut self.buffer);
         if seq != 0 {

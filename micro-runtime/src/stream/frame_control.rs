@@ -4,6 +4,7 @@
 //! of each flag and field.
 
 use bytes::Bytes;
+use prost::Message as _;
 
 use crate::metadata::Metadata;
 use crate::status::Status;
@@ -74,6 +75,11 @@ impl FrameControl {
     /// Returns whether the frame has this flag, or one of several.
     pub(crate) fn has(&self, flag: u32) -> bool {
         self.flags & flag != 0
+    }
+
+    /// Returns the length in bytes of a frame with these fields and no messages.
+    pub(crate) fn frame_len(&self) -> usize {
+        1 + self.encoded_len()
     }
 
     /// Sets the status; `None` is success.

@@ -6,8 +6,10 @@ use crate::status::Code;
 use crate::stream::frame_body::FrameBody;
 use crate::stream::frame_control::{ACCEPT, END, MORE};
 
+/// Reads a frame of a client that has these bytes behind its mark.
 fn read(bytes: &[u8]) -> Result<Frame, BadFrame> {
-    Frame::read(Bytes::copy_from_slice(bytes))
+    let mark = FrameMark::OfClient;
+    Frame::read(mark, [&[mark.byte()], bytes].concat().into())
 }
 
 fn messages(mut entries: Entries) -> Vec<Vec<u8>> {
@@ -27,10 +29,11 @@ fn a_frame_has_the_bytes_of_the_protocol_example() {
         max_bytes: 65536,
         ..FrameControl::default()
     };
-    let frame = body.finish_frame(control.clone());
-    let golden = b"\x12\x02\x08\x07\x12\x00\x18\x02\x20\x02\x28\xac\x02\x30\x80\x80\x04\x08\x03";
+    let frame = body.finish_frame(FrameMark::OfClient, control.clone());
+    let golden =
+        b"\x07\x12\x02\x08\x07\x12\x00\x18\x02\x20\x02\x28\xac\x02\x30\x80\x80\x04\x08\x03";
     assert_eq!(&frame[..], golden);
-    let frame = Frame::read(frame).unwrap();
+    let frame = Frame::read(FrameMark::OfClient, frame).unwrap();
     assert_eq!(frame.control, control);
     assert_eq!(frame.entries.bytes(), 2);
     assert_eq!(messages(frame.entries), [b"\x08\x07".to_vec(), Vec::new()]);
@@ -47,9 +50,13 @@ fn accept_names_instance_and_stream() {
         stream: "7f".to_owned(),
         ..FrameControl::default()
     };
-    let frame = FrameBody::default().finish_frame(control.clone());
-    assert_eq!(&frame[..], b"\x18\x10\x28\x01\x30\x02\x42\x02a1\x4a\x027f");
-    assert_eq!(Frame::read(frame).unwrap().control, control);
+    let frame = FrameBody::default().finish_frame(FrameMark::OfServer, control.clone());
+    assert_eq!(
+        &frame[..],
+        b"\x0f\x18\x10\x28\x01\x30\x02\x42\x02a1\x4a\x027f"
+    );
+    let read = Frame::read(FrameMark::OfServer, frame).unwrap();
+    assert_eq!(read.control, control);
 }
 
 #[test]
@@ -65,8 +72,8 @@ fn status_and_metadata_are_read_back() {
     }
     .with_status(Some(&status))
     .with_metadata(&metadata);
-    let frame = FrameBody::default().finish_frame(control);
-    let mut control = Frame::read(frame).unwrap().control;
+    let frame = FrameBody::default().finish_frame(FrameMark::OfServer, control);
+    let mut control = Frame::read(FrameMark::OfServer, frame).unwrap().control;
     assert_eq!(control.take_metadata(), metadata);
     let status = control.status.unwrap().into_status().unwrap();
     assert_eq!(status.code(), Code::NotFound);
@@ -89,6 +96,17 @@ fn malformed_frames_are_rejected_with_their_flaw() {
         assert!(found.contains(expected), "{bytes:?}: {found}");
     };
     check(b"", "empty");
+    for (mark, byte, other) in [
+        (FrameMark::OfClient, "byte 07", b"\x0f\x18\x10"),
+        (FrameMark::OfServer, "byte 0f", b"\x07\x18\x10"),
+    ] {
+        for unmarked in [&b""[..], b"\x18\x10", b"{}", other] {
+            let flaw = Frame::read(mark, Bytes::from_static(unmarked))
+                .unwrap_err()
+                .0;
+            assert!(flaw.contains(byte), "{unmarked:?}: {flaw}");
+        }
+    }
     check(b"\x12", "length");
     check(b"\x12\x05abc", "cut");
     check(b"\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "cut");
@@ -117,13 +135,14 @@ fn a_truncated_frame_has_no_number() {
         ..FrameControl::default()
     }
     .with_status(Some(&Status::not_found("no account 7")));
-    let whole = body.finish_frame(control);
+    let mark = FrameMark::OfServer;
+    let whole = body.finish_frame(mark, control);
     for length in 0..whole.len() {
-        if let Ok(frame) = Frame::read(whole.slice(..length)) {
+        if let Ok(frame) = Frame::read(mark, whole.slice(..length)) {
             assert_eq!(frame.control.seq, 0, "{length} bytes");
         }
     }
-    assert_eq!(Frame::read(whole).unwrap().control.seq, 300);
+    assert_eq!(Frame::read(mark, whole).unwrap().control.seq, 300);
 }
 
 #[test]

@@ -19,6 +19,7 @@ use crate::stream::machine::{Machine, dropped};
 use crate::stream::options::StreamLimits;
 use crate::stream::receiving::MessageBatch;
 use crate::stream::stream_address::StreamAddress;
+use crate::wire::FrameMark;
 
 /// Cases that a run reached, as in "ended in order".
 pub(super) type Reached = BTreeSet<&'static str>;
@@ -54,7 +55,8 @@ struct Run {
 ///
 /// Panics if an invariant is violated.
 pub(super) fn run(bytes: &[u8]) -> Reached {
-    check_reading(bytes);
+    let mark = FrameMark::OfClient;
+    check_reading(mark, marked(mark, bytes));
     let mut input = Input(bytes);
     let mut run = Run::new(&mut input);
     for _ in 0..STEPS {
@@ -75,8 +77,8 @@ pub fn fuzz_stream(bytes: &[u8]) {
 }
 
 /// Checks that a frame that can be read is written again with the same content.
-fn check_reading(bytes: &[u8]) {
-    let Ok(frame) = Frame::read(Bytes::copy_from_slice(bytes)) else {
+fn check_reading(mark: FrameMark, bytes: Bytes) {
+    let Ok(frame) = Frame::read(mark, bytes) else {
         return;
     };
     let (count, length) = (frame.entries.len(), frame.entries.bytes());
@@ -97,7 +99,7 @@ fn check_reading(bytes: &[u8]) {
         // It has unknown fields alone, which are not written again.
         return;
     }
-    let again = Frame::read(body.finish_frame(frame.control.clone()));
+    let again = Frame::read(mark, body.finish_frame(mark, frame.control.clone()));
     let mut again = again.unwrap_or_else(|flaw| panic!("{flaw:?}"));
     assert_eq!(again.control, frame.control);
     let rest: Vec<Bytes> = std::iter::from_fn(|| again.entries.next_bytes()).collect();
@@ -168,8 +170,7 @@ impl Run {
         match input.byte() % 16 {
             0 => {
                 let length = input.byte().into();
-                let frame = input.bytes(length);
-                self.receive(frame);
+                self.receive(marked(self.machine.mark().of_peer(), &input.bytes(length)));
             }
             1..=5 => self.receive_written(input),
             6 => {
@@ -230,14 +231,14 @@ impl Run {
             control.instance = "a1".to_owned();
             control.stream = "7f".to_owned();
         }
-        self.receive(body.finish_frame(control));
+        self.receive(body.finish_frame(self.machine.mark().of_peer(), control));
     }
 
     fn receive(&mut self, payload: Bytes) {
-        check_reading(&payload);
+        check_reading(self.machine.mark().of_peer(), payload.clone());
         self.longest = self.longest.max(payload.len());
-        let wants_frame =
-            Frame::read(payload.clone()).is_ok_and(|frame| frame.control.has(frame_control::PING));
+        let wants_frame = Frame::read(self.machine.mark().of_peer(), payload.clone())
+            .is_ok_and(|frame| frame.control.has(frame_control::PING));
         self.machine.receive(payload, self.now);
         let is_named = !self.is_client || self.machine.server_address().is_some();
         if wants_frame && is_named && !self.machine.is_done() {
@@ -250,7 +251,8 @@ impl Run {
     fn publish(&mut self) {
         while let Some(output) = self.machine.output(self.now) {
             let length = output.payload.len();
-            let frame = Frame::read(output.payload).unwrap_or_else(|flaw| panic!("{flaw:?}"));
+            let frame = Frame::read(self.machine.mark(), output.payload)
+                .unwrap_or_else(|flaw| panic!("{flaw:?}"));
             assert!(length <= MAX_PAYLOAD, "{length} bytes: {frame:?}");
             let control = frame.control;
             if control.has(frame_control::RESET) {
@@ -321,8 +323,12 @@ impl Run {
             32..=35 => self.machine.on_no_responders(),
             36..=39 => {
                 let status = Status::new(Code::Unavailable, "no");
-                self.machine.on_refused(status, Metadata::new());
+                self.machine.on_plain_reply(status, Metadata::new());
             }
+            // Without a mark, and with that of this end.
+            40..=43 => self.receive(b"\x08\x01\x12\x01x"[..].into()),
+            44..=47 => self.receive(marked(self.machine.mark(), b"\x18\x04")),
+            48..=49 => drop(self.machine.on_no_frame()),
             _ => {}
         }
     }
@@ -371,6 +377,11 @@ impl Run {
         };
         self.reached.insert(outcome);
     }
+}
+
+/// Returns these bytes behind the mark of a frame.
+fn marked(mark: FrameMark, bytes: &[u8]) -> Bytes {
+    [&[mark.byte()], bytes].concat().into()
 }
 
 fn metadata(byte: u8) -> Metadata {

@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::status::Status;
+use crate::metadata::Metadata;
+use crate::status::{Reason, Status};
 use crate::stream::credit::Credit;
 use crate::stream::frame::{BadFrame, Frame};
 use crate::stream::frame_control;
@@ -15,37 +16,67 @@ use crate::stream::machine::{Machine, Role, dropped};
 use crate::stream::stream_address::StreamAddress;
 use crate::wire::RpcStatus;
 
+/// Cause of a call whose opening got a reply of another kind.
+const NOT_ACCEPTED: &str = "the reply to the opening of a stream does not accept it: the peer serves plain requests only, and no streams, or repeats what it gets";
+
 impl Machine {
-    /// Processes a frame that arrived. A violation of the protocol resets the stream; once the stream is done,
-    /// frames are ignored.
-    pub(crate) fn receive(&mut self, payload: Bytes, now: Instant) {
+    /// Processes a message that may be a frame, and returns whether it belongs to the stream. A violation of the
+    /// protocol resets the stream; once the stream is done, frames are ignored.
+    ///
+    /// At a client a message without the mark of the server's frames is a plain one, also a frame of a client: a
+    /// responder repeats those that it gets.
+    pub(crate) fn receive(&mut self, payload: Bytes, now: Instant) -> bool {
+        let mark = self.mark().of_peer();
+        if self.is_client() && !mark.begins(&payload) {
+            return self.on_no_frame();
+        }
         if self.is_done {
-            return;
+            return true;
         }
-        let result = match Frame::read(payload) {
-            Ok(frame) => self.process(frame, now),
-            Err(flaw) => Err(flaw.into_status()),
-        };
-        match result {
-            // A client that does not know the server's address cannot reset it.
-            Err(status) if self.is_unaccepted() && self.pending.reset.is_none() => {
-                self.fail(status);
-            }
-            Err(status) => self.reset(status),
-            Ok(()) => {}
+        let frame = Frame::read(mark, payload).map_err(BadFrame::into_status);
+        if let Err(status) = frame.and_then(|frame| self.process(frame, now)) {
+            self.on_violation(status);
         }
+        true
     }
 
-    /// Returns whether this is a client that the server has not accepted yet.
-    fn is_unaccepted(&self) -> bool {
-        matches!(self.role, Role::Client(None))
+    /// Processes a message that is no frame, and returns whether it belongs to the stream.
+    ///
+    /// At a client it is the plain reply of a responder: one that does not know streams, has taken the opening for a
+    /// request, and may have run its handler on the message of a server-streaming call. At a server no other peer knows
+    /// the subject, so that the client breaks the protocol.
+    pub(crate) fn on_no_frame(&mut self) -> bool {
+        if self.is_client() {
+            let status = Reason::NotAService.status(NOT_ACCEPTED);
+            return self.on_plain_reply(status, Metadata::new());
+        }
+        if !self.is_done {
+            self.on_violation(
+                BadFrame("it has the headers of a message that is no frame").into_status(),
+            );
+        }
+        true
+    }
+
+    /// Ends the stream on a violation of the protocol by the peer.
+    fn on_violation(&mut self, status: Status) {
+        // A client that does not know the server's address cannot reset it.
+        if self.is_unaccepted() {
+            return self.give_up(status);
+        }
+        // The caller of a large reply knows streams, so that the RESET need not wait for its grant.
+        if !self.is_client() {
+            self.open_deadline = None;
+        }
+        self.reset(status);
     }
 
     /// Processes a well-formed frame, in this order:
     ///
     /// 1. Any frame is a sign of life, and defers the next PING.
-    /// 2. RESET ends the stream, whatever else the frame has.
-    /// 3. At a client the first frame must be ACCEPT or RESET, and no later ACCEPT may name another stream.
+    /// 2. RESET ends the stream, whatever else the frame has; before ACCEPT a second responder may still accept it.
+    /// 3. At a client the first frame must be ACCEPT or RESET, or one was lost; no later ACCEPT may name another
+    ///    stream.
     /// 4. After this end gave up, frames are ignored; the first one only supplies where to send the RESET.
     /// 5. The limits are raised, and a PING is noted, also on a frame that was seen before.
     /// 6. A frame with messages, OPEN or END must be the next in sequence; a frame without them must not reveal that
@@ -55,15 +86,19 @@ impl Machine {
         self.pings = 0;
         let control = &mut frame.control;
         if control.has(frame_control::RESET) {
-            self.trailers = control.take_metadata();
             let status = control.status.take().and_then(RpcStatus::into_status);
-            self.fail(status.unwrap_or_else(|| dropped("the peer ended the stream")));
+            let status = status.unwrap_or_else(|| dropped("the peer ended the stream"));
+            if !self.is_unaccepted() || self.end.is_none() {
+                self.trailers = control.take_metadata();
+            }
+            self.give_up(status);
             return Ok(());
         }
+        self.frames_received += 1;
         if let Role::Client(address) = &mut self.role
             && control.has(frame_control::ACCEPT)
         {
-            let accepted = StreamAddress::take_from(control);
+            let accepted = StreamAddress::take_from(control).map_err(BadFrame::into_status)?;
             // Without a queue group a second instance accepts too. Nothing distinguishes the frames of the two,
             // so the stream cannot go on.
             if *address.get_or_insert_with(|| accepted.clone()) != accepted {
@@ -71,8 +106,8 @@ impl Machine {
             }
         }
         if self.is_unaccepted() {
-            let flaw = BadFrame("its first frame does not accept the stream");
-            self.fail(flaw.into_status());
+            let text = "the frame that accepts the stream was lost on the way";
+            self.give_up(Reason::FramesLost.status(text));
             return Ok(());
         }
         if self.pending.reset.is_some() {

@@ -10,17 +10,23 @@
 //!
 //! - **`end`**: the result for the application. Once set it never changes, so a late RESET does not turn a success
 //!   into a failure. Messages that arrived in order before a *clean* end may still be taken; an error discards them.
-//! - **`pending.reset`**: a RESET must be sent. Set by [`reset`](Machine::reset); not by [`fail`](Machine::fail), which
-//!   is for streams whose peer has ended them itself, or cannot be reached.
+//! - **`pending.reset`**: a RESET must be sent. Set by [`reset`](Machine::reset), and by [`give_up`](Machine::give_up)
+//!   before ACCEPT; not by [`fail`](Machine::fail), which is for streams whose peer has ended them itself, or cannot be
+//!   reached.
 //! - **`is_done`**: nothing more will be sent or received, and the driver stops. A server is done when its END is
 //!   sent, a client when the server's END arrives, either of them when a RESET is sent or arrives.
 //!
 //! A client that gives up before ACCEPT does not know where to send its RESET. It waits for the ACCEPT until the open
-//! timeout, and sends the RESET then, so that the handler does not run on for a caller that has gone.
+//! timeout, and sends the RESET then, so that the handler does not run on for a caller that has gone. The same holds
+//! where a message other than ACCEPT has ended the opening: a second responder may have accepted it. The application
+//! has its error at once.
 
 use std::borrow::Cow;
 use std::time::Instant;
 
+use crate::bus::instant_after;
+use crate::context::TimeLimit;
+use crate::descriptor::MethodDescriptor;
 use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
 use crate::stream::credit::Credit;
@@ -28,6 +34,8 @@ use crate::stream::options::StreamLimits;
 use crate::stream::receiving::Receiving;
 use crate::stream::sending::Sending;
 use crate::stream::stream_address::StreamAddress;
+use crate::stream::stream_label::StreamLabel;
+use crate::wire::FrameMark;
 
 /// One end of a stream.
 ///
@@ -37,6 +45,10 @@ use crate::stream::stream_address::StreamAddress;
 pub(crate) struct Machine {
     pub(super) role: Role,
     pub(super) limits: StreamLimits,
+    /// Names for the texts of failures.
+    pub(super) label: StreamLabel,
+    /// Source of the deadline, for the text of the failure.
+    pub(super) time_limit: Option<TimeLimit>,
     pub(crate) sending: Sending,
     pub(crate) receiving: Receiving,
     /// Metadata of OPEN; `None` until it arrives, and at the server.
@@ -55,7 +67,11 @@ pub(crate) struct Machine {
     pub(super) deadline: Option<Instant>,
     /// When the last frame of the peer arrived.
     pub(super) last_received: Instant,
-    /// Number of PINGs sent since then.
+    /// Whether this end receives a large reply, which its server has offered in a message before the stream.
+    pub(super) was_offered: bool,
+    /// Number of frames of the peer that have arrived.
+    pub(super) frames_received: u64,
+    /// Number of PINGs sent since the last one.
     pub(super) pings: u32,
     /// Number of frames sent since the last probe.
     pub(super) frames_since_probe: u32,
@@ -161,8 +177,22 @@ impl Machine {
     ) -> Self {
         let mut machine = Self::client(limits, max_payload, deadline, now);
         machine.role = Role::Client(Some(address));
+        machine.was_offered = true;
         machine.pending.ack = true;
         machine
+    }
+
+    /// Names the method that the stream calls, and states what its deadline follows from, for the texts of failures.
+    pub(crate) fn of_call(
+        mut self,
+        method: &'static MethodDescriptor,
+        time_limit: Option<TimeLimit>,
+    ) -> Self {
+        self.label = StreamLabel::new(Some(method), self.is_client());
+        self.time_limit = time_limit;
+        self.receiving.set_label(self.label);
+        self.sending.set_label(self.label);
+        self
     }
 
     fn new(
@@ -174,6 +204,8 @@ impl Machine {
         now: Instant,
     ) -> Self {
         Self {
+            label: StreamLabel::new(None, matches!(role, Role::Client(_))),
+            time_limit: None,
             role,
             limits,
             sending: Sending::new(peer_window, max_payload),
@@ -183,9 +215,11 @@ impl Machine {
             end: None,
             is_done: false,
             pending: PendingControl::default(),
-            open_deadline: now.checked_add(limits.open_timeout),
+            open_deadline: Some(instant_after(now, limits.open_timeout)),
             deadline,
             last_received: now,
+            was_offered: false,
+            frames_received: 0,
             pings: 0,
             frames_since_probe: 0,
             last_probe: None,
@@ -202,6 +236,14 @@ impl Machine {
 
     pub(super) fn is_client(&self) -> bool {
         matches!(self.role, Role::Client(_))
+    }
+
+    /// Returns what the frames of this end begin with.
+    pub(super) fn mark(&self) -> FrameMark {
+        match self.role {
+            Role::Client(_) => FrameMark::OfClient,
+            Role::Server(_) => FrameMark::OfServer,
+        }
     }
 
     /// Returns the headers that the handler set before it returned its stream; `None` until OPEN arrives.
@@ -263,10 +305,37 @@ impl Machine {
         self.fail(status);
     }
 
-    /// Ends the stream on a plain reply with an error: the server does not open the stream.
-    pub(crate) fn on_refused(&mut self, status: Status, trailers: Metadata) {
-        self.trailers = trailers;
-        self.fail(status);
+    /// Ends the stream on a plain reply with its failure: the server does not open the stream. Returns whether it did.
+    ///
+    /// Once the server has accepted it, it sends frames only. A plain message then comes from a second responder, as
+    /// one of another queue group that refuses the call or replies to it, and is ignored.
+    pub(crate) fn on_plain_reply(&mut self, status: Status, trailers: Metadata) -> bool {
+        let is_awaited = self.is_unaccepted() && self.end.is_none();
+        if is_awaited {
+            self.trailers = trailers;
+            self.give_up(status);
+        }
+        is_awaited
+    }
+
+    /// Ends the stream on a message of a peer that ends it, without a RESET to that peer. Before ACCEPT a second
+    /// responder may accept the stream; it gets a RESET.
+    pub(super) fn give_up(&mut self, status: Status) {
+        if !self.is_unaccepted() {
+            return self.fail(status);
+        }
+        if self.is_done || self.pending.reset.is_some() {
+            return;
+        }
+        self.stop(status);
+        self.send_reset(dropped(
+            "the caller has ended the call on the reply of another responder",
+        ));
+    }
+
+    /// Returns whether this is a client that the server has not accepted yet.
+    pub(super) fn is_unaccepted(&self) -> bool {
+        matches!(self.role, Role::Client(None))
     }
 
     /// Ends the stream without a frame to the peer.
@@ -285,13 +354,16 @@ impl Machine {
             return;
         }
         self.stop(status.clone());
+        self.send_reset(status);
+    }
+
+    fn send_reset(&mut self, status: Status) {
         self.pending = PendingControl {
             reset: Some(status),
             ..PendingControl::default()
         };
         // A client without the server's address that no longer waits for it cannot send the RESET.
-        self.is_done =
-            self.server_address().is_none() && self.is_client() && self.open_deadline.is_none();
+        self.is_done = self.is_unaccepted() && self.open_deadline.is_none();
     }
 
     /// Sets the result unless there is one, and frees what both directions hold.

@@ -1,7 +1,7 @@
 //! Tests of stream machines: two of them back to back over a simulated wire, without a bus, under a simulated clock.
 //!
-//! `rules` and `liveness` have one case for each rule of docs/PROTOCOL.md, `golden` has its bytes, and `properties` has
-//! random runs.
+//! `rules`, `liveness` and `plain_messages` have one case for each rule of docs/PROTOCOL.md, `golden` has its bytes,
+//! and `properties` has random runs.
 
 #[path = "machine_tests/application.rs"]
 mod application;
@@ -9,6 +9,8 @@ mod application;
 mod golden;
 #[path = "machine_tests/liveness.rs"]
 mod liveness;
+#[path = "machine_tests/plain_messages.rs"]
+mod plain_messages;
 #[path = "machine_tests/properties.rs"]
 mod properties;
 #[path = "machine_tests/rules.rs"]

@@ -170,6 +170,7 @@ mod tests {
     use crate::stream::machine::Machine;
     use crate::stream::options::StreamOptions;
     use crate::stream::stream_address::StreamAddress;
+    use crate::wire::FrameMark;
 
     const MESSAGES: usize = 1000;
 
@@ -193,7 +194,7 @@ mod tests {
             seq,
             ..FrameControl::default()
         };
-        let frame = body.finish_frame(seq);
+        let frame = body.finish_frame(FrameMark::OfClient, seq);
         let receive = |machine: &mut Machine| machine.receive(frame.clone(), Instant::now());
         reader.channel.update(receive);
         frame

@@ -15,10 +15,11 @@
 //! |---|---|
 //! | `frame`, `frame_control`, `frame_body`, `entries` | one frame as bytes and back, without copying its messages |
 //! | `buffer_pool`, `frame_sharing` | memory of busy streams: buffers written again, frames shared by what is read |
-//! | `credit`, `options`, `stream_header`, `stream_address` | windows, settings, the header `Micro-Stream`, names |
+//! | `credit`, `options`, `stream_header`, `stream_address`, `stream_label` | windows, settings, the header `Micro-Stream`, names |
 //! | `sending`, `frame_writer`; `receiving`, `fragments` | the two directions of an end, each without I/O |
 //! | `machine`, `input`, `output`, `clock` | one end: its state, frames that arrive, frames it makes, time |
 //! | `channel` | the machine behind a lock, with the wakers of reader, writer and driver |
+//! | `frame_sink` | what arrives under the subject of a stream: frames, and what may come in place of one |
 //! | `driver` | publishes what the machine makes |
 //! | `message_reader`, `streaming`, `sender`, `client_stream`, `reply_stream` | what applications read and write |
 
@@ -34,6 +35,7 @@ mod frame;
 mod frame_body;
 mod frame_control;
 mod frame_sharing;
+mod frame_sink;
 mod frame_writer;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
@@ -48,9 +50,11 @@ mod sender;
 mod sending;
 mod stream_address;
 mod stream_header;
+mod stream_label;
 mod streaming;
 
 pub(crate) use channel::Channel;
+pub(crate) use clock::IN_PARTS;
 pub(crate) use driver::{FrameDestination, FrameTransport};
 #[cfg(feature = "__bench")]
 pub(crate) use frame::Frame;
@@ -66,6 +70,7 @@ pub(crate) use options::StreamLimits;
 pub(crate) use output::reset_frame;
 pub(crate) use stream_address::StreamAddress;
 pub(crate) use stream_header::StreamHeader;
+pub(crate) use stream_label::StreamLabel;
 
 pub use client_stream::ClientStream;
 #[cfg(fuzzing)]

@@ -127,8 +127,11 @@ impl StreamOptions {
         self
     }
 
-    /// Sets the maximum length in bytes of a message that arrives in fragments, hence of any message longer than
-    /// 128 KiB; by default 16 MiB. A longer one ends the stream with `RESOURCE_EXHAUSTED`.
+    /// Sets the maximum length in bytes of a message in fragments: of a message of a stream longer than 128 KiB, and of
+    /// a request or reply of a unary call that does not fit into one NATS message. By default 16 MiB.
+    ///
+    /// A longer one fails the call with `RESOURCE_EXHAUSTED`: a request or reply of a unary call before it is sent,
+    /// since its length is announced, and a message of a stream once this end has received too much of it.
     #[must_use]
     pub const fn reassembly_limit(mut self, bytes: usize) -> Self {
         self.reassembly_limit = Some(bytes);

@@ -1,7 +1,7 @@
 //! The output of a `Machine`: which frame is next, and whether it probes for the peer. Pure.
 //!
 //! A frame goes out as soon as there is something to state, and takes along all that there is: messages, a grant, the
-//! reply to a PING. Nothing is delayed to be sent together (docs/PROTOCOL.md, "Batching").
+//! reply to a PING. Nothing is delayed to be sent together (docs/PROTOCOL.md, FRAME-9).
 
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use crate::stream::frame_body::FrameBody;
 use crate::stream::frame_control;
 use crate::stream::frame_control::FrameControl;
 use crate::stream::machine::{Machine, Role};
+use crate::wire::FrameMark;
 
 /// Number of frames with messages of which one is a probe.
 const FRAMES_PER_PROBE: u32 = 32;
@@ -30,7 +31,7 @@ pub(crate) struct OutboundFrame {
     ///
     /// A frame gets no reply; but if its subject has no subscriber any more, nats-server sends a 503 to the reply
     /// subject, usually within a millisecond. So the death of a peer is noticed long before it counts as silent
-    /// (docs/PROTOCOL.md, "Liveness"). Not every frame is a probe, since each costs nats-server a lookup.
+    /// (docs/PROTOCOL.md, LIVE-1). Not every frame is a probe, since each costs nats-server a lookup.
     pub(crate) is_probe: bool,
 }
 
@@ -65,7 +66,7 @@ impl Machine {
         if let Some(status) = self.pending.reset.take() {
             self.is_done = true;
             return Some(OutboundFrame {
-                payload: reset_frame(&status),
+                payload: reset_frame(self.mark(), &status),
                 is_probe: false,
             });
         }
@@ -97,7 +98,7 @@ impl Machine {
             self.note_probe(now);
             control.last = self.sending.seq();
             return Some(OutboundFrame {
-                payload: FrameBody::default().finish_frame(control),
+                payload: FrameBody::default().finish_frame(self.mark(), control),
                 is_probe: true,
             });
         }
@@ -105,7 +106,7 @@ impl Machine {
             control.flags |= frame_control::OPEN;
             control = control.with_metadata(&headers);
         }
-        let payload = self.sending.frame(control);
+        let payload = self.sending.frame(self.mark(), control);
         if self.sending.has_ended() && !self.is_client() {
             self.end.get_or_insert(Ok(()));
             self.is_done = true;
@@ -133,8 +134,9 @@ impl Machine {
     }
 }
 
-/// Returns a frame that ends both directions with this status. Its details are left out: they may not fit.
-pub(crate) fn reset_frame(status: &Status) -> Bytes {
+/// Returns a frame of the end with this mark that ends both directions with this status. Its details are left out: they
+/// may not fit.
+pub(crate) fn reset_frame(mark: FrameMark, status: &Status) -> Bytes {
     let control = FrameControl {
         flags: frame_control::RESET,
         ..FrameControl::default()
@@ -142,5 +144,5 @@ pub(crate) fn reset_frame(status: &Status) -> Bytes {
     let is_long = status.message().len() > MAX_RESET_TEXT_LEN || !status.details().is_empty();
     let short = is_long.then(|| status.shortened());
     let control = control.with_status(Some(short.as_ref().unwrap_or(status)));
-    FrameBody::default().finish_frame(control)
+    FrameBody::default().finish_frame(mark, control)
 }

@@ -27,6 +27,7 @@ use crate::stream::fragments::Fragments;
 use crate::stream::frame::{BadFrame, Frame};
 use crate::stream::frame_control;
 use crate::stream::options::StreamLimits;
+use crate::stream::stream_label::StreamLabel;
 
 /// Number of grants that a peer gets while it uses up one window.
 ///
@@ -40,6 +41,7 @@ pub(crate) struct Receiving {
     window: Credit,
     /// Maximum length in bytes of a message in fragments.
     reassembly: usize,
+    label: StreamLabel,
     /// Number of the last frame that was accepted.
     seq: u64,
     received: Credit,
@@ -71,6 +73,7 @@ impl Receiving {
         Self {
             window: limits.window,
             reassembly: limits.reassembly,
+            label: StreamLabel::new(None, false),
             seq: 0,
             received: Credit::default(),
             taken: Credit::default(),
@@ -80,6 +83,11 @@ impl Receiving {
             is_complete: false,
             is_discarding: false,
         }
+    }
+
+    /// Sets the names for the texts of failures.
+    pub(super) fn set_label(&mut self, label: StreamLabel) {
+        self.label = label;
     }
 
     /// Checks the number of a frame; `true` if it is the next one, `false` if it was seen before and must be
@@ -176,10 +184,7 @@ impl Receiving {
         if fragments.bytes() <= self.reassembly {
             return Ok(());
         }
-        Err(Reason::TooLarge.status(format!(
-            "a message of the stream is longer than {} bytes, the limit of its receiver",
-            self.reassembly
-        )))
+        Err(self.label.too_long_to_receive(self.reassembly))
     }
 
     /// Queues the message in fragments, which has all of them.

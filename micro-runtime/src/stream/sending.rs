@@ -13,16 +13,17 @@
 //!   fit into one NATS message are shortened, or replaced by an error; the end itself is always sent.
 
 use bytes::{Buf as _, Bytes};
-use prost::Message as _;
 
 use crate::metadata::Metadata;
-use crate::status::{Reason, Status};
+use crate::status::Status;
 use crate::stream::credit::Credit;
 use crate::stream::frame_body::{FrameBody, MAX_ENTRY_HEADER_LEN};
 use crate::stream::frame_control;
 use crate::stream::frame_control::FrameControl;
 use crate::stream::frame_writer::{FrameWriter, SendRoom, TARGET_FRAME_LEN};
+use crate::stream::stream_label::StreamLabel;
 use crate::wire;
+use crate::wire::FrameMark;
 
 /// Maximum length of a fragment in bytes, and so of the entries of a frame.
 const MAX_FRAGMENT_LEN: usize = 128 * 1024;
@@ -35,6 +36,7 @@ const MAX_FRAME_OVERHEAD: usize = 256;
 pub(crate) struct Sending {
     /// Maximum length in bytes of a NATS message.
     max_payload: usize,
+    label: StreamLabel,
     /// Number of the last frame.
     seq: u64,
     sent: Credit,
@@ -63,6 +65,7 @@ impl Sending {
     pub(crate) fn new(limit: Credit, max_payload: usize) -> Self {
         Self {
             max_payload,
+            label: StreamLabel::new(None, false),
             seq: 0,
             sent: Credit::default(),
             limit,
@@ -72,6 +75,11 @@ impl Sending {
             end: None,
             has_ended: false,
         }
+    }
+
+    /// Sets the names for the texts of failures.
+    pub(super) fn set_label(&mut self, label: StreamLabel) {
+        self.label = label;
     }
 
     /// Raises the limits to those of a frame. Smaller ones are ignored: they are of an earlier frame.
@@ -188,19 +196,20 @@ impl Sending {
             }
     }
 
-    /// Makes the next numbered frame: what is written, or a fragment, and END if nothing remains behind it.
+    /// Makes the next numbered frame of the end with this mark: what is written, or a fragment, and END if nothing
+    /// remains behind it.
     ///
     /// `control` may bring OPEN with headers. If they do not fit beside the messages they go alone; if they do not
     /// fit at all the call fails with `RESOURCE_EXHAUSTED` instead.
-    pub(crate) fn frame(&mut self, mut control: FrameControl) -> Bytes {
+    pub(crate) fn frame(&mut self, mark: FrameMark, mut control: FrameControl) -> Bytes {
         self.seq += 1;
         control.seq = self.seq;
         if control.has(frame_control::OPEN) {
-            let alone = control.encoded_len();
+            let alone = control.frame_len();
             if alone > self.max_payload {
-                self.fail_metadata(&mut control, "the headers");
+                self.fail_metadata(&mut control, alone);
             } else if alone + self.next_len() > self.max_payload {
-                return FrameBody::default().finish_frame(control);
+                return FrameBody::default().finish_frame(mark, control);
             }
         }
         if self.body.is_empty()
@@ -226,7 +235,7 @@ impl Sending {
         // An unfinished message counts with its last fragment.
         self.sent.messages += self.body.entries() - u64::from(control.has(frame_control::MORE));
         self.sent.bytes += self.body.bytes();
-        self.body.finish_frame(control)
+        self.body.finish_frame(mark, control)
     }
 
     /// Returns the length in bytes of the entries of the next frame.
@@ -240,11 +249,14 @@ impl Sending {
     }
 
     /// Replaces OPEN, and everything that was to follow it, by an end with the error that metadata does not fit.
-    fn fail_metadata(&mut self, control: &mut FrameControl, what: &str) {
+    fn fail_metadata(&mut self, control: &mut FrameControl, length: usize) {
+        let status = self
+            .label
+            .metadata_too_long("the headers", length, self.max_payload);
         control.flags &= !frame_control::OPEN;
         control.metadata = Vec::new();
         self.clear();
-        self.end(Some(too_large(what)), Metadata::new());
+        self.end(Some(status), Metadata::new());
     }
 
     /// Writes the next fragment of a message, and returns MORE unless it is the last.
@@ -277,7 +289,7 @@ impl Sending {
             control = control.with_metadata(&end.trailers);
         }
         let whole = control.clone().with_status(end.status.as_ref());
-        if self.body.len() + whole.encoded_len() <= self.max_payload {
+        if self.body.len() + whole.frame_len() <= self.max_payload {
             return Some(whole);
         }
         if is_open || !self.body.is_empty() {
@@ -285,20 +297,18 @@ impl Sending {
         }
         let short = end.status.as_ref().map(Status::shortened);
         let whole = control.clone().with_status(short.as_ref());
-        if whole.encoded_len() <= self.max_payload {
+        if whole.frame_len() <= self.max_payload {
             return Some(whole);
         }
-        let status = short.unwrap_or_else(|| too_large("the trailers"));
+        let length = whole.frame_len();
+        let status = short.unwrap_or_else(|| {
+            self.label
+                .metadata_too_long("the trailers", length, self.max_payload)
+        });
         Some(
             control
                 .with_metadata(&Metadata::new())
                 .with_status(Some(&status)),
         )
     }
-}
-
-fn too_large(what: &str) -> Status {
-    Reason::TooLarge.status(format!(
-        "{what} of the stream do not fit into one NATS message"
-    ))
 }

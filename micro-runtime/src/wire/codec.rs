@@ -7,6 +7,7 @@ use std::cell::RefCell;
 
 use bytes::{Buf, Bytes, BytesMut};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::status::{Code, Reason, Status};
 
@@ -60,9 +61,8 @@ pub(crate) fn decode_request<M: prost::Message + Default>(
     payload: impl Buf,
     name: &str,
 ) -> Result<M, Status> {
-    M::decode(payload).map_err(|error| {
-        Reason::Undecodable.status(format!("the request is not a {name}: {error}"))
-    })
+    M::decode(payload)
+        .map_err(|error| Reason::Undecodable.status(format!("the request is no {name}: {error}")))
 }
 
 /// Decodes the reply of a unary call; `name` is the full name of its message, for the error.
@@ -74,10 +74,12 @@ pub(crate) fn decode_reply<M: prost::Message + Default>(
     payload: Bytes,
     name: &str,
 ) -> Result<M, Status> {
-    // No reply begins with `{`, which would be a group of field 15: the usual one is not kept.
-    let json = payload.starts_with(b"{").then(|| payload.clone());
-    let acknowledged = || acknowledged_by(&json?);
-    decode_streamed_reply(payload, name).map_err(|status| acknowledged().unwrap_or(status))
+    // Before it is decoded: `{` begins a group of field 15, which decoders skip. With a name that ends the group an
+    // acknowledgment is a message of defaults.
+    if let Some(status) = acknowledged_by(&payload) {
+        return Err(status);
+    }
+    decode_streamed_reply(payload, name)
 }
 
 /// Decodes a message of a reply stream; `name` is its full name, for the error.
@@ -90,10 +92,7 @@ pub(crate) fn decode_streamed_reply<M: prost::Message + Default>(
     name: &str,
 ) -> Result<M, Status> {
     M::decode(payload).map_err(|error| {
-        Reason::Undecodable.status_with(
-            Code::Internal,
-            format!("the reply is not a {name}: {error}"),
-        )
+        Reason::Undecodable.status_with(Code::Internal, format!("the reply is no {name}: {error}"))
     })
 }
 
@@ -107,28 +106,74 @@ pub(crate) fn decode_event<M: prost::Message + Default>(
     name: &str,
 ) -> Result<M, Status> {
     M::decode(payload)
-        .map_err(|error| Reason::Undecodable.status(format!("the event is not a {name}: {error}")))
+        .map_err(|error| Reason::Undecodable.status(format!("the event is no {name}: {error}")))
 }
 
-/// Returns the failure of a call whose reply is not what its method returns, if the reply is JetStream's
-/// acknowledgment of the request: it sends one if a stream captures the call subject (docs/PROTOCOL.md, "A unary
-/// call", rule 6).
+/// Returns the failure of a call whose reply is JetStream's acknowledgment of the request: it sends one if a stream
+/// captures the call subject (docs/PROTOCOL.md, CALL-8).
 ///
-/// Only for a reply that could not be read otherwise: a service may return JSON of this form, and then it is the
-/// reply.
-#[cold]
+/// Only for a reply that must be protobuf, or could not be read otherwise: a service may return JSON of this form, and
+/// then it is the reply.
+#[inline]
 pub(crate) fn acknowledged_by(payload: &[u8]) -> Option<Status> {
-    let Acknowledgment { stream, .. } = serde_json::from_slice(payload).ok()?;
+    match payload {
+        [b'{', ..] => read_acknowledgment(payload),
+        _ => None,
+    }
+}
+
+/// Returns the failure of a call of bytes in any format, if its reply has the form of JetStream's acknowledgment and
+/// no field besides. A service whose reply has this form cannot be told from a stream.
+#[cold]
+pub(crate) fn probably_acknowledged_by(payload: &[u8]) -> Option<Status> {
+    let ExactAcknowledgment { stream, .. } = serde_json::from_slice(payload).ok()?;
     Some(Reason::NotAService.status(format!(
-        "the JetStream stream `{}` captures the call subject and acknowledged the request in place of a service; take the subject out of the stream",
-        stream.escape_debug()
+        "{}; a service whose own reply has this form replies with any header, or one more field, to be told from it",
+        captured_by(&stream)
     )))
 }
 
-/// JetStream's acknowledgment of a message that a stream has stored.
+#[cold]
+fn read_acknowledgment(payload: &[u8]) -> Option<Status> {
+    let Acknowledgment { stream, .. } = serde_json::from_slice(payload).ok()?;
+    Some(Reason::NotAService.status(captured_by(&stream)))
+}
+
+fn captured_by(stream: &str) -> String {
+    format!(
+        "the JetStream stream `{}` captures the call subject and acknowledged the request in place of a service; take the subject out of the stream",
+        stream.escape_debug()
+    )
+}
+
+/// JetStream's acknowledgment of a message that a stream has stored, or has no room for.
 #[derive(Deserialize)]
 struct Acknowledgment {
     stream: String,
     #[serde(rename = "seq")]
     _sequence: u64,
+}
+
+/// [`Acknowledgment`] with all fields that nats-server 2.11 to 2.14 writes, and without any other.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExactAcknowledgment {
+    stream: String,
+    #[serde(rename = "seq")]
+    _sequence: u64,
+    #[serde(rename = "domain")]
+    _domain: Option<IgnoredAny>,
+    #[serde(rename = "duplicate")]
+    _duplicate: Option<IgnoredAny>,
+    /// Of a stream without room.
+    #[serde(rename = "error")]
+    _error: Option<IgnoredAny>,
+    /// Of a counter.
+    #[serde(rename = "val")]
+    _value: Option<IgnoredAny>,
+    /// Of an atomic batch.
+    #[serde(rename = "batch")]
+    _batch: Option<IgnoredAny>,
+    #[serde(rename = "count")]
+    _count: Option<IgnoredAny>,
 }

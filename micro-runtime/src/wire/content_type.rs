@@ -1,8 +1,10 @@
-//! The header `Content-Type`: what a payload's bytes are (docs/PROTOCOL.md, "JSON").
+//! The header `Content-Type`: what a payload's bytes are (docs/PROTOCOL.md, CALL-9).
+
+use std::fmt;
 
 use async_nats::{HeaderMap, HeaderValue};
 
-use crate::status::{Reason, Status};
+use crate::status::{Code, Reason, Status};
 use crate::wire::header::{CONTENT_TYPE, find};
 use crate::wire::percent::percent_encode;
 
@@ -27,11 +29,49 @@ pub(crate) enum ContentType {
 ///
 /// `UNIMPLEMENTED` for anything but protobuf and JSON in UTF-8.
 pub(crate) fn content_type(headers: Option<&HeaderMap>) -> Result<ContentType, Status> {
-    match headers.and_then(|headers| find(headers, &CONTENT_TYPE)) {
+    let value = headers.and_then(|headers| find(headers, &CONTENT_TYPE));
+    parse(value).map_err(rejected)
+}
+
+/// Checks that a reply is of the content type in which its request was made. Its payload is not looked at: JSON may be
+/// a valid protobuf message, and the other way round.
+///
+/// # Errors
+///
+/// `INTERNAL` with [`Reason::ContentType`], which names both; `what` is the reply, as in "the reply of a.B.C".
+pub(super) fn check_reply(
+    headers: Option<&HeaderMap>,
+    expected: ContentType,
+    what: impl fmt::Display,
+) -> Result<(), Status> {
+    let value = headers.and_then(|headers| find(headers, &CONTENT_TYPE));
+    if parse(value) == Ok(expected) {
+        return Ok(());
+    }
+    let found = match value {
+        None => "no header `Content-Type`, which stands for protobuf".to_owned(),
+        Some(value) => format!(
+            "`Content-Type: {}`",
+            percent_encode(value.as_str(), MAX_QUOTED_LEN)
+        ),
+    };
+    let expected = match expected {
+        ContentType::Protobuf => "protobuf: no such header, or `application/protobuf`",
+        ContentType::Json => "`application/json`, the content type of the request",
+    };
+    Err(Reason::ContentType.status_with(
+        Code::Internal,
+        format!("{what} has {found}; expected {expected}"),
+    ))
+}
+
+/// Returns the content type that the header states, or its value if it is not known.
+fn parse(value: Option<&HeaderValue>) -> Result<ContentType, &str> {
+    match value.map(HeaderValue::as_str) {
         None => Ok(ContentType::Protobuf),
-        Some(value) if is_protobuf(value.as_str()) => Ok(ContentType::Protobuf),
-        Some(value) if is_json(value.as_str()) => Ok(ContentType::Json),
-        Some(value) => Err(rejected(value.as_str())),
+        Some(value) if is_protobuf(value) => Ok(ContentType::Protobuf),
+        Some(value) if is_json(value) => Ok(ContentType::Json),
+        Some(value) => Err(value),
     }
 }
 

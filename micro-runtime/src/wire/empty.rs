@@ -1,4 +1,4 @@
-//! The header `Micro-Empty`: the mark of an empty message of a stream by hand (docs/PROTOCOL.md, "A streaming call").
+//! The header `Micro-Empty`: the mark of an empty message of a stream by hand (docs/PROTOCOL.md, HAND-2).
 
 use async_nats::{HeaderMap, HeaderValue};
 

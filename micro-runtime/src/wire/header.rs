@@ -6,7 +6,7 @@
 
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
 
-// Requests and replies ("A unary call", "A streaming call").
+// Requests and replies ("Failures", "A streaming call").
 
 /// Time left for a call, in whole milliseconds, at least 1.
 pub(crate) const MICRO_TIMEOUT: HeaderName = HeaderName::from_static("Micro-Timeout");
@@ -22,6 +22,8 @@ pub(crate) const MICRO_INSTANCE: HeaderName = HeaderName::from_static("Micro-Ins
 pub(crate) const CONTENT_TYPE: HeaderName = HeaderName::from_static("Content-Type");
 /// Text of a failure for tools of ADR-32, percent-encoded.
 pub(crate) const SERVICE_ERROR: HeaderName = HeaderName::from_static("Nats-Service-Error");
+/// Cause of a delete marker, a message that JetStream stores by itself for messages that it has removed.
+const MARKER_REASON: HeaderName = HeaderName::from_static("Nats-Marker-Reason");
 /// Code of a failure for tools of ADR-32, close to HTTP's.
 pub(crate) const SERVICE_ERROR_CODE: HeaderName =
     HeaderName::from_static("Nats-Service-Error-Code");
@@ -37,7 +39,7 @@ const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 /// Headers that are forwarded with nested calls.
 pub(crate) static TRACE: [HeaderName; 3] = [TRACEPARENT, TRACESTATE, BAGGAGE];
 
-// Stored events and dead letters ("Events").
+// Stored events and dead letters ("Durable events", "Dead letters").
 
 /// Headers of JetStream, and those that a dead letter has beside its event's own.
 #[cfg(feature = "jetstream")]
@@ -78,7 +80,7 @@ const BROKER_PREFIX: &str = "nats-";
 pub(crate) const RESERVED_NAMES: [&str; 4] =
     ["content-type", "traceparent", "tracestate", "baggage"];
 
-/// Returns whether metadata may not use this name, in any case ("A unary call").
+/// Returns whether metadata may not use this name, in any case (META-1).
 ///
 /// This runs for every header that arrives, so it allocates nothing.
 pub(crate) fn is_reserved(name: &str) -> bool {
@@ -96,12 +98,17 @@ pub(crate) fn is_of_the_broker(name: &str) -> bool {
     begins_with(name, BROKER_PREFIX)
 }
 
-/// Returns whether a reply with these headers offers a stream that carries the reply proper, because that
-/// does not fit into one NATS message ("Large unary messages").
+/// Returns whether a message with these headers goes on as a stream: a request that opens one (STREAM-1), or a reply
+/// that offers one, as it does not fit into one NATS message (LARGE-3).
 ///
 /// The reply slot and the caller must agree on this: the slot of such a reply stays reserved for the stream.
 pub(crate) fn continues_as_stream(headers: Option<&HeaderMap>) -> bool {
     headers.is_some_and(|headers| find(headers, &MICRO_STREAM).is_some())
+}
+
+/// Returns the cause of a delete marker of JetStream; `None` for the headers of any other message.
+pub(crate) fn delete_marker(headers: Option<&HeaderMap>) -> Option<&str> {
+    find(headers?, &MARKER_REASON).map(HeaderValue::as_str)
 }
 
 /// Adds a value beside those that the name has, unless it holds CR or LF: such a value would be two header
@@ -121,6 +128,22 @@ pub(crate) fn find<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a 
         let (_, values) = headers.iter().find(|(found, _)| is_same(found.as_ref()))?;
         values.first()
     })
+}
+
+/// Returns all values of a header whose name may be written in any case, also in several at once.
+pub(crate) fn find_all<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a HeaderValue> + use<'a> {
+    let name = name.clone();
+    let is_same = move |found: &str| {
+        let name: &str = name.as_ref();
+        found.eq_ignore_ascii_case(name)
+    };
+    let named = headers
+        .iter()
+        .filter(move |(found, _)| is_same(found.as_ref()));
+    named.flat_map(|(_, values)| values)
 }
 
 /// Reads a number of a header: decimal digits and nothing else, neither a sign nor blanks.

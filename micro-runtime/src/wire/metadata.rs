@@ -1,4 +1,4 @@
-//! Metadata as NATS headers, and back (docs/PROTOCOL.md, "A unary call"). Values of names that end in `-bin`
+//! Metadata as NATS headers, and back (docs/PROTOCOL.md, "Metadata and trace"). Values of names that end in `-bin`
 //! are base64.
 
 use std::borrow::Cow;
@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::metadata;
 use crate::metadata::Metadata;
-use crate::status::{Reason, Status};
+use crate::status::{Code, Reason, Status};
 use crate::wire::header::append;
 
 /// Adds metadata to headers. Without metadata it makes no `HeaderMap`.
@@ -27,14 +27,68 @@ pub(crate) fn encode_metadata(headers: &mut Option<HeaderMap>, metadata: &Metada
     }
 }
 
-/// Reads the metadata among the headers of a peer; others are skipped. Capitals in a name become small letters, as
-/// names of metadata have none: HTTP libraries and other clients write `Tenant`.
+/// Metadata of a reply. A header that breaks the rules is left out: the call succeeds all the same, unless its caller
+/// asks for the metadata.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ReceivedMetadata {
+    pub(crate) metadata: Metadata,
+    /// Error of the first header that was left out. It is not the fault of the caller, who wrote the request.
+    pub(crate) flaw: Option<Status>,
+}
+
+/// Reads the metadata among the headers of a request or an event; others are skipped. Capitals in a name become small
+/// letters, as names of metadata have none: HTTP libraries and other clients write `Tenant`.
 ///
 /// # Errors
 ///
 /// `INVALID_ARGUMENT` for a value that breaks the rules, `RESOURCE_EXHAUSTED` for more than 8 KiB.
 pub(crate) fn decode_metadata(headers: &HeaderMap) -> Result<Metadata, Status> {
     let mut metadata = Metadata::new();
+    decode_each(headers, &mut metadata, Err)?;
+    Ok(metadata)
+}
+
+/// Reads the metadata among the headers of a reply, as [`decode_metadata`]; `method` is the full name of the method
+/// that was called, for the error.
+pub(crate) fn decode_reply_metadata(headers: Option<&HeaderMap>, method: &str) -> ReceivedMetadata {
+    let mut read = ReceivedMetadata::default();
+    let Some(headers) = headers else {
+        return read;
+    };
+    let note = |status: Status| {
+        read.flaw.get_or_insert_with(|| {
+            Reason::BadHeader.status_with(
+                Code::Internal,
+                format!(
+                    "the reply of {method} has a malformed header: {}",
+                    status.message()
+                ),
+            )
+        });
+        Ok(())
+    };
+    // `note` returns no error.
+    let _ = decode_each(headers, &mut read.metadata, note);
+    read
+}
+
+impl ReceivedMetadata {
+    /// Returns the metadata, for a caller that asks for it.
+    ///
+    /// # Errors
+    ///
+    /// `INTERNAL` with [`Reason::BadHeader`] if a header was left out.
+    pub(crate) fn complete(self) -> Result<Metadata, Status> {
+        self.flaw.map_or(Ok(self.metadata), Err)
+    }
+}
+
+/// Adds each header that is metadata, and passes what breaks the rules to `on_flaw`, which decides whether to go on.
+fn decode_each(
+    headers: &HeaderMap,
+    metadata: &mut Metadata,
+    mut on_flaw: impl FnMut(Status) -> Result<(), Status>,
+) -> Result<(), Status> {
     for (name, values) in headers.iter() {
         let name = lowercase(name.as_ref());
         let name = name.as_ref();
@@ -42,14 +96,15 @@ pub(crate) fn decode_metadata(headers: &HeaderMap) -> Result<Metadata, Status> {
             continue;
         }
         for value in values {
-            if metadata::is_binary(name) {
-                metadata.append(name, decode_base64(name, value.as_str())?)?;
-            } else {
-                metadata.append(name, value.as_str())?;
-            }
+            let added = match metadata::is_binary(name) {
+                true => decode_base64(name, value.as_str())
+                    .and_then(|value| metadata.append(name, value)),
+                false => metadata.append(name, value.as_str()),
+            };
+            added.or_else(&mut on_flaw)?;
         }
     }
-    Ok(metadata)
+    Ok(())
 }
 
 fn lowercase(name: &str) -> Cow<'_, str> {

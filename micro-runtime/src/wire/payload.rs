@@ -5,39 +5,55 @@
 //! | payload | written by | read by |
 //! |---|---|---|
 //! | request | [`write_payload`] | [`read_request`] |
-//! | reply, also each of a stream by hand | [`write_payload`] | [`read_reply`] |
+//! | reply, also each of a stream by hand | [`write_payload`], or [`as_plain_payload`] where it changes nothing | [`read_reply`] |
 //! | frame of a stream | [`write_payload`], with [`PayloadFormat::of_frames`] | [`read_reply`] |
 //! | event | [`write_payload`] | [`read_event`] |
 //!
 //! How one message becomes bytes is the matter of `codec`. Failures, records of discovery and requests to
 //! JetStream do not pass here: tools read them as they are.
 
+use std::fmt;
+
 use async_nats::HeaderMap;
 use bytes::Bytes;
 
 use crate::status::Status;
-use crate::wire::content_type::{ContentType, content_type, not_read, write_content_type};
+use crate::wire::codec::{acknowledged_by, probably_acknowledged_by};
+use crate::wire::content_type::{
+    ContentType, check_reply, content_type, not_read, write_content_type,
+};
 use crate::wire::status::decode_status;
 
 /// Format of a payload, as its headers announce it. A reply has the format of its request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PayloadFormat {
     content_type: ContentType,
+    /// Whether a reply may have any content type: the caller passes bytes on, whatever they are.
+    takes_any_reply: bool,
 }
 
 impl PayloadFormat {
     pub(crate) const PROTOBUF: Self = Self {
         content_type: ContentType::Protobuf,
+        takes_any_reply: false,
     };
     /// Format of events, which follow no request.
     pub(crate) const EVENT: Self = Self::PROTOBUF;
     #[cfg(feature = "json")]
     pub(crate) const JSON: Self = Self {
         content_type: ContentType::Json,
+        takes_any_reply: false,
     };
 
     pub(crate) fn is_json(self) -> bool {
         self.content_type == ContentType::Json
+    }
+
+    /// Returns the same format for requests, whose replies may be of any.
+    #[cfg(feature = "json")]
+    pub(crate) fn taking_any_reply(mut self) -> Self {
+        self.takes_any_reply = true;
+        self
     }
 
     /// Returns the format of the frames of a call with this format: a frame is protobuf, whatever its entries are.
@@ -59,6 +75,12 @@ pub(crate) fn write_payload(
     payload
 }
 
+/// Returns the payload in this format if that is the payload as it is, and needs no header.
+#[inline]
+pub(crate) fn as_plain_payload(format: PayloadFormat, payload: &Bytes) -> Option<&Bytes> {
+    (format.content_type == ContentType::Protobuf).then_some(payload)
+}
+
 /// Returns the format and the payload of a request.
 ///
 /// # Errors
@@ -70,17 +92,47 @@ pub(crate) fn read_request(
 ) -> Result<(PayloadFormat, Bytes), Status> {
     let format = PayloadFormat {
         content_type: content_type(headers)?,
+        takes_any_reply: false,
     };
     Ok((format, payload))
 }
 
-/// Returns the payload of a reply, or of a frame.
+/// Returns the payload of a reply to a request in this `format`, or of a frame; `what` names it in errors, as in "the
+/// reply of a.B.C".
 ///
 /// # Errors
 ///
-/// The failure, if the headers are those of one.
-pub(crate) fn read_reply(headers: Option<&HeaderMap>, payload: Bytes) -> Result<Bytes, Status> {
-    match headers.and_then(|headers| decode_status(headers, &payload)) {
+/// The failure, if the headers are those of one; `INTERNAL` for a reply of another content type.
+#[inline]
+pub(crate) fn read_reply(
+    headers: Option<&HeaderMap>,
+    payload: Bytes,
+    format: PayloadFormat,
+    what: impl fmt::Display,
+) -> Result<Bytes, Status> {
+    if headers.is_none() && format.takes_any_reply {
+        return check_raw_reply(payload);
+    }
+    if headers.is_none() && !format.is_json() {
+        return Ok(payload);
+    }
+    if let Some(status) = headers.and_then(|headers| decode_status(headers, &payload)) {
+        return Err(status);
+    }
+    if !format.takes_any_reply {
+        check_reply(headers, format.content_type, what)
+            .map_err(|status| acknowledged_by(&payload).unwrap_or(status))?;
+    }
+    Ok(payload)
+}
+
+/// Returns the reply of a call of bytes, which has no headers.
+///
+/// # Errors
+///
+/// `INTERNAL` for one with the form of JetStream's acknowledgment: no decoder shows that it is no reply.
+fn check_raw_reply(payload: Bytes) -> Result<Bytes, Status> {
+    match probably_acknowledged_by(&payload) {
         Some(status) => Err(status),
         None => Ok(payload),
     }

@@ -1,5 +1,5 @@
-//! Percent-encoded text in header values, as in gRPC's `grpc-message` (docs/PROTOCOL.md, "A unary
-//! call", rule 4), cut at a limit. Pure.
+//! Percent-encoded text in header values, as in gRPC's `grpc-message` (docs/PROTOCOL.md, GEN-6), cut at a
+//! limit. Pure.
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 

@@ -1,13 +1,14 @@
-//! `Status` as headers and payload, and back (docs/PROTOCOL.md, "A unary call").
+//! `Status` as headers and payload, and back (docs/PROTOCOL.md, "Failures").
 //!
 //! A failure is sent twice in one message: as `google.rpc.Status` in the payload, with the whole text and all
 //! details, and as headers, for tools that know ADR-32 alone. The headers decide whether a reply is a failure
 //! at all: any payload could be a `google.rpc.Status` by chance.
 
-use async_nats::{HeaderMap, HeaderValue, StatusCode};
+use async_nats::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use bytes::Bytes;
 use prost::{Message as _, Name as _};
 use prost_types::Any;
+use serde_json::json;
 
 use crate::json::{Transcoder, read_failure};
 use crate::status::details::ErrorInfo;
@@ -15,7 +16,7 @@ use crate::status::{Code, Reason, Status};
 use crate::wire::codec::encode;
 use crate::wire::content_type::{ContentType, content_type, write_content_type};
 use crate::wire::header::{
-    MICRO_STATUS, SERVICE_ERROR, SERVICE_ERROR_CODE, append, find, parse_number,
+    MICRO_STATUS, SERVICE_ERROR, SERVICE_ERROR_CODE, append, find_all, parse_number,
 };
 use crate::wire::percent::{percent_decode, percent_encode};
 
@@ -44,16 +45,32 @@ pub(crate) fn encode_status(status: &Status) -> (HeaderMap, Bytes) {
     (status_headers(status), encode(&RpcStatus::new(status)))
 }
 
-/// Encodes a failure for a caller that writes JSON: its headers, and `google.rpc.Status` in JSON.
+/// Encodes a failure for a caller that writes JSON: its headers, and `google.rpc.Status` in JSON. Without a transcoder,
+/// where the service does not serve JSON, the details are left out: their JSON depends on their types.
 pub(crate) fn encode_status_in_json(
     status: &Status,
-    transcoder: &Transcoder,
+    transcoder: Option<&Transcoder>,
 ) -> (HeaderMap, Bytes) {
     let mut headers = Some(status_headers(status));
     write_content_type(&mut headers, ContentType::Json);
-    let details = RpcStatus::new(status).details;
-    let payload = transcoder.failure(status, &details);
+    let payload = match transcoder {
+        Some(transcoder) => transcoder.failure(status, &RpcStatus::new(status).details),
+        None => without_details(status),
+    };
     (headers.unwrap_or_default(), payload)
+}
+
+/// Returns `google.rpc.Status` in JSON with no other detail than the reason of the runtime.
+fn without_details(status: &Status) -> Bytes {
+    let details = status.reason().map(|reason| {
+        json!([{ "@type": ErrorInfo::type_url(), "reason": reason.name(), "domain": DOMAIN }])
+    });
+    let code = status.code() as i32;
+    let json = match details {
+        None => json!({ "code": code, "message": status.message() }),
+        Some(details) => json!({ "code": code, "message": status.message(), "details": details }),
+    };
+    json.to_string().into()
 }
 
 /// Returns the headers of a failure.
@@ -74,8 +91,11 @@ fn status_headers(status: &Status) -> HeaderMap {
 }
 
 impl RpcStatus {
-    /// Makes the message from a status; the reason of the runtime becomes the first detail.
+    /// Makes the message from a status; the reason of the runtime becomes the first detail. A detail of a handler that
+    /// looks like one is left out: it may come from a call of the handler's own, by another library.
     pub(crate) fn new(status: &Status) -> Self {
+        let details = status.details().iter();
+        let details = details.filter(|detail| !is_of_runtime(detail)).cloned();
         Self {
             code: status.code() as i32,
             message: status.message().to_owned(),
@@ -83,7 +103,7 @@ impl RpcStatus {
                 .reason()
                 .map(error_info)
                 .into_iter()
-                .chain(status.details().iter().cloned())
+                .chain(details)
                 .collect(),
         }
     }
@@ -107,7 +127,7 @@ impl RpcStatus {
         let (own, details) = self
             .details
             .into_iter()
-            .partition::<Vec<_>, _>(|detail| reason_of(detail).is_some());
+            .partition::<Vec<_>, _>(is_of_runtime);
         Some(
             Status::new(code.unwrap_or(Code::Unknown), self.message)
                 .with_details(details)
@@ -118,29 +138,27 @@ impl RpcStatus {
 
 /// Decodes a failure; `None` if the headers are those of a success.
 ///
-/// `Micro-Status` has precedence over the header of ADR-32, which is the only one of peers that know no more.
-/// An unknown code is `UNKNOWN`: the reply is a failure in any case.
+/// Any sign of a failure makes one, whatever the other headers are; [`failing_header`] has the order. A code that is
+/// not known is `UNKNOWN`.
 pub(crate) fn decode_status(headers: &HeaderMap, payload: &Bytes) -> Option<Status> {
-    let value = |name| Some(find(headers, name)?.as_str().trim());
-    let (name, code) = match (value(&MICRO_STATUS), value(&SERVICE_ERROR_CODE)) {
-        (Some(code), _) => (MICRO_STATUS, code),
-        (None, Some(code)) => (SERVICE_ERROR_CODE, code),
-        (None, None) => return None,
-    };
-    let number = parse_number(code).and_then(|number| u16::try_from(number).ok());
+    let (name, code) = failing_header(headers)?;
+    let number = parse_code(code).and_then(|number| u16::try_from(number).ok());
     let known = match number {
-        Some(0) if name == MICRO_STATUS => return None,
-        Some(200) if name == SERVICE_ERROR_CODE => return None,
         Some(number) if name == MICRO_STATUS => Code::from_number(number.into()),
-        number => number.map(Code::from_service_error_code),
+        Some(number) if name == SERVICE_ERROR_CODE => Some(Code::from_service_error_code(number)),
+        _ => None,
     };
-    let text = || match (find(headers, &SERVICE_ERROR), known) {
-        (Some(text), _) => percent_decode(text.as_str()),
-        (None, Some(_)) => String::new(),
-        (None, None) => format!(
-            "the reply has `{name}: {}`, which is no code",
-            percent_encode(code, MAX_QUOTED_LEN)
-        ),
+    let text = || {
+        let mut texts = find_all(headers, &SERVICE_ERROR).map(HeaderValue::as_str);
+        let quoted = || percent_encode(code, MAX_QUOTED_LEN);
+        match (texts.next(), known) {
+            (Some(""), _) if name == SERVICE_ERROR => {
+                "the reply has an empty `Nats-Service-Error` and no code".to_owned()
+            }
+            (Some(text), _) => percent_decode(text),
+            (None, Some(_)) => format!("the reply has `{name}: {}` and no text", quoted()),
+            (None, None) => format!("the reply has `{name}: {}`, which is no code", quoted()),
+        }
     };
     let code = known.unwrap_or(Code::Unknown);
     // The payload counts only if it is a `google.rpc.Status` with the code of the headers: a peer that knows
@@ -156,6 +174,41 @@ pub(crate) fn decode_status(headers: &HeaderMap, payload: &Bytes) -> Option<Stat
         Some(status) => Some(status),
         None => Some(Status::new(code, text())),
     }
+}
+
+/// Returns the header that makes a reply a failure, and its value; `None` for a success.
+///
+/// Services by hand write these headers in any combination. None of their failures may count as a success, whose empty
+/// payload would be a message of defaults:
+///
+/// 1. `Micro-Status` with any value but 0;
+/// 2. else `Nats-Service-Error-Code` with any value but 200;
+/// 3. else `Nats-Service-Error` with a text, or an empty one without any code: a service may write the text of an
+///    exception, which may have none.
+///
+/// Of a header that is repeated, also in another case, the first value that is a failure counts.
+fn failing_header(headers: &HeaderMap) -> Option<(HeaderName, &str)> {
+    let mut has_code = false;
+    for (name, success) in [(MICRO_STATUS, 0), (SERVICE_ERROR_CODE, 200)] {
+        for value in find_all(headers, &name) {
+            let value = value.as_str().trim();
+            if parse_code(value) != Some(success) {
+                return Some((name, value));
+            }
+            has_code = true;
+        }
+    }
+    find_all(headers, &SERVICE_ERROR)
+        .map(HeaderValue::as_str)
+        .find(|text| !(has_code && text.is_empty()))
+        .map(|text| (SERVICE_ERROR, text))
+}
+
+/// Parses one of the two codes: a number without leading zeros. `00` is no success: it is not known what its sender
+/// means by it.
+fn parse_code(text: &str) -> Option<u64> {
+    let is_padded = text.len() > 1 && text.starts_with('0');
+    if is_padded { None } else { parse_number(text) }
 }
 
 /// Returns the failure of a call whose reply is a message of NATS itself, with a status such as 409, and not of a
@@ -194,9 +247,14 @@ fn error_info(reason: Reason) -> Any {
     }
 }
 
-/// Returns the reason of the runtime that a detail carries; `None` for a detail of a handler.
+/// Returns whether a detail carries a reason of the runtime, be it one of a later version.
+fn is_of_runtime(detail: &Any) -> bool {
+    let info = detail.to_msg::<ErrorInfo>();
+    info.is_ok_and(|info| info.domain == DOMAIN)
+}
+
+/// Returns the reason of the runtime that a detail carries; `None` for one of a later version.
 fn reason_of(detail: &Any) -> Option<Reason> {
     let info = detail.to_msg::<ErrorInfo>().ok()?;
-    (info.domain == DOMAIN).then_some(())?;
     Reason::from_name(&info.reason)
 }

@@ -12,6 +12,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use bytes::BytesMut;
 
+use crate::wire::reply_token;
+
 /// Token between a service base and the id of an instance, or [`ALL_INSTANCES`].
 const INSTANCE: &str = "_i";
 /// Token in place of an instance id: a request to every instance of the service.
@@ -30,25 +32,19 @@ const LIFECYCLE_EVENT: &str = "_EVENT";
 
 /// First token of inboxes, which NATS clients use for replies unless they are configured otherwise.
 pub(crate) const INBOX: &str = "_INBOX";
-/// Prefixes of the reply subjects that a server replies to by default ("A unary call", rule 3).
+/// Prefixes of the reply subjects that a server replies to by default (CALL-4).
 ///
 /// `_R_.` is what nats-server puts in place of a reply subject when a request crosses accounts.
 pub(crate) const REPLY_PREFIXES: [&str; 2] = ["_INBOX.", "_R_."];
 
-/// Length in bytes of what a reply subject's last token encodes: 32 bits of a slot, 64 of a nonce.
-const REPLY_KEY_LEN: usize = 12;
-/// Length of the last token of a reply subject.
-const REPLY_TOKEN_LEN: usize = 16;
-
-/// First token of the subjects of dead letters ("Events").
+/// First token of the subjects of dead letters (DEAD-1).
 #[cfg(feature = "jetstream")]
 const DEAD_LETTERS: &str = "dlq";
 /// Prefix of the reply subject of a stored event, on which the delivery is acknowledged.
 #[cfg(feature = "jetstream")]
 const ACK_PREFIX: &str = "$JS.ACK.";
-/// Prefix of the subject on which a consumer is asked for events.
-#[cfg(feature = "jetstream")]
-const PULL_PREFIX: &str = "$JS.API.CONSUMER.MSG.NEXT";
+/// First tokens of the subjects of JetStream's API.
+const API_PREFIX: &str = "$JS.API";
 
 /// Service base of one service: what all its subjects begin with, and the dot after it.
 ///
@@ -85,6 +81,8 @@ pub(crate) struct AckNumbers {
     pub(crate) deliveries: u64,
     /// Sequence of the event in its stream.
     pub(crate) sequence: u64,
+    /// Position of the delivery among all of its consumer, from 1 on.
+    pub(crate) consumer_sequence: u64,
     /// Time at which the event was stored, in nanoseconds since 1970.
     pub(crate) stored_ns: u64,
     /// Number of events of this consumer that are stored behind this one.
@@ -111,6 +109,11 @@ impl ServiceBase {
     /// once").
     pub(crate) fn broadcast_method(&self, method: &str) -> Subject {
         self.instance_method(ALL_INSTANCES, method)
+    }
+
+    /// Returns the pattern of everything under the base.
+    pub(crate) fn pattern(&self) -> Subject {
+        self.method(">")
     }
 
     /// Returns the pattern of everything for one instance.
@@ -242,8 +245,24 @@ pub(crate) fn is_lifecycle_event_of(subject: &str, name: &str, id: &str) -> bool
 /// NATS clients append a number that counts up, so that a peer that was called once can guess the next inboxes
 /// of the same process.
 pub(crate) fn new_inbox(prefix: &str) -> Subject {
-    let random = BASE64URL.encode(rand::random::<[u8; 16]>());
-    Subject::from(format!("{prefix}.{random}"))
+    Subject::from(format!("{prefix}.{}", random_token()))
+}
+
+/// Returns 128 random bits as one token.
+pub(crate) fn random_token() -> String {
+    BASE64URL.encode(rand::random::<[u8; 16]>())
+}
+
+/// Returns whether a message on this subject is in the inbox of a client that has the usual prefix.
+#[cfg(feature = "__testkit")]
+pub(crate) fn is_inbox(subject: &str) -> bool {
+    reply_token(INBOX, subject).is_some()
+}
+
+/// Returns whether a message on this subject is a frame from the client of a stream.
+#[cfg(feature = "__testkit")]
+pub(crate) fn is_upstream(subject: &str) -> bool {
+    subject.split('.').rev().nth(1) == Some(UP)
 }
 
 /// Returns the pattern of all reply subjects of an inbox.
@@ -255,23 +274,16 @@ pub(crate) fn reply_pattern(inbox: &str) -> Subject {
 /// token is slot and nonce in big-endian order, as digits of base64url ("Reply subjects").
 #[inline]
 pub(crate) fn reply(buffer: &mut BytesMut, inbox: &str, slot: u32, nonce: u64) -> Subject {
-    let mut key = [0; REPLY_KEY_LEN];
-    let (first, last) = key.split_at_mut(size_of::<u32>());
-    first.copy_from_slice(&slot.to_be_bytes());
-    last.copy_from_slice(&nonce.to_be_bytes());
-    let mut token = [0; REPLY_TOKEN_LEN];
-    let written = BASE64URL.encode_slice(key, &mut token);
-    debug_assert_eq!(written, Ok(REPLY_TOKEN_LEN));
     buffer.extend_from_slice(inbox.as_bytes());
     buffer.extend_from_slice(b".");
-    buffer.extend_from_slice(&token);
+    buffer.extend_from_slice(&reply_token::encode(slot, nonce));
     Subject::from_utf8(buffer.split().freeze())
         .unwrap_or_else(|_| unreachable!("an inbox is text, and so are the digits"))
 }
 
 /// Returns the length of a reply subject of an inbox, in bytes.
 pub(crate) fn reply_len(inbox: &str) -> usize {
-    inbox.len() + 1 + REPLY_TOKEN_LEN
+    inbox.len() + 1 + reply_token::TOKEN_LEN
 }
 
 /// Returns the last token of a reply subject of this inbox; `None` for any other subject.
@@ -283,12 +295,7 @@ pub(crate) fn reply_token<'a>(inbox: &str, subject: &'a str) -> Option<&'a str> 
 /// Returns slot and nonce of the last token of a reply subject; `None` for any other token.
 #[inline]
 pub(crate) fn parse_reply_token(token: &str) -> Option<(u32, u64)> {
-    let mut bytes = [0; REPLY_KEY_LEN];
-    let token: &[u8; REPLY_TOKEN_LEN] = token.as_bytes().try_into().ok()?;
-    BASE64URL.decode_slice(token, &mut bytes).ok()?;
-    let (slot, nonce) = bytes.split_first_chunk()?;
-    let nonce = nonce.try_into().ok()?;
-    Some((u32::from_be_bytes(*slot), u64::from_be_bytes(nonce)))
+    reply_token::decode(token.as_bytes().try_into().ok()?)
 }
 
 /// Returns `dlq.<stream>.<consumer>`, where a durable consumer's dead letters go by default.
@@ -303,10 +310,20 @@ pub(crate) fn dead_letter_pattern(prefix: Option<&str>, stream: &str) -> Subject
     dead_letter(prefix, stream, ">")
 }
 
+/// Returns the subject of a request to JetStream's API: its verb, such as `STREAM.INFO`, and what it is about.
+pub(crate) fn api(verb: &str, about: &[&str]) -> Subject {
+    let mut subject = format!("{API_PREFIX}.{verb}");
+    for token in about {
+        subject.push('.');
+        subject.push_str(token);
+    }
+    Subject::from(subject)
+}
+
 /// Returns the subject on which a consumer of JetStream is asked for its next events.
 #[cfg(feature = "jetstream")]
 pub(crate) fn pull(stream: &str, consumer: &str) -> Subject {
-    Subject::from(format!("{PULL_PREFIX}.{stream}.{consumer}"))
+    api("CONSUMER.MSG.NEXT", &[stream, consumer])
 }
 
 /// Reads the reply subject of a delivery, which is also where it is acknowledged; `None` for any other.
@@ -327,13 +344,24 @@ pub(crate) fn parse_ack(subject: &str) -> Option<AckNumbers> {
     let names = if found > 7 { 4 } else { 2 };
     let mut numbers = tokens[names..].iter().map(|token| number(token));
     let mut next = || numbers.next()?;
-    let (deliveries, sequence, _) = (next()?, next()?, next()?);
     Some(AckNumbers {
-        deliveries,
-        sequence,
+        deliveries: next()?,
+        sequence: next()?,
+        consumer_sequence: next()?,
         stored_ns: next()?,
         pending: next()?,
     })
+}
+
+/// Returns whether `subject` is where a delivery of this consumer is acknowledged.
+#[cfg(feature = "jetstream")]
+pub(crate) fn is_ack_of(subject: &str, stream: &str, consumer: &str) -> bool {
+    let Some(text) = subject.strip_prefix(ACK_PREFIX) else {
+        return false;
+    };
+    let tokens = text.split('.').collect::<Vec<_>>();
+    let names = if tokens.len() > 7 { 2 } else { 0 };
+    tokens.get(names..names + 2) == Some(&[stream, consumer])
 }
 
 #[cfg(feature = "jetstream")]

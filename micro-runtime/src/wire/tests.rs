@@ -1,4 +1,4 @@
-//! Golden bytes of the wire, the same that docs/PROTOCOL.md shows, and the reading of malformed input.
+//! Golden bytes of the wire, those of docs/golden.json, and the reading of malformed input.
 
 use prost_types::Any;
 
@@ -10,6 +10,8 @@ use bytes::Bytes;
 use crate::metadata::Metadata;
 use crate::status::{Code, Reason, Status};
 use crate::wire::codec::*;
+use crate::wire::empty::encode_empty;
+use crate::wire::golden::example;
 use crate::wire::header::*;
 use crate::wire::metadata::*;
 use crate::wire::payload::*;
@@ -32,30 +34,21 @@ fn header_lines(headers: &HeaderMap) -> Vec<String> {
 
 #[test]
 fn a_failure_has_its_golden_headers_and_bytes() {
-    let (headers, payload) = encode_status(&Status::not_found("no account 7"));
-    assert_eq!(
-        header_lines(&headers),
-        [
-            "Micro-Status: 5",
-            "Nats-Service-Error-Code: 404",
-            "Nats-Service-Error: no account 7",
-        ]
-    );
-    assert_eq!(&payload[..], b"\x08\x05\x12\x0cno account 7");
-}
-
-#[test]
-fn a_failure_of_the_runtime_carries_its_reason() {
-    let status = Reason::Overloaded.status("busy");
-    let (headers, payload) = encode_status(&status);
-    assert_eq!(
-        &payload[..],
-        b"\x08\x08\x12\x04busy\x1a\x42\x0a\x28type.googleapis.com/google.rpc.ErrorInfo\
-          \x12\x16\x0a\x0aOVERLOADED\x12\x08micro.v1"
-    );
-    let read = decode_status(&headers, &payload).unwrap();
-    assert_eq!(read.reason(), Some(Reason::Overloaded));
-    assert!(read.details().is_empty());
+    let check = |name: &str, status: Status| {
+        let (headers, payload) = encode_status(&status);
+        example(name).check(Some(&headers), &payload);
+        let read = decode_status(&headers, &payload).unwrap();
+        assert_eq!(
+            (read.code(), read.message(), read.reason()),
+            (status.code(), status.message(), status.reason())
+        );
+        assert!(read.details().is_empty());
+    };
+    check("failure_of_a_handler", Status::not_found("no account 7"));
+    check("failure_of_the_runtime", Reason::Overloaded.status("busy"));
+    let text = "a\r\nb 100 % \u{263a}";
+    check("failure_with_escaped_text", Status::not_found(text));
+    // Without the mark of the runtime it is the failure of a handler.
     let handler = encode_status(&Status::resource_exhausted("busy"));
     assert_eq!(
         decode_status(&handler.0, &handler.1).unwrap().reason(),
@@ -107,6 +100,12 @@ fn the_text_in_the_header_is_cut_between_characters() {
 
 #[test]
 fn a_failure_with_the_headers_of_adr_32_alone_is_read_by_its_number() {
+    let golden = example("failure_of_adr_32");
+    let status = decode_status(&golden.headers(), &golden.payload()).unwrap();
+    assert_eq!(
+        (status.code(), status.message()),
+        (Code::NotFound, "no such thing")
+    );
     let check = |number: &str, expected: Option<Code>| {
         let mut headers = HeaderMap::new();
         headers.insert(SERVICE_ERROR_CODE, number);
@@ -117,7 +116,7 @@ fn a_failure_with_the_headers_of_adr_32_alone_is_read_by_its_number() {
             assert_eq!(status.message(), "why");
         }
     };
-    check("200", None);
+    check("200", Some(Code::Unknown));
     check("400", Some(Code::InvalidArgument));
     check("401", Some(Code::Unauthenticated));
     check("403", Some(Code::PermissionDenied));
@@ -157,13 +156,17 @@ fn metadata_is_read_back() {
     let mut headers = None;
     encode_metadata(&mut headers, &metadata);
     let headers = headers.unwrap();
-    assert_eq!(
-        header_lines(&headers),
-        ["blob-bin: q6ur", "trail: 1", "trail: 2"]
-    );
+    example("request_with_metadata").check(Some(&headers), b"");
     let read = decode_metadata(&headers).unwrap();
     assert_eq!(read.get_all("trail").collect::<Vec<_>>(), ["1", "2"]);
     assert_eq!(read.get_bytes("blob-bin"), Some(&[0xab, 0xab, 0xab][..]));
+}
+
+#[test]
+fn a_stream_by_hand_has_its_golden_headers() {
+    example("by_hand_empty_message").check(Some(&encode_empty()), b"");
+    let end = header_lines(&encode_end(&Ok(())));
+    assert_eq!(end, ["Micro-Status: 0"]);
 }
 
 #[test]
@@ -217,7 +220,7 @@ fn headers_are_read_in_any_case() {
     let mut headers = HeaderMap::new();
     headers.insert("content-type", "application/json");
     headers.insert("micro-timeout", "250");
-    headers.insert("micro-stream", "v=1");
+    headers.insert("micro-stream", "v=2");
     let (format, _) = read_request(Some(&headers), Bytes::new()).unwrap();
     assert!(format.is_json());
     assert_eq!(
@@ -287,6 +290,11 @@ fn timeouts_are_whole_milliseconds_of_at_least_one() {
     };
     check(Duration::from_secs(1), "Micro-Timeout: 1000");
     check(Duration::from_micros(1_999), "Micro-Timeout: 1");
+    let golden = example("request_with_timeout");
+    check(
+        Duration::from_micros(1_999),
+        &format!("Micro-Timeout: {}", golden.header("Micro-Timeout")),
+    );
     check(Duration::ZERO, "Micro-Timeout: 1");
 
     let read = |value: &str| {
@@ -343,7 +351,10 @@ fn a_payload_is_announced_only_if_it_is_not_plain_protobuf() {
     assert_eq!((written, headers), (payload.clone(), None));
     let read = read_request(None, payload.clone()).unwrap();
     assert_eq!(read, (PayloadFormat::default(), payload.clone()));
-    assert_eq!(read_reply(None, payload.clone()).unwrap(), payload);
+    assert_eq!(
+        read_reply(None, payload.clone(), PayloadFormat::PROTOBUF, "x").unwrap(),
+        payload
+    );
     assert_eq!(read_event(None, payload.clone()).unwrap(), payload);
 }
 

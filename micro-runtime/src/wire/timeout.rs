@@ -1,4 +1,4 @@
-//! The header `Micro-Timeout`: the time left for a call (docs/PROTOCOL.md, "A unary call").
+//! The header `Micro-Timeout`: the time left for a call (docs/PROTOCOL.md, "Time").
 //!
 //! It is a duration and not a deadline, since the clocks of two machines differ. The time on the way is lost
 //! by that, so that a server may work for a caller that has just given up, and never the other way round.

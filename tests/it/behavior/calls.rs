@@ -119,7 +119,8 @@ async fn a_call_without_responders_is_retried_and_unavailable(carrier: Carrier) 
         elapsed >= Duration::from_millis(50),
         "{elapsed:?}: no retry"
     );
-    assert!(elapsed < Duration::from_millis(200), "{elapsed:?}");
+    // One retry ends it, and not the deadline of 5 s.
+    assert!(elapsed < Duration::from_secs(3), "{elapsed:?}");
 }
 
 async fn a_call_that_only_a_wildcard_subscriber_receives_times_out(carrier: Carrier) {

@@ -76,7 +76,7 @@ async fn info_has_the_effective_options(carrier: Carrier) {
         ("micro.package", "behavior.v1"),
         ("micro.service", "behavior.v1.Behavior"),
         ("micro.prefix", ""),
-        ("micro.wire", "1"),
+        ("micro.wire", "2"),
     ] {
         assert_eq!(info.metadata[key], value, "{key}");
     }
@@ -239,7 +239,8 @@ async fn a_schema_above_max_payload_is_offered_as_a_stream() {
         headers.get("Nats-Service-Error-Code").unwrap().as_str(),
         "413"
     );
-    assert_eq!(headers.get("Micro-Stream").unwrap().as_str(), "v=1;u=1");
+    let offer = headers.get("Micro-Stream").unwrap().as_str();
+    assert!(offer.starts_with("v=2;u=1;l="), "{offer}");
 }
 
 #[tokio::test]

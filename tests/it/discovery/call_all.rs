@@ -3,16 +3,18 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use async_nats::HeaderMap;
 use futures_util::StreamExt as _;
 use micro_runtime::call::InstanceReply;
-use micro_runtime::{Code, Context, Metadata, Reason, Server, ServiceOptions};
+use micro_runtime::{ClientOptions, Code, Context, Metadata, Reason, Server, ServiceOptions};
 use micro_testkit::within;
 use micro_tests::BehaviorHandler;
-use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob, FailRequest};
+use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob, FailRequest, FillRequest};
 
 use super::plain_client::plain_client;
 use crate::behavior::requests::{blob, millis};
 use crate::carriers::{BehaviorFixture, Carrier, on_both_carriers};
+use crate::layered::clients;
 use crate::streams::fixture::StreamsFixture;
 
 const INSTANCES: usize = 5;
@@ -26,12 +28,13 @@ const LIMIT: Duration = Duration::from_secs(20);
 on_both_carriers! {
     every_instance_replies_once
     failures_name_their_instance
+    a_large_reply_is_too_large_and_names_its_instance
     stall_time_and_timeout_limit_the_wait
     a_call_without_instances_is_an_error
     metadata_is_sent_both_ways
     it_ends_with_the_parent_call
     the_prefix_of_the_bus_applies
-    a_streaming_method_cannot_be_called_on_all_instances
+    no_stream_is_opened_on_all_instances
 }
 
 /// Starts the instances, and returns them with their ids.
@@ -103,6 +106,29 @@ async fn failures_name_their_instance(carrier: Carrier) {
     let full = replies.iter().find(|reply| reply.instance == "full");
     let rejected = full.unwrap().result.as_ref().unwrap_err();
     assert_eq!(rejected.reason(), Some(Reason::Overloaded));
+}
+
+/// Parts are not taken: several instances may have some.
+async fn a_large_reply_is_too_large_and_names_its_instance(carrier: Carrier) {
+    let (_fixtures, ids) = start_instances(&carrier).await;
+    let caller = carrier.another_bus().await;
+    for client in clients(&caller, &ClientOptions::new()) {
+        let request = FillRequest { bytes: 1_200_000 };
+        let call = client.fill(request).to_all().expected(INSTANCES);
+        let replies = call.await.unwrap().collect::<Vec<_>>().await;
+        let found = replies.iter().map(|reply| reply.instance.clone());
+        assert_eq!(found.collect::<BTreeSet<_>>(), ids);
+        for reply in replies {
+            let status = reply.result.unwrap_err();
+            assert_eq!(
+                (status.code(), status.reason()),
+                (Code::ResourceExhausted, Some(Reason::TooLarge)),
+                "{status}"
+            );
+            let text = status.message();
+            assert!(text.contains("takes 1200004 bytes"), "{text}");
+        }
+    }
 }
 
 async fn stall_time_and_timeout_limit_the_wait(carrier: Carrier) {
@@ -180,14 +206,27 @@ async fn the_prefix_of_the_bus_applies(carrier: Carrier) {
     assert_eq!(replies[0].instance, server.instances()[0]);
 }
 
-async fn a_streaming_method_cannot_be_called_on_all_instances(carrier: Carrier) {
-    let _fixture = StreamsFixture::start(&carrier.bus).await;
+/// Neither a streaming method is called so, nor a unary one whose request follows in parts: each instance would accept.
+async fn no_stream_is_opened_on_all_instances(carrier: Carrier) {
+    let fixture = StreamsFixture::start(&carrier.bus).await;
     let Some(client) = plain_client(&carrier).await else {
         return;
     };
-    let subject = "streams.v1.Streams._i._all.Count";
-    let reply = client.request(subject, "".into()).await.unwrap();
-    let headers = reply.headers.unwrap();
-    assert_eq!(headers.get("Micro-Status").unwrap().as_str(), "12");
-    assert!(headers.get("Micro-Instance").is_some());
+    for (method, header) in [
+        ("Count", None),
+        ("Count", Some("v=2;w=4;b=65536")),
+        ("Repeat", Some("v=2;w=4;b=65536")),
+        ("Repeat", Some("v=2;u=1;l=2;w=4;b=65536")),
+    ] {
+        let subject = format!("streams.v1.Streams._i._all.{method}");
+        let mut headers = HeaderMap::new();
+        if let Some(header) = header {
+            headers.insert("Micro-Stream", header);
+        }
+        let reply = client.request_with_headers(subject, headers, "".into());
+        let headers = reply.await.unwrap().headers.unwrap();
+        assert_eq!(headers.get("Micro-Status").unwrap().as_str(), "12");
+        assert!(headers.get("Micro-Instance").is_some());
+    }
+    assert_eq!(fixture.handler.live_calls(), 0);
 }

@@ -10,6 +10,7 @@ use micro_testkit::{NatsServer, within};
 use super::handwritten_services::{OneGreeter, OtherGreeter};
 use super::plain_client::plain_client;
 use crate::carriers::{Carrier, on_both_carriers};
+use crate::round_trip::round_trip;
 
 on_both_carriers! {
     a_query_reaches_the_selected_instances
@@ -85,7 +86,7 @@ async fn invalid_replies_are_ignored(carrier: Carrier) {
         .unwrap();
     if let Some(client) = plain_client(&carrier).await {
         let mut requests = client.subscribe("$SRV.PING").await.unwrap();
-        client.flush().await.unwrap();
+        round_trip(&client).await;
         tokio::spawn(async move {
             use futures_util::StreamExt as _;
             while let Some(message) = requests.next().await {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use futures_util::TryStreamExt as _;
 use micro_runtime::jetstream::StartFrom;
 use micro_runtime::{Bus, Event as _};
 use micro_testkit::within;
@@ -103,6 +104,33 @@ async fn a_following_replay_survives_a_restart_of_the_nats_server() {
         for expected in 12..=20 {
             assert_eq!(replay.next().await.unwrap().unwrap().number, expected);
         }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_whose_consumer_is_deleted_continues_behind_the_last_event() {
+    within(TIMEOUT, async {
+        let (_nats, bus) = start_market().await;
+        publish_trades(&bus, 1..=2500).await;
+        let api = async_nats::jetstream::new(bus.nats().unwrap().clone());
+        let stream = api.get_stream("MARKET").await.unwrap();
+        let delete_consumers = async || {
+            let mut names = stream.consumer_names();
+            while let Some(name) = names.try_next().await.unwrap() {
+                stream.delete_consumer(&name).await.unwrap();
+            }
+        };
+        let mut replay = bus.replay::<Trade>().open().await.unwrap();
+        for expected in 1..=2500 {
+            // At the first event, within the first request, at its end, and within a later one.
+            if [1, 100, 500, 501, 1900].contains(&expected) {
+                delete_consumers().await;
+            }
+            let trade = replay.next().await.unwrap().unwrap();
+            assert_eq!(trade.number, expected);
+        }
+        assert!(replay.next().await.is_none());
     })
     .await;
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use micro_runtime::jetstream::{Durable, EventStream, Retention};
 use micro_runtime::{Bus, Code, Context, ErrorKind, Server, Status, Subscriber};
 use micro_testkit::{NatsServer, within};
@@ -9,7 +10,9 @@ use micro_tests::BehaviorHandler;
 use micro_tests::behavior::BehaviorServer;
 use micro_tests::market::Trade;
 
-use super::market::{TIMEOUT, market_stream, trade};
+use super::market::{TIMEOUT, market_stream, start_market, trade};
+use crate::round_trip::round_trip;
+use crate::until::until;
 
 /// A subscriber whose events do not matter.
 struct IgnoredTrades;
@@ -173,6 +176,72 @@ async fn a_nats_server_without_jetstream_is_an_error_that_states_how_to_enable_i
         let expected =
             "no stream stores `evt.market.trade.sim.S1`, its leader is away, or JetStream is off";
         assert!(status.message().ends_with(expected), "{status}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_consumer_of_a_stream_that_does_not_exist_is_an_error_that_names_it() {
+    within(TIMEOUT, async {
+        let (_nats, bus) = start_market().await;
+        let durable = Durable::named("recorder").stream("NONE");
+        let server = Server::new(&bus).subscribe::<Trade>(IgnoredTrades, durable);
+        let error = server.start().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::JetStream);
+        let expected = "JetStream does not know stream `NONE`: stream not found";
+        assert!(error.to_string().starts_with(expected), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_lost_connection_ends_a_request_to_jetstream_and_two_replies_to_one_are_one() {
+    within(TIMEOUT, async {
+        // In place of JetStream, a peer that replies twice to the lookup of one stream, garbage to that of
+        // another, and not at all to the rest.
+        let mut nats = NatsServer::start().await.unwrap();
+        let peer = async_nats::connect(nats.url()).await.unwrap();
+        let mut requests = peer.subscribe("$JS.API.STREAM.INFO.*").await.unwrap();
+        round_trip(&peer).await;
+        let (asked, mut silent) = tokio::sync::mpsc::channel(1);
+        tokio::spawn(async move {
+            while let Some(request) = requests.next().await {
+                let reply = request.reply.unwrap();
+                let payload = match request.subject.rsplit('.').next() {
+                    Some("TWICE") => {
+                        r#"{"error":{"code":500,"err_code":1,"description":"out of order"}}"#
+                    }
+                    Some("GARBAGE") => "no JSON",
+                    _ => {
+                        asked.send(()).await.unwrap();
+                        continue;
+                    }
+                };
+                peer.publish(reply.clone(), payload.into()).await.unwrap();
+                peer.publish(reply, payload.into()).await.unwrap();
+            }
+        });
+        let bus = Bus::connect(nats.url()).await.unwrap();
+        let declare = async |name: &str| {
+            let stream = EventStream::named(name).subject(format!("evt.{name}.>"));
+            bus.declare(&stream).await.unwrap_err()
+        };
+        for (name, expected) in [
+            ("TWICE", "out of order (code 500, error code 1)"),
+            ("GARBAGE", "its reply cannot be read"),
+        ] {
+            let error = declare(name).await;
+            assert_eq!(error.kind(), ErrorKind::JetStream, "{error}");
+            let expected = format!("JetStream does not look up stream `{name}`: {expected}");
+            assert!(error.to_string().starts_with(&expected), "{error}");
+        }
+        until(|| bus.unmatched_replies() == 2).await;
+
+        let (error, ()) = tokio::join!(declare("SILENT"), async {
+            silent.recv().await.unwrap();
+            nats.kill().unwrap();
+        });
+        assert_eq!(error.kind(), ErrorKind::Connect, "{error}");
     })
     .await;
 }

@@ -184,7 +184,7 @@ async fn undecodable_events_are_counted_with_their_error(carrier: Carrier) {
     let stats = wait_for_stats(&server, |stats| stats.handled == 1).await;
     assert_eq!((stats.received, stats.undecodable), (2, 1));
     let error = stats.last_error.unwrap().to_string();
-    assert!(error.contains("is not a market.v1.Trade"), "{error}");
+    assert!(error.contains("is no market.v1.Trade"), "{error}");
 }
 
 async fn failures_panics_and_timeouts_are_counted_with_their_error(carrier: Carrier) {

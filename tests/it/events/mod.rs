@@ -4,4 +4,4 @@ mod gated_subscriber;
 mod handlers;
 mod inline_handlers;
 mod subscriptions;
-mod trades;
+pub(crate) mod trades;

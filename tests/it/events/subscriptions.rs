@@ -140,7 +140,7 @@ async fn an_undecodable_event_is_an_error_item_and_not_the_end(carrier: Carrier)
     carrier.bus.publish(&trade("a", "b", 1)).await.unwrap();
     let status = trades.next().await.unwrap().unwrap_err();
     assert!(
-        status.message().contains("is not a market.v1.Trade"),
+        status.message().contains("is no market.v1.Trade"),
         "{status}"
     );
     assert_eq!(trades.next().await.unwrap().unwrap().number, 1);

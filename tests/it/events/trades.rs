@@ -2,7 +2,7 @@
 
 use micro_tests::market::Trade;
 
-pub(super) fn trade(venue: &str, symbol: &str, number: u64) -> Trade {
+pub(crate) fn trade(venue: &str, symbol: &str, number: u64) -> Trade {
     Trade {
         venue: venue.into(),
         symbol: symbol.into(),

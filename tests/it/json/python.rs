@@ -23,7 +23,7 @@ async fn the_python_code_of_the_readme_calls_in_json() {
     let output = Script::in_readme("application/json").run(&nats).await;
     for line in [
         "Hello, Ada!",
-        "the request is not a greeter.v1.HelloRequest in JSON: `nam`: unrecognized field",
+        "the request is no greeter.v1.HelloRequest in JSON: `nam`: unrecognized field",
         "greeter.proto",
     ] {
         assert!(output.contains(line), "{output}");

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use micro_runtime::{ClientOptions, Code, Reason, ServiceOptions};
+use micro_runtime::{ClientOptions, Code, Reason, ServiceOptions, middleware};
 use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer, DescribeReply};
 use micro_tests::streams::{CountRequest, StreamsClient};
 use prost::Message as _;
+use tower::layer::layer_fn;
 
 use crate::behavior::requests::{blob, millis};
 use crate::carriers::{Carrier, on_both_carriers};
@@ -56,10 +57,19 @@ async fn default_timeout_applies_to_calls_without_a_timeout(carrier: Carrier) {
     let fixture = carrier
         .serve_with(|server| server.default_timeout(Duration::from_millis(700)))
         .await;
-    // A call with the default timeout of 5 s sends none, and so the server's default applies.
-    let seen = fixture.client.describe(blob(b"")).await.unwrap();
-    assert!(seen.remaining_ms <= 700, "{seen:?}");
-    assert!(!seen.has_caller_timeout);
+    // A call with the default timeout of 5 s sends none, and so the server's default applies; with a layer, too.
+    let pass = layer_fn(|next: middleware::Next| next);
+    let layered: BehaviorClient = carrier.bus.client_with(ClientOptions::new().layer(pass));
+    for client in [&fixture.client, &layered] {
+        // A call that is held up for more than 10 ms sends what is left.
+        let seen = loop {
+            let seen = client.describe(blob(b"")).await.unwrap();
+            if !seen.has_caller_timeout {
+                break seen;
+            }
+        };
+        assert!(seen.remaining_ms <= 700, "{seen:?}");
+    }
     // A timeout that was set is sent, also one of the same length.
     for timeout in [Duration::from_secs(5), Duration::from_secs(60)] {
         let call = fixture.client.describe(blob(b"")).timeout(timeout);

@@ -7,6 +7,10 @@ use micro_testkit::within;
 use micro_tests::StreamsHandler;
 use micro_tests::streams::{StreamsClient, StreamsServer};
 
+/// Limit for the end of all that calls leave. An opening that was refused waits for the open timeout of 5 s whether a
+/// second responder accepts it.
+const IDLE_LIMIT: Duration = Duration::from_secs(9);
+
 /// The running service, and a client of it on the same bus.
 pub(crate) struct StreamsFixture {
     pub(crate) handler: StreamsHandler,
@@ -40,7 +44,7 @@ impl StreamsFixture {
                 tokio::time::sleep(Duration::from_millis(1)).await; // sleep: polling interval
             }
         };
-        within(Duration::from_secs(4), idle).await;
+        within(IDLE_LIMIT, idle).await;
     }
 }
 

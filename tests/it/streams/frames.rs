@@ -3,11 +3,11 @@
 use micro_runtime::Code;
 
 pub(super) const MORE: u64 = 1;
-pub(super) const END: u64 = 2;
-pub(super) const RESET: u64 = 4;
-pub(super) const PING: u64 = 8;
-pub(super) const ACCEPT: u64 = 16;
-pub(super) const OPEN: u64 = 32;
+pub(crate) const END: u64 = 2;
+pub(crate) const RESET: u64 = 4;
+pub(crate) const PING: u64 = 8;
+pub(crate) const ACCEPT: u64 = 16;
+pub(crate) const OPEN: u64 = 32;
 
 fn encode_varint(mut value: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -34,12 +34,12 @@ fn decode_varint(rest: &mut &[u8]) -> u64 {
 }
 
 /// Encodes a varint field.
-pub(super) fn number_field(field: u8, value: u64) -> Vec<u8> {
+pub(crate) fn number_field(field: u8, value: u64) -> Vec<u8> {
     [vec![field << 3], encode_varint(value)].concat()
 }
 
 /// Encodes a length-delimited field.
-pub(super) fn bytes_field(field: u8, value: &[u8]) -> Vec<u8> {
+pub(crate) fn bytes_field(field: u8, value: &[u8]) -> Vec<u8> {
     [
         vec![field << 3 | 2],
         encode_varint(value.len() as u64),
@@ -48,9 +48,27 @@ pub(super) fn bytes_field(field: u8, value: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// Returns the last value of a field: bytes, or a varint as eight little-endian bytes.
-pub(super) fn find_field(frame: &[u8], wanted: u8) -> Option<Vec<u8>> {
-    let mut rest = frame;
+/// Mark of the frames of clients.
+pub(crate) const OF_CLIENT: u8 = 0x07;
+/// Mark of the frames of servers.
+pub(crate) const OF_SERVER: u8 = 0x0f;
+
+/// Returns a frame of a client with these fields: they follow its mark.
+pub(crate) fn client_frame(fields: impl AsRef<[u8]>) -> Vec<u8> {
+    [&[OF_CLIENT], fields.as_ref()].concat()
+}
+
+/// Returns a frame of a server with these fields.
+pub(crate) fn server_frame(fields: impl AsRef<[u8]>) -> Vec<u8> {
+    [&[OF_SERVER], fields.as_ref()].concat()
+}
+
+/// Returns the last value of a field, of a frame or another message: bytes, or a varint as eight little-endian bytes.
+pub(crate) fn find_field(frame: &[u8], wanted: u8) -> Option<Vec<u8>> {
+    let mut rest = match frame {
+        [OF_CLIENT | OF_SERVER, fields @ ..] => fields,
+        message => message,
+    };
     let mut found = None;
     while !rest.is_empty() {
         let key = decode_varint(&mut rest);
@@ -71,12 +89,12 @@ pub(super) fn find_field(frame: &[u8], wanted: u8) -> Option<Vec<u8>> {
 }
 
 /// Returns the flags of a frame; a frame without the field has none.
-pub(super) fn flags(frame: &[u8]) -> u64 {
+pub(crate) fn flags(frame: &[u8]) -> u64 {
     find_field(frame, 3).map_or(0, |flags| flags[0].into())
 }
 
 /// Returns the code of the status in a frame.
-pub(super) fn status_code(frame: &[u8]) -> Option<Code> {
+pub(crate) fn status_code(frame: &[u8]) -> Option<Code> {
     let status = find_field(frame, 7)?;
     Code::from_number(i32::from(find_field(&status, 1)?[0]))
 }

@@ -1,9 +1,13 @@
 //! Clients that break the stream protocol: malformed frames, and frames beyond their credit.
 
+use async_nats::HeaderMap;
 use micro_runtime::Code;
 use micro_testkit::Process;
 
-use super::frames::{MORE, PING, bytes_field, find_field, flags, number_field, status_code};
+use super::frames::{
+    MORE, PING, bytes_field, client_frame, find_field, flags, number_field, server_frame,
+    status_code,
+};
 use super::items::item;
 use super::peer_process;
 use super::raw_client::{RawClient, SERVICE, next_message};
@@ -37,6 +41,12 @@ async fn a_bad_frame_resets_only_its_stream() {
         let code = client.read_until_reset(&mut replies).await;
         assert_eq!(code, Some(expected), "{frame:?}");
     }
+    // A frame of a server, as a responder repeats it.
+    let (up, mut replies) = client.open_accepted("Echo").await;
+    let repeated = server_frame([number_field(1, 1), bytes_field(2, b"\x08\x05")].concat());
+    client.nats.publish(up, repeated.into()).await.unwrap();
+    let code = client.read_until_reset(&mut replies).await;
+    assert_eq!(code, Some(Code::Internal));
     // A duplicate frame is ignored; a message that does not decode is an error of the handler's read.
     let (up, mut replies) = client.open_accepted("Echo").await;
     let first = [number_field(1, 1), bytes_field(2, b"\x08\x05")].concat();
@@ -63,6 +73,23 @@ async fn a_bad_frame_resets_only_its_stream() {
     assert_eq!(items.message().await.unwrap().unwrap().number, 7);
     sender.finish().await.unwrap();
     assert!(items.message().await.unwrap().is_none());
+    client.service.wait_until_idle().await;
+}
+
+/// The headers are those of a request in JSON, and of a failure.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frame_with_the_headers_of_another_message_resets_its_stream() {
+    let client = RawClient::start().await;
+    for header in [("Content-Type", "application/json"), ("Micro-Status", "5")] {
+        let (up, mut replies) = client.open_accepted("Echo").await;
+        let mut headers = HeaderMap::new();
+        headers.insert(header.0, header.1);
+        let frame = client_frame([number_field(1, 1), bytes_field(2, b"\x08\x05")].concat());
+        let sending = client.nats.publish_with_headers(up, headers, frame.into());
+        sending.await.unwrap();
+        let code = client.read_until_reset(&mut replies).await;
+        assert_eq!(code, Some(Code::Internal), "{header:?}");
+    }
     client.service.wait_until_idle().await;
 }
 

@@ -10,10 +10,13 @@ use micro_tests::streams::StreamsClient;
 
 use super::fixture::StreamsFixture;
 use super::frames::{
-    ACCEPT, END, MORE, OPEN, RESET, bytes_field, flags, number_field, status_code,
+    ACCEPT, END, MORE, OF_CLIENT, OPEN, RESET, bytes_field, client_frame, flags, number_field,
+    server_frame, status_code,
 };
 use super::items::{count, item};
 use super::raw_client::{SERVICE, next_message};
+
+use crate::round_trip::round_trip;
 
 /// A plain NATS client that serves one method by hand, and a client of the service.
 struct RawServer {
@@ -43,16 +46,14 @@ impl RawServer {
         }
     }
 
-    async fn reply(&self, opening: &Message, frame: Vec<u8>) {
-        let reply = opening.reply.clone().unwrap();
-        self.nats.publish(reply, frame.into()).await.unwrap();
+    async fn reply(&self, opening: &Message, fields: Vec<u8>) {
+        self.reply_plainly(opening, server_frame(fields)).await;
     }
-}
 
-/// Waits until the nats-server has handled all that this client has sent, and its messages up to
-/// then have arrived: the error of a request without responders arrives behind them.
-async fn round_trip(nats: &Client) {
-    nats.request("no.responders", "".into()).await.unwrap_err();
+    async fn reply_plainly(&self, opening: &Message, payload: Vec<u8>) {
+        let reply = opening.reply.clone().unwrap();
+        self.nats.publish(reply, payload.into()).await.unwrap();
+    }
 }
 
 /// An ACCEPT frame of the instance, with more flags.
@@ -95,6 +96,7 @@ async fn a_late_accept_of_a_dropped_call_is_reset() {
         reset.subject.as_str(),
         format!("{SERVICE}._i.late._up.stream")
     );
+    assert_eq!(reset.payload[0], OF_CLIENT);
     assert_eq!(flags(&reset.payload), RESET);
     assert_eq!(status_code(&reset.payload), Some(Code::Canceled));
 }
@@ -168,17 +170,20 @@ async fn an_accept_with_an_invalid_instance_name_fails_the_open() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_without_streams_fails_the_open() {
     let mut server = RawServer::start("Count").await;
-    let call = tokio::spawn(server.client.count(count(1, "")).into_future());
-    let opening = next_message(&mut server.openings).await;
-    // It takes the opening for a unary request, and replies with a message or an ADR-32 error.
-    server.reply(&opening, b"\x08\x05".to_vec()).await;
-    let reply = within(Duration::from_secs(10), call).await.unwrap();
-    match reply {
-        Err(status) => assert_eq!(status.code(), Code::Internal, "{status}"),
-        Ok(_) => panic!("a message is no stream"),
+    // It takes the opening for a unary request, and replies with a message or an ADR-32 error, or repeats what it gets.
+    let messages = [b"\x08\x05".to_vec(), client_frame(accept(OPEN, "raw"))];
+    let mut call = tokio::spawn(server.client.count(count(1, "")).into_future());
+    let mut opening = next_message(&mut server.openings).await;
+    for message in messages {
+        server.reply_plainly(&opening, message).await;
+        let reply = within(Duration::from_secs(10), call).await.unwrap();
+        match reply {
+            Err(status) => assert_eq!(status.reason(), Some(Reason::NotAService), "{status}"),
+            Ok(_) => panic!("a message is no stream"),
+        }
+        call = tokio::spawn(server.client.count(count(1, "")).into_future());
+        opening = next_message(&mut server.openings).await;
     }
-    let call = tokio::spawn(server.client.count(count(1, "")).into_future());
-    let opening = next_message(&mut server.openings).await;
     let mut headers = async_nats::HeaderMap::new();
     headers.insert("Nats-Service-Error-Code", "501");
     headers.insert("Nats-Service-Error", "not me");
@@ -204,6 +209,7 @@ async fn a_second_accept_ends_the_stream() {
         bytes_field(9, b"stream"),
     ]
     .concat();
+    let accept = server_frame(accept);
     tokio::spawn(async move {
         let opening = openings.next().await.unwrap();
         second

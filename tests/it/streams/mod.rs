@@ -5,7 +5,7 @@ mod cancellation;
 mod deadlines;
 pub(crate) mod fixture;
 mod flow_control;
-mod frames;
+pub(crate) mod frames;
 mod items;
 mod killed_peers;
 mod kinds;

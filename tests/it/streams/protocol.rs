@@ -9,6 +9,7 @@ use micro_testkit::within;
 use super::frames::{PING, RESET, flags, number_field, status_code};
 use super::items::{count, item};
 use super::raw_client::{RawClient, SERVICE, next_message};
+use crate::round_trip::round_trip;
 use crate::script::Script;
 
 fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
@@ -98,18 +99,18 @@ async fn invalid_opens_get_an_error_status() {
         let status = header(&reply, "Micro-Status");
         assert_eq!(status, Some(expected), "{method} {options}");
     };
-    check("Count", "v=2;w=1", b"", "12").await;
+    check("Count", "v=1;w=1", b"", "12").await;
     check("Count", "w=1", b"", "12").await;
     check("Count", "garbage", b"", "12").await;
-    check("Echo", "v=1;w=many", b"", "3").await;
+    check("Echo", "v=2;w=many", b"", "3").await;
     check("Repeat", "v=9", b"", "12").await;
     check("Count", "", b"\xff\xff\xff", "3").await;
     // With frames, the status arrives in a frame.
-    let mut replies = client.open("Count", "v=1", b"\xff\xff\xff").await;
+    let mut replies = client.open("Count", "v=2", b"\xff\xff\xff").await;
     let end = next_message(&mut replies).await;
     assert_eq!(status_code(&end.payload), Some(Code::InvalidArgument));
     let mut headers = HeaderMap::new();
-    headers.insert("Micro-Stream", "v=1");
+    headers.insert("Micro-Stream", "v=2");
     let instance = &client.service.server.instances()[0];
     let unknown = format!("{SERVICE}._i.{instance}.Nope");
     let reply = client
@@ -131,7 +132,7 @@ async fn a_frame_for_an_unknown_stream_gets_a_reset() {
     // A frame without PING gets no RESET, and the server keeps serving.
     let mut all = client.nats.subscribe("_INBOX.>").await.unwrap();
     // The frames of the call below arrive over another connection.
-    client.nats.flush().await.unwrap();
+    round_trip(&client.nats).await;
     let unknown = format!("{SERVICE}._i.{instance}._up.4567");
     client.send_frame(&unknown, number_field(1, 1)).await;
     client.service.client.repeat(item(1)).await.unwrap();
@@ -147,12 +148,7 @@ async fn slots_of_streams_are_used_again_and_their_subjects_are_not() {
         .subscribe(format!("{SERVICE}._i.>"))
         .await
         .unwrap();
-    // A round trip: the nats-server knows both subscriptions from here on.
-    client
-        .nats
-        .request("no.responders", "".into())
-        .await
-        .unwrap_err();
+    round_trip(&client.nats).await;
     let mut slots = std::collections::HashSet::new();
     let mut tokens = std::collections::HashSet::new();
     for _ in 0..200 {

@@ -9,7 +9,7 @@ use micro_runtime::{Bus, Code};
 use micro_testkit::{NatsServer, within};
 
 use super::fixture::StreamsFixture;
-use super::frames::{RESET, find_field, flags, status_code};
+use super::frames::{OF_SERVER, RESET, client_frame, find_field, flags, status_code};
 
 pub(super) const SERVICE: &str = "streams.v1.Streams";
 
@@ -70,15 +70,16 @@ impl RawClient {
     /// Opens a stream of the client's messages and waits for its ACCEPT frame; returns the subject
     /// of the client's frames, and the subscription of the replies.
     pub(super) async fn open_accepted(&self, method: &str) -> (String, Subscriber) {
-        let mut replies = self.open(method, "v=1;w=100;b=100000;hb=5", b"").await;
+        let mut replies = self.open(method, "v=2;w=100;b=100000;hb=5", b"").await;
         let accept = next_message(&mut replies).await;
+        assert_eq!(accept.payload[0], OF_SERVER);
         let text = |field| String::from_utf8(find_field(&accept.payload, field).unwrap()).unwrap();
         (format!("{SERVICE}._i.{}._up.{}", text(8), text(9)), replies)
     }
 
-    pub(super) async fn send_frame(&self, subject: &str, frame: impl Into<Bytes>) {
+    pub(super) async fn send_frame(&self, subject: &str, fields: impl AsRef<[u8]>) {
         self.nats
-            .publish(subject.to_owned(), frame.into())
+            .publish(subject.to_owned(), client_frame(fields).into())
             .await
             .unwrap();
     }

@@ -1,7 +1,9 @@
 //! Statuses, headers and trailers of streams that are rejected, fail, panic or are half-closed.
 
+use std::time::Duration;
+
 use futures_util::StreamExt as _;
-use micro_runtime::{Code, Metadata, Reason, Server, Status};
+use micro_runtime::{Code, Metadata, Reason, Server, Status, StreamOptions};
 use micro_tests::streams::StreamsClient;
 
 use super::fixture::StreamsFixture;
@@ -121,15 +123,19 @@ async fn a_panic_arrives_as_internal_after_the_messages(carrier: Carrier) {
 async fn overload_fails_the_open(carrier: Carrier) {
     let set = |server: Server| server.max_streams(1);
     let fixture = StreamsFixture::start_with(&carrier.bus, set).await;
+    let short = StreamOptions::new().open_timeout(Duration::from_secs(1));
     for _ in 0..3 {
         let held = fixture.client.count(count(1, "wait")).await.unwrap();
-        let rejected = fixture.client.count(count(1, "")).no_retry().await;
+        let rejected = fixture.client.count(count(1, "")).stream_options(short);
+        let rejected = rejected.no_retry().await;
         let status = rejected.unwrap_err();
         assert_eq!(status.code(), Code::ResourceExhausted);
         assert_eq!(status.reason(), Some(Reason::Overloaded));
-        let rejected = fixture.client.collect().no_retry().open().await;
+        let rejected = fixture.client.collect().stream_options(short);
+        let rejected = rejected.no_retry().open().await;
         assert_eq!(rejected.unwrap_err().reason(), Some(Reason::Overloaded));
-        let rejected = fixture.client.echo().no_retry().open().await;
+        let rejected = fixture.client.echo().stream_options(short);
+        let rejected = rejected.no_retry().open().await;
         assert_eq!(rejected.unwrap_err().reason(), Some(Reason::Overloaded));
         // Unary calls are not streams.
         fixture.client.repeat(item(1)).await.unwrap();

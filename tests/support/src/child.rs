@@ -17,6 +17,7 @@ pub(crate) enum Signal {
     Interrupt,
     Stop,
     Continue,
+    Hangup,
 }
 
 /// Child process that is killed when this handle is dropped.
@@ -100,6 +101,7 @@ impl GuardedChild {
             Signal::Interrupt => Unix::INT,
             Signal::Stop => Unix::STOP,
             Signal::Continue => Unix::CONT,
+            Signal::Hangup => Unix::HUP,
         };
         kill_process(pid, unix).map_err(cannot)?;
         if matches!(signal, Signal::Stop) {
@@ -116,7 +118,7 @@ impl GuardedChild {
     pub(crate) fn signal(&mut self, signal: Signal) -> Result<(), Error> {
         match signal {
             Signal::Terminate | Signal::Interrupt => self.kill().map(drop),
-            Signal::Stop | Signal::Continue => Err(Error::new(format!(
+            Signal::Stop | Signal::Continue | Signal::Hangup => Err(Error::new(format!(
                 "{signal:?} does not exist on this platform"
             ))),
         }

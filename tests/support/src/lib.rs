@@ -34,7 +34,7 @@ mod setup;
 mod valgrind;
 mod wheel;
 
-pub use crate::binary::{fetch_nats_server, nats_server};
+pub use crate::binary::{fetch_nats_server, fetch_nats_server_release, nats_server};
 pub use crate::cluster::NatsCluster;
 pub use crate::deadline::within;
 pub use crate::error::Error;

@@ -7,8 +7,17 @@ use std::process::{Command, Stdio};
 use crate::error::Error;
 use crate::install::{install, pip, print_progress, python_command, tools_dir};
 
-/// Packages that tests import, with their dependencies; pip resolves no others.
-const PACKAGES: &[&str] = &["nats-py==2.16.0", "protobuf==7.36.2"];
+/// Packages that tests import, with their dependencies; pip resolves no others. The third and those behind it are
+/// betterproto's.
+const PACKAGES: &[&str] = &[
+    "nats-py==2.16.0",
+    "protobuf==7.36.2",
+    "betterproto==2.0.0b7",
+    "grpclib==0.4.9",
+    "python-dateutil==2.9.0.post0",
+    "six==1.17.0",
+    "typing-extensions==4.16.0",
+];
 
 /// Installs the pinned packages under `target/tools/python` unless they are there, and returns the folder
 /// for `PYTHONPATH`.

@@ -112,6 +112,27 @@ impl NatsServer {
         self.signal(Signal::Continue)
     }
 
+    /// Replaces what [`config`](NatsServerBuilder::config) has set, and makes the running server read its
+    /// configuration again (SIGHUP), as `nats-server --signal reload` does. Users and permissions change for
+    /// connections that exist.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written, the operating system rejects the signal, or on Windows.
+    pub fn reload(&mut self, config: &str) -> Result<(), Error> {
+        self.setup.write_config(config)?;
+        self.signal(Signal::Hangup)
+    }
+
+    /// Replaces the configuration, which counts from the next [`restart`](Self::restart) on.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub fn set_config(&mut self, config: &str) -> Result<(), Error> {
+        self.setup.write_config(config)
+    }
+
     /// Starts the server again on the same port, with the same options and JetStream folder. A server
     /// that still runs is stopped first.
     ///
@@ -178,6 +199,12 @@ impl NatsServerBuilder {
     /// Enables JetStream, with its files in the server's own folder.
     pub fn jetstream(mut self) -> Self {
         self.options.jetstream = true;
+        self
+    }
+
+    /// Starts the nats-server of another release, as `2.11.11`, in place of the one that all tests use.
+    pub fn release(mut self, release: &str) -> Self {
+        self.options.release = Some(release.to_owned());
         self
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::binary::nats_server;
+use crate::binary::{fetch_nats_server_release, nats_server};
 use crate::child::{GuardedChild, POLL_INTERVAL, Signal};
 use crate::error::Error;
 
@@ -26,6 +26,7 @@ pub(crate) struct ServerOptions {
     pub(crate) port: Option<u16>,
     pub(crate) max_payload: Option<usize>,
     pub(crate) jetstream: bool,
+    pub(crate) release: Option<String>,
 }
 
 /// Parts that all restarts share: the folder with configuration, log and JetStream files.
@@ -39,7 +40,10 @@ pub(crate) struct ServerSetup {
 impl ServerSetup {
     pub(crate) fn write(options: ServerOptions) -> Result<Self, Error> {
         let cannot = |source| Error::io("cannot prepare a folder for nats-server", source);
-        let binary = nats_server()?;
+        let binary = match &options.release {
+            Some(release) => fetch_nats_server_release(release)?,
+            None => nats_server()?,
+        };
         let folder = tempfile::Builder::new()
             .prefix("micro-nats-")
             .tempdir()
@@ -50,8 +54,14 @@ impl ServerSetup {
             folder,
         };
         fs::create_dir(setup.ports_folder()).map_err(cannot)?;
-        fs::write(setup.path("nats.conf"), setup.config()).map_err(cannot)?;
+        setup.write_config(&setup.options.config)?;
         Ok(setup)
+    }
+
+    /// Writes the configuration file, with these lines besides those of the other options.
+    pub(crate) fn write_config(&self, lines: &str) -> Result<(), Error> {
+        let cannot = |source| Error::io("cannot write the configuration of nats-server", source);
+        fs::write(self.path("nats.conf"), self.config(lines)).map_err(cannot)
     }
 
     /// Starts the server on the chosen port or a free one.
@@ -91,7 +101,7 @@ impl ServerSetup {
         self.path("ports")
     }
 
-    fn config(&self) -> String {
+    fn config(&self, lines: &str) -> String {
         let mut config = String::new();
         if let Some(bytes) = self.options.max_payload {
             let _ = writeln!(config, "max_payload: {bytes}");
@@ -103,7 +113,7 @@ impl ServerSetup {
                 self.path("jetstream")
             );
         }
-        config + &self.options.config
+        config + lines
     }
 
     pub(crate) fn log(&self) -> String {
@@ -157,7 +167,7 @@ impl ServerSetup {
         Error::new(format!(
             "{problem}\nbinary: {}\nconfiguration:\n{}log:\n{}",
             self.binary.display(),
-            indent(&self.config()),
+            indent(&self.config(&self.options.config)),
             indent(&self.log())
         ))
     }

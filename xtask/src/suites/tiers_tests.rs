@@ -54,39 +54,51 @@ fn names_are_used_once() {
     assert_eq!(names.len(), suites().count() + 1);
 }
 
-/// A slow test is ignored with a reason that names its suite, and the suite names the test.
+/// A test of the second tier and a slow one are ignored with a reason that names the suite, which names the test.
 #[test]
 fn every_ignored_test_is_in_its_slow_suite() {
     let mut found = BTreeSet::new();
     for path in sources(&micro_testkit::workspace_root()) {
         let text = fs::read_to_string(&path).unwrap();
         for (attribute, after) in attributes(&text) {
+            if attribute.starts_with(BY_HAND) {
+                continue;
+            }
             let at = path.display();
-            let suite = attribute
-                .strip_prefix(REASON)
-                .and_then(|rest| rest.strip_suffix("\"]"))
-                .unwrap_or_else(|| panic!("{at}: write `{REASON}NAME\"]`, not `{attribute}`"));
+            let (reason, suite) = REASONS
+                .into_iter()
+                .find_map(|reason| Some((reason, attribute.strip_prefix(reason)?)))
+                .and_then(|(reason, rest)| Some((reason, rest.strip_suffix("\"]")?)))
+                .unwrap_or_else(|| panic!("{at}: write `{REASONS:?}NAME\"]`, not `{attribute}`"));
             let (_, after) = after.split_once("fn ").unwrap();
             let (test, _) = after.split_once('(').unwrap();
-            found.insert((suite.to_owned(), test.to_owned()));
+            found.insert((reason, suite.to_owned(), test.to_owned()));
         }
     }
     let mut listed = BTreeSet::new();
-    for suite in SLOW {
+    let [second_tier, slow] = REASONS;
+    let second_tier = SECOND_TIER.iter().map(|suite| (second_tier, suite));
+    for (reason, suite) in second_tier.chain(SLOW.iter().map(|suite| (slow, suite))) {
         for step in suite.steps {
             let Step::Tests(args) = step else { continue };
             let tests = args.iter().skip_while(|arg| **arg != "--exact").skip(1);
             for test in tests {
                 let name = test.rsplit("::").next().unwrap();
-                listed.insert((suite.name.to_owned(), name.to_owned()));
+                listed.insert((reason, suite.name.to_owned(), name.to_owned()));
             }
         }
     }
     assert_eq!(found, listed);
 }
 
-/// The attribute of a slow test, up to the name of its suite.
-const REASON: &str = "#[ignore = \"slow: cargo xtask test --slow ";
+/// The attributes of a test of the second tier and of a slow test, up to the name of the suite.
+const REASONS: [&str; 2] = [
+    "#[ignore = \"second tier: cargo xtask test --slow ",
+    "#[ignore = \"slow: cargo xtask test --slow ",
+];
+
+/// The attribute of a test that no suite runs, since it writes files that are kept.
+const BY_HAND: &str = "#[ignore = \"by hand: ";
 
 /// Returns each line that is an `ignore` attribute, and the text behind it.
 fn attributes(text: &str) -> Vec<(&str, &str)> {

@@ -29,3 +29,11 @@ pub(crate) const PYTHON: Tool = Tool {
         Ok(vec![])
     },
 };
+
+/// A nats-server that the runtime refuses, beside the pinned one.
+pub(crate) const OLD_NATS_SERVER: Tool = Tool {
+    prepare: || {
+        micro_testkit::fetch_nats_server_release("2.10.26")?;
+        Ok(vec![])
+    },
+};

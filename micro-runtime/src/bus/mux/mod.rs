@@ -6,11 +6,22 @@
 //! `Client::request` keeps an entry for each request that never gets a reply; here dropping the call frees
 //! its slot at once.
 //!
-//! `table` holds the rules and is pure; `mux` puts it behind a lock and connects it to messages and wakers.
+//! `table` holds the rules and is pure; `refused_subjects` remembers which requests are refused, and `refuse` ends
+//! those that are in flight; `mux` puts them behind a lock and connects them to messages and wakers; `reply_slot` is
+//! one use of a slot, and `received_reply` what arrives for it.
 
 mod mux;
+mod received_reply;
+mod refuse;
+mod refused_subjects;
+mod reply_slot;
+mod slot;
 mod table;
 
-pub(crate) use mux::{FrameSink, Mux, ReplySlot};
+pub(crate) use mux::{FrameSink, Mux};
+pub(crate) use received_reply::ReceivedReply;
+pub(crate) use reply_slot::ReplySlot;
 #[cfg(feature = "__bench")]
-pub(crate) use table::{SlotKey, SlotTable};
+pub(crate) use slot::SlotKey;
+#[cfg(feature = "__bench")]
+pub(crate) use table::SlotTable;

@@ -3,60 +3,70 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context as TaskContext, Poll};
 
 use async_nats::{Message, Subject};
+use tokio::sync::Notify;
 
-use crate::bus::mux::table::{DeliveryOutcome, SlotKey, SlotTable};
+use crate::bus::mux::received_reply::ReceivedReply;
+use crate::bus::mux::refused_subjects::RefusedSubjects;
+use crate::bus::mux::slot::SlotKey;
+use crate::bus::mux::table::{DeliveryOutcome, SlotTable};
+use crate::bus::outgoing::Outgoing;
 use crate::observe;
 use crate::status::Status;
 use crate::sync::lock;
-use crate::wire::header::continues_as_stream;
 use crate::wire::subject::reply_token;
 
-/// Number of reserved slots from which requests go through the outbox. With fewer calls in flight replies do not
-/// arrive in bursts, and a request that waits for others would only be late.
-const BATCHING_THRESHOLD: usize = 4;
-
-/// Result of the wait for a reply: the message, or the reason why none will arrive.
-pub(crate) type ReplyResult = Result<Message, Status>;
+/// Result of the wait for a reply, or the reason why none will arrive.
+pub(crate) type ReplyResult = Result<ReceivedReply, Status>;
 
 /// Receiver of everything that arrives for one end of a stream.
 ///
-/// Both methods are called by the task that reads the inbox of the whole connection, so an implementation must
+/// All methods are called by the task that reads the inbox of the whole connection, so an implementation must
 /// not wait: a slow stream would hold up every reply of every call.
 pub(crate) trait FrameSink: Send + Sync {
-    /// Takes a frame, or a status of NATS in place of one.
-    fn deliver(&self, message: Message);
+    /// Takes a frame, or what may come in place of one; returns whether it belongs to the stream.
+    fn deliver(&self, message: Message) -> bool;
 
     /// Ends the stream, since the connection is lost.
     fn fail(&self, status: &Status);
+
+    /// Ends the stream, since NATS refuses its messages: the request if `is_opening`, which no longer matters once
+    /// the peer has accepted, otherwise the frames.
+    fn refuse(&self, status: &Status, is_opening: bool);
 }
 
 /// The calls of one connection that wait for a reply, and its streams.
 ///
 /// # Locking
 ///
-/// Two locks, `table` and `inbound_streams`, never held together and never while a waker or a [`FrameSink`] is
+/// Two locks, `state` and `inbound_streams`, never held together and never while a waker or a [`FrameSink`] is
 /// called: a waker may run any code, including a drop that takes the lock again. So each method collects what
 /// it has to wake, releases the lock, and wakes.
 pub(crate) struct Mux {
-    inbox: Subject,
-    table: Mutex<SlotTable<ReplyResult, Arc<dyn FrameSink>>>,
+    pub(super) inbox: Subject,
+    pub(super) state: Mutex<MuxState>,
     /// Streams that a server of this connection serves, by their token. Their frames arrive on the instance's
     /// `_up` subject and not in the inbox, but they end with the connection as well.
-    inbound_streams: Mutex<HashMap<String, Arc<dyn FrameSink>>>,
+    pub(super) inbound_streams: Mutex<HashMap<String, ServedSink>>,
+    /// Notified behind each refusal of the inbox's subscription.
+    pub(super) inbox_refusal: Notify,
     /// Number of messages in the inbox that no call waited for.
     unmatched: AtomicU64,
 }
 
-/// One reserved slot: the wait for one reply, or for all frames of a stream. Dropping it frees the slot at once,
-/// so that an abandoned call costs nothing; a reply that arrives later finds no slot.
-pub(crate) struct ReplySlot {
-    mux: Arc<Mux>,
-    /// `None` once the reply was taken out, which freed the slot.
-    key: Option<SlotKey>,
-    should_batch: bool,
+pub(super) struct MuxState {
+    pub(super) table: SlotTable<ReplyResult, Arc<dyn FrameSink>>,
+    /// Under the same lock: a request that finds its subject allowed has its slot before a refusal can arrive.
+    pub(super) refused: RefusedSubjects,
+    /// Error of everything that waits for a reply, once the connection is closed for good.
+    pub(super) closed: Option<Status>,
+}
+
+/// The server's end of a stream, and the subject that its frames go to.
+pub(super) struct ServedSink {
+    pub(super) sink: Arc<dyn FrameSink>,
+    pub(super) destination: Subject,
 }
 
 /// Registration of a stream that is served. Dropping it removes the stream; later frames for it get
@@ -71,8 +81,13 @@ impl Mux {
     pub(crate) fn new(inbox: &str) -> Self {
         Self {
             inbox: Subject::from(inbox),
-            table: Mutex::new(SlotTable::new(inbox, rand::make_rng())),
+            state: Mutex::new(MuxState {
+                table: SlotTable::new(inbox, rand::make_rng()),
+                refused: RefusedSubjects::default(),
+                closed: None,
+            }),
             inbound_streams: Mutex::default(),
+            inbox_refusal: Notify::new(),
             unmatched: AtomicU64::new(0),
         }
     }
@@ -82,51 +97,43 @@ impl Mux {
         &self.inbox
     }
 
-    /// Reserves a slot for a call, and returns the subject for its reply, which no other call has before or
-    /// after.
-    pub(crate) fn reserve(self: &Arc<Self>) -> (ReplySlot, Subject) {
-        let mut table = lock(&self.table);
-        let (key, subject) = table.reserve();
-        let should_batch = table.in_use() >= BATCHING_THRESHOLD;
-        drop(table);
-        let slot = ReplySlot {
-            mux: Arc::clone(self),
-            key: Some(key),
-            should_batch,
-        };
-        (slot, subject)
+    /// Notes that the stream under this reply subject is accepted, and sends its frames to `destination`.
+    pub(crate) fn set_destination(&self, reply: &Subject, destination: &Subject) {
+        if let Some(key) = self.key(reply) {
+            lock(&self.state)
+                .table
+                .set_destination(key, destination.clone());
+        }
     }
 
-    /// Reserves a slot for the client's end of a stream, and returns the subject for the server's frames.
-    pub(crate) fn reserve_for_stream(
-        self: &Arc<Self>,
-        sink: Arc<dyn FrameSink>,
-    ) -> (ReplySlot, Subject) {
-        let (key, subject) = lock(&self.table).reserve_for_stream(sink);
-        let slot = ReplySlot {
-            mux: Arc::clone(self),
-            key: Some(key),
-            should_batch: false,
-        };
-        (slot, subject)
-    }
-
-    /// Registers the server's end of a stream under the token that the client appends to `_up.`.
+    /// Registers the server's end of a stream under the token that the client appends to `_up.`; its own frames
+    /// go to `destination`.
     pub(crate) fn register_stream(
         self: &Arc<Self>,
         name: &str,
         sink: Arc<dyn FrameSink>,
+        destination: Subject,
     ) -> InboundStream {
-        lock(&self.inbound_streams).insert(name.to_owned(), sink);
+        let served = ServedSink { sink, destination };
+        lock(&self.inbound_streams).insert(name.to_owned(), served);
         InboundStream {
             mux: Arc::clone(self),
             name: name.to_owned(),
         }
     }
 
+    /// Notes where the frames of a served stream go from here on.
+    pub(crate) fn redirect_stream(&self, name: &str, destination: &Subject) {
+        if let Some(served) = lock(&self.inbound_streams).get_mut(name) {
+            served.destination = destination.clone();
+        }
+    }
+
     /// Returns the registered stream of this name; `None` if it has ended or never existed.
     pub(crate) fn inbound_stream(&self, name: &str) -> Option<Arc<dyn FrameSink>> {
-        lock(&self.inbound_streams).get(name).cloned()
+        lock(&self.inbound_streams)
+            .get(name)
+            .map(|served| Arc::clone(&served.sink))
     }
 
     /// Delivers a message that arrived in the inbox to the slot that its subject names.
@@ -137,11 +144,16 @@ impl Mux {
         let Some(key) = self.key(&message.subject) else {
             return self.count_unmatched();
         };
-        let outcome = lock(&self.table).deliver(key, Ok(message));
+        let reply = |message| Ok(ReceivedReply::from(message));
+        let outcome = lock(&self.state).table.deliver_as(key, message, reply);
         match outcome {
             DeliveryOutcome::Woken(Some(waker)) => waker.wake(),
-            DeliveryOutcome::Stream(sink, Ok(message)) => sink.deliver(message),
-            DeliveryOutcome::Woken(None) | DeliveryOutcome::Stream(_, Err(_)) => {}
+            DeliveryOutcome::Stream(sink, message) => {
+                if !sink.deliver(message) {
+                    self.count_unmatched();
+                }
+            }
+            DeliveryOutcome::Woken(None) => {}
             DeliveryOutcome::Unmatched => self.count_unmatched(),
         }
     }
@@ -151,8 +163,9 @@ impl Mux {
         self.unmatched.load(Ordering::Relaxed)
     }
 
+    /// Counts a message that arrived in an inbox and that no call waits for.
     #[cold]
-    fn count_unmatched(&self) {
+    pub(crate) fn count_unmatched(&self) {
         let count = self.unmatched.fetch_add(1, Ordering::Relaxed) + 1;
         observe::reply_unmatched();
         tracing::debug!(
@@ -166,25 +179,23 @@ impl Mux {
         let Some(key) = self.key(subject) else {
             return;
         };
-        let outcome = lock(&self.table).deliver(key, Err(status));
-        if let DeliveryOutcome::Woken(Some(waker)) = outcome {
-            waker.wake();
+        let outcome = lock(&self.state).table.deliver(key, Err(status));
+        match outcome {
+            DeliveryOutcome::Woken(Some(waker)) => waker.wake(),
+            DeliveryOutcome::Stream(sink, Err(status)) => sink.fail(&status),
+            _ => {}
         }
     }
 
-    /// Removes from `list` each item whose reply subject belongs to a call that no longer waits. Items without a
+    /// Removes from `requests` each whose reply subject belongs to a call that no longer waits. Those without a
     /// reply subject, or with one outside of this inbox, stay.
     ///
-    /// One lock for the whole list: the outbox calls it for each batch.
-    pub(crate) fn retain_waiting<T>(
-        &self,
-        list: &mut Vec<T>,
-        reply: impl Fn(&T) -> Option<&Subject>,
-    ) {
-        let table = lock(&self.table);
-        list.retain(|item| {
-            let key = reply(item).and_then(|reply| self.key(reply));
-            key.is_none_or(|key| table.is_waiting(key))
+    /// One lock for the whole list: the outbox calls it for each batch, which it then sends in this order.
+    pub(crate) fn retain_waiting(&self, requests: &mut Vec<Outgoing>) {
+        let mut state = lock(&self.state);
+        requests.retain(|request| {
+            let key = request.reply.as_ref().and_then(|reply| self.key(reply));
+            key.is_none_or(|key| state.table.mark_sent(key))
         });
     }
 
@@ -194,53 +205,28 @@ impl Mux {
 
     /// Ends every waiting call, and every stream at both ends, with this error.
     pub(crate) fn fail_all(&self, status: &Status) {
-        let (wakers, mut sinks) = lock(&self.table).fail_all(|| Err(status.clone()));
-        wakers.into_iter().for_each(std::task::Waker::wake);
-        sinks.extend(lock(&self.inbound_streams).values().cloned());
-        sinks.iter().for_each(|sink| sink.fail(status));
-    }
-}
-
-impl ReplySlot {
-    /// Returns whether many slots were reserved when this one was: then replies arrive in bursts, and the
-    /// requests that follow them should leave in one write, through the outbox.
-    pub(crate) fn should_batch(&self) -> bool {
-        self.should_batch
+        self.fail_waiting(status);
+        let served = lock(&self.inbound_streams)
+            .values()
+            .map(|served| Arc::clone(&served.sink))
+            .collect::<Vec<_>>();
+        served.iter().for_each(|sink| sink.fail(status));
     }
 
-    /// Polls for the reply. At most one is returned; afterwards this is pending for ever.
+    /// Ends everything as [`fail_all`](Self::fail_all) does, and whatever begins to wait from here on: the connection
+    /// is closed for good.
     ///
-    /// The slot is freed with the reply, unless that has the header `Micro-Stream`: a large reply continues as
-    /// a stream under the same subject, and the slot is kept for [`attach_stream`](Self::attach_stream).
-    /// Cancel safe.
-    pub(crate) fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<ReplyResult> {
-        let Some(key) = self.key else {
-            return Poll::Pending;
-        };
-        let mut is_followed = false;
-        let polled = lock(&self.mux.table).poll(key, cx.waker(), |reply| {
-            let headers = reply.as_ref().ok().and_then(|reply| reply.headers.as_ref());
-            is_followed = continues_as_stream(headers);
-            is_followed
-        });
-        if polled.is_ready() && !is_followed {
-            self.key = None;
-        }
-        polled
+    /// async-nats accepts messages for a moment after it has reported the end, and drops them without an error.
+    pub(crate) fn close(&self, status: &Status) {
+        lock(&self.state).closed = Some(status.clone());
+        self.fail_all(status);
     }
 
-    /// Attaches a stream to a slot whose reply continues as one, and returns its subject; `None` in any other
-    /// state.
-    pub(crate) fn attach_stream(&self, sink: Arc<dyn FrameSink>) -> Option<Subject> {
-        lock(&self.mux.table).attach_stream(self.key?, sink)
-    }
-}
-
-impl Drop for ReplySlot {
-    fn drop(&mut self) {
-        if let Some(key) = self.key {
-            lock(&self.mux.table).close(key);
-        }
+    /// Ends every wait for something in the inbox with this error: calls, and streams at the client.
+    pub(super) fn fail_waiting(&self, status: &Status) {
+        let (wakers, sinks) = lock(&self.state).table.fail_all(|| Err(status.clone()));
+        wakers.into_iter().for_each(std::task::Waker::wake);
+        sinks.iter().for_each(|sink| sink.fail(status));
     }
 }
 
@@ -249,3 +235,7 @@ impl Drop for InboundStream {
         lock(&self.mux.inbound_streams).remove(&self.name);
     }
 }
+
+#[cfg(test)]
+#[path = "mux_tests.rs"]
+mod tests;

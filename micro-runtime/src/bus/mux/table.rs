@@ -15,17 +15,19 @@
 //!                     └─────────────────┴───────────────────┴───▶ Free
 //! ```
 //!
-//! - **A subject is used once.** Each use of a slot draws a new nonce, so a second reply, a late one and one of
-//!   an earlier connection name a use that has ended. They cannot be told from each other, and need not be:
-//!   all of them are dropped ([`DeliveryOutcome::Unmatched`]).
-//! - **A subject cannot be guessed.** The nonce has 64 bits from ChaCha8, which is seeded by the operating
-//!   system: a peer that was called, and so knows subjects of the same slots, cannot compute another one. It
-//!   would have to try 2⁶³ messages on average while the call waits.
+//! - **A subject is used once.** Each use of a slot draws a new nonce, so a second reply, a late one and one of an
+//!   earlier connection name a use that has ended. They cannot be told from each other, and need not be: all of them
+//!   are dropped ([`DeliveryOutcome::Unmatched`]).
+//! - **A subject cannot be guessed.** The nonce has 64 bits from ChaCha8, which is seeded by the operating system: a
+//!   peer that was called, and so knows subjects of the same slots, cannot compute another one. It would have to try
+//!   2⁶³ messages on average while the call waits.
 //! - **The number of slots follows the calls in flight**, not the calls made. The memory of the table stays at
 //!   its peak.
 //!
 //! A subject costs no allocation: its text is a slice of a buffer that many share ([`CHUNK_LEN`]).
 
+use std::convert::identity;
+use std::num::NonZeroU64;
 use std::task::{Poll, Waker};
 
 use async_nats::Subject;
@@ -33,17 +35,17 @@ use bytes::BytesMut;
 use rand::Rng as _;
 use rand::rngs::ChaCha8Rng;
 
+use crate::bus::mux::slot::{ClosedSlot, NOWHERE, Slot, SlotKey, SlotState, WaitingRequest};
 use crate::wire::subject;
 
-/// Length in bytes of the buffer that reply subjects are cut from. A buffer lives until the last of its
-/// subjects is dropped, so a longer one would let one slow call keep more memory; a shorter one is allocated
-/// more often (one allocation for about 80 calls).
+/// Length in bytes of the buffer that reply subjects are cut from. A buffer lives until the last of its subjects is
+/// dropped, so a longer one would let one slow call keep more memory; a shorter one is allocated more often (one
+/// allocation for about 80 calls).
 const CHUNK_LEN: usize = 4096;
 
 /// The reply slots of one connection. `T` is the result of a call's wait, `S` the receiver of a stream's frames.
 ///
-/// Nothing here calls a waker or a receiver: methods return them, so that the owner of the lock around the table
-/// releases it first.
+/// Nothing here calls a waker or a receiver: methods return them, so that the owner of the lock releases it first.
 #[derive(Debug)]
 pub(crate) struct SlotTable<T, S> {
     inbox: Box<str>,
@@ -51,14 +53,9 @@ pub(crate) struct SlotTable<T, S> {
     /// Free slots; the last freed is used first, since its memory is in the processor's cache.
     free: Vec<u32>,
     nonces: ChaCha8Rng,
+    /// Number of requests that were sent so far.
+    last_order: u64,
     chunk: BytesMut,
-}
-
-/// One use of one slot: what a reply subject ends in. The key of an earlier use finds no slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SlotKey {
-    slot: u32,
-    nonce: u64,
 }
 
 /// Outcome of delivering a message to a slot.
@@ -72,37 +69,6 @@ pub(crate) enum DeliveryOutcome<T, S> {
     Unmatched,
 }
 
-#[derive(Debug)]
-struct Slot<T, S> {
-    /// Nonce of the current use; of the last one while the slot is free.
-    nonce: u64,
-    state: State<T, S>,
-}
-
-/// State of one slot; the module's documentation shows the transitions.
-#[derive(Debug)]
-enum State<T, S> {
-    Free,
-    /// The call waits for its reply, and was polled if there is a waker.
-    Waiting(Option<Waker>),
-    /// The reply has arrived and was not taken out yet.
-    Ready(T),
-    /// The reply was taken out and continues as a stream, to which no receiver is attached yet. Nothing can
-    /// arrive rightly meanwhile: the server sends no frame before it has a grant from the receiver.
-    Held,
-    /// Every message goes to the receiver, until the slot is closed.
-    Stream(S),
-}
-
-impl SlotKey {
-    /// Parses the last token of a reply subject; `None` for a token that no table makes.
-    #[inline]
-    pub(crate) fn parse(token: &str) -> Option<Self> {
-        let (slot, nonce) = subject::parse_reply_token(token)?;
-        Some(Self { slot, nonce })
-    }
-}
-
 impl<T, S: Clone> SlotTable<T, S> {
     /// Returns an empty table whose subjects begin with the tokens of `inbox`. `nonces` must be seeded at
     /// random, unless in a test.
@@ -112,22 +78,58 @@ impl<T, S: Clone> SlotTable<T, S> {
             slots: Vec::new(),
             free: Vec::new(),
             nonces,
+            last_order: 0,
             chunk: BytesMut::new(),
         }
     }
 
-    /// Reserves a slot for a call, and returns the subject for its reply, which no other call has before or
-    /// after. Close the slot unless its reply was taken out.
-    pub(crate) fn reserve(&mut self) -> (SlotKey, Subject) {
-        let key = self.take_free(State::Waiting(None));
+    /// Reserves a slot for a call whose request goes to `destination`, and returns the subject for its reply,
+    /// which no other call has before or after. Close the slot unless its reply was taken out.
+    pub(crate) fn reserve(&mut self, destination: Subject) -> (SlotKey, Subject) {
+        let waker = None;
+        let key = self.take_free(SlotState::Waiting { waker, destination });
         (key, self.subject(key))
     }
 
-    /// Returns whether the call of this key still waits for its reply.
-    pub(crate) fn is_waiting(&self, key: SlotKey) -> bool {
-        self.slots
-            .get(key.slot as usize)
-            .is_some_and(|slot| slot.nonce == key.nonce && matches!(slot.state, State::Waiting(_)))
+    /// Reserves a slot for a message to the own inbox, and returns its subject.
+    pub(crate) fn reserve_own(&mut self) -> (SlotKey, Subject) {
+        let (key, subject) = self.reserve(NOWHERE);
+        self.set_destination(key, subject.clone());
+        (key, subject)
+    }
+
+    /// Notes where further messages of the call or stream go: the frames of a stream that is open.
+    pub(crate) fn set_destination(&mut self, key: SlotKey, subject: Subject) {
+        match self.current(key).map(|slot| &mut slot.state) {
+            Some(SlotState::Waiting { destination, .. }) => *destination = subject,
+            Some(SlotState::Stream {
+                destination,
+                is_opening,
+                ..
+            }) => {
+                *destination = subject;
+                *is_opening = false;
+            }
+            _ => {}
+        }
+    }
+
+    /// Gives the request of a call the last place in the order, as it is sent now. Returns whether the call still waits
+    /// for its reply.
+    pub(crate) fn mark_sent(&mut self, key: SlotKey) -> bool {
+        self.last_order += 1;
+        let order = NonZeroU64::new(self.last_order);
+        self.current(key).is_some_and(|slot| {
+            slot.order = order;
+            matches!(slot.state, SlotState::Waiting { .. })
+        })
+    }
+
+    /// Takes its place from a request that was not sent after all.
+    pub(crate) fn mark_unsent(&mut self, key: SlotKey) {
+        if let Some(slot) = self.current(key) {
+            slot.order = None;
+        }
     }
 
     /// Returns the number of slots that calls and streams have reserved and not freed.
@@ -135,40 +137,66 @@ impl<T, S: Clone> SlotTable<T, S> {
         self.slots.len() - self.free.len()
     }
 
-    /// Reserves a slot for a stream: every message under its subject goes to `sink` until the slot is closed.
-    pub(crate) fn reserve_for_stream(&mut self, sink: S) -> (SlotKey, Subject) {
-        let key = self.take_free(State::Stream(sink));
+    /// Reserves a slot for a stream whose request goes to `destination`: every message under its subject goes to
+    /// `sink` until the slot is closed.
+    pub(crate) fn reserve_for_stream(
+        &mut self,
+        sink: S,
+        destination: Subject,
+    ) -> (SlotKey, Subject) {
+        let key = self.take_free(SlotState::Stream {
+            sink,
+            destination,
+            is_opening: true,
+        });
         (key, self.own_subject(key))
     }
 
-    /// Attaches a stream to a slot whose reply continues as one, and returns its subject; `None` in any other
-    /// state.
+    /// Attaches a stream to a slot whose reply continues as one, and returns its subject; `None` in any other state.
     pub(crate) fn attach_stream(&mut self, key: SlotKey, sink: S) -> Option<Subject> {
         let slot = self.current(key)?;
         match slot.state {
-            State::Held => {
-                slot.state = State::Stream(sink);
+            SlotState::Held => {
+                slot.state = SlotState::Stream {
+                    sink,
+                    destination: NOWHERE,
+                    is_opening: false,
+                };
                 Some(self.own_subject(key))
             }
             _ => None,
         }
     }
 
-    /// Delivers a message to the slot that its subject names. Never fails: a message that no call waits for
-    /// is dropped.
-    #[inline]
+    /// Delivers a value to the slot of this key; drops one that no call waits for.
     pub(crate) fn deliver(&mut self, key: SlotKey, value: T) -> DeliveryOutcome<T, S> {
+        self.deliver_as(key, value, identity)
+    }
+
+    /// Delivers a message to the slot that its subject names; drops one that no call waits for. A call gets what
+    /// `convert` makes of it, a stream the message itself.
+    #[inline]
+    pub(crate) fn deliver_as<M>(
+        &mut self,
+        key: SlotKey,
+        message: M,
+        convert: impl FnOnce(M) -> T,
+    ) -> DeliveryOutcome<M, S> {
         let Some(slot) = self.current(key) else {
             return DeliveryOutcome::Unmatched;
         };
         match &mut slot.state {
-            State::Waiting(waker) => {
+            SlotState::Waiting { waker, .. } => {
                 let waker = waker.take();
-                slot.state = State::Ready(value);
+                slot.state = SlotState::Ready(convert(message));
                 DeliveryOutcome::Woken(waker)
             }
-            State::Stream(sink) => DeliveryOutcome::Stream(sink.clone(), value),
-            State::Ready(_) | State::Held | State::Free => DeliveryOutcome::Unmatched,
+            SlotState::Stream { sink, .. } => {
+                let sink = sink.clone();
+                slot.state.end_opening();
+                DeliveryOutcome::Stream(sink, message)
+            }
+            SlotState::Ready(_) | SlotState::Held | SlotState::Free => DeliveryOutcome::Unmatched,
         }
     }
 
@@ -186,22 +214,21 @@ impl<T, S: Clone> SlotTable<T, S> {
         let Some(slot) = self.current(key) else {
             return Poll::Pending;
         };
-        match std::mem::replace(&mut slot.state, State::Free) {
-            State::Ready(value) if is_followed(&value) => {
-                slot.state = State::Held;
+        if let SlotState::Waiting { waker: known, .. } = &mut slot.state {
+            match known {
+                Some(known) => known.clone_from(waker),
+                None => *known = Some(waker.clone()),
+            }
+            return Poll::Pending;
+        }
+        match std::mem::replace(&mut slot.state, SlotState::Free) {
+            SlotState::Ready(value) if is_followed(&value) => {
+                slot.state = SlotState::Held;
                 Poll::Ready(value)
             }
-            State::Ready(value) => {
+            SlotState::Ready(value) => {
                 self.free.push(key.slot);
                 Poll::Ready(value)
-            }
-            State::Waiting(known) => {
-                let known = match known {
-                    Some(known) if known.will_wake(waker) => known,
-                    _ => waker.clone(),
-                };
-                slot.state = State::Waiting(Some(known));
-                Poll::Pending
             }
             state => {
                 slot.state = state;
@@ -210,15 +237,17 @@ impl<T, S: Clone> SlotTable<T, S> {
         }
     }
 
-    /// Frees a slot whose call or stream has ended without its reply: messages that still arrive for it match
-    /// nothing. No effect on a slot that is free, or for the key of an earlier use.
-    pub(crate) fn close(&mut self, key: SlotKey) {
-        if let Some(slot) = self.current(key)
-            && !matches!(slot.state, State::Free)
-        {
-            slot.state = State::Free;
-            self.free.push(key.slot);
-        }
+    /// Frees a slot whose call or stream has ended without its reply: what still arrives for it matches nothing. No
+    /// effect on a free slot. What the slot held is returned, so that it is dropped behind the lock.
+    pub(crate) fn close(&mut self, key: SlotKey) -> Option<ClosedSlot<T, S>> {
+        let slot = self.current(key)?;
+        let (state, order) = (
+            std::mem::replace(&mut slot.state, SlotState::Free),
+            slot.order,
+        );
+        self.free
+            .extend((!matches!(state, SlotState::Free)).then_some(key.slot));
+        Some(ClosedSlot { state, order })
     }
 
     /// Ends every wait with a value; returns the wakers to call, and the receivers of all streams.
@@ -230,15 +259,42 @@ impl<T, S: Clone> SlotTable<T, S> {
         let mut sinks = Vec::new();
         for slot in &mut self.slots {
             match &mut slot.state {
-                State::Waiting(waker) => {
+                SlotState::Waiting { waker, .. } => {
                     wakers.extend(waker.take());
-                    slot.state = State::Ready(value());
+                    slot.state = SlotState::Ready(value());
                 }
-                State::Stream(sink) => sinks.push(sink.clone()),
-                State::Free | State::Ready(_) | State::Held => {}
+                SlotState::Stream { sink, .. } => {
+                    sinks.push(sink.clone());
+                    slot.state.end_opening();
+                }
+                SlotState::Free | SlotState::Ready(_) | SlotState::Held => {}
             }
         }
         (wakers, sinks)
+    }
+
+    /// Returns the requests that wait for a reply, or for the acceptance of their stream.
+    pub(crate) fn requests(&self) -> impl Iterator<Item = WaitingRequest<'_>> {
+        (0..).zip(&self.slots).filter_map(|(slot, used)| {
+            let (nonce, order) = (used.nonce, used.order);
+            Some(WaitingRequest {
+                destination: used.state.request()?,
+                key: SlotKey { slot, nonce },
+                order,
+            })
+        })
+    }
+
+    /// Returns the streams that are accepted and know where their frames go, and these subjects.
+    pub(crate) fn open_streams(&self) -> impl Iterator<Item = (&Subject, &S)> {
+        self.slots.iter().filter_map(|slot| match &slot.state {
+            SlotState::Stream {
+                sink,
+                destination,
+                is_opening: false,
+            } if *destination != NOWHERE => Some((destination, sink)),
+            _ => None,
+        })
     }
 
     /// Returns the slot of a key, unless it is in use by a later call.
@@ -251,9 +307,13 @@ impl<T, S: Clone> SlotTable<T, S> {
 
     /// Takes a free slot, or a new one, and puts it to a new use.
     #[inline]
-    fn take_free(&mut self, state: State<T, S>) -> SlotKey {
+    fn take_free(&mut self, state: SlotState<T, S>) -> SlotKey {
         let nonce = self.nonces.next_u64();
-        let used = Slot { nonce, state };
+        let used = Slot {
+            nonce,
+            order: None,
+            state,
+        };
         if let Some(slot) = self.free.pop() {
             self.slots[slot as usize] = used;
             return SlotKey { slot, nonce };
@@ -273,8 +333,8 @@ impl<T, S: Clone> SlotTable<T, S> {
         subject::reply(&mut self.chunk, &self.inbox, key.slot, key.nonce)
     }
 
-    /// Returns the subject of a stream in memory of its own: a stream may live for days, and a slice would
-    /// keep the whole buffer.
+    /// Returns the subject of a stream in memory of its own: a stream may live for days, and a slice would keep the
+    /// whole buffer.
     fn own_subject(&self, key: SlotKey) -> Subject {
         let mut buffer = BytesMut::with_capacity(subject::reply_len(&self.inbox));
         subject::reply(&mut buffer, &self.inbox, key.slot, key.nonce)

@@ -3,14 +3,18 @@
 
 use std::time::{Duration, Instant};
 
-use super::rules::{MAX_PAYLOAD, Pair, WINDOW, check_failed, next_frame, numbered, pair};
+use super::rules::{
+    MAX_PAYLOAD, Pair, WINDOW, check_failed, next_frame, numbered, numbered_by, pair,
+};
 use super::simulation::{HEARTBEAT, limits, metadata, peer};
 use crate::metadata::Metadata;
 use crate::status::{Code, Reason, Status};
 use crate::stream::frame::Frame;
 use crate::stream::frame_control;
-use crate::stream::machine::{Machine, dropped};
+use crate::stream::machine::{Machine, dropped, peer_gone};
 use crate::stream::options::StreamLimits;
+use crate::stream::reset_frame;
+use crate::wire::FrameMark;
 
 fn client(deadline: Option<Duration>, now: Instant) -> Machine {
     let deadline = deadline.map(|deadline| now + deadline);
@@ -31,7 +35,9 @@ fn a_ping_follows_each_silent_heartbeat_and_gets_a_frame() {
     assert!(ping.is_probe);
     server.receive(ping.payload, later);
     let reply = server.output(later).unwrap();
-    let ack = Frame::read(reply.payload.clone()).unwrap().control;
+    let ack = Frame::read(FrameMark::OfServer, reply.payload.clone())
+        .unwrap()
+        .control;
     assert_eq!((ack.seq, ack.flags, ack.last), (0, 0, 1));
     assert_eq!(ack.max_messages, WINDOW.messages);
     assert!(!server.has_output());
@@ -89,6 +95,20 @@ fn a_503_ends_the_stream_at_once() {
     let mut alone = client(None, pair.now);
     alone.on_no_responders();
     check_failed(&alone, Reason::NoResponders, Code::Unavailable);
+    assert!(alone.is_done(), "nobody accepts the stream");
+}
+
+/// As where the server was restarted: only a silence has the permissions of the server as a likely cause.
+#[test]
+fn the_reset_of_an_unknown_stream_states_no_cause_of_a_silence() {
+    let mut pair = pair();
+    pair.carry();
+    let text = "the server knows no stream of this name";
+    let reset = reset_frame(FrameMark::OfServer, &peer_gone(text));
+    pair.client.receive(reset, pair.now);
+    check_failed(&pair.client, Reason::PeerGone, Code::Unavailable);
+    let end = pair.client.end().unwrap().clone();
+    assert_eq!(end.unwrap_err().message(), text);
 }
 
 #[test]
@@ -99,6 +119,21 @@ fn a_client_fails_if_the_server_does_not_open_in_time() {
     client.on_time(next);
     check_failed(&client, Reason::PeerGone, Code::Unavailable);
     assert!(client.is_done());
+}
+
+/// It opens all the same: a refusal of its request must end it.
+#[test]
+fn a_client_without_an_open_timeout_opens_until_it_is_accepted() {
+    let now = Instant::now();
+    let limits = StreamLimits {
+        open_timeout: Duration::MAX,
+        ..limits(WINDOW)
+    };
+    let mut client = Machine::client(limits, MAX_PAYLOAD, None, now);
+    assert!(client.is_opening());
+    let mut server = Machine::server(peer(), limits, WINDOW, MAX_PAYLOAD, None, now);
+    client.receive(server.output(now).unwrap().payload, now);
+    assert!(!client.is_opening());
 }
 
 #[test]
@@ -154,6 +189,7 @@ fn a_client_that_gave_up_before_accept_ends_without_it() {
     let mut lost_accept = client(None, now);
     lost_accept.reset(dropped("dropped"));
     lost_accept.receive(numbered(1, 0, &[b"x"]), now);
+    lost_accept.on_time(lost_accept.next_time().unwrap());
     assert!(lost_accept.is_done());
 
     let mut no_frame = client(None, now);
@@ -166,8 +202,8 @@ fn a_client_that_gave_up_before_accept_ends_without_it() {
 fn a_reset_is_sent_although_the_peers_end_arrives_first() {
     let mut pair = pair();
     pair.server.reset(dropped("dropped"));
-    pair.server
-        .receive(numbered(1, frame_control::END, &[]), pair.now);
+    let end = numbered_by(FrameMark::OfClient, 1, frame_control::END, &[]);
+    pair.server.receive(end, pair.now);
     assert!(
         next_frame(&mut pair.server, pair.now)
             .control
@@ -226,6 +262,13 @@ fn metadata_that_does_not_fit_is_an_error_for_the_caller() {
     assert_eq!(run(0, None, 1_020), Err(Code::ResourceExhausted));
     let failed = Some(Status::not_found("no account 7"));
     assert_eq!(run(0, failed, 1_020), Err(Code::NotFound));
+    // Around the length that just fits no frame is longer than a message.
+    for (headers, trailers) in [(1, 0), (0, 1)] {
+        let lengths = 900..1_030;
+        let fits = |length: &usize| run(headers * length, None, trailers * length).is_ok();
+        let fitting = lengths.filter(fits).count();
+        assert!((1..130).contains(&fitting), "{fitting}");
+    }
 }
 
 #[test]

@@ -86,7 +86,12 @@ fn check_received(plan: &Plan, run: &Simulation) {
 
 /// Checks the result of a run without faults.
 fn check_without_faults(plan: &Plan, run: &Simulation) {
-    assert_eq!(run.stalls, 0, "a step waited for the clock");
+    // A client that gets a RESET before ACCEPT waits whether a second server accepts.
+    let waits_on = run.client.machine.server_address().is_none();
+    assert!(
+        run.stalls <= usize::from(waits_on),
+        "a step waited for the clock"
+    );
     let code = |end: &Result<(), Status>| end.as_ref().err().map(Status::code);
     let client = code(run.client.outcome.as_ref().unwrap());
     let machine = &run.client.machine;

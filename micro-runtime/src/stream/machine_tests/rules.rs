@@ -14,6 +14,7 @@ use crate::stream::frame_control;
 use crate::stream::frame_control::FrameControl;
 use crate::stream::machine::Machine;
 use crate::stream::options::StreamLimits;
+use crate::wire::FrameMark;
 
 pub(super) const MAX_PAYLOAD: usize = 1024;
 pub(super) const WINDOW: Credit = Credit {
@@ -69,17 +70,24 @@ impl Pair {
 }
 
 pub(super) fn next_frame(machine: &mut Machine, now: Instant) -> Frame {
-    Frame::read(machine.output(now).unwrap().payload).unwrap()
+    let mark = machine.mark();
+    Frame::read(mark, machine.output(now).unwrap().payload).unwrap()
 }
 
+/// Returns a frame of a server.
 pub(super) fn numbered(seq: u64, flags: u32, entries: &[&[u8]]) -> Bytes {
+    numbered_by(FrameMark::OfServer, seq, flags, entries)
+}
+
+pub(super) fn numbered_by(mark: FrameMark, seq: u64, flags: u32, entries: &[&[u8]]) -> Bytes {
     let mut body = FrameBody::default();
     entries.iter().for_each(|entry| body.write_bytes(entry));
-    body.finish_frame(FrameControl {
+    let control = FrameControl {
         seq,
         flags,
         ..FrameControl::default()
-    })
+    };
+    body.finish_frame(mark, control)
 }
 
 #[track_caller]
@@ -114,15 +122,21 @@ fn accept_goes_out_before_the_handler_has_done_anything() {
 #[test]
 fn the_servers_first_frame_is_accept_or_reset() {
     let now = Instant::now();
-    for payload in [
-        numbered(1, frame_control::OPEN, &[b"x"]),
-        numbered(0, frame_control::PING, &[]),
-        numbered(1, frame_control::END, &[b"all"]),
+    let lost = (Reason::FramesLost, Code::DataLoss);
+    let bad = (Reason::BadFrame, Code::Internal);
+    for (payload, (reason, code)) in [
+        (numbered(1, frame_control::OPEN, &[b"x"]), lost),
+        (numbered(0, frame_control::PING, &[]), lost),
+        (numbered(1, frame_control::END, &[b"all"]), lost),
+        // ACCEPT without instance and stream.
+        (numbered(0, frame_control::ACCEPT, &[]), bad),
+        (Bytes::from_static(b"\x0f"), bad),
+        (Bytes::from_static(b"\x0f\xff"), bad),
     ] {
         let mut client = Machine::client(limits(WINDOW), MAX_PAYLOAD, None, now);
         client.receive(payload, now);
-        check_failed(&client, Reason::BadFrame, Code::Internal);
-        assert!(client.is_done(), "a RESET has no destination");
+        check_failed(&client, reason, code);
+        assert!(!client.has_output(), "a RESET has no destination");
     }
 }
 
@@ -286,11 +300,13 @@ fn a_number_seen_before_is_ignored() {
 
 #[test]
 fn nothing_numbered_follows_end() {
+    let by_client =
+        |seq, flags, entries: &[&[u8]]| numbered_by(FrameMark::OfClient, seq, flags, entries);
     let mut pair = pair();
     pair.server
-        .receive(numbered(1, frame_control::END, &[]), pair.now);
+        .receive(by_client(1, frame_control::END, &[]), pair.now);
     assert_eq!(pair.server.reading_end().map(|end| end.is_ok()), Some(true));
-    pair.server.receive(numbered(2, 0, &[b"x"]), pair.now);
+    pair.server.receive(by_client(2, 0, &[b"x"]), pair.now);
     check_failed(&pair.server, Reason::BadFrame, Code::Internal);
 }
 

@@ -14,6 +14,7 @@ use crate::stream::machine::{Machine, dropped, peer_gone};
 use crate::stream::options::StreamLimits;
 use crate::stream::output::reset_frame;
 use crate::stream::stream_address::StreamAddress;
+use crate::wire::FrameMark;
 
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
 const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -302,7 +303,7 @@ impl Simulation {
         if !end.machine.is_done() {
             end.receive(payload, self.longest, self.now);
         } else if asks && !to_client {
-            let reset = reset_frame(&peer_gone("there is no such stream"));
+            let reset = reset_frame(FrameMark::OfServer, &peer_gone("there is no such stream"));
             self.to_client.frames.push_back((reset, false));
         }
         true

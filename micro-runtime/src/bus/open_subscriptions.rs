@@ -1,0 +1,240 @@
+//! `OpenSubscriptions`: the subscriptions of one connection, for those who act on one that its reader owns.
+//!
+//! - NATS is asked about each again where its errors may have been lost (`probe`). Of a queue group's messages a probe
+//!   may get one, which it hands over to the reader.
+//! - One that NATS has taken and refuses later, as after a reload of the permissions or a reconnect, ends with that
+//!   refusal. Those of a server do not: the server watches over all of them, and stops.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use async_nats::{Message, Subject};
+use futures_util::{Stream, StreamExt as _};
+use smallvec::SmallVec;
+
+use crate::bus::permission::Permission;
+use crate::bus::probe_subscriptions::ProbeSubscriptions;
+use crate::bus::refusal::Refusal;
+use crate::sync::lock;
+
+/// The open subscriptions of one connection, by subject: there may be thousands, and a refusal looks at few of them.
+#[derive(Default)]
+pub(super) struct OpenSubscriptions(Mutex<BTreeMap<Subject, SmallVec<[Arc<OpenSubscription>; 1]>>>);
+
+/// One open subscription: what others leave for its reader.
+pub(super) struct OpenSubscription {
+    subject: Subject,
+    queue: Option<Box<str>>,
+    /// Whether there is something: all that a reader looks at.
+    has_signal: AtomicBool,
+    signals: Mutex<Signals>,
+}
+
+#[derive(Default)]
+struct Signals {
+    reader: Option<Waker>,
+    ends_when_refused: bool,
+    refusal: Option<Box<Refusal>>,
+    /// `None` while no probe has anything to read, which is nearly always.
+    probes: Option<Box<ProbeSubscriptions>>,
+}
+
+/// Registration of one open subscription, which ends when this is dropped: the reader's end.
+pub(super) struct SubscriptionRegistration {
+    all: Arc<OpenSubscriptions>,
+    own: Arc<OpenSubscription>,
+    /// Waker that a signal wakes.
+    waker: Option<Waker>,
+}
+
+/// A probe that NATS may still send messages to.
+pub(super) struct OpenProbe {
+    subscription: Arc<OpenSubscription>,
+    id: u64,
+}
+
+impl OpenSubscriptions {
+    /// Registers a subscription, as a member of a queue group if `queue` is set.
+    pub(super) fn add(
+        self: &Arc<Self>,
+        subject: Subject,
+        queue: Option<&str>,
+    ) -> SubscriptionRegistration {
+        let own = Arc::new(OpenSubscription {
+            subject: subject.clone(),
+            queue: queue.map(Box::from),
+            has_signal: AtomicBool::new(false),
+            signals: Mutex::default(),
+        });
+        let mut by_subject = lock(&self.0);
+        let of_subject = by_subject.entry(subject).or_default();
+        of_subject.push(Arc::clone(&own));
+        drop(by_subject);
+        SubscriptionRegistration {
+            all: Arc::clone(self),
+            own,
+            waker: None,
+        }
+    }
+
+    /// Returns the permissions that the subscriptions need.
+    pub(super) fn permissions(&self) -> HashSet<Permission> {
+        let by_subject = lock(&self.0);
+        let all = by_subject.values().flatten();
+        all.map(|one| Permission::subscribe(&one.subject, one.queue.as_deref()))
+            .collect()
+    }
+
+    /// Calls `function` with one subscription to this subject in this queue group, if there is one. It does not end
+    /// before `function` has returned, which must not wait.
+    pub(super) fn while_open<T>(
+        &self,
+        subject: &Subject,
+        queue: Option<&str>,
+        function: impl FnOnce(&Arc<OpenSubscription>) -> T,
+    ) -> Option<T> {
+        let by_subject = lock(&self.0);
+        let mut of_subject = by_subject.get(subject)?.iter();
+        of_subject
+            .find(|one| one.queue.as_deref() == queue)
+            .map(function)
+    }
+
+    /// Ends the subscriptions that this refusal is of, if they end when they are refused; returns their number.
+    pub(super) fn end(&self, refusal: &Refusal) -> usize {
+        let Refusal::Subscription { subject, queue } = refusal else {
+            return 0;
+        };
+        let by_subject = lock(&self.0);
+        let of_subject = by_subject.get(&Subject::from(subject.as_str()));
+        let of_subject = of_subject.cloned().unwrap_or_default();
+        drop(by_subject);
+        let refused = of_subject
+            .iter()
+            .filter(|one| one.queue.as_deref() == queue.as_deref());
+        refused.filter(|one| one.end(refusal)).count()
+    }
+
+    fn remove(&self, subscription: &Arc<OpenSubscription>) {
+        let mut by_subject = lock(&self.0);
+        if let Some(of_subject) = by_subject.get_mut(&subscription.subject) {
+            of_subject.retain(|one| !Arc::ptr_eq(one, subscription));
+            if of_subject.is_empty() {
+                by_subject.remove(&subscription.subject);
+            }
+        }
+    }
+}
+
+impl OpenSubscription {
+    /// Hands a probe over to the reader.
+    pub(super) fn join(
+        self: &Arc<Self>,
+        messages: impl Stream<Item = Message> + Send + 'static,
+    ) -> OpenProbe {
+        let id = self.signal(|signals| {
+            let probes = signals.probes.get_or_insert_default();
+            probes.add(messages.boxed())
+        });
+        OpenProbe {
+            subscription: Arc::clone(self),
+            id,
+        }
+    }
+
+    /// Ends with a refusal, unless it does not end when it is refused, or has ended; returns whether it does.
+    fn end(&self, refusal: &Refusal) -> bool {
+        let ends = std::mem::take(&mut lock(&self.signals).ends_when_refused);
+        if ends {
+            let refusal = Box::new(refusal.clone());
+            self.signal(|signals| signals.refusal = Some(refusal));
+        }
+        ends
+    }
+
+    /// Leaves something for the reader, and wakes it.
+    fn signal<T>(&self, leave: impl FnOnce(&mut Signals) -> T) -> T {
+        let mut signals = lock(&self.signals);
+        let left = leave(&mut signals);
+        self.has_signal.store(true, Ordering::Release);
+        let reader = signals.reader.clone();
+        drop(signals);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+        left
+    }
+}
+
+impl SubscriptionRegistration {
+    /// Ends the registration: NATS is asked no more, and a refusal ends nothing. What has been left can still be read.
+    pub(super) fn end(&self) {
+        self.all.remove(&self.own);
+    }
+
+    /// Lets the subscription end when it is refused from now on.
+    pub(super) fn end_when_refused(&self) {
+        lock(&self.own.signals).ends_when_refused = true;
+    }
+
+    /// Returns whether something was left for the reader: one load.
+    #[inline]
+    pub(super) fn has_signal(&self) -> bool {
+        self.own.has_signal.load(Ordering::Acquire)
+    }
+
+    /// Returns whether the next signal wakes this task, and none is there: one load and a comparison.
+    #[inline]
+    pub(super) fn is_waiting(&self, cx: &Context<'_>) -> bool {
+        let is_own = |waker: &Waker| waker.will_wake(cx.waker());
+        self.waker.as_ref().is_some_and(is_own) && !self.has_signal()
+    }
+
+    /// Polls for a message that NATS has sent to a probe, and is woken by the next signal.
+    #[cold]
+    pub(super) fn poll_probes(&mut self, cx: &mut Context<'_>) -> Poll<Message> {
+        let mut signals = lock(&self.own.signals);
+        let probes = signals.probes.as_mut();
+        let polled = probes.map_or(Poll::Pending, |probes| probes.poll(cx));
+        signals.probes.take_if(|probes| probes.is_empty());
+        let has_more = signals.probes.is_some() || signals.refusal.is_some();
+        self.own.has_signal.store(has_more, Ordering::Relaxed);
+        let is_own = |waker: &Waker| waker.will_wake(cx.waker());
+        if !self.waker.as_ref().is_some_and(is_own) {
+            signals.reader = Some(cx.waker().clone());
+            self.waker.clone_from(&signals.reader);
+        }
+        polled
+    }
+
+    /// Returns once the refusal that has ended the subscription.
+    #[cold]
+    pub(super) fn take_refusal(&mut self) -> Option<Refusal> {
+        lock(&self.own.signals)
+            .refusal
+            .take()
+            .map(|refusal| *refusal)
+    }
+}
+
+impl Drop for SubscriptionRegistration {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Drop for OpenProbe {
+    fn drop(&mut self) {
+        self.subscription.signal(|signals| {
+            if let Some(probes) = &mut signals.probes {
+                probes.end(self.id);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+#[path = "open_subscriptions_tests.rs"]
+mod tests;

@@ -1,0 +1,121 @@
+//! `Concern` and `RefusalLogs`: what a refusal means, and log lines of those that nothing else reports, bounded in
+//! number whatever a peer makes this process publish.
+//!
+//! async-nats writes a line of its own for each of its events, at info level: a program that logs at this level needs
+//! the filter `async_nats=warn`.
+
+use std::array;
+use std::sync::Mutex;
+
+use crate::log_limit::LogLimit;
+use crate::printable::Printable;
+use crate::sync::lock;
+
+/// Meaning of a refusal to an observer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Concern {
+    /// Nothing to any observer.
+    None,
+    /// The observer reports it to its user.
+    Reported,
+    /// A reply of this server was lost.
+    Reply,
+    /// An acknowledgment of this durable consumer was lost.
+    Acknowledgment,
+    /// A durable consumer cannot request events.
+    Pull,
+    /// An event of core NATS was lost.
+    Event,
+    /// A subscription that is not of this library, or an error of another kind.
+    Other,
+}
+
+/// The first refusal of each kind is logged at once, and then one line each 30 s with the number since.
+pub(super) struct RefusalLogs([Log; Concern::ALL.len()]);
+
+/// Log of one kind.
+#[derive(Default)]
+struct Log {
+    limit: LogLimit,
+    /// Text of the last refusal.
+    text: Mutex<String>,
+}
+
+impl Concern {
+    /// Every concern, in the order of their numbers.
+    const ALL: [Self; 7] = [
+        Self::None,
+        Self::Reported,
+        Self::Reply,
+        Self::Acknowledgment,
+        Self::Pull,
+        Self::Event,
+        Self::Other,
+    ];
+
+    /// Returns the beginning of the line.
+    fn what(self) -> &'static str {
+        match self {
+            Self::None | Self::Reported | Self::Other => "",
+            Self::Reply => "replies of this server are lost: ",
+            Self::Acknowledgment => {
+                "acknowledgments of durable events are lost, so that they are delivered again: "
+            }
+            Self::Pull => "a durable consumer gets no events: ",
+            Self::Event => "events are lost: ",
+        }
+    }
+}
+
+impl Default for RefusalLogs {
+    fn default() -> Self {
+        Self(array::from_fn(|_| Log::default()))
+    }
+}
+
+impl RefusalLogs {
+    /// Logs a refusal, or counts it for the next line.
+    pub(super) fn write(&self, concern: Concern, text: String) {
+        let log = &self.0[concern as usize];
+        *lock(&log.text) = text;
+        if let Some(count) = log.limit.due() {
+            log.write(concern, count);
+        }
+    }
+
+    /// Counts one more refusal of the kind that was written last for this concern, and logs it if that is due.
+    pub(super) fn write_again(&self, concern: Concern) {
+        let log = &self.0[concern as usize];
+        if let Some(count) = log.limit.due() {
+            log.write(concern, count);
+        }
+    }
+
+    /// Logs what was counted and is due.
+    pub(super) fn flush(&self) {
+        for (concern, log) in Concern::ALL.into_iter().zip(&self.0) {
+            if let Some(count) = log.limit.overdue() {
+                log.write(concern, count);
+            }
+        }
+    }
+}
+
+impl Log {
+    fn write(&self, concern: Concern, count: u64) {
+        let text = lock(&self.text);
+        tracing::error!(count, "{}{}", concern.what(), Printable(&*text));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_concern_has_its_own_place() {
+        for (place, concern) in Concern::ALL.into_iter().enumerate() {
+            assert_eq!(concern as usize, place);
+        }
+    }
+}

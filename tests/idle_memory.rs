@@ -1,0 +1,64 @@
+//! Memory of a service and of a stream while nothing happens. It is a test binary of its own, for its allocator, with
+//! one test, so that nothing else allocates meanwhile.
+
+#[path = "heap/counting_allocator.rs"]
+mod counting_allocator;
+
+use std::time::Duration;
+
+use micro_runtime::{Bus, Server};
+use micro_testkit::{NatsServer, within};
+use micro_tests::StreamsHandler;
+use micro_tests::streams::{Item, StreamsClient, StreamsServer};
+
+/// Number of measured services, and of streams.
+const COUNT: usize = 100;
+/// Maximum number of bytes of a service with four methods, which has 17 subscriptions. 112,000 of them are
+/// async-nats's.
+const MAX_SERVICE: usize = 156_000;
+/// Maximum number of bytes of a stream, both ends together.
+const MAX_STREAM: usize = 8_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_service_and_an_idle_stream_stay_below_their_limits() {
+    within(Duration::from_secs(120), async {
+        let nats = NatsServer::start().await.unwrap();
+        let serving = Bus::connect(nats.url()).await.unwrap();
+        let start = async || {
+            let service = StreamsServer::new(StreamsHandler::default());
+            Server::new(&serving).add(service).start().await.unwrap()
+        };
+        let service = mean_bytes(start).await;
+
+        // On a server of its own: for a moment NATS sends requests to those that were dropped.
+        let nats = NatsServer::start().await.unwrap();
+        let serving = Bus::connect(nats.url()).await.unwrap();
+        let handler = StreamsServer::new(StreamsHandler::default());
+        let _server = Server::new(&serving).add(handler).start().await.unwrap();
+        let calling = Bus::connect(nats.url()).await.unwrap();
+        let client: StreamsClient = calling.client();
+        let stream = mean_bytes(async || {
+            let (mut sender, mut replies) = client.echo().open().await.unwrap();
+            sender.send(Item::default()).await.unwrap();
+            replies.message().await.unwrap();
+            (sender, replies)
+        });
+        let stream = stream.await;
+        println!("bytes while idle: {service} of a service, {stream} of a stream");
+        assert!(service <= MAX_SERVICE, "{service} bytes of a service");
+        assert!(stream <= MAX_STREAM, "{stream} bytes of a stream");
+    })
+    .await;
+}
+
+/// Returns the mean number of bytes that stay allocated for what `make` returns, behind a first one.
+async fn mean_bytes<T>(make: impl AsyncFn() -> T) -> usize {
+    let mut made = Vec::with_capacity(COUNT + 1);
+    made.push(make().await);
+    let before = counting_allocator::live_bytes();
+    for _ in 0..COUNT {
+        made.push(make().await);
+    }
+    let after = counting_allocator::live_bytes();
+    after.saturating_sub(before) / COUNT
+}
