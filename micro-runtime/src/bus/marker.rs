@@ -16,9 +16,11 @@
 //!   depend on whether the caller still waits.
 //! - Where it does not come, because async-nats has dropped it, a named one shows that it will not.
 //! - An `Invalid Subject` that no marker has caused shows that this program subscribes to malformed subjects by its
-//!   NATS client. From then on markers of this connection are named.
+//!   NATS client. From then on markers of this connection are named. The first such error is taken for that of a marker
+//!   which is under way: this one start may then miss a refusal that comes behind it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::connection::State;
@@ -194,10 +196,13 @@ impl Names {
     }
 
     /// Waits for the error of the unnamed marker: that it is malformed, or that this user may not subscribe to it.
+    /// It causes one error: a second `Invalid Subject` is of the program, or the own one behind that of the program.
     fn watch_unnamed(&self, refusals: &Arc<Refusals>) -> RefusalWatch {
         let pattern = self.pattern.clone();
-        refusals.watch(move |refusal| {
-            *refusal == Refusal::InvalidSubject || refusal.is_of_subscription(&pattern, None)
+        let has_error = AtomicBool::new(false);
+        refusals.watch(move |refusal| match refusal {
+            Refusal::InvalidSubject => !has_error.swap(true, Ordering::Relaxed),
+            _ => refusal.is_of_subscription(&pattern, None),
         })
     }
 

@@ -1,7 +1,6 @@
 //! Tests of markers against a NATS that is played: which error ends which marker, whatever else comes.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
 
@@ -170,6 +169,28 @@ async fn a_malformed_subject_of_the_program_makes_every_later_marker_a_named_one
         nats.apply(reply(&names));
         settle().await;
         assert!(is_passed(&outcome));
+    }
+}
+
+/// The error of the program is read together with that of the marker, so that the marker is still waited for.
+#[tokio::test(start_paused = true)]
+async fn a_marker_takes_one_error_of_two_for_its_own() {
+    for together in [true, false] {
+        let mut nats = Played::new();
+        let (_, outcome) = nats.begin();
+        nats.next(MarkerKind::Unnamed).await;
+        if together {
+            nats.refusals
+                .apply(&[Refusal::InvalidSubject, Refusal::InvalidSubject]);
+        } else {
+            nats.apply(Refusal::InvalidSubject);
+            nats.apply(Refusal::InvalidSubject);
+        }
+        settle().await;
+        assert!(is_passed(&outcome));
+        assert!(nats.refusals.has_malformed_of_others());
+        nats.begin();
+        nats.next(MarkerKind::Named).await;
     }
 }
 

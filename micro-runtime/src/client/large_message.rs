@@ -11,7 +11,8 @@ use tracing::Span;
 
 use crate::bus::{ReceivedReply, ReplySlot};
 use crate::client::call_errors;
-use crate::client::open_stream::{OpenStream, WaitsFor, drive};
+use crate::client::drive_stream::drive;
+use crate::client::open_stream::{OpenStream, WaitsFor};
 use crate::client::request::OutgoingRequest;
 use crate::context::TimeLimit;
 use crate::status::{Code, Status};

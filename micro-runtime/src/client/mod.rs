@@ -10,6 +10,7 @@ mod call_errors;
 mod call_future;
 mod call_options;
 mod client;
+mod drive_stream;
 mod encoded_call;
 mod large_message;
 mod open_stream;

@@ -12,12 +12,12 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use tracing::Span;
 
-use crate::bus::{NoRuntime, PublishError, ReplySlot};
+use crate::bus::{NoRuntime, PublishError};
 use crate::client::call_errors;
-use crate::client::call_options::parent_ended;
+use crate::client::drive_stream::drive;
 use crate::client::request::OutgoingRequest;
 use crate::client::retry_loop::{Attempt, RetryLoop};
-use crate::context::{Context, TimeLimit};
+use crate::context::TimeLimit;
 use crate::descriptor::MethodKind;
 use crate::metadata::Metadata;
 use crate::observe::ClientCall;
@@ -348,35 +348,6 @@ fn open_header(limits: &StreamLimits, announced: Option<u64>) -> HeaderValue {
         length: announced.unwrap_or_default(),
     };
     HeaderValue::from(open.encode().as_str())
-}
-
-/// Drives a stream until both directions are over, and resets it when its parent ends.
-///
-/// It runs in a task of its own, because frames must leave and time must pass while the application does
-/// not poll its halves. It also ends the span and the metrics of the call, which arrive in `observed`
-/// once the stream is open.
-pub(crate) async fn drive(
-    channel: Arc<Channel>,
-    slot: ReplySlot,
-    transport: FrameTransport,
-    parent: Option<Context>,
-    observed: oneshot::Receiver<ClientCall>,
-) {
-    let mut driving = pin!(channel.drive(transport));
-    tokio::select! {
-        () = &mut driving => {}
-        () = parent_ended(parent.as_ref()) => {
-            channel.reset(Reason::ParentEnded.status(
-                "the call that the stream was a part of has ended",
-            ));
-            driving.await;
-        }
-    }
-    // The subject is free before the call counts as ended.
-    drop(slot);
-    if let Ok(mut call) = observed.await {
-        call.end(channel.failure().map(|status| status.code()));
-    }
 }
 
 /// Sends the one message that this end has to send, in as many frames as it takes.

@@ -258,3 +258,21 @@ async fn a_service_that_announces_no_streams_gets_none() {
     one(&client, 1).await.unwrap();
     assert_eq!(peer.requests(), 1);
 }
+
+/// A refused opening keeps its slot, to reset a second responder that accepts it; of many, only so many do.
+#[tokio::test]
+async fn openings_that_are_refused_keep_a_bounded_number_of_slots() {
+    let bus = Bus::in_process();
+    let mux = bus.connection().mux();
+    let refusal = (vec![("Micro-Status", "8")], Bytes::new());
+    let _peer = PlainPeer::start(&bus, refusal).await;
+    let [client, _] = clients(&bus, &ClientOptions::new());
+    for _ in 0..700 {
+        open_all(&client).await;
+    }
+    // The tasks of the last ones end.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(mux.reserved_slots(), 1024);
+}

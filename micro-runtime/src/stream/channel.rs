@@ -332,7 +332,8 @@ impl State {
     }
 
     fn driver_to_wake(&mut self) -> Option<Waker> {
-        let is_due = self.machine.is_done() || self.machine.has_output();
+        let machine = &self.machine;
+        let is_due = machine.is_done() || machine.has_output() || machine.awaits_late_accept();
         is_due.then(|| self.driver.take()).flatten()
     }
 }

@@ -338,6 +338,11 @@ impl Machine {
         matches!(self.role, Role::Client(None))
     }
 
+    /// Returns whether this is a client that has ended, and waits for an ACCEPT to reset its sender.
+    pub(crate) fn awaits_late_accept(&self) -> bool {
+        self.is_unaccepted() && self.pending.reset.is_some() && !self.is_done
+    }
+
     /// Ends the stream without a frame to the peer.
     pub(crate) fn fail(&mut self, status: Status) {
         if self.is_done {

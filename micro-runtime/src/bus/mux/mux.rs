@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_nats::{Message, Subject};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use crate::bus::mux::received_reply::ReceivedReply;
 use crate::bus::mux::refused_subjects::RefusedSubjects;
@@ -16,6 +16,9 @@ use crate::observe;
 use crate::status::Status;
 use crate::sync::lock;
 use crate::wire::subject::reply_token;
+
+/// Maximum number of ended streams of one connection that wait for an ACCEPT, to reset a second responder.
+const MAX_LATE_ACCEPTS: usize = 1024;
 
 /// Result of the wait for a reply, or the reason why none will arrive.
 pub(crate) type ReplyResult = Result<ReceivedReply, Status>;
@@ -53,6 +56,9 @@ pub(crate) struct Mux {
     pub(super) inbox_refusal: Notify,
     /// Number of messages in the inbox that no call waited for.
     unmatched: AtomicU64,
+    /// Room for ended streams that keep their slot, and wait for an ACCEPT. Without a bound a service that refuses
+    /// every opening would cost its caller seconds of slots and tasks.
+    late_accepts: Semaphore,
 }
 
 pub(super) struct MuxState {
@@ -89,12 +95,24 @@ impl Mux {
             inbound_streams: Mutex::default(),
             inbox_refusal: Notify::new(),
             unmatched: AtomicU64::new(0),
+            late_accepts: Semaphore::new(MAX_LATE_ACCEPTS),
         }
     }
 
     /// Returns the subject under which all replies arrive, without the last token.
     pub(crate) fn inbox(&self) -> &Subject {
         &self.inbox
+    }
+
+    /// Returns the number of slots that are reserved.
+    #[cfg(test)]
+    pub(crate) fn reserved_slots(&self) -> usize {
+        lock(&self.state).table.in_use()
+    }
+
+    /// Reserves room for an ended stream that waits for an ACCEPT; `None` while 1,024 do.
+    pub(crate) fn reserve_late_accept(&self) -> Option<SemaphorePermit<'_>> {
+        self.late_accepts.try_acquire().ok()
     }
 
     /// Notes that the stream under this reply subject is accepted, and sends its frames to `destination`.

@@ -128,6 +128,10 @@ impl MuxState {
 }
 
 impl ReplySlot {
+    pub(crate) fn mux(&self) -> &Arc<Mux> {
+        &self.mux
+    }
+
     /// Returns whether many slots were reserved when this one was: then replies arrive in bursts, and the
     /// requests that follow them should leave in one write, through the outbox.
     pub(crate) fn should_batch(&self) -> bool {
