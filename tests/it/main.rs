@@ -31,6 +31,7 @@ mod messages_of_nats;
 mod nats_away;
 mod nested_failures;
 mod numbered_calls;
+mod overrun_queues;
 mod permission_lines;
 mod permissions;
 mod plain_peers;

@@ -18,6 +18,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use crate::bus::fault_injection::Injector;
 use crate::bus::mux::Mux;
 use crate::bus::outgoing::{Outgoing, PublishError};
+use crate::log_limit::LogLimit;
 use crate::printable::Printable;
 use crate::subject;
 use crate::sync::lock;
@@ -34,6 +35,7 @@ const SUBSCRIPTION_CAPACITY: usize = 64 * 1024;
 pub(crate) struct InProcess {
     pub(super) mux: Arc<Mux>,
     pub(super) routes: Mutex<Routes>,
+    pub(super) lost_messages: LogLimit,
     /// `None` on a bus without faults.
     #[cfg(feature = "__testkit")]
     pub(super) injector: Option<Arc<Injector>>,
@@ -82,6 +84,7 @@ impl InProcess {
         Self {
             mux,
             routes: Mutex::default(),
+            lost_messages: LogLimit::default(),
             #[cfg(feature = "__testkit")]
             injector: None,
         }
@@ -163,9 +166,19 @@ impl InProcess {
             return;
         };
         for target in targets {
-            deliver(&target, message.clone());
+            self.deliver(&target, message.clone());
         }
-        deliver(&last, message);
+        self.deliver(&last, message);
+    }
+
+    /// Puts a message into the channel of a subscription. A channel that is full or closed loses it.
+    fn deliver(&self, target: &mpsc::Sender<Message>, message: Message) {
+        if let Err(TrySendError::Full(lost) | TrySendError::Closed(lost)) = target.try_send(message)
+            && let Some(count) = self.lost_messages.due()
+        {
+            let subject = Printable(&lost.subject);
+            tracing::warn!(%subject, count, "a subscription that is full or closed lost a message");
+        }
     }
 }
 
@@ -235,13 +248,6 @@ impl InProcessSubscription {
 impl Drop for InProcessSubscription {
     fn drop(&mut self) {
         self.unsubscribe();
-    }
-}
-
-/// Puts a message into the channel of a subscription. A channel that is full or closed loses it.
-fn deliver(target: &mpsc::Sender<Message>, message: Message) {
-    if let Err(TrySendError::Full(lost) | TrySendError::Closed(lost)) = target.try_send(message) {
-        tracing::warn!(subject = %Printable(&lost.subject), "a subscription that is full or closed lost a message");
     }
 }
 

@@ -16,6 +16,7 @@ use crate::bus::connection::Connection;
 use crate::bus::mux::{FrameSink, Mux, ReplySlot};
 use crate::bus::outgoing::{Outgoing, PublishError};
 use crate::bus::runtime::NoRuntime;
+use crate::log_limit::LogLimit;
 use crate::status::Status;
 
 /// Maximum number of replies to one request that have arrived and were not taken; further ones are dropped.
@@ -90,6 +91,8 @@ struct ReplyCollector {
     arrivals: mpsc::Sender<Result<Message, Status>>,
     /// Whether a message has arrived: NATS has taken the request then.
     has_received: AtomicBool,
+    /// Of replies that find no room.
+    dropped_log: LogLimit,
 }
 
 impl FrameSink for ReplyCollector {
@@ -98,10 +101,13 @@ impl FrameSink for ReplyCollector {
         match self.arrivals.try_send(Ok(message)) {
             Ok(()) => true,
             Err(mpsc::error::TrySendError::Full(_)) => {
-                tracing::warn!(
-                    limit = MAX_QUEUED,
-                    "a reply to a request with many replies is dropped: too many wait"
-                );
+                if let Some(count) = self.dropped_log.due() {
+                    tracing::warn!(
+                        limit = MAX_QUEUED,
+                        count,
+                        "a reply to a request with many replies is dropped: too many wait"
+                    );
+                }
                 true
             }
             Err(mpsc::error::TrySendError::Closed(_)) => false,
@@ -134,6 +140,7 @@ impl MultiReply {
         let sink = Arc::new(ReplyCollector {
             arrivals: sender,
             has_received: AtomicBool::new(false),
+            dropped_log: LogLimit::default(),
         });
         let reserved = mux.reserve_for_stream(sink, &outgoing.subject);
         let (mut slot, reply) = reserved.map_err(RequestError::Refused)?;

@@ -47,6 +47,7 @@ pub(crate) struct ConnectionEvents {
     /// Whether the last bus of the connection is dropped, so that its end is none that the program need know of.
     is_released: AtomicBool,
     failed_attempts: LogLimit,
+    lost_messages: LogLimit,
 }
 
 impl ConnectionEvents {
@@ -63,6 +64,7 @@ impl ConnectionEvents {
             reports,
             is_released: AtomicBool::new(false),
             failed_attempts: LogLimit::default(),
+            lost_messages: LogLimit::default(),
         };
         (events, received)
     }
@@ -151,7 +153,10 @@ impl ConnectionEvents {
                 }
             }
             Event::SlowConsumer(id) => {
-                tracing::warn!(subscription = id, "a slow consumer lost a message");
+                // One for each message that is lost.
+                if let Some(count) = self.lost_messages.due() {
+                    tracing::warn!(subscription = id, count, "a slow consumer lost a message");
+                }
             }
             // One for each attempt to connect that fails.
             Event::ClientError(ClientError::Other(text)) => {
