@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_nats::Subject;
 use bytes::Bytes;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::json;
 
 use crate::bus::{Connection, Outgoing};
@@ -15,11 +16,11 @@ use crate::wire::subject;
 /// Maximum time to wait for a reply of JetStream.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Reply of JetStream to `STREAM.NAMES`.
+/// Reply of JetStream to `STREAM.NAMES`, which has null in place of no names, and no names beside an error.
 #[derive(Deserialize)]
 struct CapturingStreams {
-    #[serde(default)]
     streams: Option<Vec<String>>,
+    error: Option<IgnoredAny>,
 }
 
 /// Looks in the background for streams that store what these patterns of calls match, and logs a warning for each.
@@ -48,7 +49,8 @@ pub(super) fn warn_of_captured_calls(connection: &Arc<Connection>, calls: Vec<Su
     });
 }
 
-/// Returns the names of the streams that store something of a pattern; `None` if JetStream does not reply.
+/// Returns the names of the streams that store something of a pattern; `None` if JetStream does not reply, or
+/// with an error.
 async fn streams_of(connection: &Connection, pattern: &Subject) -> Option<Vec<String>> {
     let subject = subject::api("STREAM.NAMES", &[]);
     let request = json!({ "subject": pattern.as_str() }).to_string();
@@ -60,5 +62,8 @@ async fn streams_of(connection: &Connection, pattern: &Subject) -> Option<Vec<St
     connection.publish_request(&mut slot, outgoing).await.ok()?;
     let reply = poll_fn(|cx| slot.poll(cx)).await.ok()?;
     let names: CapturingStreams = serde_json::from_slice(reply.payload()).ok()?;
-    names.streams
+    match names.error {
+        Some(_) => None,
+        None => Some(names.streams.unwrap_or_default()),
+    }
 }

@@ -4,16 +4,20 @@ use std::time::Duration;
 
 use micro_runtime::{Bus, Server};
 use micro_testkit::{NatsServer, within};
-use micro_tests::BehaviorHandler;
 use micro_tests::behavior::BehaviorServer;
+use micro_tests::streams::StreamsServer;
+use micro_tests::{BehaviorHandler, StreamsHandler};
 
 use super::users::{User, config, connect};
 use crate::disturbing_peers::capture;
 use crate::log_lines::LogLines;
 use crate::until::until;
 
+/// Starts two services, of which the second is the one whose calls are stored.
 async fn start(bus: &Bus) -> micro_runtime::RunningServer {
-    let server = Server::new(bus).add(BehaviorServer::new(BehaviorHandler::on(bus)));
+    let server = Server::new(bus)
+        .add(StreamsServer::new(StreamsHandler::default()))
+        .add(BehaviorServer::new(BehaviorHandler::on(bus)));
     server.start().await.unwrap()
 }
 
