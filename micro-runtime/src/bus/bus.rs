@@ -68,9 +68,10 @@ impl Bus {
     /// names the servers and the cause: nothing listens, another program than nats-server does, the host is not known,
     /// the login is refused, TLS fails, a limit of connections is reached; with several servers that of the last one.
     /// [`ErrorKind::Configuration`] for a `url` that is none, for several logins, and for an inbox prefix that is a
-    /// pattern. An older server that a
-    /// later reconnect finds, as in the middle of an upgrade, is used, and a warning names it; so is the first where
-    /// the options connect in the background (`retry_on_initial_connect`).
+    /// pattern or no subject; [`ErrorKind::Runtime`] outside of a tokio runtime.
+    ///
+    /// An older server that a later reconnect finds, as in the middle of an upgrade, is used, and a warning names it;
+    /// so is the first where the options connect in the background (`retry_on_initial_connect`).
     ///
     /// # Examples
     ///

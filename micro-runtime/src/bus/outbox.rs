@@ -113,7 +113,7 @@ impl Outbox {
         let _ = self.flushed().await;
     }
 
-    /// Returns what is told once everything that is queued now has been handed over.
+    /// Returns a receiver that completes once everything that is queued now has been handed over.
     fn flushed(&self) -> oneshot::Receiver<()> {
         let (sender, flushed) = oneshot::channel();
         let mut state = lock(&self.state);

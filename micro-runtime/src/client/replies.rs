@@ -47,8 +47,7 @@ pub struct Replies<M>(Pin<Box<dyn Stream<Item = InstanceReply<M>> + Send>>);
 #[non_exhaustive]
 pub struct InstanceReply<M> {
     /// Id of the instance, from the header `Micro-Instance`: a reply without it is of no instance, and is dropped and
-    /// counted in [`Bus::unmatched_replies`](crate::Bus::unmatched_replies). Empty where `result` is a status of NATS
-    /// other than 503, which no instance sends.
+    /// counted in [`Bus::unmatched_replies`](crate::Bus::unmatched_replies), and so is a status of NATS.
     pub instance: String,
     /// The reply, or the status with which this instance failed.
     pub result: Result<M, Status>,

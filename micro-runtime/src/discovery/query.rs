@@ -320,7 +320,7 @@ impl<R> fmt::Debug for Query<R> {
 }
 
 fn not_sent(error: RequestError) -> Error {
-    let message = "the question could not be sent";
+    let message = "the query could not be sent";
     match error {
         RequestError::NoRuntime(none) => none.into_error(message),
         RequestError::Refused(status) => failed(status),

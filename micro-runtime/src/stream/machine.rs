@@ -71,7 +71,7 @@ pub(crate) struct Machine {
     pub(super) was_offered: bool,
     /// Number of frames of the peer that have arrived.
     pub(super) frames_received: u64,
-    /// Number of PINGs sent since the last one.
+    /// Number of PINGs sent since a frame of the peer arrived last.
     pub(super) pings: u32,
     /// Number of frames sent since the last probe.
     pub(super) frames_since_probe: u32,
