@@ -4,7 +4,8 @@
 //! wait for its deadline, and a server whose subscription a reload revoked would run on without a request. So after a
 //! burst of events NATS is asked about everything on the connection that depends on an error ([`Prober`]):
 //!
-//! - calls and openings that were sent since it was last asked, at most every [`CALLS_INTERVAL`];
+//! - calls and openings that were sent since it was last asked, at most every [`MIN_CALLS_INTERVAL`], and after a while
+//!   that doubles as long as NATS refuses none: a slow subscription alone makes bursts, too;
 //! - streams and subscriptions, after a while that doubles as long as bursts go on and nothing new is found: each probe
 //!   costs NATS work, and one of a publish a line in its log.
 //!
@@ -25,7 +26,9 @@ use crate::error::{Error, ErrorKind};
 use crate::wire::subject::reply_pattern;
 
 /// Minimum time from the probes of calls to the next ones.
-const CALLS_INTERVAL: Duration = Duration::from_millis(250);
+const MIN_CALLS_INTERVAL: Duration = Duration::from_millis(250);
+/// Maximum time that it grows to while NATS refuses none.
+const MAX_CALLS_INTERVAL: Duration = Duration::from_secs(4);
 /// Minimum time from the probes of streams and subscriptions to the next ones.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 /// Maximum time that it grows to in a flood that does not end.
@@ -95,7 +98,7 @@ impl Drop for LossRecovery {
 /// Asks NATS after each burst of events, as the schedules allow.
 async fn recover(prober: Arc<Prober>) {
     let mut losses = prober.refusals().suspected_losses();
-    let mut calls = ProbeSchedule::new(CALLS_INTERVAL, CALLS_INTERVAL);
+    let mut calls = ProbeSchedule::new(MIN_CALLS_INTERVAL, MAX_CALLS_INTERVAL);
     let mut others = ProbeSchedule::new(MIN_INTERVAL, MAX_INTERVAL);
     // Place of the last request that NATS was asked about.
     let mut last = 0;
@@ -117,6 +120,8 @@ async fn recover(prober: Arc<Prober>) {
             if replies.as_ref().is_ok_and(|replies| !replies.is_incomplete) {
                 last = sent;
             }
+            // Each refused subject is a reason to ask soon: further calls to it are sent when it is forgotten.
+            calls.forget_refused();
             calls.end(Instant::now(), replies);
         }
         if others.begin(Instant::now()) {
@@ -202,6 +207,11 @@ impl ProbeSchedule {
         is_now
     }
 
+    /// Takes whatever NATS refuses next for new.
+    fn forget_refused(&mut self) {
+        self.refused.clear();
+    }
+
     /// Notes the replies, which set the time of the next probes.
     fn end(&mut self, now: Instant, replies: Result<ProbeReplies, Error>) {
         let mut has_new = false;
@@ -255,6 +265,18 @@ mod tests {
         assert_eq!([(); 2].map(|()| asked(&["a"])), [2, 4]);
         assert_eq!(asked(&["a", "b"]), 1);
         assert_eq!(asked(&["b"]), 2);
+    }
+
+    #[tokio::test]
+    async fn probes_of_calls_become_rare_while_none_is_refused() {
+        let mut schedule = ProbeSchedule::new(MIN_INTERVAL, 4 * MIN_INTERVAL);
+        let mut asked = |refused: &[&str]| {
+            schedule.forget_refused();
+            ask(&mut schedule, replies(refused, false))
+        };
+        assert_eq!([(); 4].map(|()| asked(&[])), [1, 2, 4, 4]);
+        assert_eq!([(); 3].map(|()| asked(&["a"])), [1, 1, 1]);
+        assert_eq!(asked(&[]), 2);
     }
 
     #[tokio::test]

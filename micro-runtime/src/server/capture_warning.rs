@@ -41,8 +41,8 @@ pub(super) fn warn_of_captured_calls(connection: &Arc<Connection>, calls: Vec<Su
                 tracing::warn!(
                     stream,
                     calls = %pattern,
-                    "a JetStream stream stores calls of this server, and acknowledges each in place of the reply: take \
-                     the subjects of services out of it, or set `no_ack`"
+                    "a JetStream stream stores calls of this server, and acknowledges each in place of the reply, \
+                     unless it has `no_ack`: take the subjects of services out of it"
                 );
             }
         }
