@@ -17,10 +17,10 @@ pub(crate) enum FrameMark {
     OfServer = 0x0f,
 }
 
-/// Payload of an opening without a message: the mark, and a varint that is too long.
+/// Payload of an opening without a message: field 15 of the wire type 7, and a varint that is too long.
 const OPENING: [u8; 12] = {
     let mut bytes = [0xff; 12];
-    bytes[0] = FrameMark::OfClient.byte();
+    bytes[0] = 15 << 3 | 7;
     bytes
 };
 
@@ -46,8 +46,14 @@ impl FrameMark {
 /// Returns the payload of an opening without a message.
 ///
 /// An empty payload would be a valid message whose fields all have their defaults: a service that does not know
-/// streams would run its handler on it. The mark alone is refused by every decoder but those that skip fields of an
-/// unknown wire type, such as Python's betterproto; the varint behind it is refused by them, too.
+/// streams would run its handler on it. So would one that begins with the mark of a client's frames, whose field number
+/// 0 is the end of the message to some decoders, such as JavaScript's pbf. A field of the wire type 7 alone is refused
+/// by every decoder but those that skip an unknown wire type, such as Python's betterproto, or that read a field as its
+/// number says, such as protobufjs; the varint behind it is refused by them, too.
 pub(crate) fn opening_payload() -> Bytes {
     Bytes::from_static(&OPENING)
 }
+
+#[cfg(test)]
+#[path = "opening_tests.rs"]
+mod tests;

@@ -31,7 +31,7 @@ fn item(number: u64, length: usize) -> Item {
 
 /// Returns the payload of an opening without a message.
 fn opening() -> Vec<u8> {
-    client_frame([0xff; 11])
+    [&b"\x7f"[..], &[0xff; 11]].concat()
 }
 
 /// Frames of a client as they come back: a stream of one item, whose bytes are those of a summary, too, its next

@@ -279,7 +279,7 @@ fn plain_messages() -> [Forgery; 10] {
         Forgery::new().payload(r#"{"stream":"CALLS","seq":7}"#),
         Forgery::new().payload(&b"\x07\x12\x02\x08\x07\x18\x02\x08\x01"[..]),
         Forgery::new().payload(&b"\x07\x18\x04"[..]),
-        Forgery::new().payload([&b"\x07"[..], &[0xff; 11]].concat()),
+        Forgery::new().payload([&b"\x7f"[..], &[0xff; 11]].concat()),
     ]
 }
 
