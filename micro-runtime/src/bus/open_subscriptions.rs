@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker};
 use async_nats::{Message, Subject};
 use futures_util::{Stream, StreamExt as _};
 use smallvec::SmallVec;
+use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
 use crate::bus::permission::Permission;
 use crate::bus::probe_subscriptions::ProbeSubscriptions;
@@ -30,6 +31,8 @@ pub(super) struct OpenSubscription {
     /// Whether there is something: all that a reader looks at.
     has_signal: AtomicBool,
     signals: Mutex<Signals>,
+    /// Held for reading by probes that are being made, for which a stop waits.
+    joins: Arc<RwLock<()>>,
 }
 
 #[derive(Default)]
@@ -47,6 +50,13 @@ pub(super) struct SubscriptionRegistration {
     own: Arc<OpenSubscription>,
     /// Waker that a signal wakes.
     waker: Option<Waker>,
+}
+
+/// A probe that is being made: the subscription does not stop before [`finish`](Self::finish), or NATS could send the
+/// probe a message behind the last one that the reader waits for.
+pub(super) struct ProbeJoin {
+    subscription: Arc<OpenSubscription>,
+    _join: OwnedRwLockReadGuard<()>,
 }
 
 /// A probe that NATS may still send messages to.
@@ -67,6 +77,7 @@ impl OpenSubscriptions {
             queue: queue.map(Box::from),
             has_signal: AtomicBool::new(false),
             signals: Mutex::default(),
+            joins: Arc::default(),
         });
         let mut by_subject = lock(&self.0);
         let of_subject = by_subject.entry(subject).or_default();
@@ -129,19 +140,13 @@ impl OpenSubscriptions {
 }
 
 impl OpenSubscription {
-    /// Hands a probe over to the reader.
-    pub(super) fn join(
-        self: &Arc<Self>,
-        messages: impl Stream<Item = Message> + Send + 'static,
-    ) -> OpenProbe {
-        let id = self.signal(|signals| {
-            let probes = signals.probes.get_or_insert_default();
-            probes.add(messages.boxed())
-        });
-        OpenProbe {
+    /// Begins to make a probe, before NATS receives its subscription; `None` once the subscription stops.
+    pub(super) fn begin_join(self: &Arc<Self>) -> Option<ProbeJoin> {
+        let join = Arc::clone(&self.joins).try_read_owned().ok()?;
+        Some(ProbeJoin {
             subscription: Arc::clone(self),
-            id,
-        }
+            _join: join,
+        })
     }
 
     /// Ends with a refusal, unless it does not end when it is refused, or has ended; returns whether it does.
@@ -172,6 +177,11 @@ impl SubscriptionRegistration {
     /// Ends the registration: NATS is asked no more, and a refusal ends nothing. What has been left can still be read.
     pub(super) fn end(&self) {
         self.all.remove(&self.own);
+    }
+
+    /// Returns once no probe is being made any more. None begins after [`end`](Self::end).
+    pub(super) async fn finish_joins(&self) {
+        drop(self.own.joins.write().await);
     }
 
     /// Lets the subscription end when it is refused from now on.
@@ -216,6 +226,23 @@ impl SubscriptionRegistration {
             .refusal
             .take()
             .map(|refusal| *refusal)
+    }
+}
+
+impl ProbeJoin {
+    /// Hands the probe over to the reader, once NATS is sent its subscription and the end of it.
+    pub(super) fn finish(
+        self,
+        messages: impl Stream<Item = Message> + Send + 'static,
+    ) -> OpenProbe {
+        let id = self.subscription.signal(|signals| {
+            let probes = signals.probes.get_or_insert_default();
+            probes.add(messages.boxed())
+        });
+        OpenProbe {
+            subscription: self.subscription,
+            id,
+        }
     }
 }
 

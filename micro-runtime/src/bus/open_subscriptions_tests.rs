@@ -1,9 +1,10 @@
 //! Tests of open subscriptions: which there are, how one ends, and what wakes its reader.
 
+use std::pin::pin;
 use std::sync::atomic::AtomicUsize;
 use std::task::Wake;
 
-use futures_util::stream;
+use futures_util::{FutureExt as _, stream};
 use tokio::sync::mpsc;
 
 use crate::bus::probe_subscriptions::message;
@@ -126,7 +127,8 @@ fn the_reader_is_woken_by_a_probe_by_its_messages_by_its_end_and_by_a_refusal() 
     let subject = Subject::from_static("a.b");
     let member = all.while_open(&subject, Some("q"), Arc::clone).unwrap();
     let (sender, mut messages) = mpsc::unbounded_channel();
-    let open = member.join(stream::poll_fn(move |cx| messages.poll_recv(cx)));
+    let join = member.begin_join().unwrap();
+    let open = join.finish(stream::poll_fn(move |cx| messages.poll_recv(cx)));
     assert_eq!(counts(), [0, 1]);
     assert_eq!(poll(&later), (false, false), "the probe has to be polled");
     sender.send(message("a.b")).unwrap();
@@ -139,4 +141,24 @@ fn the_reader_is_woken_by_a_probe_by_its_messages_by_its_end_and_by_a_refusal() 
     assert_eq!(counts(), [0, 4]);
     assert_eq!(poll(&later), (false, false), "the refusal has to be taken");
     assert!(is_refused(&mut registration));
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_a_probe_that_is_being_made_and_leaves_its_messages_to_the_reader() {
+    let all = Arc::new(OpenSubscriptions::default());
+    let mut registration = add(&all, "a.b", Some("q"));
+    let subject = Subject::from_static("a.b");
+    let begin = || all.while_open(&subject, Some("q"), OpenSubscription::begin_join);
+    let [first, second] = [(); 2].map(|()| begin().flatten().unwrap());
+    registration.end();
+    assert!(begin().is_none(), "no further one");
+    drop(first);
+    {
+        let mut stopping = pin!(registration.finish_joins());
+        assert!(stopping.as_mut().now_or_never().is_none());
+        let _open = second.finish(stream::iter([message("a.b")]));
+        stopping.await;
+    }
+    let cx = &mut Context::from_waker(Waker::noop());
+    assert!(registration.poll_probes(cx).is_ready());
 }

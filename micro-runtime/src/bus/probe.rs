@@ -12,7 +12,8 @@
 //!   these that one may have been dropped.
 //! - Of a queue group's messages a probe may get one. The reader of the subscription that NATS is asked about reads it
 //!   ([`OpenSubscriptions`](crate::bus::open_subscriptions::OpenSubscriptions)); without a reader there is no probe.
-//! - Nothing that publishes, replies or stops waits for a probe.
+//! - Nothing that publishes, replies or stops waits for the reply to a probe. A stop does wait until a probe that may
+//!   get one of its messages is in the connection's queue.
 //!
 //! The payload of a probe is that of an opening message, which no handler decodes: where something else than
 //! nats-server carries it to a service after all, nothing runs.
@@ -215,15 +216,16 @@ impl Prober {
 
     /// Subscribes in a queue group, and hands what arrives over to the reader of the member that this is about.
     ///
-    /// NATS is sent the subscription before that member can end, so that it stops behind whatever the probe gets.
+    /// NATS is sent the subscription, and its end, before that member can stop, which waits for what the probe gets.
     async fn join_group(&self, subject: Subject, queue: &str) -> Result<Option<OpenProbe>, Error> {
         let joining = subscribe_for_a_moment(&self.client, subject.clone(), queue);
         let mut joining = Box::pin(unconstrained(joining));
         let open = self.refusals.subscriptions();
         let begun = open.while_open(&subject, Some(queue), |member| {
-            (Arc::clone(member), joining.as_mut().now_or_never())
+            let join = member.begin_join()?;
+            Some((join, joining.as_mut().now_or_never()))
         });
-        let Some((member, joined)) = begun else {
+        let Some((join, joined)) = begun.flatten() else {
             return Ok(None);
         };
         let subscriber = match joined {
@@ -231,7 +233,7 @@ impl Prober {
             // The connection's queue is full.
             None => joining.await?,
         };
-        Ok(Some(member.join(subscriber)))
+        Ok(Some(join.finish(subscriber)))
     }
 
     async fn pass_marker(&self) -> Result<(), Error> {

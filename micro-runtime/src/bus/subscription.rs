@@ -109,8 +109,12 @@ impl CarrierSubscription {
     /// reached, and so keeps its channel open. A plain `UNSUB` closes that channel too, and with it goes what
     /// the server had sent already. `tests/it/shutdown.rs` holds it
     /// against a real server.
+    ///
+    /// A probe of NATS may get a message of this subscription (`probe`). One that is being made is sent first, so
+    /// that the barrier is behind its messages as well.
     pub(crate) async fn stop(&mut self) {
         self.registration.end();
+        self.registration.finish_joins().await;
         match &mut self.source {
             SubscriptionSource::Nats(subscriber) => {
                 if let Err(error) = subscriber.unsubscribe_after(u64::MAX).await {
