@@ -167,12 +167,11 @@ async fn no_request_is_lost_while_servers_start_and_stop_in_a_flood() {
             tokio::spawn(async move {
                 let client: BehaviorClient = caller.client();
                 let mut calls = 0_u64;
-                while !is_over.load(Ordering::Relaxed) {
+                while calls < 100 || !is_over.load(Ordering::Relaxed) {
                     let call = client.echo(Blob::default());
                     call.timeout(Duration::from_secs(20)).await.unwrap();
                     calls += 1;
                 }
-                calls
             })
         });
         let callers = callers.collect::<Vec<_>>();
@@ -182,8 +181,8 @@ async fn no_request_is_lost_while_servers_start_and_stop_in_a_flood() {
             further.shutdown().await.unwrap();
         }
         is_over.store(true, Ordering::Relaxed);
-        for calls in join_all(callers).await {
-            assert!(calls.unwrap() > 100);
+        for ended in join_all(callers).await {
+            ended.unwrap();
         }
         flood.end().await;
         server.shutdown().await.unwrap();
@@ -202,6 +201,7 @@ async fn no_event_of_a_queue_group_is_lost_while_members_join_and_leave_in_a_flo
         ];
         let nats = nats_with(&users).await;
         let bus = connect(&nats, "service").await;
+        // Kept to the end: a connection that closes loses the events that it has not sent yet.
         let publisher = connect(&nats, "publisher").await;
         let received = Arc::new(AtomicU64::new(0));
         let mut first = bus.subscribe_raw("work").queue("g").open().await.unwrap();
@@ -216,6 +216,7 @@ async fn no_event_of_a_queue_group_is_lost_while_members_join_and_leave_in_a_flo
         let is_over = Arc::new(AtomicBool::new(false));
         let publishing = tokio::spawn({
             let (received, is_over) = (Arc::clone(&received), Arc::clone(&is_over));
+            let publisher = publisher.clone();
             async move {
                 let mut published = 0;
                 while !is_over.load(Ordering::Relaxed) {
