@@ -78,7 +78,11 @@ fn subscribe_line(refused: &str, queue: Option<&str>) -> PermissionLine {
         ["$SRV", _] => line("$SRV.*".to_owned(), OF_SERVICE),
         ["$SRV", _, name] => line(format!("$SRV.*.{name}"), OF_SERVICE),
         ["$SRV", _, name, _] => line(format!("$SRV.*.{name}.*"), OF_SERVICE),
-        [first, .., _, _] if first.starts_with('_') => line(under(&tokens[..tokens.len() - 2]), ""),
+        // An inbox: of the connection, whose random token precedes a wildcard, or of one use, which ends with it.
+        [first, .., _, "*" | ">"] if first.starts_with('_') => {
+            line(under(&tokens[..tokens.len() - 2]), "")
+        }
+        [first, .., _] if first.starts_with('_') => line(under(&tokens[..tokens.len() - 1]), ""),
         _ => match (service_base(&tokens), queue) {
             (Some(base), _) if base.len() + 1 < tokens.len() => {
                 line(format!("{}._i.*.>", base.join(".")), OF_SERVICE)
@@ -231,6 +235,10 @@ mod tests {
         check("$SRV._EVENT.>", None, "$SRV._EVENT.>");
         check("_INBOX.service.a.*", None, "_INBOX.service.>");
         check("_INBOX.a.*", None, "_INBOX.>");
+        // Of a pull request, which must not open the inboxes of others.
+        check("_INBOX.service.a", None, "_INBOX.service.>");
+        check("_INBOX.a", None, "_INBOX.>");
+        check("_INBOX_team.a", None, "_INBOX_team.>");
         check(
             "evt.market.trade.*.*",
             Some("recorder"),

@@ -4,6 +4,7 @@
 //! instances that are known; one that is missing is pinged alone, and then NATS distinguishes a dead instance (no
 //! responders) from one that hangs. `roster` decides which observation is a change.
 
+use std::error::Error as _;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -62,8 +63,9 @@ pub struct WatchOptions {
 ///
 /// Changes that are not read wait, up to 1,024; then the watch pauses, and later reports what has changed in sum.
 ///
-/// It ends when the connection is closed, and when NATS revokes its subscription to the lifecycle events:
-/// [`error`](Self::error) is the reason then.
+/// It ends when the connection is closed, and when NATS revokes its subscription to the lifecycle events or refuses a
+/// ping to all instances, without which it would miss those that are there and each death: [`error`](Self::error) is
+/// the reason then.
 #[must_use = "changes are there to be read"]
 pub struct Watch {
     changes: mpsc::Receiver<Change>,
@@ -77,6 +79,14 @@ struct PingRound {
     replies: Result<Vec<Pong>, Error>,
     /// Known instances that did not reply, with the end of the ping to each alone; `None` if it replied to that.
     missing: Vec<(Instance, Option<MultiReplyEnd>)>,
+}
+
+impl PingRound {
+    /// Returns the status of a round that NATS has refused.
+    fn refusal(&self) -> Option<&Status> {
+        let status = self.replies.as_ref().err()?.source()?.downcast_ref();
+        status.filter(|status: &&Status| status.reason() == Some(Reason::NotPermitted))
+    }
 }
 
 impl WatchOptions {
@@ -183,7 +193,8 @@ impl WatchOptions {
     }
 }
 
-/// Reports changes until the connection is closed, NATS revokes the subscription, or the reader is gone.
+/// Reports changes until the connection is closed, NATS revokes the subscription or refuses a round of pings, or the
+/// reader is gone.
 async fn run(
     options: WatchOptions,
     mut events: CarrierSubscription,
@@ -205,6 +216,11 @@ async fn run(
                 }
             },
             outcome = &mut round => {
+                if let Some(refusal) = outcome.refusal() {
+                    tracing::error!("a watch has ended: {}", Printable(refusal.message()));
+                    let _ = error.set(refusal.clone());
+                    return;
+                }
                 let at = instant_after(outcome.sent_at, options.interval);
                 let found = apply_round(&mut roster, outcome);
                 let next = options.clone().round(roster.instances(), at);
@@ -287,7 +303,8 @@ fn apply_round(roster: &mut Roster, round: PingRound) -> Vec<Change> {
 }
 
 impl Watch {
-    /// Returns the next change; `None` once the connection is closed for good, or NATS has revoked the subscription.
+    /// Returns the next change; `None` once the connection is closed for good, or NATS has revoked the subscription or
+    /// refused a ping to all instances.
     ///
     /// Cancel safe: no change is lost when the future is dropped.
     pub async fn next(&mut self) -> Option<Change> {
@@ -295,7 +312,8 @@ impl Watch {
     }
 
     /// Returns why the watch has ended: `PERMISSION_DENIED` with the subject once NATS has revoked its subscription to
-    /// the lifecycle events; `None` while it lasts, and where it has ended otherwise.
+    /// the lifecycle events or refused a ping to all instances; `None` while it lasts, and where it has ended
+    /// otherwise.
     #[must_use]
     pub fn error(&self) -> Option<&Status> {
         self.error.get()

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use micro_runtime::{Error, ErrorKind};
+use micro_runtime::discovery::Watch;
+use micro_runtime::{Error, ErrorKind, Server};
 use micro_testkit::within;
+use tracing::Level;
 
-use super::users::{User, connect, nats_with, until_fast};
+use super::users::{ALL, User, check_status, config, connect, nats_with, until_fast};
+use crate::log_lines::LogLines;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -69,6 +72,46 @@ async fn queries_beside_a_refused_one_go_on() {
             assert!(list.unwrap().is_empty() && stats.unwrap().is_empty());
             assert_eq!(ping.unwrap_err().kind(), ErrorKind::Permission);
         }
+    })
+    .await;
+}
+
+/// Checks that a watch ends for a refused ping, behind what it has found.
+async fn ends_by_its_pings(watch: &mut Watch) {
+    while watch.next().await.is_some() {}
+    let named = "publish to `$SRV.PING`; allow `publish: \"$SRV.>\"`";
+    check_status(watch.error().unwrap(), named);
+}
+
+/// Without pings it would miss each instance that is there, and each death.
+#[tokio::test]
+async fn a_watch_whose_pings_are_refused_ends_with_the_reason() {
+    within(LIMIT, async {
+        let (lines, _log) = LogLines::start();
+        let user = User::new("client", &["_INBOX.client.>", "$SRV._EVENT.>"], ALL);
+        let own = ["_INBOX.client.>"];
+        let deaf = User::new("client", &["_INBOX.client.>", "$SRV._EVENT.>"], &own);
+        let mut nats = nats_with(&[User::any("service"), deaf.clone()]).await;
+        let service = connect(&nats, "service").await;
+        let _server = Server::new(&service).start().await.unwrap();
+        until_fast(&nats, "client", async |bus| {
+            let mut watch = bus.discovery().watch().open().await.unwrap();
+            ends_by_its_pings(&mut watch).await;
+        })
+        .await;
+
+        // By a reload of the permissions, while it runs.
+        nats.reload(&config(&[User::any("service"), user])).unwrap();
+        let bus = connect(&nats, "client").await;
+        let interval = Duration::from_millis(10);
+        let watch = bus.discovery().watch().interval(interval);
+        let mut watch = watch.open().await.unwrap();
+        nats.reload(&config(&[User::any("service"), deaf])).unwrap();
+        let before = lines.containing("a watch has ended").len();
+        ends_by_its_pings(&mut watch).await;
+        let logged = lines.containing("a watch has ended");
+        assert_eq!(logged.len() - before, 1, "{logged:?}");
+        assert!(logged.iter().all(|line| line.level == Level::ERROR));
     })
     .await;
 }
