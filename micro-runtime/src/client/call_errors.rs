@@ -16,7 +16,9 @@ pub(crate) fn deadline_exceeded_in_parts(method: &str, limit: &TimeLimit) -> Sta
 
 /// NATS replied that no subscription matches the subject: no handler has run.
 pub(crate) fn no_responders(method: &str) -> Status {
-    Reason::NoResponders.status(format!("no instance serves {method}"))
+    Reason::NoResponders.status(format!(
+        "no instance serves {method}: is the service started, with this NATS, this account and this subject prefix?"
+    ))
 }
 
 /// NATS replied that no subscription matches the subject of the instance with this id.

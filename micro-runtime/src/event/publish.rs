@@ -79,7 +79,8 @@ impl Bus {
     /// When the returned [`Publish`] has been awaited, the connection has taken the event. Events leave in
     /// the order in which they were published. Nothing confirms that an event arrived, and a connection
     /// that is lost loses those that it had not written; where that matters, use `publish_durable`
-    /// (feature `jetstream`).
+    /// (feature `jetstream`). So does a program that ends right after it: flush the client of
+    /// [`Bus::nats`](Self::nats) before.
     ///
     /// An event that NATS refuses is lost without an error, and counted ([`refused_events`](Self::refused_events)); for
     /// 100 ms after that further events to its subject are not sent, but for a trial, and counted as well.
