@@ -20,6 +20,7 @@
 //! | `subscription` | a subscription that stops without losing a message |
 //! | `open_subscriptions` | those that are open: which NATS is asked about again, and which end once it refuses them |
 //! | `refusal`, `refusals` | what NATS does not allow, and those that it concerns; `refusal_reader` reads it from NATS |
+//! | `revoked` | which subscription lost its permission, where nats-server does not state the queue group |
 //! | `permission_line` | the line of permissions that is missing |
 //! | `subscription_proof`, `marker` | proves that NATS has refused no subscription |
 //! | `refused_events`, `refusal_memory` | refused events; the subjects that were refused a moment ago, which nothing is sent to |
@@ -63,6 +64,7 @@ mod refusal_reader;
 mod refusal_tasks;
 mod refusals;
 mod refused_events;
+mod revoked;
 mod runtime;
 mod server_urls;
 mod server_version;

@@ -98,6 +98,13 @@ impl OpenSubscriptions {
             .collect()
     }
 
+    /// Returns whether there is a subscription to this subject in a queue group.
+    pub(super) fn has_group(&self, subject: &str) -> bool {
+        let by_subject = lock(&self.0);
+        let of_subject = by_subject.get(&Subject::from(subject));
+        of_subject.is_some_and(|all| all.iter().any(|one| one.queue.is_some()))
+    }
+
     /// Calls `function` with one subscription to this subject in this queue group, if there is one. It does not end
     /// before `function` has returned, which must not wait.
     pub(super) fn while_open<T>(

@@ -23,6 +23,9 @@ pub(crate) enum Refusal {
         /// Queue group; `None` for a plain subscription.
         queue: Option<String>,
     },
+    /// A subscription to this subject that lost its permission. nats-server does not state its queue group before 2.14: it
+    /// may have none, or any.
+    Revoked(String),
     /// A subscription above `max_subscriptions`; NATS does not state which.
     SubscriptionLimit,
     /// A subscription to a malformed subject; NATS does not state which.
@@ -59,11 +62,15 @@ impl Refusal {
             rest = behind;
         }
         rest = rest.strip_prefix(", too many tokens").unwrap_or(rest);
+        let mut is_revoked = false;
         if let Some(quoted) = rest.strip_prefix(" (sid ") {
             rest = unquote(quoted)?.1.strip_prefix(')')?;
+            is_revoked = queue.is_none();
         }
-        rest.is_empty()
-            .then_some(Self::Subscription { subject, queue })
+        rest.is_empty().then(|| match is_revoked {
+            true => Self::Revoked(subject),
+            false => Self::Subscription { subject, queue },
+        })
     }
 
     /// Returns whether it is about the subscription to this subject in this queue group.
@@ -81,9 +88,10 @@ impl Refusal {
     pub(super) fn operation(&self) -> &'static str {
         match self {
             Self::Publish(_) | Self::ReplySubject(_) => "publish",
-            Self::Subscription { .. } | Self::SubscriptionLimit | Self::InvalidSubject => {
-                "subscribe"
-            }
+            Self::Subscription { .. }
+            | Self::Revoked(_)
+            | Self::SubscriptionLimit
+            | Self::InvalidSubject => "subscribe",
             Self::Other(_) => "other",
         }
     }
@@ -106,6 +114,7 @@ impl Refusal {
                     subscribe_advice(subject, queue.as_deref())
                 )
             }
+            Self::Revoked(subject) => format!("NATS has revoked a subscription to `{subject}`"),
             Self::SubscriptionLimit => {
                 "NATS allows this connection no further subscription: `max_subscriptions` is reached".to_owned()
             }

@@ -39,7 +39,7 @@ fn every_form_is_read() {
         ),
         (
             r#"Permissions Violation for Subscription to "a.B.C" (sid "12")"#,
-            subscription("a.B.C", None),
+            Refusal::Revoked("a.B.C".to_owned()),
         ),
         (
             r#"Permissions Violation for Subscription to "a.B.C" using queue "q" (sid "12")"#,

@@ -105,6 +105,7 @@ impl Refusals {
 
     /// Passes refusals on, in the order in which NATS sent them. Many at once cost one walk over the reply slots.
     pub(crate) fn apply(&self, refusals: &[Refusal]) {
+        let refusals = &*self.name_groups(refusals);
         let observers = lock(&self.observers);
         let all = observers.all.values().cloned().collect::<Vec<_>>();
         let of_replies = observers.of_replies.values().cloned().collect::<Vec<_>>();
@@ -141,6 +142,8 @@ impl Refusals {
     /// Returns whether it is the error of a message that was sent for the sake of this error, and comes late.
     fn is_marker(&self, refusal: &Refusal) -> bool {
         match refusal {
+            // The error that names its group follows.
+            Refusal::Revoked(_) => true,
             Refusal::Publish(subject) | Refusal::ReplySubject(subject) => {
                 refused_subject::is_marker(self.mux.inbox(), subject)
             }

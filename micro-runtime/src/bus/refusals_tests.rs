@@ -211,3 +211,25 @@ async fn a_refusal_at_the_very_end_of_a_proof_is_its_error() {
     let proved = unless_refused(&refused, proof).await;
     assert_eq!(proved, Err(subscription("a.b")));
 }
+
+/// As before nats-server 2.14, which states the group.
+#[test]
+fn a_revoked_subscription_of_an_unknown_group_is_asked_about_where_there_are_groups() {
+    let refusals = refusals();
+    let losses = refusals.suspected_losses();
+    let asked = || *losses.borrow();
+    let all = refusals.subscriptions();
+    let plain = all.add(Subject::from_static("evt.a"), None);
+    plain.end_when_refused();
+    let group = all.add(Subject::from_static("evt.a"), Some("g"));
+    group.end_when_refused();
+    let refused = refusals.watch(|refusal| refusal.is_of_subscription("evt.a", None));
+    let revoked = Refusal::Revoked("evt.a".to_owned());
+    refusals.apply(&[revoked.clone(), Refusal::Other("x".to_owned())]);
+    assert_eq!(asked(), 1);
+    assert!(refused.now().is_none() && !plain.has_signal() && !group.has_signal());
+    drop(group);
+    refusals.apply(&[revoked]);
+    assert_eq!(asked(), 1);
+    assert!(refused.now().is_some() && plain.has_signal());
+}
