@@ -23,8 +23,8 @@ pub(crate) enum Refusal {
         /// Queue group; `None` for a plain subscription.
         queue: Option<String>,
     },
-    /// A subscription to this subject that lost its permission. nats-server does not state its queue group before 2.14: it
-    /// may have none, or any.
+    /// A subscription to this subject that lost its permission. nats-server does not state its queue group before 2.14:
+    /// it may have none, or any.
     Revoked(String),
     /// A subscription above `max_subscriptions`; NATS does not state which.
     SubscriptionLimit,
@@ -67,10 +67,11 @@ impl Refusal {
             rest = unquote(quoted)?.1.strip_prefix(')')?;
             is_revoked = queue.is_none();
         }
-        rest.is_empty().then(|| match is_revoked {
+        let refusal = match is_revoked {
             true => Self::Revoked(subject),
             false => Self::Subscription { subject, queue },
-        })
+        };
+        rest.is_empty().then_some(refusal)
     }
 
     /// Returns whether it is about the subscription to this subject in this queue group.

@@ -6,9 +6,9 @@ use crate::bus::refusal::Refusal;
 use crate::bus::refusals::Refusals;
 
 impl Refusals {
-    /// Returns these refusals, with the queue group of each subscription that was revoked: none where the connection has
-    /// no group on its subject. Otherwise NATS is asked about every subscription, and names the group of those that it
-    /// refuses.
+    /// Returns these refusals, with the queue group of each subscription that was revoked: none where the connection
+    /// has no group on its subject. Otherwise NATS is asked about every subscription, and names the group of those that
+    /// it refuses.
     pub(super) fn name_groups<'a>(&self, refusals: &'a [Refusal]) -> Cow<'a, [Refusal]> {
         let is_nameless = |refusal: &Refusal| matches!(refusal, Refusal::Revoked(_));
         if !refusals.iter().any(is_nameless) {
