@@ -26,38 +26,36 @@ pub(crate) async fn drive(
     parent: Option<Context>,
     observed: oneshot::Receiver<ClientCall>,
 ) {
-    let mut driving = pin!(drive_within_room(&channel, slot, transport));
-    tokio::select! {
-        () = &mut driving => {}
-        () = parent_ended(parent.as_ref()) => {
-            channel.reset(Reason::ParentEnded.status(
-                "the call that the stream was a part of has ended",
-            ));
-            driving.await;
+    {
+        let mut driving = pin!(channel.drive(transport));
+        let mut room = None;
+        // A stream that ends before its ACCEPT waits for that only where the connection has room for it; without room a
+        // second responder that accepts the stream finds its caller gone (docs/PROTOCOL.md, STREAM-9).
+        let mut driven = pin!(poll_fn(|cx| {
+            let driven = driving.as_mut().poll(cx);
+            let is_over = driven.is_ready() || room.is_some();
+            if is_over || !channel.inspect(Machine::awaits_late_accept) {
+                return driven;
+            }
+            room = slot.mux().reserve_late_accept();
+            match room {
+                Some(_) => Poll::Pending,
+                None => Poll::Ready(()),
+            }
+        }));
+        tokio::select! {
+            () = &mut driven => {}
+            () = parent_ended(parent.as_ref()) => {
+                channel.reset(Reason::ParentEnded.status(
+                    "the call that the stream was a part of has ended",
+                ));
+                driven.await;
+            }
         }
     }
+    // The subject is free before the call counts as ended.
+    drop(slot);
     if let Ok(mut call) = observed.await {
         call.end(channel.failure().map(|status| status.code()));
     }
-}
-
-/// Drives a stream. One that ends before its ACCEPT waits for that only where the connection has room for it; without
-/// room a second responder that accepts the stream finds its caller gone (docs/PROTOCOL.md, STREAM-9).
-///
-/// The slot is free afterwards, before the call counts as ended.
-async fn drive_within_room(channel: &Channel, slot: ReplySlot, transport: FrameTransport) {
-    let mut driving = pin!(channel.drive(transport));
-    let mut room = None;
-    poll_fn(|cx| {
-        let driven = driving.as_mut().poll(cx);
-        if driven.is_ready() || room.is_some() || !channel.inspect(Machine::awaits_late_accept) {
-            return driven;
-        }
-        room = slot.mux().reserve_late_accept();
-        match room {
-            Some(_) => Poll::Pending,
-            None => Poll::Ready(()),
-        }
-    })
-    .await;
 }
