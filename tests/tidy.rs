@@ -89,7 +89,7 @@ const CRATES: Layering = &[
         &["expand"],
     ]),
     ("micro-runtime", &[
-        &["printable", "subject", "sync"],
+        &["printable", "shutdown_signal", "subject", "sync"],
         &["error", "log_limit"],
         &["descriptor", "status", "wire::header"],
         &["json", "json_off", "metadata", "observe"],

@@ -121,6 +121,7 @@ pub(crate) struct ServiceOptions {
 pub(crate) struct MethodOptions {
     pub(crate) timeout_ms: Option<u64>,
     pub(crate) max_concurrent: Option<u32>,
+    pub(crate) expires: bool,
 }
 
 impl Kind {

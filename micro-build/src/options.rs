@@ -105,6 +105,7 @@ impl OptionExtensions {
         MethodOptions {
             timeout_ms,
             max_concurrent: options.count("max_concurrent"),
+            expires: options.is_set("expires"),
         }
     }
 
@@ -164,6 +165,11 @@ impl ParsedOptions {
             .as_str()
             .filter(|text| !text.is_empty())
             .map(str::to_owned)
+    }
+
+    fn is_set(&self, field: &str) -> bool {
+        let value = self.0.get_field_by_name(field);
+        value.and_then(|value| value.as_bool()).unwrap_or(false)
     }
 
     fn count(&self, field: &str) -> Option<u32> {

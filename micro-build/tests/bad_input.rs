@@ -151,7 +151,7 @@ fn a_timeout_written_as_text_is_reported() {
         &[("test.proto", source)],
         &expect![[r#"
             test.proto:5: invalid value of type 'micro.v1.MethodOptions' for option '(micro.v1.method)': expected '{' or '<', but found '"5s"'
-              help: `micro.v1.MethodOptions` has the fields `timeout`, `max_concurrent`"#]],
+              help: `micro.v1.MethodOptions` has the fields `expires`, `timeout`, `max_concurrent`"#]],
     );
 }
 

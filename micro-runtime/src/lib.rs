@@ -88,6 +88,7 @@ pub mod middleware;
 mod observe;
 mod printable;
 mod server;
+mod shutdown_signal;
 mod status;
 mod stream;
 mod subject;
@@ -101,7 +102,6 @@ pub mod bench;
 pub mod codegen;
 
 pub use async_nats;
-pub use async_nats::ConnectOptions;
 pub use micro_macros::{include_proto, rpc, service};
 #[cfg(feature = "json")]
 pub use prost_reflect;
@@ -110,10 +110,10 @@ pub use prost_reflect;
 // macro, which `#[service]` calls by the trait's path. Generated traits have theirs the same way.
 #[doc(hidden)]
 pub use __micro_Subscriber as Subscriber;
-pub use bus::Bus;
 #[cfg(feature = "__testkit")]
 #[doc(hidden)]
 pub use bus::fault_injection as faults;
+pub use bus::{Bus, ConnectOptions, ConnectionState, ConnectionStates};
 pub use client::ClientOptions;
 pub use context::Context;
 pub use dispatch::{Service, ServiceOptions};
@@ -121,6 +121,7 @@ pub use error::{Error, ErrorKind};
 pub use event::{Event, Subscriber, Subscription};
 pub use metadata::Metadata;
 pub use server::{RunningServer, Server};
+pub use shutdown_signal::shutdown_signal;
 pub use status::details;
 pub use status::{Code, Reason, Status};
 #[cfg(fuzzing)]

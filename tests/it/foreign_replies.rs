@@ -222,7 +222,7 @@ async fn failures_to_callers_in_json_are_json() {
     let carrier = Carrier::nats().await;
     let server = Server::new(&carrier.bus).add(MirrorServer::new(MirrorHandler));
     let _server = server.start().await.unwrap();
-    let nats: &async_nats::Client = carrier.bus.nats().unwrap();
+    let nats = &carrier.bus.nats().unwrap();
     let mut headers = HeaderMap::new();
     headers.insert("Content-Type", "application/json");
     let instance = carrier.bus.discovery().list().await.unwrap()[0].id.clone();

@@ -3,6 +3,7 @@
 
 mod behavior;
 mod bursts;
+mod cancellation;
 mod captured_broadcasts;
 mod carriers;
 mod connects;
@@ -31,6 +32,7 @@ mod messages_of_nats;
 mod nats_away;
 mod nested_failures;
 mod numbered_calls;
+mod outages;
 mod overrun_queues;
 mod permission_lines;
 mod permissions;

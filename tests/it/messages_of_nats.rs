@@ -53,7 +53,7 @@ async fn a_503_to_the_subject_of_a_method_runs_no_handler() {
                 .unwrap();
         }
     }
-    round_trip(own).await;
+    round_trip(&own).await;
     let client: BehaviorClient = bus.client();
     client.echo(Blob::default()).await.unwrap();
     let to_all = client.echo(Blob::default()).to_all().expected(1);

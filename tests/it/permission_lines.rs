@@ -34,8 +34,8 @@ async fn start() -> NatsServer {
 
 async fn bus(nats: &NatsServer, role: &str) -> Bus {
     let options = ConnectOptions::new()
-        .user_and_password(role.into(), "secret".into())
-        .custom_inbox_prefix(format!("_INBOX.{role}"));
+        .user_and_password(role, "secret")
+        .inbox_prefix(format!("_INBOX.{role}"));
     Bus::connect_with(options, nats.url()).await.unwrap()
 }
 

@@ -50,8 +50,8 @@ fn config(subscribe: &[&str], publish: &[&str]) -> String {
 
 async fn bus(nats: &NatsServer, user: &str, password: &str) -> Bus {
     let options = ConnectOptions::new()
-        .user_and_password(user.into(), password.into())
-        .custom_inbox_prefix(format!("_INBOX.{user}"));
+        .user_and_password(user, password)
+        .inbox_prefix(format!("_INBOX.{user}"));
     Bus::connect_with(options, nats.url()).await.unwrap()
 }
 

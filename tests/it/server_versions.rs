@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use async_nats::ConnectOptions;
 use micro_runtime::{Bus, ErrorKind, Server};
 use micro_testkit::{NatsServer, within};
 use micro_tests::BehaviorHandler;
@@ -90,7 +89,7 @@ async fn an_older_server_is_refused_on_a_connection_of_the_user() {
 async fn a_reconnect_to_an_older_server_warns_and_keeps_the_connection() {
     let (log, _guard) = LogLines::start();
     let server = FakeServer::new().await;
-    let connecting = Bus::connect_with(ConnectOptions::new(), server.url());
+    let connecting = Bus::connect(server.url());
     let (bus, first) = within(TIMEOUT, async {
         tokio::join!(connecting, server.serve("2.15.1", "SUB"))
     })
@@ -104,17 +103,12 @@ async fn a_reconnect_to_an_older_server_warns_and_keeps_the_connection() {
 /// The bus is made before there is a connection, so that nothing can be refused.
 #[tokio::test]
 async fn an_older_server_that_is_found_in_the_background_is_named_in_a_warning() {
-    for is_of_user in [false, true] {
-        let (log, _guard) = LogLines::start();
-        let server = FakeServer::new().await;
-        let options = ConnectOptions::new().retry_on_initial_connect();
-        let bus = match is_of_user {
-            false => Bus::connect_with(options, server.url()).await,
-            true => Bus::from_nats(options.connect(server.url()).await.unwrap()).await,
-        };
-        let bus = bus.unwrap();
-        expect_warning_and_use(&bus, &server, &log).await;
-    }
+    let (log, _guard) = LogLines::start();
+    let server = FakeServer::new().await;
+    let options = async_nats::ConnectOptions::new().retry_on_initial_connect();
+    let client = options.connect(server.url()).await.unwrap();
+    let bus = Bus::from_nats(client).await.unwrap();
+    expect_warning_and_use(&bus, &server, &log).await;
 }
 
 #[tokio::test]
@@ -136,9 +130,8 @@ async fn a_real_server_that_is_too_old_is_refused_and_warned_of_after_a_reconnec
         "{error}"
     );
     // As in a cluster of which one part is not upgraded yet.
-    let options = ConnectOptions::new().retain_servers_order();
     let urls = format!("{},{}", new.url(), old.url());
-    let bus = Bus::connect_with(options, urls).await.unwrap();
+    let bus = Bus::connect(urls).await.unwrap();
     let server = Server::new(&bus).add(BehaviorServer::new(BehaviorHandler::default()));
     let _server = server.start().await.unwrap();
     new.kill().unwrap();

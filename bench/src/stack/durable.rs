@@ -42,7 +42,7 @@ struct EventStore {
 
 /// Publishes with micro until the window is over.
 pub(crate) async fn publish(bus: &Bus, bytes: usize, window: Window) -> Result<LoadCounter> {
-    let store = EventStore::of(bus.nats().ok_or("no NATS")?, "evt");
+    let store = EventStore::of(&bus.nats().ok_or("no NATS")?, "evt");
     store.create("publish", true).await?;
     let publisher = bus.durable_publisher().max_in_flight(MAX_IN_FLIGHT);
     let mut counter = LoadCounter::new(window);
@@ -97,7 +97,7 @@ impl Subscriber<Entry> for CountingSubscriber {
 
 /// Consumes with micro until the window is over or no event is left.
 pub(crate) async fn consume(bus: &Bus, bytes: usize, window: Window) -> Result<LoadCounter> {
-    let store = EventStore::of(bus.nats().ok_or("no NATS")?, "evt");
+    let store = EventStore::of(&bus.nats().ok_or("no NATS")?, "evt");
     let (kind, total) = store.fill(bytes).await?;
     let progress = Arc::new(Progress {
         handled: AtomicU64::new(0),

@@ -89,7 +89,7 @@ impl MovingAverages {
                 let Some(average) = average else { continue };
                 let key = (row.venue.clone(), row.symbol.clone(), count);
                 if published.insert(key, average.time) != Some(average.time) {
-                    bus.publish(&average).await?;
+                    bus.publish(&average).wait_for_ready().await?;
                 }
             }
         }

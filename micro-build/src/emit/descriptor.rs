@@ -91,9 +91,10 @@ fn method_descriptor(method: &MethodScope<'_>, scope: &ServiceScope<'_>) -> Toke
         .map(proc_macro2::Literal::u32_unsuffixed);
     let max_concurrent = max_concurrent.map(|calls| quote!(.max_concurrent(#calls)));
     let deprecated = method.deprecated.then(|| quote!(.deprecated()));
+    let expires = method.options.expires.then(|| quote!(.expires()));
     quote! {
         #rt::descriptor::MethodDescriptor::new(#full_name, #name, #rt::descriptor::MethodKind::#kind, #request, #reply)
-            #timeout #max_concurrent #idempotency #deprecated
+            #timeout #max_concurrent #idempotency #deprecated #expires
     }
 }
 

@@ -251,7 +251,8 @@ static __MICRO_METHODS_Orders: [::micro_runtime::descriptor::MethodDescriptor; 3
             "golden.options.v1.Key",
             "google.protobuf.Empty",
         )
-        .idempotency(::micro_runtime::descriptor::Idempotency::Idempotent),
+        .idempotency(::micro_runtime::descriptor::Idempotency::Idempotent)
+        .expires(),
 ];
 #[allow(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 static __MICRO_Orders: ::micro_runtime::descriptor::ServiceDescriptor = ::micro_runtime::descriptor::ServiceDescriptor::new(
@@ -273,7 +274,7 @@ const _: () = ::micro_runtime::codegen::written_by("0.1.0");
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not serve `Archive`",
     label = "missing `#[service] impl Archive for {Self}`",
-    note = "the contract is `service Archive` in options.proto:37"
+    note = "the contract is `service Archive` in options.proto:38"
 )]
 pub trait Archive: __ArchiveMessages + ::core::marker::Send + ::core::marker::Sync + 'static {
     /// Options that `#[service]` reads from `#[rpc(…)]`.
@@ -440,7 +441,7 @@ macro_rules! __micro_golden_options_v1_Archive {
     ($($input:tt)*) => {
         ::micro_runtime::codegen::service_impl! {
             runtime(::micro_runtime)
-            service(Archive "golden.options.v1.Archive" "options.proto:37")
+            service(Archive "golden.options.v1.Archive" "options.proto:38")
             messages
             $($input)*
         }

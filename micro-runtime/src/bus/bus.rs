@@ -3,22 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 
-use async_nats::connection::State;
-use async_nats::{Client, ConnectOptions, Subject};
-use tokio::sync::mpsc;
+use async_nats::{Client, Subject};
+use tokio::task::AbortHandle;
 
+use crate::bus::connect_options::ConnectOptions;
 use crate::bus::connection::{Carrier, Connection, NatsCarrier};
 use crate::bus::in_process::InProcess;
-use crate::bus::inbox::Inbox;
-use crate::bus::marker::Markers;
+use crate::bus::link::{CurrentLink, LinkKeeper, LinkParts, watch_foreign};
 use crate::bus::mux::Mux;
 use crate::bus::nats;
-use crate::bus::nats::ConnectionEvents;
 use crate::bus::outbox;
 use crate::bus::outbox::Outbox;
-use crate::bus::probe::Prober;
-use crate::bus::refusal_queue::ConnectionReport;
-use crate::bus::refusal_tasks::RefusalTasks;
 use crate::bus::refusals::Refusals;
 use crate::bus::runtime::NoRuntime;
 use crate::bus::server_urls::ServerUrls;
@@ -114,10 +109,15 @@ impl Bus {
         NoRuntime::check().map_err(|none| {
             none.into_error(format_args!("nothing connects to NATS at {servers}"))
         })?;
-        let (events, refusals) = ConnectionEvents::new(&servers);
-        let events = Arc::new(events);
-        let client = nats::connect(options, &servers, Arc::clone(&events)).await?;
-        Self::over(client, Some((events, refusals))).await
+        let options = options.with_login_of(&servers);
+        let mux = Arc::new(Mux::new(&nats::new_inbox(options.prefix_of_inboxes())?));
+        let refusals = Arc::new(Refusals::new(Arc::clone(&mux)));
+        let (own_mux, own_refusals) = (Arc::clone(&mux), Arc::clone(&refusals));
+        let mut keeper = LinkKeeper::new(options, servers, own_mux, own_refusals);
+        let link = keeper.connect_first().await?;
+        let current = Arc::new(CurrentLink::new(link));
+        let keeping = tokio::spawn(keeper.run(Arc::clone(&current)));
+        Ok(Self::over(current, keeping.abort_handle(), mux, refusals))
     }
 
     /// Shares a connection that exists already; prefer [`Bus::connect_with`].
@@ -141,7 +141,24 @@ impl Bus {
     /// # Ok(()) }
     /// ```
     pub async fn from_nats(client: Client) -> Result<Self, Error> {
-        Self::over(client, None).await
+        server_version::check(&client)?;
+        NoRuntime::check()
+            .map_err(|none| none.into_error("the connection to NATS is not shared"))?;
+        let mux = Arc::new(Mux::new(&nats::new_inbox(&nats::inbox_prefix(&client))?));
+        let refusals = Arc::new(Refusals::new(Arc::clone(&mux)));
+        let parts = LinkParts {
+            client,
+            mux: &mux,
+            refusals: &refusals,
+            limits: None,
+            events: None,
+        };
+        let link = Arc::new(parts.open().await?);
+        let current = Arc::new(CurrentLink::new(Arc::clone(&link)));
+        let (own_mux, own_refusals) = (Arc::clone(&mux), Arc::clone(&refusals));
+        let watching = watch_foreign(Arc::clone(&current), link, own_mux, own_refusals);
+        let watching = tokio::spawn(watching).abort_handle();
+        Ok(Self::over(current, watching, mux, refusals))
     }
 
     /// Returns a bus inside this process, for tests and examples: no server, the same behavior.
@@ -214,11 +231,15 @@ impl Bus {
         self.connection.is_in_process()
     }
 
-    /// Returns the NATS client, to use NATS beside this library; `None` inside one process.
+    /// Returns the NATS client of the present connection, to use NATS beside this library; `None` inside one process,
+    /// and while the connection is lost.
+    ///
+    /// The client ends with its connection, and never connects again: its subscriptions end, and what it is given then
+    /// fails. Ask for it again after that.
     #[must_use]
-    pub fn nats(&self) -> Option<&Client> {
+    pub fn nats(&self) -> Option<Client> {
         match &self.connection.carrier {
-            Carrier::Nats(nats) => Some(&nats.client),
+            Carrier::Nats(nats) => nats.current.get().map(|link| link.client().clone()),
             Carrier::InProcess(_) => None,
         }
     }
@@ -275,52 +296,24 @@ impl Bus {
         wire::subject::with_prefix(self.prefix(), name)
     }
 
-    /// Subscribes to the inbox, and starts the tasks of a connection: those of the inbox, one sends the outbox, and one
-    /// reads the refusals where the connection reports its events. All are aborted when it is dropped.
-    async fn over(
-        client: Client,
-        events: Option<(Arc<ConnectionEvents>, mpsc::Receiver<ConnectionReport>)>,
-    ) -> Result<Self, Error> {
-        let was_connected = client.connection_state() == State::Connected;
-        server_version::check(&client)?;
-        NoRuntime::check()
-            .map_err(|none| none.into_error("the connection to NATS is not shared"))?;
-        let mux = Arc::new(Mux::new(&nats::new_inbox(&client)?));
-        let refusals = Arc::new(Refusals::new(Arc::clone(&mux)));
-        let markers = Arc::new(Markers::new());
-        let inbox = Inbox::open(&client, &mux, &refusals, &markers).await?;
-        let (events, reports) = events.unzip();
-        if let Some(events) = &events {
-            events.attach(&client, &mux);
-        }
-        let refusal_tasks = events.as_ref().zip(reports).map(|(events, reports)| {
-            let prober = Prober::new(client.clone(), Arc::clone(&mux), Arc::clone(&refusals));
-            RefusalTasks::spawn(Arc::clone(events), reports, prober)
-        });
+    /// Starts the task of the outbox; `keeping` makes the links.
+    fn over(
+        current: Arc<CurrentLink>,
+        keeping: AbortHandle,
+        mux: Arc<Mux>,
+        refusals: Arc<Refusals>,
+    ) -> Self {
         let outbox = Arc::new(Outbox::default());
-        let sending = outbox::run(Arc::clone(&outbox), client.clone(), Arc::clone(&mux));
+        let sending = outbox::run(Arc::clone(&outbox), Arc::clone(&current), Arc::clone(&mux));
         let carrier = Carrier::Nats(NatsCarrier {
-            client,
-            refusal_tasks,
-            events: events.clone(),
-            markers,
-            _inbox: inbox,
+            current,
             outbox,
-            outbox_task: tokio::spawn(sending).abort_handle(),
+            tasks: [keeping, tokio::spawn(sending).abort_handle()],
         });
-        let connection = Arc::new(Connection::new(carrier, mux, refusals));
-        if let Some(events) = events {
-            let connection = Arc::downgrade(&connection);
-            events.on_connected(move || server_version::warn_once_connected(&connection));
-        }
-        if !was_connected {
-            // Nothing was known of the server above, and its event may have come before the function was set.
-            server_version::warn_once_connected(&Arc::downgrade(&connection));
-        }
-        Ok(Self {
-            connection,
+        Self {
+            connection: Arc::new(Connection::new(carrier, mux, refusals)),
             prefix: None,
-        })
+        }
     }
 }
 

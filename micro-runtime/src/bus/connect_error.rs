@@ -48,7 +48,7 @@ fn cause(error: &async_nats::ConnectError) -> String {
         ),
         // async-nats reads the files of the options where TLS begins.
         ConnectErrorKind::Tls => format!(
-            "TLS cannot begin: {}; check the files of `ConnectOptions::add_root_certificates` and `add_client_certificate`, \
+            "TLS cannot begin: {}; check the files of `ConnectOptions::root_certificates` and `client_certificate`, \
              or of `NATS_CA`, `NATS_CERT` and `NATS_KEY`",
             error.source().map_or_else(|| error.to_string(), ToString::to_string)
         ),
@@ -116,7 +116,7 @@ fn tls_cause(error: &TlsError) -> String {
         TlsError::InvalidCertificate(
             CertificateError::UnknownIssuer,
         ) => "the TLS certificate of the server has an issuer that is not known here; name its file by `NATS_CA` or \
-             `ConnectOptions::add_root_certificates`"
+             `ConnectOptions::root_certificates`"
             .to_owned(),
         TlsError::InvalidCertificate(flaw) => {
             format!("the TLS certificate of the server is refused: {flaw}")
@@ -128,7 +128,7 @@ fn tls_cause(error: &TlsError) -> String {
             | AlertDescription::HandshakeFailure,
         ) => format!(
             "the server needs a TLS certificate of this client, or refuses it ({error}); name its files by `NATS_CERT` and \
-             `NATS_KEY`, or `ConnectOptions::add_client_certificate`"
+             `NATS_KEY`, or `ConnectOptions::client_certificate`"
         ),
         TlsError::InvalidMessage(_) => {
             "the server does not serve TLS there, which tls://, `NATS_CA`, `NATS_CERT` or the options require; write nats:// \

@@ -5,33 +5,35 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Client, Subject};
+use async_nats::Subject;
 use bytes::Bytes;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use crate::bus::connection_state::ConnectionState;
 use crate::bus::in_process;
 use crate::bus::in_process::InProcess;
-use crate::bus::inbox::Inbox;
 #[cfg(feature = "jetstream")]
 use crate::bus::jetstream_state;
-use crate::bus::marker::Markers;
+use crate::bus::link::CurrentLink;
 use crate::bus::mux::{Mux, ReplySlot};
-use crate::bus::nats;
-use crate::bus::nats::ConnectionEvents;
 use crate::bus::outbox::Outbox;
-use crate::bus::outgoing::{Outgoing, PublishError, closed};
+use crate::bus::outgoing::{Outgoing, PublishError, disconnected};
 use crate::bus::permission_line::own_inbox_unpublishable;
 #[cfg(feature = "jetstream")]
 use crate::bus::publish_uses::PublishUse;
-use crate::bus::refusal_tasks::RefusalTasks;
 use crate::bus::refusals::Refusals;
 use crate::bus::runtime::NoRuntime;
 use crate::bus::subscription::{CarrierSubscription, SubscriptionSource};
+use crate::bus::waiting_room::WaitingRoom;
 use crate::error::{Error, ErrorKind};
 use crate::status::{Reason, Status};
+use crate::wire::CancelToken;
 #[cfg(feature = "jetstream")]
 use crate::wire::subject;
 
+/// Time after a reconnect in which services may still be missing.
+const SETTLING_TIME: Duration = Duration::from_secs(5);
 /// Maximum time until the message of a barrier arrives in the own inbox.
 const BARRIER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -44,6 +46,7 @@ pub(crate) struct Connection {
     pub(super) carrier: Carrier,
     pub(super) mux: Arc<Mux>,
     pub(super) refusals: Arc<Refusals>,
+    pub(super) waiting: WaitingRoom,
     #[cfg(feature = "jetstream")]
     pub(super) jetstream: jetstream_state::State,
 }
@@ -55,18 +58,12 @@ pub(super) enum Carrier {
     InProcess(Arc<InProcess>),
 }
 
-/// A NATS connection and the tasks that belong to it. The tasks are aborted on drop.
+/// A connection to NATS, which is made anew when it is lost, and the tasks that belong to it. They are aborted on drop.
 pub(super) struct NatsCarrier {
-    pub(super) client: Client,
-    /// `None` if the connection was made by the user: its event callback belongs to the user, and refusals cannot
-    /// be detected.
-    pub(super) refusal_tasks: Option<Box<RefusalTasks>>,
-    /// `None` as above.
-    pub(super) events: Option<Arc<ConnectionEvents>>,
-    pub(super) markers: Arc<Markers>,
-    pub(super) _inbox: Inbox,
+    pub(super) current: Arc<CurrentLink>,
     pub(super) outbox: Arc<Outbox>,
-    pub(super) outbox_task: AbortHandle,
+    /// The task that makes the links, and that of the outbox.
+    pub(super) tasks: [AbortHandle; 2],
 }
 
 impl Connection {
@@ -75,8 +72,23 @@ impl Connection {
             carrier,
             mux,
             refusals,
+            waiting: WaitingRoom::default(),
             #[cfg(feature = "jetstream")]
             jetstream: jetstream_state::State::default(),
+        }
+    }
+
+    /// Returns whether the connection was made anew within the last 5 s: services that lost it, too, may come back
+    /// later than their callers.
+    pub(crate) fn is_settling(&self) -> bool {
+        self.refusals.reconnected_since(SETTLING_TIME)
+    }
+
+    /// Returns the states of the connection, the present one first.
+    pub(crate) fn states(&self) -> watch::Receiver<ConnectionState> {
+        match &self.carrier {
+            Carrier::Nats(nats) => nats.current.states(),
+            Carrier::InProcess(carrier) => carrier.states.subscribe(),
         }
     }
 
@@ -102,7 +114,10 @@ impl Connection {
     /// queued, not that a server has received it.
     pub(crate) async fn publish(&self, outgoing: Outgoing) -> Result<(), PublishError> {
         match &self.carrier {
-            Carrier::Nats(nats) => nats::publish(&nats.client, outgoing).await,
+            Carrier::Nats(nats) => match nats.current.get() {
+                Some(link) => link.publish(outgoing).await,
+                None => Err(nats.current.absence()),
+            },
             Carrier::InProcess(carrier) => carrier.publish(outgoing),
         }
     }
@@ -152,8 +167,25 @@ impl Connection {
     /// taken and then fails ends its reply slot with the error.
     pub(crate) fn publish_batched(&self, outgoing: Outgoing) -> Option<Outgoing> {
         match &self.carrier {
-            Carrier::Nats(nats) => nats.outbox.enqueue(outgoing, nats.client.max_payload()),
+            // Without a link the caller hears of it by `publish`, and may wait.
+            Carrier::Nats(nats) if nats.current.peek().is_none() => Some(outgoing),
+            Carrier::Nats(nats) => nats.outbox.enqueue(outgoing, nats.current.max_payload()),
             Carrier::InProcess(_) => Some(outgoing),
+        }
+    }
+
+    /// Cancels a call that was sent: every instance of its service hears of it on `subject`. Never waits, and never
+    /// fails: a handler that does not hear of it runs to its end.
+    pub(crate) fn cancel(&self, subject: Subject, token: CancelToken) {
+        if self.refusals.is_cancel_refused(&subject) {
+            return;
+        }
+        match &self.carrier {
+            Carrier::Nats(nats) => nats.outbox.cancel(subject, token),
+            Carrier::InProcess(carrier) => {
+                let payload = Bytes::copy_from_slice(token.as_bytes());
+                let _ = carrier.publish(Outgoing::to(subject, payload));
+            }
         }
     }
 
@@ -169,7 +201,7 @@ impl Connection {
     /// which may change with a reconnect.
     pub(crate) fn max_payload(&self) -> usize {
         match &self.carrier {
-            Carrier::Nats(nats) => nats.client.max_payload(),
+            Carrier::Nats(nats) => nats.current.max_payload(),
             Carrier::InProcess(_) => in_process::MAX_PAYLOAD,
         }
     }
@@ -188,14 +220,17 @@ impl Connection {
             .map_err(|none| none.into_error(format_args!("`{subject}` is not subscribed to")))?;
         let open = self.refusals.subscriptions().add(subject.clone(), queue);
         let source = match &self.carrier {
-            Carrier::Nats(nats) => SubscriptionSource::Nats(
-                match queue {
-                    Some(queue) => nats.client.queue_subscribe(subject, queue.to_owned()).await,
-                    None => nats.client.subscribe(subject).await,
-                }
-                .map_err(closed)?,
-            ),
+            Carrier::Nats(nats) => {
+                let link = nats.current.get().ok_or_else(disconnected)?;
+                // The keeper may have made it already, behind the registration.
+                let subscriber = match open.take_next() {
+                    Some(subscriber) => subscriber,
+                    None => link.subscribe(subject, queue).await?,
+                };
+                SubscriptionSource::Nats(subscriber)
+            }
             Carrier::InProcess(carrier) => {
+                carrier.check_connected()?;
                 let queue = queue.map(Subject::from);
                 SubscriptionSource::InProcess(carrier.subscribe(subject, queue))
             }
@@ -241,8 +276,8 @@ impl Connection {
         let outgoing = Outgoing::to(subject, Bytes::new());
         let passing = async {
             let published = self.publish_request(&mut slot, outgoing).await;
-            if let Err(PublishError::Failed(error)) = published {
-                return Err(closed(error));
+            if published.is_err() {
+                return Err(disconnected());
             }
             let reply = poll_fn(|cx| slot.poll(cx)).await;
             reply.map(drop).map_err(|status| self.failed(status))
@@ -282,11 +317,16 @@ impl Connection {
     }
 }
 
+impl NatsCarrier {
+    /// Ends the tasks and the link.
+    pub(super) fn close(&self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+        self.current.clear(ConnectionState::Closed);
+    }
+}
+
 impl Drop for NatsCarrier {
     fn drop(&mut self) {
-        if let Some(events) = &self.events {
-            events.release();
-        }
-        self.outbox_task.abort();
+        self.close();
     }
 }

@@ -1,13 +1,16 @@
 //! `Bus::from_env`: connect options from environment variables, with the names that the `nats` tool uses.
 
 use std::error::Error as _;
+use std::io;
+use std::path::Path;
 
 use async_nats::rustls::pki_types::pem::PemObject as _;
 use async_nats::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use async_nats::{ConnectError, ConnectErrorKind, ConnectOptions};
+use async_nats::{ConnectError, ConnectErrorKind};
 
 use crate::bus::bus::Bus;
-use crate::bus::login::{Login, read_file};
+use crate::bus::connect_options::ConnectOptions;
+use crate::bus::login::Login;
 use crate::bus::runtime::NoRuntime;
 use crate::bus::server_urls::ServerUrls;
 use crate::error::{Error, ErrorKind};
@@ -53,7 +56,7 @@ impl Bus {
         let prefix = settings.prefix.clone();
         let url = settings.url.clone();
         let is_user_a_token = settings.is_user_a_token;
-        let connected = Self::connect_with(settings.into_options().await?, url).await;
+        let connected = Self::connect_with(settings.into_options()?, url).await;
         let bus = connected.map_err(|error| match is_user_a_token && is_login_refused(&error) {
             true => error.with_remark(USER_IS_A_TOKEN),
             false => error,
@@ -99,8 +102,8 @@ impl EnvSettings {
         let logins = [
             login,
             variable("NATS_TOKEN").map(Login::Token),
-            variable("NATS_CREDS").map(Login::Credentials),
-            variable("NATS_NKEY").map(Login::Nkey),
+            variable("NATS_CREDS").map(|path| Login::CredentialsFile(path.into())),
+            variable("NATS_NKEY").map(|path| Login::NkeyFile(path.into())),
         ];
         let mut logins = logins.into_iter().flatten();
         let login = logins.next();
@@ -110,7 +113,7 @@ impl EnvSettings {
             ));
         }
         let url = variable("NATS_URL").unwrap_or_else(|| DEFAULT_URL.to_owned());
-        if login.is_some() && ServerUrls::parse(&url)?.has_login() {
+        if login.is_some() && ServerUrls::parse(&url)?.login().is_some() {
             return Err(misconfigured(
                 "NATS_URL has a login, and one of NATS_USER, NATS_TOKEN, NATS_CREDS and NATS_NKEY is set, too; keep one",
             ));
@@ -132,27 +135,30 @@ impl EnvSettings {
         })
     }
 
-    /// Reads the files that the variables name, and makes connect options of everything.
-    async fn into_options(self) -> Result<ConnectOptions, Error> {
+    /// Checks the files that the variables name, and makes connect options of everything.
+    fn into_options(self) -> Result<ConnectOptions, Error> {
         let mut options = ConnectOptions::new();
-        if let Some(login) = self.login {
-            options = login.apply(options).await?;
+        match &self.login {
+            Some(Login::CredentialsFile(path)) => check_credentials("NATS_CREDS", path)?,
+            Some(Login::NkeyFile(path)) => drop(read_file("NATS_NKEY", path)?),
+            _ => {}
         }
+        options.login = self.login;
         if let Some(prefix) = self.inbox_prefix {
-            options = options.custom_inbox_prefix(prefix);
+            options = options.inbox_prefix(prefix);
         }
         // As in the clients of NATS: a server that offers no TLS must not turn into a connection without it.
         if self.ca.is_some() || self.certificate.is_some() {
-            options = options.require_tls(true);
+            options = options.require_tls();
         }
         if let Some(path) = self.ca {
-            check_certificates("NATS_CA", &path)?;
-            options = options.add_root_certificates(path.into());
+            check_certificates("NATS_CA", path.as_ref())?;
+            options = options.root_certificates(path);
         }
         if let Some((certificate, key)) = self.certificate {
-            check_certificates("NATS_CERT", &certificate)?;
-            check_key("NATS_KEY", &key)?;
-            options = options.add_client_certificate(certificate.into(), key.into());
+            check_certificates("NATS_CERT", certificate.as_ref())?;
+            check_key("NATS_KEY", key.as_ref())?;
+            options = options.client_certificate(certificate, key);
         }
         Ok(options)
     }
@@ -173,11 +179,36 @@ fn unpaired(set: &str, missing: &str) -> Error {
     ))
 }
 
+/// Reads a file that a variable names.
+///
+/// # Errors
+///
+/// [`ErrorKind::Configuration`], with variable and path.
+fn read_file(variable: &str, path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(|error| unreadable(variable, path, error))
+}
+
+fn unreadable(variable: &str, path: &Path, error: io::Error) -> Error {
+    let path = path.display();
+    let message = format!("cannot read `{path}`, which {variable} names");
+    Error::new(ErrorKind::Configuration, message).with_source(error)
+}
+
+/// Checks that a file has credentials. It is read again at each connect.
+fn check_credentials(variable: &str, path: &Path) -> Result<(), Error> {
+    let text = read_file(variable, path)?;
+    let parsed = async_nats::ConnectOptions::with_credentials(&text);
+    parsed
+        .map(drop)
+        .map_err(|error| unreadable(variable, path, error))
+}
+
 /// Checks that a file has certificates. async-nats reads it where TLS begins, and takes an empty one for no
 /// certificate.
-fn check_certificates(variable: &str, path: &str) -> Result<(), Error> {
+fn check_certificates(variable: &str, path: &Path) -> Result<(), Error> {
     let file = read_file(variable, path)?;
-    let certificates = CertificateDer::pem_slice_iter(&file).collect::<Result<Vec<_>, _>>();
+    let certificates =
+        CertificateDer::pem_slice_iter(file.as_bytes()).collect::<Result<Vec<_>, _>>();
     match certificates {
         Ok(certificates) if certificates.is_empty() => {
             Err(not_in_pem(variable, path, "certificate"))
@@ -187,17 +218,18 @@ fn check_certificates(variable: &str, path: &str) -> Result<(), Error> {
     }
 }
 
-fn check_key(variable: &str, path: &str) -> Result<(), Error> {
+fn check_key(variable: &str, path: &Path) -> Result<(), Error> {
     let file = read_file(variable, path)?;
-    match PrivateKeyDer::from_pem_slice(&file) {
+    match PrivateKeyDer::from_pem_slice(file.as_bytes()) {
         Ok(_) => Ok(()),
         Err(error) => Err(not_in_pem(variable, path, "private key").with_source(error)),
     }
 }
 
-fn not_in_pem(variable: &str, path: &str, content: &str) -> Error {
+fn not_in_pem(variable: &str, path: &Path, content: &str) -> Error {
     misconfigured(&format!(
-        "`{path}`, which {variable} names, has no {content} in PEM"
+        "`{}`, which {variable} names, has no {content} in PEM",
+        path.display()
     ))
 }
 
@@ -233,8 +265,8 @@ mod tests {
         );
         check(&[("NATS_USER", "t")], Login::Token("t".into()));
         check(&[("NATS_TOKEN", "t")], Login::Token("t".into()));
-        check(&[("NATS_CREDS", "/c")], Login::Credentials("/c".into()));
-        check(&[("NATS_NKEY", "/n")], Login::Nkey("/n".into()));
+        check(&[("NATS_CREDS", "/c")], Login::CredentialsFile("/c".into()));
+        check(&[("NATS_NKEY", "/n")], Login::NkeyFile("/n".into()));
     }
 
     #[test]
@@ -257,29 +289,29 @@ mod tests {
         check(&[("NATS_CONTEXT", "prod")], "NATS_CONTEXT");
     }
 
-    #[tokio::test]
-    async fn a_file_that_cannot_be_used_is_an_error_with_variable_and_path() {
+    #[test]
+    fn a_file_that_cannot_be_used_is_an_error_with_variable_and_path() {
         const CERTIFICATE: &str = concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/../tests/it/connects/server.pem"
         );
         const NO_PEM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-        let check = async |variables: &[(&str, &str)], wrong: usize| {
+        let check = |variables: &[(&str, &str)], wrong: usize| {
             let (name, path) = variables[wrong];
             let settings = read(variables).unwrap();
-            let error = settings.into_options().await.err().unwrap();
+            let error = settings.into_options().err().unwrap();
             assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
             let named = format!("`{path}`, which {name} names");
             assert!(error.to_string().contains(&named), "{error}");
         };
         for name in ["NATS_CREDS", "NATS_NKEY", "NATS_CA"] {
-            check(&[(name, "/no/such/file")], 0).await;
+            check(&[(name, "/no/such/file")], 0);
         }
-        check(&[("NATS_CREDS", NO_PEM)], 0).await;
-        check(&[("NATS_CA", NO_PEM)], 0).await;
+        check(&[("NATS_CREDS", NO_PEM)], 0);
+        check(&[("NATS_CA", NO_PEM)], 0);
         for wrong in ["/no/such/file", NO_PEM] {
-            check(&[("NATS_CERT", wrong), ("NATS_KEY", wrong)], 0).await;
-            check(&[("NATS_CERT", CERTIFICATE), ("NATS_KEY", wrong)], 1).await;
+            check(&[("NATS_CERT", wrong), ("NATS_KEY", wrong)], 0);
+            check(&[("NATS_CERT", CERTIFICATE), ("NATS_KEY", wrong)], 1);
         }
     }
 }

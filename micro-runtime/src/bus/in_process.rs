@@ -6,18 +6,21 @@
 //! subscription that loses messages instead of slowing the publisher.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use async_nats::{Message, StatusCode, Subject};
 use smallvec::SmallVec;
-use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, watch};
 
+use crate::bus::connection_state::ConnectionState;
 #[cfg(feature = "__testkit")]
 use crate::bus::fault_injection::Injector;
 use crate::bus::mux::Mux;
-use crate::bus::outgoing::{Outgoing, PublishError};
+use crate::bus::outgoing::{Outgoing, PublishError, disconnected};
+use crate::error::Error;
 use crate::log_limit::LogLimit;
 use crate::printable::Printable;
 use crate::subject;
@@ -35,6 +38,8 @@ const SUBSCRIPTION_CAPACITY: usize = 64 * 1024;
 pub(crate) struct InProcess {
     pub(super) mux: Arc<Mux>,
     pub(super) routes: Mutex<Routes>,
+    pub(super) states: watch::Sender<ConnectionState>,
+    pub(super) is_closed: AtomicBool,
     pub(super) lost_messages: LogLimit,
     /// `None` on a bus without faults.
     #[cfg(feature = "__testkit")]
@@ -84,6 +89,8 @@ impl InProcess {
         Self {
             mux,
             routes: Mutex::default(),
+            states: watch::Sender::new(ConnectionState::Connected),
+            is_closed: AtomicBool::new(false),
             lost_messages: LogLimit::default(),
             #[cfg(feature = "__testkit")]
             injector: None,
@@ -94,8 +101,12 @@ impl InProcess {
     ///
     /// # Errors
     ///
-    /// [`PublishError::TooLarge`] for a message longer than [`MAX_PAYLOAD`]; nothing else fails.
+    /// [`PublishError::TooLarge`] for a message longer than [`MAX_PAYLOAD`]; [`PublishError::Closed`] behind
+    /// [`close`](Self::close), and [`PublishError::Disconnected`] while a fault keeps the bus disconnected.
     pub(crate) fn publish(self: &Arc<Self>, outgoing: Outgoing) -> Result<(), PublishError> {
+        if self.is_closed.load(Ordering::Relaxed) {
+            return Err(PublishError::Closed);
+        }
         let length = outgoing.size();
         if length > MAX_PAYLOAD {
             return Err(PublishError::TooLarge { max: MAX_PAYLOAD });
@@ -111,11 +122,24 @@ impl InProcess {
         };
         #[cfg(feature = "__testkit")]
         if let Some(injector) = &self.injector {
-            self.inject(injector, message);
-            return Ok(());
+            return self.inject(injector, message);
         }
         self.route(message);
         Ok(())
+    }
+
+    /// Takes nothing from here on.
+    pub(super) fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
+        self.states.send_replace(ConnectionState::Closed);
+    }
+
+    /// Fails while the bus is disconnected.
+    pub(crate) fn check_connected(&self) -> Result<(), Error> {
+        match *self.states.borrow() {
+            ConnectionState::Connected => Ok(()),
+            ConnectionState::Disconnected | ConnectionState::Closed => Err(disconnected()),
+        }
     }
 
     /// Adds a subscription, which receives messages from now on; in a queue group if `queue` is set.

@@ -1,24 +1,25 @@
-//! The tasks of a connection's inbox: one reads it, the other one subscribes to it again after NATS has revoked it.
+//! The tasks of a link's inbox: one reads it, the other one subscribes to it again after NATS has revoked it.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Client, Subscriber};
 use futures_util::StreamExt as _;
 use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::bus::marker::Markers;
 use crate::bus::mux::Mux;
-use crate::bus::outgoing::closed;
-use crate::bus::refusals::{RefusalWatch, Refusals, is_lossy};
+use crate::bus::outgoing::disconnected;
+use crate::bus::refusal_watch::RefusalWatch;
+use crate::bus::refusals::{Refusals, is_lossy};
 use crate::error::{Error, ErrorKind};
-use crate::status::Reason;
 use crate::wire::subject;
 
 /// Time between two attempts to subscribe to an inbox that NATS refuses. Each is a line in the log of NATS.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The inbox of one connection. Dropping it ends its tasks.
+/// The inbox of one link. Dropping it ends its tasks.
 pub(super) struct Inbox {
     supervisor: AbortHandle,
 }
@@ -28,39 +29,36 @@ struct InboxSupervisor {
     client: Client,
     mux: Arc<Mux>,
     refusals: Arc<Refusals>,
-    markers: Arc<Markers>,
+    markers: Markers,
+    lost: CancellationToken,
+    /// Held for its drop alone: a subscription that is made again replaces it.
     reading: ReadingTask,
 }
 
 /// The task that reads the subscription. Dropping it ends the task.
-struct ReadingTask {
-    /// Whether the inbox is read: by this task, or by the next one.
-    open: Weak<OpenInbox>,
-    task: AbortHandle,
-}
-
-/// Closes the reply slots when the inbox is not read any more: no call may wait for a reply that cannot arrive.
-struct OpenInbox(Arc<Mux>);
+struct ReadingTask(AbortHandle);
 
 impl Inbox {
-    /// Subscribes, and starts the tasks.
+    /// Subscribes, and starts the tasks. The end of the subscription is the end of the link, and cancels `lost`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Connect`] if the connection is closed for good.
+    /// [`ErrorKind::Connect`] if the link is lost.
     pub(super) async fn open(
         client: &Client,
         mux: &Arc<Mux>,
         refusals: &Arc<Refusals>,
-        markers: &Arc<Markers>,
+        markers: &Markers,
+        lost: &CancellationToken,
     ) -> Result<Self, Error> {
         let replies = subscribe(client, mux).await?;
         let supervisor = InboxSupervisor {
             client: client.clone(),
             mux: Arc::clone(mux),
             refusals: Arc::clone(refusals),
-            markers: Arc::clone(markers),
-            reading: ReadingTask::spawn(Arc::new(OpenInbox(Arc::clone(mux))), replies),
+            markers: markers.clone(),
+            lost: lost.clone(),
+            reading: ReadingTask::spawn(mux, replies, lost),
         };
         Ok(Self {
             supervisor: tokio::spawn(supervisor.run()).abort_handle(),
@@ -103,10 +101,8 @@ impl InboxSupervisor {
         self.markers.pass(&self.client, &self.refusals).await?;
         let is_proven = !is_lossy(since, self.refusals.events());
         // The watch is first to have a refusal that came before the marker; the count has one that came since.
-        if let (None, true, Some(open)) = (refused.now(), is_proven, self.reading.open.upgrade())
-            && self.mux.allow_inbox(refusals)
-        {
-            self.reading = ReadingTask::spawn(open, replies);
+        if refused.now().is_none() && is_proven && self.mux.allow_inbox(refusals) {
+            self.reading = ReadingTask::spawn(&self.mux, replies, &self.lost);
             tracing::info!("NATS lets this user subscribe to its inbox again");
         }
         Ok(())
@@ -115,37 +111,29 @@ impl InboxSupervisor {
 
 impl ReadingTask {
     /// Delivers what arrives. The task never waits for anything but the next message, since every reply and every frame
-    /// of the connection passes through it; see [`FrameSink`](crate::bus::FrameSink).
-    fn spawn(open: Arc<OpenInbox>, mut replies: Subscriber) -> Self {
-        let weak = Arc::downgrade(&open);
+    /// of the link passes through it; see [`FrameSink`](crate::bus::FrameSink).
+    fn spawn(mux: &Arc<Mux>, mut replies: Subscriber, lost: &CancellationToken) -> Self {
+        let (mux, lost) = (Arc::clone(mux), lost.clone());
         let reading = async move {
             while let Some(message) = replies.next().await {
-                open.0.deliver(message);
+                mux.deliver(message);
             }
+            lost.cancel();
         };
-        Self {
-            open: weak,
-            task: tokio::spawn(reading).abort_handle(),
-        }
+        Self(tokio::spawn(reading).abort_handle())
     }
 }
 
 impl Drop for ReadingTask {
     fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl Drop for OpenInbox {
-    fn drop(&mut self) {
-        let text = "the connection to NATS is closed: the tokio runtime in which the bus was made has ended, or its last bus was dropped";
-        self.0.close(&Reason::Disconnected.status(text));
+        self.0.abort();
     }
 }
 
 async fn subscribe(client: &Client, mux: &Mux) -> Result<Subscriber, Error> {
     let pattern = subject::reply_pattern(mux.inbox());
-    client.subscribe(pattern).await.map_err(closed)
+    let subscribed = client.subscribe(pattern).await;
+    subscribed.map_err(|error| disconnected().with_source(error))
 }
 
 fn watch_refusal(mux: &Mux, refusals: &Arc<Refusals>) -> RefusalWatch {

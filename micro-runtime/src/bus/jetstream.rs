@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use crate::bus::connection::{Carrier, Connection};
+use crate::bus::connection::Connection;
 use crate::bus::jetstream_state::JetStream;
 use crate::bus::subject_claims::SubjectClaims;
 use crate::error::{Error, ErrorKind};
@@ -24,11 +24,10 @@ impl Connection {
 
     /// Returns the connection's JetStream; `None` inside one process.
     fn jetstream(&self) -> Option<&JetStream> {
-        let Carrier::Nats(nats) = &self.carrier else {
+        if self.is_in_process() {
             return None;
-        };
+        }
         Some(self.jetstream.jetstream.get_or_init(|| JetStream {
-            client: nats.client.clone(),
             in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
         }))
     }

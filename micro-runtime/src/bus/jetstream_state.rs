@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, OnceLock};
 
-use async_nats::Client;
 use tokio::sync::Semaphore;
 
 use crate::bus::subject_claims::SubjectClaims;
@@ -17,7 +16,6 @@ pub(super) struct State {
 
 /// JetStream of one NATS connection.
 pub(crate) struct JetStream {
-    pub(crate) client: Client,
     /// One permit for each event that is published and not acknowledged.
     pub(crate) in_flight: Arc<Semaphore>,
 }

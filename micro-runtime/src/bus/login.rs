@@ -1,20 +1,43 @@
 //! `Login`: one way to log in to NATS. It is never printed.
 
+use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
-use async_nats::{ConnectOptions, ServerAddr};
+use async_nats::{AuthError, ConnectOptions, ServerAddr};
+use futures_util::future::BoxFuture;
 use percent_encoding::percent_decode_str;
 
 use crate::error::{Error, ErrorKind};
+use crate::sync::lock;
 
-/// One way to log in. `Credentials` and `Nkey` hold paths.
-#[derive(Clone, PartialEq, Eq)]
+/// One way to log in.
+#[derive(Clone)]
 pub(super) enum Login {
     UserAndPassword(String, String),
     Token(String),
     Credentials(String),
+    CredentialsFile(PathBuf),
     Nkey(String),
+    /// File with the seed.
+    NkeyFile(PathBuf),
+    Jwt(String, Arc<SignNonce>),
+}
+
+/// Signs the nonce of a server.
+pub(super) type SignNonce =
+    dyn Fn(Vec<u8>) -> BoxFuture<'static, Result<Vec<u8>, SignatureError>> + Send + Sync;
+
+/// Failure of a signing callback: its text.
+#[derive(Debug)]
+pub(super) struct SignatureError(String);
+
+impl From<Box<dyn StdError + Send + Sync>> for SignatureError {
+    fn from(error: Box<dyn StdError + Send + Sync>) -> Self {
+        Self(error.to_string())
+    }
 }
 
 impl Login {
@@ -39,50 +62,80 @@ impl Login {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] for a file that cannot be read.
-    pub(super) async fn apply(self, options: ConnectOptions) -> Result<ConnectOptions, Error> {
+    /// [`ErrorKind::Configuration`] for a file that cannot be read, or is no credentials file.
+    pub(super) async fn apply(&self, options: ConnectOptions) -> Result<ConnectOptions, Error> {
         match self {
-            Self::UserAndPassword(user, password) => Ok(options.user_and_password(user, password)),
-            Self::Token(token) => Ok(options.token(token)),
-            Self::Credentials(path) => options
-                .credentials_file(&path)
+            Self::UserAndPassword(user, password) => {
+                Ok(options.user_and_password(user.clone(), password.clone()))
+            }
+            Self::Token(token) => Ok(options.token(token.clone())),
+            Self::Credentials(text) => options.credentials(text).map_err(|error| {
+                Error::new(ErrorKind::Configuration, "the credentials cannot be read")
+                    .with_source(error)
+            }),
+            Self::CredentialsFile(path) => options
+                .credentials_file(path)
                 .await
-                .map_err(|error| unreadable("NATS_CREDS", &path, error)),
-            Self::Nkey(path) => {
-                let seed = read_file("NATS_NKEY", &path)?;
-                let seed = String::from_utf8(seed).map_err(|error| {
-                    let error = io::Error::new(io::ErrorKind::InvalidData, error.utf8_error());
-                    unreadable("NATS_NKEY", &path, error)
-                })?;
+                .map_err(|error| unreadable("credentials", path, error)),
+            Self::Nkey(seed) => Ok(options.nkey(seed.clone())),
+            Self::NkeyFile(path) => {
+                let seed = std::fs::read_to_string(path)
+                    .map_err(|error| unreadable("nkey", path, error))?;
                 Ok(options.nkey(seed.trim().to_owned()))
             }
+            Self::Jwt(jwt, sign) => {
+                let sign = Arc::clone(sign);
+                Ok(options.jwt(jwt.clone(), move |nonce| {
+                    // async-nats wants a future that is `Sync`.
+                    let signing = Mutex::new(sign(nonce));
+                    std::future::poll_fn(move |cx| {
+                        let signed = lock(&signing).as_mut().poll(cx);
+                        signed.map_err(|SignatureError(text)| AuthError::new(text))
+                    })
+                }))
+            }
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::UserAndPassword(..) => "UserAndPassword",
+            Self::Token(_) => "Token",
+            Self::Credentials(_) => "Credentials",
+            Self::CredentialsFile(_) => "CredentialsFile",
+            Self::Nkey(_) => "Nkey",
+            Self::NkeyFile(_) => "NkeyFile",
+            Self::Jwt(..) => "Jwt",
         }
     }
 }
 
-/// Reads a file that an environment variable names.
-///
-/// # Errors
-///
-/// [`ErrorKind::Configuration`], with variable and path.
-pub(super) fn read_file(variable: &str, path: &str) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|error| unreadable(variable, path, error))
+/// Logins of URLs are compared; a callback equals itself alone.
+impl PartialEq for Login {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::UserAndPassword(a, b), Self::UserAndPassword(c, d)) => (a, b) == (c, d),
+            (Self::Token(a), Self::Token(b))
+            | (Self::Credentials(a), Self::Credentials(b))
+            | (Self::Nkey(a), Self::Nkey(b)) => a == b,
+            (Self::CredentialsFile(a), Self::CredentialsFile(b))
+            | (Self::NkeyFile(a), Self::NkeyFile(b)) => a == b,
+            (Self::Jwt(a, sign), Self::Jwt(b, other)) => a == b && Arc::ptr_eq(sign, other),
+            _ => false,
+        }
+    }
 }
 
-fn unreadable(variable: &str, path: &str, error: io::Error) -> Error {
-    let message = format!("cannot read `{path}`, which {variable} names");
+/// Returns the error of a file; `what` is what it should have.
+fn unreadable(what: &str, path: &Path, error: io::Error) -> Error {
+    let message = format!("cannot read {what} from `{}`", path.display());
     Error::new(ErrorKind::Configuration, message).with_source(error)
 }
 
 /// Names the kind alone: whatever holds a login may be printed.
 impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::UserAndPassword(..) => "UserAndPassword",
-            Self::Token(_) => "Token",
-            Self::Credentials(_) => "Credentials",
-            Self::Nkey(_) => "Nkey",
-        })
+        f.write_str(self.kind())
     }
 }
 

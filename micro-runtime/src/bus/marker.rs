@@ -26,12 +26,13 @@ use std::time::Duration;
 use async_nats::connection::State;
 use async_nats::{Client, Subject};
 use tokio::sync::Mutex as AsyncMutex;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
 use crate::bus::nats;
-use crate::bus::outgoing::{Outgoing, PublishError, closed};
+use crate::bus::outgoing::{Outgoing, PublishError, disconnected};
 use crate::bus::refusal::Refusal;
-use crate::bus::refusals::{RefusalWatch, Refusals};
+use crate::bus::refusal_watch::RefusalWatch;
+use crate::bus::refusals::Refusals;
 use crate::error::{Error, ErrorKind};
 use crate::wire;
 use crate::wire::refused_subject;
@@ -42,12 +43,13 @@ const UNNAMED_TIMEOUT: Duration = Duration::from_millis(250);
 /// Time to wait for each named one. Short, since only a flood of errors makes more than one necessary.
 const NAMED_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// The markers of one connection. Dropping it ends the tasks that wait for the error of one.
+/// The markers of one link.
+#[derive(Clone)]
 pub(super) struct Markers {
     /// Held while a marker is under way, by the task that waits for its error.
     only: Arc<AsyncMutex<()>>,
-    closed: CancellationToken,
-    _ending: DropGuard,
+    /// Ends the tasks that wait for the error of one.
+    lost: CancellationToken,
 }
 
 /// The two kinds of markers.
@@ -76,18 +78,12 @@ struct Names {
 }
 
 impl Markers {
-    pub(super) fn new() -> Self {
-        let closed = CancellationToken::new();
+    /// Returns the markers of a link, which end once `lost` is canceled.
+    pub(super) fn new(lost: CancellationToken) -> Self {
         Self {
             only: Arc::default(),
-            _ending: closed.clone().drop_guard(),
-            closed,
+            lost,
         }
-    }
-
-    /// Returns a token that is canceled as the connection is dropped: a task that holds its client must end then.
-    pub(super) fn closed(&self) -> CancellationToken {
-        self.closed.clone()
     }
 
     /// Returns once everything that NATS reported before has been passed on by `refusals`, unless it was lost: about
@@ -95,8 +91,8 @@ impl Markers {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Permission`] if the marker exceeds the limit of subscriptions; [`ErrorKind::Connect`] if the
-    /// connection is closed for good. While it is only lost, this waits.
+    /// [`ErrorKind::Permission`] if the marker exceeds the limit of subscriptions; [`ErrorKind::Connect`] if the link
+    /// is lost.
     pub(super) async fn pass(
         &self,
         client: &Client,
@@ -111,21 +107,18 @@ impl Markers {
         refusals: &Arc<Refusals>,
     ) -> Result<(), Error> {
         let only = Arc::clone(&self.only).lock_owned().await;
-        let closed = self.closed.clone();
+        let lost = self.lost.clone();
         let refusals = Arc::clone(refusals);
         let passing = tokio::spawn(async move {
             let is_named = refusals.has_malformed_of_others();
             let passing = pass(&sender, &refusals, is_named);
-            let passed = closed.run_until_cancelled(passing).await;
+            let passed = lost.run_until_cancelled(passing).await;
             drop(only);
             passed
         });
         match passing.await {
             Ok(Some(passed)) => passed,
-            Ok(None) | Err(_) => Err(Error::new(
-                ErrorKind::Connect,
-                "the connection to NATS is closed",
-            )),
+            Ok(None) | Err(_) => Err(disconnected()),
         }
     }
 }
@@ -136,7 +129,7 @@ impl Markers {
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Connect`] if the connection is closed for good. While it is only lost, this waits.
+/// [`ErrorKind::Connect`] if the link is lost.
 pub(super) async fn pass_named(client: &Client, refusals: &Arc<Refusals>) -> Result<(), Error> {
     pass(client, refusals, true).await
 }
@@ -225,19 +218,17 @@ impl MarkerSender for Client {
     async fn send(&self, kind: MarkerKind, names: &Names) -> Result<(), Error> {
         if kind == MarkerKind::Unnamed {
             // Dropped at once, or the next connection would subscribe again.
-            drop(
-                self.subscribe(names.pattern.clone())
-                    .await
-                    .map_err(closed)?,
-            );
-            return Ok(());
+            let subscribed = self.subscribe(names.pattern.clone()).await;
+            return subscribed
+                .map(drop)
+                .map_err(|error| disconnected().with_source(error));
         }
         let marker = Outgoing {
             reply: Some(names.reply.clone()),
             ..Outgoing::to(names.target.clone(), wire::opening_payload())
         };
         match nats::publish(self, marker).await {
-            Err(PublishError::Failed(error)) => Err(closed(error)),
+            Err(PublishError::Disconnected | PublishError::Closed) => Err(disconnected()),
             _ => Ok(()),
         }
     }

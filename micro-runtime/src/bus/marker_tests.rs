@@ -41,7 +41,7 @@ impl Played {
     fn new() -> Self {
         let (sender, sent) = mpsc::unbounded_channel();
         Self {
-            markers: Arc::new(Markers::new()),
+            markers: Arc::new(Markers::new(CancellationToken::new())),
             refusals: Arc::clone(Bus::in_process().connection().refusals()),
             is_away: Arc::default(),
             sender,
@@ -217,7 +217,7 @@ async fn the_limit_of_subscriptions_fails_a_marker_that_exceeds_it_and_no_other(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_is_dropped_ends_its_markers() {
+async fn a_link_that_is_lost_ends_its_markers() {
     let mut nats = Played::new();
     let (first, _) = nats.begin();
     nats.next(MarkerKind::Unnamed).await;
@@ -225,8 +225,7 @@ async fn a_connection_that_is_dropped_ends_its_markers() {
     settle().await;
     let only = Arc::clone(&nats.markers.only);
     assert!(only.try_lock().is_err());
-    let Played { markers, .. } = nats;
-    drop(markers);
+    nats.markers.lost.cancel();
     settle().await;
     assert!(only.try_lock().is_ok());
 }

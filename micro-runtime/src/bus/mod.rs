@@ -8,9 +8,14 @@
 //! |---|---|
 //! | `bus` | the public handle: a connection and a subject prefix |
 //! | `connection` | one connection with its inbox, shared by all buses, clients and servers made from it |
+//! | `link` | the physical connections, one after the other: connects again, confirms what was sent, notices silence |
+//! | `connect_options` | how a bus connects; `states` are those of its connection |
+//! | `wait_for_ready`, `flush` | messages that wait for the connection; the confirmation of what was sent, and the end
+//! |
 //! | `nats`, `in_process` | the two carriers |
 //! | `inbox` | reads the inbox, and subscribes to it again after NATS has revoked it |
-//! | `server_urls`, `login`, `connect_error` | the servers and the login of a URL; the cause for which none took the connection |
+//! | `server_urls`, `login`, `connect_error` | the servers and the login of a URL; the cause for which none took the
+//! connection |
 //! | `server_version` | the minimum version of nats-server |
 //! | `fault_injection` | faults of the in-process carrier on command, for tests (feature `__testkit`) |
 //! | `mux` | reply slots: matches what arrives in the inbox to the call or stream that waits for it |
@@ -19,20 +24,26 @@
 //! | `runtime` | the error of what is polled outside of a tokio runtime |
 //! | `subscription` | a subscription that stops without losing a message |
 //! | `open_subscriptions` | those that are open: which NATS is asked about again, and which end once it refuses them |
-//! | `refusal`, `refusals` | what NATS does not allow, and those that it concerns; `refusal_reader` reads it from NATS |
+//! | `refusal`, `refusals` | what NATS does not allow, and those that it concerns; `refusal_reader` reads it from NATS
+//! |
 //! | `revoked` | which subscription lost its permission, where nats-server does not state the queue group |
 //! | `permission_line` | the line of permissions that is missing |
 //! | `subscription_proof`, `marker` | proves that NATS has refused no subscription |
-//! | `refused_events`, `refusal_memory` | refused events; the subjects that were refused a moment ago, which nothing is sent to |
+//! | `refused_events`, `refusal_memory` | refused events; the subjects that were refused a moment ago, which nothing is
+//! sent to |
 //! | `loss_recovery`, `probe` | asks NATS again where its errors may have been lost: when and about what, and how |
-//! | `permission`, `publish_uses`, `probe_subscriptions` | what it is asked about; the messages that it sends to a probe |
+//! | `permission`, `publish_uses`, `probe_subscriptions` | what it is asked about; the messages that it sends to a
+//! probe |
 
 mod bus;
 mod connect_error;
+mod connect_options;
 mod connection;
+mod connection_state;
 mod env;
 #[cfg(feature = "__testkit")]
 pub mod fault_injection;
+mod flush;
 mod in_process;
 #[cfg(test)]
 mod in_process_tests;
@@ -41,6 +52,7 @@ mod inbox;
 mod jetstream;
 #[cfg(feature = "jetstream")]
 mod jetstream_state;
+mod link;
 mod login;
 mod loss_recovery;
 mod marker;
@@ -56,34 +68,44 @@ mod probe;
 mod probe_subscriptions;
 #[cfg(feature = "jetstream")]
 mod publish_uses;
+mod reconnects;
 mod refusal;
 mod refusal_log;
 mod refusal_memory;
 mod refusal_queue;
 mod refusal_reader;
 mod refusal_tasks;
+mod refusal_watch;
 mod refusals;
+mod refused_cancels;
 mod refused_events;
 mod revoked;
 mod runtime;
 mod server_urls;
 mod server_version;
+mod states;
 #[cfg(feature = "jetstream")]
 mod subject_claims;
 mod subscription;
 mod subscription_proof;
 mod try_publish;
+mod wait_for_ready;
+mod waiting_room;
 
 pub use bus::Bus;
+pub use connect_options::ConnectOptions;
 pub(crate) use connection::Connection;
+pub use connection_state::ConnectionState;
 pub(crate) use multi_reply::{MultiReply, MultiReplyEnd, ReplyLimits, RequestError, instant_after};
 pub(crate) use mux::{FrameSink, ReceivedReply, ReplySlot};
 #[cfg(feature = "__bench")]
 pub(crate) use mux::{SlotKey, SlotTable};
-pub(crate) use outgoing::{Outgoing, PublishError};
+pub(crate) use outgoing::{Outgoing, PublishError, disconnected};
 pub(crate) use refusal::{Refusal, inbox_refused};
 pub(crate) use refusal_log::Concern;
-pub(crate) use refusals::{RefusalObserver, RefusalWatch};
+pub(crate) use refusal_watch::RefusalWatch;
+pub(crate) use refusals::RefusalObserver;
 pub(crate) use runtime::NoRuntime;
+pub use states::ConnectionStates;
 pub(crate) use subscription::CarrierSubscription;
 pub(crate) use subscription_proof::{ProvenSubscription, unless_refused};

@@ -2,6 +2,7 @@
 //!
 //! - NATS is asked about each again where its errors may have been lost (`probe`). Of a queue group's messages a probe
 //!   may get one, which it hands over to the reader.
+//! - When a link is lost, each is made again on the next one, which its reader then reads.
 //! - One that NATS has taken and refuses later, as after a reload of the permissions or a reconnect, ends with that
 //!   refusal. Those of a server do not: the server watches over all of them, and stops.
 
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use async_nats::{Message, Subject};
+use async_nats::{Message, Subject, Subscriber};
 use futures_util::{Stream, StreamExt as _};
 use smallvec::SmallVec;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
@@ -18,6 +19,7 @@ use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 use crate::bus::permission::Permission;
 use crate::bus::probe_subscriptions::ProbeSubscriptions;
 use crate::bus::refusal::Refusal;
+use crate::error::Error;
 use crate::sync::lock;
 
 /// The open subscriptions of one connection, by subject: there may be thousands, and a refusal looks at few of them.
@@ -30,6 +32,8 @@ pub(super) struct OpenSubscription {
     queue: Option<Box<str>>,
     /// Whether there is something: all that a reader looks at.
     has_signal: AtomicBool,
+    /// Whether it is not made again on the next link.
+    has_ended: AtomicBool,
     signals: Mutex<Signals>,
     /// Held for reading by probes that are being made, for which a stop waits.
     joins: Arc<RwLock<()>>,
@@ -40,6 +44,8 @@ struct Signals {
     reader: Option<Waker>,
     ends_when_refused: bool,
     refusal: Option<Box<Refusal>>,
+    /// The same subscription on the next link.
+    next: Option<Subscriber>,
     /// `None` while no probe has anything to read, which is nearly always.
     probes: Option<Box<ProbeSubscriptions>>,
 }
@@ -76,6 +82,7 @@ impl OpenSubscriptions {
             subject: subject.clone(),
             queue: queue.map(Box::from),
             has_signal: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
             signals: Mutex::default(),
             joins: Arc::default(),
         });
@@ -135,6 +142,40 @@ impl OpenSubscriptions {
         refused.filter(|one| one.end(refusal)).count()
     }
 
+    /// Makes every open subscription again by `subscribe`, on a link through which nothing goes yet.
+    ///
+    /// # Errors
+    ///
+    /// Those of `subscribe`.
+    pub(super) async fn make_again<F>(
+        &self,
+        subscribe: impl Fn(Subject, Option<Box<str>>) -> F,
+    ) -> Result<(), Error>
+    where
+        F: Future<Output = Result<Subscriber, Error>>,
+    {
+        let all = lock(&self.0)
+            .values()
+            .flatten()
+            .cloned()
+            .collect::<Vec<_>>();
+        for one in all {
+            if one.is_open() {
+                let subscriber = subscribe(one.subject.clone(), one.queue.clone()).await?;
+                one.go_on_with(subscriber);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends all of them: there will be no further link.
+    pub(super) fn close(&self) {
+        let all = std::mem::take(&mut *lock(&self.0));
+        for one in all.into_values().flatten() {
+            one.signal(|_| one.has_ended.store(true, Ordering::Release));
+        }
+    }
+
     fn remove(&self, subscription: &Arc<OpenSubscription>) {
         let mut by_subject = lock(&self.0);
         if let Some(of_subject) = by_subject.get_mut(&subscription.subject) {
@@ -147,6 +188,19 @@ impl OpenSubscriptions {
 }
 
 impl OpenSubscription {
+    fn is_open(&self) -> bool {
+        !self.has_ended.load(Ordering::Acquire)
+    }
+
+    /// Leaves the subscription on the next link for the reader, unless it has ended.
+    fn go_on_with(&self, subscriber: Subscriber) {
+        self.signal(|signals| {
+            if self.is_open() {
+                signals.next = Some(subscriber);
+            }
+        });
+    }
+
     /// Begins to make a probe, before NATS receives its subscription; `None` once the subscription stops.
     pub(super) fn begin_join(self: &Arc<Self>) -> Option<ProbeJoin> {
         let join = Arc::clone(&self.joins).try_read_owned().ok()?;
@@ -184,6 +238,22 @@ impl SubscriptionRegistration {
     /// Ends the registration: NATS is asked no more, and a refusal ends nothing. What has been left can still be read.
     pub(super) fn end(&self) {
         self.all.remove(&self.own);
+        let mut signals = lock(&self.own.signals);
+        self.own.has_ended.store(true, Ordering::Release);
+        let next = signals.next.take();
+        drop(signals);
+        drop(next);
+    }
+
+    /// Returns whether it is made again on the next link.
+    pub(super) fn is_open(&self) -> bool {
+        self.own.is_open()
+    }
+
+    /// Returns once the subscription on the next link.
+    #[cold]
+    pub(super) fn take_next(&self) -> Option<Subscriber> {
+        lock(&self.own.signals).next.take()
     }
 
     /// Returns once no probe is being made any more. None begins after [`end`](Self::end).
@@ -216,7 +286,8 @@ impl SubscriptionRegistration {
         let probes = signals.probes.as_mut();
         let polled = probes.map_or(Poll::Pending, |probes| probes.poll(cx));
         signals.probes.take_if(|probes| probes.is_empty());
-        let has_more = signals.probes.is_some() || signals.refusal.is_some();
+        let has_more =
+            signals.probes.is_some() || signals.refusal.is_some() || signals.next.is_some();
         self.own.has_signal.store(has_more, Ordering::Relaxed);
         let is_own = |waker: &Waker| waker.will_wake(cx.waker());
         if !self.waker.as_ref().is_some_and(is_own) {

@@ -28,22 +28,29 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use async_nats::{Client, Subject};
+use async_nats::Subject;
+use bytes::Bytes;
 use futures_util::future::{join, join_all};
 use tokio::sync::oneshot;
 use tokio::task::coop::unconstrained;
 
+use crate::bus::link::{CurrentLink, Link};
 use crate::bus::mux::Mux;
-use crate::bus::nats::publish;
 use crate::bus::outgoing::Outgoing;
 use crate::status::{Reason, Status};
 use crate::sync::lock;
+use crate::wire::CancelToken;
 
 /// Maximum number of requests queued here. Further ones wait, as all messages do, for async-nats's own queue.
 const MAX_QUEUED: usize = 1024;
 /// Maximum length of a request that is batched, in bytes. A longer one fills a write by itself, so the wait would
 /// gain nothing; and the outbox holds 4 MiB at most.
 const MAX_BATCHED_LEN: usize = 4096;
+
+/// Maximum number of calls whose cancellation is queued.
+const MAX_CANCELED: usize = 8192;
+/// Maximum length of the payload of one cancellation in bytes: 256 calls.
+const MAX_CANCEL_LEN: usize = 4096;
 
 /// The requests of one connection that wait for the end of a burst.
 #[derive(Default)]
@@ -54,6 +61,8 @@ pub(super) struct Outbox {
 #[derive(Default)]
 struct State {
     queued: Vec<Outgoing>,
+    /// Calls to cancel, with the subject of their cancellation.
+    canceled: Vec<(Subject, CancelToken)>,
     /// Number of requests that were queued so far.
     total: u64,
     /// Those who wait until so many requests have been handed over.
@@ -87,12 +96,27 @@ impl Outbox {
         None
     }
 
-    /// Waits until a request is queued. For the sending task alone, which has handed over all that it took: one waker
-    /// is kept.
+    /// Queues the cancellation of a call, which goes out with others of the same burst, behind the requests that are
+    /// queued. Never waits; beyond [`MAX_CANCELED`] it is dropped, and the handler runs to its end.
+    pub(super) fn cancel(&self, subject: Subject, token: CancelToken) {
+        let mut state = lock(&self.state);
+        if state.is_closed || state.canceled.len() >= MAX_CANCELED {
+            return;
+        }
+        state.canceled.push((subject, token));
+        let task = state.task.take();
+        drop(state);
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
+    /// Waits until a request or a cancellation is queued. For the sending task alone, which has handed over all that it
+    /// took: one waker is kept.
     fn poll_nonempty(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = lock(&self.state);
         let ended = state.take_ended_flushes();
-        let is_empty = state.queued.is_empty();
+        let is_empty = state.queued.is_empty() && state.canceled.is_empty();
         if is_empty {
             state.task = Some(cx.waker().clone());
         }
@@ -103,6 +127,33 @@ impl Outbox {
         match is_empty {
             true => Poll::Pending,
             false => Poll::Ready(()),
+        }
+    }
+
+    fn take_canceled(&self) -> Vec<(Subject, CancelToken)> {
+        std::mem::take(&mut lock(&self.state).canceled)
+    }
+
+    /// Moves requests of `max` bytes at most from the queue to `batch`, which is empty; at least one.
+    fn take(&self, batch: &mut Vec<Outgoing>, max: usize) {
+        let mut state = lock(&self.state);
+        let mut bytes = 0;
+        let fits = |request: &Outgoing| {
+            bytes += request.size();
+            bytes <= max
+        };
+        match state.queued.len() <= max / MAX_BATCHED_LEN || state.queued.iter().all(fits) {
+            // The memory of the last batch becomes the next queue, so that a busy connection allocates none.
+            true => std::mem::swap(&mut state.queued, batch),
+            false => {
+                let mut bytes = 0;
+                let fitting = state.queued.iter().take_while(|request| {
+                    bytes += request.size();
+                    bytes <= max
+                });
+                let count = fitting.count().max(1);
+                batch.extend(state.queued.drain(..count));
+            }
         }
     }
 
@@ -159,17 +210,28 @@ impl Drop for CloseOnDrop<'_> {
 }
 
 /// The sending task: sends what is queued, for ever. A request that cannot be sent fails its call.
-pub(super) async fn run(outbox: Arc<Outbox>, client: Client, mux: Arc<Mux>) {
+pub(super) async fn run(outbox: Arc<Outbox>, current: Arc<CurrentLink>, mux: Arc<Mux>) {
     let _close = CloseOnDrop(&outbox, &mux);
     let mut batch = Vec::new();
     loop {
         poll_fn(|cx| outbox.poll_nonempty(cx)).await;
         yield_to_ready_tasks().await;
-        // The memory of the last batch becomes the next queue, so that a busy connection allocates none.
-        std::mem::swap(&mut lock(&outbox.state).queued, &mut batch);
-        // Without the cooperative budget: once it is used up, a channel with room returns `Pending`, which
-        // `send_all` would take for a full queue.
-        unconstrained(send_all(&mut batch, &client, &mux)).await;
+        match current.get() {
+            Some(link) => {
+                // What waits for room is still here, where its caller can give it up.
+                let room = link.room().await;
+                outbox.take(&mut batch, room);
+                // Without the cooperative budget: once it is used up, a channel with room returns `Pending`, which
+                // `send_all` would take for a full queue.
+                unconstrained(send_all(&mut batch, &link, &mux)).await;
+                send_cancellations(outbox.take_canceled(), &link).await;
+            }
+            None => {
+                outbox.take(&mut batch, usize::MAX);
+                fail_all(&mut batch, &current, &mux);
+                drop(outbox.take_canceled());
+            }
+        }
     }
 }
 
@@ -201,37 +263,57 @@ impl Drop for FailOnDrop<'_> {
     }
 }
 
+/// Fails requests that find no connection.
+fn fail_all(batch: &mut Vec<Outgoing>, current: &CurrentLink, mux: &Mux) {
+    for reply in batch.drain(..).filter_map(|request| request.reply) {
+        mux.fail(&reply, current.absence().into_status("the request"));
+    }
+}
+
+/// Sends cancellations, those of one service in as few messages as they fit into.
+async fn send_cancellations(mut canceled: Vec<(Subject, CancelToken)>, link: &Link) {
+    canceled.sort_by(|(first, _), (second, _)| first.cmp(second));
+    for of_service in canceled.chunk_by(|(first, _), (second, _)| first == second) {
+        for some in of_service.chunks(MAX_CANCEL_LEN / size_of::<CancelToken>()) {
+            let payload = some.iter().flat_map(|(_, token)| token.as_bytes());
+            let payload = payload.copied().collect::<Bytes>();
+            // A call whose cancellation is lost runs to its end.
+            let _ = link.publish(Outgoing::to(some[0].0.clone(), payload)).await;
+        }
+    }
+}
+
 /// Hands requests to async-nats in order, without those whose callers have gone.
 ///
 /// Usually its queue has room and each request is polled once, on the stack. Where the queue is full, the rest
 /// is polled concurrently, so that all of them line up for its room at once: callers that find the outbox full
 /// line up there too, and would otherwise overtake requests that came before theirs.
-async fn send_all(batch: &mut Vec<Outgoing>, client: &Client, mux: &Mux) {
+async fn send_all(batch: &mut Vec<Outgoing>, link: &Link, mux: &Mux) {
     mux.retain_waiting(batch);
     let mut rest = Rest {
         requests: batch.drain(..),
         mux,
     };
     while let Some(outgoing) = rest.requests.next() {
-        let mut first = pin!(send(outgoing, client, mux));
+        let mut first = pin!(send(outgoing, link, mux));
         let sent = poll_fn(|cx| Poll::Ready(first.as_mut().poll(cx))).await;
         if sent.is_pending() {
             let others = rest
                 .requests
                 .by_ref()
-                .map(|outgoing| send(outgoing, client, mux));
+                .map(|outgoing| send(outgoing, link, mux));
             join(first, join_all(others)).await;
         }
     }
 }
 
 /// Publishes one request; ends the wait for its reply if that fails, since its caller no longer watches.
-async fn send(outgoing: Outgoing, client: &Client, mux: &Mux) {
+async fn send(outgoing: Outgoing, link: &Link, mux: &Mux) {
     let mut call = FailOnDrop {
         reply: outgoing.reply.clone(),
         mux,
     };
-    let published = publish(client, outgoing).await;
+    let published = link.publish(outgoing).await;
     if let (Err(error), Some(reply)) = (published, call.reply.take()) {
         mux.fail(&reply, error.into_status("the request"));
     }

@@ -80,6 +80,23 @@ fn a_flush_waits_for_what_is_queued_and_takes_nothing_along_when_it_is_given_up(
 }
 
 #[test]
+fn a_batch_has_no_more_bytes_than_there_is_room_for() {
+    let outbox = Outbox::default();
+    for length in [100, 200, 300, 400] {
+        assert!(outbox.enqueue(outgoing(length), 1 << 20).is_none());
+    }
+    let take = |max| {
+        let mut batch = Vec::new();
+        outbox.take(&mut batch, max);
+        let lengths = batch.iter().map(|request| request.payload.len());
+        lengths.collect::<Vec<_>>()
+    };
+    assert_eq!(take(0), [100], "at least one");
+    assert_eq!(take(500), [200, 300]);
+    assert_eq!(take(1 << 20), [400]);
+}
+
+#[test]
 fn requests_that_were_taken_fail_with_the_sending_task() {
     let mux = Arc::new(Mux::new("_INBOX.x"));
     let (mut slots, requests): (Vec<_>, Vec<_>) = (0..3)

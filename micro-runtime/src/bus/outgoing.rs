@@ -8,6 +8,9 @@ use bytes::Bytes;
 use crate::error::{Error, ErrorKind};
 use crate::status::{Reason, Status};
 
+/// Maximum number of messages of one connection that wait for it. Further ones fail at once.
+pub(super) const MAX_WAITING: usize = 16_384;
+
 /// One message to publish.
 #[derive(Clone)]
 pub(crate) struct Outgoing {
@@ -54,7 +57,13 @@ pub(crate) enum PublishError {
     /// The message exceeds `max` bytes, headers included. Callers treat this one differently from a
     /// failure: a request or reply that does not fit goes in frames (docs/PROTOCOL.md, LARGE-1).
     TooLarge { max: usize },
-    /// The connection is closed for good, or the subject is malformed.
+    /// There is no connection at the moment.
+    Disconnected,
+    /// So many messages wait for the connection that this one may not.
+    TooManyWait,
+    /// The connection is closed for good.
+    Closed,
+    /// The subject is malformed.
     Failed(async_nats::PublishError),
 }
 
@@ -65,16 +74,22 @@ impl PublishError {
             Self::TooLarge { max } => Reason::TooLarge.status(format!(
                 "{what} does not fit into one NATS message of {max} bytes with its headers: `max_payload` of the nats-server"
             )),
-            Self::Failed(error) => Reason::Disconnected
-                .status(format!(
-                    "{what} could not be sent: the connection to NATS is closed, as at the end of the tokio runtime in which it was made"
-                ))
+            Self::Disconnected => {
+                Reason::Disconnected.status(format!("{what} was not sent: not connected to NATS"))
+            }
+            Self::TooManyWait => Reason::Disconnected.status(format!(
+                "{what} was not sent: not connected to NATS, and {MAX_WAITING} others wait for the connection"
+            )),
+            Self::Closed => Reason::Disconnected.status(format!(
+                "{what} could not be sent: the connection to NATS is closed, as at the end of the tokio runtime in which it was made"
+            )),
+            Self::Failed(error) => Status::invalid_argument(format!("{what} was not sent: {error}"))
                 .with_source(error),
         }
     }
 }
 
-/// Returns the error of an operation that failed since the connection is closed for good.
-pub(super) fn closed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::new(ErrorKind::Connect, "the connection to NATS is closed").with_source(error)
+/// Returns the error of an operation that needs a connection, while there is none.
+pub(crate) fn disconnected() -> Error {
+    Error::new(ErrorKind::Connect, "not connected to NATS")
 }

@@ -2,7 +2,9 @@
 //!
 //! | about | probe | reply of NATS |
 //! |---|---|---|
-//! | a subject that a call or stream publishes to, or a consumer's pulls | a message to it with a reply subject under `_R_.`, which nats-server refuses to every client before it routes anything | that the subject is not allowed, or that the reply subject is not |
+//! | a subject that a call or stream publishes to, or a consumer's pulls | a message to it with a reply subject under
+//! `_R_.`, which nats-server refuses to every client before it routes anything | that the subject is not allowed, or
+//! that the reply subject is not |
 //! | a subscription | a second one, which ends at once | an error if it is not allowed, otherwise none |
 //!
 //! The errors reach whatever they concern, as those that were lost would have. How many were lost of a subject is not
@@ -31,7 +33,7 @@ use crate::bus::marker;
 use crate::bus::mux::Mux;
 use crate::bus::nats;
 use crate::bus::open_subscriptions::OpenProbe;
-use crate::bus::outgoing::{Outgoing, PublishError, closed};
+use crate::bus::outgoing::{Outgoing, PublishError, disconnected};
 use crate::bus::permission::Permission;
 use crate::bus::refusal_log::Concern;
 use crate::bus::refusals::{Refusals, is_lossy};
@@ -80,10 +82,6 @@ impl Prober {
             refusals,
             open: Mutex::default(),
         }
-    }
-
-    pub(super) fn client(&self) -> &Client {
-        &self.client
     }
 
     pub(super) fn mux(&self) -> &Arc<Mux> {
@@ -162,8 +160,7 @@ impl Prober {
     /// no connection: they would wait for it, each time some more.
     async fn send_all(&self, permissions: &[Permission]) -> Result<(), Error> {
         if self.client.connection_state() != State::Connected {
-            let message = "the connection to NATS was lost";
-            return Err(Error::new(ErrorKind::Connect, message));
+            return Err(disconnected());
         }
         let mut open = OpenProbes {
             later: &self.open,
@@ -198,7 +195,7 @@ impl Prober {
             ..Outgoing::to(Subject::from(subject), wire::opening_payload())
         };
         match nats::publish(&self.client, probe).await {
-            Err(PublishError::Failed(error)) => Err(closed(error)),
+            Err(PublishError::Disconnected | PublishError::Closed) => Err(disconnected()),
             _ => Ok(()),
         }
     }
@@ -209,7 +206,7 @@ impl Prober {
         let is_open = || open.while_open(&subject, None, |_| ()).is_some();
         if reply_pattern(self.mux.inbox()) == subject || is_open() {
             let subscribed = self.client.subscribe(subject).await;
-            drop(subscribed.map_err(closed)?);
+            drop(subscribed.map_err(|error| disconnected().with_source(error))?);
         }
         Ok(())
     }
@@ -280,8 +277,8 @@ async fn subscribe_for_a_moment(
     queue: &str,
 ) -> Result<Subscriber, Error> {
     let subscribed = client.queue_subscribe(subject, queue.to_owned()).await;
-    let mut subscriber = subscribed.map_err(closed)?;
+    let mut subscriber = subscribed.map_err(|error| disconnected().with_source(error))?;
     let unsubscribed = subscriber.unsubscribe_after(u64::MAX).await;
-    unsubscribed.map_err(closed)?;
+    unsubscribed.map_err(|error| disconnected().with_source(error))?;
     Ok(subscriber)
 }

@@ -105,7 +105,7 @@ impl Refusal {
                 publish_advice(subject)
             ),
             Self::ReplySubject(subject) => format!(
-                "NATS does not let this user publish with the reply subject `{subject}`, which is reserved; set another inbox by `NATS_INBOX_PREFIX` or `ConnectOptions::custom_inbox_prefix`"
+                "NATS does not let this user publish with the reply subject `{subject}`, which is reserved; set another inbox by `NATS_INBOX_PREFIX` or `ConnectOptions::inbox_prefix`"
             ),
             Self::Subscription { subject, queue } => {
                 let group = queue.iter().map(|queue| format!(" in queue group `{queue}`"));
@@ -154,7 +154,7 @@ pub(crate) fn reply_subject_refused(subject: &str) -> Status {
 /// Returns the error of everything that waits for a message in this inbox, whose subscription is refused.
 pub(crate) fn inbox_refused(inbox: &Subject) -> Status {
     Reason::NotPermitted.status(format!(
-        "NATS does not let this user subscribe to its own inbox `{inbox}.>`, in which replies arrive; allow `subscribe: \"{}\"` in its permissions, or set an inbox that it may subscribe to by `NATS_INBOX_PREFIX` or `ConnectOptions::custom_inbox_prefix`",
+        "NATS does not let this user subscribe to its own inbox `{inbox}.>`, in which replies arrive; allow `subscribe: \"{}\"` in its permissions, or set an inbox that it may subscribe to by `NATS_INBOX_PREFIX` or `ConnectOptions::inbox_prefix`",
         inbox_line(inbox)
     ))
 }

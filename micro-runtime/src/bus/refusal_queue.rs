@@ -9,8 +9,6 @@ const MAX_QUEUED: usize = 1024;
 pub(crate) enum ConnectionReport {
     /// Text of a `-ERR`.
     Error(String),
-    /// The connection was made, for the first time or anew.
-    Connected,
     /// Any other event.
     Other,
 }

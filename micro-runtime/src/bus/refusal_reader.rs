@@ -1,4 +1,4 @@
-//! The task that reads NATS's errors (`-ERR`) of one connection, and notices where some may have been lost.
+//! The task that reads NATS's errors (`-ERR`) of one link, and notices where some may have been lost.
 //!
 //! async-nats keeps 128 events at most for its callback and drops further ones. The callback therefore only queues
 //! texts here (`refusal_queue`); a burst of refusals can overrun it all the same. Of a subject that many calls use
@@ -7,16 +7,13 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use async_nats::connection::State;
-use async_nats::{Client, Subject};
+use async_nats::Subject;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use crate::bus::mux::Mux;
-use crate::bus::nats::ConnectionEvents;
 use crate::bus::refusal::Refusal;
 use crate::bus::refusal_queue::ConnectionReport;
 use crate::bus::refusals::{MIN_LOSSY_EVENTS, Refusals};
@@ -40,16 +37,10 @@ const MAX_BURST: Duration = Duration::from_millis(250);
 
 /// The reader's state: what arrives, and the burst that it belongs to.
 struct Reader {
-    events: Arc<ConnectionEvents>,
     reports: mpsc::Receiver<ConnectionReport>,
     batch: Vec<ConnectionReport>,
     refusals: Arc<Refusals>,
     mux: Arc<Mux>,
-    client: Client,
-    /// Number of connections that were acted on.
-    connects: u64,
-    /// Number of connections that the last burst found.
-    found: u64,
     /// Numbers of the last events, with the time at which they were read.
     recent: VecDeque<(Instant, usize)>,
     /// When the reply slots were last walked over for a refused message.
@@ -60,22 +51,16 @@ struct Reader {
 
 /// Passes refusals on until it is aborted.
 pub(super) async fn run(
-    events: Arc<ConnectionEvents>,
     reports: mpsc::Receiver<ConnectionReport>,
     refusals: Arc<Refusals>,
     mux: Arc<Mux>,
-    client: Client,
 ) {
     let mut reader = Reader {
         probe_reply: refused_subject::probe_reply(mux.inbox()),
-        events,
         reports,
         batch: Vec::new(),
         refusals,
         mux,
-        client,
-        connects: 0,
-        found: 0,
         recent: VecDeque::new(),
         last_walk: None,
     };
@@ -100,7 +85,6 @@ pub(super) async fn run(
                 Err(_) => break,
             }
         }
-        reader.find_lost_connections();
         reader.recent.clear();
         reader.refusals.suspect_loss();
     }
@@ -115,19 +99,12 @@ impl Reader {
         let reading = self.reports.recv_many(&mut self.batch, MAX_BATCH);
         let count = timeout_at(until, reading).await?;
         let mut refusals = Vec::with_capacity(count);
-        let mut events = 0;
         for report in std::mem::take(&mut self.batch) {
-            events += 1;
-            match report {
-                ConnectionReport::Error(text) => refusals.push(Refusal::parse(&text)),
-                ConnectionReport::Connected => {
-                    self.apply(std::mem::take(&mut events), std::mem::take(&mut refusals));
-                    self.note_connects();
-                }
-                ConnectionReport::Other => {}
+            if let ConnectionReport::Error(text) = report {
+                refusals.push(Refusal::parse(&text));
             }
         }
-        self.apply(events, refusals);
+        self.apply(count, refusals);
         Ok(count)
     }
 
@@ -171,32 +148,5 @@ impl Reader {
     /// Returns whether the error shows that the subject of a probe is allowed, and so concerns nothing else.
     fn is_of_allowed_probe(&self, refusal: &Refusal) -> bool {
         matches!(refusal, Refusal::ReplySubject(subject) if **subject == *self.probe_reply)
-    }
-
-    /// Acts on the loss of the connection, and on a new one, whose events async-nats has dropped. They may as well be
-    /// among those that wait to be read: while some do, they count as dropped the second time.
-    fn find_lost_connections(&mut self) {
-        let connects = self.client.statistics().connects.load(Ordering::Relaxed);
-        let was_found = std::mem::replace(&mut self.found, connects) == connects;
-        if was_found || self.reports.is_empty() {
-            self.note_connects();
-            let is_lost = self.client.connection_state() == State::Disconnected;
-            let losses = if is_lost {
-                connects
-            } else {
-                connects.saturating_sub(1)
-            };
-            self.events.end_calls(losses);
-        }
-    }
-
-    /// Notes how often the connection was made, and whether it was made anew since this was last called. async-nats
-    /// counts a connection before it reports it.
-    fn note_connects(&mut self) {
-        let connects = self.client.statistics().connects.load(Ordering::Relaxed);
-        let known = std::mem::replace(&mut self.connects, connects);
-        if known > 0 && connects > known {
-            self.refusals.reconnected();
-        }
     }
 }

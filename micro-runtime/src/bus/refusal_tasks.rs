@@ -1,4 +1,4 @@
-//! `RefusalTasks`: the tasks of a connection that reports its events: one reads what NATS refuses, the others ask
+//! `RefusalTasks`: the tasks of a link that reports its events: one reads what NATS refuses, the others ask
 //! again where something was lost.
 
 use std::sync::Arc;
@@ -7,7 +7,6 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use crate::bus::loss_recovery::LossRecovery;
-use crate::bus::nats::ConnectionEvents;
 use crate::bus::probe::Prober;
 use crate::bus::refusal_queue::ConnectionReport;
 use crate::bus::refusal_reader;
@@ -19,13 +18,9 @@ pub(super) struct RefusalTasks {
 }
 
 impl RefusalTasks {
-    pub(super) fn spawn(
-        events: Arc<ConnectionEvents>,
-        reports: mpsc::Receiver<ConnectionReport>,
-        prober: Prober,
-    ) -> Box<Self> {
+    pub(super) fn spawn(reports: mpsc::Receiver<ConnectionReport>, prober: Prober) -> Box<Self> {
         let (refusals, mux) = (Arc::clone(prober.refusals()), Arc::clone(prober.mux()));
-        let reading = refusal_reader::run(events, reports, refusals, mux, prober.client().clone());
+        let reading = refusal_reader::run(reports, refusals, mux);
         Box::new(Self {
             reader: tokio::spawn(reading).abort_handle(),
             recovery: LossRecovery::spawn(prober),

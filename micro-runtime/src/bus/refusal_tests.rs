@@ -152,7 +152,7 @@ fn errors_tell_publish_from_subscribe_and_name_subject_and_permission() {
         "_INBOX.x.r",
         "`subscribe: \"_INBOX.x.>\"`",
         "NATS_INBOX_PREFIX",
-        "custom_inbox_prefix",
+        "inbox_prefix",
     ] {
         assert!(inbox.message().contains(part), "{inbox}");
     }

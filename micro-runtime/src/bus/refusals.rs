@@ -14,8 +14,9 @@
 //! Nothing here stops anything by itself: an observer decides what a refusal means for it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_nats::Subject;
 use tokio::sync::watch;
@@ -24,13 +25,16 @@ use crate::bus::mux::Mux;
 use crate::bus::open_subscriptions::OpenSubscriptions;
 #[cfg(feature = "jetstream")]
 use crate::bus::publish_uses::PublishUses;
+use crate::bus::reconnects::Reconnects;
 use crate::bus::refusal::Refusal;
 use crate::bus::refusal_log::{Concern, RefusalLogs};
+use crate::bus::refused_cancels::RefusedCancels;
 use crate::bus::refused_events::RefusedEvents;
 use crate::observe;
 use crate::printable::Printable;
 use crate::sync::lock;
 use crate::wire::refused_subject;
+use crate::wire::subject;
 
 /// Number of events from which async-nats may have dropped one: it keeps as many for its callback.
 pub(super) const MIN_LOSSY_EVENTS: u64 = 128;
@@ -46,8 +50,7 @@ pub(crate) struct Refusals {
     subscriptions: Arc<OpenSubscriptions>,
     #[cfg(feature = "jetstream")]
     publish_uses: Arc<PublishUses>,
-    /// Counts the connections that were made after the first one.
-    reconnects: watch::Sender<u64>,
+    reconnects: Reconnects,
     logs: RefusalLogs,
     /// Refused publishes that no call, stream or server waited for.
     refused_events: RefusedEvents,
@@ -55,12 +58,11 @@ pub(crate) struct Refusals {
     subscription_probes: Arc<()>,
     /// Number of events of the connection that were passed on, refusals among them.
     events: watch::Sender<u64>,
-    /// The same as the connection was last made anew.
-    events_at_reconnect: AtomicU64,
     /// Whether NATS has rejected a malformed subject that no marker has sent.
     has_malformed_of_others: AtomicBool,
     /// Counts the bursts of events that may have cost some.
     losses: watch::Sender<u64>,
+    refused_cancels: RefusedCancels,
 }
 
 #[derive(Default)]
@@ -78,12 +80,6 @@ pub(crate) struct RefusalObserver {
     id: u64,
 }
 
-/// Waits for the first refusal of some kind.
-pub(crate) struct RefusalWatch {
-    first: watch::Receiver<Option<Refusal>>,
-    _observer: RefusalObserver,
-}
-
 impl Refusals {
     pub(crate) fn new(mux: Arc<Mux>) -> Self {
         Self {
@@ -92,14 +88,14 @@ impl Refusals {
             subscriptions: Arc::default(),
             #[cfg(feature = "jetstream")]
             publish_uses: Arc::default(),
-            reconnects: watch::Sender::new(0),
+            reconnects: Reconnects::new(),
             logs: RefusalLogs::default(),
             refused_events: RefusedEvents::new(),
             subscription_probes: Arc::default(),
             events: watch::Sender::new(0),
-            events_at_reconnect: AtomicU64::new(0),
             has_malformed_of_others: AtomicBool::new(false),
             losses: watch::Sender::new(0),
+            refused_cancels: RefusedCancels::default(),
         }
     }
 
@@ -139,11 +135,20 @@ impl Refusals {
         }
     }
 
-    /// Returns whether it is the error of a message that was sent for the sake of this error, and comes late.
+    /// Returns whether NATS has refused cancellations on this subject.
+    pub(crate) fn is_cancel_refused(&self, subject: &str) -> bool {
+        self.refused_cancels.contains(subject)
+    }
+
+    /// Returns whether it is the error of a message that nothing waits for: a marker that comes late, a cancellation.
     fn is_marker(&self, refusal: &Refusal) -> bool {
         match refusal {
             // The error that names its group follows.
             Refusal::Revoked(_) => true,
+            Refusal::Publish(subject) if subject::is_cancel(subject) => {
+                self.refused_cancels.note(subject);
+                true
+            }
             Refusal::Publish(subject) | Refusal::ReplySubject(subject) => {
                 refused_subject::is_marker(self.mux.inbox(), subject)
             }
@@ -191,7 +196,7 @@ impl Refusals {
 
     /// Returns [`events`](Self::events) as the connection was last made anew.
     pub(crate) fn events_at_reconnect(&self) -> u64 {
-        self.events_at_reconnect.load(Ordering::Relaxed)
+        self.reconnects.events_before()
     }
 
     /// Returns whether NATS has rejected a malformed subject that no marker has sent.
@@ -204,18 +209,33 @@ impl Refusals {
         self.mux.inbox()
     }
 
-    /// Notes a new connection to NATS: its permissions may be others.
-    pub(super) fn reconnected(&self) {
+    /// Forgets what the last link was refused: the permissions of the next one may be others. Precedes its
+    /// subscriptions.
+    pub(super) fn begin_link(&self) {
         self.mux.forget_refusals();
         self.refused_events.forget();
-        let events = self.events();
-        self.events_at_reconnect.store(events, Ordering::Relaxed);
-        self.reconnects.send_modify(|count| *count += 1);
+        self.refused_cancels.forget();
+        self.reconnects.begin(self.events());
+    }
+
+    /// Notes that messages go through a new link.
+    pub(super) fn reconnected(&self) {
+        self.reconnects.complete();
+    }
+
+    /// Returns whether messages go through a new link for at most so long.
+    pub(super) fn reconnected_since(&self, time: Duration) -> bool {
+        self.reconnects.is_within(time)
     }
 
     /// Returns the number of new connections, to wait for the next one.
     pub(crate) fn reconnects(&self) -> watch::Receiver<u64> {
         self.reconnects.subscribe()
+    }
+
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn reconnect_count(&self) -> u64 {
+        self.reconnects.count()
     }
 
     /// Returns the number of refused publishes that nothing waited for: events of core NATS.
@@ -279,38 +299,6 @@ impl Refusals {
         }
     }
 
-    /// Waits from now on for the first refusal that `concerns` holds for, which the caller reports.
-    pub(crate) fn watch(
-        self: &Arc<Self>,
-        concerns: impl Fn(&Refusal) -> bool + Send + Sync + 'static,
-    ) -> RefusalWatch {
-        self.watch_as(Concern::Reported, concerns)
-    }
-
-    /// Waits as [`watch`](Self::watch), for refusals that mean `concern`.
-    pub(crate) fn watch_as(
-        self: &Arc<Self>,
-        concern: Concern,
-        concerns: impl Fn(&Refusal) -> bool + Send + Sync + 'static,
-    ) -> RefusalWatch {
-        let (sender, first) = watch::channel(None);
-        let observer = self.observe(move |refusal| {
-            if !concerns(refusal) {
-                return Concern::None;
-            }
-            sender.send_if_modified(|first| {
-                let is_first = first.is_none();
-                first.get_or_insert_with(|| refusal.clone());
-                is_first
-            });
-            concern
-        });
-        RefusalWatch {
-            first,
-            _observer: observer,
-        }
-    }
-
     /// Writes the counts of refusals that were not logged one by one, where they are due.
     pub(super) fn flush_logs(&self) {
         self.logs.flush();
@@ -362,24 +350,6 @@ fn first_concern(observers: &[Arc<Observe>], refusal: &Refusal) -> Concern {
         }
     }
     first
-}
-
-impl RefusalWatch {
-    /// Returns the first refusal, if one was passed on.
-    pub(crate) fn now(&self) -> Option<Refusal> {
-        self.first.borrow().clone()
-    }
-
-    /// Waits for the first refusal. Cancel safe.
-    pub(crate) async fn refused(&self) -> Refusal {
-        let mut first = self.first.clone();
-        let first = first.wait_for(Option::is_some).await;
-        match first.ok().and_then(|first| first.clone()) {
-            Some(refusal) => refusal,
-            // Never reached: the observer, which holds the sender, lives as long as this does.
-            None => std::future::pending().await,
-        }
-    }
 }
 
 impl Drop for RefusalObserver {

@@ -97,10 +97,10 @@ fn a_refused_inbox_ends_everything_that_waits_until_a_reconnect() {
     assert!(failure(&mut call).is_none(), "not its own inbox");
     refusals.apply(&[subscription(&reply_pattern(&inbox))]);
     let status = failure(&mut call).unwrap();
-    assert!(status.message().contains("custom_inbox_prefix"), "{status}");
+    assert!(status.message().contains("inbox_prefix"), "{status}");
     assert!(reserve(&refusals, "a.B.One").is_err());
     assert!(refusals.mux.reserve_own().is_err());
-    refusals.reconnected();
+    refusals.begin_link();
     reserve(&refusals, "a.B.One").unwrap();
 }
 
@@ -181,7 +181,7 @@ async fn a_watch_keeps_the_first_refusal_that_concerns_it() {
     assert_eq!(watch.refused().await, subscription("b"));
     assert_eq!(watch.refused().await, subscription("b"));
     let later = refusals.watch(|_| true);
-    let late = tokio::time::timeout(std::time::Duration::ZERO, later.refused()).await;
+    let late = tokio::time::timeout(Duration::ZERO, later.refused()).await;
     assert!(late.is_err());
 }
 

@@ -91,7 +91,7 @@ fn each_refusal_ends_the_last_request_to_its_subject_and_remembers_it() {
     refusals.apply(&[publish("a.B.One"), publish("a.B.One")]);
     assert_eq!(have_ended(&mut calls), [true, false, false, false]);
     assert_eq!(refusals.refused_events(), 1, "`a.B` alone is an event");
-    refusals.reconnected();
+    refusals.begin_link();
     reserve(&refusals, "a.B.One").unwrap();
 }
 
@@ -192,7 +192,7 @@ fn a_request_has_its_place_from_the_poll_in_which_the_carrier_takes_it() {
     poll_publish(&mut calls[0], Poll::Pending);
     refusals.apply(&[publish("a.B.One")]);
     assert_eq!(have_ended(&mut calls), [false, true]);
-    refusals.reconnected();
+    refusals.begin_link();
     let mut later = [reserve(&refusals, "a.B.One").unwrap()];
     poll_publish(&mut calls[0], Poll::Ready(Ok(())));
     refusals.apply(&[publish("a.B.One")]);

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use async_nats::{ConnectOptions, ServerAddr};
+use async_nats::ServerAddr;
 
 use crate::bus::login::Login;
 use crate::error::{Error, ErrorKind};
@@ -68,11 +68,6 @@ impl ServerUrls {
         }
     }
 
-    /// Returns whether a URL has a login.
-    pub(super) fn has_login(&self) -> bool {
-        self.login.is_some()
-    }
-
     /// Returns whether the URL has a user and no password, which is a token.
     pub(super) fn has_token(&self) -> bool {
         matches!(self.login, Some(Login::Token(_)))
@@ -83,12 +78,9 @@ impl ServerUrls {
         &self.addresses
     }
 
-    /// Returns the options with the login, if there is one.
-    pub(super) async fn log_in(&self, options: ConnectOptions) -> Result<ConnectOptions, Error> {
-        match &self.login {
-            Some(login) => login.clone().apply(options).await,
-            None => Ok(options),
-        }
+    /// Returns the login of the URL.
+    pub(super) fn login(&self) -> Option<&Login> {
+        self.login.as_ref()
     }
 }
 

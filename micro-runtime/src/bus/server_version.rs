@@ -1,13 +1,8 @@
-//! The minimum version of nats-server: an older one is refused at the first connect, and reported where the bus was
-//! made before the connection, and after a reconnect.
-
-use std::sync::Weak;
+//! The minimum version of nats-server: an older one is refused at the first connect, and reported after a reconnect.
 
 use async_nats::{Client, ServerInfo};
 
-use crate::bus::connection::{Carrier, Connection};
 use crate::error::{Error, ErrorKind};
-use crate::printable::Printable;
 
 /// Minimum version of nats-server, as major and minor number. The README names it too.
 const MIN_VERSION: (u64, u64) = (2, 11);
@@ -24,29 +19,6 @@ pub(crate) fn check(client: &Client) -> Result<(), Error> {
         None => Ok(()),
         Some(found) => Err(Error::new(ErrorKind::Connect, found)),
     }
-}
-
-/// Logs a warning if the nats-server is too old, once there is a connection to it: after a reconnect to another one of
-/// a cluster in the middle of an upgrade, or where the client connects in the background
-/// (`retry_on_initial_connect`). The connection is kept: without it nothing would work.
-///
-/// async-nats reports a connection before it stores what the server is; a flush waits until it has.
-pub(crate) fn warn_once_connected(connection: &Weak<Connection>) {
-    let Some(connection) = connection.upgrade() else {
-        return;
-    };
-    let Carrier::Nats(nats) = &connection.carrier else {
-        return;
-    };
-    let client = nats.client.clone();
-    let closed = nats.markers.closed();
-    tokio::spawn(closed.run_until_cancelled_owned(async move {
-        if client.flush().await.is_ok()
-            && let Some(found) = too_old(&client.server_info())
-        {
-            tracing::warn!("{}", Printable(found));
-        }
-    }));
 }
 
 /// Returns a sentence that names the version found and the minimum, if the former is older.

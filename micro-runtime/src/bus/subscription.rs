@@ -1,5 +1,5 @@
-//! `CarrierSubscription`: a subscription on either carrier, how it stops without losing a message, and how it ends once
-//! NATS refuses it.
+//! `CarrierSubscription`: a subscription on either carrier, how it stops without losing a message, how it goes on
+//! with the next link, and how it ends once NATS refuses it.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
@@ -62,7 +62,11 @@ impl CarrierSubscription {
             return Poll::Ready(Some(message));
         }
         let polled = match &mut self.source {
-            SubscriptionSource::Nats(subscriber) => subscriber.poll_next_unpin(cx),
+            SubscriptionSource::Nats(subscriber) => match subscriber.poll_next_unpin(cx) {
+                // The link is lost, and the subscription is made again on the next one.
+                Poll::Ready(None) if self.registration.is_open() => Poll::Pending,
+                polled => polled,
+            },
             SubscriptionSource::InProcess(inlet) => inlet.poll_next(cx),
             SubscriptionSource::Refused(_) => Poll::Ready(None),
         };
@@ -82,6 +86,13 @@ impl CarrierSubscription {
     ) -> Poll<Option<Message>> {
         if let Poll::Ready(message) = self.registration.poll_probes(cx) {
             return Poll::Ready(Some(message));
+        }
+        if polled.is_pending()
+            && let Some(next) = self.registration.take_next()
+        {
+            // What has arrived on the last link was read before.
+            self.source = SubscriptionSource::Nats(next);
+            return self.poll_next(cx);
         }
         match self.registration.take_refusal() {
             Some(refusal) if polled.is_pending() => {

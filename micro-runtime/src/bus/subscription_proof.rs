@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use async_nats::Subject;
-use async_nats::connection::State;
 
-use crate::bus::connection::{Carrier, Connection, NatsCarrier};
+use crate::bus::connection::{Carrier, Connection};
+use crate::bus::link::Link;
 use crate::bus::loss_recovery::LossRecovery;
+use crate::bus::outgoing::disconnected;
 use crate::bus::permission::Permission;
 use crate::bus::refusal::Refusal;
-use crate::bus::refusals::{RefusalWatch, is_lossy};
+use crate::bus::refusal_watch::RefusalWatch;
+use crate::bus::refusals::is_lossy;
 use crate::bus::subscription::CarrierSubscription;
 use crate::error::{Error, ErrorKind};
 
@@ -50,35 +52,32 @@ impl Connection {
         since: u64,
         subscriptions: &[ProvenSubscription],
     ) -> Result<(), Error> {
-        match &self.carrier {
-            Carrier::Nats(
-                nats @ NatsCarrier {
-                    refusal_tasks: Some(tasks),
-                    ..
-                },
-            ) => {
-                let proving = self.prove_over(nats, &tasks.recovery, since, subscriptions);
-                let is_flooded = || is_lossy(since, self.refusals.events());
-                match tokio::time::timeout(PROOF_TIMEOUT, proving).await {
-                    Ok(Err(error)) if error.kind() == ErrorKind::Timeout => {
-                        Err(unconfirmed(nats, is_flooded(), error))
-                    }
-                    Ok(proved) => proved,
-                    Err(elapsed) => Err(unconfirmed(nats, is_flooded(), elapsed)),
-                }
+        let Carrier::Nats(nats) = &self.carrier else {
+            return self.barrier().await;
+        };
+        let link = nats.current.get().ok_or_else(disconnected)?;
+        let Some(tasks) = link.refusal_tasks() else {
+            return self.barrier().await;
+        };
+        let proving = self.prove_over(&link, &tasks.recovery, since, subscriptions);
+        let is_flooded = || is_lossy(since, self.refusals.events());
+        match tokio::time::timeout(PROOF_TIMEOUT, proving).await {
+            Ok(Err(error)) if error.kind() == ErrorKind::Timeout => {
+                Err(unconfirmed(&link, is_flooded(), error))
             }
-            _ => self.barrier().await,
+            Ok(proved) => proved,
+            Err(elapsed) => Err(unconfirmed(&link, is_flooded(), elapsed)),
         }
     }
 
     async fn prove_over(
         &self,
-        nats: &NatsCarrier,
+        link: &Link,
         recovery: &LossRecovery,
         since: u64,
         subscriptions: &[ProvenSubscription],
     ) -> Result<(), Error> {
-        let marker = nats.markers.pass(&nats.client, &self.refusals);
+        let marker = link.markers().pass(link.client(), &self.refusals);
         tokio::select! {
             biased;
             () = self.refusals.lossy_since(since) => {}
@@ -94,6 +93,9 @@ impl Connection {
             .map(|(subject, queue)| Permission::subscribe(subject, queue.as_deref()));
         let permissions = permissions.collect::<Vec<_>>();
         while let Err(error) = recovery.ask_again(permissions.clone()).await {
+            if link.lost().is_cancelled() {
+                return Err(disconnected());
+            }
             tracing::debug!(%error, "NATS could not be asked about subscriptions");
             tokio::time::sleep(RETRY_INTERVAL).await;
         }
@@ -170,23 +172,16 @@ pub(crate) async fn unless_refused<T>(
 
 /// Returns the error of a proof that did not come to its end in time.
 fn unconfirmed(
-    nats: &NatsCarrier,
+    link: &Link,
     is_flooded: bool,
     cause: impl std::error::Error + Send + Sync + 'static,
 ) -> Error {
-    let (kind, message) = match nats.client.connection_state() {
-        State::Connected if is_flooded => (
-            ErrorKind::Timeout,
-            "NATS refuses so many messages of this connection that its errors of subscriptions are lost, and did not confirm these within 5 s; the log names the subjects that are refused: stop publishing to them, or allow it",
-        ),
-        State::Connected => (
-            ErrorKind::Timeout,
-            "NATS did not confirm the subscriptions within 5 s",
-        ),
-        State::Pending | State::Disconnected => (
-            ErrorKind::Connect,
-            "not connected to NATS: it did not confirm the subscriptions within 5 s",
-        ),
+    let message = match (link.lost().is_cancelled(), is_flooded) {
+        (true, _) => return disconnected().with_source(cause),
+        (false, true) => {
+            "NATS refuses so many messages of this connection that its errors of subscriptions are lost, and did not confirm these within 5 s; the log names the subjects that are refused: stop publishing to them, or allow it"
+        }
+        (false, false) => "NATS did not confirm the subscriptions within 5 s",
     };
-    Error::new(kind, message).with_source(cause)
+    Error::new(ErrorKind::Timeout, message).with_source(cause)
 }

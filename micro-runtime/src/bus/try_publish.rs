@@ -1,15 +1,11 @@
 //! `Connection::try_publish`: publishing in one poll, for messages without headers on the hot paths.
 
-use std::future::Future as _;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 
 use async_nats::Subject;
 use bytes::Bytes;
-use tokio::task::coop::unconstrained;
 
 use crate::bus::connection::{Carrier, Connection};
-use crate::bus::nats::not_published;
 use crate::bus::outgoing::{Outgoing, PublishError};
 
 impl Connection {
@@ -27,16 +23,12 @@ impl Connection {
         &self,
         subject: &Subject,
         payload: &Bytes,
-        cx: &mut Context<'_>,
     ) -> Poll<Result<(), PublishError>> {
         match &self.carrier {
-            Carrier::Nats(nats) => {
-                let client = &nats.client;
-                let published = unconstrained(client.publish(subject.clone(), payload.clone()));
-                pin!(published)
-                    .poll(cx)
-                    .map_err(|error| not_published(client, error))
-            }
+            Carrier::Nats(nats) => match &*nats.current.peek() {
+                Some(link) => link.try_publish(subject, None, payload),
+                None => Poll::Ready(Err(nats.current.absence())),
+            },
             Carrier::InProcess(carrier) => {
                 Poll::Ready(carrier.publish(Outgoing::to(subject.clone(), payload.clone())))
             }
@@ -46,23 +38,16 @@ impl Connection {
     /// Hands over a message as [`try_publish`](Self::try_publish) does, which may have a reply subject. One with
     /// headers is left to [`publish`](Self::publish).
     pub(crate) fn try_publish_whole(&self, outgoing: &Outgoing) -> Poll<Result<(), PublishError>> {
-        // `Pending` leaves no waker behind.
-        let cx = &mut Context::from_waker(Waker::noop());
-        let (subject, payload) = (&outgoing.subject, &outgoing.payload);
-        match (&self.carrier, &outgoing.reply, &outgoing.headers) {
-            (_, _, Some(_)) => Poll::Pending,
-            (_, None, None) => self.try_publish(subject, payload, cx),
-            (Carrier::InProcess(carrier), Some(_), None) => {
-                Poll::Ready(carrier.publish(outgoing.clone()))
-            }
-            (Carrier::Nats(nats), Some(reply), None) => {
-                let client = &nats.client;
-                let published =
-                    client.publish_with_reply(subject.clone(), reply.clone(), payload.clone());
-                pin!(unconstrained(published))
-                    .poll(cx)
-                    .map_err(|error| not_published(client, error))
-            }
+        if outgoing.headers.is_some() {
+            return Poll::Pending;
+        }
+        let (subject, reply) = (&outgoing.subject, outgoing.reply.as_ref());
+        match &self.carrier {
+            Carrier::Nats(nats) => match &*nats.current.peek() {
+                Some(link) => link.try_publish(subject, reply, &outgoing.payload),
+                None => Poll::Ready(Err(nats.current.absence())),
+            },
+            Carrier::InProcess(carrier) => Poll::Ready(carrier.publish(outgoing.clone())),
         }
     }
 }

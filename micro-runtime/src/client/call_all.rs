@@ -10,7 +10,7 @@ use async_nats::Message;
 use bytes::Bytes;
 use tracing::{Instrument as _, Span};
 
-use crate::bus::{MultiReply, MultiReplyEnd, Outgoing, ReplyLimits, RequestError};
+use crate::bus::{MultiReply, MultiReplyEnd, Outgoing, PublishError, ReplyLimits, RequestError};
 use crate::client::call_errors;
 use crate::client::replies::{Replies, next_reply};
 use crate::client::request::{OutgoingRequest, RequestBody as _, RequestTemplate, TypedBody};
@@ -232,6 +232,7 @@ impl Terminal for CallAllTerminal {
         Box::pin(async move {
             let mut headers = headers?;
             let format = request.client.format();
+            let waits = request.waits_for_ready();
             let payload = wire::write_payload(&mut headers, format, request.body);
             let subject = request.client.subject_of_all(request.method);
             let outgoing = Outgoing {
@@ -240,7 +241,14 @@ impl Terminal for CallAllTerminal {
             };
             let name = request.client.method(request.method).full_name;
             let length = outgoing.payload.len();
-            let multi_reply = MultiReply::send(request.client.connection(), outgoing, limits).await;
+            let connection = request.client.connection();
+            if waits {
+                let ready = tokio::time::timeout(limits.max_wait, connection.ready()).await;
+                ready
+                    .unwrap_or(Err(PublishError::Disconnected))
+                    .map_err(|error| not_sent(RequestError::Unsent(error), name, length))?;
+            }
+            let multi_reply = MultiReply::send(connection, outgoing, limits).await;
             *lock(&sent) = Some(multi_reply.map_err(|error| not_sent(error, name, length))?);
             Ok(Response::new(Bytes::new(), Metadata::new()))
         })

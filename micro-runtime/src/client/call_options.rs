@@ -25,6 +25,8 @@ pub(crate) struct CallOptions {
     pub(crate) limit: Option<Box<TimeLimit>>,
     /// Whether the request may be sent again after a failure.
     pub(crate) may_retry: bool,
+    /// Whether the call must not begin after its deadline by the clock.
+    pub(crate) expires: bool,
 }
 
 /// Settings of one message to its receiver: all that `Publish` has, and a part of those of a call. Apart from
@@ -36,6 +38,8 @@ pub(crate) struct MessageOptions {
     /// Metadata to send, or the error with which the call fails because a header was invalid. Builder
     /// methods return `Self`, so that an invalid header is reported where the call is awaited.
     pub(crate) metadata: Result<Metadata, Status>,
+    /// Whether the message waits for the connection while that is lost.
+    pub(crate) waits_for_ready: bool,
 }
 
 impl CallOptions {
@@ -45,12 +49,18 @@ impl CallOptions {
             timeout: None,
             limit: None,
             may_retry: true,
+            expires: false,
         }
     }
 
     /// Adds a header; as [`MessageOptions::add_header`].
     pub(crate) fn add_header(&mut self, name: &str, value: impl AsRef<[u8]>) {
         self.message.add_header(name, value);
+    }
+
+    /// Lets the call wait for the connection; as [`MessageOptions::wait_for_ready`].
+    pub(crate) fn wait_for_ready(&mut self) {
+        self.message.wait_for_ready();
     }
 
     /// Makes the call a part of the one that `ctx` belongs to.
@@ -87,6 +97,7 @@ impl MessageOptions {
         Self {
             parent: None,
             metadata: Ok(Metadata::new()),
+            waits_for_ready: false,
         }
     }
 
@@ -103,6 +114,11 @@ impl MessageOptions {
     #[inline]
     pub(crate) fn has_ended_parent(&self) -> bool {
         self.parent.as_ref().is_some_and(Context::is_ended)
+    }
+
+    /// Lets the message wait for the connection while that is lost, instead of failing at once.
+    pub(crate) fn wait_for_ready(&mut self) {
+        self.waits_for_ready = true;
     }
 
     /// Makes the message a part of the call or event that `ctx` belongs to.
@@ -194,6 +210,29 @@ macro_rules! call_option_methods {
         $($doc)*
         pub fn no_retry(mut self) -> Self {
             self.$($field.)*may_retry = false;
+            self
+        }
+    };
+    (@ ($($field:ident).*) [$($doc:tt)*] expires) => {
+        /// Sends the deadline as a time of the clock besides: no server begins the call after it, however long the
+        /// request was on its way. The default is the .proto's `(micro.v1.method).expires`, else not.
+        ///
+        /// For methods that must not run late, as an order at the price of a moment. The clocks of caller and server
+        /// must agree: a server whose clock is ahead by the timeout begins no call, and one that is behind begins calls
+        /// late by as much. No effect on a call without a deadline.
+        $($doc)*
+        pub fn expires(mut self) -> Self {
+            self.$($field.)*expires = true;
+            self
+        }
+    };
+    (@ ($($field:ident).*) [$($doc:tt)*] wait_for_ready) => {
+        /// Waits for the connection to NATS while it is lost, instead of failing at once with `UNAVAILABLE` (reason
+        /// [`Disconnected`](crate::Reason::Disconnected)). What is in flight when the connection is lost fails all the
+        /// same. At most 16,384 messages of a connection wait; further ones fail at once.
+        $($doc)*
+        pub fn wait_for_ready(mut self) -> Self {
+            self.$($field.)*wait_for_ready();
             self
         }
     };

@@ -143,6 +143,16 @@ impl Client {
         &self.0.connection
     }
 
+    /// Returns whether calls wait for the connection while it is lost.
+    pub(crate) fn waits_for_ready(&self) -> bool {
+        self.0.options.waits_for_ready
+    }
+
+    /// Returns whether calls have an id to be canceled by.
+    pub(crate) fn cancels_by_header(&self) -> bool {
+        self.0.options.cancels_by_header
+    }
+
     #[cfg(feature = "json")]
     pub(crate) fn service(&self) -> &'static ServiceDescriptor {
         self.0.service

@@ -1,5 +1,4 @@
-//! `OpenStream`: opens a stream, which means to send its request, to start the task that drives it, and
-//! to wait until the server has accepted it.
+//! `OpenStream`: opens a stream: sends its request, starts its task, and waits until the server has accepted it.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -14,6 +13,7 @@ use tracing::Span;
 
 use crate::bus::{NoRuntime, PublishError};
 use crate::client::call_errors;
+use crate::client::call_options::parent_ended;
 use crate::client::drive_stream::drive;
 use crate::client::request::OutgoingRequest;
 use crate::client::retry_loop::{Attempt, RetryLoop};
@@ -196,14 +196,51 @@ impl OpenStream {
         Ok(started)
     }
 
-    /// Publishes the request, and spawns the task that drives the stream. `announced` is the length of the message that
-    /// follows in parts, if one does.
+    /// Publishes the request, and spawns the task that drives the stream; waits for the connection where the call does.
+    /// `announced` is the length of the message that follows in parts, if one does.
     async fn start(
         &self,
         span: &Span,
         payload: Bytes,
         announced: Option<u64>,
     ) -> Result<StartedStream, StartError> {
+        loop {
+            if let Some(started) = self.try_start(span, payload.clone(), announced).await? {
+                return Ok(started);
+            }
+            let waiting = self.wait_for_connection();
+            waiting.await.map_err(StartError::Status)?;
+        }
+    }
+
+    /// Waits for the connection until the deadline of the call, or the end of its parent.
+    async fn wait_for_connection(&self) -> Result<(), Status> {
+        let request = &self.request;
+        let deadline = async {
+            match &self.limit {
+                Some(limit) => tokio::time::sleep_until(limit.deadline.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            ready = request.client.connection().ready() => {
+                ready.map_err(|error| request.not_sent(error))
+            }
+            () = parent_ended(request.options.message.parent.as_ref()) => Err(request.parent_ended()),
+            () = deadline => match &self.limit {
+                Some(limit) => Err(request.deadline_exceeded(limit)),
+                None => std::future::pending().await,
+            },
+        }
+    }
+
+    /// Makes one attempt to publish the request; `None` if there is no connection, and the call waits for it.
+    async fn try_start(
+        &self,
+        span: &Span,
+        payload: Bytes,
+        announced: Option<u64>,
+    ) -> Result<Option<StartedStream>, StartError> {
         let request = &self.request;
         if request.client.is_without_streams() {
             return Err(StartError::Status(self.without_streams()));
@@ -242,6 +279,9 @@ impl OpenStream {
         match connection.publish_request(&mut slot, outgoing).await {
             Ok(()) => {}
             Err(PublishError::TooLarge { .. }) => return Err(StartError::TooLarge),
+            Err(PublishError::Disconnected) if request.waits_for_ready() => {
+                return Ok(None);
+            }
             Err(error) => return Err(StartError::Status(request.not_sent(error))),
         }
         let (observer, observed) = oneshot::channel();
@@ -254,10 +294,10 @@ impl OpenStream {
             parent,
             observed,
         ));
-        Ok(StartedStream {
+        Ok(Some(StartedStream {
             reader: MessageReader::client(channel),
             observer,
-        })
+        }))
     }
 
     /// Returns the error of a call to a service that announces no streams.

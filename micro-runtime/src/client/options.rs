@@ -34,6 +34,8 @@ pub struct ClientOptions {
     pub(super) subject_base: Option<String>,
     pub(super) format: PayloadFormat,
     pub(super) layers: Layers,
+    pub(super) waits_for_ready: bool,
+    pub(super) cancels_by_header: bool,
 }
 
 impl ClientOptions {
@@ -106,6 +108,41 @@ impl ClientOptions {
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// Lets every call wait for the connection to NATS while it is lost, until its deadline, instead of failing at once
+    /// with `UNAVAILABLE`; as `wait_for_ready` of a call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_runtime::ClientOptions;
+    ///
+    /// let options = ClientOptions::new().wait_for_ready();
+    /// ```
+    #[must_use]
+    pub fn wait_for_ready(mut self) -> Self {
+        self.waits_for_ready = true;
+        self
+    }
+
+    /// Sends an id with each call, by which it is canceled when it is dropped: for a service that is imported from
+    /// another account, where NATS replaces the reply subject by which a server knows a call otherwise.
+    ///
+    /// Costs a header for each call, which halves the rate of small ones. The importing account must be allowed to
+    /// publish to `<service>._i._all._cancel`, and have it imported.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_runtime::ClientOptions;
+    ///
+    /// let options = ClientOptions::new().subject_base("acme.greeter").cancel_by_header();
+    /// ```
+    #[must_use]
+    pub fn cancel_by_header(mut self) -> Self {
+        self.cancels_by_header = true;
         self
     }
 

@@ -6,7 +6,7 @@ use async_nats::{HeaderMap, StatusCode, Subject};
 use bytes::Bytes;
 use tracing::Span;
 
-use crate::bus::{Outgoing, PublishError, ReceivedReply, instant_after};
+use crate::bus::{Outgoing, PublishError, ReceivedReply, ReplySlot, instant_after};
 use crate::client::call_errors;
 use crate::client::call_options::{CallOptions, MessageOptions};
 use crate::client::client::Client;
@@ -16,6 +16,7 @@ use crate::metadata::Metadata;
 use crate::middleware;
 use crate::status::Status;
 use crate::wire;
+use crate::wire::CancelToken;
 
 /// Body of a request: a message that is encoded when it is sent, or bytes that are encoded already.
 pub(crate) trait RequestBody {
@@ -159,8 +160,17 @@ impl<B> OutgoingRequest<B> {
         let mut headers = self.options.headers(span)?;
         if let Some(left) = left {
             wire::encode_timeout(&mut headers, left);
+            if self.expires() {
+                wire::encode_expires(&mut headers, left);
+            }
         }
         Ok(headers)
+    }
+
+    /// Returns whether the call must not begin after its deadline by the clock.
+    #[inline]
+    pub(crate) fn expires(&self) -> bool {
+        self.options.expires || self.descriptor().expires
     }
 
     /// Returns the message that carries `payload` in place of the body.
@@ -223,6 +233,18 @@ impl<B> OutgoingRequest<B> {
         }
     }
 
+    /// Gives up a call that waits for its reply: its server is told, unless the request was not sent. `id` is that of
+    /// `Micro-Cancel`, where the request has one.
+    #[cold]
+    pub(crate) fn cancel(&self, slot: &mut ReplySlot, id: Option<CancelToken>) {
+        if let Some(token) = slot.abandon() {
+            let subject = self.client.base().cancel();
+            self.client
+                .connection()
+                .cancel(subject, id.unwrap_or(token));
+        }
+    }
+
     pub(crate) fn parent_ended(&self) -> Status {
         call_errors::parent_ended(self.method_name())
     }
@@ -242,11 +264,18 @@ impl<B: RequestBody> OutgoingRequest<B> {
 
     /// Converts the error of publishing the request to the status of the call.
     pub(crate) fn not_sent(&self, error: PublishError) -> Status {
+        error.into_status(self.what())
+    }
+
+    /// Returns the request in words.
+    pub(crate) fn what(&self) -> String {
         let length = self.body.encoded_len();
-        error.into_status(format_args!(
-            "the request to {}, {length} bytes,",
-            self.method_name()
-        ))
+        format!("the request to {}, {length} bytes,", self.method_name())
+    }
+
+    /// Returns whether the call waits for the connection while that is lost.
+    pub(crate) fn waits_for_ready(&self) -> bool {
+        self.options.message.waits_for_ready || self.client.waits_for_ready()
     }
 }
 
@@ -270,6 +299,7 @@ impl RequestTemplate {
                     ..self.options.message.clone()
                 },
                 may_retry: self.options.may_retry,
+                expires: self.options.expires,
             },
         }
     }

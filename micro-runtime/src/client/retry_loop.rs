@@ -117,7 +117,9 @@ impl<A: Attempt> RetryLoop<A> {
             let policy = this.policy.get_or_insert_with(|| {
                 RetryPolicy::new(request.descriptor(), request.options.may_retry)
             });
-            let Some(backoff) = policy.retry_or_fail(&status, time_left, budget) else {
+            let is_settling = request.client.connection().is_settling();
+            let Some(backoff) = policy.retry_or_fail(&status, time_left, is_settling, budget)
+            else {
                 return Poll::Ready(Err(status));
             };
             tracing::debug!(

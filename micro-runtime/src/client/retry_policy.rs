@@ -25,6 +25,8 @@ const MAX_ATTEMPTS: u32 = 3;
 /// that no instance is there (docs/PROTOCOL.md, CALL-6).
 const NO_RESPONDERS_BACKOFF: RangeInclusive<Duration> =
     Duration::from_millis(50)..=Duration::from_millis(100);
+/// Maximum factor by which that backoff grows while the connection settles: it doubles with each attempt.
+const MAX_SETTLING_FACTOR: u32 = 4;
 /// Upper bound of the backoff before the second attempt; it doubles with each further attempt.
 const INITIAL_BACKOFF: Duration = Duration::from_millis(50);
 /// Upper bound of the exponential backoff.
@@ -47,7 +49,8 @@ pub(crate) struct RetryPolicy {
     is_idempotent: bool,
     /// Number of failed attempts so far, without those that had no responders.
     failures: u32,
-    had_no_responders: bool,
+    /// Number of attempts so far that had no responders.
+    without_responders: u32,
 }
 
 /// Decision after a failed attempt.
@@ -74,21 +77,24 @@ impl RetryPolicy {
             is_enabled: may_retry,
             is_idempotent: is_idempotent(method),
             failures: 0,
-            had_no_responders: false,
+            without_responders: 0,
         }
     }
 
     /// Decides after an attempt that failed with `status`, records the failure, and takes the cost of a
     /// retry out of `budget`. `time_left` is the time until the deadline, `None` without one.
     ///
+    /// `is_settling` is whether the connection was made anew a moment ago, so that services may follow.
+    ///
     /// Returns the backoff before the next attempt; `None` if the call fails.
     pub(crate) fn retry_or_fail(
         &mut self,
         status: &Status,
         time_left: Option<Duration>,
+        is_settling: bool,
         budget: &RetryBudget,
     ) -> Option<Duration> {
-        let decision = self.decide(status, time_left, fastrand::f64());
+        let decision = self.decide(status, time_left, is_settling, fastrand::f64());
         self.record(status);
         match decision {
             RetryDecision::Retry {
@@ -100,8 +106,14 @@ impl RetryPolicy {
     }
 
     /// The decision as a pure function; `jitter` is a random number from 0 to 1.
-    fn decide(&self, status: &Status, time_left: Option<Duration>, jitter: f64) -> RetryDecision {
-        let Some((backoff, is_charged)) = self.backoff(status, jitter) else {
+    fn decide(
+        &self,
+        status: &Status,
+        time_left: Option<Duration>,
+        is_settling: bool,
+        jitter: f64,
+    ) -> RetryDecision {
+        let Some((backoff, is_charged)) = self.backoff(status, is_settling, jitter) else {
             return RetryDecision::Fail;
         };
         // An attempt that would begin at the deadline or later cannot succeed: the caller learns the
@@ -117,14 +129,18 @@ impl RetryPolicy {
 
     /// Returns the backoff before the next attempt and whether that is charged; `None` if the request
     /// must not be sent again.
-    fn backoff(&self, status: &Status, jitter: f64) -> Option<(Duration, bool)> {
+    fn backoff(&self, status: &Status, is_settling: bool, jitter: f64) -> Option<(Duration, bool)> {
         if !self.is_enabled {
             return None;
         }
         if is_without_responders(status) {
             let (min, max) = NO_RESPONDERS_BACKOFF.into_inner();
-            let backoff = min + (max - min).mul_f64(jitter);
-            return (!self.had_no_responders).then_some((backoff, false));
+            let factor = 2u32
+                .saturating_pow(self.without_responders)
+                .min(MAX_SETTLING_FACTOR);
+            let backoff = (min + (max - min).mul_f64(jitter)) * factor;
+            let is_first = self.without_responders == 0;
+            return (is_first || is_settling).then_some((backoff, false));
         }
         if !self.is_idempotent || !is_transient(status) || self.failures + 1 >= MAX_ATTEMPTS {
             return None;
@@ -136,7 +152,7 @@ impl RetryPolicy {
 
     fn record(&mut self, status: &Status) {
         if is_without_responders(status) {
-            self.had_no_responders = true;
+            self.without_responders += 1;
         } else {
             self.failures += 1;
         }

@@ -38,7 +38,11 @@ fn check(method: &MethodDescriptor, failures: &[Status], expected: RetryDecision
     let (last, earlier) = failures.split_last().expect("there is a failure");
     let mut policy = RetryPolicy::new(method, true);
     earlier.iter().for_each(|status| policy.record(status));
-    assert_eq!(policy.decide(last, None, 1.0), expected, "{failures:?}");
+    assert_eq!(
+        policy.decide(last, None, false, 1.0),
+        expected,
+        "{failures:?}"
+    );
 }
 
 #[test]
@@ -101,11 +105,30 @@ fn earlier_failures_decide_about_the_next_attempt() {
     );
 }
 
+/// Services come back after their callers.
+#[test]
+fn requests_without_responders_are_sent_again_while_the_connection_settles() {
+    let mut policy = RetryPolicy::new(&NOT_IDEMPOTENT, true);
+    for backoff in [100, 200, 400, 400, 400] {
+        let decision = policy.decide(&no_responders(), None, true, 1.0);
+        assert_eq!(decision, free(backoff));
+        policy.record(&no_responders());
+    }
+    let decision = policy.decide(&no_responders(), None, false, 1.0);
+    assert_eq!(decision, RetryDecision::Fail);
+    let decision = policy.decide(&Status::unavailable(""), None, true, 1.0);
+    assert_eq!(decision, RetryDecision::Fail);
+}
+
 #[test]
 fn jitter_spreads_the_backoff() {
     let check = |status: Status, jitter: f64, expected: RetryDecision| {
         let policy = RetryPolicy::new(&IDEMPOTENT, true);
-        assert_eq!(policy.decide(&status, None, jitter), expected, "{status}");
+        assert_eq!(
+            policy.decide(&status, None, false, jitter),
+            expected,
+            "{status}"
+        );
     };
     check(no_responders(), 0.0, free(50));
     check(no_responders(), 0.5, free(75));
@@ -118,7 +141,7 @@ fn a_servers_retry_delay_is_the_least_backoff() {
     let check = |seconds, expected| {
         let policy = RetryPolicy::new(&IDEMPOTENT, true);
         assert_eq!(
-            policy.decide(&with_retry_delay(seconds), None, 1.0),
+            policy.decide(&with_retry_delay(seconds), None, false, 1.0),
             expected
         );
     };
@@ -133,7 +156,7 @@ fn a_backoff_that_reaches_the_deadline_fails_the_call() {
         let policy = RetryPolicy::new(&IDEMPOTENT, true);
         let left = Some(Duration::from_millis(left));
         assert_eq!(
-            policy.decide(&Status::unavailable(""), left, 1.0),
+            policy.decide(&Status::unavailable(""), left, false, 1.0),
             expected,
             "{left:?}"
         );
@@ -147,7 +170,10 @@ fn a_backoff_that_reaches_the_deadline_fails_the_call() {
 fn a_call_without_retries_fails_at_once() {
     let policy = RetryPolicy::new(&IDEMPOTENT, false);
     for status in [no_responders(), Status::unavailable("")] {
-        assert_eq!(policy.decide(&status, None, 0.0), RetryDecision::Fail);
+        assert_eq!(
+            policy.decide(&status, None, false, 0.0),
+            RetryDecision::Fail
+        );
     }
 }
 
@@ -156,7 +182,7 @@ fn drawn_backoffs_stay_in_their_bounds() {
     for _ in 0..100 {
         let budget = RetryBudget::new();
         let mut policy = RetryPolicy::new(&IDEMPOTENT, true);
-        let mut backoff = |status: &Status| policy.retry_or_fail(status, None, &budget);
+        let mut backoff = |status: &Status| policy.retry_or_fail(status, None, false, &budget);
         let no_responders = backoff(&no_responders()).unwrap();
         assert!(NO_RESPONDERS_BACKOFF.contains(&no_responders));
         let busy = Status::unavailable("");
@@ -174,7 +200,7 @@ fn an_empty_budget_fails_charged_retries_only() {
     while budget.withdraw() {}
     let after = |status: &Status| {
         RetryPolicy::new(&IDEMPOTENT, true)
-            .retry_or_fail(status, None, &budget)
+            .retry_or_fail(status, None, false, &budget)
             .is_some()
     };
     assert!(!after(&Status::unavailable("")));

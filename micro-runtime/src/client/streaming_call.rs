@@ -33,6 +33,8 @@ macro_rules! streaming_calls {
                 /// ([`StreamOptions::open_timeout`](crate::StreamOptions::open_timeout)).
                 timeout;
                 headers;
+                wait_for_ready;
+                expires;
                 /// Makes this call a part of the call or event that `ctx` belongs to: it belongs to the
                 /// same trace, and is reset when that call ends, at its deadline at the latest.
                 within;

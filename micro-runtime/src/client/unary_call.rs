@@ -127,6 +127,8 @@ impl<Req, Rep> UnaryCall<Req, Rep> {
         /// # Ok(()) }
         /// ```
         headers;
+        wait_for_ready;
+        expires;
         /// Makes this call a part of the call or event that `ctx` belongs to: it belongs to the same
         /// trace, and ends with that call, at its deadline at the latest.
         ///

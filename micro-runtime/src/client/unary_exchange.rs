@@ -19,6 +19,7 @@ use crate::client::retry_loop::{Attempt, RetryLoop};
 use crate::context::{TimeLimit, TimeoutSource};
 use crate::status::Status;
 use crate::wire;
+use crate::wire::CancelToken;
 use crate::wire::header::continues_as_stream;
 
 /// Maximum time from the beginning of a call with the protocol's timeout to its request, for that to be sent without
@@ -34,21 +35,34 @@ pin_project! {
     /// created when that poll found no reply, and futures that the type cannot name are boxed only in
     /// the states that need them (a full connection queue, a message that does not fit).
     ///
-    /// Cancel safe: dropping it frees the reply slot, so that a late reply finds no entry.
+    /// Cancel safe: dropping it frees the reply slot, so that a late reply finds no entry, and cancels the call.
     pub(crate) struct UnaryExchange<B> {
         request: OutgoingRequest<B>,
         // Set by the first poll: a call's time begins when it is awaited, not when it is built.
         time_limit: Option<TimeLimit>,
         state: State,
         parent_end: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+        // Id of `Micro-Cancel` of the last attempt, where the client sends one.
+        cancel_id: Option<CancelToken>,
         #[pin]
         deadline_timer: Option<Sleep>,
+    }
+
+    impl<B> PinnedDrop for UnaryExchange<B> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            if let State::Waiting(slot) = this.state {
+                this.request.cancel(slot, *this.cancel_id);
+            }
+        }
     }
 }
 
 enum State {
     /// Nothing is sent; the next poll begins an attempt.
     Ready,
+    /// There is no connection, and the call waits for it.
+    Disconnected(Publishing),
     /// The connection's queue is full.
     Sending(Publishing, ReplySlot),
     /// The request is sent.
@@ -69,6 +83,7 @@ impl<B: RequestBody> UnaryExchange<B> {
             time_limit: None,
             state: State::Ready,
             parent_end: None,
+            cancel_id: None,
             deadline_timer: None,
         }
     }
@@ -96,7 +111,12 @@ impl<B: RequestBody> UnaryExchange<B> {
     ) -> Result<State, Status> {
         let now = Instant::now();
         let limit = self.as_mut().start_time_limit(now);
-        let request = &*self.project().request;
+        let this = self.project();
+        let request = &*this.request;
+        if request.client.cancels_by_header() {
+            *this.cancel_id = Some(CancelToken::random());
+        }
+        let cancel_id = *this.cancel_id;
         let left = limit.deadline.saturating_duration_since(now);
         if left.is_zero() {
             return Err(request.deadline_exceeded(&limit));
@@ -112,11 +132,13 @@ impl<B: RequestBody> UnaryExchange<B> {
         // of 5 s, so that the handler can see that its caller chose it. So is what is left for a later attempt, or
         // behind a slow layer.
         let is_derived = limit.source == TimeoutSource::Protocol
-            && left + DERIVED_TIMEOUT_LAG >= wire::DEFAULT_TIMEOUT;
+            && left + DERIVED_TIMEOUT_LAG >= wire::DEFAULT_TIMEOUT
+            && !request.expires();
         let left = (!is_derived).then_some(left);
         let connection = request.client.connection();
         // Before the slot is reserved: a request with an invalid header is none.
         let mut outgoing = request.outgoing(None, left, span)?;
+        wire::encode_cancel(&mut outgoing.headers, cancel_id);
         let in_parts = || {
             let encoded = request.with_body(request.body.encode());
             let calling = call_in_parts(encoded, limit, span.clone());
@@ -139,11 +161,12 @@ impl<B: RequestBody> UnaryExchange<B> {
             Poll::Ready(Ok(())) => return Ok(State::Waiting(slot)),
             // The limit has changed since, with a new connection.
             Poll::Ready(Err(PublishError::TooLarge { .. })) => return in_parts(),
-            Poll::Ready(Err(error)) => return Err(request.not_sent(error)),
+            Poll::Ready(Err(error)) => return request.wait_or_fail(error),
             Poll::Pending => {}
         }
         // The publish was polled on the stack and is dropped now; it has sent nothing.
-        let outgoing = request.outgoing(reply, left, span)?;
+        let mut outgoing = request.outgoing(reply, left, span)?;
+        wire::encode_cancel(&mut outgoing.headers, cancel_id);
         let connection = Arc::clone(connection);
         let publishing = Box::pin(async move { connection.publish(outgoing).await });
         Ok(State::Sending(publishing, slot))
@@ -182,10 +205,29 @@ impl<B: RequestBody> UnaryExchange<B> {
         if let Some(end) = this.parent_end
             && end.as_mut().poll(cx).is_ready()
         {
+            if let State::Waiting(mut slot) = state {
+                this.request.cancel(&mut slot, *this.cancel_id);
+            }
             return Poll::Ready(Err(this.request.parent_ended()));
         }
         *this.state = state;
         Poll::Pending
+    }
+}
+
+impl<B: RequestBody> OutgoingRequest<B> {
+    /// Waits for the connection where there is none and the call may wait, else fails.
+    #[cold]
+    fn wait_or_fail(&self, error: PublishError) -> Result<State, Status> {
+        match error {
+            PublishError::Disconnected if self.waits_for_ready() => {
+                let connection = Arc::clone(self.client.connection());
+                Ok(State::Disconnected(Box::pin(async move {
+                    connection.ready().await
+                })))
+            }
+            error => Err(self.not_sent(error)),
+        }
     }
 }
 
@@ -220,12 +262,17 @@ impl<B: RequestBody> Attempt for UnaryExchange<B> {
                 State::Sending(mut publishing, mut slot) => {
                     match slot.poll_publish(publishing.as_mut(), cx) {
                         Poll::Ready(Ok(())) => State::Waiting(slot),
-                        Poll::Ready(Err(error)) => {
-                            return Poll::Ready(Err(self.request.not_sent(error)));
-                        }
+                        Poll::Ready(Err(error)) => self.request.wait_or_fail(error)?,
                         Poll::Pending => return self.wait_in(State::Sending(publishing, slot), cx),
                     }
                 }
+                State::Disconnected(mut ready) => match ready.as_mut().poll(cx) {
+                    Poll::Ready(Ok(())) => State::Ready,
+                    Poll::Ready(Err(error)) => {
+                        return Poll::Ready(Err(self.request.not_sent(error)));
+                    }
+                    Poll::Pending => return self.wait_in(State::Disconnected(ready), cx),
+                },
                 State::InParts(mut in_parts) => match in_parts.as_mut().poll(cx) {
                     Poll::Ready(reply) => return Poll::Ready(reply),
                     Poll::Pending => return self.wait_in(State::InParts(in_parts), cx),

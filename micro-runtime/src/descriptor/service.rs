@@ -67,6 +67,8 @@ pub struct MethodDescriptor {
     pub idempotency: Idempotency,
     /// Whether the .proto marks it `deprecated`.
     pub is_deprecated: bool,
+    /// Whether a call must not begin after its deadline by the clock, if the .proto has the option.
+    pub expires: bool,
 }
 
 /// Kind of a method: number of messages in each direction.
@@ -165,6 +167,7 @@ impl MethodDescriptor {
             max_concurrent: None,
             idempotency: Idempotency::Unknown,
             is_deprecated: false,
+            expires: false,
         }
     }
 
@@ -186,6 +189,13 @@ impl MethodDescriptor {
     #[must_use]
     pub const fn idempotency(mut self, idempotency: Idempotency) -> Self {
         self.idempotency = idempotency;
+        self
+    }
+
+    /// Lets calls expire by the clock.
+    #[must_use]
+    pub const fn expires(mut self) -> Self {
+        self.expires = true;
         self
     }
 

@@ -9,7 +9,9 @@ use std::time::Duration;
 use async_nats::{Message, Subject};
 use bytes::Bytes;
 
-use crate::bus::{MultiReply, MultiReplyEnd, Outgoing, PublishError, ReplyLimits, RequestError};
+use crate::bus::{
+    MultiReply, MultiReplyEnd, Outgoing, PublishError, ReplyLimits, RequestError, disconnected,
+};
 use crate::discovery::peer::Identity;
 use crate::discovery::records::{Info, Instance, JsonRecord, Stats};
 use crate::discovery::scope::Scope;
@@ -330,6 +332,7 @@ fn not_sent(error: RequestError) -> Error {
         RequestError::Unsent(PublishError::TooLarge { .. }) => {
             Error::new(ErrorKind::Connect, message)
         }
+        RequestError::Unsent(_) => disconnected(),
     }
 }
 

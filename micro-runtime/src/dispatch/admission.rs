@@ -12,6 +12,7 @@
 //! | `Content-Type` is served here | `UNIMPLEMENTED` |
 //! | the headers can be decoded | `INVALID_ARGUMENT`, or `UNIMPLEMENTED` for a version of streams |
 //! | the timeout is not below the server's minimum | `DEADLINE_EXCEEDED` |
+//! | the call has not expired by the clock | `DEADLINE_EXCEEDED` |
 //! | the message that follows in parts is not too long | `RESOURCE_EXHAUSTED` |
 //! | no limit is reached | `RESOURCE_EXHAUSTED` with a delay to retry after |
 //!
@@ -169,8 +170,8 @@ impl ServedMethod {
     ///
     /// # Errors
     ///
-    /// `DEADLINE_EXCEEDED` for a timeout below the server's minimum, `RESOURCE_EXHAUSTED` if a limit is
-    /// reached.
+    /// `DEADLINE_EXCEEDED` for a timeout below the server's minimum and for a call that has expired,
+    /// `RESOURCE_EXHAUSTED` if a limit is reached.
     fn admit(
         self: &Arc<Self>,
         request: RequestHeaders,
@@ -191,6 +192,9 @@ impl ServedMethod {
         {
             return Err(too_short(self.descriptor.full_name, timeout, timeouts.min));
         }
+        if let Some(expired) = request.expired {
+            return Err(expired_call(self.descriptor.full_name, expired));
+        }
         if let Some(header) = &request.stream {
             self.check_request_len(header.length)?;
         }
@@ -200,13 +204,8 @@ impl ServedMethod {
         Ok(match (&self.handler, request.stream) {
             (MethodHandler::Unary(handler), None) => {
                 let future = format.call_unary(handler, self.descriptor, ctx.clone(), payload);
-                AdmittedCall::Unary(ServedCall::new(
-                    permit,
-                    ctx,
-                    format.clone(),
-                    future,
-                    received,
-                ))
+                let call = ServedCall::new(permit, ctx, format.clone(), future, received);
+                AdmittedCall::Unary(call.named(request.cancel_id))
             }
             (_, Some(header)) => AdmittedCall::Stream(ServedStream {
                 permit,
@@ -225,6 +224,13 @@ impl ServedMethod {
             }),
         })
     }
+}
+
+fn expired_call(name: &str, since: Duration) -> Status {
+    Reason::Deadline.status(format!(
+        "{name} was not run: it had expired {} before it arrived, by the clock of the server",
+        Words(since)
+    ))
 }
 
 fn too_short(name: &str, timeout: Duration, min: Duration) -> Status {

@@ -11,6 +11,7 @@ use crate::dispatch::served_method::ServedMethod;
 use crate::dispatch::server_state::ServerState;
 use crate::status::Reason;
 use crate::wire::header::continues_as_stream;
+use crate::wire::subject::CANCEL;
 
 /// Unary methods under `_i._all.>` of one instance: every instance replies to each call, with its id in
 /// the header `Micro-Instance` (docs/PROTOCOL.md, ALL-1).
@@ -32,6 +33,11 @@ impl BroadcastRoute {
     pub(super) fn dispatch(&self, message: Message) -> Option<PendingReply<'_>> {
         let name = self.address.base.broadcast_target(&message.subject);
         let name = name.unwrap_or_default();
+        if name == CANCEL {
+            // Never replied to, also where its sender asks for that.
+            self.server.cancellations.cancel(&message.payload);
+            return None;
+        }
         let is_called = |method: &&Arc<ServedMethod>| {
             method.descriptor.name == name && method.descriptor.kind == MethodKind::Unary
         };

@@ -18,6 +18,7 @@ mod admission;
 mod broadcast_route;
 mod by_hand_call;
 mod call_observer;
+mod cancellations;
 mod endpoint;
 mod event_loop;
 mod format;

@@ -26,7 +26,6 @@ use crate::dispatch::format::Format;
 use crate::dispatch::instance_address::InstanceAddress;
 use crate::dispatch::served_method::ServedMethod;
 use crate::dispatch::server_state::ServerState;
-use crate::execute::poll_once;
 use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
 use crate::wire;
@@ -104,7 +103,7 @@ impl ServerState {
     #[inline]
     pub(super) fn try_send(&self, subject: &Subject, message: &Bytes, format: &Format) -> bool {
         wire::as_plain_payload(format.payloads(), message).is_some_and(|payload| {
-            let published = poll_once(|cx| self.connection.try_publish(subject, payload, cx));
+            let published = self.connection.try_publish(subject, payload);
             matches!(published, Poll::Ready(Ok(())))
         })
     }
@@ -160,8 +159,10 @@ impl ServerState {
                     }
                 }
             }
-            Err(PublishError::Failed(error)) => {
-                tracing::warn!(%error, "a reply could not be sent");
+            // The caller has heard that the connection is lost, or will hear nothing.
+            Err(error) => {
+                let status = error.into_status("a reply");
+                tracing::warn!("{}", status.message());
             }
         }
     }
@@ -178,8 +179,9 @@ impl ServerState {
         let (headers, payload) = format.encode_status(status);
         let signature = Metadata::new().signed(responder);
         let published = self.publish(subject, Some(headers), payload, &signature);
-        if let Err(PublishError::Failed(error)) = published.await {
-            tracing::warn!(%error, "a reply could not be sent");
+        if let Err(error) = published.await {
+            let status = error.into_status("a reply");
+            tracing::warn!("{}", status.message());
         }
     }
 }

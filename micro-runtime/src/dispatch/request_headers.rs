@@ -1,6 +1,6 @@
 //! `RequestHeaders`: the headers of a request, decoded.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_nats::HeaderMap;
 
@@ -8,6 +8,7 @@ use crate::context::ContextHeaders;
 use crate::status::Status;
 use crate::stream::StreamHeader;
 use crate::wire;
+use crate::wire::CancelToken;
 use crate::wire::header::{MICRO_STREAM, find};
 
 /// Headers of a request, decoded (docs/PROTOCOL.md, "A unary call" and "A streaming call"). `Content-Type`
@@ -15,8 +16,12 @@ use crate::wire::header::{MICRO_STREAM, find};
 pub(super) struct RequestHeaders {
     /// Time that the caller still waits, from `Micro-Timeout`.
     pub(super) timeout: Option<Duration>,
+    /// How long ago the call has expired, by `Micro-Expires`.
+    pub(super) expired: Option<Duration>,
     /// Metadata and trace, which the handler sees.
     pub(super) context: ContextHeaders,
+    /// Id of `Micro-Cancel`.
+    pub(super) cancel_id: Option<CancelToken>,
     /// `Micro-Stream`; absent on unary calls and calls by hand.
     pub(super) stream: Option<StreamHeader>,
 }
@@ -32,14 +37,19 @@ impl RequestHeaders {
         let Some(headers) = headers else {
             return Ok(Self {
                 timeout: None,
+                expired: None,
                 context: ContextHeaders::default(),
+                cancel_id: None,
                 stream: None,
             });
         };
         let stream = find(headers, &MICRO_STREAM);
         let timeout = wire::decode_timeout(headers)?;
+        let expired = wire::expired_since(headers, SystemTime::now())?;
         Ok(Self {
             timeout,
+            expired,
+            cancel_id: CancelToken::of_request(Some(headers), None),
             context: ContextHeaders::read(Some(headers))?.with_timeout(timeout.is_some()),
             stream: stream
                 .map(|stream| StreamHeader::decode(stream.as_str()))

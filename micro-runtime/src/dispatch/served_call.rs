@@ -16,9 +16,12 @@ use crate::dispatch::call_observer::CallObserver;
 use crate::dispatch::format::Format;
 use crate::dispatch::permit::Permit;
 use crate::dispatch::reply::{OutgoingReply, PendingReply};
-use crate::execute::{BoxFuture, BoxedHandler, Execution, Observer as _, on_blocking_thread};
+use crate::execute::{
+    BoxFuture, BoxedHandler, DeadlinePolicy, Execution, Observer as _, on_blocking_thread,
+};
 use crate::metadata::Metadata;
-use crate::status::Status;
+use crate::status::{Reason, Status};
+use crate::wire::CancelToken;
 
 /// A unary call that was admitted.
 ///
@@ -40,6 +43,16 @@ struct ReplyAddress {
     format: Format,
     /// Instance id for `Micro-Instance`, on a call to all instances.
     responder: Option<Arc<str>>,
+    /// Id of `Micro-Cancel`.
+    cancel_id: Option<CancelToken>,
+}
+
+impl ReplyAddress {
+    /// Returns what the caller names the call by to cancel it.
+    fn cancel_token(&self) -> Option<CancelToken> {
+        let of_reply = || CancelToken::of_request(None, self.subject.as_deref());
+        self.cancel_id.or_else(of_reply)
+    }
 }
 
 impl ServedCall {
@@ -62,10 +75,17 @@ impl ServedCall {
                 subject: None,
                 format,
                 responder: None,
+                cancel_id: None,
             },
             received,
             permit,
         }
+    }
+
+    /// Sets the id by which the caller can cancel the call, if it has sent one.
+    pub(super) fn named(mut self, cancel_id: Option<CancelToken>) -> Self {
+        self.reply.cancel_id = cancel_id;
+        self
     }
 
     /// Sets the subject of the reply, if there is one, and the id of this instance where all instances
@@ -86,7 +106,16 @@ impl ServedCall {
     /// The loop that reads the subscription waits for this, so it must return within the time of one
     /// short poll and one publish. Returns a reply that could not be sent at once.
     pub(super) fn start(mut self) -> Option<PendingReply<'static>> {
-        let cost = &self.permit.method().cost;
+        let method = self.permit.method();
+        if method
+            .server
+            .cancellations
+            .is_canceled(|| self.reply.cancel_token())
+        {
+            self.end_canceled();
+            return None;
+        }
+        let cost = &method.cost;
         if cost.is_short() {
             let polled = self.execution.poll_once(None);
             // From the receipt on, which was less than a microsecond ago: one reading of the clock serves both counts.
@@ -111,7 +140,30 @@ impl ServedCall {
         let method = Arc::clone(self.permit.method());
         let (cost, stop) = (Some(&method.cost), &method.server.grace_ended);
         let at_deadline = method.options.deadline_policy();
-        let completion = self.execution.run(cost, stop, at_deadline).await;
+        let cancelable = match self.reply.cancel_token() {
+            None => None,
+            Some(token) => match method.server.cancellations.register(token) {
+                None => return self.end_canceled(),
+                call => call,
+            },
+        };
+        let canceled = async {
+            match &cancelable {
+                Some(call) => call.canceled().await,
+                None => std::future::pending().await,
+            }
+        };
+        let completion = tokio::select! {
+            biased;
+            completion = self.execution.run(cost, stop, at_deadline) => completion,
+            () = canceled => {
+                if at_deadline == DeadlinePolicy::Drop {
+                    return self.end_canceled();
+                }
+                self.record_canceled();
+                return self.execution.run_detached(stop).await;
+            }
+        };
         let goes_on = completion.is_detached(at_deadline);
         let ctx = self.execution.ctx();
         let limit = ctx.and_then(|ctx| method.time_limit(ctx, self.received));
@@ -120,6 +172,21 @@ impl ServedCall {
         if goes_on {
             self.execution.run_detached(stop).await;
         }
+    }
+
+    /// Drops the handler of a call whose caller has gone. Nothing is sent.
+    #[cold]
+    fn end_canceled(&mut self) {
+        self.execution.drop_handler();
+        self.record_canceled();
+    }
+
+    fn record_canceled(&mut self) {
+        let status = Reason::Dropped.status("the caller has given the call up");
+        self.execution.record(Some(&status));
+        self.execution.observer().close();
+        self.reply.subject = None;
+        self.permit.method().trace_reply(self.received);
     }
 
     /// Counts the outcome, ends the span and the metrics, and then sends the reply with the metadata that

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::bus::{Concern, Connection, Outgoing, PublishError, Refusal, RefusalObserver};
+use crate::dispatch::cancellations::Cancellations;
 use crate::dispatch::timeouts::Timeouts;
 use crate::dispatch::unsent_replies::UnsentReplies;
 use crate::execute::ConcurrencyLimit;
@@ -48,6 +49,7 @@ pub(crate) struct ServerState {
     /// Log of messages that NATS has made itself.
     pub(crate) of_nats_log: LogLimit,
     pub(crate) unsent_replies: Arc<UnsentReplies>,
+    pub(crate) cancellations: Arc<Cancellations>,
 }
 
 impl ServerState {

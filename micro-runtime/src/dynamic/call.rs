@@ -111,6 +111,8 @@ impl DynamicCall {
         /// ```
         timeout;
         headers;
+        wait_for_ready;
+        expires;
         /// Makes this call a part of the call or event that `ctx` belongs to: it belongs to the same
         /// trace, and ends with that call, at its deadline at the latest.
         within;
@@ -263,6 +265,8 @@ impl RawCall {
         /// 5 s. A responder that does not know `Micro-Timeout` ignores it.
         timeout;
         headers;
+        wait_for_ready;
+        expires;
         /// Makes this call a part of the call or event that `ctx` belongs to: it belongs to the same
         /// trace, and ends with that call, at its deadline at the latest.
         within;

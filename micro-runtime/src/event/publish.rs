@@ -79,8 +79,7 @@ impl Bus {
     /// When the returned [`Publish`] has been awaited, the connection has taken the event. Events leave in
     /// the order in which they were published. Nothing confirms that an event arrived, and a connection
     /// that is lost loses those that it had not written; where that matters, use `publish_durable`
-    /// (feature `jetstream`). So does a program that ends right after it: flush the client of
-    /// [`Bus::nats`](Self::nats) before.
+    /// (feature `jetstream`). So does a program that ends right after it: [`flush`](Self::flush) before.
     ///
     /// An event that NATS refuses is lost without an error, and counted ([`refused_events`](Self::refused_events)); for
     /// 100 ms after that further events to its subject are not sent, but for a trial, and counted as well.
@@ -186,6 +185,7 @@ impl Bus {
 impl Publish {
     call_option_methods! { (options):
         headers;
+        wait_for_ready;
         /// Makes the event part of the trace of the call or event that `ctx` belongs to: its trace headers
         /// are forwarded. Deadline and end of `ctx` have no effect on it.
         within;
@@ -257,14 +257,18 @@ impl PublishFuture {
         }
         let retained_headers = headers.clone();
         let sent = match headers {
-            None => connection.try_publish(subject, payload, cx),
+            None => connection.try_publish(subject, payload),
             headers => pin!(connection.publish(outgoing(headers))).poll(cx),
         };
-        if let Poll::Ready(sent) = sent {
-            return Poll::Ready(publish.outcome(sent));
+        let waits = publish.options.waits_for_ready;
+        match sent {
+            Poll::Pending => {}
+            Poll::Ready(Err(PublishError::Disconnected)) if waits => {}
+            Poll::Ready(sent) => return Poll::Ready(publish.outcome(sent)),
         }
         let (connection, retry) = (Arc::clone(connection), outgoing(retained_headers));
-        let mut pending: PendingPublish = Box::pin(async move { connection.publish(retry).await });
+        let mut pending: PendingPublish =
+            Box::pin(async move { connection.publish_when_ready(retry, waits).await });
         let polled = pending.as_mut().poll(cx);
         if polled.is_pending() {
             self.state = State::Waiting(pending);

@@ -37,6 +37,7 @@ pub(crate) use handler_future::{BoxFuture, BoxedHandler, HandlerFuture};
 pub(crate) use observer::Observer;
 pub(crate) use panic_guard::catch_panic;
 pub(crate) use poll_cost::PollCost;
+#[cfg(feature = "jetstream")]
 pub(crate) use poll_once::poll_once;
 pub(crate) use poll_timer::PollTimer;
 #[cfg(test)]

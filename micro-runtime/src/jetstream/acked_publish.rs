@@ -63,6 +63,8 @@ pub(super) struct AckedPublish {
     pub(super) headers: Option<HeaderMap>,
     pub(super) payload: Bytes,
     pub(super) limit: TimeLimit,
+    /// Whether the event waits for the connection. One that was sent does in any case: it may be stored.
+    pub(super) waits_for_ready: bool,
 }
 
 /// Failure of one attempt.
@@ -94,6 +96,11 @@ impl AckedPublish {
     /// [`Reason::NotStored`] if the queue was full until the deadline; [`Reason::NotPermitted`] if NATS has just
     /// refused such an event; otherwise why the connection did not take the event.
     pub(super) async fn send(&self) -> Result<ReplySlot, Status> {
+        self.send_when_ready(self.waits_for_ready).await
+    }
+
+    /// Sends the event as [`send`](Self::send) does; waits for the connection if `waits`.
+    async fn send_when_ready(&self, waits: bool) -> Result<ReplySlot, Status> {
         let mut headers = self.headers.clone().unwrap_or_default();
         headers.insert(MESSAGE_ID, self.id.as_str());
         let mut outgoing = Outgoing {
@@ -109,11 +116,18 @@ impl AckedPublish {
             .reserve(&self.subject)
             .map_err(|refused| self.not_permitted(&refused, None))?;
         outgoing.reply = Some(reply);
-        let publishing = self.connection.publish_request(&mut slot, outgoing);
-        match timeout_at(self.deadline(), publishing).await {
-            Ok(Ok(())) => Ok(slot),
-            Ok(Err(error)) => Err(self.not_sent(error)),
-            Err(_) => Err(self.too_late("the connection's queue was full")),
+        loop {
+            let publishing = self.connection.publish_request(&mut slot, outgoing.clone());
+            match timeout_at(self.deadline(), publishing).await {
+                Ok(Ok(())) => return Ok(slot),
+                Ok(Err(PublishError::Disconnected)) if waits => {}
+                Ok(Err(error)) => return Err(self.not_sent(error)),
+                Err(_) => return Err(self.too_late("the connection's queue was full")),
+            }
+            match timeout_at(self.deadline(), self.connection.ready()).await {
+                Ok(ready) => ready.map_err(|error| self.not_sent(error))?,
+                Err(_) => return Err(self.too_late("there was no connection to NATS")),
+            }
         }
     }
 
@@ -157,7 +171,7 @@ impl AckedPublish {
             }
             tokio::time::sleep_until(wake).await;
             backoff = (backoff * 2).min(MAX_BACKOFF);
-            slot = self.send().await?;
+            slot = self.send_when_ready(true).await?;
             cause = Some(status);
         }
     }

@@ -111,11 +111,9 @@ impl Acknowledger {
     /// reply subject is moved instead of cloned, and tokio's budget is left alone: the task has paid for
     /// each delivery when it received it. Waits while the connection's queue is full.
     pub(super) async fn acknowledge(&self, replies: &mut Vec<Subject>) {
-        let Ok(jetstream) = self.consumer.connection.jetstream_or_error() else {
-            return;
-        };
+        let connection = &self.consumer.connection;
         for reply in replies.drain(..) {
-            let sent = jetstream.client.publish(reply, ACK);
+            let sent = connection.publish(Outgoing::to(reply, ACK));
             if unconstrained(sent).await.is_err() {
                 return warn_unacknowledged();
             }

@@ -128,6 +128,7 @@ impl DeadLetters {
                 headers: Some(self.headers(delivery, status)),
                 payload: delivery.payload.clone(),
                 limit,
+                waits_for_ready: true,
             };
             match publish.run().await {
                 Ok(_) => return Ok(()),

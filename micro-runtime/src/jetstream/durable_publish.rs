@@ -99,6 +99,7 @@ impl DurablePublish {
         /// than 15 s may not outlast the death of a cluster's leader.
         timeout;
         headers;
+        wait_for_ready;
         /// Publishes as part of the call or event that `ctx` belongs to: with its trace, and until its
         /// deadline at the latest.
         within;
@@ -180,6 +181,7 @@ impl DurablePublish {
             headers,
             payload,
             limit,
+            waits_for_ready: self.options.message.waits_for_ready,
         };
         Ok((publish, permit))
     }

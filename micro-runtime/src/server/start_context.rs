@@ -45,6 +45,7 @@ impl StartContext {
             dropped_log: LogLimit::default(),
             of_nats_log: LogLimit::default(),
             unsent_replies: Arc::default(),
+            cancellations: Arc::default(),
         });
         Self {
             bus,

@@ -11,7 +11,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::bus::CarrierSubscription;
 use crate::dispatch::{Introspection, Phase, Route, ServerState, spawn_loop};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 /// Time that tasks have to send their last replies once the grace period is over and their handlers are
 /// dropped. It bounds a stop while the connection takes nothing.
@@ -91,8 +91,10 @@ impl Stopper {
     ///
     /// # Errors
     ///
-    /// Those of the barriers. The other steps are taken all the same.
+    /// Those of the barriers; none if there is no connection, and no call ran when the stop began. The other steps are
+    /// taken all the same.
     pub(super) async fn stop(mut self) -> Result<(), Error> {
+        let was_idle = self.server.tasks.is_empty();
         join_all(self.introspections.iter().map(|i| i.announce_stop())).await;
         drop(self.sources);
         self.server.connection.flush_requests().await;
@@ -114,7 +116,14 @@ impl Stopper {
         }
         let _ = self.phase.send(Phase::Ended);
         while self.instance_loops.join_next().await.is_some() {}
-        arrived?;
-        self.server.connection.barrier().await
+        let stopped = match arrived {
+            Ok(()) => self.server.connection.barrier().await,
+            failed => failed,
+        };
+        match stopped {
+            // Without a connection nothing more can arrive, and no reply is on its way.
+            Err(error) if error.kind() == ErrorKind::Connect && was_idle => Ok(()),
+            stopped => stopped,
+        }
     }
 }

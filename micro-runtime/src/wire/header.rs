@@ -10,6 +10,10 @@ use async_nats::{HeaderMap, HeaderName, HeaderValue};
 
 /// Time left for a call, in whole milliseconds, at least 1.
 pub(crate) const MICRO_TIMEOUT: HeaderName = HeaderName::from_static("Micro-Timeout");
+/// Time after which a call must not begin, in milliseconds since 1970.
+pub(crate) const MICRO_EXPIRES: HeaderName = HeaderName::from_static("Micro-Expires");
+/// Id by which the caller can cancel the call, where it cannot name it by its reply subject.
+pub(crate) const MICRO_CANCEL: HeaderName = HeaderName::from_static("Micro-Cancel");
 /// Options of a stream that a request opens, or that a reply offers.
 pub(crate) const MICRO_STREAM: HeaderName = HeaderName::from_static("Micro-Stream");
 /// gRPC code of a failure, as a number; 0 at the end of a stream by hand.

@@ -5,14 +5,16 @@
 //! change of a form is a change of the protocol; golden bytes in the tests hold each of them.
 //!
 //! In the order in which a message passes: `codec` (one message), `payload` (the bytes of one NATS message),
-//! `metadata`, `trace`, `timeout`, `content_type` and `empty` (one header each), `broker_message` (what no peer has
-//! sent), `opening` (what is no message), `status` (a failure). `header` and `subject` are the names, with
-//! `reply_token` for those of replies, `version` is the number of all this.
+//! `metadata`, `trace`, `timeout`, `expires`, `cancel`, `content_type` and `empty` (one header each), `broker_message`
+//! (what no peer has sent), `opening` (what is no message), `status` (a failure). `header` and `subject` are the names,
+//! with `reply_token` for those of replies, `version` is the number of all this.
 
 mod broker_message;
+mod cancel;
 mod codec;
 mod content_type;
 mod empty;
+mod expires;
 pub(crate) mod header;
 mod metadata;
 mod opening;
@@ -27,11 +29,13 @@ mod trace;
 pub(crate) mod version;
 
 pub(crate) use broker_message::BrokerMessage;
+pub(crate) use cancel::{CancelToken, encode_cancel};
 pub(crate) use codec::{
     acknowledged_by, decode_event, decode_reply, decode_request, decode_streamed_reply, encode,
     encode_into, with_shared_buffer,
 };
 pub(crate) use empty::encode_empty;
+pub(crate) use expires::{encode_expires, expired_since};
 pub(crate) use metadata::{
     ReceivedMetadata, decode_metadata, decode_reply_metadata, encode_metadata,
 };

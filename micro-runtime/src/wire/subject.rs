@@ -24,6 +24,8 @@ const UP: &str = "_up";
 pub(crate) const SCHEMA: &str = "_schema";
 /// Last token of a request for the service's health.
 pub(crate) const HEALTH: &str = "_health";
+/// Name of cancellations, under the subjects of all instances.
+pub(crate) const CANCEL: &str = "_cancel";
 
 /// First token of the subjects of ADR-32, unless server and client set another one ("Discovery").
 pub(crate) const SERVICE_API: &str = "$SRV";
@@ -109,6 +111,11 @@ impl ServiceBase {
     /// once").
     pub(crate) fn broadcast_method(&self, method: &str) -> Subject {
         self.instance_method(ALL_INSTANCES, method)
+    }
+
+    /// Returns `<service base>._i._all._cancel`, where every instance gets the cancellations of callers.
+    pub(crate) fn cancel(&self) -> Subject {
+        self.broadcast_method(CANCEL)
     }
 
     /// Returns the pattern of everything under the base.
@@ -263,6 +270,14 @@ pub(crate) fn is_inbox(subject: &str) -> bool {
 #[cfg(feature = "__testkit")]
 pub(crate) fn is_upstream(subject: &str) -> bool {
     subject.split('.').rev().nth(1) == Some(UP)
+}
+
+/// Returns whether callers cancel calls on this subject.
+pub(crate) fn is_cancel(subject: &str) -> bool {
+    subject
+        .rsplit('.')
+        .take(3)
+        .eq([CANCEL, ALL_INSTANCES, INSTANCE])
 }
 
 /// Returns the pattern of all reply subjects of an inbox.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use async_nats::connection::State;
 use micro_runtime::{Bus, ConnectOptions, ErrorKind};
 use micro_testkit::{NatsServer, within};
 
@@ -63,7 +62,7 @@ async fn a_login_of_a_url_goes_before_user_and_password_of_the_options() {
     let options = |user: &str, password: &str| {
         ConnectOptions::new()
             .name("logins")
-            .user_and_password(user.into(), password.into())
+            .user_and_password(user, password)
     };
     let url = |login: &str| format!("nats://{login}@127.0.0.1:{}", nats.port());
     check_works(Bus::connect_with(options("other", "s3cret2"), nats.url())).await;
@@ -82,7 +81,7 @@ async fn an_nkey_of_the_options_goes_before_the_login_of_a_url() {
     ] }"#;
     let nats = nats_with(users).await;
     let seed = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY";
-    let options = ConnectOptions::new().nkey(seed.into());
+    let options = ConnectOptions::new().nkey(seed);
     check_works(Bus::connect_with(options, nats.url_as("other", "wrong"))).await;
 }
 
@@ -95,10 +94,10 @@ async fn a_reconnect_logs_in_again() {
     )))
     .await;
     let mut events = bus.subscribe_raw("evt.again").open().await.unwrap();
-    let client = bus.nats().unwrap();
     nats.kill().unwrap();
-    until(|| client.connection_state() != State::Connected).await;
+    until(|| bus.nats().is_none()).await;
     nats.restart().await.unwrap();
+    until(|| bus.nats().is_some()).await;
     bus.publish_raw("evt.again", "here").await.unwrap();
     within(LIMIT, events.next()).await.unwrap();
 }

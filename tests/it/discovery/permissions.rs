@@ -25,8 +25,8 @@ async fn connect_operator(subscribe: &[&str], publish: &str) -> (NatsServer, Bus
     let nats = NatsServer::builder().config(&config).start().await.unwrap();
     let connect = async |user: &str, password: &str| {
         let options = ConnectOptions::new()
-            .user_and_password(user.into(), password.into())
-            .custom_inbox_prefix(format!("_INBOX.{user}"));
+            .user_and_password(user, password)
+            .inbox_prefix(format!("_INBOX.{user}"));
         Bus::connect_with(options, nats.url()).await.unwrap()
     };
     let (service, operator) = (

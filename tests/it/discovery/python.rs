@@ -31,7 +31,8 @@ async fn a_nats_micro_service_is_discovered() {
     let watch = discovery.watch().interval(interval);
     let mut watch = watch.open().await.unwrap();
     let mut service = Script::file("micro_service.py").ready(&nats).await;
-    let call = bus.nats().unwrap().request("py.echo", "hi".into());
+    let client = bus.nats().unwrap();
+    let call = client.request("py.echo", "hi".into());
     assert_eq!(&call.await.unwrap().payload[..], b"hi");
 
     let found = discovery.list().expected(1).await.unwrap();

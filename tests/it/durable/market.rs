@@ -43,6 +43,7 @@ pub(super) async fn publish_trades(bus: &Bus, numbers: impl IntoIterator<Item = 
         let _stored = publisher
             .publish(&trade(number))
             .id(trade_id(number))
+            .wait_for_ready()
             .send()
             .await
             .unwrap();

@@ -38,6 +38,7 @@ impl PublishLoad {
                     let started = Instant::now();
                     bus.publish_durable(&trade(number))
                         .id(trade_id(number))
+                        .wait_for_ready()
                         .await
                         .unwrap();
                     longest = longest.max(started.elapsed());

@@ -124,8 +124,8 @@ async fn a_client_without_discovery_permission_reads_the_schema() {
     let nats = NatsServer::builder().config(config).start().await.unwrap();
     let connect = async |user: &str, password: &str| {
         let options = ConnectOptions::new()
-            .user_and_password(user.into(), password.into())
-            .custom_inbox_prefix(format!("_INBOX.{user}"));
+            .user_and_password(user, password)
+            .inbox_prefix(format!("_INBOX.{user}"));
         Bus::connect_with(options, nats.url()).await.unwrap()
     };
     let bus = connect("service", "s").await;

@@ -1,5 +1,6 @@
 //! Unary calls whose requests and replies are lost, late, repeated or out of order.
 
+use std::future::IntoFuture as _;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -19,6 +20,7 @@ with_and_without_a_layer! {
     a_lost_reply_ends_at_the_deadline_and_is_not_asked_for_again
     a_repeated_request_runs_its_handler_again_and_returns_one_reply
     a_late_request_runs_nothing_beyond_its_own_call
+    a_call_that_expires_does_not_begin_late
 }
 
 const CALLS: u64 = 200;
@@ -83,6 +85,10 @@ async fn replies_after_the_deadline_match_no_call(injected: Injected) {
 }
 
 async fn replies_of_dropped_calls_match_no_call(injected: Injected) {
+    // Their servers do not hear that they were dropped.
+    injected
+        .faults
+        .add(Rule::drop("behavior.v1.Behavior._i._all._cancel"));
     let late = Rule::delay(">", MILLISECOND..MILLISECOND * 10);
     injected.faults.add(late.of_kind(MessageKind::Reply));
     for number in 0..CALLS {
@@ -150,4 +156,28 @@ async fn a_late_request_runs_nothing_beyond_its_own_call(injected: Injected) {
     until(|| injected.runs_on(&own(1)) == 1).await;
     until(|| injected.bus.unmatched_replies() == 1).await;
     assert_eq!(injected.handled.lock().unwrap().len() as u64, CALLS - 1);
+}
+
+/// A request that is late runs all the same, unless it expires by the clock.
+async fn a_call_that_expires_does_not_begin_late(injected: Injected) {
+    const DELAY: Duration = Duration::from_millis(100);
+    injected
+        .faults
+        .add(Rule::delay("behavior.v1.Behavior.Echo", DELAY..DELAY));
+    let calls = (0..20).map(|number| {
+        let call = injected.client.echo(own(number)).timeout(DELAY / 4);
+        match number % 2 {
+            0 => call.expires().into_future(),
+            _ => call.into_future(),
+        }
+    });
+    join_all(calls).await.into_iter().for_each(expect_deadline);
+    until(|| injected.bus.unmatched_replies() == 20).await;
+    for number in 0..20 {
+        let runs = injected.runs_on(&own(number));
+        assert_eq!(runs as u64, number % 2, "call {number}");
+    }
+    // In time.
+    let call = injected.client.echo(own(20)).timeout(DELAY * 100).expires();
+    assert_eq!(call.await.unwrap(), own(20));
 }

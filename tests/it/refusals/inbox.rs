@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 const NAMED: [&str; 3] = [
     "_INBOX.caller.",
     "NATS_INBOX_PREFIX",
-    "ConnectOptions::custom_inbox_prefix",
+    "ConnectOptions::inbox_prefix",
 ];
 
 fn users(inbox: &str) -> [User; 2] {

@@ -103,8 +103,8 @@ pub(super) async fn nats_with(users: &[User]) -> NatsServer {
 /// Connects as a user.
 pub(super) async fn connect(nats: &NatsServer, name: &str) -> Bus {
     let options = ConnectOptions::new()
-        .user_and_password(name.into(), name.into())
-        .custom_inbox_prefix(format!("_INBOX.{name}"));
+        .user_and_password(name, name)
+        .inbox_prefix(format!("_INBOX.{name}"));
     Bus::connect_with(options, nats.url()).await.unwrap()
 }
 

@@ -80,8 +80,8 @@ async fn streams_under_a_prefix(carrier: Carrier) {
 
 async fn connect(nats: &NatsServer, user: &str) -> Bus {
     let options = ConnectOptions::new()
-        .user_and_password(user.to_owned(), "p".to_owned())
-        .custom_inbox_prefix(format!("_INBOX.{user}"));
+        .user_and_password(user, "p")
+        .inbox_prefix(format!("_INBOX.{user}"));
     Bus::connect_with(options, nats.url()).await.unwrap()
 }
 

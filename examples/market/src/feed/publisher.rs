@@ -70,7 +70,13 @@ impl<E: FeedEvent> Feed<E> {
                 event = self.venue.next::<E>() => event,
             };
             let id = event.id();
-            let pending = self.publisher.publish(&event).id(&id).send().await?;
+            let pending = self
+                .publisher
+                .publish(&event)
+                .id(&id)
+                .wait_for_ready()
+                .send()
+                .await?;
             if self.sender.send((id, pending)).await.is_err() {
                 return Err("the ledger has ended".into());
             }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use async_nats::Message;
 use tokio::time::Instant;
 
-use crate::bus::fault_injection::injector::{Injector, PublishOutcome};
+use crate::bus::fault_injection::injector::Injector;
 use crate::bus::in_process::{InProcess, Routes};
 use crate::bus::mux::Mux;
+use crate::bus::outgoing::PublishError;
 use crate::bus::refusal::Refusal;
 use crate::sync::lock;
 use crate::wire::subject;
@@ -22,22 +23,19 @@ impl InProcess {
     }
 
     /// Applies the faults of the bus to a message, and routes what they leave, now and later.
-    pub(crate) fn inject(self: &Arc<Self>, injector: &Arc<Injector>, message: Message) {
-        let outcome = injector.pass(message, Instant::now());
-        self.route_outcome(injector, outcome);
-    }
-
-    /// Routes the messages that waited for the connection, in order.
-    pub(crate) fn route_waiting(self: &Arc<Self>, injector: &Arc<Injector>) {
-        while let Some(outcome) = injector.pass_waiting(Instant::now()) {
-            self.route_outcome(injector, outcome);
-        }
-    }
-
-    /// Routes what the faults have left of a message, now and later.
-    fn route_outcome(self: &Arc<Self>, injector: &Arc<Injector>, outcome: PublishOutcome) {
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::Disconnected`] while the bus is not connected.
+    pub(crate) fn inject(
+        self: &Arc<Self>,
+        injector: &Arc<Injector>,
+        message: Message,
+    ) -> Result<(), PublishError> {
+        let outcome = injector.pass(message, Instant::now())?;
         if let Some(refusal) = outcome.refusal {
-            return injector.refusals().apply(&[refusal]);
+            injector.refusals().apply(&[refusal]);
+            return Ok(());
         }
         for message in outcome.now {
             self.route(message);
@@ -54,6 +52,7 @@ impl InProcess {
                 }
             });
         }
+        Ok(())
     }
 
     /// Revokes every subscription that the injector refuses, and passes the refusals on. While the bus is disconnected
@@ -65,7 +64,7 @@ impl InProcess {
         let Some(injector) = &self.injector else {
             return;
         };
-        if injector.is_disconnected() {
+        if !injector.is_connected() {
             return;
         }
         let is_refused = |subject: &str| injector.is_subscription_refused(subject);

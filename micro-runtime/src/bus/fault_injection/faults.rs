@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use crate::bus::bus::Bus;
 use crate::bus::connection::{Carrier, Connection};
+use crate::bus::connection_state::ConnectionState;
 use crate::bus::fault_injection::forgery::Forgery;
 use crate::bus::fault_injection::injector::Injector;
 use crate::bus::fault_injection::rule::{ActiveRule, Rule};
 use crate::bus::in_process::InProcess;
+use crate::bus::link::lost_connection;
 use crate::bus::mux::Mux;
-use crate::bus::nats::lost_connection;
 use crate::bus::refusals::Refusals;
 use crate::observe;
 use crate::wire;
@@ -175,8 +176,8 @@ impl Faults {
     }
 
     /// Loses the connection: every call and stream in flight fails with
-    /// [`Code::Unavailable`](crate::Code::Unavailable), messages that a rule has delayed are lost, and what is
-    /// published from now on waits, without a limit, for [`reconnect`](Self::reconnect).
+    /// [`Code::Unavailable`](crate::Code::Unavailable), messages that a rule has delayed are lost, and whatever is sent
+    /// before [`reconnect`](Self::reconnect) fails the same way at once, unless it waits for the connection.
     ///
     /// Caller and service share the connection of an in-process bus, and lose it together. Subscriptions last, unless
     /// they are refused meanwhile, and what has arrived can be read. No effect while the bus is disconnected.
@@ -190,27 +191,31 @@ impl Faults {
     /// let (bus, faults) = Bus::in_process_with_faults(7);
     /// let mut events = bus.subscribe_raw("evt.demo.a").open().await?;
     /// faults.disconnect();
-    /// bus.publish_raw("evt.demo.a", "late").await?;
+    /// assert!(bus.publish_raw("evt.demo.a", "lost").await.is_err());
     /// faults.reconnect();
-    /// assert_eq!(events.next().await.unwrap().payload, "late");
+    /// bus.publish_raw("evt.demo.a", "new").await?;
+    /// assert_eq!(events.next().await.unwrap().payload, "new");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # }).unwrap();
     /// ```
     pub fn disconnect(&self) {
         if self.injector.disconnect() {
             tracing::warn!("the in-process bus is disconnected");
+            let states = &self.carrier.states;
+            states.send_replace(ConnectionState::Disconnected);
             self.carrier.mux.fail_all(&lost_connection());
         }
     }
 
-    /// Restores the connection, and delivers what waited, in order, and behind it what other threads publish meanwhile;
-    /// rules apply to it now. Returns once all of it is delivered. No effect while the bus is connected.
+    /// Restores the connection. No effect while the bus is connected.
     pub fn reconnect(&self) {
         if self.injector.reconnect() {
             observe::reconnected();
+            self.injector.refusals().begin_link();
             self.injector.refusals().reconnected();
             self.carrier.revoke_refused();
-            self.carrier.route_waiting(&self.injector);
+            let states = &self.carrier.states;
+            states.send_replace(ConnectionState::Connected);
         }
     }
 }

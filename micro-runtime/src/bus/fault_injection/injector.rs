@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::fault_injection::rule::{
     ActiveRule, FaultAction, MessageKind, Rule, RuleCounts, valid_pattern,
 };
+use crate::bus::outgoing::PublishError;
 use crate::bus::refusal::Refusal;
 use crate::bus::refusals::Refusals;
 use crate::subject::matches;
@@ -57,19 +58,8 @@ struct State {
     scheduled: Schedule,
     /// Canceled when the connection is lost; each connection has its own.
     connection: CancellationToken,
-    link: LinkState,
-    /// Messages published while the bus is not connected.
-    waiting: VecDeque<Message>,
+    is_connected: bool,
     replies: VecDeque<Subject>,
-}
-
-/// State of the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LinkState {
-    Connected,
-    Disconnected,
-    /// Connected again, with messages that still wait: what is published meanwhile waits behind them.
-    CatchingUp,
 }
 
 /// Messages that are delivered later, in the order of their delivery.
@@ -101,8 +91,7 @@ impl Injector {
                 refused_subscriptions: Vec::new(),
                 scheduled: Schedule::default(),
                 connection: CancellationToken::new(),
-                link: LinkState::Connected,
-                waiting: VecDeque::new(),
+                is_connected: true,
                 replies: VecDeque::new(),
             }),
         }
@@ -159,31 +148,21 @@ impl Injector {
         &self.refusals
     }
 
-    /// Applies the first rule that acts on the message, unless its subject is refused. While the bus is not connected
-    /// the message waits instead.
-    pub(crate) fn pass(&self, message: Message, now: Instant) -> PublishOutcome {
-        let mut state = lock(&self.state);
-        if state.link != LinkState::Connected {
-            state.waiting.push_back(message);
-            return PublishOutcome::default();
-        }
-        state.apply_rules(message, now)
-    }
-
-    /// Takes the first message that waits, and applies the rules to it; `None` after the last one, from which on the
-    /// bus is connected, and where it was disconnected again.
+    /// Applies the first rule that acts on the message, unless its subject is refused.
     ///
-    /// The caller delivers each before it takes the next one, so that no message overtakes those that wait.
-    pub(crate) fn pass_waiting(&self, now: Instant) -> Option<PublishOutcome> {
+    /// # Errors
+    ///
+    /// [`PublishError::Disconnected`] while the bus is not connected.
+    pub(crate) fn pass(
+        &self,
+        message: Message,
+        now: Instant,
+    ) -> Result<PublishOutcome, PublishError> {
         let mut state = lock(&self.state);
-        if state.link != LinkState::CatchingUp {
-            return None;
+        match state.is_connected {
+            true => Ok(state.apply_rules(message, now)),
+            false => Err(PublishError::Disconnected),
         }
-        let Some(message) = state.waiting.pop_front() else {
-            state.link = LinkState::Connected;
-            return None;
-        };
-        Some(state.apply_rules(message, now))
     }
 
     /// Takes the delayed messages whose moment has come.
@@ -204,7 +183,7 @@ impl Injector {
         due
     }
 
-    /// Lets messages wait from now on, and loses those on their way. Returns whether the bus was connected.
+    /// Takes no message from now on, and loses those on their way. Returns whether the bus was connected.
     pub(crate) fn disconnect(&self) -> bool {
         let mut state = lock(&self.state);
         state.scheduled.messages.clear();
@@ -212,12 +191,12 @@ impl Injector {
             installed.held.clear();
         }
         std::mem::take(&mut state.connection).cancel();
-        std::mem::replace(&mut state.link, LinkState::Disconnected) != LinkState::Disconnected
+        std::mem::replace(&mut state.is_connected, false)
     }
 
-    /// Returns whether messages wait for a new connection.
-    pub(crate) fn is_disconnected(&self) -> bool {
-        lock(&self.state).link == LinkState::Disconnected
+    /// Returns whether messages go through.
+    pub(crate) fn is_connected(&self) -> bool {
+        lock(&self.state).is_connected
     }
 
     /// Returns the token that is canceled when the present connection is lost.
@@ -225,15 +204,9 @@ impl Injector {
         lock(&self.state).connection.clone()
     }
 
-    /// Connects again; the messages that waited are for [`pass_waiting`](Self::pass_waiting). Returns whether the bus
-    /// was disconnected.
+    /// Connects again. Returns whether the bus was disconnected.
     pub(crate) fn reconnect(&self) -> bool {
-        let mut state = lock(&self.state);
-        let was_disconnected = state.link == LinkState::Disconnected;
-        if was_disconnected {
-            state.link = LinkState::CatchingUp;
-        }
-        was_disconnected
+        !std::mem::replace(&mut lock(&self.state).is_connected, true)
     }
 
     /// Returns the number of messages that wait for a successor.

@@ -14,11 +14,12 @@ use crate::bus::mux::table::DeliveryOutcome;
 use crate::bus::outgoing::PublishError;
 use crate::status::Status;
 use crate::sync::lock;
+use crate::wire::CancelToken;
 use crate::wire::header::continues_as_stream;
 
-/// Number of reserved slots from which requests go through the outbox. With fewer calls in flight replies do not
-/// arrive in bursts, and a request that waits for others would only be late.
-const BATCHING_THRESHOLD: usize = 4;
+/// Number of reserved slots, that of the pulses among them, from which requests go through the outbox. With fewer calls
+/// in flight replies do not arrive in bursts, and a request that waits for others would only be late.
+const BATCHING_THRESHOLD: usize = 5;
 
 /// One reserved slot: the wait for one reply, or for all frames of a stream. Dropping it frees the slot at once,
 /// so that an abandoned call costs nothing; a reply that arrives later finds no slot.
@@ -102,6 +103,25 @@ impl Mux {
         if let Some((sink, status)) = ended {
             sink.fail(&status);
         }
+        Ok((self.unsent_slot(key), subject))
+    }
+
+    /// Reserves a slot for messages to the own inbox, all to the subject that is returned. NATS's refusal of one ends
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// `PERMISSION_DENIED` if NATS refuses the subscription of the inbox.
+    pub(crate) fn reserve_for_pulses(
+        self: &Arc<Self>,
+        sink: Arc<dyn FrameSink>,
+    ) -> Result<(ReplySlot, Subject), Status> {
+        let mut state = lock(&self.state);
+        state.refused.check_inbox()?;
+        let inbox = self.inbox.clone();
+        let (key, subject) = state.table.reserve_for_stream(sink, inbox);
+        state.table.set_destination(key, subject.clone());
+        drop(state);
         Ok((self.unsent_slot(key), subject))
     }
 
@@ -198,16 +218,25 @@ impl ReplySlot {
     }
 }
 
+impl ReplySlot {
+    /// Frees the slot. Returns what names the call to its server, if its request was sent and there was no reply.
+    pub(crate) fn abandon(&mut self) -> Option<CancelToken> {
+        let key = self.key.take()?;
+        let mut state = lock(&self.mux.state);
+        let closed = state.table.close(key);
+        let abandoned = closed.as_ref().and_then(ClosedSlot::abandoned);
+        let was_sent = abandoned.is_some();
+        if let Some((destination, order)) = abandoned {
+            state.refused.abandon(destination.clone(), order);
+        }
+        drop(state);
+        drop(closed);
+        was_sent.then(|| CancelToken::of_reply(key.slot, key.nonce))
+    }
+}
+
 impl Drop for ReplySlot {
     fn drop(&mut self) {
-        if let Some(key) = self.key {
-            let mut state = lock(&self.mux.state);
-            let closed = state.table.close(key);
-            if let Some((destination, order)) = closed.as_ref().and_then(ClosedSlot::abandoned) {
-                state.refused.abandon(destination.clone(), order);
-            }
-            drop(state);
-            drop(closed);
-        }
+        self.abandon();
     }
 }

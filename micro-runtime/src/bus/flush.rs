@@ -1,0 +1,122 @@
+//! `Bus::flush` and `Bus::close`: what was sent has reached NATS, and the end of a connection.
+
+use std::time::Duration;
+
+use crate::bus::bus::Bus;
+use crate::bus::connection::{Carrier, Connection};
+use crate::bus::connection_state::ConnectionState;
+use crate::bus::link::Link;
+use crate::bus::outgoing::disconnected;
+use crate::error::{Error, ErrorKind};
+use crate::status::Reason;
+
+/// Maximum time that NATS may take to confirm, however little it is.
+const MIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum time for what is confirmed slowly: more than the silence after which a link counts as lost.
+const MAX_TIMEOUT: Duration = Duration::from_secs(65);
+
+impl Bus {
+    /// Returns once NATS has everything that was sent on this connection before: events, requests and replies of this
+    /// bus, its clones, clients and servers. About one round trip.
+    ///
+    /// [`publish`](Self::publish) returns when the event is in the queue of the connection. A program that ends then,
+    /// or drops its last bus, may end before the queue is written; flush first. Durable events are acknowledged one by
+    /// one, and need no flush.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Connect`] if the connection is lost, also while this waits: what was sent before may be lost;
+    /// [`ErrorKind::Timeout`] if NATS confirms nothing for 5 s, or for 65 s where a slow connection has much to carry.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let bus = micro_runtime::Bus::in_process();
+    /// bus.publish_raw("evt.demo.a", "hello").await?;
+    /// bus.flush().await?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    pub async fn flush(&self) -> Result<(), Error> {
+        self.connection().flush().await
+    }
+
+    /// Flushes, and closes the connection for good: for this bus, and for its clones, clients and servers.
+    ///
+    /// Subscriptions end behind what has arrived. Calls in flight, and those that begin later, fail with `UNAVAILABLE`
+    /// (reason [`Disconnected`](crate::Reason::Disconnected)). Shut servers down and flush durable publishers before.
+    /// No effect on a bus that is closed.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`flush`](Self::flush): the connection is closed all the same, and what was sent last may be lost.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// use micro_runtime::{Bus, ConnectionState};
+    ///
+    /// let bus = Bus::in_process();
+    /// bus.publish_raw("evt.demo.a", "hello").await?;
+    /// bus.close().await?;
+    /// assert_eq!(bus.state(), ConnectionState::Closed);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    pub async fn close(&self) -> Result<(), Error> {
+        if self.state() == ConnectionState::Closed {
+            return Ok(());
+        }
+        let flushed = self.flush().await;
+        self.connection().close();
+        flushed
+    }
+}
+
+impl Connection {
+    /// Returns once NATS has everything that was sent before; see [`Bus::flush`].
+    pub(crate) async fn flush(&self) -> Result<(), Error> {
+        let Carrier::Nats(nats) = &self.carrier else {
+            return match *self.states().borrow() {
+                ConnectionState::Connected => Ok(()),
+                _ => Err(disconnected()),
+            };
+        };
+        let link = nats.current.get().ok_or_else(disconnected)?;
+        let flushing = async {
+            nats.outbox.flush().await;
+            self.confirmed(&link).await
+        };
+        let slow = link.unconfirmed_time();
+        let timeout = (MIN_TIMEOUT + slow).min(MAX_TIMEOUT);
+        tokio::select! {
+            flushed = tokio::time::timeout(timeout, flushing) => flushed.unwrap_or_else(|elapsed| {
+                let text = format!("NATS did not confirm within {timeout:.0?} what was sent");
+                Err(Error::new(ErrorKind::Timeout, text).with_source(elapsed))
+            }),
+            () = link.lost().cancelled() => Err(disconnected()),
+        }
+    }
+
+    /// Returns once NATS has what was handed over to it. A user that may not publish to its own inbox has markers for
+    /// it.
+    async fn confirmed(&self, link: &Link) -> Result<(), Error> {
+        match link.confirmed().await {
+            true => Ok(()),
+            false => link.markers().pass(link.client(), self.refusals()).await,
+        }
+    }
+
+    /// Closes the connection for good.
+    pub(crate) fn close(&self) {
+        let status = Reason::Disconnected.status("the bus was closed");
+        match &self.carrier {
+            Carrier::Nats(nats) => nats.close(),
+            Carrier::InProcess(carrier) => carrier.close(),
+        }
+        self.mux.close(&status);
+        self.refusals.subscriptions().close();
+    }
+}

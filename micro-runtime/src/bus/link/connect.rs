@@ -1,0 +1,66 @@
+//! `connect_once`: one physical connection to one server.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_nats::{
+    Client, ConnectError, ConnectErrorKind, ConnectOptions, ReconnectToServer, ServerAddr,
+};
+
+use crate::bus::link::backoff::ConnectFailure;
+use crate::bus::link::link_events::LinkEvents;
+
+/// Connects to one server, at each of its addresses in turn. The client never connects again: once the connection is
+/// lost, its subscriptions end, and whatever it has not sent is gone.
+///
+/// async-nats has no option for that: zero `max_reconnects` means for ever, and one means a further attempt. That
+/// attempt goes to an address at which nothing can listen, and the client gives up.
+pub(super) async fn connect_once(
+    options: ConnectOptions,
+    server: &ServerAddr,
+    timeout: Duration,
+    events: &Arc<LinkEvents>,
+) -> Result<Client, ConnectError> {
+    let nowhere = nowhere();
+    let was_tried = Arc::new(AtomicBool::new(false));
+    let choose = {
+        let (server, nowhere) = (server.clone(), nowhere.clone());
+        move |_, _| {
+            let addr = match was_tried.swap(true, Ordering::Relaxed) {
+                false => server.clone(),
+                true => nowhere.clone(),
+            };
+            let delay = Some(Duration::ZERO);
+            std::future::ready(Some(ReconnectToServer { addr, delay }))
+        }
+    };
+    let events = Arc::clone(events);
+    options
+        .connection_timeout(timeout)
+        .max_reconnects(1)
+        .ignore_discovered_servers()
+        .reconnect_to_server_callback(choose)
+        .event_callback(move |event| {
+            events.on_event(&event);
+            std::future::ready(())
+        })
+        .connect(&[server.clone(), nowhere][..])
+        .await
+}
+
+/// Returns an address at which nothing listens: no program can bind port 0.
+fn nowhere() -> ServerAddr {
+    "nats://127.0.0.1:0".parse().expect("a literal address")
+}
+
+/// Returns how hopeful the next attempt is after this error.
+pub(super) fn failure(error: &ConnectError) -> ConnectFailure {
+    match error.kind() {
+        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
+            ConnectFailure::Login
+        }
+        ConnectErrorKind::Io => ConnectFailure::Refused,
+        _ => ConnectFailure::Away,
+    }
+}

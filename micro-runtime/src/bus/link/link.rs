@@ -1,0 +1,227 @@
+//! `Link`: one physical connection to NATS, with the tasks that belong to it.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use async_nats::{Client, Subject, Subscriber};
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::task::coop::unconstrained;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::bus::inbox::Inbox;
+use crate::bus::link::link_events::LinkEvents;
+use crate::bus::link::pulse;
+use crate::bus::link::pulse::Pulses;
+use crate::bus::link::silence;
+use crate::bus::link::silence::SilenceLimits;
+use crate::bus::link::window::Window;
+use crate::bus::marker::Markers;
+use crate::bus::mux::Mux;
+use crate::bus::nats;
+use crate::bus::outgoing::{Outgoing, PublishError, disconnected};
+use crate::bus::probe::Prober;
+use crate::bus::refusal_queue::ConnectionReport;
+use crate::bus::refusal_tasks::RefusalTasks;
+use crate::bus::refusals::Refusals;
+use crate::error::Error;
+
+/// One physical connection. Dropping it ends its tasks, and closes the connection once nothing publishes any more.
+pub(in crate::bus) struct Link {
+    client: Client,
+    lost: CancellationToken,
+    /// `None` if the connection was made by the user: its event callback belongs to the user, and refusals cannot be
+    /// detected.
+    refusal_tasks: Option<Box<RefusalTasks>>,
+    markers: Markers,
+    window: Arc<Window>,
+    /// `None` where nothing is confirmed.
+    pulses: Option<Arc<Pulses>>,
+    _inbox: Inbox,
+    /// Ends what waits for the link when it is dropped.
+    _ending: DropGuard,
+}
+
+/// What a link is made of.
+pub(in crate::bus) struct LinkParts<'a> {
+    pub(in crate::bus) client: Client,
+    pub(in crate::bus) mux: &'a Arc<Mux>,
+    pub(in crate::bus) refusals: &'a Arc<Refusals>,
+    pub(in crate::bus) limits: Option<SilenceLimits>,
+    /// `None` for a connection that was made by the user.
+    pub(in crate::bus) events: Option<(Arc<LinkEvents>, mpsc::Receiver<ConnectionReport>)>,
+}
+
+impl LinkParts<'_> {
+    /// Subscribes to the inbox, and starts the tasks of the link.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Connect`](crate::ErrorKind::Connect) if the connection is lost already.
+    pub(in crate::bus) async fn open(self) -> Result<Link, Error> {
+        let Self {
+            client,
+            mux,
+            refusals,
+            limits,
+            events,
+        } = self;
+        let lost = match &events {
+            Some((events, _)) => events.lost().clone(),
+            None => CancellationToken::new(),
+        };
+        let markers = Markers::new(lost.clone());
+        let inbox = Inbox::open(&client, mux, refusals, &markers, &lost).await?;
+        let refusal_tasks = events.map(|(_, reports)| {
+            let prober = Prober::new(client.clone(), Arc::clone(mux), Arc::clone(refusals));
+            RefusalTasks::spawn(reports, prober)
+        });
+        let window = Arc::new(Window::new());
+        let pulses = limits.and_then(|_| Pulses::new(&client, mux, &window));
+        let pulses = pulses.map(Arc::new);
+        match (&pulses, limits) {
+            (Some(pulses), Some(limits)) => {
+                tokio::spawn(pulse::watch(Arc::clone(pulses), limits, lost.clone()));
+            }
+            _ => window.end_pulses(),
+        }
+        Ok(Link {
+            client,
+            window,
+            pulses,
+            refusal_tasks,
+            markers,
+            _inbox: inbox,
+            _ending: lost.clone().drop_guard(),
+            lost,
+        })
+    }
+}
+
+impl Link {
+    pub(in crate::bus) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(in crate::bus) fn markers(&self) -> &Markers {
+        &self.markers
+    }
+
+    pub(in crate::bus) fn refusal_tasks(&self) -> Option<&RefusalTasks> {
+        self.refusal_tasks.as_deref()
+    }
+
+    /// Returns the token that is canceled once the link is lost.
+    pub(in crate::bus) fn lost(&self) -> &CancellationToken {
+        &self.lost
+    }
+
+    /// Hands a message to async-nats; waits while its queue of commands is full, at most until the link is lost.
+    ///
+    /// Cancel safe: if the future is dropped while it waits, nothing is sent.
+    pub(in crate::bus) async fn publish(&self, outgoing: Outgoing) -> Result<(), PublishError> {
+        let publishing = async {
+            if outgoing.reply.is_some() {
+                self.window.room().await;
+            }
+            let length = outgoing.size();
+            nats::publish(&self.client, outgoing).await?;
+            self.note_handed_over(length);
+            Ok(())
+        };
+        tokio::select! {
+            biased;
+            published = publishing => published,
+            () = self.lost.cancelled() => Err(PublishError::Disconnected),
+        }
+    }
+
+    /// Returns the number of bytes of requests that may be handed over, once there are some, or once the link is lost.
+    pub(in crate::bus) async fn room(&self) -> usize {
+        if !self.window.has_room() {
+            self.lost.run_until_cancelled(self.window.room()).await;
+        }
+        self.window.left()
+    }
+
+    /// Returns whether NATS has confirmed what was handed over before, once it has; `false` at once where it cannot.
+    pub(in crate::bus) async fn confirmed(&self) -> bool {
+        let Some(pulses) = &self.pulses else {
+            return false;
+        };
+        pulses.send();
+        self.window.confirmed().await
+    }
+
+    /// Returns the time that what is unconfirmed takes on a slow link.
+    pub(in crate::bus) fn unconfirmed_time(&self) -> Duration {
+        silence::allowance(self.window.unconfirmed())
+    }
+
+    /// Counts a message that async-nats has taken.
+    #[inline]
+    fn note_handed_over(&self, length: usize) {
+        if self.window.add(length)
+            && let Some(pulses) = &self.pulses
+        {
+            pulses.send();
+        }
+    }
+
+    /// Hands a message without headers to async-nats if its queue has room now. `Pending` means that nothing was sent,
+    /// and no waker is registered.
+    ///
+    /// It consumes nothing of the task's cooperative budget, see
+    /// [`Connection::try_publish`](crate::bus::Connection::try_publish).
+    #[inline]
+    pub(in crate::bus) fn try_publish(
+        &self,
+        subject: &Subject,
+        reply: Option<&Subject>,
+        payload: &Bytes,
+    ) -> Poll<Result<(), PublishError>> {
+        if reply.is_some() && !self.window.has_room() {
+            return Poll::Pending;
+        }
+        let length = payload.len();
+        let (client, subject, payload) = (&self.client, subject.clone(), payload.clone());
+        // `Pending` leaves no waker behind.
+        let cx = &mut Context::from_waker(Waker::noop());
+        let published = match reply {
+            None => pin!(unconstrained(client.publish(subject, payload))).poll(cx),
+            Some(reply) => {
+                let published = client.publish_with_reply(subject, reply.clone(), payload);
+                pin!(unconstrained(published)).poll(cx)
+            }
+        };
+        if matches!(published, Poll::Ready(Ok(()))) {
+            self.note_handed_over(length);
+        }
+        published.map_err(|error| nats::not_published(client, error))
+    }
+
+    /// Subscribes, as a member of a queue group if `queue` is set; waits as [`publish`](Self::publish) does.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Connect`](crate::ErrorKind::Connect) if the link is lost.
+    pub(in crate::bus) async fn subscribe(
+        &self,
+        subject: Subject,
+        queue: Option<&str>,
+    ) -> Result<Subscriber, Error> {
+        let subscribing = async {
+            match queue {
+                Some(queue) => self.client.queue_subscribe(subject, queue.to_owned()).await,
+                None => self.client.subscribe(subject).await,
+            }
+        };
+        tokio::select! {
+            biased;
+            subscribed = subscribing => subscribed.map_err(|error| disconnected().with_source(error)),
+            () = self.lost.cancelled() => Err(disconnected()),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! `LinkEvents`: what async-nats reports of one physical connection beside messages.
+
+use async_nats::{Event, ServerError};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::refusal_queue::{ConnectionReport, ReportSender, report_queue};
+use crate::log_limit::LogLimit;
+use crate::printable::Printable;
+
+/// Events of one physical connection. async-nats reports them through a callback that is fixed before it connects, and
+/// drops events while 128 wait: the end of the inbox's subscription shows a loss as well.
+pub(in crate::bus) struct LinkEvents {
+    reports: ReportSender,
+    lost: CancellationToken,
+    lost_messages: LogLimit,
+}
+
+impl LinkEvents {
+    /// Returns the events of a connection, and the queue of its refusals for the task that reads them.
+    pub(in crate::bus) fn new() -> (Self, mpsc::Receiver<ConnectionReport>) {
+        let (reports, received) = report_queue();
+        let events = Self {
+            reports,
+            lost: CancellationToken::new(),
+            lost_messages: LogLimit::default(),
+        };
+        (events, received)
+    }
+
+    /// Handles one event in async-nats's task, so it must not wait. Refusals are only queued.
+    pub(super) fn on_event(&self, event: &Event) {
+        let report = match event {
+            Event::ServerError(ServerError::Other(text)) => ConnectionReport::Error(text.clone()),
+            _ => ConnectionReport::Other,
+        };
+        let _ = self.reports.try_send(report);
+        match event {
+            Event::Disconnected | Event::Closed => self.lost.cancel(),
+            Event::SlowConsumer(id) => {
+                if let Some(count) = self.lost_messages.due() {
+                    tracing::warn!(subscription = id, count, "a slow consumer lost a message");
+                }
+            }
+            Event::ServerError(ServerError::Other(_)) | Event::Connected => {}
+            // async-nats tries once more behind a loss, which leads nowhere (`connect`).
+            Event::ClientError(_) => {}
+            event => tracing::warn!("NATS: {}", Printable(event)),
+        }
+    }
+
+    /// Returns the token that is canceled once the connection is lost.
+    pub(in crate::bus) fn lost(&self) -> &CancellationToken {
+        &self.lost
+    }
+}

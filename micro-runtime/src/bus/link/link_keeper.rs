@@ -1,0 +1,268 @@
+//! `LinkKeeper`: makes the links of one bus, the first and each further one when it is lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{ConnectError, ServerAddr};
+use tokio::time::Instant;
+
+use crate::bus::connect_error::not_connected;
+use crate::bus::connect_options::ConnectOptions;
+use crate::bus::connection_state::ConnectionState;
+use crate::bus::link::backoff::{ConnectFailure, ReconnectBackoff};
+use crate::bus::link::connect::{connect_once, failure};
+use crate::bus::link::current_link::CurrentLink;
+use crate::bus::link::link::{Link, LinkParts};
+use crate::bus::link::link_events::LinkEvents;
+use crate::bus::link::server_pool::ServerPool;
+use crate::bus::mux::Mux;
+use crate::bus::refusals::Refusals;
+use crate::bus::server_urls::ServerUrls;
+use crate::bus::server_version;
+use crate::error::{Error, ErrorKind};
+use crate::log_limit::LogLimit;
+use crate::observe;
+use crate::printable::Printable;
+use crate::status::{Reason, Status};
+
+/// Maximum time of the first attempts to connect anew: a host that does not reply must not hold up the others.
+const FIRST_RECONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time from which a connection has lasted: another one that is lost sooner begins with a delay, as where a server ends
+/// each connection at once.
+const MIN_LASTING: Duration = Duration::from_secs(5);
+
+/// Makes the links of one bus.
+pub(in crate::bus) struct LinkKeeper {
+    options: ConnectOptions,
+    servers: ServerUrls,
+    pool: ServerPool,
+    backoff: ReconnectBackoff,
+    mux: Arc<Mux>,
+    refusals: Arc<Refusals>,
+    /// Server of the last link.
+    last: Option<ServerAddr>,
+    failed_attempts: LogLimit,
+}
+
+/// A round in which no server took the connection.
+struct FailedRound {
+    /// Error of the most hopeful failure.
+    error: Error,
+    failures: Vec<ConnectFailure>,
+}
+
+impl LinkKeeper {
+    pub(in crate::bus) fn new(
+        options: ConnectOptions,
+        servers: ServerUrls,
+        mux: Arc<Mux>,
+        refusals: Arc<Refusals>,
+    ) -> Self {
+        Self {
+            pool: ServerPool::new(servers.addresses(), options.discovers_servers),
+            options,
+            servers,
+            backoff: ReconnectBackoff::default(),
+            mux,
+            refusals,
+            last: None,
+            failed_attempts: LogLimit::default(),
+        }
+    }
+
+    /// Makes the first link; waits for a server as long as the options say.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Connect`] if no server takes the connection, or it is too old;
+    /// [`ErrorKind::Configuration`] for a file of the options that cannot be read.
+    pub(in crate::bus) async fn connect_first(&mut self) -> Result<Arc<Link>, Error> {
+        let until = Instant::now().checked_add(self.options.first_wait);
+        loop {
+            let failed = match self.round(self.options.connection_timeout, true).await {
+                Ok(link) => {
+                    self.backoff.reset();
+                    return Ok(link);
+                }
+                Err(failed) => failed,
+            };
+            let delay = self.backoff.next_delay(failed.failures.iter().copied());
+            let delay = delay.min(self.options.max_reconnect_delay);
+            let is_over = until.is_some_and(|until| Instant::now() + delay > until);
+            let can_come = failed
+                .failures
+                .iter()
+                .any(|one| *one != ConnectFailure::Login);
+            if is_over || !can_come {
+                return Err(failed.error);
+            }
+            self.log_failure(&failed.error);
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// Keeps `current` connected until this is aborted. Everything is closed when it ends, also if it never began.
+    pub(in crate::bus) fn run(
+        mut self,
+        current: Arc<CurrentLink>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let close = CloseLinks {
+            current: Arc::clone(&current),
+            mux: Arc::clone(&self.mux),
+            refusals: Arc::clone(&self.refusals),
+        };
+        async move {
+            let _close = close;
+            while let Some(link) = current.get() {
+                let connected = Instant::now();
+                link.lost().cancelled().await;
+                drop(link);
+                // In this order: `CurrentLink`, "Order".
+                current.clear(ConnectionState::Disconnected);
+                self.mux.fail_all(&lost_connection());
+                let servers = &self.servers;
+                tracing::warn!(%servers, "the connection to NATS is lost");
+                match connected.elapsed() >= MIN_LASTING {
+                    true => self.backoff.reset(),
+                    // A server that ends each connection at once is not asked without a pause.
+                    false => self.pause([ConnectFailure::Refused]).await,
+                }
+                let link = self.connect_again().await;
+                current.set(link);
+                self.refusals.reconnected();
+                tracing::info!("the connection to NATS is back");
+                observe::reconnected();
+            }
+        }
+    }
+
+    /// Makes another link, and subscribes to everything that is open. Tries for ever.
+    async fn connect_again(&mut self) -> Arc<Link> {
+        let mut timeout = FIRST_RECONNECT_TIMEOUT.min(self.options.connection_timeout);
+        loop {
+            match self.round(timeout, false).await {
+                Ok(link) => match self.subscribe_again(&link).await {
+                    Ok(()) => return link,
+                    Err(error) => {
+                        self.log_failure(&error);
+                        self.pause([ConnectFailure::Refused]).await;
+                    }
+                },
+                Err(failed) => {
+                    self.log_failure(&failed.error);
+                    self.pause(failed.failures).await;
+                }
+            }
+            timeout = (timeout * 2).min(self.options.connection_timeout);
+        }
+    }
+
+    /// Waits before the next round.
+    async fn pause(&mut self, failures: impl IntoIterator<Item = ConnectFailure>) {
+        let delay = self.backoff.next_delay(failures);
+        tokio::time::sleep(delay.min(self.options.max_reconnect_delay)).await;
+    }
+
+    /// Subscribes to everything that is open.
+    async fn subscribe_again(&mut self, link: &Arc<Link>) -> Result<(), Error> {
+        self.refusals.begin_link();
+        let open = self.refusals.subscriptions();
+        let subscribe = |subject, queue: Option<Box<str>>| async move {
+            link.subscribe(subject, queue.as_deref()).await
+        };
+        open.make_again(subscribe).await
+    }
+
+    /// Tries every server once, and returns the first link.
+    async fn round(&mut self, timeout: Duration, is_first: bool) -> Result<Arc<Link>, FailedRound> {
+        let mut failures = Vec::new();
+        let mut first: Option<(ConnectFailure, Error)> = None;
+        for server in self.pool.round(self.last.as_ref()) {
+            let (kind, error) = match self.attempt(&server, timeout, is_first).await {
+                Ok(link) => {
+                    self.last = Some(server);
+                    return Ok(link);
+                }
+                Err(failed) => failed,
+            };
+            self.pool.note_failed(&server);
+            failures.push(kind);
+            // Of equal ones the last, as the text of `Bus::connect` states.
+            if first.as_ref().is_none_or(|(known, _)| kind <= *known) {
+                first = Some((kind, error));
+            }
+        }
+        let no_server = || Error::new(ErrorKind::Connect, "there is no server to connect to");
+        Err(FailedRound {
+            error: first.map_or_else(no_server, |(_, error)| error),
+            failures,
+        })
+    }
+
+    /// Makes a link to one server.
+    async fn attempt(
+        &mut self,
+        server: &ServerAddr,
+        timeout: Duration,
+        is_first: bool,
+    ) -> Result<Arc<Link>, (ConnectFailure, Error)> {
+        let options = self.options.of_one_connection().await;
+        let options = options.map_err(|error| (ConnectFailure::Login, error))?;
+        let (events, reports) = LinkEvents::new();
+        let events = Arc::new(events);
+        let client = connect_once(options, server, timeout, &events).await;
+        let client = client.map_err(|error| self.refused(error))?;
+        let announced = client.server_info().connect_urls;
+        self.pool.note_connected(server, &announced);
+        if let Err(error) = server_version::check(&client) {
+            match is_first {
+                true => return Err((ConnectFailure::Login, error)),
+                // In the middle of an upgrade: without the connection nothing would work.
+                false => tracing::warn!("{}", Printable(error)),
+            }
+        }
+        let parts = LinkParts {
+            client,
+            mux: &self.mux,
+            refusals: &self.refusals,
+            limits: Some(self.options.silence_limits()),
+            events: Some((events, reports)),
+        };
+        let link = parts.open().await;
+        link.map(Arc::new)
+            .map_err(|error| (ConnectFailure::Refused, error))
+    }
+
+    fn refused(&self, error: ConnectError) -> (ConnectFailure, Error) {
+        (failure(&error), not_connected(error, &self.servers))
+    }
+
+    /// Logs a failed attempt, the first at once and then with the count.
+    fn log_failure(&self, error: &Error) {
+        if let Some(count) = self.failed_attempts.due() {
+            tracing::warn!(count, "NATS cannot be reached: {}", Printable(error));
+        }
+    }
+}
+
+/// Returns the failure of calls and streams in flight when the connection is lost.
+pub(in crate::bus) fn lost_connection() -> Status {
+    Reason::Disconnected.status("the connection to NATS was lost while the call was in flight")
+}
+
+/// Closes everything when the task that makes the links ends: no call may wait for a reply that cannot arrive.
+pub(super) struct CloseLinks {
+    pub(super) current: Arc<CurrentLink>,
+    pub(super) mux: Arc<Mux>,
+    pub(super) refusals: Arc<Refusals>,
+}
+
+impl Drop for CloseLinks {
+    fn drop(&mut self) {
+        tracing::debug!("the connection to NATS is closed");
+        self.current.clear(ConnectionState::Closed);
+        let text = "the connection to NATS is closed: the tokio runtime in which the bus was made has ended, or its last bus was dropped";
+        self.mux.close(&Reason::Disconnected.status(text));
+        self.refusals.subscriptions().close();
+    }
+}

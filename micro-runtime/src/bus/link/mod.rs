@@ -1,0 +1,30 @@
+//! The physical connections of a bus to NATS, one after the other.
+//!
+//! async-nats keeps what it is given while it is disconnected, and sends it after the reconnect: requests whose callers
+//! have long been told that they failed. So here every physical connection has a client of its own, which dies with
+//! it, and with it whatever it has not sent.
+//!
+//! - `Link` is one physical connection with its tasks; `connect` makes the client of one.
+//! - `LinkKeeper` makes the next one when a link is lost, from the servers of a `ServerPool`, after the delays of a
+//!   `ReconnectBackoff`.
+//! - `CurrentLink` holds the one that messages go through, if there is one.
+
+mod backoff;
+mod connect;
+mod current_link;
+mod foreign_link;
+mod link;
+mod link_events;
+mod link_keeper;
+mod pulse;
+mod server_pool;
+mod silence;
+mod window;
+
+pub(super) use current_link::CurrentLink;
+pub(super) use foreign_link::watch_foreign;
+pub(super) use link::{Link, LinkParts};
+pub(super) use link_keeper::LinkKeeper;
+#[cfg(feature = "__testkit")]
+pub(super) use link_keeper::lost_connection;
+pub(super) use silence::SilenceLimits;
