@@ -8,6 +8,7 @@
 //! | `circles` | no file imports from a file that imports from it, directly or through other files |
 //! | `declarations` | `mod.rs` and `lib.rs` of a library contain only declarations and re-exports |
 //! | `type_names` | a crate has one type per name |
+//! | `public_types` | without features no public item of micro-runtime names a type of async-nats |
 //! | `wording` | comments use plain words; micro-runtime has enough documentation |
 //! | `glossary` | code, comments, messages and documents use the words of CONTRIBUTING.md |
 //! | `failure_guide` | each row of docs/guide/failure.md names tests that exist |
@@ -40,6 +41,8 @@ mod module_tree;
 mod outline;
 #[path = "tidy/protocol.rs"]
 mod protocol;
+#[path = "tidy/public_types.rs"]
+mod public_types;
 #[path = "tidy/source.rs"]
 mod source;
 #[path = "tidy/type_names.rs"]
@@ -166,6 +169,11 @@ fn module_files_only_declare() {
 #[test]
 fn a_crate_has_one_type_per_name() {
     check_targets(type_names::has_one_type_per_name, &[INDEPENDENT_CASES]);
+}
+
+#[test]
+fn the_interface_names_no_type_of_async_nats() {
+    check_packages(public_types::names_no_async_nats);
 }
 
 #[test]

@@ -12,9 +12,9 @@ pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 /// Failure of a bus, a server or a stream of events outside of a call.
 ///
 /// Programs branch on [`kind`](Error::kind); people read `Display`, which is one sentence with the names of
-/// what failed. `source` is the error below it, if there is one. `Debug` prints the whole chain, since that is
-/// what `fn main() -> Result<(), Error>` shows. Control characters are shown escaped, so that no text of a peer forges
-/// a line of a log.
+/// what failed. `source` is the error below it, if there is one, for its text: its type may change with any release.
+/// `Debug` prints the whole chain, since that is what `fn main() -> Result<(), Error>` shows. Control characters are
+/// shown escaped, so that no text of a peer forges a line of a log.
 ///
 /// # Examples
 ///

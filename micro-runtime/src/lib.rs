@@ -61,6 +61,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
+//! | `async-nats` | `Bus::nats`, the client of async-nats below a bus, and `Bus::from_nats`: no other item names its types |
 //! | `jetstream` | durable events: streams, acknowledged publishing, consumers, replay |
 //! | `json` | requests with `Content-Type: application/json` on every service, and `DynamicClient` |
 //! | `metrics` | counts of calls, errors, time, calls in flight, retries, events, through the `metrics` crate |
@@ -101,6 +102,7 @@ pub mod bench;
 #[doc(hidden)]
 pub mod codegen;
 
+#[cfg(feature = "async-nats")]
 pub use async_nats;
 pub use micro_macros::{include_proto, rpc, service};
 #[cfg(feature = "json")]

@@ -55,4 +55,5 @@ mod shutdown;
 mod streams;
 mod timeout_sources;
 mod until;
+mod user_clients;
 mod wire_format;

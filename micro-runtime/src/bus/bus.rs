@@ -3,13 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use async_nats::{Client, Subject};
+use async_nats::Subject;
 use tokio::task::AbortHandle;
 
 use crate::bus::connect_options::ConnectOptions;
 use crate::bus::connection::{Carrier, Connection, NatsCarrier};
 use crate::bus::in_process::InProcess;
-use crate::bus::link::{CurrentLink, LinkKeeper, LinkParts, watch_foreign};
+use crate::bus::link::{CurrentLink, LinkKeeper};
 use crate::bus::mux::Mux;
 use crate::bus::nats;
 use crate::bus::outbox;
@@ -17,7 +17,6 @@ use crate::bus::outbox::Outbox;
 use crate::bus::refusals::Refusals;
 use crate::bus::runtime::NoRuntime;
 use crate::bus::server_urls::ServerUrls;
-use crate::bus::server_version;
 use crate::error::{Error, ErrorKind};
 use crate::subject;
 use crate::wire;
@@ -29,8 +28,8 @@ use crate::wire::subject::INBOX;
 /// connection closes when the last of all these is dropped; calls in flight then fail.
 ///
 /// A bus runs over NATS ([`connect`](Self::connect), [`connect_with`](Self::connect_with),
-/// [`from_env`](Self::from_env), [`from_nats`](Self::from_nats)) or inside the process
-/// ([`in_process`](Self::in_process)), with the same subjects, queue groups, limits and errors.
+/// [`from_env`](Self::from_env)) or inside the process ([`in_process`](Self::in_process)), with the same subjects,
+/// queue groups, limits and errors.
 ///
 /// # Examples
 ///
@@ -54,8 +53,9 @@ impl Bus {
     /// `nats://token@host:4222`, percent-encoded where they contain `#`, `,`, `/`, `:`, `?` or `@`. Servers without one
     /// get that of the others. A login appears in no log and in no error.
     ///
-    /// The connection sends a PING every 15 s and reconnects for ever, after at most 4 s with jitter. When it is lost,
-    /// every call in flight fails with [`Code::Unavailable`](crate::Code::Unavailable) at once.
+    /// The connection is made anew for ever, after at most 2 s with jitter, and counts as lost when NATS is silent
+    /// ([`ConnectOptions`] has the times). Every call in flight then fails with
+    /// [`Code::Unavailable`](crate::Code::Unavailable) at once.
     ///
     /// # Errors
     ///
@@ -65,8 +65,7 @@ impl Bus {
     /// [`ErrorKind::Configuration`] for a `url` that is none, for several logins, and for an inbox prefix that is a
     /// pattern or no subject; [`ErrorKind::Runtime`] outside of a tokio runtime.
     ///
-    /// An older server that a later reconnect finds, as in the middle of an upgrade, is used, and a warning names it;
-    /// so is the first where the options connect in the background (`retry_on_initial_connect`).
+    /// An older server that a later reconnect finds, as in the middle of an upgrade, is used, and a warning names it.
     ///
     /// # Examples
     ///
@@ -79,13 +78,10 @@ impl Bus {
         Self::connect_with(ConnectOptions::new(), url).await
     }
 
-    /// Connects with options: credentials, TLS, a name, an inbox prefix.
+    /// Connects with options: login, TLS, a name, an inbox prefix, times.
     ///
-    /// Ping interval, reconnect delay and event callback of the options are replaced: through the callback
-    /// the bus learns of rejected subscriptions and of a lost connection.
-    ///
-    /// A login in `url` replaces user and password of the options, or their token, as in the Go client of NATS: it
-    /// cannot be seen whether the options have one. Credentials, an nkey and an auth callback stay, and go before it.
+    /// A login in `url` replaces user and password of the options, or their token, as in the Go client of NATS.
+    /// Credentials, an nkey and a JWT of the options go before it.
     ///
     /// # Errors
     ///
@@ -97,7 +93,7 @@ impl Bus {
     /// use micro_runtime::{Bus, ConnectOptions};
     ///
     /// # async fn run() -> Result<(), micro_runtime::Error> {
-    /// let options = ConnectOptions::new().name("billing").token("s3cret".into());
+    /// let options = ConnectOptions::new().name("billing").token("s3cret");
     /// let bus = Bus::connect_with(options, "tls://nats.example.com").await?;
     /// # Ok(()) }
     /// ```
@@ -118,47 +114,6 @@ impl Bus {
         let current = Arc::new(CurrentLink::new(link));
         let keeping = tokio::spawn(keeper.run(Arc::clone(&current)));
         Ok(Self::over(current, keeping.abort_handle(), mux, refusals))
-    }
-
-    /// Shares a connection that exists already; prefer [`Bus::connect_with`].
-    ///
-    /// The event callback of such a connection was fixed when it was made, so the bus receives no events: a
-    /// subject that a server may not subscribe to is not an error at its start, and calls that NATS refuses, or
-    /// that are in flight when the connection is lost, end only at their deadline.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Connect`] when the connection is closed, or its nats-server is older than 2.11;
-    /// [`ErrorKind::Configuration`] for an inbox prefix that is a pattern or no subject; [`ErrorKind::Runtime`] outside
-    /// of a tokio runtime.
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-    /// let client = micro_runtime::async_nats::connect("127.0.0.1:4222").await?;
-    /// let bus = micro_runtime::Bus::from_nats(client).await?;
-    /// # Ok(()) }
-    /// ```
-    pub async fn from_nats(client: Client) -> Result<Self, Error> {
-        server_version::check(&client)?;
-        NoRuntime::check()
-            .map_err(|none| none.into_error("the connection to NATS is not shared"))?;
-        let mux = Arc::new(Mux::new(&nats::new_inbox(&nats::inbox_prefix(&client))?));
-        let refusals = Arc::new(Refusals::new(Arc::clone(&mux)));
-        let parts = LinkParts {
-            client,
-            mux: &mux,
-            refusals: &refusals,
-            limits: None,
-            events: None,
-        };
-        let link = Arc::new(parts.open().await?);
-        let current = Arc::new(CurrentLink::new(Arc::clone(&link)));
-        let (own_mux, own_refusals) = (Arc::clone(&mux), Arc::clone(&refusals));
-        let watching = watch_foreign(Arc::clone(&current), link, own_mux, own_refusals);
-        let watching = tokio::spawn(watching).abort_handle();
-        Ok(Self::over(current, watching, mux, refusals))
     }
 
     /// Returns a bus inside this process, for tests and examples: no server, the same behavior.
@@ -231,19 +186,6 @@ impl Bus {
         self.connection.is_in_process()
     }
 
-    /// Returns the NATS client of the present connection, to use NATS beside this library; `None` inside one process,
-    /// and while the connection is lost.
-    ///
-    /// The client ends with its connection, and never connects again: its subscriptions end, and what it is given then
-    /// fails. Ask for it again after that.
-    #[must_use]
-    pub fn nats(&self) -> Option<Client> {
-        match &self.connection.carrier {
-            Carrier::Nats(nats) => nats.current.get().map(|link| link.client().clone()),
-            Carrier::InProcess(_) => None,
-        }
-    }
-
     /// Returns the number of messages that arrived in the inbox of this connection and that no call waited for,
     /// since it was made.
     ///
@@ -274,7 +216,7 @@ impl Bus {
     /// once about a half is counted.
     ///
     /// The log has the subject of the first, and then of one each 30 s; the metric is `nats.client.refused`. Always 0
-    /// for a bus of [`from_nats`](Self::from_nats), which receives no events of its connection.
+    /// for a bus of `from_nats` (feature `async-nats`), which receives no events of its connection.
     ///
     /// # Examples
     ///
@@ -297,7 +239,7 @@ impl Bus {
     }
 
     /// Starts the task of the outbox; `keeping` makes the links.
-    fn over(
+    pub(super) fn over(
         current: Arc<CurrentLink>,
         keeping: AbortHandle,
         mux: Arc<Mux>,

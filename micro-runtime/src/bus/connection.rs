@@ -102,8 +102,8 @@ impl Connection {
         matches!(self.carrier, Carrier::InProcess(_))
     }
 
-    /// Returns what NATS refuses on this connection. Nothing comes where it cannot be detected
-    /// ([`Bus::from_nats`](crate::Bus::from_nats)) or does not occur (inside one process).
+    /// Returns what NATS refuses on this connection. Nothing comes where it cannot be detected (`Bus::from_nats`) or
+    /// does not occur (inside one process).
     pub(crate) fn refusals(&self) -> &Arc<Refusals> {
         &self.refusals
     }

@@ -101,10 +101,11 @@ impl Connection {
     }
 
     /// Returns once NATS has what was handed over to it. A user that may not publish to its own inbox has markers for
-    /// it.
+    /// it, but over a client of the user no marker comes back.
     async fn confirmed(&self, link: &Link) -> Result<(), Error> {
         match link.confirmed().await {
             true => Ok(()),
+            false if link.refusal_tasks().is_none() => self.barrier().await,
             false => link.markers().pass(link.client(), self.refusals()).await,
         }
     }

@@ -13,6 +13,7 @@
 //! | `wait_for_ready`, `flush` | messages that wait for the connection; the confirmation of what was sent, and the end
 //! |
 //! | `nats`, `in_process` | the two carriers |
+//! | `nats_client` | the client of async-nats below a bus, and buses over one of the user (feature `async-nats`) |
 //! | `inbox` | reads the inbox, and subscribes to it again after NATS has revoked it |
 //! | `server_urls`, `login`, `connect_error` | the servers and the login of a URL; the cause for which none took the
 //! connection |
@@ -59,6 +60,8 @@ mod marker;
 mod multi_reply;
 mod mux;
 mod nats;
+#[cfg(feature = "async-nats")]
+mod nats_client;
 mod open_subscriptions;
 mod outbox;
 mod outgoing;

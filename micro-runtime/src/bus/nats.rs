@@ -6,7 +6,6 @@ use crate::bus::outgoing::{Outgoing, PublishError};
 use crate::error::{Error, ErrorKind};
 use crate::subject::raw_flaw;
 use crate::wire::subject;
-use crate::wire::subject::INBOX;
 
 /// Returns a new inbox under this prefix.
 ///
@@ -25,13 +24,6 @@ pub(crate) fn new_inbox(prefix: &str) -> Result<Subject, Error> {
             ),
         )),
     }
-}
-
-/// Returns the inbox prefix of a client that the user has made.
-pub(crate) fn inbox_prefix(client: &Client) -> String {
-    let inbox = client.new_inbox();
-    let prefix = inbox.rsplit_once('.').map_or(INBOX, |(prefix, _)| prefix);
-    prefix.to_owned()
 }
 
 /// Hands a message to async-nats's connection task; waits while its queue of commands is full.

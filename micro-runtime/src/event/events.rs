@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 
-use async_nats::Message;
+use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
 use futures_util::Stream;
 
@@ -46,7 +46,26 @@ pub struct RawEvents {
     pub(super) error: Option<Status>,
 }
 
-/// A published message as bytes, with its context.
+/// A published message as bytes, with its context: whatever was sent to the subject, be it an event, a request or
+/// another message. A clone shares the payload.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let bus = micro_runtime::Bus::in_process();
+/// let mut all = bus.subscribe_raw("evt.>").open().await?;
+/// bus.publish_raw("evt.audit.login", "ada").header("tenant", "acme").await?;
+///
+/// let event = all.next().await.ok_or("closed")?;
+/// assert_eq!(event.subject(), "evt.audit.login");
+/// assert_eq!(event.reply_subject(), None);
+/// assert_eq!(event.headers().collect::<Vec<_>>(), [("tenant", "acme")]);
+/// assert_eq!(event.context.header("tenant"), Some("acme"));
+/// assert_eq!(&event.payload[..], b"ada");
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RawEvent {
@@ -54,6 +73,8 @@ pub struct RawEvent {
     pub context: Context,
     /// Payload as it was published.
     pub payload: Bytes,
+    reply_subject: Option<Subject>,
+    headers: Option<HeaderMap>,
 }
 
 /// A subscription of the bus, with what both kinds of streams need.
@@ -142,6 +163,31 @@ impl<E: Event> Stream for Events<E> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
         self.poll_event(cx)
+    }
+}
+
+impl RawEvent {
+    /// Returns the subject, without the prefix of the bus.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        self.context.subject().unwrap_or_default()
+    }
+
+    /// Returns the subject on which the sender waits for replies, as the sender wrote it: a prefix of the bus is not
+    /// taken away. `None` for an event.
+    #[must_use]
+    pub fn reply_subject(&self) -> Option<&str> {
+        self.reply_subject.as_deref()
+    }
+
+    /// Returns all headers as they arrived, those of the protocol and of NATS among them: each value with its name,
+    /// whose case is the sender's. Values of one name keep their order, names have none.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        let headers = self.headers.iter().flat_map(HeaderMap::iter);
+        headers.flat_map(|(name, values)| {
+            let values = values.iter();
+            values.map(move |value| (name.as_ref(), value.as_str()))
+        })
     }
 }
 
@@ -262,8 +308,7 @@ impl SubscriptionReader {
     /// Returns a message with its context. A reader of bytes takes messages of any origin, so headers
     /// that are no valid metadata are left out instead of refused.
     fn raw(&self, message: Message) -> RawEvent {
-        let headers = message.headers.as_ref();
-        let headers = ContextHeaders::read_accepted(headers);
+        let headers = ContextHeaders::read_accepted(message.headers.as_ref());
         let origin = Origin {
             event: None,
             subject: message.subject,
@@ -272,6 +317,8 @@ impl SubscriptionReader {
         RawEvent {
             context: Context::of_event(origin, headers, None, None),
             payload: message.payload,
+            reply_subject: message.reply,
+            headers: message.headers,
         }
     }
 }

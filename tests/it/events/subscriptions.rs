@@ -1,7 +1,10 @@
 //! Subscriptions that return typed events, or events as bytes.
 
+use std::time::Duration;
+
 use micro_runtime::event::EventFilter as _;
 use micro_runtime::{Code, Event as _};
+use micro_tests::behavior::Blob;
 use micro_tests::market::{Closed, ClosedFilter, Order, OrderFilter, Side, Trade, TradeFilter};
 
 use super::trades::trade;
@@ -16,6 +19,7 @@ on_both_carriers! {
     a_queue_group_shares_the_events
     a_drained_subscription_returns_the_events_that_had_arrived
     raw_events_are_published_and_received_as_bytes
+    requests_are_raw_events_with_reply_subject_and_all_headers
     an_event_without_fields_has_one_subject
 }
 
@@ -238,6 +242,30 @@ async fn raw_events_are_published_and_received_as_bytes(carrier: Carrier) {
     for wrong in ["", "a..b", "a b", ">.a"] {
         carrier.bus.subscribe_raw(wrong).open().await.unwrap_err();
     }
+}
+
+async fn requests_are_raw_events_with_reply_subject_and_all_headers(carrier: Carrier) {
+    let fixture = carrier.serve().await;
+    let bus = carrier.another_bus().await;
+    let mut all = bus.subscribe_raw("behavior.v1.>").open().await.unwrap();
+    let call = fixture.client.echo(Blob::default());
+    call.header("tenant", "acme").await.unwrap();
+    let request = all.next().await.unwrap();
+    assert_eq!(request.subject(), "behavior.v1.Behavior.Echo");
+    assert!(request.reply_subject().unwrap().starts_with("_INBOX."));
+    let mut headers: Vec<_> = request.headers().collect();
+    headers.sort_unstable();
+    assert_eq!(headers, [("tenant", "acme")]);
+    // The protocol's own headers are no metadata, and are shown, too.
+    let call = fixture.client.echo(Blob::default());
+    call.timeout(Duration::from_secs(60)).await.unwrap();
+    let request = all.next().await.unwrap();
+    assert!(request.context.metadata().is_empty());
+    let names: Vec<_> = request.headers().map(|(name, _)| name).collect();
+    assert_eq!(names, ["Micro-Timeout"]);
+    bus.publish_raw("behavior.v1.other", "x").await.unwrap();
+    let event = all.next().await.unwrap();
+    assert_eq!((event.reply_subject(), event.headers().count()), (None, 0));
 }
 
 async fn an_event_without_fields_has_one_subject(carrier: Carrier) {

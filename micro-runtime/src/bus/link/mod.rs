@@ -12,6 +12,7 @@
 mod backoff;
 mod connect;
 mod current_link;
+#[cfg(feature = "async-nats")]
 mod foreign_link;
 mod link;
 mod link_events;
@@ -22,8 +23,11 @@ mod silence;
 mod window;
 
 pub(super) use current_link::CurrentLink;
+#[cfg(feature = "async-nats")]
 pub(super) use foreign_link::watch_foreign;
-pub(super) use link::{Link, LinkParts};
+pub(super) use link::Link;
+#[cfg(feature = "async-nats")]
+pub(super) use link::LinkParts;
 pub(super) use link_keeper::LinkKeeper;
 #[cfg(feature = "__testkit")]
 pub(super) use link_keeper::lost_connection;
