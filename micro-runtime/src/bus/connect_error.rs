@@ -9,6 +9,7 @@ use std::io;
 use async_nats::rustls::{AlertDescription, CertificateError, Error as TlsError};
 use async_nats::{ConnectErrorKind, ServerError};
 
+use crate::bus::login::Login;
 use crate::bus::server_urls::ServerUrls;
 use crate::error::{Error, ErrorKind};
 
@@ -17,30 +18,43 @@ const HOW_TO_LOG_IN: &str = "set `NATS_USER` and `NATS_PASSWORD`, `NATS_TOKEN`, 
      pass user and password by the URL, nats://user:password@host, or by `ConnectOptions`";
 /// Remark on a login that is refused.
 const URL_HAS_A_TOKEN: &str = "the URL has a user without a password, which was sent as a token";
+/// Remark on an attempt that took too long.
+const MAY_BE_SIGNING: &str =
+    "or the callback of `ConnectOptions::jwt`, which signs the login, has not returned";
 /// Advice where the port belongs to something else than NATS.
 const NO_NATS: &str = "what listens there is no nats-server, which begins with INFO; check the port: clients use 4222 by default, \
      and 8222 is that of NATS's HTTP monitoring";
 
 /// Returns the error of a connection that no server took.
-pub(super) fn not_connected(error: async_nats::ConnectError, servers: &ServerUrls) -> Error {
+pub(super) fn not_connected(
+    error: async_nats::ConnectError,
+    servers: &ServerUrls,
+    login: Option<&Login>,
+) -> Error {
     let message = format!("cannot connect to NATS at {servers}: {}", cause(&error));
-    let is_refused_token =
-        servers.has_token() && error.kind() == ConnectErrorKind::AuthorizationViolation;
+    let remark = match (error.kind(), login) {
+        (ConnectErrorKind::AuthorizationViolation, _) if servers.has_token() => {
+            Some(URL_HAS_A_TOKEN)
+        }
+        (ConnectErrorKind::TimedOut, Some(Login::Jwt(..))) => Some(MAY_BE_SIGNING),
+        _ => None,
+    };
     let error = Error::new(ErrorKind::Connect, message).with_source(error);
-    match is_refused_token {
-        true => error.with_remark(URL_HAS_A_TOKEN),
-        false => error,
+    match remark {
+        Some(remark) => error.with_remark(remark),
+        None => error,
     }
 }
 
 fn cause(error: &async_nats::ConnectError) -> String {
     match error.kind() {
-        ConnectErrorKind::AuthorizationViolation => format!(
-            "the server refuses the login, or got none and needs one; {HOW_TO_LOG_IN}"
-        ),
-        ConnectErrorKind::Authentication => {
-            "the login cannot be signed; check the nkey seed, the credentials or the callback of the options".to_owned()
+        ConnectErrorKind::AuthorizationViolation => {
+            format!("the server refuses the login, or got none and needs one; {HOW_TO_LOG_IN}")
         }
+        ConnectErrorKind::Authentication => format!(
+            "the login cannot be signed{}; check the nkey seed, the credentials or the callback of the options",
+            error.source().map_or_else(String::new, signing_failure)
+        ),
         ConnectErrorKind::Dns => "the name of the host cannot be resolved; check it".to_owned(),
         ConnectErrorKind::TimedOut => format!(
             "nothing replied in time (`ConnectOptions::connection_timeout`, 5 s by default): the host is away, or {NO_NATS}; a \
@@ -50,11 +64,23 @@ fn cause(error: &async_nats::ConnectError) -> String {
         ConnectErrorKind::Tls => format!(
             "TLS cannot begin: {}; check the files of `ConnectOptions::root_certificates` and `client_certificate`, \
              or of `NATS_CA`, `NATS_CERT` and `NATS_KEY`",
-            error.source().map_or_else(|| error.to_string(), ToString::to_string)
+            error
+                .source()
+                .map_or_else(|| error.to_string(), ToString::to_string)
         ),
-        ConnectErrorKind::Io => error.source().map_or_else(|| error.to_string(), source_cause),
+        ConnectErrorKind::Io => error
+            .source()
+            .map_or_else(|| error.to_string(), source_cause),
         _ => error.to_string(),
     }
+}
+
+/// Returns the text of a signing callback that failed, in brackets.
+fn signing_failure(source: &(dyn StdError + 'static)) -> String {
+    let text = source.to_string();
+    let inner = text.strip_prefix("AuthError(");
+    let inner = inner.and_then(|inner| inner.strip_suffix(')'));
+    format!(" ({})", inner.unwrap_or(&text))
 }
 
 fn source_cause(source: &(dyn StdError + 'static)) -> String {

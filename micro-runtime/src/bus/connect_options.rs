@@ -127,7 +127,8 @@ impl ConnectOptions {
     }
 
     /// Logs in with the JWT of a user whose key is elsewhere: `sign` gets the server's nonce at each connect, and
-    /// returns the signature, 64 bytes of Ed25519.
+    /// returns the signature, 64 bytes of Ed25519. It has as long as the connect; one that fails, panics or does not
+    /// return in time fails the attempt, and is called again at the next one.
     ///
     /// # Examples
     ///
@@ -148,12 +149,12 @@ impl ConnectOptions {
         F: Future<Output = Result<Vec<u8>, E>> + Send + 'static,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        let sign = Arc::new(sign);
         let sign = move |nonce| {
-            let signing = sign(nonce);
+            let sign = Arc::clone(&sign);
             async move {
-                signing
-                    .await
-                    .map_err(|error| SignatureError::from(error.into()))
+                let signed = sign(nonce).await;
+                signed.map_err(|error| SignatureError::from(error.into()))
             }
             .boxed()
         };
@@ -314,7 +315,11 @@ impl ConnectOptions {
     ///
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) for a file that cannot be read.
     pub(super) async fn of_one_connection(&self) -> Result<async_nats::ConnectOptions, Error> {
-        let mut options = async_nats::ConnectOptions::new()
+        let options = match &self.login {
+            Some(login) => login.options().await?,
+            None => async_nats::ConnectOptions::new(),
+        };
+        let mut options = options
             .custom_inbox_prefix(&self.inbox_prefix)
             .require_tls(self.requires_tls)
             .ping_interval(self.ping_interval);
@@ -330,10 +335,7 @@ impl ConnectOptions {
         if self.is_tls_first {
             options = options.tls_first();
         }
-        match &self.login {
-            Some(login) => login.apply(options).await,
-            None => Ok(options),
-        }
+        Ok(options)
     }
 }
 

@@ -3,10 +3,12 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use async_nats::{AuthError, ConnectOptions, ServerAddr};
+use async_nats::{Auth, AuthError, ConnectOptions, ServerAddr};
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use percent_encoding::percent_decode_str;
 
@@ -58,12 +60,13 @@ impl Login {
         }
     }
 
-    /// Returns the options with this login; reads the file that it names.
+    /// Returns options with this login, for one connect; reads the file that it names.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Configuration`] for a file that cannot be read, or is no credentials file.
-    pub(super) async fn apply(&self, options: ConnectOptions) -> Result<ConnectOptions, Error> {
+    pub(super) async fn options(&self) -> Result<ConnectOptions, Error> {
+        let options = ConnectOptions::new();
         match self {
             Self::UserAndPassword(user, password) => {
                 Ok(options.user_and_password(user.clone(), password.clone()))
@@ -83,17 +86,7 @@ impl Login {
                     .map_err(|error| unreadable("nkey", path, error))?;
                 Ok(options.nkey(seed.trim().to_owned()))
             }
-            Self::Jwt(jwt, sign) => {
-                let sign = Arc::clone(sign);
-                Ok(options.jwt(jwt.clone(), move |nonce| {
-                    // async-nats wants a future that is `Sync`.
-                    let signing = Mutex::new(sign(nonce));
-                    std::future::poll_fn(move |cx| {
-                        let signed = lock(&signing).as_mut().poll(cx);
-                        signed.map_err(|SignatureError(text)| AuthError::new(text))
-                    })
-                }))
-            }
+            Self::Jwt(jwt, sign) => Ok(signed_by(jwt, sign)),
         }
     }
 
@@ -124,6 +117,29 @@ impl PartialEq for Login {
             _ => false,
         }
     }
+}
+
+/// Returns options that log in with a JWT and a signature of the nonce. A callback that panics fails the attempt, and
+/// not the task that connects.
+fn signed_by(jwt: &str, sign: &Arc<SignNonce>) -> ConnectOptions {
+    let (jwt, sign) = (jwt.to_owned(), Arc::clone(sign));
+    ConnectOptions::with_auth_callback(move |nonce| {
+        let (jwt, sign) = (jwt.clone(), Arc::clone(&sign));
+        let signing = AssertUnwindSafe(async move { sign(nonce).await }).catch_unwind();
+        // async-nats wants a future that is `Sync`.
+        let signing = Mutex::new(signing.boxed());
+        async move {
+            let signed = std::future::poll_fn(|cx| lock(&signing).as_mut().poll(cx)).await;
+            let mut auth = Auth::new();
+            auth.jwt = Some(jwt);
+            auth.signature = Some(match signed {
+                Ok(Ok(signature)) => signature,
+                Ok(Err(SignatureError(text))) => return Err(AuthError::new(text)),
+                Err(_) => return Err(AuthError::new("the signing callback panicked")),
+            });
+            Ok(auth)
+        }
+    })
 }
 
 /// Returns the error of a file; `what` is what it should have.

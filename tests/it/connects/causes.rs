@@ -1,14 +1,14 @@
 //! Causes for which no server takes a connection: each is named in the error, with what to do.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use micro_runtime::{Bus, ConnectOptions, ErrorKind};
-use micro_testkit::{NatsServer, within, workspace_root};
+use micro_testkit::{NatsServer, within};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use super::tls::{file, nats_with_tls};
 use crate::log_lines::LogLines;
 use crate::until::until;
 
@@ -157,18 +157,6 @@ async fn limits_of_connections() {
         &["the account of this login", "limit"],
     )
     .await;
-}
-
-fn file(name: &str) -> PathBuf {
-    workspace_root().join("tests/it/connects").join(name)
-}
-
-async fn nats_with_tls(more: &str) -> NatsServer {
-    let [certificate, key] = ["server.pem", "server-key.pem"].map(file);
-    nats_with(&format!(
-        "tls {{ cert_file: {certificate:?}, key_file: {key:?} {more} }}"
-    ))
-    .await
 }
 
 #[tokio::test]

@@ -16,12 +16,18 @@ const USERS: &str = r#"authorization { users = [
 ] }"#;
 const IN_URL: &str = "a%40b:p%2Cq%3A%2F%25s3cret";
 
-async fn nats_with(config: &str) -> NatsServer {
+/// The pair that the documentation of NATS has.
+pub(super) const NKEY: &str = "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4";
+pub(super) const NKEY_SEED: &str = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY";
+
+pub(super) async fn nats_with(config: &str) -> NatsServer {
     NatsServer::builder().config(config).start().await.unwrap()
 }
 
 /// Connects, and publishes a message that arrives.
-async fn check_works(connecting: impl Future<Output = Result<Bus, micro_runtime::Error>>) -> Bus {
+pub(super) async fn check_works(
+    connecting: impl Future<Output = Result<Bus, micro_runtime::Error>>,
+) -> Bus {
     let bus = within(LIMIT, connecting).await.unwrap();
     let mut events = bus.subscribe_raw("evt.login").open().await.unwrap();
     bus.publish_raw("evt.login", "here").await.unwrap();
@@ -74,14 +80,11 @@ async fn a_login_of_a_url_goes_before_user_and_password_of_the_options() {
 
 #[tokio::test]
 async fn an_nkey_of_the_options_goes_before_the_login_of_a_url() {
-    // The pair that the documentation of NATS has.
-    let users = r#"authorization { users = [
-        { nkey: UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4 }
-        { user: other, password: s3cret2 }
-    ] }"#;
-    let nats = nats_with(users).await;
-    let seed = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY";
-    let options = ConnectOptions::new().nkey(seed);
+    let users = format!(
+        "authorization {{ users = [ {{ nkey: {NKEY} }}, {{ user: other, password: s3cret2 }} ] }}"
+    );
+    let nats = nats_with(&users).await;
+    let options = ConnectOptions::new().nkey(NKEY_SEED);
     check_works(Bus::connect_with(options, nats.url_as("other", "wrong"))).await;
 }
 

@@ -234,7 +234,8 @@ impl LinkKeeper {
     }
 
     fn refused(&self, error: ConnectError) -> (ConnectFailure, Error) {
-        (failure(&error), not_connected(error, &self.servers))
+        let login = self.options.login.as_ref();
+        (failure(&error), not_connected(error, &self.servers, login))
     }
 
     /// Logs a failed attempt, the first at once and then with the count.

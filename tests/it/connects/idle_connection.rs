@@ -1,0 +1,23 @@
+//! An idle connection: the interval of its PINGs bounds how long it may be silent.
+
+use std::time::{Duration, Instant};
+
+use micro_runtime::{Bus, ConnectOptions, ConnectionState};
+use micro_testkit::{Direction, NatsServer, Proxy};
+
+use crate::until::until;
+
+/// By default it takes 11 s.
+#[tokio::test]
+async fn a_silent_connection_without_traffic_is_lost_by_its_ping_interval() {
+    let nats = NatsServer::start().await.unwrap();
+    let proxy = Proxy::start(nats.port()).await.unwrap();
+    let options = ConnectOptions::new().ping_interval(Duration::from_millis(100));
+    let bus = Bus::connect_with(options, proxy.url()).await.unwrap();
+    proxy.ignore_new();
+    let silent_since = Instant::now();
+    proxy.hold(Direction::ToClient);
+    until(|| bus.state() == ConnectionState::Disconnected).await;
+    let elapsed = silent_since.elapsed();
+    assert!(elapsed < Duration::from_secs(8), "{elapsed:?}");
+}
