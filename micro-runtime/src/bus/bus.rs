@@ -16,6 +16,7 @@ use crate::bus::outbox;
 use crate::bus::outbox::Outbox;
 use crate::bus::refusals::Refusals;
 use crate::bus::runtime::NoRuntime;
+use crate::bus::served_services::ServedServices;
 use crate::bus::server_urls::ServerUrls;
 use crate::error::{Error, ErrorKind};
 use crate::subject;
@@ -109,11 +110,14 @@ impl Bus {
         let mux = Arc::new(Mux::new(&nats::new_inbox(options.prefix_of_inboxes())?));
         let refusals = Arc::new(Refusals::new(Arc::clone(&mux)));
         let (own_mux, own_refusals) = (Arc::clone(&mux), Arc::clone(&refusals));
-        let mut keeper = LinkKeeper::new(options, servers, own_mux, own_refusals);
+        let services = Arc::new(ServedServices::default());
+        let named = Arc::clone(&services);
+        let mut keeper = LinkKeeper::new(options, servers, own_mux, own_refusals, named);
         let link = keeper.connect_first().await?;
         let current = Arc::new(CurrentLink::new(link));
         let keeping = tokio::spawn(keeper.run(Arc::clone(&current)));
-        Ok(Self::over(current, keeping.abort_handle(), mux, refusals))
+        let keeping = keeping.abort_handle();
+        Ok(Self::over(current, keeping, mux, refusals, services))
     }
 
     /// Returns a bus inside this process, for tests and examples: no server, the same behavior.
@@ -244,12 +248,14 @@ impl Bus {
         keeping: AbortHandle,
         mux: Arc<Mux>,
         refusals: Arc<Refusals>,
+        services: Arc<ServedServices>,
     ) -> Self {
         let outbox = Arc::new(Outbox::default());
         let sending = outbox::run(Arc::clone(&outbox), Arc::clone(&current), Arc::clone(&mux));
         let carrier = Carrier::Nats(NatsCarrier {
             current,
             outbox,
+            services,
             tasks: [keeping, tokio::spawn(sending).abort_handle()],
         });
         Self {

@@ -9,6 +9,7 @@ use futures_util::FutureExt as _;
 
 use crate::bus::link::SilenceLimits;
 use crate::bus::login::{Login, SignatureError};
+use crate::bus::served_services::ServedServices;
 use crate::bus::server_urls::ServerUrls;
 use crate::error::Error;
 use crate::wire::subject::INBOX;
@@ -27,7 +28,7 @@ const DEFAULT_MAX_RECONNECT_DELAY: Duration = Duration::from_secs(2);
 /// |---|---|
 /// | login | that of the URL, else none |
 /// | TLS | as the server requires it, or `tls://` does; roots of the system |
-/// | [`name`](Self::name) | the name of the program |
+/// | [`name`](Self::name) | the name of the program, and later its services |
 /// | [`inbox_prefix`](Self::inbox_prefix) | `_INBOX` |
 /// | [`ping_interval`](Self::ping_interval) | 5 s |
 /// | [`silence_timeout`](Self::silence_timeout) | 2 s |
@@ -169,8 +170,11 @@ impl ConnectOptions {
         }
     }
 
-    /// Name of the connection, which the monitoring of NATS and `nats server report connections` show; the name of the
-    /// program by default.
+    /// Name of the connection, which the monitoring of NATS and `nats server report connections` show.
+    ///
+    /// By default it is the name of the program, and from the next physical connection on, as after a restart of NATS,
+    /// the services that run on it as well: `billing (shop.v1.Orders)`. NATS takes the name when a connection is made,
+    /// before a service can start on it. To show a service from the start on, write it into the name.
     #[must_use]
     pub fn name(self, name: impl Into<String>) -> Self {
         Self {
@@ -309,12 +313,21 @@ impl ConnectOptions {
         &self.inbox_prefix
     }
 
+    /// Returns the name of a physical connection that serves these services.
+    fn connection_name(&self, services: &ServedServices) -> Option<String> {
+        let of_program = || Some(services.name_of(program_name()?));
+        self.name.clone().or_else(of_program)
+    }
+
     /// Returns the options of one physical connection. Reads the files of the login.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) for a file that cannot be read.
-    pub(super) async fn of_one_connection(&self) -> Result<async_nats::ConnectOptions, Error> {
+    pub(super) async fn of_one_connection(
+        &self,
+        services: &ServedServices,
+    ) -> Result<async_nats::ConnectOptions, Error> {
         let options = match &self.login {
             Some(login) => login.options().await?,
             None => async_nats::ConnectOptions::new(),
@@ -323,7 +336,7 @@ impl ConnectOptions {
             .custom_inbox_prefix(&self.inbox_prefix)
             .require_tls(self.requires_tls)
             .ping_interval(self.ping_interval);
-        if let Some(name) = self.name.clone().or_else(program_name) {
+        if let Some(name) = self.connection_name(services) {
             options = options.name(name);
         }
         for path in &self.root_certificates {

@@ -24,6 +24,7 @@ use crate::bus::permission_line::own_inbox_unpublishable;
 use crate::bus::publish_uses::PublishUse;
 use crate::bus::refusals::Refusals;
 use crate::bus::runtime::NoRuntime;
+use crate::bus::served_services::{NamedServices, ServedServices};
 use crate::bus::subscription::{CarrierSubscription, SubscriptionSource};
 use crate::bus::waiting_room::WaitingRoom;
 use crate::error::{Error, ErrorKind};
@@ -62,6 +63,7 @@ pub(super) enum Carrier {
 pub(super) struct NatsCarrier {
     pub(super) current: Arc<CurrentLink>,
     pub(super) outbox: Arc<Outbox>,
+    pub(super) services: Arc<ServedServices>,
     /// The task that makes the links, and that of the outbox.
     pub(super) tasks: [AbortHandle; 2],
 }
@@ -95,6 +97,15 @@ impl Connection {
     /// Returns the reply slots of this connection.
     pub(crate) fn mux(&self) -> &Arc<Mux> {
         &self.mux
+    }
+
+    /// Shows these services in the name of the connection, from the next physical one on and as long as the returned
+    /// value lives. `None` inside one process.
+    pub(crate) fn name_services(&self, names: Vec<&'static str>) -> Option<NamedServices> {
+        match &self.carrier {
+            Carrier::Nats(nats) => Some(Arc::clone(&nats.services).add(names)),
+            Carrier::InProcess(_) => None,
+        }
     }
 
     /// Returns whether this connection stays inside the process.

@@ -30,6 +30,7 @@ impl Bus {
     /// | `NATS_NKEY` | path of a file with an nkey seed |
     /// | `NATS_CA`, `NATS_CERT`, `NATS_KEY` | paths of TLS files, in PEM; with any of them TLS is required |
     /// | `NATS_INBOX_PREFIX` | first tokens of inboxes, default `_INBOX` |
+    /// | `MICRO_CONNECTION_NAME` | name of the connection, as [`ConnectOptions::name`]; default the program's |
     /// | `MICRO_PREFIX` | prefix of calls and events, as [`Bus::with_prefix`]; default none |
     ///
     /// An empty variable counts as unset. At most one way to log in may be set, a login in `NATS_URL` among them.
@@ -74,6 +75,7 @@ struct EnvSettings {
     /// Servers, with a login if there is one.
     url: String,
     prefix: Option<String>,
+    name: Option<String>,
     login: Option<Login>,
     /// Whether the login is the token of `NATS_USER`.
     is_user_a_token: bool,
@@ -127,6 +129,7 @@ impl EnvSettings {
         Ok(Self {
             url,
             prefix: variable("MICRO_PREFIX"),
+            name: variable("MICRO_CONNECTION_NAME"),
             login,
             is_user_a_token,
             inbox_prefix: variable("NATS_INBOX_PREFIX"),
@@ -144,6 +147,9 @@ impl EnvSettings {
             _ => {}
         }
         options.login = self.login;
+        if let Some(name) = self.name {
+            options = options.name(name);
+        }
         if let Some(prefix) = self.inbox_prefix {
             options = options.inbox_prefix(prefix);
         }

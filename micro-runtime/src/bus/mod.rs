@@ -10,6 +10,7 @@
 //! | `connection` | one connection with its inbox, shared by all buses, clients and servers made from it |
 //! | `link` | the physical connections, one after the other: connects again, confirms what was sent, notices silence |
 //! | `connect_options` | how a bus connects; `states` are those of its connection |
+//! | `served_services` | the services in the name of a connection |
 //! | `wait_for_ready`, `flush` | messages that wait for the connection; the confirmation of what was sent, and the end
 //! |
 //! | `nats`, `in_process` | the two carriers |
@@ -84,6 +85,7 @@ mod refused_cancels;
 mod refused_events;
 mod revoked;
 mod runtime;
+mod served_services;
 mod server_urls;
 mod server_version;
 mod states;
@@ -109,6 +111,7 @@ pub(crate) use refusal_log::Concern;
 pub(crate) use refusal_watch::RefusalWatch;
 pub(crate) use refusals::RefusalObserver;
 pub(crate) use runtime::NoRuntime;
+pub(crate) use served_services::NamedServices;
 pub use states::ConnectionStates;
 pub(crate) use subscription::CarrierSubscription;
 pub(crate) use subscription_proof::{ProvenSubscription, unless_refused};

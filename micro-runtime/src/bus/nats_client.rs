@@ -66,7 +66,9 @@ impl Bus {
         let (own_mux, own_refusals) = (Arc::clone(&mux), Arc::clone(&refusals));
         let watching = watch_foreign(Arc::clone(&current), link, own_mux, own_refusals);
         let watching = tokio::spawn(watching).abort_handle();
-        Ok(Self::over(current, watching, mux, refusals))
+        // The client makes its connections, under a name of its own.
+        let services = Arc::default();
+        Ok(Self::over(current, watching, mux, refusals, services))
     }
 
     /// Returns the NATS client of the present connection, to use NATS beside this library; `None` inside one process,

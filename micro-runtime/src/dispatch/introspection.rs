@@ -117,6 +117,11 @@ impl Introspection {
         &self.info
     }
 
+    /// Returns the service's name in the .proto, with its package.
+    pub(crate) fn service_name(&self) -> &'static str {
+        self.service.full_name
+    }
+
     /// Returns the pattern of all subjects on which the service takes calls.
     pub(crate) fn call_pattern(&self) -> Subject {
         self.address.base.pattern()

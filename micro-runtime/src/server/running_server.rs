@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::bus::NamedServices;
 use crate::discovery::records::{Info, Stats};
 use crate::dispatch::Introspection;
 use crate::error::{Error, ErrorKind};
@@ -38,6 +39,7 @@ pub struct RunningServer {
     instances: Vec<String>,
     introspections: Vec<Arc<Introspection>>,
     events: Vec<Arc<EventCounters>>,
+    _named: Option<NamedServices>,
 }
 
 impl RunningServer {
@@ -47,6 +49,7 @@ impl RunningServer {
         guard: PermissionGuard,
         introspections: Vec<Arc<Introspection>>,
         events: Vec<Arc<EventCounters>>,
+        named: Option<NamedServices>,
     ) -> Self {
         let stop = CancellationToken::new();
         let task = tokio::spawn(supervise(stopper, guard, stop.clone()));
@@ -57,6 +60,7 @@ impl RunningServer {
             instances: ids.collect(),
             introspections,
             events,
+            _named: named,
         }
     }
 

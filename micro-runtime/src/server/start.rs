@@ -139,11 +139,14 @@ async fn start(server: Server) -> Result<RunningServer, Error> {
     }
     let calls = introspections.iter().map(|one| one.call_pattern());
     warn_of_captured_calls(&connection, calls.collect());
+    let names = introspections.iter().map(|one| one.service_name());
+    let named = connection.name_services(names.collect());
     Ok(RunningServer::new(
         stopper,
         guard,
         introspections,
         sources.counters,
+        named,
     ))
 }
 

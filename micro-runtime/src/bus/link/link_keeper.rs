@@ -17,6 +17,7 @@ use crate::bus::link::link_events::LinkEvents;
 use crate::bus::link::server_pool::ServerPool;
 use crate::bus::mux::Mux;
 use crate::bus::refusals::Refusals;
+use crate::bus::served_services::ServedServices;
 use crate::bus::server_urls::ServerUrls;
 use crate::bus::server_version;
 use crate::error::{Error, ErrorKind};
@@ -39,6 +40,7 @@ pub(in crate::bus) struct LinkKeeper {
     backoff: ReconnectBackoff,
     mux: Arc<Mux>,
     refusals: Arc<Refusals>,
+    services: Arc<ServedServices>,
     /// Server of the last link.
     last: Option<ServerAddr>,
     failed_attempts: LogLimit,
@@ -57,6 +59,7 @@ impl LinkKeeper {
         servers: ServerUrls,
         mux: Arc<Mux>,
         refusals: Arc<Refusals>,
+        services: Arc<ServedServices>,
     ) -> Self {
         Self {
             pool: ServerPool::new(servers.addresses(), options.discovers_servers),
@@ -65,6 +68,7 @@ impl LinkKeeper {
             backoff: ReconnectBackoff::default(),
             mux,
             refusals,
+            services,
             last: None,
             failed_attempts: LogLimit::default(),
         }
@@ -206,7 +210,7 @@ impl LinkKeeper {
         timeout: Duration,
         is_first: bool,
     ) -> Result<Arc<Link>, (ConnectFailure, Error)> {
-        let options = self.options.of_one_connection().await;
+        let options = self.options.of_one_connection(&self.services).await;
         let options = options.map_err(|error| (ConnectFailure::Login, error))?;
         let (events, reports) = LinkEvents::new();
         let events = Arc::new(events);
