@@ -25,6 +25,7 @@ mod greeter;
 mod injected;
 mod internal_errors;
 mod json;
+mod lame_duck;
 mod layered;
 mod log_lines;
 mod message_lengths;

@@ -56,7 +56,8 @@ impl Bus {
     ///
     /// The connection is made anew for ever, after at most 2 s with jitter, and counts as lost when NATS is silent
     /// ([`ConnectOptions`] has the times). Every call in flight then fails with
-    /// [`Code::Unavailable`](crate::Code::Unavailable) at once.
+    /// [`Code::Unavailable`](crate::Code::Unavailable) at once. Before a nats-server of a cluster stops in order ("lame
+    /// duck"), the connection moves to another one, and nothing fails.
     ///
     /// # Errors
     ///

@@ -233,6 +233,7 @@ impl Connection {
         let source = match &self.carrier {
             Carrier::Nats(nats) => {
                 let link = nats.current.get().ok_or_else(disconnected)?;
+                open.note_link(link.number());
                 // The keeper may have made it already, behind the registration.
                 let subscriber = match open.take_next() {
                     Some(subscriber) => subscriber,

@@ -9,6 +9,7 @@ use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::marker::Markers;
+use crate::bus::moves::InboxMove;
 use crate::bus::mux::Mux;
 use crate::bus::outgoing::disconnected;
 use crate::bus::refusal_watch::RefusalWatch;
@@ -22,6 +23,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// The inbox of one link. Dropping it ends its tasks.
 pub(super) struct Inbox {
     supervisor: AbortHandle,
+    next_move: Arc<InboxMove>,
 }
 
 /// Makes the subscription again, where NATS has refused it.
@@ -31,6 +33,7 @@ struct InboxSupervisor {
     refusals: Arc<Refusals>,
     markers: Markers,
     lost: CancellationToken,
+    next_move: Arc<InboxMove>,
     /// Held for its drop alone: a subscription that is made again replaces it.
     reading: ReadingTask,
 }
@@ -38,8 +41,18 @@ struct InboxSupervisor {
 /// The task that reads the subscription. Dropping it ends the task.
 struct ReadingTask(AbortHandle);
 
+/// What the task that reads works on.
+struct Reading {
+    replies: Subscriber,
+    mux: Arc<Mux>,
+    lost: CancellationToken,
+    before: Option<Arc<InboxMove>>,
+    next_move: Arc<InboxMove>,
+}
+
 impl Inbox {
     /// Subscribes, and starts the tasks. The end of the subscription is the end of the link, and cancels `lost`.
+    /// Messages wait for the end of the inbox of `before`, the move away from which has begun.
     ///
     /// # Errors
     ///
@@ -50,25 +63,46 @@ impl Inbox {
         refusals: &Arc<Refusals>,
         markers: &Markers,
         lost: &CancellationToken,
+        before: Option<&Arc<InboxMove>>,
     ) -> Result<Self, Error> {
         let replies = subscribe(client, mux).await?;
+        let next_move = Arc::new(InboxMove::default());
+        let reading = Reading {
+            replies,
+            mux: Arc::clone(mux),
+            lost: lost.clone(),
+            before: before.cloned(),
+            next_move: Arc::clone(&next_move),
+        };
         let supervisor = InboxSupervisor {
             client: client.clone(),
             mux: Arc::clone(mux),
             refusals: Arc::clone(refusals),
             markers: markers.clone(),
             lost: lost.clone(),
-            reading: ReadingTask::spawn(mux, replies, lost),
+            next_move: Arc::clone(&next_move),
+            reading: ReadingTask::spawn(reading),
         };
         Ok(Self {
             supervisor: tokio::spawn(supervisor.run()).abort_handle(),
+            next_move,
         })
+    }
+
+    /// Returns the hand-over to the inbox of the next link.
+    pub(super) fn next_move(&self) -> &Arc<InboxMove> {
+        &self.next_move
+    }
+
+    /// Ends the tasks: nothing is delivered any more.
+    pub(super) fn end(&self) {
+        self.supervisor.abort();
     }
 }
 
 impl Drop for Inbox {
     fn drop(&mut self) {
-        self.supervisor.abort();
+        self.end();
     }
 }
 
@@ -102,7 +136,13 @@ impl InboxSupervisor {
         let is_proven = !is_lossy(since, self.refusals.events());
         // The watch is first to have a refusal that came before the marker; the count has one that came since.
         if refused.now().is_none() && is_proven && self.mux.allow_inbox(refusals) {
-            self.reading = ReadingTask::spawn(&self.mux, replies, &self.lost);
+            self.reading = ReadingTask::spawn(Reading {
+                replies,
+                mux: Arc::clone(&self.mux),
+                lost: self.lost.clone(),
+                before: None,
+                next_move: Arc::clone(&self.next_move),
+            });
             tracing::info!("NATS lets this user subscribe to its inbox again");
         }
         Ok(())
@@ -112,15 +152,23 @@ impl InboxSupervisor {
 impl ReadingTask {
     /// Delivers what arrives. The task never waits for anything but the next message, since every reply and every frame
     /// of the link passes through it; see [`FrameSink`](crate::bus::FrameSink).
-    fn spawn(mux: &Arc<Mux>, mut replies: Subscriber, lost: &CancellationToken) -> Self {
-        let (mux, lost) = (Arc::clone(mux), lost.clone());
-        let reading = async move {
-            while let Some(message) = replies.next().await {
-                mux.deliver(message);
-            }
-            lost.cancel();
-        };
-        Self(tokio::spawn(reading).abort_handle())
+    fn spawn(reading: Reading) -> Self {
+        Self(tokio::spawn(reading.run()).abort_handle())
+    }
+}
+
+impl Reading {
+    async fn run(mut self) {
+        let _ended = self.next_move.end_guard();
+        if let Some(before) = self.before.take() {
+            let deliver = |message| self.mux.deliver(message);
+            before.follow(&mut self.replies, deliver).await;
+        }
+        while let Some(message) = self.replies.next().await {
+            self.next_move.note(&message);
+            self.mux.deliver(message);
+        }
+        self.lost.cancel();
     }
 }
 

@@ -15,6 +15,7 @@
 //! |
 //! | `nats`, `in_process` | the two carriers |
 //! | `nats_client` | the client of async-nats below a bus, and buses over one of the user (feature `async-nats`) |
+//! | `begun_moves`, `moves` | subscriptions that move to another link while both are connected |
 //! | `inbox` | reads the inbox, and subscribes to it again after NATS has revoked it |
 //! | `server_urls`, `login`, `connect_error` | the servers and the login of a URL; the cause for which none took the
 //! connection |
@@ -37,6 +38,7 @@
 //! | `permission`, `publish_uses`, `probe_subscriptions` | what it is asked about; the messages that it sends to a
 //! probe |
 
+mod begun_moves;
 mod bus;
 mod connect_error;
 mod connect_options;
@@ -58,6 +60,7 @@ mod link;
 mod login;
 mod loss_recovery;
 mod marker;
+mod moves;
 mod multi_reply;
 mod mux;
 mod nats;

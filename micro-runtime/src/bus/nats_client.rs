@@ -55,11 +55,13 @@ impl Bus {
         let mux = Arc::new(Mux::new(&nats::new_inbox(&inbox_prefix(&client))?));
         let refusals = Arc::new(Refusals::new(Arc::clone(&mux)));
         let parts = LinkParts {
+            number: 1,
             client,
             mux: &mux,
             refusals: &refusals,
             limits: None,
             events: None,
+            before: None,
         };
         let link = Arc::new(parts.open().await?);
         let current = Arc::new(CurrentLink::new(Arc::clone(&link)));

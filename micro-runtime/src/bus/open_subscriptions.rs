@@ -6,8 +6,8 @@
 //! - One that NATS has taken and refuses later, as after a reload of the permissions or a reconnect, ends with that
 //!   refusal. Those of a server do not: the server watches over all of them, and stops.
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
@@ -16,6 +16,7 @@ use futures_util::{Stream, StreamExt as _};
 use smallvec::SmallVec;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
+use crate::bus::moves::SubscriptionMove;
 use crate::bus::permission::Permission;
 use crate::bus::probe_subscriptions::ProbeSubscriptions;
 use crate::bus::refusal::Refusal;
@@ -34,6 +35,8 @@ pub(super) struct OpenSubscription {
     has_signal: AtomicBool,
     /// Whether it is not made again on the next link.
     has_ended: AtomicBool,
+    /// Number of the link that it was made on last; 0 before.
+    link: AtomicU64,
     signals: Mutex<Signals>,
     /// Held for reading by probes that are being made, for which a stop waits.
     joins: Arc<RwLock<()>>,
@@ -46,6 +49,8 @@ struct Signals {
     refusal: Option<Box<Refusal>>,
     /// The same subscription on the next link.
     next: Option<Subscriber>,
+    /// The moves to other links that have begun, in order.
+    moves: VecDeque<Arc<SubscriptionMove>>,
     /// `None` while no probe has anything to read, which is nearly always.
     probes: Option<Box<ProbeSubscriptions>>,
 }
@@ -83,6 +88,7 @@ impl OpenSubscriptions {
             queue: queue.map(Box::from),
             has_signal: AtomicBool::new(false),
             has_ended: AtomicBool::new(false),
+            link: AtomicU64::new(0),
             signals: Mutex::default(),
             joins: Arc::default(),
         });
@@ -142,13 +148,22 @@ impl OpenSubscriptions {
         refused.filter(|one| one.end(refusal)).count()
     }
 
-    /// Makes every open subscription again by `subscribe`, on a link through which nothing goes yet.
+    /// Returns those that were made on another link than this one.
+    pub(super) fn of_other_links(&self, link: u64) -> Vec<Arc<OpenSubscription>> {
+        let by_subject = lock(&self.0);
+        let all = by_subject.values().flatten();
+        let others = all.filter(|one| ![0, link].contains(&one.link.load(Ordering::Relaxed)));
+        others.cloned().collect()
+    }
+
+    /// Makes every open subscription again by `subscribe`, on the link of this number, through which nothing goes yet.
     ///
     /// # Errors
     ///
     /// Those of `subscribe`.
     pub(super) async fn make_again<F>(
         &self,
+        link: u64,
         subscribe: impl Fn(Subject, Option<Box<str>>) -> F,
     ) -> Result<(), Error>
     where
@@ -162,6 +177,7 @@ impl OpenSubscriptions {
         for one in all {
             if one.is_open() {
                 let subscriber = subscribe(one.subject.clone(), one.queue.clone()).await?;
+                one.note_link(link);
                 one.go_on_with(subscriber);
             }
         }
@@ -188,7 +204,15 @@ impl OpenSubscriptions {
 }
 
 impl OpenSubscription {
-    fn is_open(&self) -> bool {
+    pub(super) fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    pub(super) fn queue(&self) -> Option<&str> {
+        self.queue.as_deref()
+    }
+
+    pub(super) fn is_open(&self) -> bool {
         !self.has_ended.load(Ordering::Acquire)
     }
 
@@ -199,6 +223,18 @@ impl OpenSubscription {
                 signals.next = Some(subscriber);
             }
         });
+    }
+
+    /// Lets the reader expect the subscription on another link, before that is made.
+    pub(super) fn begin_move(&self) -> Arc<SubscriptionMove> {
+        let begun = Arc::new(SubscriptionMove::new(self.queue.is_some()));
+        self.signal(|signals| signals.moves.push_back(Arc::clone(&begun)));
+        begun
+    }
+
+    /// Notes that it was made on this link.
+    pub(super) fn note_link(&self, link: u64) {
+        self.link.store(link, Ordering::Relaxed);
     }
 
     /// Begins to make a probe, before NATS receives its subscription; `None` once the subscription stops.
@@ -241,13 +277,28 @@ impl SubscriptionRegistration {
         let mut signals = lock(&self.own.signals);
         self.own.has_ended.store(true, Ordering::Release);
         let next = signals.next.take();
+        let moves = std::mem::take(&mut signals.moves);
         drop(signals);
         drop(next);
+        for begun in moves {
+            drop(begun.close());
+        }
     }
 
     /// Returns whether it is made again on the next link.
     pub(super) fn is_open(&self) -> bool {
         self.own.is_open()
+    }
+
+    /// Notes the link that the subscription is made on, before it is.
+    pub(super) fn note_link(&self, link: u64) {
+        self.own.note_link(link);
+    }
+
+    /// Returns once the next move to another link.
+    #[cold]
+    pub(super) fn take_move(&self) -> Option<Arc<SubscriptionMove>> {
+        lock(&self.own.signals).moves.pop_front()
     }
 
     /// Returns once the subscription on the next link.
@@ -286,8 +337,10 @@ impl SubscriptionRegistration {
         let probes = signals.probes.as_mut();
         let polled = probes.map_or(Poll::Pending, |probes| probes.poll(cx));
         signals.probes.take_if(|probes| probes.is_empty());
-        let has_more =
-            signals.probes.is_some() || signals.refusal.is_some() || signals.next.is_some();
+        let has_more = signals.probes.is_some()
+            || signals.refusal.is_some()
+            || signals.next.is_some()
+            || !signals.moves.is_empty();
         self.own.has_signal.store(has_more, Ordering::Relaxed);
         let is_own = |waker: &Waker| waker.will_wake(cx.waker());
         if !self.waker.as_ref().is_some_and(is_own) {

@@ -8,6 +8,7 @@ use async_nats::{Message, Subscriber};
 use futures_util::StreamExt as _;
 
 use crate::bus::in_process::InProcessSubscription;
+use crate::bus::moves::MovingSubscription;
 use crate::bus::open_subscriptions::SubscriptionRegistration;
 use crate::bus::refusal::Refusal;
 
@@ -29,6 +30,8 @@ pub(crate) struct CarrierSubscription {
 /// Where the messages come from.
 pub(super) enum SubscriptionSource {
     Nats(Subscriber),
+    /// It moves to another link.
+    Moving(Box<MovingSubscription>),
     InProcess(InProcessSubscription),
     /// NATS has refused the subscription. It is dropped, or async-nats would make it again on the next connection.
     Refused(Option<Refusal>),
@@ -56,10 +59,11 @@ impl CarrierSubscription {
     #[inline]
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
         // First: a busy subscription is never pending, and later messages of a publisher are in it.
-        if self.registration.has_signal()
-            && let Poll::Ready(message) = self.registration.poll_probes(cx)
-        {
-            return Poll::Ready(Some(message));
+        if self.registration.has_signal() {
+            self.begin_move();
+            if let Poll::Ready(message) = self.registration.poll_probes(cx) {
+                return Poll::Ready(Some(message));
+            }
         }
         let polled = match &mut self.source {
             SubscriptionSource::Nats(subscriber) => match subscriber.poll_next_unpin(cx) {
@@ -68,12 +72,47 @@ impl CarrierSubscription {
                 polled => polled,
             },
             SubscriptionSource::InProcess(inlet) => inlet.poll_next(cx),
+            SubscriptionSource::Moving(_) => self.poll_moving(cx),
             SubscriptionSource::Refused(_) => Poll::Ready(None),
         };
         match polled {
             Poll::Ready(Some(_)) => polled,
             _ if self.registration.is_waiting(cx) => polled,
             ended_or_pending => self.poll_signals(cx, ended_or_pending),
+        }
+    }
+
+    /// Begins to read two links, if the subscription moves to another one, and no earlier move is under way.
+    #[cold]
+    fn begin_move(&mut self) {
+        if !matches!(self.source, SubscriptionSource::Nats(_)) {
+            return;
+        }
+        let Some(begun) = self.registration.take_move() else {
+            return;
+        };
+        let source = std::mem::replace(&mut self.source, SubscriptionSource::Refused(None));
+        self.source = match source {
+            SubscriptionSource::Nats(old) => {
+                SubscriptionSource::Moving(Box::new(MovingSubscription::new(old, begun)))
+            }
+            other => other,
+        };
+    }
+
+    /// Polls both links, or the new one alone once the move is over.
+    #[cold]
+    fn poll_moving(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        let SubscriptionSource::Moving(moving) = &mut self.source else {
+            return Poll::Pending;
+        };
+        if let Some(moved) = moving.take_moved() {
+            self.source = SubscriptionSource::Nats(moved);
+            return self.poll_next(cx);
+        }
+        match moving.poll_next(cx) {
+            Poll::Ready(None) if self.registration.is_open() => Poll::Pending,
+            polled => polled,
         }
     }
 
@@ -132,6 +171,7 @@ impl CarrierSubscription {
                     tracing::debug!(%error, "the connection is closed already");
                 }
             }
+            SubscriptionSource::Moving(moving) => moving.stop().await,
             SubscriptionSource::InProcess(inlet) => inlet.unsubscribe(),
             SubscriptionSource::Refused(_) => {}
         }
@@ -146,6 +186,7 @@ impl CarrierSubscription {
                     tracing::debug!(%error, "the connection is closed already");
                 }
             }
+            SubscriptionSource::Moving(moving) => moving.close().await,
             SubscriptionSource::InProcess(inlet) => inlet.unsubscribe(),
             SubscriptionSource::Refused(_) => {}
         }

@@ -18,6 +18,7 @@ pub(crate) enum Signal {
     Stop,
     Continue,
     Hangup,
+    User2,
 }
 
 /// Child process that is killed when this handle is dropped.
@@ -102,6 +103,7 @@ impl GuardedChild {
             Signal::Stop => Unix::STOP,
             Signal::Continue => Unix::CONT,
             Signal::Hangup => Unix::HUP,
+            Signal::User2 => Unix::USR2,
         };
         kill_process(pid, unix).map_err(cannot)?;
         if matches!(signal, Signal::Stop) {
@@ -118,9 +120,9 @@ impl GuardedChild {
     pub(crate) fn signal(&mut self, signal: Signal) -> Result<(), Error> {
         match signal {
             Signal::Terminate | Signal::Interrupt => self.kill().map(drop),
-            Signal::Stop | Signal::Continue | Signal::Hangup => Err(Error::new(format!(
-                "{signal:?} does not exist on this platform"
-            ))),
+            Signal::Stop | Signal::Continue | Signal::Hangup | Signal::User2 => Err(Error::new(
+                format!("{signal:?} does not exist on this platform"),
+            )),
         }
     }
 

@@ -23,24 +23,33 @@ impl NatsCluster {
     ///
     /// As [`NatsServer::start`].
     pub async fn start() -> Result<Self, Error> {
+        Self::start_with("").await
+    }
+
+    /// Starts the three servers with further lines in their configuration.
+    ///
+    /// # Errors
+    ///
+    /// As [`NatsServer::start`].
+    pub async fn start_with(lines: &str) -> Result<Self, Error> {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            match Self::start_on(free_ports()?).await {
+            match Self::start_on(free_ports()?, lines).await {
                 Err(error) if is_port_taken(&error) && attempts < MAX_START_ATTEMPTS => {}
                 result => return result,
             }
         }
     }
 
-    async fn start_on(ports: [u16; SERVERS]) -> Result<Self, Error> {
+    async fn start_on(ports: [u16; SERVERS], lines: &str) -> Result<Self, Error> {
         let routes = ports
             .map(|port| format!("nats-route://127.0.0.1:{port}"))
             .join(", ");
         let mut servers = Vec::new();
         for (index, port) in ports.into_iter().enumerate() {
             let config = format!(
-                "server_name: n{}\ncluster {{ name: micro, listen: \"127.0.0.1:{port}\", routes: [ {routes} ] }}",
+                "server_name: n{}\ncluster {{ name: micro, listen: \"127.0.0.1:{port}\", routes: [ {routes} ] }}\n{lines}",
                 index + 1
             );
             let server = NatsServer::builder().jetstream().config(&config);

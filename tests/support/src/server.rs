@@ -1,8 +1,9 @@
 //! A private nats-server: on a free port, in a folder of its own, killed when dropped.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crate::child::{GuardedChild, Signal};
+use crate::child::{GuardedChild, POLL_INTERVAL, Signal};
 use crate::error::Error;
 use crate::setup::{ServerOptions, ServerSetup, stop};
 
@@ -110,6 +111,37 @@ impl NatsServer {
     /// If the operating system rejects the signal, or on Windows.
     pub fn resume(&mut self) -> Result<(), Error> {
         self.signal(Signal::Continue)
+    }
+
+    /// Asks the server to enter lame duck mode (SIGUSR2), as `nats-server --signal ldm` does: it takes no further
+    /// connection, announces that to those that exist, closes them after `lame_duck_grace_period`, and ends.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system rejects the signal, or on Windows.
+    pub fn enter_lame_duck_mode(&mut self) -> Result<(), Error> {
+        self.signal(Signal::User2)
+    }
+
+    /// Waits for at most `limit` until the server has ended by itself.
+    ///
+    /// # Errors
+    ///
+    /// If it still runs then.
+    pub async fn wait_until_ended(&mut self, limit: Duration) -> Result<(), Error> {
+        let deadline = Instant::now() + limit;
+        while let Some(running) = &mut self.running {
+            if running.exit()?.is_some() {
+                self.running = None;
+            } else if Instant::now() >= deadline {
+                return Err(Error::new(format!(
+                    "nats-server still runs after {limit:?}"
+                )));
+            } else {
+                tokio::time::sleep(POLL_INTERVAL).await; // sleep: as in `GuardedChild::wait`
+            }
+        }
+        Ok(())
     }
 
     /// Replaces what [`config`](NatsServerBuilder::config) has set, and makes the running server read its

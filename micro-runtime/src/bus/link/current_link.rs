@@ -70,7 +70,9 @@ impl CurrentLink {
         self.max_payload
             .store(link.client().max_payload(), Ordering::Relaxed);
         self.link.store(Some(link));
-        self.states.send_replace(ConnectionState::Connected);
+        self.states.send_if_modified(|state| {
+            std::mem::replace(state, ConnectionState::Connected) != ConnectionState::Connected
+        });
     }
 
     /// Sends nothing further: the connection is lost, or closed for good.

@@ -12,6 +12,7 @@ use tokio::task::coop::unconstrained;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::bus::inbox::Inbox;
+use crate::bus::link::gate::Gate;
 use crate::bus::link::link_events::LinkEvents;
 use crate::bus::link::pulse;
 use crate::bus::link::pulse::Pulses;
@@ -19,6 +20,7 @@ use crate::bus::link::silence;
 use crate::bus::link::silence::SilenceLimits;
 use crate::bus::link::window::Window;
 use crate::bus::marker::Markers;
+use crate::bus::moves::InboxMove;
 use crate::bus::mux::Mux;
 use crate::bus::nats;
 use crate::bus::outgoing::{Outgoing, PublishError, disconnected};
@@ -30,8 +32,13 @@ use crate::error::Error;
 
 /// One physical connection. Dropping it ends its tasks, and closes the connection once nothing publishes any more.
 pub(in crate::bus) struct Link {
+    /// Distinguishes the links of a bus.
+    number: u64,
     client: Client,
     lost: CancellationToken,
+    /// Canceled once the nats-server says that it is about to stop.
+    leaving: CancellationToken,
+    gate: Gate,
     /// `None` if the connection was made by the user: its event callback belongs to the user, and refusals cannot be
     /// detected.
     refusal_tasks: Option<Box<RefusalTasks>>,
@@ -39,19 +46,23 @@ pub(in crate::bus) struct Link {
     window: Arc<Window>,
     /// `None` where nothing is confirmed.
     pulses: Option<Arc<Pulses>>,
-    _inbox: Inbox,
+    inbox: Inbox,
     /// Ends what waits for the link when it is dropped.
     _ending: DropGuard,
 }
 
 /// What a link is made of.
 pub(in crate::bus) struct LinkParts<'a> {
+    pub(in crate::bus) number: u64,
     pub(in crate::bus) client: Client,
     pub(in crate::bus) mux: &'a Arc<Mux>,
     pub(in crate::bus) refusals: &'a Arc<Refusals>,
     pub(in crate::bus) limits: Option<SilenceLimits>,
     /// `None` for a connection that was made by the user.
     pub(in crate::bus) events: Option<(Arc<LinkEvents>, mpsc::Receiver<ConnectionReport>)>,
+    /// The link that this one takes over from. Then the inbox waits for the end of its inbox, and messages wait until
+    /// the [`Gate`] is opened.
+    pub(in crate::bus) before: Option<&'a Link>,
 }
 
 impl LinkParts<'_> {
@@ -62,18 +73,21 @@ impl LinkParts<'_> {
     /// [`ErrorKind::Connect`](crate::ErrorKind::Connect) if the connection is lost already.
     pub(in crate::bus) async fn open(self) -> Result<Link, Error> {
         let Self {
+            number,
             client,
             mux,
             refusals,
             limits,
             events,
+            before,
         } = self;
-        let lost = match &events {
-            Some((events, _)) => events.lost().clone(),
-            None => CancellationToken::new(),
+        let (lost, leaving) = match &events {
+            Some((events, _)) => (events.lost().clone(), events.leaving().clone()),
+            None => (CancellationToken::new(), CancellationToken::new()),
         };
         let markers = Markers::new(lost.clone());
-        let inbox = Inbox::open(&client, mux, refusals, &markers, &lost).await?;
+        let inbox_before = before.map(|link| link.inbox.next_move());
+        let inbox = Inbox::open(&client, mux, refusals, &markers, &lost, inbox_before).await?;
         let refusal_tasks = events.map(|(_, reports)| {
             let prober = Prober::new(client.clone(), Arc::clone(mux), Arc::clone(refusals));
             RefusalTasks::spawn(reports, prober)
@@ -88,12 +102,15 @@ impl LinkParts<'_> {
             _ => window.end_pulses(),
         }
         Ok(Link {
+            number,
             client,
+            leaving,
+            gate: Gate::new(before.is_none()),
             window,
             pulses,
             refusal_tasks,
             markers,
-            _inbox: inbox,
+            inbox,
             _ending: lost.clone().drop_guard(),
             lost,
         })
@@ -101,6 +118,10 @@ impl LinkParts<'_> {
 }
 
 impl Link {
+    pub(in crate::bus) fn number(&self) -> u64 {
+        self.number
+    }
+
     pub(in crate::bus) fn client(&self) -> &Client {
         &self.client
     }
@@ -118,11 +139,36 @@ impl Link {
         &self.lost
     }
 
+    /// Returns the token that is canceled once the nats-server says that it is about to stop.
+    pub(super) fn leaving(&self) -> &CancellationToken {
+        &self.leaving
+    }
+
+    /// Returns the hand-over of the inbox to the next link.
+    pub(super) fn inbox_move(&self) -> &InboxMove {
+        self.inbox.next_move()
+    }
+
+    /// Lets the messages through that wait for the link before.
+    pub(super) fn open_gate(&self) {
+        self.gate.open();
+    }
+
+    /// Ends the link, from which everything has moved.
+    pub(super) fn end(&self) {
+        self.lost.cancel();
+        self.inbox.end();
+        // The client does not connect again. If it has no room, it ends with the connection, which NATS cuts off.
+        let cx = &mut Context::from_waker(Waker::noop());
+        let _ = pin!(unconstrained(self.client.force_reconnect())).poll(cx);
+    }
+
     /// Hands a message to async-nats; waits while its queue of commands is full, at most until the link is lost.
     ///
     /// Cancel safe: if the future is dropped while it waits, nothing is sent.
     pub(in crate::bus) async fn publish(&self, outgoing: Outgoing) -> Result<(), PublishError> {
         let publishing = async {
+            self.gate.opened().await;
             if outgoing.reply.is_some() {
                 self.window.room().await;
             }
@@ -155,6 +201,14 @@ impl Link {
         self.window.confirmed().await
     }
 
+    /// Returns whether NATS has processed everything that was sent before, subscriptions and their ends as well, once
+    /// it has: one round trip. `false` at once where nothing is confirmed.
+    pub(super) async fn round_trip(&self) -> bool {
+        // Without a message of its own there may be nothing to confirm.
+        self.window.add(0);
+        self.confirmed().await
+    }
+
     /// Returns the time that what is unconfirmed takes on a slow link.
     pub(in crate::bus) fn unconfirmed_time(&self) -> Duration {
         silence::allowance(self.window.unconfirmed())
@@ -182,7 +236,7 @@ impl Link {
         reply: Option<&Subject>,
         payload: &Bytes,
     ) -> Poll<Result<(), PublishError>> {
-        if reply.is_some() && !self.window.has_room() {
+        if !self.gate.is_open() || (reply.is_some() && !self.window.has_room()) {
             return Poll::Pending;
         }
         let length = payload.len();

@@ -13,6 +13,7 @@ use crate::printable::Printable;
 pub(in crate::bus) struct LinkEvents {
     reports: ReportSender,
     lost: CancellationToken,
+    leaving: CancellationToken,
     lost_messages: LogLimit,
 }
 
@@ -23,6 +24,7 @@ impl LinkEvents {
         let events = Self {
             reports,
             lost: CancellationToken::new(),
+            leaving: CancellationToken::new(),
             lost_messages: LogLimit::default(),
         };
         (events, received)
@@ -37,6 +39,7 @@ impl LinkEvents {
         let _ = self.reports.try_send(report);
         match event {
             Event::Disconnected | Event::Closed => self.lost.cancel(),
+            Event::LameDuckMode => self.leaving.cancel(),
             Event::SlowConsumer(id) => {
                 if let Some(count) = self.lost_messages.due() {
                     tracing::warn!(subscription = id, count, "a slow consumer lost a message");
@@ -47,6 +50,11 @@ impl LinkEvents {
             Event::ClientError(_) => {}
             event => tracing::warn!("NATS: {}", Printable(event)),
         }
+    }
+
+    /// Returns the token that is canceled once the nats-server says that it is about to stop.
+    pub(in crate::bus) fn leaving(&self) -> &CancellationToken {
+        &self.leaving
     }
 
     /// Returns the token that is canceled once the connection is lost.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{ConnectError, ServerAddr};
+use async_nats::{Client, ConnectError, ServerAddr};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::bus::connect_error::not_connected;
@@ -12,10 +13,12 @@ use crate::bus::connection_state::ConnectionState;
 use crate::bus::link::backoff::{ConnectFailure, ReconnectBackoff};
 use crate::bus::link::connect::{connect_once, failure};
 use crate::bus::link::current_link::CurrentLink;
+use crate::bus::link::handover::hand_over;
 use crate::bus::link::link::{Link, LinkParts};
 use crate::bus::link::link_events::LinkEvents;
 use crate::bus::link::server_pool::ServerPool;
 use crate::bus::mux::Mux;
+use crate::bus::refusal_queue::ConnectionReport;
 use crate::bus::refusals::Refusals;
 use crate::bus::served_services::ServedServices;
 use crate::bus::server_urls::ServerUrls;
@@ -43,7 +46,18 @@ pub(in crate::bus) struct LinkKeeper {
     services: Arc<ServedServices>,
     /// Server of the last link.
     last: Option<ServerAddr>,
+    /// The link that everything has moved away from last: its pulses may still arrive.
+    left: Option<Arc<Link>>,
+    /// Number of links that were begun.
+    links: u64,
     failed_attempts: LogLimit,
+}
+
+/// A client that is connected, and becomes a link.
+struct Connected {
+    client: Client,
+    events: Arc<LinkEvents>,
+    reports: mpsc::Receiver<ConnectionReport>,
 }
 
 /// A round in which no server took the connection.
@@ -70,6 +84,8 @@ impl LinkKeeper {
             refusals,
             services,
             last: None,
+            left: None,
+            links: 0,
             failed_attempts: LogLimit::default(),
         }
     }
@@ -83,11 +99,15 @@ impl LinkKeeper {
     pub(in crate::bus) async fn connect_first(&mut self) -> Result<Arc<Link>, Error> {
         let until = Instant::now().checked_add(self.options.first_wait);
         loop {
-            let failed = match self.round(self.options.connection_timeout, true).await {
-                Ok(link) => {
-                    self.backoff.reset();
-                    return Ok(link);
-                }
+            let connected = self.round(self.options.connection_timeout, true, None);
+            let failed = match connected.await {
+                Ok(connected) => match self.open(connected).await {
+                    Ok(link) => {
+                        self.backoff.reset();
+                        return Ok(link);
+                    }
+                    Err(error) => FailedRound::refused(error),
+                },
                 Err(failed) => failed,
             };
             let delay = self.backoff.next_delay(failed.failures.iter().copied());
@@ -119,8 +139,9 @@ impl LinkKeeper {
             let _close = close;
             while let Some(link) = current.get() {
                 let connected = Instant::now();
-                link.lost().cancelled().await;
-                drop(link);
+                if self.leave(link, &current).await {
+                    continue;
+                }
                 // In this order: `CurrentLink`, "Order".
                 current.clear(ConnectionState::Disconnected);
                 self.mux.fail_all(&lost_connection());
@@ -140,13 +161,64 @@ impl LinkKeeper {
         }
     }
 
+    /// Waits until the link is lost, or its nats-server says that it is about to stop; then everything moves to another
+    /// server, if there is one before this one cuts the link off. Returns whether everything has moved.
+    async fn leave(&mut self, link: Arc<Link>, current: &CurrentLink) -> bool {
+        let lost = link.lost().clone();
+        if lost
+            .run_until_cancelled(link.leaving().cancelled())
+            .await
+            .is_none()
+        {
+            return false;
+        }
+        let servers = &self.servers;
+        tracing::info!(%servers, "a nats-server is about to stop: its connection moves to another one");
+        let moving = self.move_to_another(&link, current);
+        // Nothing has begun to move while this waits for a server.
+        let Some(is_whole) = moving.await else {
+            lost.cancelled().await;
+            return false;
+        };
+        self.left = Some(link);
+        if !is_whole {
+            self.mux.fail_all(&lost_connection());
+        }
+        self.backoff.reset();
+        self.refusals.reconnected();
+        observe::reconnected();
+        true
+    }
+
+    /// Moves everything to another server; `None` once the link is lost. Returns whether NATS has everything that was
+    /// sent before.
+    async fn move_to_another(&mut self, link: &Arc<Link>, current: &CurrentLink) -> Option<bool> {
+        let timeout = self.options.connection_timeout;
+        loop {
+            let lost = link.lost().clone();
+            let connecting = self.round(timeout, false, Some(link));
+            match lost.run_until_cancelled(connecting).await? {
+                Ok(connected) => {
+                    let parts = self.parts(connected, Some(link));
+                    match hand_over(link, parts, current).await {
+                        Ok(is_whole) => return Some(is_whole),
+                        Err(error) => self.log_failure(&error),
+                    }
+                }
+                Err(failed) => self.log_failure(&failed.error),
+            }
+            lost.run_until_cancelled(self.pause([ConnectFailure::Refused]))
+                .await?;
+        }
+    }
+
     /// Makes another link, and subscribes to everything that is open. Tries for ever.
     async fn connect_again(&mut self) -> Arc<Link> {
         let mut timeout = FIRST_RECONNECT_TIMEOUT.min(self.options.connection_timeout);
         loop {
-            match self.round(timeout, false).await {
-                Ok(link) => match self.subscribe_again(&link).await {
-                    Ok(()) => return link,
+            match self.round(timeout, false, None).await {
+                Ok(connected) => match self.subscribe_again(connected).await {
+                    Ok(link) => return link,
                     Err(error) => {
                         self.log_failure(&error);
                         self.pause([ConnectFailure::Refused]).await;
@@ -167,25 +239,35 @@ impl LinkKeeper {
         tokio::time::sleep(delay.min(self.options.max_reconnect_delay)).await;
     }
 
-    /// Subscribes to everything that is open.
-    async fn subscribe_again(&mut self, link: &Arc<Link>) -> Result<(), Error> {
+    /// Makes a link, and subscribes to everything that is open.
+    async fn subscribe_again(&mut self, connected: Connected) -> Result<Arc<Link>, Error> {
+        let link = self.open(connected).await?;
         self.refusals.begin_link();
         let open = self.refusals.subscriptions();
+        let new = &link;
         let subscribe = |subject, queue: Option<Box<str>>| async move {
-            link.subscribe(subject, queue.as_deref()).await
+            new.subscribe(subject, queue.as_deref()).await
         };
-        open.make_again(subscribe).await
+        open.make_again(link.number(), subscribe).await?;
+        Ok(link)
     }
 
-    /// Tries every server once, and returns the first link.
-    async fn round(&mut self, timeout: Duration, is_first: bool) -> Result<Arc<Link>, FailedRound> {
+    /// Tries every server once, and returns the first that takes the connection; not the one that `leaving` is
+    /// connected to.
+    async fn round(
+        &mut self,
+        timeout: Duration,
+        is_first: bool,
+        leaving: Option<&Link>,
+    ) -> Result<Connected, FailedRound> {
         let mut failures = Vec::new();
         let mut first: Option<(ConnectFailure, Error)> = None;
         for server in self.pool.round(self.last.as_ref()) {
-            let (kind, error) = match self.attempt(&server, timeout, is_first).await {
-                Ok(link) => {
+            let attempt = self.attempt(&server, timeout, is_first, leaving);
+            let (kind, error) = match attempt.await {
+                Ok(connected) => {
                     self.last = Some(server);
-                    return Ok(link);
+                    return Ok(connected);
                 }
                 Err(failed) => failed,
             };
@@ -203,20 +285,28 @@ impl LinkKeeper {
         })
     }
 
-    /// Makes a link to one server.
+    /// Connects to one server.
     async fn attempt(
         &mut self,
         server: &ServerAddr,
         timeout: Duration,
         is_first: bool,
-    ) -> Result<Arc<Link>, (ConnectFailure, Error)> {
+        leaving: Option<&Link>,
+    ) -> Result<Connected, (ConnectFailure, Error)> {
         let options = self.options.of_one_connection(&self.services).await;
         let options = options.map_err(|error| (ConnectFailure::Login, error))?;
         let (events, reports) = LinkEvents::new();
         let events = Arc::new(events);
         let client = connect_once(options, server, timeout, &events).await;
         let client = client.map_err(|error| self.refused(error))?;
-        let announced = client.server_info().connect_urls;
+        let info = client.server_info();
+        let is_same = |link: &Link| link.client().server_info().server_id == info.server_id;
+        if leaving.is_some_and(is_same) {
+            let text = "the nats-server is about to stop, and no other one was reached";
+            let error = Error::new(ErrorKind::Connect, text);
+            return Err((ConnectFailure::Refused, error));
+        }
+        let announced = info.connect_urls;
         self.pool.note_connected(server, &announced);
         if let Err(error) = server_version::check(&client) {
             match is_first {
@@ -225,16 +315,33 @@ impl LinkKeeper {
                 false => tracing::warn!("{}", Printable(error)),
             }
         }
-        let parts = LinkParts {
+        Ok(Connected {
+            client,
+            events,
+            reports,
+        })
+    }
+
+    async fn open(&mut self, connected: Connected) -> Result<Arc<Link>, Error> {
+        self.parts(connected, None).open().await.map(Arc::new)
+    }
+
+    fn parts<'a>(&'a mut self, connected: Connected, before: Option<&'a Link>) -> LinkParts<'a> {
+        let Connected {
+            client,
+            events,
+            reports,
+        } = connected;
+        self.links += 1;
+        LinkParts {
+            number: self.links,
             client,
             mux: &self.mux,
             refusals: &self.refusals,
             limits: Some(self.options.silence_limits()),
             events: Some((events, reports)),
-        };
-        let link = parts.open().await;
-        link.map(Arc::new)
-            .map_err(|error| (ConnectFailure::Refused, error))
+            before,
+        }
     }
 
     fn refused(&self, error: ConnectError) -> (ConnectFailure, Error) {
@@ -246,6 +353,16 @@ impl LinkKeeper {
     fn log_failure(&self, error: &Error) {
         if let Some(count) = self.failed_attempts.due() {
             tracing::warn!(count, "NATS cannot be reached: {}", Printable(error));
+        }
+    }
+}
+
+impl FailedRound {
+    /// Returns a round whose one connection was lost at once.
+    fn refused(error: Error) -> Self {
+        Self {
+            error,
+            failures: vec![ConnectFailure::Refused],
         }
     }
 }

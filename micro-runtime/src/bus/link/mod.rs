@@ -7,6 +7,8 @@
 //! - `Link` is one physical connection with its tasks; `connect` makes the client of one.
 //! - `LinkKeeper` makes the next one when a link is lost, from the servers of a `ServerPool`, after the delays of a
 //!   `ReconnectBackoff`.
+//! - `handover` moves everything to another link while the old one is still connected, where its nats-server is about
+//!   to stop; a `Gate` keeps the order of messages.
 //! - `CurrentLink` holds the one that messages go through, if there is one.
 
 mod backoff;
@@ -14,6 +16,8 @@ mod connect;
 mod current_link;
 #[cfg(feature = "async-nats")]
 mod foreign_link;
+mod gate;
+mod handover;
 mod link;
 mod link_events;
 mod link_keeper;

@@ -1,0 +1,191 @@
+//! A nats-server that is about to stop: its clients move to another server of the cluster, and nothing notices.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use micro_runtime::event::RawEvents;
+use micro_runtime::{Bus, Server};
+use micro_testkit::{NatsCluster, within};
+use micro_tests::BehaviorHandler;
+use micro_tests::StreamsHandler;
+use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob};
+use micro_tests::streams::{Item, StreamsClient, StreamsServer};
+use tokio::task::JoinSet;
+
+use crate::until::until;
+
+const LIMIT: Duration = Duration::from_secs(60);
+/// Limit of what has nothing to wait for.
+const STEP_LIMIT: Duration = Duration::from_secs(15);
+/// Its log shows which clients have left.
+const LAME_DUCK: &str = "debug: true\nlame_duck_duration: 30s\nlame_duck_grace_period: 20s";
+const CALLERS: u64 = 16;
+const STREAMS: u64 = 4;
+/// Number of each kind of work that is done after the old server has gone.
+const AFTERWARDS: u64 = 200;
+
+/// Counts of the work, and whether it goes on.
+#[derive(Default)]
+struct MovingLoad {
+    is_over: AtomicBool,
+    calls: AtomicU64,
+    items: AtomicU64,
+    published: AtomicU64,
+}
+
+impl MovingLoad {
+    fn goes_on(&self) -> bool {
+        !self.is_over.load(Ordering::Relaxed)
+    }
+
+    async fn until_more(&self, count: &AtomicU64) {
+        let before = count.load(Ordering::Relaxed);
+        until(|| count.load(Ordering::Relaxed) >= before + AFTERWARDS).await;
+    }
+}
+
+async fn call(client: BehaviorClient, caller: u64, load: Arc<MovingLoad>) {
+    let mut number = 0_u64;
+    while load.goes_on() {
+        let data = [caller, number].map(u64::to_be_bytes).concat();
+        let reply = client.echo(Blob { data: data.clone() }).await.unwrap();
+        assert_eq!(reply.data, data);
+        load.calls.fetch_add(1, Ordering::Relaxed);
+        number += 1;
+    }
+}
+
+/// One stream for the whole time: each item must come back, in order.
+async fn stream(client: StreamsClient, load: Arc<MovingLoad>) {
+    let (mut sender, mut items) = client.echo().open().await.unwrap();
+    let mut number = 0;
+    while load.goes_on() {
+        for number in number..number + 16 {
+            let item = Item {
+                number,
+                ..Item::default()
+            };
+            sender.send(item).await.unwrap();
+        }
+        for number in number..number + 16 {
+            assert_eq!(items.message().await.unwrap().unwrap().number, number);
+            load.items.fetch_add(1, Ordering::Relaxed);
+        }
+        number += 16;
+    }
+    sender.finish().await.unwrap();
+    assert_eq!(items.message().await.unwrap(), None);
+}
+
+async fn publish(bus: Bus, load: Arc<MovingLoad>) {
+    while load.goes_on() {
+        let number = load.published.fetch_add(1, Ordering::Relaxed);
+        // Two subjects: while members of a group leave, nats-server 2.15 may deliver a message that it passes on to
+        // another member twice to those who subscribe without a group.
+        for subject in ["evt.number", "evt.shared"] {
+            let published = bus.publish_raw(subject, number.to_string());
+            published.await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_micros(500)).await; // sleep: the rate of the load
+    }
+    bus.publish_raw("evt.number", "end").await.unwrap();
+    bus.publish_raw("evt.shared", "end").await.unwrap();
+}
+
+/// Each event of the group comes to one member, once.
+async fn read_member(mut member: RawEvents, seen: Arc<Mutex<HashSet<Bytes>>>) {
+    while let Some(event) = member.next().await {
+        assert!(seen.lock().unwrap().insert(event.payload));
+    }
+}
+
+/// Reads numbers in order from the first that comes; returns the number behind the last one.
+async fn read_in_order(mut events: RawEvents) -> u64 {
+    let first = events.next().await.unwrap();
+    let first = std::str::from_utf8(&first.payload).unwrap();
+    let mut number = first.parse::<u64>().unwrap() + 1;
+    loop {
+        let event = events.next().await.unwrap();
+        if event.payload == "end" {
+            return number;
+        }
+        assert_eq!(event.payload, number.to_string());
+        number += 1;
+    }
+}
+
+fn begin(caller: &Bus, publisher: Bus, load: &Arc<MovingLoad>) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    for number in 0..CALLERS {
+        tasks.spawn(call(caller.client(), number, Arc::clone(load)));
+    }
+    for _ in 0..STREAMS {
+        tasks.spawn(stream(caller.client(), Arc::clone(load)));
+    }
+    tasks.spawn(publish(publisher, Arc::clone(load)));
+    tasks
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_moves_to_another_server_before_this_one_stops() {
+    within(LIMIT, async {
+        let mut cluster = NatsCluster::start_with(LAME_DUCK).await.unwrap();
+        let [first, second] = ["n1", "n2"].map(|name| cluster.server(name).unwrap().url());
+        let service = Bus::connect(&first).await.unwrap();
+        let caller = Bus::connect(&first).await.unwrap();
+        let publisher = Bus::connect(&second).await.unwrap();
+        let handler = StreamsHandler::default();
+        let server = Server::new(&service)
+            .add(BehaviorServer::new(BehaviorHandler::default()))
+            .add(StreamsServer::new(handler.clone()));
+        let server = server.start().await.unwrap();
+        let events = caller.subscribe_raw("evt.number").open().await.unwrap();
+        let of_group = Arc::new(Mutex::new(HashSet::new()));
+        for bus in [&caller, &service] {
+            let member = bus.subscribe_raw("evt.shared").queue("group");
+            let member = member.open().await.unwrap();
+            tokio::spawn(read_member(member, Arc::clone(&of_group)));
+        }
+
+        let load = Arc::new(MovingLoad::default());
+        let mut tasks = begin(&caller, publisher, &load);
+        let reading = tokio::spawn(read_in_order(events));
+        load.until_more(&load.calls).await;
+        load.until_more(&load.items).await;
+
+        let old = cluster.server("n1").unwrap();
+        old.enter_lame_duck_mode().unwrap();
+        until(|| old.log().matches("Client connection closed").count() >= 2).await;
+        // What was on its way to members of groups there, it passes on to others: so it must not be killed at once.
+        for _ in 0..5 {
+            load.until_more(&load.published).await;
+        }
+        old.kill().unwrap();
+        load.until_more(&load.calls).await;
+        load.until_more(&load.items).await;
+        load.until_more(&load.published).await;
+        load.is_over.store(true, Ordering::Relaxed);
+        while let Some(ended) = within(STEP_LIMIT, tasks.join_next()).await {
+            ended.unwrap();
+        }
+        let published = load.published.load(Ordering::Relaxed);
+        assert_eq!(within(STEP_LIMIT, reading).await.unwrap(), published);
+        // Each event since the first that came, and the end.
+        until(|| {
+            let seen = of_group.lock().unwrap();
+            let numbers = seen
+                .iter()
+                .filter_map(|one| std::str::from_utf8(one).ok()?.parse().ok());
+            let first = numbers.min().unwrap_or(published);
+            seen.len() as u64 == published - first + 1
+        })
+        .await;
+        assert_eq!(caller.unmatched_replies(), 0);
+        within(STEP_LIMIT, handler.wait_until_idle()).await;
+        within(STEP_LIMIT, server.shutdown()).await.unwrap();
+    })
+    .await;
+}
