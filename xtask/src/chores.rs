@@ -20,10 +20,14 @@ pub(crate) fn lint() -> Result<()> {
     let mut docs = cargo(&["doc", "--no-deps", "--all-features", "--locked"]);
     docs.args(WITHOUT_BENCHMARKS)
         .env("RUSTDOCFLAGS", "-Dwarnings");
+    // A link to an item of a feature leads nowhere without it.
+    let mut plain_docs = cargo(&["doc", "--no-deps", "--package", "micro-runtime", "--locked"]);
+    plain_docs.env("RUSTDOCFLAGS", "-Dwarnings");
     let checks = [
         cargo(&["fmt", "--all", "--check"]),
         cargo(&["lint"]),
         docs,
+        plain_docs,
         cargo(&[
             "clippy",
             "--package",
