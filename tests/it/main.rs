@@ -54,6 +54,7 @@ mod server_process;
 mod server_versions;
 mod shutdown;
 mod streams;
+mod stopping;
 mod timeout_sources;
 mod until;
 mod user_clients;

@@ -13,6 +13,7 @@ use crate::context::context_headers::ContextHeaders;
 use crate::context::delivery::Delivery;
 use crate::context::origin::Origin;
 use crate::context::reply_metadata::ReplyMetadata;
+use crate::context::stop_signal::StopSignal;
 use crate::descriptor::{EventDescriptor, MethodDescriptor};
 use crate::metadata::Metadata;
 use crate::status::Status;
@@ -46,13 +47,15 @@ struct Inner {
     delivery: Option<Delivery>,
     reply_metadata: Mutex<ReplyMetadata>,
     end: CallEnd,
+    /// Of the server that runs the handler; `None` in a unit test, and for events that are read as a stream.
+    stop: Option<StopSignal>,
     /// Context that the call began with, if this is a copy for a handler behind middleware that changed the
     /// metadata. Reply metadata and the end of the call belong to that one.
     outermost: Option<Context>,
 }
 
 impl Inner {
-    fn new(headers: ContextHeaders, deadline: Option<Instant>) -> Self {
+    fn new(headers: ContextHeaders, deadline: Option<Instant>, stop: Option<&StopSignal>) -> Self {
         Self {
             method: None,
             headers,
@@ -62,6 +65,7 @@ impl Inner {
             delivery: None,
             reply_metadata: Mutex::default(),
             end: CallEnd::default(),
+            stop: stop.cloned(),
             outermost: None,
         }
     }
@@ -84,10 +88,11 @@ impl Context {
         method: &'static MethodDescriptor,
         headers: ContextHeaders,
         deadline: Option<Instant>,
+        stop: &StopSignal,
     ) -> Self {
         let inner = Inner {
             method: Some(method),
-            ..Inner::new(headers, deadline)
+            ..Inner::new(headers, deadline, Some(stop))
         };
         inner.into_context(None)
     }
@@ -100,11 +105,12 @@ impl Context {
         origin: Origin,
         headers: ContextHeaders,
         deadline: Option<Instant>,
+        stop: Option<&StopSignal>,
         recycled: Option<Self>,
     ) -> Self {
         let inner = Inner {
             origin: Some(origin),
-            ..Inner::new(headers, deadline)
+            ..Inner::new(headers, deadline, stop)
         };
         inner.into_context(recycled)
     }
@@ -115,20 +121,21 @@ impl Context {
         origin: Option<Origin>,
         headers: ContextHeaders,
         delivery: Delivery,
+        stop: Option<&StopSignal>,
         recycled: Option<Self>,
     ) -> Self {
         let inner = Inner {
             origin,
             delivery: Some(delivery),
-            ..Inner::new(headers, None)
+            ..Inner::new(headers, None, stop)
         };
         inner.into_context(recycled)
     }
 
     /// Makes the context of a batch of durable events, each of which has a delivery of its own.
     #[cfg(feature = "jetstream")]
-    pub(crate) fn of_batch() -> Self {
-        Self::for_test()
+    pub(crate) fn of_batch(stop: &StopSignal) -> Self {
+        Inner::new(ContextHeaders::default(), None, Some(stop)).into_context(None)
     }
 
     /// Makes a context without method, metadata and deadline, to call a handler from a unit test.
@@ -160,14 +167,14 @@ impl Context {
     #[must_use]
     pub fn for_test_with(metadata: Metadata, timeout: Option<Duration>) -> Self {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        Inner::new(metadata.into(), deadline).into_context(None)
+        Inner::new(metadata.into(), deadline, None).into_context(None)
     }
 
     /// Makes the context of a durable event, to call a handler from a unit test.
     #[cfg(feature = "jetstream")]
     #[must_use]
     pub fn for_test_of(delivery: Delivery) -> Self {
-        Self::of_delivery(None, ContextHeaders::default(), delivery, None)
+        Self::of_delivery(None, ContextHeaders::default(), delivery, None, None)
     }
 
     /// Returns the same call with other metadata, for the handler behind middleware.
@@ -180,7 +187,7 @@ impl Context {
         let inner = Inner {
             method: self.0.method,
             outermost: Some(self.outermost().clone()),
-            ..Inner::new(headers, self.0.deadline)
+            ..Inner::new(headers, self.0.deadline, self.0.stop.as_ref())
         };
         inner.into_context(None)
     }
@@ -320,6 +327,37 @@ impl Context {
     #[must_use]
     pub fn is_ended(&self) -> bool {
         self.outermost().0.end.has_ended()
+    }
+
+    /// Waits until the server that runs this handler has begun to stop. It still waits for the handler then, for its
+    /// [grace period](crate::Server::grace): one that streams, or waits for something, ends in order before that.
+    ///
+    /// Of calls of all kinds, events and durable events. Never completes in a unit test, and where the context belongs
+    /// to an event that is read as a stream. Cancel safe.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use futures_util::{Stream, StreamExt as _};
+    /// use micro_runtime::{Context, ReplyStream, Status};
+    ///
+    /// /// Streams prices, and ends the stream in order when the server stops.
+    /// fn watch(ctx: Context, prices: impl Stream<Item = f64> + Send + 'static) -> impl ReplyStream<f64> {
+    ///     let stopping = Box::pin(async move { ctx.stopping().await });
+    ///     prices.map(Ok).take_until(stopping)
+    /// }
+    /// ```
+    pub async fn stopping(&self) {
+        match &self.0.stop {
+            Some(stop) => stop.wait().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Returns whether the server that runs this handler has begun to stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.0.stop.as_ref().is_some_and(StopSignal::is_sent)
     }
 
     /// Returns the token that is canceled when this call ends.

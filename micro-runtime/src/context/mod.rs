@@ -7,6 +7,7 @@ mod context_headers;
 mod delivery;
 mod origin;
 mod reply_metadata;
+mod stop_signal;
 mod time_limit;
 
 pub use context::Context;
@@ -14,4 +15,5 @@ pub(crate) use context_headers::ContextHeaders;
 #[cfg(feature = "jetstream")]
 pub use delivery::Delivery;
 pub(crate) use origin::Origin;
+pub(crate) use stop_signal::{StopGuard, StopSignal};
 pub(crate) use time_limit::{TimeLimit, TimeoutSource, Words};

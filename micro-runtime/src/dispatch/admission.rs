@@ -200,7 +200,12 @@ impl ServedMethod {
         }
         let permit = Permit::acquire(self, request.stream.is_some())?;
         let deadline = timeout.and_then(|timeout| received.checked_add(timeout.min(timeouts.max)));
-        let ctx = Context::of_call(self.descriptor, request.context, deadline);
+        let ctx = Context::of_call(
+            self.descriptor,
+            request.context,
+            deadline,
+            &self.server.stop,
+        );
         Ok(match (&self.handler, request.stream) {
             (MethodHandler::Unary(handler), None) => {
                 let future = format.call_unary(handler, self.descriptor, ctx.clone(), payload);

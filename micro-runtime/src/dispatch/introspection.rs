@@ -149,6 +149,17 @@ impl Introspection {
         self.announce(EventKind::Stopping).await;
     }
 
+    /// Returns the methods of which calls run now, by their full names, with the number of calls.
+    pub(crate) fn running_calls(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        let running = |method: &Arc<ServedMethod>| {
+            (method.descriptor.full_name, method.method_limit.running())
+        };
+        self.methods
+            .iter()
+            .map(running)
+            .filter(|(_, calls)| *calls > 0)
+    }
+
     /// Sets the counts of all methods to zero.
     pub(crate) fn reset_stats(&self) {
         self.methods.iter().for_each(|method| method.stats.reset());

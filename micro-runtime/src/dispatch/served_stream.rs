@@ -12,6 +12,8 @@
 //! | the deadline passes | is dropped | `DEADLINE_EXCEEDED` | RESET |
 //! | the grace period ends | is dropped | `UNAVAILABLE` | RESET |
 //!
+//! A client learns at once that the server has begun to stop, by a flag in a frame, and its handler by its context.
+//!
 //! The client's END is no end of the call: it ends the requests, and the handler goes on.
 //!
 //! A handler under `#[rpc(detached)]` goes on where another one is dropped, until the grace period ends:
@@ -180,10 +182,10 @@ impl RunningStream<'_> {
     /// first frame.
     ///
     /// The deadline is the machine's, which resets both ends at it, and the end of the grace period is a
-    /// reset of the machine. Either ends the driver, after it has sent the last frame, and with it the
-    /// handler: so [`Execution::run`] has no part in this.
+    /// reset of the machine ([`follow_stop`]). Either ends the driver, after it has sent the last frame, and
+    /// with it the handler: so [`Execution::run`] has no part in this.
     async fn run(&mut self, transport: FrameTransport, accepts_first: bool) {
-        let mut stopped = pin!(self.method.server.grace_ended.cancelled());
+        let mut stop = pin!(follow_stop(self.method, self.channel));
         let mut is_stopped = false;
         let mut drive = pin!(self.channel.drive(transport));
         let mut drives_first = accepts_first;
@@ -192,13 +194,7 @@ impl RunningStream<'_> {
                 return Poll::Ready(());
             }
             self.poll_handler(cx);
-            if !is_stopped && stopped.as_mut().poll(cx).is_ready() {
-                is_stopped = true;
-                let name = self.method.descriptor.full_name;
-                if let Err(status) = Completion::<()>::Stopped.into_result(name, None) {
-                    self.channel.reset(status);
-                }
-            }
+            is_stopped = is_stopped || stop.as_mut().poll(cx).is_ready();
             drive.as_mut().poll(cx)
         })
         .await;
@@ -224,6 +220,20 @@ impl RunningStream<'_> {
         self.execution.record(failure.as_ref());
         let trailers = self.execution.ctx().map(Context::take_reply_metadata);
         self.channel.finish(failure, trailers.unwrap_or_default());
+    }
+}
+
+/// Tells the client when the server begins to stop, and resets the stream when the grace period ends.
+///
+/// One future for both, of which one step is polled at a time: each poll of a stream polls it, and each step takes a
+/// lock that all streams of the server share.
+async fn follow_stop(method: &ServedMethod, channel: &Channel) {
+    method.server.stop.wait().await;
+    channel.announce_stop();
+    method.server.grace_ended.cancelled().await;
+    let name = method.descriptor.full_name;
+    if let Err(status) = Completion::<()>::Stopped.into_result(name, None) {
+        channel.reset(status);
     }
 }
 

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::bus::{Concern, Connection, Outgoing, PublishError, Refusal, RefusalObserver};
+use crate::context::StopSignal;
 use crate::dispatch::cancellations::Cancellations;
 use crate::dispatch::timeouts::Timeouts;
 use crate::dispatch::unsent_replies::UnsentReplies;
@@ -31,6 +32,8 @@ pub(crate) struct ServerState {
     /// Every task that must end before the server has stopped: calls that outlive the poll in their
     /// loop, streams, workers of events. A task outside of it would be lost by a shutdown.
     pub(crate) tasks: TaskTracker,
+    /// Sent when the server begins to stop, or is dropped.
+    pub(crate) stop: StopSignal,
     /// Canceled at the end of the grace period, or when the server is dropped. Handlers that still run
     /// are dropped then, and their callers get `UNAVAILABLE`.
     pub(crate) grace_ended: CancellationToken,

@@ -95,6 +95,18 @@ impl DynamicStreaming {
     pub fn trailers(&self) -> Metadata {
         self.reader.channel().trailers()
     }
+
+    /// Returns whether the service has begun to stop; as [`Streaming::is_stopping`](crate::Streaming::is_stopping).
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.reader.channel().is_stopping()
+    }
+
+    /// Returns a future that completes once the service has begun to stop; as
+    /// [`Streaming::stopping`](crate::Streaming::stopping).
+    pub fn stopping(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.reader.shared_channel().stopping()
+    }
 }
 
 impl Stream for DynamicStreaming {

@@ -1,7 +1,8 @@
 //! `EventCounters`: counts and logs the outcome of each event of one subscription.
 
-use std::sync::Mutex;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use crate::descriptor::EventDescriptor;
 use crate::observe;
@@ -64,7 +65,11 @@ pub(crate) struct EventCounters {
     refused: AtomicU64,
     last_error: Mutex<Option<Status>>,
     is_logged_by_source: AtomicBool,
+    in_hand: OnceLock<CountInHand>,
 }
+
+/// Counts the events that a source has in hand.
+struct CountInHand(Box<dyn Fn() -> usize + Send + Sync>);
 
 impl EventCounters {
     pub(crate) fn new(event: &'static EventDescriptor) -> Self {
@@ -80,13 +85,37 @@ impl EventCounters {
             refused: AtomicU64::new(0),
             last_error: Mutex::default(),
             is_logged_by_source: AtomicBool::new(false),
+            in_hand: OnceLock::new(),
         }
+    }
+
+    pub(crate) fn event(&self) -> &'static EventDescriptor {
+        self.event
     }
 
     /// Leaves the log of failures to the source of the events.
     #[cfg(feature = "jetstream")]
     pub(crate) fn set_logged_by_source(&self) {
         self.is_logged_by_source.store(true, Ordering::Relaxed);
+    }
+
+    /// Leaves the count of events in hand to the source of the events.
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn set_in_hand(&self, count: impl Fn() -> usize + Send + Sync + 'static) {
+        let _ = self.in_hand.set(CountInHand(Box::new(count)));
+    }
+
+    /// Returns the number of events that are queued or at work.
+    ///
+    /// Of core events these are all without an outcome; a durable consumer gives events back, too.
+    pub(crate) fn in_hand(&self) -> usize {
+        if let Some(CountInHand(count)) = self.in_hand.get() {
+            return count();
+        }
+        let stats = self.stats();
+        let ended =
+            stats.handled + stats.failed + stats.panicked + stats.undecodable + stats.dropped;
+        usize::try_from(stats.received.saturating_sub(ended)).unwrap_or(usize::MAX)
     }
 
     /// Sets the subject and the group that [`EventStats`] shows. They are known when the server starts,
@@ -148,6 +177,19 @@ impl EventCounters {
         }
     }
 
+    /// Counts an event that was left without an outcome when its server ended. Not a warning: the server was dropped,
+    /// or its stop has logged what it left.
+    pub(crate) fn record_stopped(&self) {
+        let count = increment(&self.dropped);
+        let name = self.event.full_name;
+        observe::event_dropped(name);
+        tracing::debug!(
+            event = name,
+            count,
+            "dropped an event: the server has stopped"
+        );
+    }
+
     /// Counts an event that was dropped without an outcome.
     ///
     /// It is logged the first time and whenever the count has doubled: a subscriber that is overloaded
@@ -201,6 +243,12 @@ impl EventCounters {
             received: count(&self.received),
             last_error: lock(&self.last_error).clone(),
         }
+    }
+}
+
+impl fmt::Debug for CountInHand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CountInHand")
     }
 }
 

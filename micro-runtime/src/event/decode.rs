@@ -5,7 +5,7 @@ use std::time::Instant;
 use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
 
-use crate::context::{Context, ContextHeaders, Origin};
+use crate::context::{Context, ContextHeaders, Origin, StopSignal};
 use crate::descriptor::EventDescriptor;
 use crate::event::event::Event;
 use crate::status::Status;
@@ -25,6 +25,7 @@ pub(crate) fn receive(
     message: Message,
     prefix_len: usize,
     deadline: Option<Instant>,
+    stop: Option<&StopSignal>,
     reusable: Option<Context>,
 ) -> Result<(Context, Bytes), Status> {
     let headers = message.headers.as_ref();
@@ -35,7 +36,7 @@ pub(crate) fn receive(
         subject: message.subject,
         prefix: prefix_len,
     };
-    let ctx = Context::of_event(origin, headers, deadline, reusable);
+    let ctx = Context::of_event(origin, headers, deadline, stop, reusable);
     Ok((ctx, payload))
 }
 

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 
 use async_nats::Message;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::bus::CarrierSubscription;
 use crate::event::handler::{EventHandler, InlineRunner};
+use crate::event::source_scope::SourceScope;
 use crate::event::workers::{WorkerQueue, WorkerScope, WorkerSettings, WorkerTask};
 use crate::execute::{PollTimer, catch_panic};
 use crate::wire::BrokerMessage;
@@ -49,21 +48,17 @@ pub(crate) struct EventDispatcher {
 }
 
 impl EventDispatcher {
-    /// Starts the workers among `tasks`.
+    /// Starts the workers among the tasks of the server.
     ///
-    /// `prefix_len` is the length of the bus's prefix with its dot, in bytes, which every subject begins
-    /// with. Once `end` is canceled, at the end of the grace period, handlers are dropped and further
-    /// events are dropped.
+    /// Once the grace period has ended, handlers are dropped and further events are dropped.
     pub(crate) fn start(
         handler: EventHandler,
         order: EventOrder,
         settings: WorkerSettings,
-        prefix_len: usize,
-        tasks: &TaskTracker,
-        end: CancellationToken,
+        source: &SourceScope,
     ) -> Self {
         let inline = handler.inline_runner();
-        let scope = Arc::new(WorkerScope::new(handler, settings, prefix_len, end));
+        let scope = Arc::new(WorkerScope::new(handler, settings, source));
         let workers = settings.workers.max(1);
         let queues = match &order {
             EventOrder::Arrival => 1,
@@ -71,7 +66,7 @@ impl EventDispatcher {
         };
         Self {
             queues: (0..queues)
-                .map(|_| WorkerQueue::start(&scope, workers / queues, tasks))
+                .map(|_| WorkerQueue::start(&scope, workers / queues, &source.tasks))
                 .collect(),
             scope,
             order,
@@ -207,10 +202,9 @@ mod tests {
             max_waiting: 100,
             timeout: None,
         };
-        let tasks = TaskTracker::new();
-        let end = CancellationToken::new();
+        let source = SourceScope::for_test();
         let mut dispatcher =
-            EventDispatcher::start(handler, EventOrder::Arrival, settings, 0, &tasks, end);
+            EventDispatcher::start(handler, EventOrder::Arrival, settings, &source);
         let mut dispatch = || {
             let cx = &mut TaskContext::from_waker(Waker::noop());
             assert!(dispatcher.poll_dispatch(&mut subscription, cx).is_pending());

@@ -114,7 +114,14 @@ impl<E: Event> Events<E> {
             Ok(message) => message,
             Err(status) => return Some(Err(status)),
         };
-        let received = receive(E::DESCRIPTOR, message, self.reader.prefix_len, None, None);
+        let received = receive(
+            E::DESCRIPTOR,
+            message,
+            self.reader.prefix_len,
+            None,
+            None,
+            None,
+        );
         let read = received.and_then(|(ctx, payload)| Ok((ctx, decode(payload)?)));
         Some(read.inspect_err(|status| self.record_undecodable(status)))
     }
@@ -315,7 +322,7 @@ impl SubscriptionReader {
             prefix: self.prefix_len,
         };
         RawEvent {
-            context: Context::of_event(origin, headers, None, None),
+            context: Context::of_event(origin, headers, None, None, None),
             payload: message.payload,
             reply_subject: message.reply,
             headers: message.headers,

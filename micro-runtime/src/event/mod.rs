@@ -30,6 +30,7 @@ mod observer;
 mod publish;
 mod publish_budget;
 mod source;
+mod source_scope;
 mod subject_writer;
 #[cfg(test)]
 mod subject_writer_tests;
@@ -57,7 +58,8 @@ pub(crate) use handler::InlineRunner;
 pub(crate) use observer::EventObserver;
 pub use publish::{Publish, PublishFuture};
 pub use source::EventSource;
-pub(crate) use source::{BoundSource, CoreSource, ExternalSource, SourceKind, SourceScope};
+pub(crate) use source::{BoundSource, CoreSource, ExternalSource, SourceKind};
+pub(crate) use source_scope::SourceScope;
 #[doc(hidden)]
 pub use subject_writer::SubjectWriter;
 pub use subscribe::Subscribe;

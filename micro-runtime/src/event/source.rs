@@ -4,18 +4,13 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
-use async_nats::Subject;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-
-use crate::bus::Bus;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::event::dispatcher::EventOrder;
 use crate::event::event::Event;
 use crate::event::handler::EventHandler;
+use crate::event::source_scope::SourceScope;
 use crate::event::workers::WorkerSettings;
 use crate::status::Status;
-use crate::subject;
 
 /// Source of the events of one handler, given to [`Server::subscribe`](crate::Server::subscribe).
 ///
@@ -74,21 +69,6 @@ pub(crate) trait ExternalSource: Send + Sync {
     ) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 }
 
-/// The parts of a running server that a source uses.
-#[derive(Clone)]
-pub(crate) struct SourceScope {
-    pub(crate) bus: Bus,
-    /// Tasks that the server waits for when it stops, until its grace period is over.
-    pub(crate) tasks: TaskTracker,
-    /// Canceled when the server begins to stop: the source takes no further events and finishes those
-    /// that it has.
-    pub(crate) stop: CancellationToken,
-    /// Canceled at the end of the grace period: handlers are dropped.
-    pub(crate) end: CancellationToken,
-    /// Subjects of this server's methods with the prefix of the bus; patterns for those of instances.
-    pub(crate) call_subjects: Vec<Subject>,
-}
-
 impl fmt::Debug for BoundSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let handler = match &self.0 {
@@ -96,27 +76,5 @@ impl fmt::Debug for BoundSource {
             SourceKind::External(source) => source.handler(),
         };
         f.debug_tuple("Source").field(handler).finish()
-    }
-}
-
-impl SourceScope {
-    /// Checks that a subject of `event`, with the prefix of the bus, matches no call to this server. A
-    /// handler of events would receive the requests too, and JetStream would store them and send each caller
-    /// an acknowledgment that it takes for the reply.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Service`] with both subjects.
-    pub(crate) fn check_subject(&self, event: &str, subject: &str) -> Result<(), Error> {
-        let is_covered = |call: &&Subject| subject::overlap(subject, call);
-        match self.call_subjects.iter().find(is_covered) {
-            None => Ok(()),
-            Some(call) => Err(Error::new(
-                ErrorKind::Service,
-                format!(
-                    "the subject `{subject}` of {event} covers the call subject `{call}` of this server; begin the subjects of events with `evt.`"
-                ),
-            )),
-        }
     }
 }

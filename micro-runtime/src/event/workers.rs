@@ -12,10 +12,11 @@ use tokio::task::coop::poll_proceed;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::context::Context;
+use crate::context::{Context, StopSignal};
 use crate::event;
 use crate::event::backlog::Backlog;
 use crate::event::handler::{EventExecution, EventHandler};
+use crate::event::source_scope::SourceScope;
 use crate::execute::{ConcurrencyLimit, PollCost};
 use crate::status::Status;
 
@@ -41,6 +42,7 @@ pub(super) struct WorkerScope {
     pub(super) queued: ConcurrencyLimit,
     /// Length of the bus's prefix with its dot, in bytes.
     prefix_len: usize,
+    stop: StopSignal,
     /// Canceled at the end of the grace period.
     pub(super) end: CancellationToken,
 }
@@ -120,16 +122,16 @@ impl WorkerScope {
     pub(super) fn new(
         handler: EventHandler,
         settings: WorkerSettings,
-        prefix_len: usize,
-        end: CancellationToken,
+        scope: &SourceScope,
     ) -> Self {
         Self {
             handler,
             settings,
             cost: PollCost::new(),
             queued: ConcurrencyLimit::new(settings.max_waiting),
-            prefix_len,
-            end,
+            prefix_len: scope.bus.prefix_len(),
+            stop: scope.stop.clone(),
+            end: scope.end.clone(),
         }
     }
 
@@ -166,13 +168,13 @@ impl WorkerScope {
         let timeout = self.settings.timeout;
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let event = self.handler.event;
-        event::receive(event, message, self.prefix_len, deadline, reusable)
+        let (prefix_len, stop) = (self.prefix_len, Some(&self.stop));
+        event::receive(event, message, prefix_len, deadline, stop, reusable)
     }
 
     /// Counts an event that the end of the server left without an outcome.
     pub(super) fn record_stopped(&self) {
-        let counters = &self.handler.counters;
-        counters.record_dropped("the server has stopped");
+        self.handler.counters.record_stopped();
     }
 }
 
@@ -225,9 +227,9 @@ mod tests {
             max_waiting: 1,
             timeout: None,
         };
-        let end = CancellationToken::new();
-        end.cancel();
-        let scope = WorkerScope::new(handler, settings, 0, end);
+        let source = SourceScope::for_test();
+        source.end.cancel();
+        let scope = WorkerScope::new(handler, settings, &source);
         scope.run(WorkerTask::Resume(suspended)).await;
         assert_eq!(journal.take(), ["entered", "dropped", "left"]);
         assert_eq!(counters.stats().dropped, 1);

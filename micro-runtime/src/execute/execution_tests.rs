@@ -46,7 +46,7 @@ impl Fixture {
             subject: "test".into(),
             prefix: 0,
         };
-        let ctx = Context::of_event(origin, ContextHeaders::default(), deadline, None);
+        let ctx = Context::of_event(origin, ContextHeaders::default(), deadline, None, None);
         let handler = ScriptedHandler {
             journal: journal.clone(),
             steps: Vec::from(steps).into_iter(),

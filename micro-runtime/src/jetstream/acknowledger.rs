@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::task::coop::unconstrained;
 
 use crate::bus::{Concern, Outgoing, Refusal, RefusalObserver};
-use crate::context::{Context, ContextHeaders, Origin};
+use crate::context::{Context, ContextHeaders, Origin, StopSignal};
 use crate::descriptor::EventDescriptor;
 use crate::event::EventCounters;
 use crate::jetstream::consumer::Consumer;
@@ -51,6 +51,8 @@ pub(super) struct Acknowledger {
     /// Length of the bus's prefix with its dot, in bytes.
     pub(super) prefix_len: usize,
     pub(super) counters: Arc<EventCounters>,
+    /// Of the server.
+    pub(super) stop: StopSignal,
     /// Counts acknowledgments that NATS refuses.
     pub(super) _refused: RefusalObserver,
 }
@@ -101,7 +103,7 @@ impl Acknowledger {
             prefix: self.prefix_len,
         };
         let info = delivery.info.clone();
-        let ctx = Context::of_delivery(Some(origin), headers, info, reusable);
+        let ctx = Context::of_delivery(Some(origin), headers, info, Some(&self.stop), reusable);
         Ok((ctx, payload))
     }
 

@@ -53,7 +53,7 @@ impl<E: Event, S: BatchSubscriber<E>> DeliveryHandler for BatchHandler<E, S> {
             if events.is_empty() {
                 return;
             }
-            let ctx = Context::of_batch();
+            let ctx = Context::of_batch(&acknowledger.stop);
             let observer = EventObserver::of_batch(E::DESCRIPTOR, counters, &ctx, events.len());
             let batch_ctx = ctx.clone();
             let handler: BoxFuture<'_, ()> = Box::pin(async move {

@@ -86,6 +86,9 @@ impl ConsumerLoop {
             true => 1,
             false => workers,
         };
+        let in_flight = Arc::<InFlight>::default();
+        let counted = Arc::clone(&in_flight);
+        acknowledger.counters.set_in_hand(move || counted.count());
         Ok(Self {
             pull: PullSubscription::start(
                 Arc::clone(&acknowledger.consumer),
@@ -94,7 +97,7 @@ impl ConsumerLoop {
             .await?,
             inline: handler.inline_runner(),
             handler,
-            in_flight: Arc::default(),
+            in_flight,
             ready: VecDeque::new(),
             pending_acks: Vec::new(),
             workers: Arc::new(ConcurrencyLimit::new(workers)),
@@ -113,21 +116,17 @@ impl ConsumerLoop {
         })
     }
 
-    /// Consumes until `stop` is canceled, and then handles what has arrived. Deliveries that are left when
+    /// Consumes until the server begins to stop, and then handles what has arrived. Deliveries that are left when
     /// `end` is canceled are given back. Handlers run in tasks of `tasks`.
-    pub(super) async fn run(
-        mut self,
-        tasks: TaskTracker,
-        stop: CancellationToken,
-        end: CancellationToken,
-    ) {
+    pub(super) async fn run(mut self, tasks: TaskTracker, end: CancellationToken) {
+        let stop = self.scope.acknowledger.stop.clone();
         while self.is_open {
             self.start_handlers(&tasks);
             let free = self.max_in_flight.saturating_sub(self.in_flight.count());
             self.pull.request(free, self.max_in_flight).await;
             tokio::select! {
                 biased;
-                () = stop.cancelled() => break,
+                () = stop.wait() => break,
                 () = self.step(&tasks) => {}
             }
             self.acknowledge(&end).await;

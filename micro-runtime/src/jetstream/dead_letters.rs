@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use async_nats::{HeaderMap, HeaderValue, Subject};
-use tokio_util::sync::CancellationToken;
 
-use crate::context::{TimeLimit, TimeoutSource};
+use crate::context::{StopSignal, TimeLimit, TimeoutSource};
 use crate::error::Error;
 use crate::event::{EventCounters, SourceScope};
 use crate::jetstream::acked_publish::AckedPublish;
@@ -37,8 +36,8 @@ pub(super) struct DeadLetters {
     consumer: Arc<Consumer>,
     subject: Subject,
     counters: Arc<EventCounters>,
-    /// Canceled when the server begins to stop.
-    stop: CancellationToken,
+    /// Of the server.
+    stop: StopSignal,
     /// Of letters that cannot be stored: each is tried again without an end.
     failure_log: LogLimit,
 }
@@ -140,7 +139,7 @@ impl DeadLetters {
                     let is_refused = error.code() != Code::Unavailable;
                     tokio::select! {
                         biased;
-                        () = self.stop.cancelled(), if is_refused => return Err(error),
+                        () = self.stop.wait(), if is_refused => return Err(error),
                         () = tokio::time::sleep(ROUND_INTERVAL) => {}
                     }
                 }

@@ -113,14 +113,13 @@ impl DurableSource {
             event,
             prefix_len: scope.bus.prefix_len(),
             counters: Arc::clone(counters),
+            stop: scope.stop.clone(),
             durable: self.durable,
         };
         let (handler, workers) = (self.delivery_handler, self.max_concurrent);
         let consumer = ConsumerLoop::start(acknowledger, handler, workers, self.max_batch).await?;
         let tasks = scope.tasks.clone();
-        scope
-            .tasks
-            .spawn(consumer.run(tasks, scope.stop, scope.end));
+        scope.tasks.spawn(consumer.run(tasks, scope.end));
         Ok(())
     }
 

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use tokio_util::sync::{CancellationToken, DropGuard};
-
 use crate::bus::Bus;
+use crate::context::StopGuard;
 use crate::dispatch::{Route, ServerState};
 use crate::error::{Error, ErrorKind};
 use crate::event::{
@@ -18,7 +17,7 @@ use crate::server::planned_subscription::PlannedSubscription;
 ///
 /// Subscriptions of the bus are planned, confirmed and stopped with those of the methods, and so lose no
 /// event that the server was sent. Sources outside of the bus, durable consumers, have loops of their own,
-/// and follow the tokens of a [`SourceScope`].
+/// and follow the signals of a [`SourceScope`].
 pub(super) struct EventSources {
     external: Vec<Box<dyn ExternalSource>>,
     run: SourceScope,
@@ -29,8 +28,8 @@ pub(super) struct EventSources {
 pub(super) struct StartedEventSources {
     /// Counts of each subscription, in the order in which they were added.
     pub(super) counters: Vec<Arc<EventCounters>>,
-    /// Stops the sources outside of the bus when dropped.
-    pub(super) stop: DropGuard,
+    /// Stops the sources outside of the bus when dropped, and tells all handlers of it.
+    pub(super) stop: StopGuard,
 }
 
 impl EventSources {
@@ -49,7 +48,7 @@ impl EventSources {
         let run = SourceScope {
             bus: bus.clone(),
             tasks: server.tasks.clone(),
-            stop: CancellationToken::new(),
+            stop: server.stop.clone(),
             end: server.grace_ended.clone(),
             call_subjects: plans.iter().map(|plan| plan.subject.clone()).collect(),
         };
@@ -86,14 +85,8 @@ impl EventSources {
         let counters = &source.handler.counters;
         counters.set_source(&subject, source.queue.as_deref());
         self.counters.push(Arc::clone(counters));
-        let dispatcher = EventDispatcher::start(
-            source.handler,
-            source.order,
-            source.settings,
-            bus.prefix_len(),
-            &self.run.tasks,
-            self.run.end.clone(),
-        );
+        let dispatcher =
+            EventDispatcher::start(source.handler, source.order, source.settings, &self.run);
         Ok(PlannedSubscription {
             subject,
             queue: source.queue,
@@ -107,7 +100,7 @@ impl EventSources {
     ///
     /// Of the source, as when a stream does not exist.
     pub(super) async fn start(self) -> Result<StartedEventSources, Error> {
-        let stop = self.run.stop.clone().drop_guard();
+        let stop = self.run.stop.guard();
         for source in self.external {
             source.start(self.run.clone()).await?;
         }

@@ -19,6 +19,7 @@ mod settings;
 mod start;
 mod start_context;
 mod stopper;
+mod under_way;
 
 pub use running_server::RunningServer;
 pub use server::Server;

@@ -104,9 +104,11 @@ impl RunningServer {
     /// Shuts down gracefully, without losing a call or an event: takes nothing new, finishes what was
     /// accepted, and returns when the last reply has reached NATS.
     ///
-    /// It waits for running handlers for the [grace period](crate::Server::grace), 30 s by default; those
-    /// that are left are dropped, and their callers get `UNAVAILABLE`. While NATS is away it waits 5 s more
-    /// for the confirmation that does not come.
+    /// It tells handlers and the callers of open streams that the server stops
+    /// ([`Context::stopping`](crate::Context::stopping),
+    /// [`Streaming::stopping`](crate::Streaming::stopping)), and waits for running handlers for the
+    /// [grace period](crate::Server::grace), 25 s by default; those that are left are dropped, and their callers
+    /// get `UNAVAILABLE`. While NATS is away it waits 5 s more for the confirmation that does not come.
     ///
     /// If the returned future is dropped, the server stops at once, as when it is dropped itself.
     ///

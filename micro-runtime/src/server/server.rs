@@ -30,7 +30,7 @@ use crate::stream::StreamOptions;
 /// | [`max_streams`](Self::max_streams) | 4,096 streams |
 /// | [`default_timeout`](Self::default_timeout) | 5 s |
 /// | [`min_timeout`](Self::min_timeout), [`max_timeout`](Self::max_timeout) | zero, unlimited |
-/// | [`grace`](Self::grace) | 30 s |
+/// | [`grace`](Self::grace) | 25 s |
 /// | [`queue_group`](Self::queue_group) | `q` |
 /// | [`discovery_prefix`](Self::discovery_prefix) | `$SRV` |
 /// | [`allow_replies_to`](Self::allow_replies_to) | `_INBOX.` and `_R_.` |
@@ -301,10 +301,12 @@ impl Server {
         self
     }
 
-    /// Sets the grace period: the time that running calls and events have to end once the server stops.
-    /// 30 s by default.
+    /// Sets the grace period: the time from the begin of a stop that running calls and events have to end. 25 s by
+    /// default, five times the default timeout of a call, and 5 s less than Kubernetes gives a container by default.
     ///
-    /// Handlers that still run then are dropped, and their callers get `UNAVAILABLE`.
+    /// Handlers learn of the stop when it begins ([`Context::stopping`](crate::Context::stopping)), and so do the
+    /// callers of streams. Those that still run at its end are dropped, and their callers get `UNAVAILABLE`. A stop
+    /// that waits longer than a second logs what is under way.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.settings.grace_period = grace;
         self

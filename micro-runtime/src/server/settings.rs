@@ -12,8 +12,9 @@ use crate::wire::subject::{REPLY_PREFIXES, SERVICE_API};
 const MAX_CONCURRENT_CALLS: usize = 16 * 1024;
 /// Maximum number of streams among them. A stream holds buffers of both directions as long as it lives.
 const MAX_STREAMS: usize = 4 * 1024;
-/// Time that running calls have to end once the server stops: six times the default timeout of a call.
-const GRACE_PERIOD: Duration = Duration::from_secs(30);
+/// Time that running calls have to end once the server stops: five times the default timeout of a call, and 5 s less
+/// than Kubernetes gives a container by default (30 s from SIGTERM to SIGKILL), in which the last replies leave.
+const GRACE_PERIOD: Duration = Duration::from_secs(25);
 
 /// Settings of a server. The methods of [`Server`](crate::Server) document them.
 pub(super) struct ServerSettings {

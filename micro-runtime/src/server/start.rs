@@ -24,6 +24,7 @@ use crate::server::server::Server;
 use crate::server::service_scope::plan_service;
 use crate::server::start_context::StartContext;
 use crate::server::stopper::Stopper;
+use crate::server::under_way::UnderWay;
 
 impl Server {
     /// Starts to serve. When this returns, NATS has confirmed every subscription, and every method can be
@@ -69,12 +70,12 @@ impl Server {
     /// # Examples
     ///
     /// ```no_run
-    /// # async fn run(bus: micro_runtime::Bus) -> Result<(), micro_runtime::Error> {
-    /// use micro_runtime::Server;
+    /// # async fn run(bus: micro_runtime::Bus) -> Result<(), Box<dyn std::error::Error>> {
+    /// use micro_runtime::{Server, shutdown_signal};
     ///
-    /// let interrupted = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
-    /// Server::new(&bus).serve_until(interrupted).await
-    /// # }
+    /// let shutdown = shutdown_signal()?;
+    /// Server::new(&bus).serve_until(shutdown).await?;
+    /// # Ok(()) }
     /// ```
     pub async fn serve_until(self, signal: impl Future<Output = ()>) -> Result<(), Error> {
         let mut server = self.start().await?;
@@ -130,7 +131,10 @@ async fn start(server: Server) -> Result<RunningServer, Error> {
     let stopper = Stopper::spawn(
         start.server,
         subscriptions,
-        introspections.clone(),
+        UnderWay {
+            introspections: introspections.clone(),
+            events: sources.counters.clone(),
+        },
         start.grace_period,
         sources.stop,
     );

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::bus::Bus;
+use crate::context::StopSignal;
 use crate::dispatch::{Health, ServerState};
 use crate::execute::ConcurrencyLimit;
 use crate::log_limit::LogLimit;
@@ -36,6 +37,7 @@ impl StartContext {
         let server = Arc::new(ServerState {
             connection: Arc::clone(bus.connection()),
             tasks: TaskTracker::new(),
+            stop: StopSignal::default(),
             grace_ended: CancellationToken::new(),
             call_limit: ConcurrencyLimit::new(settings.max_concurrent),
             stream_limit: ConcurrencyLimit::new(settings.max_streams),

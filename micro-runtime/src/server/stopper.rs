@@ -2,16 +2,18 @@
 //! without losing a message (drain, then stop).
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::bus::CarrierSubscription;
-use crate::dispatch::{Introspection, Phase, Route, ServerState, spawn_loop};
+use crate::bus::{CarrierSubscription, instant_after};
+use crate::context::StopGuard;
+use crate::dispatch::{Phase, Route, ServerState, spawn_loop};
 use crate::error::{Error, ErrorKind};
+use crate::server::under_way::UnderWay;
 
 /// Time that tasks have to send their last replies once the grace period is over and their handlers are
 /// dropped. It bounds a stop while the connection takes nothing.
@@ -29,10 +31,10 @@ pub(super) struct Stopper {
     phase: watch::Sender<Phase>,
     /// Reports of the loops that they have unsubscribed.
     stopped: mpsc::UnboundedReceiver<()>,
-    introspections: Vec<Arc<Introspection>>,
+    under_way: UnderWay,
     grace_period: Duration,
-    /// Cancels the `stop` of sources outside of the bus, such as durable consumers, when dropped.
-    sources: DropGuard,
+    /// Tells handlers, streams and sources outside of the bus, such as durable consumers, of the stop when dropped.
+    stop: StopGuard,
     /// Cancels [`ServerState::grace_ended`] when dropped, for a server that is dropped without a stop.
     _grace_ended: DropGuard,
 }
@@ -42,9 +44,9 @@ impl Stopper {
     pub(super) fn spawn(
         server: Arc<ServerState>,
         subscriptions: Vec<(CarrierSubscription, Route)>,
-        introspections: Vec<Arc<Introspection>>,
+        under_way: UnderWay,
         grace_period: Duration,
-        sources: DropGuard,
+        stop: StopGuard,
     ) -> Self {
         let (phase, receiver) = watch::channel(Phase::Serving);
         let (sender, stopped) = mpsc::unbounded_channel();
@@ -69,22 +71,23 @@ impl Stopper {
             instance_loops,
             phase,
             stopped,
-            introspections,
+            under_way,
             grace_period,
-            sources,
+            stop,
         }
     }
 
     /// Stops the server. The order of the steps is what makes it lossless:
     ///
-    /// 1. Announce the stop, while everything is served still.
-    /// 2. Stop the sources outside of the bus, which finish what they have taken.
+    /// 1. Tell the handlers and the peers of open streams of the stop, and the sources outside of the bus, which
+    ///    finish what they have taken. The grace period begins.
+    /// 2. Announce the stop, while everything is served still.
     /// 3. Send the requests that this process has queued, so that calls of its own are served.
     /// 4. Unsubscribe, softly: NATS routes nothing more here, and the loops go on reading.
     /// 5. Wait for a barrier, a message to the own inbox. NATS keeps the order of one connection: once it
     ///    has arrived, so has everything that NATS had routed here before.
     /// 6. Read what has arrived, to the end of each loop.
-    /// 7. Wait for the tasks, for the grace period at most; then drop the handlers that are left, and
+    /// 7. Wait for the tasks, until the grace period ends at most; then drop the handlers that are left, and
     ///    let them send their last replies.
     /// 8. End the loops of instances, which the streams needed until here.
     /// 9. Wait for a second barrier: it comes after the last reply, which so has reached NATS.
@@ -95,8 +98,10 @@ impl Stopper {
     /// taken all the same.
     pub(super) async fn stop(mut self) -> Result<(), Error> {
         let was_idle = self.server.tasks.is_empty();
-        join_all(self.introspections.iter().map(|i| i.announce_stop())).await;
-        drop(self.sources);
+        let grace_end = instant_after(Instant::now(), self.grace_period);
+        drop(self.stop);
+        let introspections = self.under_way.introspections.iter();
+        join_all(introspections.map(|i| i.announce_stop())).await;
         self.server.connection.flush_requests().await;
         let _ = self.phase.send(Phase::Stopping);
         for _ in 0..self.loops.len() + self.instance_loops.len() {
@@ -108,9 +113,17 @@ impl Stopper {
         let _ = self.phase.send(Phase::Closing);
         while self.loops.join_next().await.is_some() {}
         self.server.tasks.close();
-        let finished = tokio::time::timeout(self.grace_period, self.server.tasks.wait()).await;
-        if finished.is_err() {
-            tracing::warn!(grace = ?self.grace_period, "the grace period is over; the remaining calls fail with UNAVAILABLE");
+        let is_finished = tokio::select! {
+            biased;
+            () = self.server.tasks.wait() => true,
+            () = self.under_way.report_until(grace_end) => false,
+        };
+        if !is_finished {
+            tracing::warn!(
+                grace = ?self.grace_period,
+                dropped = %self.under_way,
+                "the grace period is over; calls that still run fail with UNAVAILABLE"
+            );
             self.server.grace_ended.cancel();
             let _ = tokio::time::timeout(FINAL_REPLY_TIMEOUT, self.server.tasks.wait()).await;
         }

@@ -45,7 +45,7 @@ struct State {
     writer: Option<Waker>,
     /// Waits for a frame to publish.
     driver: Option<Waker>,
-    /// Wait for the end alone.
+    /// Wait for the end alone, or for a stop of the server.
     end_waiters: Vec<Waker>,
 }
 
@@ -73,6 +73,7 @@ impl Channel {
     pub(super) fn update<R>(&self, update: impl FnOnce(&mut Machine) -> R) -> R {
         let mut state = lock(&self.0);
         let was_opening = state.machine.is_opening();
+        let was_stopping = state.machine.is_stopping();
         let result = update(&mut state.machine);
         // While the stream opens, the driver's timer is set to the open timeout. Afterwards it is due for the
         // next PING, which may be earlier, so the driver must look at its timer.
@@ -82,7 +83,10 @@ impl Channel {
             false => state.driver_to_wake(),
         };
         let wakers = [state.reader_to_wake(), state.writer_to_wake(), driver];
-        let end_waiters = state.end_waiters_to_wake();
+        let end_waiters = match was_stopping {
+            false if state.machine.is_stopping() => std::mem::take(&mut state.end_waiters),
+            _ => state.end_waiters_to_wake(),
+        };
         drop(state);
         wakers
             .into_iter()
@@ -238,11 +242,24 @@ impl Channel {
     }
 
     /// Polls for the end of the stream, in order or not. Any number of tasks may wait here.
-    pub(crate) fn poll_ended(&self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Status>> {
+    pub(crate) fn poll_ended(&self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        self.poll_end(cx, |machine| machine.end().is_some())
+    }
+
+    /// Polls for a stop of the server. Any number of tasks may wait here.
+    pub(super) fn poll_stopping(&self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        self.poll_end(cx, Machine::is_stopping)
+    }
+
+    fn poll_end(
+        &self,
+        cx: &mut TaskContext<'_>,
+        is_reached: impl FnOnce(&Machine) -> bool,
+    ) -> Poll<()> {
         let mut state = lock(&self.0);
-        match state.machine.end() {
-            Some(end) => Poll::Ready(end.clone()),
-            None => {
+        match is_reached(&state.machine) {
+            true => Poll::Ready(()),
+            false => {
                 if !state
                     .end_waiters
                     .iter()
@@ -265,8 +282,10 @@ impl Channel {
             true => state.reader_to_wake(),
             false => None,
         };
+        let end_waiters = state.end_waiters_to_wake();
         drop(state);
-        writer.into_iter().chain(reader).for_each(Waker::wake);
+        let wakers = writer.into_iter().chain(reader);
+        wakers.chain(end_waiters).for_each(Waker::wake);
         frame
     }
 

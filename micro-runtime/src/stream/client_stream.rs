@@ -52,6 +52,17 @@ impl<Req, Rep> ClientStream<Req, Rep> {
         self.sender.closed().await;
     }
 
+    /// Returns whether the server of the call has begun to stop; as [`Sender::is_stopping`].
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.sender.is_stopping()
+    }
+
+    /// Returns a future that completes once the server of the call has begun to stop; as [`Sender::stopping`].
+    pub fn stopping(&self) -> impl Future<Output = ()> + Send + 'static + use<Req, Rep> {
+        self.sender.stopping()
+    }
+
     /// Ends the requests, and waits for the reply.
     ///
     /// # Errors

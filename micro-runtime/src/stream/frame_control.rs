@@ -22,6 +22,8 @@ pub(crate) const PING: u32 = 8;
 pub(crate) const ACCEPT: u32 = 16;
 /// Flag, from the server: the handler returned its stream; the frame carries the header metadata.
 pub(crate) const OPEN: u32 = 32;
+/// Flag, from the server: it has begun to stop, and the stream goes on until the grace period ends.
+pub(crate) const STOPPING: u32 = 64;
 
 /// Number of the field `seq`.
 pub(super) const SEQ_FIELD: u32 = 1;

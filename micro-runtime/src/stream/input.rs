@@ -13,6 +13,7 @@ use crate::stream::credit::Credit;
 use crate::stream::frame::{BadFrame, Frame};
 use crate::stream::frame_control;
 use crate::stream::machine::{Machine, Role, dropped};
+use crate::stream::server_stop::ServerStop;
 use crate::stream::stream_address::StreamAddress;
 use crate::wire::RpcStatus;
 
@@ -78,7 +79,7 @@ impl Machine {
     /// 3. At a client the first frame must be ACCEPT or RESET, or one was lost; no later ACCEPT may name another
     ///    stream.
     /// 4. After this end gave up, frames are ignored; the first one only supplies where to send the RESET.
-    /// 5. The limits are raised, and a PING is noted, also on a frame that was seen before.
+    /// 5. The limits are raised, and a PING and a stop of the server are noted, also on a frame that was seen before.
     /// 6. A frame with messages, OPEN or END must be the next in sequence; a frame without them must not reveal that
     ///    an earlier one was lost.
     fn process(&mut self, mut frame: Frame, now: Instant) -> Result<(), Status> {
@@ -123,6 +124,9 @@ impl Machine {
             bytes: control.max_bytes,
         });
         self.pending.ack |= control.has(frame_control::PING);
+        if self.is_client() && control.has(frame_control::STOPPING) {
+            self.server_stop = ServerStop::Known;
+        }
         match control.seq {
             0 if frame.entries.len() > 0
                 || control.has(frame_control::END | frame_control::OPEN) =>

@@ -33,6 +33,7 @@ use crate::stream::credit::Credit;
 use crate::stream::options::StreamLimits;
 use crate::stream::receiving::Receiving;
 use crate::stream::sending::Sending;
+use crate::stream::server_stop::ServerStop;
 use crate::stream::stream_address::StreamAddress;
 use crate::stream::stream_label::StreamLabel;
 use crate::wire::FrameMark;
@@ -60,6 +61,8 @@ pub(crate) struct Machine {
     /// Both directions are over, and everything that was due is sent.
     pub(super) is_done: bool,
     pub(super) pending: PendingControl,
+    /// What this end knows of a stop of the server.
+    pub(super) server_stop: ServerStop,
     /// Moment by which the peer's first frame must arrive; `None` once it has. Of a server it is set only while a
     /// large reply waits for its first grant.
     pub(super) open_deadline: Option<Instant>,
@@ -97,8 +100,7 @@ pub(super) struct PendingControl {
     pub(super) open: Option<Metadata>,
     /// Demand a frame of the peer.
     pub(super) ping: bool,
-    /// Send a frame with `taken` and the limits, whether or not a grant is due: the reply to a PING, and the
-    /// demand for a large reply.
+    /// Send `taken` and the limits, also without a due grant: the reply to a PING, the demand for a large reply.
     pub(super) ack: bool,
     /// End both directions with this status. Replaces everything else.
     pub(super) reset: Option<Status>,
@@ -215,6 +217,7 @@ impl Machine {
             end: None,
             is_done: false,
             pending: PendingControl::default(),
+            server_stop: ServerStop::None,
             open_deadline: Some(instant_after(now, limits.open_timeout)),
             deadline,
             last_received: now,

@@ -1,7 +1,7 @@
 //! Tests of stream machines: two of them back to back over a simulated wire, without a bus, under a simulated clock.
 //!
-//! `rules`, `liveness` and `plain_messages` have one case for each rule of docs/PROTOCOL.md, `golden` has its bytes,
-//! and `properties` has random runs.
+//! `rules`, `liveness`, `plain_messages` and `stopping` have one case for each rule of docs/PROTOCOL.md, `golden` has
+//! its bytes, and `properties` has random runs.
 
 #[path = "machine_tests/application.rs"]
 mod application;
@@ -17,3 +17,5 @@ mod properties;
 mod rules;
 #[path = "machine_tests/simulation.rs"]
 mod simulation;
+#[path = "machine_tests/stopping.rs"]
+mod stopping;

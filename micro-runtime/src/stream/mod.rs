@@ -21,6 +21,7 @@
 //! | `channel` | the machine behind a lock, with the wakers of reader, writer and driver |
 //! | `frame_sink` | what arrives under the subject of a stream: frames, and what may come in place of one |
 //! | `driver` | publishes what the machine makes |
+//! | `server_stop`, `stopping` | the notice of a server that stops |
 //! | `message_reader`, `streaming`, `sender`, `client_stream`, `reply_stream` | what applications read and write |
 
 mod buffer_pool;
@@ -48,6 +49,8 @@ mod receiving;
 mod reply_stream;
 mod sender;
 mod sending;
+mod server_stop;
+mod stopping;
 mod stream_address;
 mod stream_header;
 mod stream_label;

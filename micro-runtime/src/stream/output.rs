@@ -12,6 +12,7 @@ use crate::stream::frame_body::FrameBody;
 use crate::stream::frame_control;
 use crate::stream::frame_control::FrameControl;
 use crate::stream::machine::{Machine, Role};
+use crate::stream::server_stop::ServerStop;
 use crate::wire::FrameMark;
 
 /// Number of frames with messages of which one is a probe.
@@ -53,6 +54,7 @@ impl Machine {
             || self.pending.open.is_some()
             || self.pending.ping
             || self.pending.ack
+            || self.server_stop == ServerStop::Unannounced
             || self.sending.has_frame()
             || self.receiving.is_grant_due()
     }
@@ -83,6 +85,10 @@ impl Machine {
             control.flags |= frame_control::ACCEPT;
             control.instance.clone_from(&address.instance);
             control.stream.clone_from(&address.stream);
+        }
+        if self.is_stopping() && !self.is_client() {
+            control.flags |= frame_control::STOPPING;
+            self.server_stop = ServerStop::Known;
         }
         let is_ping = std::mem::take(&mut self.pending.ping);
         if is_ping {

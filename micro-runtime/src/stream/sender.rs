@@ -97,7 +97,22 @@ impl<M> Sender<M> {
     /// Waits until the call has ended, in order or not: for a sender that has nothing to send for a while, and would
     /// otherwise notice the end only with its next message.
     pub async fn closed(&self) {
-        let _ = poll_fn(|cx| self.channel.poll_ended(cx)).await;
+        poll_fn(|cx| self.channel.poll_ended(cx)).await;
+    }
+
+    /// Returns whether the server of the call has begun to stop, as [`Streaming::is_stopping`] does.
+    ///
+    /// [`Streaming::is_stopping`]: crate::Streaming::is_stopping
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.channel.is_stopping()
+    }
+
+    /// Returns a future that completes once the server of the call has begun to stop; as [`Streaming::stopping`].
+    ///
+    /// [`Streaming::stopping`]: crate::Streaming::stopping
+    pub fn stopping(&self) -> impl Future<Output = ()> + Send + 'static + use<M> {
+        Arc::clone(&self.channel).stopping()
     }
 
     /// Ends the requests, without consuming the sender.

@@ -115,6 +115,56 @@ impl<M> Streaming<M> {
         }
     }
 
+    /// Returns whether the server of the call has begun to stop. The stream goes on, at most for the server's
+    /// [grace period](crate::Server::grace), after which it ends with `UNAVAILABLE` (reason
+    /// [`ShuttingDown`](crate::Reason::ShuttingDown)).
+    ///
+    /// For callers, which may open the stream anew at another instance before that; a handler has
+    /// [`Context::is_stopping`](crate::Context::is_stopping). Servers of other languages may not tell.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        match &self.source {
+            Source::Given(_) => false,
+            Source::Received { reader, .. } => reader.channel().is_stopping(),
+        }
+    }
+
+    /// Returns a future that completes once the server of the call has begun to stop
+    /// ([`is_stopping`](Self::is_stopping)), and never if the call ends before. It borrows nothing, so that it can be
+    /// awaited beside [`message`](Self::message).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_runtime::{Status, Streaming};
+    ///
+    /// /// Reads prices until they end, or until their server stops: the caller then opens the stream at another one.
+    /// async fn follow(mut prices: Streaming<f64>) -> Result<(), Status> {
+    ///     let mut stopping = Box::pin(prices.stopping());
+    ///     loop {
+    ///         tokio::select! {
+    ///             price = prices.message() => match price? {
+    ///                 Some(price) => println!("{price}"),
+    ///                 None => return Ok(()),
+    ///             },
+    ///             () = &mut stopping => return Ok(()),
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub fn stopping(&self) -> impl Future<Output = ()> + Send + 'static + use<M> {
+        let channel = match &self.source {
+            Source::Given(_) => None,
+            Source::Received { reader, .. } => Some(reader.shared_channel()),
+        };
+        async move {
+            match channel {
+                Some(channel) => channel.stopping().await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
     /// Makes a `Streaming` of any other stream, to call a handler from a unit test. [`FromIterator`] makes one of
     /// messages alone.
     ///

@@ -13,4 +13,5 @@ mod publish_load;
 mod recorder;
 mod recorder_files;
 mod replay;
+mod stopping;
 mod stream_declarations;

@@ -92,6 +92,19 @@ fn accept_and_open_with_two_messages_a_grant_and_a_ping() {
 }
 
 #[test]
+fn a_stop_of_the_server() {
+    let now = Instant::now();
+    let (mut client, mut server) = (client(now), server(MAX_PAYLOAD, now));
+    server.open(Metadata::new());
+    client.receive(server.output(now).unwrap().payload, now);
+    assert!(!client.is_stopping());
+    server.announce_stop();
+    client.receive(check(&mut server, now, "stopping"), now);
+    assert!(client.is_stopping() && client.end().is_none());
+    assert!(server.output(now).is_none(), "one frame tells it");
+}
+
+#[test]
 fn a_message_in_fragments() {
     let now = Instant::now();
     let mut server = server(258, now);
