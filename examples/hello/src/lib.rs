@@ -36,34 +36,3 @@ pub fn init_logging() {
         .with_writer(io::stderr)
         .init();
 }
-
-/// Returns a future that completes on the first SIGINT (Ctrl-C) or SIGTERM.
-///
-/// The signal handlers are registered by this call, not by the first poll of the future. Call it
-/// before the server starts: until the handlers are registered, a signal ends the process without
-/// a drain.
-///
-/// # Errors
-///
-/// If the operating system refuses to register a handler.
-pub fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        Ok(async move {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        })
-    }
-    #[cfg(windows)]
-    {
-        let mut interrupt = tokio::signal::windows::ctrl_c()?;
-        Ok(async move {
-            interrupt.recv().await;
-        })
-    }
-}

@@ -4,7 +4,7 @@ use std::io::{self, Read as _, Write as _};
 use std::time::Duration;
 
 use micro_runtime::jetstream::EventStream;
-use micro_runtime::{Bus, Error};
+use micro_runtime::{Bus, Error, shutdown_signal};
 use tokio::sync::oneshot;
 
 use crate::Result;
@@ -22,37 +22,6 @@ pub fn print_line(line: &str) {
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "{line}");
     let _ = out.flush();
-}
-
-/// Returns a future that completes on the first SIGINT (Ctrl-C) or SIGTERM.
-///
-/// The signal handlers are registered by this call, not by the first poll of the future. Call it
-/// before the part announces itself: until the handlers are registered, a signal ends the process
-/// without a drain.
-///
-/// # Errors
-///
-/// If the operating system refuses to register a handler.
-pub fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        Ok(async move {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        })
-    }
-    #[cfg(windows)]
-    {
-        let mut interrupt = tokio::signal::windows::ctrl_c()?;
-        Ok(async move {
-            interrupt.recv().await;
-        })
-    }
 }
 
 /// Returns a future that completes on a shutdown signal and, with `exit_on_stdin_eof`, when standard

@@ -249,7 +249,9 @@ async fn run_indicators(common: &CommonOptions) -> Result<()> {
     let shutdown = shutdown_request(common.exit_on_stdin_eof)?;
     let bus = connect(&market_stream(common.replicas)).await?;
     let averages = MovingAverages::new(&bus);
-    averages.run(&bus, || print_line(READY), shutdown).await
+    averages.run(&bus, || print_line(READY), shutdown).await?;
+    // Averages are not acknowledged: NATS has the last ones when this returns.
+    Ok(bus.close().await?)
 }
 
 async fn run_replay(db: &Path, common: &CommonOptions) -> Result<()> {
@@ -293,5 +295,5 @@ async fn run_feed<E: FeedEvent>(simulated_venue: &str, options: FeedOptions) -> 
     print_line(READY);
     let acknowledged = feed::run::<E>(&bus, settings, shutdown).await?;
     print_line(&format!("acknowledged {acknowledged}"));
-    Ok(())
+    Ok(bus.close().await?)
 }

@@ -11,7 +11,7 @@ use clap::Parser;
 use metrics_example::English;
 use metrics_example::greeter::{GreeterClient, GreeterServer, HelloRequest};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
-use micro_runtime::{Bus, Server};
+use micro_runtime::{Bus, Server, shutdown_signal};
 
 type BoxError = Box<dyn Error>;
 
@@ -124,30 +124,6 @@ async fn elapsed(seconds: Option<u64>) {
     match seconds {
         Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Returns a future that completes on the first SIGINT (Ctrl-C) or SIGTERM; the handlers are
-/// registered by this call, not by the first poll of the future.
-fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        Ok(async move {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        })
-    }
-    #[cfg(windows)]
-    {
-        let mut interrupt = tokio::signal::windows::ctrl_c()?;
-        Ok(async move {
-            interrupt.recv().await;
-        })
     }
 }
 

@@ -6,7 +6,7 @@ use std::error::Error;
 use clap::Parser;
 use hello::English;
 use hello::greeter::GreeterServer;
-use micro_runtime::{Bus, Server};
+use micro_runtime::{Bus, Server, shutdown_signal};
 
 /// Serves greeter.v1.Greeter on a nats-server until Ctrl-C or SIGTERM, then drains.
 ///
@@ -21,7 +21,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let Arguments {} = Arguments::parse();
     hello::init_logging();
     // Registered before the service is announced: a signal that follows the line always drains.
-    let shutdown = hello::shutdown_signal()?;
+    let shutdown = shutdown_signal()?;
     let bus = Bus::from_env().await?;
     let mut server = Server::new(&bus)
         .add(GreeterServer::new(English))

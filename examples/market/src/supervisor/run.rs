@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use micro_runtime::Bus;
+use micro_runtime::{Bus, shutdown_signal};
 use micro_testkit::NatsServer;
 
 use crate::Result;
 use crate::audit::Audit;
-use crate::lifecycle::{self, print_line, shutdown_signal};
+use crate::lifecycle::{self, print_line};
 use crate::proto::{CountsReply, CountsRequest, WatcherClient};
 use crate::store::{Reader, Writer};
 use crate::stream::market_stream;
@@ -25,8 +25,6 @@ const AUDIT_INTERVAL: Duration = Duration::from_millis(100);
 const COUNTS_TIMEOUT: Duration = Duration::from_millis(800);
 /// Interval of the status lines, and of the checks for parts that have exited.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
-/// Exit code of a process that SIGINT has ended, as a shell reports it.
-const INTERRUPTED: i32 = 130;
 
 /// A market whose parts all run.
 struct RunningMarket {
@@ -167,12 +165,7 @@ impl RunningMarket {
             ended = self.supervise(seconds) => ended?,
             () = shutdown => {}
         }
-        let second_signal = shutdown_signal()?;
-        tokio::spawn(async {
-            second_signal.await;
-            // The parts end too, since their standard input closes with this process.
-            std::process::exit(INTERRUPTED);
-        });
+        // At the second signal this process ends, and with its standard input each part.
         print_line("stopping the feeds, then the other parts; Ctrl-C again ends at once");
         self.stop().await
     }
