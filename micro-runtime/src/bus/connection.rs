@@ -94,6 +94,12 @@ impl Connection {
         }
     }
 
+    /// Returns whether the connection was closed for good.
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn is_closed(&self) -> bool {
+        *self.states().borrow() == ConnectionState::Closed
+    }
+
     /// Returns the reply slots of this connection.
     pub(crate) fn mux(&self) -> &Arc<Mux> {
         &self.mux

@@ -114,6 +114,8 @@ pub(crate) use refusal_log::Concern;
 pub(crate) use refusal_watch::RefusalWatch;
 pub(crate) use refusals::RefusalObserver;
 pub(crate) use runtime::NoRuntime;
+#[cfg(feature = "jetstream")]
+pub(crate) use runtime::is_runtime_ending;
 pub(crate) use served_services::NamedServices;
 pub use states::ConnectionStates;
 pub(crate) use subscription::CarrierSubscription;

@@ -1,4 +1,4 @@
-//! `NoRuntime`: the failure of what needs a tokio runtime and is polled outside of one.
+//! `NoRuntime`: the failure of what needs a tokio runtime and is polled outside of one. Also the end of a runtime.
 //!
 //! Timers and spawned tasks panic there. So whatever uses them checks first, before anything is sent.
 
@@ -37,6 +37,13 @@ impl NoRuntime {
     pub(crate) fn into_error(self, what: impl fmt::Display) -> Error {
         Error::new(ErrorKind::Runtime, format!("{what}: {self}"))
     }
+}
+
+/// Returns whether the runtime of this task ends, as at the end of `main`. It drops its tasks one by one, and those
+/// that are left find their connections and subscriptions at an end, which is no fault.
+pub(crate) async fn is_runtime_ending() -> bool {
+    // A runtime takes no further task before it drops the first.
+    tokio::spawn(async {}).await.is_err()
 }
 
 impl fmt::Display for NoRuntime {

@@ -26,7 +26,7 @@ use crate::discovery::records::{EventKind, Instance, LifecycleEvent};
 use crate::discovery::roster::{Change, Roster};
 use crate::discovery::scope::Scope;
 use crate::discovery::{names, query, records};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::printable::Printable;
 use crate::status::{Reason, Status};
 use crate::wire::BrokerMessage;
@@ -274,8 +274,12 @@ fn apply_round(roster: &mut Roster, round: PingRound) -> Vec<Change> {
     let now = Instant::now();
     let replies = match round.replies {
         Ok(replies) => replies,
+        // The connection is lost or closed, which its own log states, and which is no statement about the instances.
+        Err(error) if error.kind() == ErrorKind::Connect => {
+            tracing::debug!(%error, "a round of pings failed");
+            return Vec::new();
+        }
         Err(error) => {
-            // The connection is broken, which is no statement about the instances.
             tracing::warn!(%error, "a round of pings failed");
             return Vec::new();
         }

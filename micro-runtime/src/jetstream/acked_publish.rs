@@ -9,7 +9,7 @@ use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
-use crate::bus::{Connection, Outgoing, PublishError, ReceivedReply, ReplySlot};
+use crate::bus::{Connection, Outgoing, PublishError, ReceivedReply, ReplySlot, is_runtime_ending};
 use crate::context::TimeLimit;
 use crate::status::{Code, Reason, Status};
 use crate::wire::header::stored::MESSAGE_ID;
@@ -139,8 +139,8 @@ impl AckedPublish {
     /// # Errors
     ///
     /// [`Reason::NotStored`]: with `UNAVAILABLE` if the deadline passed, and the event may or may not be
-    /// stored; with another code if the stream rejected it. [`Reason::NotPermitted`] if NATS refuses the event. An
-    /// error of `first`.
+    /// stored; with another code if the stream rejected it. [`Reason::NotPermitted`] if NATS refuses the event;
+    /// [`Reason::Disconnected`] if the bus was closed, and the event may or may not be stored. An error of `first`.
     pub(super) async fn wait_for_ack(
         self,
         first: Result<ReplySlot, Status>,
@@ -159,12 +159,19 @@ impl AckedPublish {
                 Err(AttemptFailure::Transient(status)) => status,
                 Err(AttemptFailure::TooLate) => return Err(self.cut_short(cause)),
             };
+            if self.connection.is_closed() {
+                let closed = format!(
+                    "`{}` may or may not be stored: the bus was closed before its acknowledgment",
+                    self.subject
+                );
+                return Err(Reason::Disconnected.status(closed).with_source(status));
+            }
             let wake = Instant::now() + backoff.mul_f64(0.5 + fastrand::f64() / 2.0);
             if wake >= self.deadline() {
                 return Err(self.too_late(status.message()).with_source(status));
             }
             match backoff {
-                INITIAL_BACKOFF => {
+                INITIAL_BACKOFF if !is_runtime_ending().await => {
                     tracing::warn!(subject = %self.subject, %status, "an event is not stored yet; sending it again");
                 }
                 _ => tracing::debug!(subject = %self.subject, %status, "sending the event again"),

@@ -117,7 +117,7 @@ impl Acknowledger {
         for reply in replies.drain(..) {
             let sent = connection.publish(Outgoing::to(reply, ACK));
             if unconstrained(sent).await.is_err() {
-                return warn_unacknowledged();
+                return self.note_unacknowledged();
             }
         }
     }
@@ -235,7 +235,16 @@ impl Acknowledger {
     async fn send(&self, reply: &Subject, payload: Bytes) {
         let outgoing = Outgoing::to(reply.clone(), payload);
         if self.consumer.connection.publish(outgoing).await.is_err() {
-            warn_unacknowledged();
+            self.note_unacknowledged();
+        }
+    }
+
+    /// Logs that an acknowledgment cannot be sent; no warning where the program has closed the bus before its server.
+    fn note_unacknowledged(&self) {
+        let text = "handled events that were not acknowledged are delivered again";
+        match self.consumer.connection.is_closed() {
+            true => tracing::debug!("the connection is closed: {text}"),
+            false => tracing::warn!("the connection is lost: {text}"),
         }
     }
 }
@@ -246,10 +255,4 @@ fn is_poison(status: &Status) -> bool {
         status.reason(),
         Some(Reason::Undecodable | Reason::BadHeader | Reason::ContentType)
     )
-}
-
-fn warn_unacknowledged() {
-    tracing::warn!(
-        "the connection is closed: handled events that were not acknowledged are delivered again"
-    );
 }

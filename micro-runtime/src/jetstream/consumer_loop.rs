@@ -11,7 +11,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::event::InlineRunner;
 use crate::execute::{ConcurrencyLimit, PollCost, PollTimer, poll_once};
 use crate::jetstream::acknowledger::Acknowledger;
@@ -133,8 +133,15 @@ impl ConsumerLoop {
         }
         self.pull.stop().await;
         // After the barrier every delivery that the server sent has arrived.
-        if let Err(error) = self.scope.acknowledger.consumer.connection.barrier().await {
-            tracing::warn!(%error, "events that were on their way are delivered again later");
+        match self.scope.acknowledger.consumer.connection.barrier().await {
+            // The connection is lost, which its own log states, or was closed before the server.
+            Err(error) if error.kind() == ErrorKind::Connect => {
+                tracing::debug!(%error, "events that were on their way are delivered again later");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "events that were on their way are delivered again later");
+            }
+            Ok(()) => {}
         }
         self.pull.close().await;
         self.drain(tasks, end).await;

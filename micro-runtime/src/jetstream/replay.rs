@@ -138,7 +138,11 @@ impl<E: Event> Replay<E> {
                     Err(status) if status.reason() == Some(Reason::NotPermitted) => {
                         return Err(status);
                     }
-                    Err(status) if Instant::now() + backoff > deadline => return Err(status),
+                    Err(status)
+                        if Instant::now() + backoff > deadline || bus.connection().is_closed() =>
+                    {
+                        return Err(status);
+                    }
                     Err(status) => tracing::warn!(%status, "cannot reopen a replay; retrying"),
                 }
                 tokio::time::sleep(backoff).await;
@@ -213,6 +217,11 @@ impl<E: Event> Stream for Replay<E> {
                 Err(ReadError::Refused(status)) => {
                     self.state = State::Reopening(self.reopen(Duration::ZERO));
                     return Poll::Ready(Some(Err(status)));
+                }
+                Err(ReadError::Lost(_)) if self.bus.connection().is_closed() => {
+                    self.is_finished = true;
+                    let closed = "the replay has ended: the bus was closed";
+                    return Poll::Ready(Some(Err(Reason::Disconnected.status(closed))));
                 }
                 Err(ReadError::Lost(cause)) => {
                     tracing::warn!(

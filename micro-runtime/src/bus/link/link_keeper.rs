@@ -20,6 +20,7 @@ use crate::bus::link::server_pool::ServerPool;
 use crate::bus::mux::Mux;
 use crate::bus::refusal_queue::ConnectionReport;
 use crate::bus::refusals::Refusals;
+use crate::bus::runtime::is_runtime_ending;
 use crate::bus::served_services::ServedServices;
 use crate::bus::server_urls::ServerUrls;
 use crate::bus::server_version;
@@ -145,6 +146,9 @@ impl LinkKeeper {
                 // In this order: `CurrentLink`, "Order".
                 current.clear(ConnectionState::Disconnected);
                 self.mux.fail_all(&lost_connection());
+                if is_runtime_ending().await {
+                    return;
+                }
                 let servers = &self.servers;
                 tracing::warn!(%servers, "the connection to NATS is lost");
                 match connected.elapsed() >= MIN_LASTING {
