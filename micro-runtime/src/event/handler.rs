@@ -40,7 +40,7 @@ pub(crate) struct InlineRunner {
     /// Never locked. The mutex makes the runner `Sync`, since a task borrows the route that owns it across
     /// an `await`; the user's futures are only `Send`.
     slot: Mutex<Box<dyn InlineSlot>>,
-    /// Context of the last event. The next event takes its memory (280 bytes) unless the user's code has
+    /// Context of the last event. The next event takes its memory (320 bytes) unless the user's code has
     /// kept a clone.
     reusable_context: Option<Context>,
 }
