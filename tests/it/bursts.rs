@@ -55,7 +55,8 @@ async fn call_paused_server(timeout: Duration, resumes_at_once: bool) -> Vec<Res
 async fn calls_to_a_paused_nats_server_end_at_their_deadline() {
     within(Duration::from_secs(120), async {
         let results = call_paused_server(Duration::from_millis(300), false).await;
-        // On a machine so busy that the burst takes longer than the silence timeout, the connection counts as lost first.
+        // On a machine so busy that the burst takes longer than the silence timeout, the connection counts as lost
+        // first.
         let has_ended = |result: &Result<_, Code>| {
             matches!(result, Err(Code::DeadlineExceeded | Code::Unavailable))
         };

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_nats::Subject;
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -35,6 +36,8 @@ use crate::wire::subject;
 
 /// Time after a reconnect in which services may still be missing.
 const SETTLING_TIME: Duration = Duration::from_secs(5);
+/// Maximum time in which a connection that nobody holds any more sends what was published.
+const SENDING_TIMEOUT: Duration = Duration::from_secs(60);
 /// Maximum time until the message of a barrier arrives in the own inbox.
 const BARRIER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -345,6 +348,13 @@ impl NatsCarrier {
 
 impl Drop for NatsCarrier {
     fn drop(&mut self) {
+        if let (Some(link), Ok(runtime)) = (self.current.get(), Handle::try_current()) {
+            let client = link.client().clone();
+            // Without a handle async-nats ends at once, and drops what it has taken and not written.
+            runtime.spawn(async move {
+                let _ = tokio::time::timeout(SENDING_TIMEOUT, client.flush()).await;
+            });
+        }
         self.close();
     }
 }
