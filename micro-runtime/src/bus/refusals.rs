@@ -140,7 +140,8 @@ impl Refusals {
         self.refused_cancels.contains(subject)
     }
 
-    /// Returns whether it is the error of a message that nothing waits for: a marker that comes late, a cancellation.
+    /// Returns whether it is the error of a message that nothing waits for: a marker that comes late, a cancellation,
+    /// the announcement of a server that has stopped meanwhile.
     fn is_marker(&self, refusal: &Refusal) -> bool {
         match refusal {
             // The error that names its group follows.
@@ -149,6 +150,7 @@ impl Refusals {
                 self.refused_cancels.note(subject);
                 true
             }
+            Refusal::Publish(subject) if subject::is_lifecycle_event(subject) => true,
             Refusal::Publish(subject) | Refusal::ReplySubject(subject) => {
                 refused_subject::is_marker(self.mux.inbox(), subject)
             }

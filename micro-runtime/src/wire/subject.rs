@@ -247,6 +247,12 @@ pub(crate) fn is_lifecycle_event_of(subject: &str, name: &str, id: &str) -> bool
     before_event().is_some_and(|api| api.ends_with('.'))
 }
 
+/// Returns whether `subject` is one of lifecycle events.
+pub(crate) fn is_lifecycle_event(subject: &str) -> bool {
+    let mut tokens = subject.split('.');
+    tokens.next() == Some(SERVICE_API) && tokens.next() == Some(LIFECYCLE_EVENT)
+}
+
 /// Returns a new inbox, `<prefix>.<random>`, with 128 random bits as digits of base64url ("Reply subjects").
 ///
 /// NATS clients append a number that counts up, so that a peer that was called once can guess the next inboxes
