@@ -3,13 +3,16 @@
 use std::future::{IntoFuture as _, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use async_nats::Subscriber;
 use futures_util::StreamExt as _;
-use micro_runtime::{ClientOptions, Code};
+use futures_util::future::join_all;
+use micro_runtime::{Bus, ClientOptions, Code, ConnectOptions, ConnectionState, Reason, Status};
+use micro_testkit::{Direction, Proxy};
 use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, Blob, WaitRequest};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::carriers::{Carrier, on_both_carriers};
 use crate::layered::with_and_without_layer;
@@ -145,6 +148,90 @@ async fn a_cancellation_carries_the_tokens_of_its_calls() {
     found.sort();
     assert_eq!(found, expected);
     assert!(messages < CALLS / 4, "{messages} messages");
+}
+
+/// The connection of the caller is silent, and counts as lost before NATS has the requests, which it gets later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_whose_requests_are_lost_unconfirmed_are_canceled_when_these_arrive() {
+    for options in with_and_without_layer(&ClientOptions::new()) {
+        let carrier = Carrier::nats().await;
+        let fixture = carrier.serve().await;
+        let mut requests = requests_of(&carrier).await;
+        let proxy = Proxy::start(carrier.nats.as_ref().unwrap().port())
+            .await
+            .unwrap();
+        let caller = Bus::connect(proxy.url()).await.unwrap();
+        let client: BehaviorClient = caller.client_with(options);
+        client.echo(Blob::default()).await.unwrap();
+        proxy.hold(Direction::ToServer);
+        for ended in join_all(waits(&client, LONG)).await {
+            let status = ended.unwrap().unwrap_err();
+            assert_eq!(status.reason(), Some(Reason::Disconnected), "{status}");
+        }
+        // Through the next connection, behind the cancellation.
+        until(|| caller.state() == ConnectionState::Connected).await;
+        client.echo(Blob::default()).await.unwrap();
+        proxy.release();
+        for _ in 0..HELD_UP {
+            requests.next().await.unwrap();
+        }
+        client.echo(Blob::default()).await.unwrap();
+        until(|| fixture.handler.running() == 0).await;
+        assert_eq!(fixture.handler.started(), fixture.handler.dropped());
+    }
+}
+
+/// The requests begin their time anew when NATS goes on. Their callers have gone by then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_end_while_nats_is_frozen_are_canceled_when_it_goes_on() {
+    const TIMEOUT: Duration = Duration::from_secs(4);
+    let mut carrier = Carrier::nats().await;
+    let fixture = carrier.serve().await;
+    let mut requests = requests_of(&carrier).await;
+    // Not lost in the meantime.
+    let options = ConnectOptions::new()
+        .silence_timeout(LONG)
+        .ping_interval(LONG);
+    let nats = carrier.nats.as_mut().unwrap();
+    let caller = Bus::connect_with(options, nats.url()).await.unwrap();
+    let client: BehaviorClient = caller.client();
+    client.echo(Blob::default()).await.unwrap();
+    // A reply that is unconfirmed when NATS freezes would cost the service its connection.
+    carrier.bus.flush().await.unwrap();
+    nats.pause().unwrap();
+    let calls = join_all(waits(&client, TIMEOUT));
+    for ended in calls.await {
+        let status = ended.unwrap().unwrap_err();
+        assert_eq!(status.reason(), Some(Reason::Deadline), "{status}");
+    }
+    nats.resume().unwrap();
+    let resumed = Instant::now();
+    for _ in 0..HELD_UP {
+        requests.next().await.unwrap();
+    }
+    client.echo(Blob::default()).await.unwrap();
+    until(|| fixture.handler.running() == 0).await;
+    assert_eq!(fixture.handler.started(), fixture.handler.dropped());
+    let took = resumed.elapsed();
+    assert!(took < TIMEOUT / 2, "{took:?}");
+}
+
+/// Number of requests that are held up.
+const HELD_UP: usize = 20;
+
+fn waits(
+    client: &BehaviorClient,
+    timeout: Duration,
+) -> impl Iterator<Item = JoinHandle<Result<Blob, Status>>> {
+    (0..HELD_UP).map(move |_| tokio::spawn(client.wait(forever()).timeout(timeout).into_future()))
+}
+
+/// Subscribes to the requests of the calls that wait, beside the service.
+async fn requests_of(carrier: &Carrier) -> Subscriber {
+    let nats = carrier.another_bus().await.nats().unwrap();
+    let requests = nats.subscribe("behavior.v1.Behavior.Wait").await.unwrap();
+    round_trip(&nats).await;
+    requests
 }
 
 /// The server ends a handler at the timeout that it was given, and a reply has ended it.

@@ -43,6 +43,8 @@ async fn only_calls_in_flight_fail_when_the_nats_server_is_killed() {
         });
         let calls = calls.collect::<Vec<_>>();
         until(|| fixture.handler.running() == CALLS).await;
+        // Requests that NATS has not confirmed are canceled once they are lost.
+        callers.flush().await.unwrap();
         let nats = carrier.nats.as_mut().unwrap();
         let killed_at = Instant::now();
         nats.kill().unwrap();

@@ -2,6 +2,7 @@
 //! the next connection serves.
 
 use std::future::IntoFuture as _;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -28,7 +29,13 @@ async fn serve(bus: &Bus) -> (BehaviorHandler, RunningServer) {
 /// Calls again until it succeeds.
 async fn wait_until_served(client: &BehaviorClient) -> Duration {
     let started = Instant::now();
-    while client.echo(Blob::default()).await.is_err() {
+    // A connection that the service has left may get the request, until NATS notices.
+    let attempt = || {
+        client
+            .echo(Blob::default())
+            .timeout(Duration::from_millis(500))
+    };
+    while attempt().await.is_err() {
         tokio::time::sleep(Duration::from_millis(5)).await; // sleep: polling interval
     }
     started.elapsed()
@@ -144,6 +151,52 @@ async fn a_frozen_server_gets_one_window_of_requests_and_no_more() {
         assert!(late <= most, "{late} calls ran late");
         let expired = handled.iter().filter(|request| request.ends_with(&[7]));
         assert_eq!(expired.count(), 0);
+    })
+    .await;
+}
+
+/// NATS is frozen under more calls than a window takes. Those that wait for room, wherever they do, are not sent once
+/// their callers have gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_sent_for_callers_that_were_told() {
+    const CALLS: usize = 4_000;
+    const MARK: &[u8] = b"abandoned";
+    within(LIMIT, async {
+        let mut nats = NatsServer::start().await.unwrap();
+        let service = Bus::connect(nats.url()).await.unwrap();
+        let (_, _server) = serve(&service).await;
+        let sent = Arc::new(Mutex::new(Vec::new()));
+        let observe = {
+            let sent = Arc::clone(&sent);
+            move |_, piece: &[u8]| sent.lock().unwrap().extend_from_slice(piece)
+        };
+        let proxy = Proxy::start_observed(nats.port(), observe).await.unwrap();
+        let caller = Bus::connect(proxy.url()).await.unwrap();
+        let client: BehaviorClient = caller.client();
+        client.echo(Blob::default()).await.unwrap();
+        let marks = || {
+            let sent = sent.lock().unwrap();
+            sent.windows(MARK.len())
+                .filter(|part| *part == MARK)
+                .count()
+        };
+        nats.pause().unwrap();
+        let calls = (0..CALLS).map(|number| {
+            // Some are too long for the outbox.
+            let data = [MARK, &vec![0; number % 8 / 7 * 5_000]].concat();
+            let call = client.echo(Blob { data });
+            call.timeout(Duration::from_millis(500)).into_future()
+        });
+        for ended in join_all(calls).await {
+            ended.unwrap_err();
+        }
+        // sleep: until the proxy has read what was sent before.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let before = marks();
+        assert!((1..CALLS).contains(&before), "{before} were sent");
+        nats.resume().unwrap();
+        wait_until_served(&client).await;
+        assert_eq!(marks(), before);
     })
     .await;
 }

@@ -4,19 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_nats::Subject;
-use tokio::task::AbortHandle;
 
 use crate::bus::connect_options::ConnectOptions;
-use crate::bus::connection::{Carrier, Connection, NatsCarrier};
+use crate::bus::connection::{Carrier, Connection};
+use crate::bus::connections::Connections;
 use crate::bus::in_process::InProcess;
-use crate::bus::link::{CurrentLink, LinkKeeper};
 use crate::bus::mux::Mux;
-use crate::bus::nats;
-use crate::bus::outbox;
-use crate::bus::outbox::Outbox;
 use crate::bus::refusals::Refusals;
 use crate::bus::runtime::NoRuntime;
-use crate::bus::served_services::ServedServices;
 use crate::bus::server_urls::ServerUrls;
 use crate::error::{Error, ErrorKind};
 use crate::subject;
@@ -25,8 +20,9 @@ use crate::wire::subject::INBOX;
 
 /// A connection that calls and events travel on.
 ///
-/// Cheap to clone: clones share one connection, and so do the clients and servers made from them. The
-/// connection closes when the last of all these is dropped; calls in flight then fail.
+/// Cheap to clone: clones share one connection, and so do the clients and servers made from them; with
+/// [`ConnectOptions::separate_connections`] they share three. The connection closes when the last of all these is
+/// dropped; calls in flight then fail.
 ///
 /// A bus runs over NATS ([`connect`](Self::connect), [`connect_with`](Self::connect_with),
 /// [`from_env`](Self::from_env)) or inside the process ([`in_process`](Self::in_process)), with the same subjects,
@@ -43,7 +39,7 @@ use crate::wire::subject::INBOX;
 /// ```
 #[derive(Clone)]
 pub struct Bus {
-    pub(super) connection: Arc<Connection>,
+    pub(super) connections: Connections,
     pub(super) prefix: Option<Arc<str>>,
 }
 
@@ -108,17 +104,10 @@ impl Bus {
             none.into_error(format_args!("nothing connects to NATS at {servers}"))
         })?;
         let options = options.with_login_of(&servers);
-        let mux = Arc::new(Mux::new(&nats::new_inbox(options.prefix_of_inboxes())?));
-        let refusals = Arc::new(Refusals::new(Arc::clone(&mux)));
-        let (own_mux, own_refusals) = (Arc::clone(&mux), Arc::clone(&refusals));
-        let services = Arc::new(ServedServices::default());
-        let named = Arc::clone(&services);
-        let mut keeper = LinkKeeper::new(options, servers, own_mux, own_refusals, named);
-        let link = keeper.connect_first().await?;
-        let current = Arc::new(CurrentLink::new(link));
-        let keeping = tokio::spawn(keeper.run(Arc::clone(&current)));
-        let keeping = keeping.abort_handle();
-        Ok(Self::over(current, keeping, mux, refusals, services))
+        Ok(Self {
+            connections: Connections::connect(options, &servers).await?,
+            prefix: None,
+        })
     }
 
     /// Returns a bus inside this process, for tests and examples: no server, the same behavior.
@@ -143,10 +132,7 @@ impl Bus {
         let mux = Arc::new(Mux::new(&wire::subject::new_inbox(INBOX)));
         let carrier = Carrier::InProcess(Arc::new(InProcess::new(Arc::clone(&mux))));
         let refusals = Arc::new(Refusals::new(Arc::clone(&mux)));
-        Self {
-            connection: Arc::new(Connection::new(carrier, mux, refusals)),
-            prefix: None,
-        }
+        Self::on(Connection::new(carrier, mux, refusals))
     }
 
     /// Puts tokens before every call, instance and event subject of this bus (docs/PROTOCOL.md, NAME-2).
@@ -188,7 +174,7 @@ impl Bus {
     /// Returns whether this bus runs inside this process, without NATS.
     #[must_use]
     pub fn is_in_process(&self) -> bool {
-        self.connection.is_in_process()
+        self.calling().is_in_process()
     }
 
     /// Returns the number of messages that arrived in the inbox of this connection and that no call waited for,
@@ -207,7 +193,8 @@ impl Bus {
     /// ```
     #[must_use]
     pub fn unmatched_replies(&self) -> u64 {
-        self.connection.mux().unmatched()
+        let connections = self.connections.each();
+        connections.map(|one| one.mux().unmatched()).sum()
     }
 
     /// Returns the number of messages that NATS refused to take on this connection and that no call waited for:
@@ -231,11 +218,28 @@ impl Bus {
     /// ```
     #[must_use]
     pub fn refused_events(&self) -> u64 {
-        self.connection.refusals().refused_events()
+        let connections = self.connections.each();
+        connections.map(|one| one.refusals().refused_events()).sum()
     }
 
-    pub(crate) fn connection(&self) -> &Arc<Connection> {
-        &self.connection
+    pub(crate) fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    /// Returns the connection of calls, queries, and what is published.
+    pub(crate) fn calling(&self) -> &Arc<Connection> {
+        &self.connections.calling
+    }
+
+    /// Returns the connection of subscriptions to subjects that peers choose, and of the replies to them.
+    pub(crate) fn serving(&self) -> &Arc<Connection> {
+        &self.connections.serving
+    }
+
+    /// Returns the connection of durable consumers and replays.
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn consuming(&self) -> &Arc<Connection> {
+        &self.connections.consuming
     }
 
     /// Returns a subject with the prefix of the bus before it.
@@ -243,24 +247,10 @@ impl Bus {
         wire::subject::with_prefix(self.prefix(), name)
     }
 
-    /// Starts the task of the outbox; `keeping` makes the links.
-    pub(super) fn over(
-        current: Arc<CurrentLink>,
-        keeping: AbortHandle,
-        mux: Arc<Mux>,
-        refusals: Arc<Refusals>,
-        services: Arc<ServedServices>,
-    ) -> Self {
-        let outbox = Arc::new(Outbox::default());
-        let sending = outbox::run(Arc::clone(&outbox), Arc::clone(&current), Arc::clone(&mux));
-        let carrier = Carrier::Nats(NatsCarrier {
-            current,
-            outbox,
-            services,
-            tasks: [keeping, tokio::spawn(sending).abort_handle()],
-        });
+    /// Returns a bus with one connection for everything.
+    pub(super) fn on(connection: Connection) -> Self {
         Self {
-            connection: Arc::new(Connection::new(carrier, mux, refusals)),
+            connections: Connections::of_one(connection),
             prefix: None,
         }
     }
@@ -268,7 +258,7 @@ impl Bus {
 
 impl fmt::Debug for Bus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let carrier = match self.connection.carrier {
+        let carrier = match self.calling().carrier {
             Carrier::Nats(_) => "NATS",
             Carrier::InProcess(_) => "in process",
         };

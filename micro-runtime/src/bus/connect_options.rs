@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
+use crate::bus::connection_role::Carries;
 use crate::bus::link::SilenceLimits;
 use crate::bus::login::{Login, SignatureError};
 use crate::bus::served_services::ServedServices;
@@ -36,6 +37,7 @@ const DEFAULT_MAX_RECONNECT_DELAY: Duration = Duration::from_secs(2);
 /// | [`wait_for_server`](Self::wait_for_server) | not at all |
 /// | [`max_reconnect_delay`](Self::max_reconnect_delay) | 2 s |
 /// | [`discover_servers`](Self::discover_servers) | yes |
+/// | [`separate_connections`](Self::separate_connections) | no: one for everything |
 ///
 /// # Examples
 ///
@@ -67,6 +69,7 @@ pub struct ConnectOptions {
     pub(super) first_wait: Duration,
     pub(super) max_reconnect_delay: Duration,
     pub(super) discovers_servers: bool,
+    pub(super) carries: Carries,
 }
 
 impl Default for ConnectOptions {
@@ -85,6 +88,7 @@ impl Default for ConnectOptions {
             first_wait: Duration::ZERO,
             max_reconnect_delay: DEFAULT_MAX_RECONNECT_DELAY,
             discovers_servers: true,
+            carries: Carries::Everything,
         }
     }
 }
@@ -240,9 +244,10 @@ impl ConnectOptions {
         }
     }
 
-    /// Time without a byte from the server after which a connection that waits for one counts as lost; 2 s by default.
-    /// What was sent and is not confirmed yet adds the time that it takes at 256 KiB/s, 60 s at most, so that a slow
-    /// link is not taken for a dead one.
+    /// Time without a confirmation by the server after which a connection that waits for one counts as lost; 2 s by
+    /// default. What was unconfirmed when it began, and what has arrived since, add the time that they take at 256
+    /// KiB/s, 60 s at most, so that a slow link is not taken for a dead one. Raise it for a slower link with large
+    /// messages.
     #[must_use]
     pub fn silence_timeout(self, timeout: Duration) -> Self {
         Self {
@@ -313,10 +318,16 @@ impl ConnectOptions {
         &self.inbox_prefix
     }
 
-    /// Returns the name of a physical connection that serves these services.
+    /// Returns the name of a physical connection that serves these services, with its role where it has one.
     fn connection_name(&self, services: &ServedServices) -> Option<String> {
-        let of_program = || Some(services.name_of(program_name()?));
-        self.name.clone().or_else(of_program)
+        let with_role = |name| match self.carries.role_name() {
+            Some(role) => format!("{name}/{role}"),
+            None => name,
+        };
+        match self.name.clone() {
+            Some(name) => Some(with_role(name)),
+            None => Some(services.name_of(with_role(program_name()?))),
+        }
     }
 
     /// Returns the options of one physical connection. Reads the files of the login.

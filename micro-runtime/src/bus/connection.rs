@@ -7,37 +7,31 @@ use std::time::Duration;
 
 use async_nats::Subject;
 use bytes::Bytes;
-use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
 
 use crate::bus::connection_state::ConnectionState;
 use crate::bus::in_process;
 use crate::bus::in_process::InProcess;
 #[cfg(feature = "jetstream")]
 use crate::bus::jetstream_state;
-use crate::bus::link::CurrentLink;
 use crate::bus::mux::{Mux, ReplySlot};
-use crate::bus::outbox::Outbox;
+use crate::bus::nats_carrier::NatsCarrier;
 use crate::bus::outgoing::{Outgoing, PublishError, disconnected};
 use crate::bus::permission_line::own_inbox_unpublishable;
 #[cfg(feature = "jetstream")]
 use crate::bus::publish_uses::PublishUse;
 use crate::bus::refusals::Refusals;
 use crate::bus::runtime::NoRuntime;
-use crate::bus::served_services::{NamedServices, ServedServices};
+use crate::bus::served_services::NamedServices;
 use crate::bus::subscription::{CarrierSubscription, SubscriptionSource};
 use crate::bus::waiting_room::WaitingRoom;
 use crate::error::{Error, ErrorKind};
 use crate::status::{Reason, Status};
-use crate::wire::CancelToken;
 #[cfg(feature = "jetstream")]
 use crate::wire::subject;
 
 /// Time after a reconnect in which services may still be missing.
 const SETTLING_TIME: Duration = Duration::from_secs(5);
-/// Maximum time in which a connection that nobody holds any more sends what was published.
-const SENDING_TIMEOUT: Duration = Duration::from_secs(60);
 /// Maximum time until the message of a barrier arrives in the own inbox.
 const BARRIER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -62,15 +56,6 @@ pub(super) enum Carrier {
     InProcess(Arc<InProcess>),
 }
 
-/// A connection to NATS, which is made anew when it is lost, and the tasks that belong to it. They are aborted on drop.
-pub(super) struct NatsCarrier {
-    pub(super) current: Arc<CurrentLink>,
-    pub(super) outbox: Arc<Outbox>,
-    pub(super) services: Arc<ServedServices>,
-    /// The task that makes the links, and that of the outbox.
-    pub(super) tasks: [AbortHandle; 2],
-}
-
 impl Connection {
     pub(super) fn new(carrier: Carrier, mux: Arc<Mux>, refusals: Arc<Refusals>) -> Self {
         Self {
@@ -87,6 +72,14 @@ impl Connection {
     /// later than their callers.
     pub(crate) fn is_settling(&self) -> bool {
         self.refusals.reconnected_since(SETTLING_TIME)
+    }
+
+    /// Returns the present state of the connection.
+    pub(crate) fn state(&self) -> ConnectionState {
+        match &self.carrier {
+            Carrier::Nats(nats) => nats.current.state(),
+            Carrier::InProcess(carrier) => *carrier.states.borrow(),
+        }
     }
 
     /// Returns the states of the connection, the present one first.
@@ -191,21 +184,6 @@ impl Connection {
             Carrier::Nats(nats) if nats.current.peek().is_none() => Some(outgoing),
             Carrier::Nats(nats) => nats.outbox.enqueue(outgoing, nats.current.max_payload()),
             Carrier::InProcess(_) => Some(outgoing),
-        }
-    }
-
-    /// Cancels a call that was sent: every instance of its service hears of it on `subject`. Never waits, and never
-    /// fails: a handler that does not hear of it runs to its end.
-    pub(crate) fn cancel(&self, subject: Subject, token: CancelToken) {
-        if self.refusals.is_cancel_refused(&subject) {
-            return;
-        }
-        match &self.carrier {
-            Carrier::Nats(nats) => nats.outbox.cancel(subject, token),
-            Carrier::InProcess(carrier) => {
-                let payload = Bytes::copy_from_slice(token.as_bytes());
-                let _ = carrier.publish(Outgoing::to(subject, payload));
-            }
         }
     }
 
@@ -335,26 +313,5 @@ impl Connection {
             Ok(()) => own_inbox_unpublishable(self.mux.inbox()),
         };
         Error::new(ErrorKind::Permission, message)
-    }
-}
-
-impl NatsCarrier {
-    /// Ends the tasks and the link.
-    pub(super) fn close(&self) {
-        self.tasks.iter().for_each(AbortHandle::abort);
-        self.current.clear(ConnectionState::Closed);
-    }
-}
-
-impl Drop for NatsCarrier {
-    fn drop(&mut self) {
-        if let (Some(link), Ok(runtime)) = (self.current.get(), Handle::try_current()) {
-            let client = link.client().clone();
-            // Without a handle async-nats ends at once, and drops what it has taken and not written.
-            runtime.spawn(async move {
-                let _ = tokio::time::timeout(SENDING_TIMEOUT, client.flush()).await;
-            });
-        }
-        self.close();
     }
 }

@@ -15,6 +15,8 @@ use crate::bus::runtime::NoRuntime;
 use crate::bus::server_urls::ServerUrls;
 use crate::error::{Error, ErrorKind};
 
+/// Variable of [`ConnectOptions::separate_connections`].
+const SEPARATE_CONNECTIONS: &str = "MICRO_SEPARATE_CONNECTIONS";
 /// Server of `NATS_URL` if that is unset.
 const DEFAULT_URL: &str = "nats://127.0.0.1:4222";
 
@@ -32,6 +34,7 @@ impl Bus {
     /// | `NATS_INBOX_PREFIX` | first tokens of inboxes, default `_INBOX` |
     /// | `MICRO_CONNECTION_NAME` | name of the connection, as [`ConnectOptions::name`]; default the program's |
     /// | `MICRO_PREFIX` | prefix of calls and events, as [`Bus::with_prefix`]; default none |
+    /// | `MICRO_SEPARATE_CONNECTIONS` | `true` for [`ConnectOptions::separate_connections`]; default `false` |
     ///
     /// An empty variable counts as unset. At most one way to log in may be set, a login in `NATS_URL` among them.
     /// `NATS_CONTEXT` is rejected: contexts are files of the `nats` tool, and ignoring one would connect to another
@@ -80,6 +83,7 @@ struct EnvSettings {
     /// Whether the login is the token of `NATS_USER`.
     is_user_a_token: bool,
     inbox_prefix: Option<String>,
+    has_separate_connections: bool,
     ca: Option<String>,
     /// Paths of the client's certificate and of its key.
     certificate: Option<(String, String)>,
@@ -126,7 +130,18 @@ impl EnvSettings {
             (None, Some(_)) => return Err(unpaired("NATS_KEY", "NATS_CERT")),
             (None, None) => None,
         };
+        let separate = variable(SEPARATE_CONNECTIONS);
+        let has_separate_connections = match separate.as_deref() {
+            Some("true") => true,
+            Some("false") | None => false,
+            Some(other) => {
+                let text =
+                    format!("{SEPARATE_CONNECTIONS} is `{other}`; set it to `true` or `false`");
+                return Err(misconfigured(&text));
+            }
+        };
         Ok(Self {
+            has_separate_connections,
             url,
             prefix: variable("MICRO_PREFIX"),
             name: variable("MICRO_CONNECTION_NAME"),
@@ -152,6 +167,9 @@ impl EnvSettings {
         }
         if let Some(prefix) = self.inbox_prefix {
             options = options.inbox_prefix(prefix);
+        }
+        if self.has_separate_connections {
+            options = options.separate_connections();
         }
         // As in the clients of NATS: a server that offers no TLS must not turn into a connection without it.
         if self.ca.is_some() || self.certificate.is_some() {
@@ -284,6 +302,10 @@ mod tests {
         };
         check(&[("NATS_PASSWORD", "s")], "NATS_USER is not set");
         check(&[("NATS_TOKEN", "t"), ("NATS_CREDS", "/c")], "keep one");
+        check(
+            &[("MICRO_SEPARATE_CONNECTIONS", "yes")],
+            "`true` or `false`",
+        );
         check(&[("NATS_CERT", "/c")], "NATS_KEY is not set");
         check(&[("NATS_KEY", "/k")], "NATS_CERT is not set");
         let url = ("NATS_URL", "nats://ada:s3cret@host");

@@ -39,7 +39,7 @@ impl Bus {
     /// # }).unwrap();
     /// ```
     pub async fn flush(&self) -> Result<(), Error> {
-        self.connection().flush().await
+        self.connections().flush().await
     }
 
     /// Flushes, and closes the connection for good: for this bus, and for its clones, clients and servers.
@@ -70,7 +70,7 @@ impl Bus {
             return Ok(());
         }
         let flushed = self.flush().await;
-        self.connection().close();
+        self.connections().close();
         flushed
     }
 }
@@ -79,7 +79,7 @@ impl Connection {
     /// Returns once NATS has everything that was sent before; see [`Bus::flush`].
     pub(crate) async fn flush(&self) -> Result<(), Error> {
         let Carrier::Nats(nats) = &self.carrier else {
-            return match *self.states().borrow() {
+            return match self.state() {
                 ConnectionState::Connected => Ok(()),
                 _ => Err(disconnected()),
             };
@@ -114,7 +114,14 @@ impl Connection {
     pub(crate) fn close(&self) {
         let status = Reason::Disconnected.status("the bus was closed");
         match &self.carrier {
-            Carrier::Nats(nats) => nats.close(),
+            Carrier::Nats(nats) => {
+                let link = nats.current.get();
+                nats.life.end();
+                // A client of the user goes on.
+                if let Some(link) = link.filter(|link| link.refusal_tasks().is_some()) {
+                    link.end();
+                }
+            }
             Carrier::InProcess(carrier) => carrier.close(),
         }
         self.mux.close(&status);

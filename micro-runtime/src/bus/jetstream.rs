@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+use crate::bus::bus::Bus;
 use crate::bus::connection::Connection;
 use crate::bus::jetstream_state::JetStream;
 use crate::bus::subject_claims::SubjectClaims;
@@ -16,12 +17,14 @@ const MAX_IN_FLIGHT: usize = 4096;
 /// Message of the error on a bus inside one process, which has no JetStream.
 const IN_PROCESS: &str = "durable events need JetStream, which this bus inside one process does not have; use `Bus::connect`";
 
-impl Connection {
-    /// Returns the subjects of calls and streams of this connection, which must not overlap.
+impl Bus {
+    /// Returns the subjects of calls and streams of this bus, which must not overlap.
     pub(crate) fn subject_claims(&self) -> &SubjectClaims {
-        &self.jetstream.claims
+        &self.calling().jetstream.claims
     }
+}
 
+impl Connection {
     /// Returns the connection's JetStream; `None` inside one process.
     fn jetstream(&self) -> Option<&JetStream> {
         if self.is_in_process() {

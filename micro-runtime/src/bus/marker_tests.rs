@@ -42,7 +42,7 @@ impl Played {
         let (sender, sent) = mpsc::unbounded_channel();
         Self {
             markers: Arc::new(Markers::new(CancellationToken::new())),
-            refusals: Arc::clone(Bus::in_process().connection().refusals()),
+            refusals: Arc::clone(Bus::in_process().calling().refusals()),
             is_away: Arc::default(),
             sender,
             sent,

@@ -6,14 +6,15 @@
 //!
 //! | file | responsibility |
 //! |---|---|
-//! | `bus` | the public handle: a connection and a subject prefix |
+//! | `bus` | the public handle: its connections and a subject prefix |
+//! | `connections` | the connections of a bus by what they carry, one by default; `connection_role` names them |
 //! | `connection` | one connection with its inbox, shared by all buses, clients and servers made from it |
 //! | `link` | the physical connections, one after the other: connects again, confirms what was sent, notices silence |
-//! | `connect_options` | how a bus connects; `states` are those of its connection |
+//! | `connect_options`, `separate_connections` | how a bus connects; `states` are those of its connections |
 //! | `served_services` | the services in the name of a connection |
 //! | `wait_for_ready`, `flush` | messages that wait for the connection; the confirmation of what was sent, and the end
 //! |
-//! | `nats`, `in_process` | the two carriers |
+//! | `nats`, `in_process` | the two carriers; `nats_connection` makes a connection over NATS |
 //! | `nats_client` | the client of async-nats below a bus, and buses over one of the user (feature `async-nats`) |
 //! | `begun_moves`, `moves` | subscriptions that move to another link while both are connected |
 //! | `inbox` | reads the inbox, and subscribes to it again after NATS has revoked it |
@@ -23,10 +24,11 @@
 //! | `fault_injection` | faults of the in-process carrier on command, for tests (feature `__testkit`) |
 //! | `mux` | reply slots: matches what arrives in the inbox to the call or stream that waits for it |
 //! | `outbox`, `try_publish` | the two fast ways out: batched requests, and messages for which there is room now |
+//! | `unconfirmed_calls` | calls that ended while NATS held their requests up, and are canceled for it |
 //! | `multi_reply` | one request with many replies |
 //! | `runtime` | the error of what is polled outside of a tokio runtime |
 //! | `subscription` | a subscription that stops without losing a message |
-//! | `open_subscriptions` | those that are open: which NATS is asked about again, and which end once it refuses them |
+//! | `open_subscriptions`, `subscription_registration` | those that are open: which NATS is asked about again, and which end once it refuses them |
 //! | `refusal`, `refusals` | what NATS does not allow, and those that it concerns; `refusal_reader` reads it from NATS
 //! |
 //! | `revoked` | which subscription lost its permission, where nats-server does not state the queue group |
@@ -40,10 +42,13 @@
 
 mod begun_moves;
 mod bus;
+mod call_cancellation;
 mod connect_error;
 mod connect_options;
 mod connection;
+mod connection_role;
 mod connection_state;
+mod connections;
 mod env;
 #[cfg(feature = "__testkit")]
 pub mod fault_injection;
@@ -64,8 +69,10 @@ mod moves;
 mod multi_reply;
 mod mux;
 mod nats;
+mod nats_carrier;
 #[cfg(feature = "async-nats")]
 mod nats_client;
+mod nats_connection;
 mod open_subscriptions;
 mod outbox;
 mod outgoing;
@@ -88,6 +95,7 @@ mod refused_cancels;
 mod refused_events;
 mod revoked;
 mod runtime;
+mod separate_connections;
 mod served_services;
 mod server_urls;
 mod server_version;
@@ -96,7 +104,9 @@ mod states;
 mod subject_claims;
 mod subscription;
 mod subscription_proof;
+mod subscription_registration;
 mod try_publish;
+mod unconfirmed_calls;
 mod wait_for_ready;
 mod waiting_room;
 
@@ -104,8 +114,9 @@ pub use bus::Bus;
 pub use connect_options::ConnectOptions;
 pub(crate) use connection::Connection;
 pub use connection_state::ConnectionState;
+pub(crate) use connections::Connections;
 pub(crate) use multi_reply::{MultiReply, MultiReplyEnd, ReplyLimits, RequestError, instant_after};
-pub(crate) use mux::{FrameSink, ReceivedReply, ReplySlot};
+pub(crate) use mux::{AbandonedRequest, FrameSink, ReceivedReply, ReplySlot};
 #[cfg(feature = "__bench")]
 pub(crate) use mux::{SlotKey, SlotTable};
 pub(crate) use outgoing::{Outgoing, PublishError, disconnected};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_nats::Client;
 
 use crate::bus::bus::Bus;
-use crate::bus::connection::Carrier;
+use crate::bus::connection::{Carrier, Connection};
 use crate::bus::link::{CurrentLink, LinkParts, watch_foreign};
 use crate::bus::mux::Mux;
 use crate::bus::nats;
@@ -70,11 +70,13 @@ impl Bus {
         let watching = tokio::spawn(watching).abort_handle();
         // The client makes its connections, under a name of its own.
         let services = Arc::default();
-        Ok(Self::over(current, watching, mux, refusals, services))
+        let connection = Connection::over_nats(current, watching, mux, refusals, services);
+        Ok(Self::on(connection))
     }
 
     /// Returns the NATS client of the present connection, to use NATS beside this library; `None` inside one process,
-    /// and while the connection is lost.
+    /// and while the connection is lost. With
+    /// [separate connections](crate::ConnectOptions::separate_connections) it is that of calls.
     ///
     /// The client ends with its connection, and never connects again: its subscriptions end, and what it is given then
     /// fails. Ask for it again after that. A message that is to outlive a connection needs a client of its own.
@@ -89,7 +91,7 @@ impl Bus {
     /// ```
     #[must_use]
     pub fn nats(&self) -> Option<Client> {
-        match &self.connection.carrier {
+        match &self.calling().carrier {
             Carrier::Nats(nats) => nats.current.get().map(|link| link.client().clone()),
             Carrier::InProcess(_) => None,
         }

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 
 use async_nats::{Message, Subject, Subscriber};
 use futures_util::{Stream, StreamExt as _};
@@ -32,35 +32,37 @@ pub(super) struct OpenSubscription {
     subject: Subject,
     queue: Option<Box<str>>,
     /// Whether there is something: all that a reader looks at.
-    has_signal: AtomicBool,
+    pub(super) has_signal: AtomicBool,
     /// Whether it is not made again on the next link.
-    has_ended: AtomicBool,
+    pub(super) has_ended: AtomicBool,
     /// Number of the link that it was made on last; 0 before.
     link: AtomicU64,
-    signals: Mutex<Signals>,
+    pub(super) signals: Mutex<Signals>,
     /// Held for reading by probes that are being made, for which a stop waits.
-    joins: Arc<RwLock<()>>,
+    pub(super) joins: Arc<RwLock<()>>,
 }
 
 #[derive(Default)]
-struct Signals {
-    reader: Option<Waker>,
-    ends_when_refused: bool,
-    refusal: Option<Box<Refusal>>,
+pub(super) struct Signals {
+    pub(super) reader: Option<Waker>,
+    pub(super) ends_when_refused: bool,
+    pub(super) refusal: Option<Box<Refusal>>,
     /// The same subscription on the next link.
-    next: Option<Subscriber>,
+    pub(super) next: Option<Subscriber>,
     /// The moves to other links that have begun, in order.
-    moves: VecDeque<Arc<SubscriptionMove>>,
+    pub(super) moves: VecDeque<Arc<SubscriptionMove>>,
+    /// Whether it ends behind what has arrived: its connection is closed for good.
+    pub(super) is_closed: bool,
     /// `None` while no probe has anything to read, which is nearly always.
-    probes: Option<Box<ProbeSubscriptions>>,
+    pub(super) probes: Option<Box<ProbeSubscriptions>>,
 }
 
 /// Registration of one open subscription, which ends when this is dropped: the reader's end.
 pub(super) struct SubscriptionRegistration {
-    all: Arc<OpenSubscriptions>,
-    own: Arc<OpenSubscription>,
+    pub(super) all: Arc<OpenSubscriptions>,
+    pub(super) own: Arc<OpenSubscription>,
     /// Waker that a signal wakes.
-    waker: Option<Waker>,
+    pub(super) waker: Option<Waker>,
 }
 
 /// A probe that is being made: the subscription does not stop before [`finish`](Self::finish), or NATS could send the
@@ -188,11 +190,14 @@ impl OpenSubscriptions {
     pub(super) fn close(&self) {
         let all = std::mem::take(&mut *lock(&self.0));
         for one in all.into_values().flatten() {
-            one.signal(|_| one.has_ended.store(true, Ordering::Release));
+            one.signal(|signals| {
+                one.has_ended.store(true, Ordering::Release);
+                signals.is_closed = true;
+            });
         }
     }
 
-    fn remove(&self, subscription: &Arc<OpenSubscription>) {
+    pub(super) fn remove(&self, subscription: &Arc<OpenSubscription>) {
         let mut by_subject = lock(&self.0);
         if let Some(of_subject) = by_subject.get_mut(&subscription.subject) {
             of_subject.retain(|one| !Arc::ptr_eq(one, subscription));
@@ -270,96 +275,6 @@ impl OpenSubscription {
     }
 }
 
-impl SubscriptionRegistration {
-    /// Ends the registration: NATS is asked no more, and a refusal ends nothing. What has been left can still be read.
-    pub(super) fn end(&self) {
-        self.all.remove(&self.own);
-        let mut signals = lock(&self.own.signals);
-        self.own.has_ended.store(true, Ordering::Release);
-        let next = signals.next.take();
-        let moves = std::mem::take(&mut signals.moves);
-        drop(signals);
-        drop(next);
-        for begun in moves {
-            drop(begun.close());
-        }
-    }
-
-    /// Returns whether it is made again on the next link.
-    pub(super) fn is_open(&self) -> bool {
-        self.own.is_open()
-    }
-
-    /// Notes the link that the subscription is made on, before it is.
-    pub(super) fn note_link(&self, link: u64) {
-        self.own.note_link(link);
-    }
-
-    /// Returns once the next move to another link.
-    #[cold]
-    pub(super) fn take_move(&self) -> Option<Arc<SubscriptionMove>> {
-        lock(&self.own.signals).moves.pop_front()
-    }
-
-    /// Returns once the subscription on the next link.
-    #[cold]
-    pub(super) fn take_next(&self) -> Option<Subscriber> {
-        lock(&self.own.signals).next.take()
-    }
-
-    /// Returns once no probe is being made any more. None begins after [`end`](Self::end).
-    pub(super) async fn finish_joins(&self) {
-        drop(self.own.joins.write().await);
-    }
-
-    /// Lets the subscription end when it is refused from now on.
-    pub(super) fn end_when_refused(&self) {
-        lock(&self.own.signals).ends_when_refused = true;
-    }
-
-    /// Returns whether something was left for the reader: one load.
-    #[inline]
-    pub(super) fn has_signal(&self) -> bool {
-        self.own.has_signal.load(Ordering::Acquire)
-    }
-
-    /// Returns whether the next signal wakes this task, and none is there: one load and a comparison.
-    #[inline]
-    pub(super) fn is_waiting(&self, cx: &Context<'_>) -> bool {
-        let is_own = |waker: &Waker| waker.will_wake(cx.waker());
-        self.waker.as_ref().is_some_and(is_own) && !self.has_signal()
-    }
-
-    /// Polls for a message that NATS has sent to a probe, and is woken by the next signal.
-    #[cold]
-    pub(super) fn poll_probes(&mut self, cx: &mut Context<'_>) -> Poll<Message> {
-        let mut signals = lock(&self.own.signals);
-        let probes = signals.probes.as_mut();
-        let polled = probes.map_or(Poll::Pending, |probes| probes.poll(cx));
-        signals.probes.take_if(|probes| probes.is_empty());
-        let has_more = signals.probes.is_some()
-            || signals.refusal.is_some()
-            || signals.next.is_some()
-            || !signals.moves.is_empty();
-        self.own.has_signal.store(has_more, Ordering::Relaxed);
-        let is_own = |waker: &Waker| waker.will_wake(cx.waker());
-        if !self.waker.as_ref().is_some_and(is_own) {
-            signals.reader = Some(cx.waker().clone());
-            self.waker.clone_from(&signals.reader);
-        }
-        polled
-    }
-
-    /// Returns once the refusal that has ended the subscription.
-    #[cold]
-    pub(super) fn take_refusal(&mut self) -> Option<Refusal> {
-        lock(&self.own.signals)
-            .refusal
-            .take()
-            .map(|refusal| *refusal)
-    }
-}
-
 impl ProbeJoin {
     /// Hands the probe over to the reader, once NATS is sent its subscription and the end of it.
     pub(super) fn finish(
@@ -374,12 +289,6 @@ impl ProbeJoin {
             subscription: self.subscription,
             id,
         }
-    }
-}
-
-impl Drop for SubscriptionRegistration {
-    fn drop(&mut self) {
-        self.end();
     }
 }
 

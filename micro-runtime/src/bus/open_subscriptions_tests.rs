@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 use std::sync::atomic::AtomicUsize;
-use std::task::Wake;
+use std::task::{Context, Wake};
 
 use futures_util::{FutureExt as _, stream};
 use tokio::sync::mpsc;

@@ -48,7 +48,7 @@ const MAX_QUEUED: usize = 1024;
 const MAX_BATCHED_LEN: usize = 4096;
 
 /// Maximum number of calls whose cancellation is queued.
-const MAX_CANCELED: usize = 8192;
+pub(super) const MAX_CANCELED: usize = 8192;
 /// Maximum length of the payload of one cancellation in bytes: 256 calls.
 const MAX_CANCEL_LEN: usize = 4096;
 
@@ -97,7 +97,8 @@ impl Outbox {
     }
 
     /// Queues the cancellation of a call, which goes out with others of the same burst, behind the requests that are
-    /// queued. Never waits; beyond [`MAX_CANCELED`] it is dropped, and the handler runs to its end.
+    /// queued; without a link, with the next one. Never waits; beyond [`MAX_CANCELED`] it is dropped, and the handler
+    /// runs to its end.
     pub(super) fn cancel(&self, subject: Subject, token: CancelToken) {
         let mut state = lock(&self.state);
         if state.is_closed || state.canceled.len() >= MAX_CANCELED {
@@ -111,14 +112,24 @@ impl Outbox {
         }
     }
 
-    /// Waits until a request or a cancellation is queued. For the sending task alone, which has handed over all that it
-    /// took: one waker is kept.
-    fn poll_nonempty(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Has the sending task look again: there is another link, or none.
+    pub(super) fn wake(&self) {
+        let task = lock(&self.state).task.take();
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
+    /// Waits until a request is queued, or a cancellation, and that `has_link`. For the sending task alone, which has
+    /// handed over all that it took: one waker is kept.
+    fn poll_nonempty(&self, cx: &mut Context<'_>, has_link: impl Fn() -> bool) -> Poll<()> {
         let mut state = lock(&self.state);
         let ended = state.take_ended_flushes();
-        let is_empty = state.queued.is_empty() && state.canceled.is_empty();
+        let mut is_empty = state.queued.is_empty();
         if is_empty {
             state.task = Some(cx.waker().clone());
+            // In this order: who makes a link wakes the task behind it.
+            is_empty = state.canceled.is_empty() || !has_link();
         }
         drop(state);
         for flush in ended {
@@ -128,6 +139,10 @@ impl Outbox {
             true => Poll::Pending,
             false => Poll::Ready(()),
         }
+    }
+
+    fn has_canceled(&self) -> bool {
+        !lock(&self.state).canceled.is_empty()
     }
 
     fn take_canceled(&self) -> Vec<(Subject, CancelToken)> {
@@ -214,7 +229,8 @@ pub(super) async fn run(outbox: Arc<Outbox>, current: Arc<CurrentLink>, mux: Arc
     let _close = CloseOnDrop(&outbox, &mux);
     let mut batch = Vec::new();
     loop {
-        poll_fn(|cx| outbox.poll_nonempty(cx)).await;
+        let has_link = || current.peek().is_some();
+        poll_fn(|cx| outbox.poll_nonempty(cx, has_link)).await;
         yield_to_ready_tasks().await;
         match current.get() {
             Some(link) => {
@@ -224,12 +240,15 @@ pub(super) async fn run(outbox: Arc<Outbox>, current: Arc<CurrentLink>, mux: Arc
                 // Without the cooperative budget: once it is used up, a channel with room returns `Pending`, which
                 // `send_all` would take for a full queue.
                 unconstrained(send_all(&mut batch, &link, &mux)).await;
+                // Those of calls that have ended with this link go through the next one.
+                if !outbox.has_canceled() || link.lost().is_cancelled() {
+                    continue;
+                }
                 send_cancellations(outbox.take_canceled(), &link).await;
             }
             None => {
                 outbox.take(&mut batch, usize::MAX);
                 fail_all(&mut batch, &current, &mux);
-                drop(outbox.take_canceled());
             }
         }
     }
@@ -307,13 +326,28 @@ async fn send_all(batch: &mut Vec<Outgoing>, link: &Link, mux: &Mux) {
     }
 }
 
-/// Publishes one request; ends the wait for its reply if that fails, since its caller no longer watches.
+/// Publishes one request; ends the wait for its reply if that fails, since its caller no longer watches. A request that
+/// had to wait, and whose caller has gone meanwhile, is not sent.
 async fn send(outgoing: Outgoing, link: &Link, mux: &Mux) {
     let mut call = FailOnDrop {
         reply: outgoing.reply.clone(),
         mux,
     };
-    let published = link.publish(outgoing).await;
+    let mut publishing = pin!(link.publish(outgoing));
+    let mut has_waited = false;
+    let published = poll_fn(|cx| {
+        let reply = call.reply.as_ref();
+        if has_waited && !reply.is_none_or(|reply| mux.mark_sent(reply)) {
+            return Poll::Ready(Ok(()));
+        }
+        let published = publishing.as_mut().poll(cx);
+        has_waited = published.is_pending();
+        if has_waited && let Some(reply) = reply {
+            mux.mark_unsent(reply);
+        }
+        published
+    })
+    .await;
     if let (Err(error), Some(reply)) = (published, call.reply.take()) {
         mux.fail(&reply, error.into_status("the request"));
     }

@@ -27,12 +27,12 @@ fn a_burst_wakes_the_sending_task_once() {
     let wakes = Arc::new(Wakes(AtomicUsize::new(0)));
     let waker = Waker::from(Arc::clone(&wakes));
     let cx = &mut Context::from_waker(&waker);
-    assert!(outbox.poll_nonempty(cx).is_pending());
+    assert!(outbox.poll_nonempty(cx, || true).is_pending());
     for length in 0..10 {
         assert!(outbox.enqueue(outgoing(length), 1 << 20).is_none());
     }
     assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
-    assert!(outbox.poll_nonempty(cx).is_ready());
+    assert!(outbox.poll_nonempty(cx, || true).is_ready());
     assert_eq!(lock(&outbox.state).queued.len(), 10);
 }
 
@@ -58,7 +58,7 @@ fn a_flush_waits_for_what_is_queued_and_takes_nothing_along_when_it_is_given_up(
     let cx = &mut Context::from_waker(Waker::noop());
     let mut flush = pin!(outbox.flush());
     assert!(flush.as_mut().poll(cx).is_pending());
-    assert!(outbox.poll_nonempty(cx).is_pending());
+    assert!(outbox.poll_nonempty(cx, || true).is_pending());
     assert!(flush.as_mut().poll(cx).is_ready(), "nothing was queued");
     for length in 0..3 {
         assert!(outbox.enqueue(outgoing(length), 100).is_none());
@@ -67,12 +67,12 @@ fn a_flush_waits_for_what_is_queued_and_takes_nothing_along_when_it_is_given_up(
     let mut given_up = Box::pin(outbox.flush());
     assert!(flush.as_mut().poll(cx).is_pending() && given_up.as_mut().poll(cx).is_pending());
     drop(given_up);
-    assert!(outbox.poll_nonempty(cx).is_ready());
+    assert!(outbox.poll_nonempty(cx, || true).is_ready());
     let batch = std::mem::take(&mut lock(&outbox.state).queued);
     assert_eq!(batch.len(), 3);
     assert!(outbox.enqueue(outgoing(3), 100).is_none());
     assert!(flush.as_mut().poll(cx).is_pending(), "not handed over yet");
-    assert!(outbox.poll_nonempty(cx).is_ready());
+    assert!(outbox.poll_nonempty(cx, || true).is_ready());
     assert!(
         flush.as_mut().poll(cx).is_ready(),
         "the last one came later"

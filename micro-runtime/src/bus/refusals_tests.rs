@@ -29,7 +29,7 @@ fn subscription(subject: &str) -> Refusal {
 }
 
 fn refusals() -> Arc<Refusals> {
-    Arc::clone(Bus::in_process().connection().refusals())
+    Arc::clone(Bus::in_process().calling().refusals())
 }
 
 /// Reserves a slot for a request, and sends it.
@@ -188,7 +188,7 @@ async fn a_watch_keeps_the_first_refusal_that_concerns_it() {
 #[tokio::test]
 async fn a_proof_inside_one_process_finds_what_is_refused_meanwhile() {
     let bus = Bus::in_process();
-    let connection = bus.connection();
+    let connection = bus.calling();
     connection.prove_subscriptions(0, &[]).await.unwrap();
     let refused = connection
         .refusals()

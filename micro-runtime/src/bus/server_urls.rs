@@ -11,7 +11,7 @@ use crate::bus::login::Login;
 use crate::error::{Error, ErrorKind};
 
 /// Servers of one connection; displayed without a login, and each with its port, also where that is the default.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ServerUrls {
     addresses: Vec<ServerAddr>,
     /// Login of the servers that have one in their URL, which is the same for all of these.

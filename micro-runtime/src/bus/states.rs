@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use futures_util::{Stream, StreamExt};
 use tokio_stream::wrappers::WatchStream;
@@ -15,8 +15,10 @@ use crate::bus::connection_state::ConnectionState;
 /// The first item is the present state. States that follow each other faster than they are read are left out, but for
 /// the last one. Ends behind [`ConnectionState::Closed`].
 pub struct ConnectionStates {
-    states: WatchStream<ConnectionState>,
-    has_ended: bool,
+    /// Changes of each connection, and its last one.
+    connections: Vec<(WatchStream<ConnectionState>, ConnectionState)>,
+    /// Last item; `None` before the first.
+    last: Option<ConnectionState>,
 }
 
 impl ConnectionStates {
@@ -30,12 +32,27 @@ impl Stream for ConnectionStates {
     type Item = ConnectionState;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<ConnectionState>> {
-        if self.has_ended {
+        if self.last == Some(ConnectionState::Closed) {
             return Poll::Ready(None);
         }
-        let state = ready!(self.states.poll_next_unpin(cx));
-        self.has_ended = matches!(state, None | Some(ConnectionState::Closed));
-        Poll::Ready(state)
+        let mut is_back = false;
+        for (states, last) in &mut self.connections {
+            while *last != ConnectionState::Closed
+                && let Poll::Ready(state) = states.poll_next_unpin(cx)
+            {
+                // Without a sender nothing uses the connection any more.
+                *last = state.unwrap_or(ConnectionState::Closed);
+                is_back |= *last == ConnectionState::Connected;
+            }
+        }
+        let state = ConnectionState::of_all(self.connections.iter().map(|(_, last)| *last));
+        // One that was away for a moment shows by being connected again.
+        let is_new = self.last != Some(state) || (is_back && state == ConnectionState::Connected);
+        if !is_new {
+            return Poll::Pending;
+        }
+        self.last = Some(state);
+        Poll::Ready(Some(state))
     }
 }
 
@@ -46,7 +63,8 @@ impl fmt::Debug for ConnectionStates {
 }
 
 impl Bus {
-    /// Returns whether the bus is connected now.
+    /// Returns whether the bus is connected now: with
+    /// [separate connections](crate::ConnectOptions::separate_connections), whether each is.
     ///
     /// # Examples
     ///
@@ -57,7 +75,7 @@ impl Bus {
     /// ```
     #[must_use]
     pub fn state(&self) -> ConnectionState {
-        *self.connection().states().borrow()
+        self.connections().state()
     }
 
     /// Returns the changes of the connection, the present state first; for the readiness of a program, or to do
@@ -76,9 +94,11 @@ impl Bus {
     /// ```
     #[must_use]
     pub fn states(&self) -> ConnectionStates {
+        let connections = self.connections().each();
+        let connections = connections.map(|one| (WatchStream::new(one.states()), one.state()));
         ConnectionStates {
-            states: WatchStream::new(self.connection().states()),
-            has_ended: false,
+            connections: connections.collect(),
+            last: None,
         }
     }
 }

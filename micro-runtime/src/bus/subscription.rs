@@ -33,7 +33,8 @@ pub(super) enum SubscriptionSource {
     /// It moves to another link.
     Moving(Box<MovingSubscription>),
     InProcess(InProcessSubscription),
-    /// NATS has refused the subscription. It is dropped, or async-nats would make it again on the next connection.
+    /// NATS has refused the subscription, or its bus was closed. It is dropped, or async-nats would make it again on
+    /// the next connection.
     Refused(Option<Refusal>),
 }
 
@@ -137,6 +138,11 @@ impl CarrierSubscription {
             Some(refusal) if polled.is_pending() => {
                 self.registration.end();
                 self.source = SubscriptionSource::Refused(Some(refusal));
+                Poll::Ready(None)
+            }
+            // Dropped, since it would keep the client of the link, which so would never end it.
+            None if polled.is_pending() && self.registration.is_closed() => {
+                self.source = SubscriptionSource::Refused(None);
                 Poll::Ready(None)
             }
             _ => polled,

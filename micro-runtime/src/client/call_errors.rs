@@ -29,6 +29,13 @@ pub(crate) fn no_such_instance(method: &str, id: &str) -> Status {
     ))
 }
 
+/// The instance with this id died while it had a call.
+pub(crate) fn instance_gone(method: &str, id: &str) -> Status {
+    Reason::PeerGone.status(format!(
+        "instance `{id}` had a call of {method} and is gone: NATS has no subscriber for it any more; its handler may have run"
+    ))
+}
+
 /// NATS replied that no subscription matches the subject of all instances.
 pub(crate) fn no_broadcast(method: &str) -> Status {
     Reason::NoResponders.status(format!(

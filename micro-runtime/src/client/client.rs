@@ -128,7 +128,7 @@ impl Client {
             .iter()
             .map(|method| Arc::new(MethodMetrics::new(Side::Client, method)));
         Self(Arc::new(Inner {
-            connection: Arc::clone(bus.connection()),
+            connection: Arc::clone(bus.calling()),
             service,
             subjects,
             base,

@@ -12,6 +12,7 @@ mod call_options;
 mod client;
 mod drive_stream;
 mod encoded_call;
+mod instance_watch;
 mod large_message;
 mod open_stream;
 mod options;

@@ -49,7 +49,9 @@ impl ClientOptions {
     ///
     /// A call is `UNAVAILABLE` (reason [`NoResponders`](crate::Reason::NoResponders)) once the instance
     /// has stopped; no other one takes over. It is so, too, for an instance that is built on another library and
-    /// replies under the subjects of its methods alone; [`instance_of`](Self::instance_of) detects that before. The
+    /// replies under the subjects of its methods alone; [`instance_of`](Self::instance_of) detects that before. If the
+    /// instance dies while it has a unary call, that ends within a heartbeat (5 s) with the reason
+    /// [`PeerGone`](crate::Reason::PeerGone); a call of a queue group waits for its deadline. The
     /// ids of running instances are those that [`Bus::discovery`](crate::Bus::discovery) lists.
     ///
     /// # Examples

@@ -58,7 +58,7 @@ struct PlainPeer {
 
 impl PlainPeer {
     async fn start(bus: &Bus, reply: PlainReply) -> Self {
-        let connection = Arc::clone(bus.connection());
+        let connection = Arc::clone(bus.serving());
         let subject = Subject::from("plain.v1.Plain.*");
         let mut subscription = connection.subscribe(subject, None).await.unwrap();
         let peer = Self {
@@ -263,7 +263,7 @@ async fn a_service_that_announces_no_streams_gets_none() {
 #[tokio::test]
 async fn openings_that_are_refused_keep_a_bounded_number_of_slots() {
     let bus = Bus::in_process();
-    let mux = bus.connection().mux();
+    let mux = bus.calling().mux();
     let refusal = (vec![("Micro-Status", "8")], Bytes::new());
     let _peer = PlainPeer::start(&bus, refusal).await;
     let [client, _] = clients(&bus, &ClientOptions::new());

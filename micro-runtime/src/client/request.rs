@@ -6,7 +6,9 @@ use async_nats::{HeaderMap, StatusCode, Subject};
 use bytes::Bytes;
 use tracing::Span;
 
-use crate::bus::{Outgoing, PublishError, ReceivedReply, ReplySlot, instant_after};
+use crate::bus::{
+    AbandonedRequest, Outgoing, PublishError, ReceivedReply, ReplySlot, instant_after,
+};
 use crate::client::call_errors;
 use crate::client::call_options::{CallOptions, MessageOptions};
 use crate::client::client::Client;
@@ -233,16 +235,55 @@ impl<B> OutgoingRequest<B> {
         }
     }
 
+    /// The instance that was called died.
+    #[cold]
+    pub(crate) fn instance_gone(&self) -> Status {
+        let id = self.client.instance().unwrap_or_default();
+        call_errors::instance_gone(self.method_name(), id)
+    }
+
     /// Gives up a call that waits for its reply: its server is told, unless the request was not sent. `id` is that of
     /// `Micro-Cancel`, where the request has one.
     #[cold]
     pub(crate) fn cancel(&self, slot: &mut ReplySlot, id: Option<CancelToken>) {
-        if let Some(token) = slot.abandon() {
-            let subject = self.client.base().cancel();
-            self.client
-                .connection()
-                .cancel(subject, id.unwrap_or(token));
+        if let Some(request) = slot.abandon() {
+            self.publish_cancel(id.unwrap_or(request.token));
         }
+    }
+
+    /// Gives up a call at its deadline, at which its server ends it: it is told only if NATS holds the request up.
+    #[cold]
+    pub(crate) fn end_at_deadline(
+        &self,
+        slot: &mut ReplySlot,
+        id: Option<CancelToken>,
+        limit: &TimeLimit,
+    ) {
+        if let Some(request) = slot.abandon() {
+            let request = AbandonedRequest {
+                token: id.unwrap_or(request.token),
+                ..request
+            };
+            let begun = limit.deadline.checked_sub(limit.timeout);
+            let begun = begun.unwrap_or(limit.deadline);
+            let subject = self.client.base().cancel();
+            let connection = self.client.connection();
+            connection.cancel_held_up(subject, request, begun);
+        }
+    }
+
+    /// Cancels a call that has ended with the connection, if NATS may not have taken its request yet: it would run
+    /// without a caller.
+    #[cold]
+    pub(crate) fn cancel_unconfirmed(&self, slot: &mut ReplySlot, id: Option<CancelToken>) {
+        if let Some(token) = slot.take_unconfirmed() {
+            self.publish_cancel(id.unwrap_or(token));
+        }
+    }
+
+    fn publish_cancel(&self, token: CancelToken) {
+        let subject = self.client.base().cancel();
+        self.client.connection().cancel(subject, token);
     }
 
     pub(crate) fn parent_ended(&self) -> Status {

@@ -13,11 +13,12 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tracing::Span;
 
 use crate::bus::{NoRuntime, PublishError, ReceivedReply, ReplySlot};
+use crate::client::instance_watch::{InstanceWatch, watch_instance};
 use crate::client::large_message::{call_in_parts, receive_in_parts};
 use crate::client::request::{OutgoingRequest, RequestBody};
 use crate::client::retry_loop::{Attempt, RetryLoop};
 use crate::context::{TimeLimit, TimeoutSource};
-use crate::status::Status;
+use crate::status::{Reason, Status};
 use crate::wire;
 use crate::wire::CancelToken;
 use crate::wire::header::continues_as_stream;
@@ -44,6 +45,8 @@ pin_project! {
         parent_end: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
         // Id of `Micro-Cancel` of the last attempt, where the client sends one.
         cancel_id: Option<CancelToken>,
+        // Set with the timer, for a call of one instance.
+        instance_watch: Option<InstanceWatch>,
         #[pin]
         deadline_timer: Option<Sleep>,
     }
@@ -84,6 +87,7 @@ impl<B: RequestBody> UnaryExchange<B> {
             state: State::Ready,
             parent_end: None,
             cancel_id: None,
+            instance_watch: None,
             deadline_timer: None,
         }
     }
@@ -192,6 +196,8 @@ impl<B: RequestBody> UnaryExchange<B> {
         {
             let timer = tokio::time::sleep_until(limit.deadline.into());
             this.deadline_timer.set(Some(timer));
+            let left = limit.deadline.saturating_duration_since(Instant::now());
+            *this.instance_watch = watch_instance(&this.request.client, left);
         }
         if let Some(timer) = this.deadline_timer.as_pin_mut()
             && let Some(limit) = this.time_limit
@@ -199,6 +205,11 @@ impl<B: RequestBody> UnaryExchange<B> {
         {
             return Poll::Ready(Err(match state {
                 State::InParts(_) => this.request.deadline_exceeded_in_parts(limit),
+                State::Waiting(mut slot) => {
+                    this.request
+                        .end_at_deadline(&mut slot, *this.cancel_id, limit);
+                    this.request.deadline_exceeded(limit)
+                }
                 _ => this.request.deadline_exceeded(limit),
             }));
         }
@@ -209,6 +220,12 @@ impl<B: RequestBody> UnaryExchange<B> {
                 this.request.cancel(&mut slot, *this.cancel_id);
             }
             return Poll::Ready(Err(this.request.parent_ended()));
+        }
+        if let State::Waiting(_) = state
+            && let Some(watch) = this.instance_watch
+            && watch.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Err(this.request.instance_gone()));
         }
         *this.state = state;
         Poll::Pending
@@ -281,8 +298,16 @@ impl<B: RequestBody> Attempt for UnaryExchange<B> {
                     Poll::Ready(Ok(reply)) if continues_as_stream(reply.headers()) => {
                         self.receive_in_parts(reply, slot)
                     }
-                    Poll::Ready(reply) => {
-                        let reply = reply.and_then(|reply| self.request.read(reply));
+                    Poll::Ready(Err(status)) => {
+                        let this = self.project();
+                        if status.reason() == Some(Reason::Disconnected) {
+                            this.request.cancel_unconfirmed(&mut slot, *this.cancel_id);
+                        }
+                        *this.state = State::Ready;
+                        return Poll::Ready(Err(status));
+                    }
+                    Poll::Ready(Ok(reply)) => {
+                        let reply = self.request.read(reply);
                         if reply.is_err() {
                             *self.project().state = State::Ready;
                         }

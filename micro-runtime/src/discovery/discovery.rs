@@ -41,7 +41,8 @@ impl Bus {
     pub fn discovery(&self) -> Discovery {
         Discovery {
             scope: Scope {
-                connection: Arc::clone(self.connection()),
+                connection: Arc::clone(self.calling()),
+                serving: Arc::clone(self.serving()),
                 prefix: SERVICE_API.to_owned(),
             },
         }

@@ -141,7 +141,8 @@ pub struct InstanceData {
     pub uptime: Duration,
     /// Whether it works: every liveness check passed in its last run.
     pub is_live: bool,
-    /// Whether it takes calls: it is not stopping, and every check passed in its last run.
+    /// Whether it takes calls: it is not stopping, no connection of its bus to NATS is lost, and every check passed in
+    /// its last run.
     pub is_ready: bool,
     /// Outcomes of the checks that were added to the server.
     #[serde(default)]

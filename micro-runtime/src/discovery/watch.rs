@@ -133,9 +133,9 @@ impl WatchOptions {
     /// [`ErrorKind::Connect`](crate::ErrorKind::Connect) or [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if NATS
     /// does not reply.
     pub async fn open(self) -> Result<Watch, Error> {
-        let connection = &self.scope.connection;
+        let serving = &self.scope.serving;
         let subject = subject::lifecycle_pattern(&self.scope.prefix, self.service.as_deref());
-        let events = connection.subscribe_confirmed(subject, None).await?;
+        let events = serving.subscribe_confirmed(subject, None).await?;
         let (sender, changes) = mpsc::channel(MAX_UNREAD);
         let error = Arc::new(OnceLock::new());
         let task = tokio::spawn(run(self, events, sender, Arc::clone(&error))).abort_handle();

@@ -5,6 +5,7 @@
 //! | means | the process works | the process can take calls |
 //! | a readiness check fails | yes | no |
 //! | a liveness check fails | no | no |
+//! | a connection of its bus is lost | yes | no |
 //! | the server stops | yes | no |
 //! | for the orchestrator | replace it if not | send it no new clients if not |
 //!
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
+use crate::bus::Connections;
 use crate::discovery::records::CheckOutcome;
 use crate::dispatch::health_check::{HealthCheck, HealthChecks};
 use crate::sync::lock;
@@ -31,6 +33,8 @@ const MAX_OUTCOME_AGE: Duration = Duration::from_secs(1);
 /// check refuses no call: acting on it is left to the orchestrator that reads the report.
 pub(crate) struct Health {
     checks: HealthChecks,
+    /// Those of the server's bus: a handler may need any of them.
+    connections: Connections,
     last: Mutex<Option<LastOutcomes>>,
     /// Held while the checks run: requests that come meanwhile wait for the same outcomes.
     running: tokio::sync::Mutex<()>,
@@ -48,15 +52,16 @@ struct LastOutcomes {
 pub(super) struct HealthReport {
     /// Whether every liveness check passed.
     pub(super) is_live: bool,
-    /// Whether every check passed, and the server is not stopping.
+    /// Whether every check passed, every connection to NATS is there, and the server is not stopping.
     pub(super) is_ready: bool,
     pub(super) outcomes: Arc<[CheckOutcome]>,
 }
 
 impl Health {
-    pub(crate) fn new(checks: HealthChecks) -> Self {
+    pub(crate) fn new(checks: HealthChecks, connections: Connections) -> Self {
         Self {
             checks,
+            connections,
             last: Mutex::default(),
             running: tokio::sync::Mutex::default(),
             is_stopping: AtomicBool::new(false),
@@ -121,8 +126,9 @@ impl Health {
 
     fn report_of(&self, outcomes: Arc<[CheckOutcome]>) -> HealthReport {
         let is_live = !outcomes.iter().any(|o| has_failed(o) && o.is_liveness);
-        let is_ready =
-            !outcomes.iter().any(has_failed) && !self.is_stopping.load(Ordering::Relaxed);
+        let is_ready = !outcomes.iter().any(has_failed)
+            && !self.is_stopping.load(Ordering::Relaxed)
+            && self.connections.are_connected();
         HealthReport {
             is_live,
             is_ready,

@@ -6,11 +6,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::future::join_all;
 use prost::Message as _;
 
+use crate::bus::Bus;
 use crate::dispatch::health::{Health, HealthReport};
 use crate::dispatch::health_check::HealthChecks;
 use crate::dispatch::health_messages::HealthCheckRequest;
 use crate::status::Status;
 use crate::wire::golden::example;
+
+fn health(checks: HealthChecks) -> Health {
+    Health::new(checks, Bus::in_process().connections().clone())
+}
 
 fn checks() -> HealthChecks {
     let mut checks = HealthChecks::default();
@@ -23,7 +28,7 @@ fn checks() -> HealthChecks {
 
 #[tokio::test]
 async fn a_failed_readiness_check_leaves_the_instance_live() {
-    let health = Health::new(checks());
+    let health = health(checks());
     assert!(health.last_report().is_ready, "no check has run yet");
     let report = health.report().await;
     assert!(report.is_live && !report.is_ready);
@@ -33,11 +38,21 @@ async fn a_failed_readiness_check_leaves_the_instance_live() {
 
 #[tokio::test]
 async fn a_stopping_server_is_live_and_not_ready() {
-    let health = Health::new(HealthChecks::default());
+    let health = health(HealthChecks::default());
     assert!(health.report().await.is_ready);
     health.set_stopping();
     assert!(!health.report().await.is_ready);
     assert!(health.report().await.is_live);
+}
+
+#[tokio::test]
+async fn a_server_whose_connection_is_closed_is_live_and_not_ready() {
+    let bus = Bus::in_process();
+    let health = Health::new(HealthChecks::default(), bus.connections().clone());
+    assert!(health.report().await.is_ready);
+    bus.close().await.unwrap();
+    assert!(!health.report().await.is_ready);
+    assert!(health.last_report().is_live);
 }
 
 #[tokio::test]
@@ -53,7 +68,7 @@ async fn concurrent_requests_run_the_checks_once() {
             Ok(())
         }
     });
-    let health = Health::new(checks);
+    let health = health(checks);
     let all = join_all((0..50).map(|_| health.report())).await;
     assert!(all.iter().all(|report| report.is_ready));
     assert_eq!(runs.load(Ordering::SeqCst), 1);
@@ -64,7 +79,7 @@ async fn a_check_that_hangs_or_panics_has_failed() {
     let mut checks = HealthChecks::default();
     checks.add("hangs".into(), true, std::future::pending);
     checks.add("panics".into(), true, || async { panic!("no") });
-    let report = Health::new(checks).report().await;
+    let report = health(checks).report().await;
     assert!(report.outcomes[0].error.contains("within 1s"));
     assert!(report.outcomes[1].error.contains("panicked"));
     assert!(!report.is_live);

@@ -188,7 +188,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_read_while_a_worker_is_about_to_start() {
         let bus = Bus::in_process();
-        let subscription = bus.connection().subscribe("evt.bare".into(), None);
+        let subscription = bus.serving().subscribe("evt.bare".into(), None);
         let mut subscription = subscription.await.unwrap();
         let handler = EventHandler {
             event: &BARE,

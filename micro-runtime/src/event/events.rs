@@ -4,14 +4,13 @@ use std::fmt;
 use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 
 use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
 use futures_util::Stream;
 
-use crate::bus::{CarrierSubscription, Connection};
+use crate::bus::{CarrierSubscription, Connections};
 use crate::context::{Context, ContextHeaders, Origin};
 use crate::error::Error;
 use crate::event::decode::{decode, decode_message, receive};
@@ -79,7 +78,7 @@ pub struct RawEvent {
 
 /// A subscription of the bus, with what both kinds of streams need.
 pub(super) struct SubscriptionReader {
-    pub(super) connection: Arc<Connection>,
+    pub(super) connections: Connections,
     pub(super) subscription: CarrierSubscription,
     /// Length of the bus's prefix with its dot, in bytes.
     pub(super) prefix_len: usize,
@@ -306,8 +305,9 @@ impl SubscriptionReader {
     /// Stops the server from sending more, waits until everything that was sent has arrived, and closes
     /// the subscription behind it: `close` before the barrier would lose messages under way.
     async fn drain(&mut self) -> Result<(), Error> {
+        self.connections.precede_serving().await;
         self.subscription.stop().await;
-        let arrived = self.connection.barrier().await;
+        let arrived = self.connections.serving.barrier().await;
         self.subscription.close().await;
         arrived
     }

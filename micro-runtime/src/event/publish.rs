@@ -173,7 +173,7 @@ impl Bus {
         format: Option<PayloadFormat>,
     ) -> Publish {
         Publish {
-            connection: Arc::clone(self.connection()),
+            connection: Arc::clone(self.calling()),
             name,
             event,
             format,

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
 
 use crate::bus::Bus;
 use crate::error::{Error, ErrorKind};
@@ -125,18 +124,17 @@ impl<S> Subscribe<S> {
 
     async fn open_reader(self) -> Result<SubscriptionReader, Error> {
         let subject = self.bus.subject(&self.subject?);
-        let connection = Arc::clone(self.bus.connection());
         if let Some(flaw) = self.queue.as_deref().and_then(subject::literal_flaw) {
             let queue = self.queue.unwrap_or_default();
             let message = format!("`{queue}` cannot be the name of a queue group: {flaw}");
             return Err(Error::new(ErrorKind::Service, message));
         }
-        let subscription = connection
-            .subscribe_confirmed(subject, self.queue.as_deref())
-            .await?;
+        let serving = self.bus.serving();
+        let subscription = serving.subscribe_confirmed(subject, self.queue.as_deref());
+        let subscription = subscription.await?;
         Ok(SubscriptionReader {
             prefix_len: self.bus.prefix_len(),
-            connection,
+            connections: self.bus.connections().clone(),
             subscription,
             of_nats: 0,
         })

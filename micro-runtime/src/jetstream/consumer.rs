@@ -36,7 +36,7 @@ impl Consumer {
     ///
     /// [`ErrorKind::JetStream`] if there is no stream, or the existing consumer has other settings.
     pub(super) async fn start(bus: &Bus, durable: &Durable, filter: String) -> Result<Self, Error> {
-        let connection = Arc::clone(bus.connection());
+        let connection = Arc::clone(bus.consuming());
         connection.jetstream_or_error()?;
         let api = Api::new(&connection);
         let name = match &durable.stream {

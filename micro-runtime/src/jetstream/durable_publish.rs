@@ -61,7 +61,7 @@ impl DurablePublish {
     pub(super) fn new<E: Event>(bus: &Bus, event: &E) -> Self {
         let subject = bus.event_subject(event);
         Self {
-            connection: Arc::clone(bus.connection()),
+            connection: Arc::clone(bus.calling()),
             permits: None,
             first_failure: None,
             event: subject.map(|subject| (subject, wire::encode(event))),

@@ -94,7 +94,7 @@ impl DurableSource {
     /// As [`Consumer::start`] and [`DeadLetters::start`]; [`ErrorKind::JetStream`] inside one process, and
     /// [`ErrorKind::Service`] if the filter covers the subject of a method of this server.
     async fn run(self: Box<Self>, scope: SourceScope) -> Result<(), Error> {
-        scope.bus.connection().jetstream_or_error()?;
+        scope.bus.consuming().jetstream_or_error()?;
         let event = self.handler.event;
         let filter = scope.bus.subject(&self.filter()?);
         scope.check_subject(event.full_name, &filter)?;

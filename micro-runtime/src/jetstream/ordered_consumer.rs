@@ -58,7 +58,7 @@ impl OrderedConsumer {
         filter: &str,
         start: StartFrom,
     ) -> Result<Self, Status> {
-        let connection = bus.connection();
+        let connection = bus.consuming();
         connection.jetstream_or_status()?;
         let text = format!("stream `{stream}` cannot be read");
         let name = format!("replay-{}", nuid::next());

@@ -139,7 +139,7 @@ impl<E: Event> Replay<E> {
                         return Err(status);
                     }
                     Err(status)
-                        if Instant::now() + backoff > deadline || bus.connection().is_closed() =>
+                        if Instant::now() + backoff > deadline || bus.consuming().is_closed() =>
                     {
                         return Err(status);
                     }
@@ -218,7 +218,7 @@ impl<E: Event> Stream for Replay<E> {
                     self.state = State::Reopening(self.reopen(Duration::ZERO));
                     return Poll::Ready(Some(Err(status)));
                 }
-                Err(ReadError::Lost(_)) if self.bus.connection().is_closed() => {
+                Err(ReadError::Lost(_)) if self.bus.consuming().is_closed() => {
                     self.is_finished = true;
                     let closed = "the replay has ended: the bus was closed";
                     return Poll::Ready(Some(Err(Reason::Disconnected.status(closed))));

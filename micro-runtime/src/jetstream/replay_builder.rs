@@ -98,7 +98,7 @@ impl<E: Event> ReplayBuilder<E> {
     ///
     /// As [`Bus::replay`].
     pub async fn open(self) -> Result<Replay<E>, Status> {
-        let connection = self.bus.connection();
+        let connection = self.bus.consuming();
         connection.jetstream_or_status()?;
         let api = Api::new(connection);
         let filter = self.bus.subject(&self.filter.subject()?).into_string();

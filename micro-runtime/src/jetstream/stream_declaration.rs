@@ -37,7 +37,7 @@ impl Bus {
     /// # Ok(()) }
     /// ```
     pub async fn declare(&self, stream: &EventStream) -> Result<(), Error> {
-        self.connection().jetstream_or_error()?;
+        self.calling().jetstream_or_error()?;
         let declared = stream.config_on(self);
         if declared.subjects.is_empty() {
             let text = format!(
@@ -46,10 +46,9 @@ impl Bus {
             );
             return Err(Error::new(ErrorKind::JetStream, text));
         }
-        self.connection()
-            .subject_claims()
+        self.subject_claims()
             .claim_stream(&declared.name, &declared.subjects)?;
-        create_or_compare(&Api::new(self.connection()), declared).await
+        create_or_compare(&Api::new(self.calling()), declared).await
     }
 }
 

@@ -7,9 +7,9 @@ use async_nats::Subject;
 
 #[cfg(feature = "jetstream")]
 use crate::bus::Bus;
-use crate::bus::{CarrierSubscription, Connection, NoRuntime};
+use crate::bus::{CarrierSubscription, Connection, Connections, NoRuntime};
 use crate::discovery::records::EventKind;
-use crate::dispatch::Route;
+use crate::dispatch::{Introspection, Route};
 use crate::error::Error;
 #[cfg(feature = "jetstream")]
 use crate::jetstream::EventStream;
@@ -102,7 +102,8 @@ async fn start(server: Server) -> Result<RunningServer, Error> {
         settings,
     } = server;
     NoRuntime::check().map_err(|none| none.into_error("the server does not start"))?;
-    let connection = Arc::clone(bus.connection());
+    let connections = bus.connections().clone();
+    let connection = Arc::clone(&connections.serving);
     let start = StartContext::new(bus, settings);
     check_prefix(&start.srv_prefix)?;
     let mut plans = Vec::new();
@@ -130,6 +131,7 @@ async fn start(server: Server) -> Result<RunningServer, Error> {
     let sources = sources.start().await?;
     let stopper = Stopper::spawn(
         start.server,
+        connections.clone(),
         subscriptions,
         UnderWay {
             introspections: introspections.clone(),
@@ -138,11 +140,7 @@ async fn start(server: Server) -> Result<RunningServer, Error> {
         start.grace_period,
         sources.stop,
     );
-    for introspection in &introspections {
-        introspection.announce(EventKind::Started).await;
-    }
-    let calls = introspections.iter().map(|one| one.call_pattern());
-    warn_of_captured_calls(&connection, calls.collect());
+    announce(&introspections, &connections).await;
     let names = introspections.iter().map(|one| one.service_name());
     let named = connection.name_services(names.collect());
     Ok(RunningServer::new(
@@ -152,6 +150,15 @@ async fn start(server: Server) -> Result<RunningServer, Error> {
         sources.counters,
         named,
     ))
+}
+
+/// Tells that the services have started, and looks for streams that store their calls.
+async fn announce(introspections: &[Arc<Introspection>], connections: &Connections) {
+    for introspection in introspections {
+        introspection.announce(EventKind::Started).await;
+    }
+    let calls = introspections.iter().map(|one| one.call_pattern());
+    warn_of_captured_calls(&connections.calling, calls.collect());
 }
 
 async fn subscribe(
@@ -177,7 +184,7 @@ async fn claim_calls(
     streams: &[EventStream],
 ) -> Result<Arc<[Subject]>, Error> {
     let calls: Arc<[Subject]> = plans.iter().map(|plan| plan.subject.clone()).collect();
-    bus.connection().subject_claims().claim_calls(&calls)?;
+    bus.subject_claims().claim_calls(&calls)?;
     for stream in streams {
         bus.declare(stream).await?;
     }

@@ -35,7 +35,7 @@ impl StartContext {
     /// Makes the state of a server; nothing runs yet.
     pub(super) fn new(bus: Bus, settings: ServerSettings) -> Self {
         let server = Arc::new(ServerState {
-            connection: Arc::clone(bus.connection()),
+            connection: Arc::clone(bus.serving()),
             tasks: TaskTracker::new(),
             stop: StopSignal::default(),
             grace_ended: CancellationToken::new(),
@@ -50,12 +50,12 @@ impl StartContext {
             cancellations: Arc::default(),
         });
         Self {
-            bus,
             server,
             layers: settings.layers.stack(),
             queue_group: settings.queue_group,
             srv_prefix: settings.srv_prefix,
-            health: Arc::new(Health::new(settings.checks)),
+            health: Arc::new(Health::new(settings.checks, bus.connections().clone())),
+            bus,
             stream_options: settings.stream_options,
             grace_period: settings.grace_period,
         }

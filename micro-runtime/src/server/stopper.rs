@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::bus::{CarrierSubscription, instant_after};
+use crate::bus::{CarrierSubscription, Connections, instant_after};
 use crate::context::StopGuard;
 use crate::dispatch::{Phase, Route, ServerState, spawn_loop};
 use crate::error::{Error, ErrorKind};
@@ -25,6 +25,7 @@ const FINAL_REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 /// that still run are dropped and their callers get `UNAVAILABLE`.
 pub(super) struct Stopper {
     server: Arc<ServerState>,
+    connections: Connections,
     loops: JoinSet<()>,
     /// Loops of instances, which streams need for their frames until they end.
     instance_loops: JoinSet<()>,
@@ -43,6 +44,7 @@ impl Stopper {
     /// Starts a loop for each subscription.
     pub(super) fn spawn(
         server: Arc<ServerState>,
+        connections: Connections,
         subscriptions: Vec<(CarrierSubscription, Route)>,
         under_way: UnderWay,
         grace_period: Duration,
@@ -67,6 +69,7 @@ impl Stopper {
         Self {
             _grace_ended: grace_ended.drop_guard(),
             server,
+            connections,
             loops,
             instance_loops,
             phase,
@@ -82,7 +85,8 @@ impl Stopper {
     /// 1. Tell the handlers and the peers of open streams of the stop, and the sources outside of the bus, which
     ///    finish what they have taken. The grace period begins.
     /// 2. Announce the stop, while everything is served still.
-    /// 3. Send the requests that this process has queued, so that calls of its own are served.
+    /// 3. Send the requests that this process has queued, so that calls of its own are served. Where they go through a
+    ///    connection of their own, wait until NATS has them: it keeps no order between connections.
     /// 4. Unsubscribe, softly: NATS routes nothing more here, and the loops go on reading.
     /// 5. Wait for a barrier, a message to the own inbox. NATS keeps the order of one connection: once it
     ///    has arrived, so has everything that NATS had routed here before.
@@ -90,19 +94,20 @@ impl Stopper {
     /// 7. Wait for the tasks, until the grace period ends at most; then drop the handlers that are left, and
     ///    let them send their last replies.
     /// 8. End the loops of instances, which the streams needed until here.
-    /// 9. Wait for a second barrier: it comes after the last reply, which so has reached NATS.
+    /// 9. Wait for a second barrier: it comes after the last reply, which so has reached NATS. So have acknowledgments,
+    ///    and what handlers have published; where those go through connections of their own, wait until NATS has them.
     ///
     /// # Errors
     ///
-    /// Those of the barriers; none if there is no connection, and no call ran when the stop began. The other steps are
-    /// taken all the same.
+    /// Those of the barriers and of step 9; none if there is no connection, and no call ran when the stop began. The
+    /// other steps are taken all the same.
     pub(super) async fn stop(mut self) -> Result<(), Error> {
         let was_idle = self.server.tasks.is_empty();
         let grace_end = instant_after(Instant::now(), self.grace_period);
         drop(self.stop);
         let introspections = self.under_way.introspections.iter();
         join_all(introspections.map(|i| i.announce_stop())).await;
-        self.server.connection.flush_requests().await;
+        self.connections.precede_serving().await;
         let _ = self.phase.send(Phase::Stopping);
         for _ in 0..self.loops.len() + self.instance_loops.len() {
             if self.stopped.recv().await.is_none() {
@@ -129,14 +134,26 @@ impl Stopper {
         }
         let _ = self.phase.send(Phase::Ended);
         while self.instance_loops.join_next().await.is_some() {}
-        let stopped = match arrived {
-            Ok(()) => self.server.connection.barrier().await,
-            failed => failed,
-        };
-        match stopped {
+        match confirm_sent(&self.connections, arrived).await {
             // Without a connection nothing more can arrive, and no reply is on its way.
             Err(error) if error.kind() == ErrorKind::Connect && was_idle => Ok(()),
             stopped => stopped,
         }
     }
+}
+
+/// Returns once NATS has what was sent on each connection; `arrived` is the outcome of the barrier before on that of
+/// the server, which is not tried again where it failed.
+async fn confirm_sent(connections: &Connections, arrived: Result<(), Error>) -> Result<(), Error> {
+    let serving = &connections.serving;
+    let others = connections.each().filter(|one| !Arc::ptr_eq(one, serving));
+    let others = join_all(others.map(|one| one.flush()));
+    let last = async {
+        match arrived {
+            Ok(()) => serving.barrier().await,
+            failed => failed,
+        }
+    };
+    let (last, others) = tokio::join!(last, others);
+    last.and(others.into_iter().collect())
 }

@@ -69,7 +69,7 @@ pub(crate) use frame_sharing::EncodedMessage;
 pub(crate) use frame_writer::FrameWriter;
 pub(crate) use machine::Machine;
 pub(crate) use message_reader::MessageReader;
-pub(crate) use options::StreamLimits;
+pub(crate) use options::{DEFAULT_HEARTBEAT, StreamLimits};
 pub(crate) use output::reset_frame;
 pub(crate) use stream_address::StreamAddress;
 pub(crate) use stream_header::StreamHeader;

@@ -11,7 +11,7 @@ const DEFAULT_WINDOW_MESSAGES: u32 = 64 * 1024;
 /// time; 4 MiB give 1.2 times the messages of 1 KiB, and 8 MiB hardly more (docs/PERFORMANCE.md, "Streams").
 const DEFAULT_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// Default time without a frame from the peer after which it gets a PING.
-const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(5);
+pub(crate) const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(5);
 /// Maximum heartbeat: a day.
 const MAX_HEARTBEAT_SECS: u64 = 24 * 60 * 60;
 /// Default maximum time until the first frame of the peer.

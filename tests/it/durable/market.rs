@@ -18,12 +18,12 @@ pub(super) async fn start_market() -> (NatsServer, Bus) {
     (nats, bus)
 }
 
-pub(super) fn market_stream() -> EventStream {
+pub(crate) fn market_stream() -> EventStream {
     EventStream::named("MARKET").subject("evt.market.>")
 }
 
 /// Trade with this number; [`publish_trades`] stores it under the id [`trade_id`].
-pub(super) fn trade(number: u64) -> Trade {
+pub(crate) fn trade(number: u64) -> Trade {
     Trade {
         venue: "sim".to_owned(),
         symbol: format!("S{}", number % 7),
@@ -37,7 +37,7 @@ pub(super) fn trade_id(number: u64) -> String {
 }
 
 /// Publishes the trades with these numbers, and waits until they are stored.
-pub(super) async fn publish_trades(bus: &Bus, numbers: impl IntoIterator<Item = u64>) {
+pub(crate) async fn publish_trades(bus: &Bus, numbers: impl IntoIterator<Item = u64>) {
     let publisher = bus.durable_publisher();
     for number in numbers {
         let _stored = publisher

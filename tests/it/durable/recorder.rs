@@ -11,8 +11,8 @@ use tokio::sync::Notify;
 
 /// One delivery of one event to the handler.
 #[derive(Clone, Debug)]
-pub(super) struct Attempt {
-    pub(super) number: u64,
+pub(crate) struct Attempt {
+    pub(crate) number: u64,
     pub(super) delivery: Delivery,
     pub(super) at: Instant,
     /// Number of events in the same batch; 1 without batches.
@@ -22,7 +22,7 @@ pub(super) struct Attempt {
 type ChooseOutcome = dyn Fn(&Trade, &Delivery) -> Outcome + Send + Sync;
 
 /// Outcome of handling one event.
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     Succeed,
     Fail,
     Panic,
@@ -31,7 +31,7 @@ pub(super) enum Outcome {
 
 /// Subscriber for trades; clones share the recorded attempts.
 #[derive(Clone)]
-pub(super) struct Recorder(Arc<Inner>);
+pub(crate) struct Recorder(Arc<Inner>);
 
 struct Inner {
     choose_outcome: Box<ChooseOutcome>,
@@ -42,7 +42,7 @@ struct Inner {
 }
 
 impl Recorder {
-    pub(super) fn new(
+    pub(crate) fn new(
         choose_outcome: impl Fn(&Trade, &Delivery) -> Outcome + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(Inner {
@@ -54,12 +54,12 @@ impl Recorder {
     }
 
     /// Makes a recorder whose every outcome is a success.
-    pub(super) fn succeeding() -> Self {
+    pub(crate) fn succeeding() -> Self {
         Self::new(|_, _| Outcome::Succeed)
     }
 
     /// All attempts, in the order in which the handler started them.
-    pub(super) fn attempts(&self) -> Vec<Attempt> {
+    pub(crate) fn attempts(&self) -> Vec<Attempt> {
         self.0.attempts.lock().unwrap().clone()
     }
 
@@ -71,12 +71,12 @@ impl Recorder {
     }
 
     /// Numbers of the trades that succeeded, in the order of the stream and without duplicates.
-    pub(super) fn succeeded(&self) -> Vec<u64> {
+    pub(crate) fn succeeded(&self) -> Vec<u64> {
         self.0.succeeded.lock().unwrap().values().copied().collect()
     }
 
     /// Waits until the condition holds; it is checked after each attempt.
-    pub(super) async fn wait_for(&self, is_reached: impl Fn(&Self) -> bool) {
+    pub(crate) async fn wait_for(&self, is_reached: impl Fn(&Self) -> bool) {
         loop {
             let changed = self.0.changed.notified();
             if is_reached(self) {

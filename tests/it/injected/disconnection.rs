@@ -223,7 +223,13 @@ async fn an_idempotent_call_is_sent_again_and_served_after_the_reconnect(injecte
 }
 
 async fn calls_and_streams_fail_at_once_while_disconnected_and_never_run(injected: Injected) {
+    let is_ready = || {
+        let stats = injected.server.stats().remove(0);
+        stats.data.unwrap().is_ready
+    };
+    assert!(is_ready());
     injected.faults.disconnect();
+    assert!(!is_ready());
     let late = Blob {
         data: b"late".to_vec(),
     };
@@ -238,6 +244,7 @@ async fn calls_and_streams_fail_at_once_while_disconnected_and_never_run(injecte
     let status = opening.await.unwrap_err();
     assert_eq!(status.reason(), Some(Reason::Disconnected), "{status}");
     injected.faults.reconnect();
+    assert!(is_ready());
     injected.client.echo(Blob::default()).await.unwrap();
     assert_eq!(injected.runs_on(&late), 0);
     injected.wait_until_idle().await;

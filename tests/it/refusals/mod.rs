@@ -13,6 +13,7 @@ mod many;
 mod mute_services;
 mod proofs;
 mod revoked;
+mod separate_connections;
 mod servers;
 mod starts;
 mod streams;

@@ -1,5 +1,6 @@
-//! A program that publishes or serves, and ends in the way that its last argument names:
-//! `publish <core|durable> <events> <ending>` or `serve <ending>`. It writes warnings to standard error.
+//! A program that publishes, serves or calls, and ends in the way that its last argument names:
+//! `publish <core|durable> <events> <ending>`, `serve <ending>` or `call <timeout in ms>`. It writes warnings to
+//! standard error.
 #![expect(clippy::print_stdout, reason = "the test waits for the line")]
 
 use std::env;
@@ -28,6 +29,7 @@ async fn main() -> Result<()> {
     match arguments[..] {
         ["publish", kind, events, ending] => publish(kind, events.parse()?, ending).await,
         ["serve", ending] => serve(ending).await,
+        ["call", timeout] => call(Duration::from_millis(timeout.parse()?)).await,
         _ => Err(format!("cannot do {arguments:?}").into()),
     }
 }
@@ -80,6 +82,15 @@ async fn publish(kind: &str, events: u64, ending: &str) -> Result<()> {
         "killed" => std::future::pending().await,
         _ => return Err(format!("no program ends by {ending}").into()),
     }
+    Ok(())
+}
+
+/// Calls a handler that does not end, with this timeout.
+async fn call(timeout: Duration) -> Result<()> {
+    let bus = Bus::from_env().await?;
+    let client: BehaviorClient = bus.client();
+    let waiting = client.wait(BehaviorHandler::UNTIL_RELEASED);
+    waiting.timeout(timeout).await?;
     Ok(())
 }
 

@@ -78,11 +78,7 @@ impl Bus {
         let carrier = InProcess::with_injector(Arc::clone(&mux), Arc::clone(&injector));
         let carrier = Arc::new(carrier);
         let connection = Connection::new(Carrier::InProcess(Arc::clone(&carrier)), mux, refusals);
-        let bus = Self {
-            connection: Arc::new(connection),
-            prefix: None,
-        };
-        (bus, Faults { carrier, injector })
+        (Self::on(connection), Faults { carrier, injector })
     }
 }
 

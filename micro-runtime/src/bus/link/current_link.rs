@@ -61,6 +61,10 @@ impl CurrentLink {
         self.max_payload.load(Ordering::Relaxed)
     }
 
+    pub(in crate::bus) fn state(&self) -> ConnectionState {
+        *self.states.borrow()
+    }
+
     pub(in crate::bus) fn states(&self) -> watch::Receiver<ConnectionState> {
         self.states.subscribe()
     }

@@ -8,8 +8,9 @@ use async_nats::connection::State;
 
 use crate::bus::connection_state::ConnectionState;
 use crate::bus::link::Link;
+use crate::bus::link::close_links::CloseLinks;
 use crate::bus::link::current_link::CurrentLink;
-use crate::bus::link::link_keeper::{CloseLinks, lost_connection};
+use crate::bus::link::link_keeper::lost_connection;
 use crate::bus::mux::Mux;
 use crate::bus::refusals::Refusals;
 use crate::bus::server_version;

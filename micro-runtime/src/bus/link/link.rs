@@ -99,7 +99,10 @@ impl LinkParts<'_> {
             (Some(pulses), Some(limits)) => {
                 tokio::spawn(pulse::watch(Arc::clone(pulses), limits, lost.clone()));
             }
-            _ => window.end_pulses(),
+            _ => {
+                window.end_pulses();
+                mux.confirmed().set(u64::MAX);
+            }
         }
         Ok(Link {
             number,
@@ -154,8 +157,9 @@ impl Link {
         self.gate.open();
     }
 
-    /// Ends the link, from which everything has moved.
-    pub(super) fn end(&self) {
+    /// Ends the link, from which everything has moved, or whose bus is closed: each subscription that lives would keep
+    /// it open.
+    pub(in crate::bus) fn end(&self) {
         self.lost.cancel();
         self.inbox.end();
         // The client does not connect again. If it has no room, it ends with the connection, which NATS cuts off.
@@ -169,8 +173,12 @@ impl Link {
     pub(in crate::bus) async fn publish(&self, outgoing: Outgoing) -> Result<(), PublishError> {
         let publishing = async {
             self.gate.opened().await;
-            if outgoing.reply.is_some() {
+            if outgoing.reply.is_some() && !self.window.has_room() {
                 self.window.room().await;
+                // The end of a link ends its pulses, and with them the bound of the window.
+                if self.lost.is_cancelled() {
+                    return Err(PublishError::Disconnected);
+                }
             }
             let length = outgoing.size();
             nats::publish(&self.client, outgoing).await?;

@@ -11,6 +11,7 @@ use crate::bus::connect_error::not_connected;
 use crate::bus::connect_options::ConnectOptions;
 use crate::bus::connection_state::ConnectionState;
 use crate::bus::link::backoff::{ConnectFailure, ReconnectBackoff};
+use crate::bus::link::close_links::CloseLinks;
 use crate::bus::link::connect::{connect_once, failure};
 use crate::bus::link::current_link::CurrentLink;
 use crate::bus::link::handover::hand_over;
@@ -149,8 +150,8 @@ impl LinkKeeper {
                 if is_runtime_ending().await {
                     return;
                 }
-                let servers = &self.servers;
-                tracing::warn!(%servers, "the connection to NATS is lost");
+                let (servers, role) = (&self.servers, self.options.carries.role_name());
+                tracing::warn!(%servers, connection = role, "the connection to NATS is lost");
                 match connected.elapsed() >= MIN_LASTING {
                     true => self.backoff.reset(),
                     // A server that ends each connection at once is not asked without a pause.
@@ -159,7 +160,8 @@ impl LinkKeeper {
                 let link = self.connect_again().await;
                 current.set(link);
                 self.refusals.reconnected();
-                tracing::info!("the connection to NATS is back");
+                let role = self.options.carries.role_name();
+                tracing::info!(connection = role, "the connection to NATS is back");
                 observe::reconnected();
             }
         }
@@ -356,7 +358,13 @@ impl LinkKeeper {
     /// Logs a failed attempt, the first at once and then with the count.
     fn log_failure(&self, error: &Error) {
         if let Some(count) = self.failed_attempts.due() {
-            tracing::warn!(count, "NATS cannot be reached: {}", Printable(error));
+            let role = self.options.carries.role_name();
+            tracing::warn!(
+                connection = role,
+                count,
+                "NATS cannot be reached: {}",
+                Printable(error)
+            );
         }
     }
 }
@@ -374,21 +382,4 @@ impl FailedRound {
 /// Returns the failure of calls and streams in flight when the connection is lost.
 pub(in crate::bus) fn lost_connection() -> Status {
     Reason::Disconnected.status("the connection to NATS was lost while the call was in flight")
-}
-
-/// Closes everything when the task that makes the links ends: no call may wait for a reply that cannot arrive.
-pub(super) struct CloseLinks {
-    pub(super) current: Arc<CurrentLink>,
-    pub(super) mux: Arc<Mux>,
-    pub(super) refusals: Arc<Refusals>,
-}
-
-impl Drop for CloseLinks {
-    fn drop(&mut self) {
-        tracing::debug!("the connection to NATS is closed");
-        self.current.clear(ConnectionState::Closed);
-        let text = "the connection to NATS is closed: the tokio runtime in which the bus was made has ended, or its last bus was dropped";
-        self.mux.close(&Reason::Disconnected.status(text));
-        self.refusals.subscriptions().close();
-    }
 }

@@ -12,6 +12,7 @@
 //! - `CurrentLink` holds the one that messages go through, if there is one.
 
 mod backoff;
+mod close_links;
 mod connect;
 mod current_link;
 #[cfg(feature = "async-nats")]

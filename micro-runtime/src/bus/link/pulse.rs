@@ -13,17 +13,19 @@ use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::link::silence::{Silence, SilenceLimits};
+use crate::bus::link::silence::{LinkBytes, Silence, SilenceLimits};
 use crate::bus::link::window::Window;
-use crate::bus::mux::{FrameSink, Mux, ReplySlot};
+use crate::bus::mux::{ConfirmedRequests, FrameSink, Mux, ReplySlot};
 use crate::status::Status;
 
 /// Interval of the pulses while anything is unconfirmed.
 const PULSE_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Sends the pulses of one link.
+/// Sends the pulses of one link. The payload of each is what its arrival confirms: a number of bytes, and the place of
+/// the last request.
 pub(super) struct Pulses {
     client: Client,
+    mux: Arc<Mux>,
     window: Arc<Window>,
     /// Subject of all pulses, whose slot this holds.
     subject: Subject,
@@ -31,37 +33,50 @@ pub(super) struct Pulses {
 }
 
 /// Receiver of pulses.
-struct PulseSink(Arc<Window>);
+struct PulseSink {
+    window: Arc<Window>,
+    confirmed: Arc<ConfirmedRequests>,
+}
 
 impl FrameSink for PulseSink {
     fn deliver(&self, message: Message) -> bool {
-        let total = <[u8; 8]>::try_from(&*message.payload);
-        total.is_ok_and(|total| {
-            self.0.confirm(u64::from_be_bytes(total));
+        let confirmed = <[[u8; 8]; 2]>::try_from(message.payload.as_chunks().0);
+        confirmed.is_ok_and(|[total, order]| {
+            self.window.confirm(u64::from_be_bytes(total));
+            self.confirmed.set(u64::from_be_bytes(order));
             true
         })
     }
 
     /// The link is lost, or NATS refuses the inbox: no pulse arrives.
     fn fail(&self, _status: &Status) {
-        self.0.end_pulses();
+        self.window.end_pulses();
     }
 
     fn refuse(&self, _status: &Status, _is_opening: bool) {
         tracing::debug!(
             "NATS does not let this user publish to its own inbox: a silent connection is noticed by its PINGs alone"
         );
-        self.0.end_pulses();
+        self.window.end_pulses();
+        self.confirmed.set(u64::MAX);
     }
 }
 
 impl Pulses {
     /// Returns the pulses of a link; `None` where NATS refuses the inbox.
     pub(super) fn new(client: &Client, mux: &Arc<Mux>, window: &Arc<Window>) -> Option<Self> {
-        let sink = Arc::new(PulseSink(Arc::clone(window)));
+        let confirmed = Arc::clone(mux.confirmed());
+        let window_of_sink = Arc::clone(window);
+        let sink = Arc::new(PulseSink {
+            window: window_of_sink,
+            confirmed: Arc::clone(&confirmed),
+        });
         let (slot, subject) = mux.reserve_for_pulses(sink).ok()?;
+        // Those of the link before have ended.
+        confirmed.set(mux.last_order());
         Some(Self {
             client: client.clone(),
+            mux: Arc::clone(mux),
             window: Arc::clone(window),
             subject,
             _slot: slot,
@@ -70,10 +85,12 @@ impl Pulses {
 
     /// Sends a pulse if the queue of the client has room.
     pub(super) fn send(&self) {
+        let order = self.mux.last_order();
         let Some(total) = self.window.begin_pulse() else {
             return;
         };
-        let payload = Bytes::copy_from_slice(&total.to_be_bytes());
+        let payload = [total, order].map(u64::to_be_bytes);
+        let payload = Bytes::copy_from_slice(payload.as_flattened());
         let sending = self.client.publish(self.subject.clone(), payload);
         let cx = &mut Context::from_waker(Waker::noop());
         // Without room the next one comes soon.
@@ -93,20 +110,21 @@ pub(super) async fn watch(pulses: Arc<Pulses>, limits: SilenceLimits, lost: Canc
             true => PULSE_INTERVAL,
             false => limits.ping_interval / 2,
         };
-        let mut has_begun = false;
         tokio::select! {
             () = lost.cancelled() => return,
-            () = window.begun(), if !is_busy => has_begun = true,
+            () = window.begun(), if !is_busy => {}
             () = tokio::time::sleep(step) => {}
         }
         let elapsed = last.elapsed();
         last += elapsed;
-        silence.look(statistics.in_bytes.load(Ordering::Relaxed), elapsed, step);
-        if has_begun {
-            silence.restart();
-        }
-        let unconfirmed = window.unconfirmed();
-        if silence.is_over(unconfirmed) {
+        let bytes = LinkBytes {
+            received: statistics.in_bytes.load(Ordering::Relaxed),
+            confirmed: window.confirmed_bytes(),
+            unconfirmed: window.unconfirmed(),
+        };
+        silence.look(bytes, elapsed, step);
+        let unconfirmed = bytes.unconfirmed;
+        if silence.is_over() {
             tracing::warn!(unconfirmed, "NATS sends nothing any more");
             return lost.cancel();
         }

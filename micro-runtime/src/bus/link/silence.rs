@@ -1,9 +1,15 @@
-//! `Silence`: when a link counts as lost because NATS sends nothing. Pure; the task that watches supplies the time.
+//! `Silence`: when a link counts as lost because NATS sends nothing, or confirms nothing. Pure; the task that watches
+//! supplies the time.
 //!
-//! | what is unconfirmed | limit |
+//! | state | limit |
 //! |---|---|
-//! | something | the silence timeout (2 s), and the time that it takes at 256 KiB/s, 60 s at most |
-//! | nothing | two ping intervals (5 s each), and a second |
+//! | nothing is unconfirmed | without a byte: two ping intervals (5 s each), and a second |
+//! | something is | without a confirmation: the silence timeout (2 s), and an allowance for a slow link |
+//!
+//! A confirmation has to wait for two things: NATS must read what was unconfirmed when the silence began, and send what
+//! waited for this client already. The allowance is the time that the first and what has arrived since take at 256
+//! KiB/s, 60 s at most. What is sent later holds up nothing. Where less than 256 KiB/s arrive, it is not that which
+//! holds the confirmation up: one direction is dead, and the other one alive.
 //!
 //! Time is counted in steps, each of which counts no longer than twice its planned length: a process that was stopped,
 //! or a runtime that was blocked, has not listened meanwhile, and what NATS has sent is read after it.
@@ -24,45 +30,64 @@ pub(in crate::bus) struct SilenceLimits {
     pub(in crate::bus) ping_interval: Duration,
 }
 
+/// Numbers of bytes of one link.
+#[derive(Clone, Copy, Default)]
+pub(super) struct LinkBytes {
+    /// Received since the link was made, and confirmed.
+    pub(super) received: u64,
+    pub(super) confirmed: u64,
+    pub(super) unconfirmed: u64,
+}
+
 /// The silence of NATS on one link so far.
 pub(super) struct Silence {
     limits: SilenceLimits,
-    /// Number of bytes that had been received when it was last looked at.
-    received: u64,
-    lasted: Duration,
+    /// At the last look.
+    last: LinkBytes,
+    /// Time without a byte.
+    silent: Duration,
+    /// Time without a confirmation, and the bytes when it began.
+    unconfirmed_for: Duration,
+    before: LinkBytes,
 }
 
 impl Silence {
     pub(super) fn new(limits: SilenceLimits) -> Self {
         Self {
             limits,
-            received: 0,
-            lasted: Duration::ZERO,
+            last: LinkBytes::default(),
+            silent: Duration::ZERO,
+            unconfirmed_for: Duration::ZERO,
+            before: LinkBytes::default(),
         }
     }
 
-    /// Notes how many bytes have been received since the link was made, `elapsed` after the last look, which was
-    /// planned for `planned` after it.
-    pub(super) fn look(&mut self, received: u64, elapsed: Duration, planned: Duration) {
-        if std::mem::replace(&mut self.received, received) == received {
-            self.lasted += elapsed.min(planned * 2);
-        } else {
-            self.lasted = Duration::ZERO;
+    /// Notes the bytes of the link, `elapsed` after the last look, which was planned for `planned` after it.
+    pub(super) fn look(&mut self, bytes: LinkBytes, elapsed: Duration, planned: Duration) {
+        let elapsed = elapsed.min(planned * 2);
+        let before = std::mem::replace(&mut self.last, bytes);
+        self.silent = match before.received == bytes.received {
+            true => self.silent + elapsed,
+            false => Duration::ZERO,
+        };
+        // The first message after idleness, and each confirmation.
+        match before.unconfirmed == 0 || before.confirmed != bytes.confirmed {
+            true => (self.unconfirmed_for, self.before) = (Duration::ZERO, bytes),
+            false => self.unconfirmed_for += elapsed,
         }
-    }
-
-    /// Begins anew: something is unconfirmed since now.
-    pub(super) fn restart(&mut self) {
-        self.lasted = Duration::ZERO;
     }
 
     /// Returns whether the link counts as lost.
-    pub(super) fn is_over(&self, unconfirmed: u64) -> bool {
-        let limit = match unconfirmed {
-            0 => self.limits.ping_interval * 2 + PING_ALLOWANCE,
-            unconfirmed => self.limits.timeout + allowance(unconfirmed),
-        };
-        self.lasted >= limit
+    pub(super) fn is_over(&self) -> bool {
+        let SilenceLimits {
+            timeout,
+            ping_interval,
+        } = self.limits;
+        if self.last.unconfirmed == 0 {
+            return self.silent >= ping_interval * 2 + PING_ALLOWANCE;
+        }
+        let received = self.last.received - self.before.received;
+        self.unconfirmed_for >= timeout + allowance(self.before.unconfirmed + received)
     }
 }
 
@@ -84,41 +109,80 @@ mod tests {
         })
     }
 
-    /// Returns the time after which a link with so many unconfirmed bytes counts as lost.
-    fn time_to_loss(unconfirmed: u64) -> Duration {
+    /// Returns the time after which a link is lost that has so many unconfirmed bytes at first and confirms nothing,
+    /// while in each second so many bytes arrive and are sent.
+    fn time_to_loss(unconfirmed: u64, received_per_second: u64, sent_per_second: u64) -> Duration {
         let mut silence = silence();
         let mut time = Duration::ZERO;
-        while !silence.is_over(unconfirmed) {
-            silence.look(0, STEP, STEP);
+        loop {
+            let in_time = |rate: u64| u64::try_from(time.as_millis()).unwrap() * rate / 1000;
+            let bytes = LinkBytes {
+                received: in_time(received_per_second),
+                confirmed: 0,
+                unconfirmed: unconfirmed + in_time(sent_per_second),
+            };
+            silence.look(bytes, STEP, STEP);
+            if silence.is_over() {
+                return time;
+            }
             time += STEP;
         }
-        time
     }
 
     #[test]
-    fn the_limit_depends_on_what_is_unconfirmed() {
-        assert_eq!(time_to_loss(0), Duration::from_secs(11));
-        assert_eq!(time_to_loss(1).as_secs(), 2);
-        assert_eq!(time_to_loss(4 * 1024 * 1024), Duration::from_secs(18));
-        assert_eq!(time_to_loss(1 << 40), Duration::from_secs(62));
+    fn the_limit_depends_on_what_is_unconfirmed_when_it_begins() {
+        assert_eq!(time_to_loss(0, 0, 0), Duration::from_secs(11) - STEP);
+        assert_eq!(time_to_loss(1, 0, 0).as_millis(), 2_050);
+        assert_eq!(time_to_loss(4 * 1024 * 1024, 0, 0), Duration::from_secs(18));
+        assert_eq!(time_to_loss(1 << 40, 0, 0), Duration::from_secs(62));
+        // What follows is not what holds the confirmation up.
+        assert_eq!(time_to_loss(1, 0, 16 * MIN_RATE).as_millis(), 2_050);
     }
 
     #[test]
-    fn every_byte_ends_the_silence() {
-        let mut silence = silence();
-        for received in 0..1000 {
-            for _ in 0..39 {
-                silence.look(received, STEP, STEP);
-            }
-            assert!(!silence.is_over(1), "{received}");
-            silence.look(received + 1, STEP, STEP);
+    fn what_arrives_hides_a_dead_direction_only_if_it_may_hold_up_the_confirmation() {
+        assert_eq!(time_to_loss(1, 64, 0).as_millis(), 2_050);
+        assert_eq!(time_to_loss(1, 64 * 1024, 0).as_millis(), 2_700);
+        assert_eq!(time_to_loss(1, 128 * 1024, 0).as_millis(), 4_050);
+        for rate in [MIN_RATE, 16 * MIN_RATE] {
+            assert_eq!(time_to_loss(1, rate, 0), Duration::from_secs(62));
         }
+    }
+
+    #[test]
+    fn each_confirmation_and_the_first_message_after_idleness_begin_anew() {
+        let mut silence = silence();
+        for confirmed in 0..1000 {
+            let bytes = |unconfirmed| LinkBytes {
+                received: confirmed,
+                confirmed,
+                unconfirmed,
+            };
+            for _ in 0..39 {
+                silence.look(bytes(u64::from(confirmed % 2 == 0)), STEP, STEP);
+                assert!(!silence.is_over(), "{confirmed}");
+            }
+        }
+        for _ in 0..100 {
+            silence.look(LinkBytes::default(), STEP, STEP);
+        }
+        let sent = LinkBytes {
+            unconfirmed: 1,
+            ..LinkBytes::default()
+        };
+        silence.look(sent, STEP, STEP);
+        assert!(!silence.is_over());
     }
 
     #[test]
     fn a_process_that_was_stopped_has_not_listened() {
         let mut silence = silence();
-        silence.look(0, Duration::from_secs(20), STEP);
-        assert!(!silence.is_over(1));
+        let sent = LinkBytes {
+            unconfirmed: 1,
+            ..LinkBytes::default()
+        };
+        silence.look(sent, STEP, STEP);
+        silence.look(sent, Duration::from_secs(20), STEP);
+        assert!(!silence.is_over());
     }
 }

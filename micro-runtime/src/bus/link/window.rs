@@ -79,6 +79,11 @@ impl Window {
             .saturating_sub(confirmed)
     }
 
+    /// Returns the number of bytes that were confirmed so far.
+    pub(super) fn confirmed_bytes(&self) -> u64 {
+        self.confirmed.load(Ordering::SeqCst)
+    }
+
     #[inline]
     pub(super) fn has_room(&self) -> bool {
         self.unconfirmed() < MAX_UNCONFIRMED

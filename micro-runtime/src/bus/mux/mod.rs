@@ -18,9 +18,9 @@ mod reply_slot;
 mod slot;
 mod table;
 
-pub(crate) use mux::{FrameSink, Mux};
+pub(crate) use mux::{ConfirmedRequests, FrameSink, Mux};
 pub(crate) use received_reply::ReceivedReply;
-pub(crate) use reply_slot::ReplySlot;
+pub(crate) use reply_slot::{AbandonedRequest, ReplySlot};
 #[cfg(feature = "__bench")]
 pub(crate) use slot::SlotKey;
 #[cfg(feature = "__bench")]

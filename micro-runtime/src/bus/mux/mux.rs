@@ -56,10 +56,15 @@ pub(crate) struct Mux {
     pub(super) inbox_refusal: Notify,
     /// Number of messages in the inbox that no call waited for.
     unmatched: AtomicU64,
+    confirmed: Arc<ConfirmedRequests>,
     /// Room for ended streams that keep their slot, and wait for an ACCEPT. Without a bound a service that refuses
     /// every opening would cost its caller seconds of slots and tasks.
     late_accepts: Semaphore,
 }
+
+/// Place of the last request, in the order of all, that NATS is known to have taken. All are where nothing confirms
+/// any.
+pub(crate) struct ConfirmedRequests(AtomicU64);
 
 pub(super) struct MuxState {
     pub(super) table: SlotTable<ReplyResult, Arc<dyn FrameSink>>,
@@ -95,6 +100,7 @@ impl Mux {
             inbound_streams: Mutex::default(),
             inbox_refusal: Notify::new(),
             unmatched: AtomicU64::new(0),
+            confirmed: Arc::new(ConfirmedRequests(AtomicU64::new(u64::MAX))),
             late_accepts: Semaphore::new(MAX_LATE_ACCEPTS),
         }
     }
@@ -102,6 +108,16 @@ impl Mux {
     /// Returns the subject under which all replies arrive, without the last token.
     pub(crate) fn inbox(&self) -> &Subject {
         &self.inbox
+    }
+
+    /// Returns what is known to be confirmed, for the pulses of a link.
+    pub(crate) fn confirmed(&self) -> &Arc<ConfirmedRequests> {
+        &self.confirmed
+    }
+
+    /// Returns the place of the request that was sent last.
+    pub(crate) fn last_order(&self) -> u64 {
+        lock(&self.state).table.last_order()
     }
 
     /// Returns the number of slots that are reserved.
@@ -197,7 +213,10 @@ impl Mux {
         let Some(key) = self.key(subject) else {
             return;
         };
-        let outcome = lock(&self.state).table.deliver(key, Err(status));
+        let mut state = lock(&self.state);
+        state.table.mark_unsent(key);
+        let outcome = state.table.deliver(key, Err(status));
+        drop(state);
         match outcome {
             DeliveryOutcome::Woken(Some(waker)) => waker.wake(),
             DeliveryOutcome::Stream(sink, Err(status)) => sink.fail(&status),
@@ -215,6 +234,20 @@ impl Mux {
             let key = request.reply.as_ref().and_then(|reply| self.key(reply));
             key.is_none_or(|key| state.table.mark_sent(key))
         });
+    }
+
+    /// Gives the request with this reply subject the last place among all, as it is sent now. Returns whether its call
+    /// still waits for the reply; also true for a reply subject outside of this inbox.
+    pub(crate) fn mark_sent(&self, reply: &Subject) -> bool {
+        let key = self.key(reply);
+        key.is_none_or(|key| lock(&self.state).table.mark_sent(key))
+    }
+
+    /// Takes its place from a request that was not sent after all.
+    pub(crate) fn mark_unsent(&self, reply: &Subject) {
+        if let Some(key) = self.key(reply) {
+            lock(&self.state).table.mark_unsent(key);
+        }
     }
 
     fn key(&self, subject: &Subject) -> Option<SlotKey> {
@@ -242,9 +275,23 @@ impl Mux {
 
     /// Ends every wait for something in the inbox with this error: calls, and streams at the client.
     pub(super) fn fail_waiting(&self, status: &Status) {
-        let (wakers, sinks) = lock(&self.state).table.fail_all(|| Err(status.clone()));
+        let mut state = lock(&self.state);
+        state.table.forget_confirmed(self.confirmed.last());
+        let (wakers, sinks) = state.table.fail_all(|| Err(status.clone()));
+        drop(state);
         wakers.into_iter().for_each(std::task::Waker::wake);
         sinks.iter().for_each(|sink| sink.fail(status));
+    }
+}
+
+impl ConfirmedRequests {
+    /// Notes that NATS has taken the requests up to this place; all of them for `u64::MAX`.
+    pub(crate) fn set(&self, order: u64) {
+        self.0.store(order, Ordering::SeqCst);
+    }
+
+    pub(crate) fn last(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
     }
 }
 

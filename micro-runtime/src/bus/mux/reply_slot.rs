@@ -1,6 +1,7 @@
 //! `ReplySlot`: one reserved slot, from the moment before its request is published until its reply was taken out.
 
 use std::future::Future;
+use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
@@ -34,6 +35,15 @@ pub(crate) struct ReplySlot {
     should_batch: bool,
     /// Whether the request has its place already. The outbox gives it to those that it sends, without noting it here.
     is_sent: bool,
+    /// Whether the wait has ended with an error, and NATS is not known to have taken the request.
+    is_unconfirmed: bool,
+}
+
+/// A request whose caller waits no more: what names its call to the server, and its place among all requests.
+#[derive(Clone, Copy)]
+pub(crate) struct AbandonedRequest {
+    pub(crate) token: CancelToken,
+    pub(crate) order: NonZeroU64,
 }
 
 impl Mux {
@@ -66,6 +76,7 @@ impl Mux {
             key: Some(key),
             should_batch,
             is_sent: !should_batch,
+            is_unconfirmed: false,
         };
         Ok((slot, subject))
     }
@@ -131,6 +142,7 @@ impl Mux {
             key: Some(key),
             should_batch: false,
             is_sent: false,
+            is_unconfirmed: false,
         }
     }
 }
@@ -204,11 +216,22 @@ impl ReplySlot {
             is_followed = continues_as_stream(headers);
             is_followed
         });
+        if matches!(polled, Poll::Ready(Err(_))) {
+            self.is_unconfirmed = state.table.has_place(key);
+        }
         drop(state);
-        if polled.is_ready() && !is_followed {
+        if polled.is_ready() && !is_followed && !self.is_unconfirmed {
             self.key = None;
         }
         polled
+    }
+
+    /// Returns what names the call to its server, if the wait has ended with an error and NATS is not known to have
+    /// taken the request.
+    #[cold]
+    pub(crate) fn take_unconfirmed(&mut self) -> Option<CancelToken> {
+        let key = self.key.take_if(|_| self.is_unconfirmed)?;
+        Some(CancelToken::of_reply(key.slot, key.nonce))
     }
 
     /// Attaches a stream to a slot whose reply continues as one, and returns its subject; `None` in any other
@@ -219,19 +242,20 @@ impl ReplySlot {
 }
 
 impl ReplySlot {
-    /// Frees the slot. Returns what names the call to its server, if its request was sent and there was no reply.
-    pub(crate) fn abandon(&mut self) -> Option<CancelToken> {
+    /// Frees the slot. Returns the request, if it was sent and there was no reply.
+    pub(crate) fn abandon(&mut self) -> Option<AbandonedRequest> {
         let key = self.key.take()?;
         let mut state = lock(&self.mux.state);
         let closed = state.table.close(key);
         let abandoned = closed.as_ref().and_then(ClosedSlot::abandoned);
-        let was_sent = abandoned.is_some();
+        let order = abandoned.map(|(_, order)| order);
         if let Some((destination, order)) = abandoned {
             state.refused.abandon(destination.clone(), order);
         }
         drop(state);
         drop(closed);
-        was_sent.then(|| CancelToken::of_reply(key.slot, key.nonce))
+        let token = CancelToken::of_reply(key.slot, key.nonce);
+        order.map(|order| AbandonedRequest { token, order })
     }
 }
 

@@ -125,6 +125,23 @@ impl<T, S: Clone> SlotTable<T, S> {
         })
     }
 
+    /// Takes its place from each request up to `confirmed` in the order: NATS has taken them, and refuses them no more.
+    pub(crate) fn forget_confirmed(&mut self, confirmed: u64) {
+        for slot in &mut self.slots {
+            slot.order = slot.order.filter(|order| order.get() > confirmed);
+        }
+    }
+
+    /// Returns whether the request of this key has a place: it was sent, and is not known to be confirmed.
+    pub(crate) fn has_place(&mut self, key: SlotKey) -> bool {
+        self.current(key).is_some_and(|slot| slot.order.is_some())
+    }
+
+    /// Returns the place of the request that was sent last.
+    pub(crate) fn last_order(&self) -> u64 {
+        self.last_order
+    }
+
     /// Takes its place from a request that was not sent after all.
     pub(crate) fn mark_unsent(&mut self, key: SlotKey) {
         if let Some(slot) = self.current(key) {

@@ -1,0 +1,199 @@
+//! A process with connections apart, or with one, that works in all three ways while a part of it is attacked.
+
+use std::future::IntoFuture as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use micro_runtime::jetstream::Durable;
+use micro_runtime::{Bus, RunningServer, Server, Status};
+use micro_testkit::NatsServer;
+use micro_tests::BehaviorHandler;
+use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob};
+use micro_tests::market::Trade;
+use tokio::task::JoinHandle;
+
+use crate::durable::market::{market_stream, publish_trades};
+use crate::durable::recorder::Recorder;
+use crate::log_lines::LogLines;
+use crate::until::until;
+
+/// Prefix of what the process serves, and of what it calls.
+const SERVED: &str = "served";
+const CALLED: &str = "called";
+/// Pause between two calls of one load.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// A process that serves, calls and consumes durably on one bus, and its peers.
+pub(super) struct Attacked {
+    pub(super) bus: Bus,
+    pub(super) server: RunningServer,
+    pub(super) recorder: Recorder,
+    /// Bus of the peers.
+    pub(super) others: Bus,
+    consumer: RunningServer,
+    _called: RunningServer,
+}
+
+impl Attacked {
+    /// Starts everything on `bus`; deliveries that are not acknowledged come again after `ack_wait`.
+    pub(super) async fn start(nats: &NatsServer, bus: Bus, ack_wait: Duration) -> Self {
+        let others = Bus::connect(nats.url()).await.unwrap();
+        others.declare(&market_stream()).await.unwrap();
+        let serve = async |bus: &Bus, prefix| {
+            let bus = bus.clone().with_prefix(prefix).unwrap();
+            let handler = BehaviorHandler::on(&bus);
+            let server = Server::new(&bus).add(BehaviorServer::new(handler));
+            server.start().await.unwrap()
+        };
+        let recorder = Recorder::succeeding();
+        let durable = Durable::named("recorder").ack_wait(ack_wait);
+        let consumer = Server::new(&bus).subscribe::<Trade>(recorder.clone(), durable);
+        Self {
+            server: serve(&bus, SERVED).await,
+            _called: serve(&others, CALLED).await,
+            consumer: consumer.start().await.unwrap(),
+            recorder,
+            others,
+            bus,
+        }
+    }
+
+    /// Returns the client by which the process calls its peers.
+    pub(super) fn outgoing(&self) -> BehaviorClient {
+        let bus = self.bus.clone().with_prefix(CALLED).unwrap();
+        bus.client()
+    }
+
+    /// Returns the client by which its peers call the process.
+    pub(super) fn incoming(&self) -> BehaviorClient {
+        let bus = self.others.clone().with_prefix(SERVED).unwrap();
+        bus.client()
+    }
+
+    /// Returns whether the server reports itself as ready.
+    pub(super) fn is_ready(&self) -> bool {
+        let stats = self.server.stats().remove(0);
+        stats.data.unwrap().is_ready
+    }
+
+    /// Returns the subject of a method that the process serves, or of its instance.
+    pub(super) fn served(&self, rest: &str) -> String {
+        let id = &self.server.instances()[0];
+        let rest = rest.replace("<id>", id);
+        format!("{SERVED}.behavior.v1.Behavior.{rest}")
+    }
+
+    pub(super) async fn shut_down(self) {
+        self.server.shutdown().await.unwrap();
+        self.consumer.shutdown().await.unwrap();
+    }
+}
+
+/// Calls one after the other, until the end.
+pub(super) struct CallLoad {
+    is_over: Arc<AtomicBool>,
+    count: Arc<AtomicU64>,
+    task: JoinHandle<Vec<Status>>,
+}
+
+impl CallLoad {
+    pub(super) fn start(client: BehaviorClient) -> Self {
+        let (is_over, count) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let (ended, counted) = (Arc::clone(&is_over), Arc::clone(&count));
+        let task = tokio::spawn(async move {
+            let mut failures = Vec::new();
+            while !ended.load(Ordering::SeqCst) {
+                let call = client.echo(Blob::default()).no_retry();
+                failures.extend(call.into_future().await.err());
+                counted.fetch_add(1, Ordering::SeqCst);
+                tokio::time::sleep(PAUSE).await; // sleep: the rate of the load
+            }
+            failures
+        });
+        Self {
+            is_over,
+            count,
+            task,
+        }
+    }
+
+    /// Returns the number of calls, and the failures among them.
+    pub(super) async fn end(self) -> (u64, Vec<Status>) {
+        self.is_over.store(true, Ordering::SeqCst);
+        let failures = self.task.await.unwrap();
+        (self.count.load(Ordering::SeqCst), failures)
+    }
+
+    /// Ends the load, of which no call may have failed.
+    pub(super) async fn end_whole(self, name: &str) {
+        let (count, failures) = self.end().await;
+        assert!(failures.is_empty(), "{name}: {failures:?} of {count}");
+        assert!(count > 20, "{name}: {count} calls");
+    }
+}
+
+/// Stores trades one after the other, until the end.
+pub(super) struct EventLoad {
+    is_over: Arc<AtomicBool>,
+    task: JoinHandle<u64>,
+}
+
+impl EventLoad {
+    pub(super) fn start(bus: &Bus) -> Self {
+        let is_over = Arc::<AtomicBool>::default();
+        let (bus, ended) = (bus.clone(), Arc::clone(&is_over));
+        let task = tokio::spawn(async move {
+            let mut count = 0;
+            while !ended.load(Ordering::SeqCst) {
+                count += 1;
+                publish_trades(&bus, [count]).await;
+                tokio::time::sleep(PAUSE).await; // sleep: the rate of the load
+            }
+            count
+        });
+        Self { is_over, task }
+    }
+
+    /// Ends the load: each trade arrives once at the recorder, none a second time.
+    pub(super) async fn end_whole(self, recorder: &Recorder) {
+        self.is_over.store(true, Ordering::SeqCst);
+        let count = self.task.await.unwrap();
+        let all = |recorder: &Recorder| recorder.succeeded().len() as u64 == count;
+        recorder.wait_for(all).await;
+        let attempts = recorder.attempts().len() as u64;
+        assert_eq!(attempts, count, "events were delivered again");
+        assert!(count > 20, "{count} events");
+    }
+}
+
+/// Returns how often the connection with this role was lost.
+pub(super) fn losses(log: &LogLines, role: &str) -> usize {
+    let lost = log.containing("the connection to NATS is lost");
+    let is_of = |line: &str| line.contains(&format!("connection=\"{role}\""));
+    lost.iter().filter(|line| is_of(&line.text)).count()
+}
+
+/// Checks that connections were lost of this role alone.
+pub(super) fn check_lost_alone(log: &LogLines, role: &str) {
+    for other in ["calling", "serving", "consuming"] {
+        assert_eq!(losses(log, other) > 0, other == role, "{other}");
+    }
+}
+
+/// Sends until the connection with this role is lost once more: a message that comes before its subscription is made
+/// again reaches nothing.
+pub(super) async fn until_lost(log: &LogLines, role: &str, mut send: impl AsyncFnMut()) {
+    let before = losses(log, role);
+    while losses(log, role) == before {
+        send().await;
+        tokio::time::sleep(Duration::from_millis(50)).await; // sleep: the rate of the attack
+    }
+}
+
+/// Waits until the process is connected and served again.
+pub(super) async fn until_whole(attacked: &Attacked) {
+    until(|| attacked.is_ready()).await;
+    crate::polling::wait_until_served(&attacked.incoming()).await;
+    crate::polling::wait_until_served(&attacked.outgoing()).await;
+}

@@ -1,0 +1,208 @@
+//! Messages that async-nats cannot parse, each of which costs the connection that it comes on: as requests and events,
+//! as replies, and stored in a stream.
+
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use micro_runtime::Bus;
+use micro_testkit::{NatsServer, within};
+use micro_tests::behavior::{BehaviorClient, Blob};
+use micro_tests::market::Trade;
+
+use super::attack::{
+    Attacked, CallLoad, EventLoad, check_lost_alone, losses, until_lost, until_whole,
+};
+use super::raw_client::{MALFORMED, Malformed, RawConnection};
+use super::{LIMIT, connect};
+use crate::log_lines::LogLines;
+
+/// Longer than a test takes.
+const NO_REDELIVERY: Duration = Duration::from_secs(300);
+/// Pause between two messages of an attack: 20 a second.
+const ATTACK_INTERVAL: Duration = Duration::from_millis(50);
+/// Duration of an attack.
+const ATTACK: Duration = Duration::from_secs(4);
+
+async fn start_nats() -> NatsServer {
+    NatsServer::builder().jetstream().start().await.unwrap()
+}
+
+/// Each kind to a method, and one to each kind of subject.
+#[tokio::test]
+async fn a_malformed_message_costs_the_connection_of_its_subject_alone() {
+    within(LIMIT, async {
+        let (log, _guard) = LogLines::start();
+        let nats = start_nats().await;
+        let bus = connect(nats.url()).await;
+        let attacked = Attacked::start(&nats, bus, NO_REDELIVERY).await;
+        let bus = &attacked.bus;
+        let mut events = bus.subscribe_raw("evt.any").open().await.unwrap();
+        let _watch = bus.discovery().watch().open().await.unwrap();
+        let calls = CallLoad::start(attacked.outgoing());
+        let stored = EventLoad::start(&attacked.others);
+        let mut raw = RawConnection::connect(&nats).await;
+        let (method, any) = (attacked.served("Echo"), MALFORMED[0]);
+        let kinds = MALFORMED.map(|malformed| (method.clone(), malformed));
+        let id = &attacked.server.instances()[0];
+        let subjects = [
+            attacked.served("_i.<id>.Echo"),
+            attacked.served("_i._all.Echo"),
+            attacked.served("_health"),
+            attacked.served("_schema"),
+            format!("$SRV.INFO.behavior-v1-Behavior.{id}"),
+            "$SRV._EVENT.behavior-v1-Behavior.x".to_owned(),
+            "evt.any".to_owned(),
+        ];
+        for (subject, malformed) in kinds.into_iter().chain(subjects.map(|one| (one, any))) {
+            let losing = until_lost(&log, "serving", async || {
+                raw.publish(&subject, malformed).await;
+            });
+            let text = format!("{malformed:?} to {subject} costs no connection");
+            assert!(
+                tokio::time::timeout(LIMIT / 4, losing).await.is_ok(),
+                "{text}"
+            );
+        }
+        calls.end_whole("to others").await;
+        stored.end_whole(&attacked.recorder).await;
+        check_lost_alone(&log, "serving");
+        // The subscription has lasted over all of it.
+        until_whole(&attacked).await;
+        attacked.others.publish_raw("evt.any", "new").await.unwrap();
+        assert_eq!(events.next().await.unwrap().payload, "new");
+        attacked.shut_down().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn twenty_malformed_requests_a_second_leave_calls_and_durable_consuming_whole() {
+    within(LIMIT, async {
+        let (log, _guard) = LogLines::start();
+        let nats = start_nats().await;
+        let bus = connect(nats.url()).await;
+        let attacked = Attacked::start(&nats, bus, NO_REDELIVERY).await;
+        let calls = CallLoad::start(attacked.outgoing());
+        let stored = EventLoad::start(&attacked.others);
+        attack(&nats, &attacked).await;
+        calls.end_whole("to others").await;
+        stored.end_whole(&attacked.recorder).await;
+        check_lost_alone(&log, "serving");
+        println!("{} losses", losses(&log, "serving"));
+        assert!(losses(&log, "serving") >= 5);
+        until_whole(&attacked).await;
+        attacked.shut_down().await;
+    })
+    .await;
+}
+
+/// The option exists for this: with one connection the same attack costs the calls of the process.
+#[tokio::test]
+async fn twenty_malformed_requests_a_second_fail_calls_on_one_connection() {
+    within(LIMIT, async {
+        let nats = start_nats().await;
+        let bus = Bus::connect(nats.url()).await.unwrap();
+        let attacked = Attacked::start(&nats, bus, NO_REDELIVERY).await;
+        let calls = CallLoad::start(attacked.outgoing());
+        attack(&nats, &attacked).await;
+        let (count, failures) = calls.end().await;
+        println!("one connection: {count} calls, {} failed", failures.len());
+        assert!(!failures.is_empty(), "of {count} calls");
+        until_whole(&attacked).await;
+    })
+    .await;
+}
+
+/// Sends malformed requests to a method of the process, 20 a second.
+async fn attack(nats: &NatsServer, attacked: &Attacked) {
+    let mut raw = RawConnection::connect(nats).await;
+    let method = attacked.served("Echo");
+    let mut interval = tokio::time::interval(ATTACK_INTERVAL);
+    let ends = Instant::now() + ATTACK;
+    for malformed in MALFORMED.into_iter().cycle() {
+        if Instant::now() > ends {
+            break;
+        }
+        interval.tick().await;
+        raw.publish(&method, malformed).await;
+    }
+}
+
+#[tokio::test]
+async fn malformed_replies_leave_serving_and_durable_consuming_whole() {
+    within(LIMIT, async {
+        let (log, _guard) = LogLines::start();
+        let nats = start_nats().await;
+        let bus = connect(nats.url()).await;
+        let attacked = Attacked::start(&nats, bus, NO_REDELIVERY).await;
+        let calls = CallLoad::start(attacked.incoming());
+        let stored = EventLoad::start(&attacked.others);
+        let mut raw = RawConnection::connect(&nats).await;
+        raw.subscribe("bad.behavior.v1.Behavior.Echo").await;
+        let bus = attacked.bus.clone().with_prefix("bad").unwrap();
+        let client: BehaviorClient = bus.client();
+        let attack = async {
+            let mut interval = tokio::time::interval(ATTACK_INTERVAL);
+            let ends = Instant::now() + ATTACK;
+            while Instant::now() < ends {
+                interval.tick().await;
+                let call = client.echo(Blob::default()).no_retry();
+                call.timeout(LIMIT).await.unwrap_err();
+            }
+        };
+        tokio::select! {
+            () = raw.respond() => {}
+            () = attack => {}
+        }
+        calls.end_whole("of others").await;
+        stored.end_whole(&attacked.recorder).await;
+        check_lost_alone(&log, "calling");
+        println!("{} losses", losses(&log, "calling"));
+        assert!(losses(&log, "calling") >= 5);
+        until_whole(&attacked).await;
+        attacked.shut_down().await;
+    })
+    .await;
+}
+
+/// Each is delivered again and again, to a durable consumer and to a replay.
+#[tokio::test]
+async fn malformed_stored_events_leave_serving_and_calling_whole() {
+    within(LIMIT, async {
+        let (log, _guard) = LogLines::start();
+        let nats = start_nats().await;
+        let bus = connect(nats.url()).await;
+        let attacked = Attacked::start(&nats, bus, Duration::from_secs(1)).await;
+        let [outgoing, incoming] = [attacked.outgoing(), attacked.incoming()].map(CallLoad::start);
+        let mut raw = RawConnection::connect(&nats).await;
+        for malformed in MALFORMED {
+            // A reply subject and a status are not stored.
+            let is_stored =
+                matches!(malformed, Malformed::Headers(bytes) if !bytes.starts_with(b"NATS/1.0 "));
+            if is_stored {
+                raw.publish("evt.market.trade.sim.S1", malformed).await;
+            }
+        }
+        until_lost(&log, "consuming", async || {}).await;
+        let bus = attacked.bus.clone();
+        let replaying = tokio::spawn(async move {
+            let replay = loop {
+                // It opens between two losses.
+                match bus.replay::<Trade>().open().await {
+                    Ok(replay) => break replay,
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            };
+            replay.for_each(async |_| {}).await;
+        });
+        while losses(&log, "consuming") < 5 {
+            tokio::time::sleep(Duration::from_millis(10)).await; // sleep: polling interval
+        }
+        replaying.abort();
+        outgoing.end_whole("to others").await;
+        incoming.end_whole("of others").await;
+        check_lost_alone(&log, "consuming");
+        println!("{} losses", losses(&log, "consuming"));
+    })
+    .await;
+}
