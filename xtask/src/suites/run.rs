@@ -8,6 +8,8 @@ use crate::suites::tool;
 
 /// The name that lists the slow suites instead of running one.
 const LIST: &str = "list";
+/// Number of tests that run at a time in the first tier, on two cores: most wait more than they compute.
+const TEST_THREADS: &str = "4";
 
 /// The suites that run, and the arguments for `cargo test`.
 #[derive(Debug)]
@@ -55,7 +57,11 @@ fn first_tier(args: &[String]) -> Report {
     report(
         FIRST_TIER_NAME,
         &[tool::NATS_SERVER, tool::PYTHON],
-        |variables, timing| test(&args, variables, timing).map(drop),
+        |variables, timing| {
+            let mut variables = variables.clone();
+            variables.push(("RUST_TEST_THREADS", TEST_THREADS.into()));
+            test(&args, &variables, timing).map(drop)
+        },
     )
 }
 
