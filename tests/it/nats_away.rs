@@ -100,3 +100,52 @@ async fn an_event_fails_at_once_and_subscriptions_go_on_with_the_next_connection
     let event = within(LIMIT, events.next()).await.unwrap();
     assert_eq!(event.payload, "new");
 }
+
+/// Grace period of servers that are stopped while NATS is silent.
+const GRACE: Duration = Duration::from_secs(1);
+/// Time beyond it that a stop may take, on a machine that is busy with other tests.
+const OVERTIME: Duration = Duration::from_millis(300);
+
+/// Stops a server whose NATS freezes, and checks that the stop ends with the grace period.
+async fn stop_while_frozen(freezes_after: Option<Duration>, is_idle: bool) -> Option<ErrorKind> {
+    let mut carrier = Carrier::nats().await;
+    let fixture = carrier.serve_with(|server| server.grace(GRACE)).await;
+    let caller = carrier.another_bus().await;
+    let client: BehaviorClient = caller.client();
+    let call = client.wait(BehaviorHandler::UNTIL_RELEASED).timeout(LIMIT);
+    let call = tokio::spawn(call.into_future());
+    let running = usize::from(!is_idle);
+    match is_idle {
+        true => call.abort(),
+        false => until(|| fixture.handler.running() == 1).await,
+    }
+    until(|| fixture.handler.running() == running).await;
+    carrier.bus.flush().await.unwrap();
+    let nats = carrier.nats.as_mut().unwrap();
+    if freezes_after.is_none() {
+        nats.pause().unwrap();
+    }
+    let begun = Instant::now();
+    let freezing = async {
+        if let Some(after) = freezes_after {
+            // sleep: the stop is under way.
+            tokio::time::sleep(after).await;
+            nats.pause().unwrap();
+        }
+    };
+    let (stopped, ()) = tokio::join!(fixture.server.shutdown(), freezing);
+    let took = begun.elapsed();
+    assert!(took < GRACE + OVERTIME, "{took:?}: {stopped:?}");
+    carrier.nats.as_mut().unwrap().resume().unwrap();
+    stopped.err().map(|error| error.kind())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_ends_with_its_grace_period_whenever_nats_freezes() {
+    assert_eq!(stop_while_frozen(None, true).await, None);
+    let half = Some(GRACE / 2);
+    for freezes_after in [None, half] {
+        let failed = stop_while_frozen(freezes_after, false).await;
+        assert_eq!(failed, Some(ErrorKind::Timeout), "{freezes_after:?}");
+    }
+}

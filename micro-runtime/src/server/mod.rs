@@ -18,6 +18,7 @@ mod service_scope;
 mod settings;
 mod start;
 mod start_context;
+mod stop_time;
 mod stopper;
 mod under_way;
 

@@ -108,7 +108,8 @@ impl RunningServer {
     /// ([`Context::stopping`](crate::Context::stopping),
     /// [`Streaming::stopping`](crate::Streaming::stopping)), and waits for running handlers for the
     /// [grace period](crate::Server::grace), 25 s by default; those that are left are dropped, and their callers
-    /// get `UNAVAILABLE`. While NATS is away it waits 5 s more for the confirmation that does not come.
+    /// get `UNAVAILABLE`. Their replies may take up to 5 s more where NATS confirms what it gets; where it is away or
+    /// silent, all ends with the grace period, within 0.1 s.
     ///
     /// If the returned future is dropped, the server stops at once, as when it is dropped itself.
     ///

@@ -2,22 +2,20 @@
 //! without losing a message (drain, then stop).
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout_at;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::bus::{CarrierSubscription, Connections, instant_after};
+use crate::bus::{CarrierSubscription, Connections};
 use crate::context::StopGuard;
 use crate::dispatch::{Phase, Route, ServerState, spawn_loop};
 use crate::error::{Error, ErrorKind};
+use crate::server::stop_time::StopTime;
 use crate::server::under_way::UnderWay;
-
-/// Time that tasks have to send their last replies once the grace period is over and their handlers are
-/// dropped. It bounds a stop while the connection takes nothing.
-const FINAL_REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The loops of a running server.
 ///
@@ -97,31 +95,43 @@ impl Stopper {
     /// 9. Wait for a second barrier: it comes after the last reply, which so has reached NATS. So have acknowledgments,
     ///    and what handlers have published; where those go through connections of their own, wait until NATS has them.
     ///
+    /// Each step has a bound ([`StopTime`]): one that NATS or the connection holds up is given up at the end of the grace
+    /// period, and the next ones are taken all the same.
+    ///
     /// # Errors
     ///
-    /// Those of the barriers and of step 9; none if there is no connection, and no call ran when the stop began. The
-    /// other steps are taken all the same.
+    /// Those of the barriers and of step 9, [`ErrorKind::Timeout`] where one is given up; none if NATS is away or
+    /// confirms nothing, and no call ran when the stop began.
     pub(super) async fn stop(mut self) -> Result<(), Error> {
         let was_idle = self.server.tasks.is_empty();
-        let grace_end = instant_after(Instant::now(), self.grace_period);
+        let mut time = StopTime::begin(self.grace_period);
         drop(self.stop);
-        let introspections = self.under_way.introspections.iter();
-        join_all(introspections.map(|i| i.announce_stop())).await;
-        self.connections.precede_serving().await;
-        let _ = self.phase.send(Phase::Stopping);
-        for _ in 0..self.loops.len() + self.instance_loops.len() {
-            if self.stopped.recv().await.is_none() {
-                break;
+        let arrived = timeout_at(time.end(), async {
+            let introspections = self.under_way.introspections.iter();
+            join_all(introspections.map(|i| i.announce_stop())).await;
+            self.connections.precede_serving().await;
+            let _ = self.phase.send(Phase::Stopping);
+            for _ in 0..self.loops.len() + self.instance_loops.len() {
+                if self.stopped.recv().await.is_none() {
+                    break;
+                }
             }
+            self.server.connection.barrier().await
+        });
+        let arrived = arrived.await.unwrap_or_else(|_| Err(not_confirmed()));
+        if arrived.is_ok() {
+            time.note_confirmed();
         }
-        let arrived = self.server.connection.barrier().await;
         let _ = self.phase.send(Phase::Closing);
-        while self.loops.join_next().await.is_some() {}
+        end_loops(&mut self.loops, &time).await;
         self.server.tasks.close();
         let is_finished = tokio::select! {
             biased;
             () = self.server.tasks.wait() => true,
-            () = self.under_way.report_until(grace_end) => false,
+            ((), ()) = async {
+                let report = self.under_way.report_until(time.grace_end());
+                tokio::join!(report, time.pass(&self.connections.serving))
+            } => false,
         };
         if !is_finished {
             tracing::warn!(
@@ -130,16 +140,35 @@ impl Stopper {
                 "the grace period is over; calls that still run fail with UNAVAILABLE"
             );
             self.server.grace_ended.cancel();
-            let _ = tokio::time::timeout(FINAL_REPLY_TIMEOUT, self.server.tasks.wait()).await;
+            let _ = timeout_at(time.end(), self.server.tasks.wait()).await;
         }
         let _ = self.phase.send(Phase::Ended);
-        while self.instance_loops.join_next().await.is_some() {}
-        match confirm_sent(&self.connections, arrived).await {
-            // Without a connection nothing more can arrive, and no reply is on its way.
-            Err(error) if error.kind() == ErrorKind::Connect && was_idle => Ok(()),
+        end_loops(&mut self.instance_loops, &time).await;
+        let sent = timeout_at(time.end(), confirm_sent(&self.connections, arrived)).await;
+        match sent.unwrap_or_else(|_| Err(not_confirmed())) {
+            // Nothing more can arrive, and no reply is on its way.
+            Err(error) if was_idle && is_of_connection(error.kind()) => Ok(()),
             stopped => stopped,
         }
     }
+}
+
+/// Waits until the loops have read what has arrived. Those that the connection holds up are aborted.
+async fn end_loops(loops: &mut JoinSet<()>, time: &StopTime) {
+    let ending = async { while loops.join_next().await.is_some() {} };
+    if timeout_at(time.end(), ending).await.is_err() {
+        loops.abort_all();
+    }
+}
+
+/// Returns the error of a stop that NATS held up to the end of the grace period.
+fn not_confirmed() -> Error {
+    let text = "NATS did not confirm, by the end of the grace period, that everything has arrived and that everything was sent";
+    Error::new(ErrorKind::Timeout, text)
+}
+
+fn is_of_connection(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Connect | ErrorKind::Timeout)
 }
 
 /// Returns once NATS has what was sent on each connection; `arrived` is the outcome of the barrier before on that of
