@@ -2,18 +2,18 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use micro_runtime::event::RawEvents;
-use micro_runtime::{Bus, Server};
-use micro_testkit::{NatsCluster, within};
+use micro_runtime::{Bus, ConnectOptions, RunningServer, Server};
+use micro_testkit::{Direction, NatsCluster, NatsServer, Proxy, within};
 use micro_tests::BehaviorHandler;
 use micro_tests::StreamsHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob};
 use micro_tests::streams::{Item, StreamsClient, StreamsServer};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::until::until;
 
@@ -129,14 +129,19 @@ fn begin(caller: &Bus, publisher: Bus, load: &Arc<MovingLoad>) -> JoinSet<()> {
     tasks
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn everything_moves_to_another_server_before_this_one_stops() {
-    within(LIMIT, async {
-        let mut cluster = NatsCluster::start_with(LAME_DUCK).await.unwrap();
-        let [first, second] = ["n1", "n2"].map(|name| cluster.server(name).unwrap().url());
-        let service = Bus::connect(&first).await.unwrap();
-        let caller = Bus::connect(&first).await.unwrap();
-        let publisher = Bus::connect(&second).await.unwrap();
+/// A service and its caller on a nats-server that is about to stop, under load.
+struct Moving {
+    caller: Bus,
+    server: RunningServer,
+    handler: StreamsHandler,
+    load: Arc<MovingLoad>,
+    tasks: JoinSet<()>,
+    reading: JoinHandle<u64>,
+    of_group: Arc<Mutex<HashSet<Bytes>>>,
+}
+
+impl Moving {
+    async fn start(service: Bus, caller: Bus, publisher: Bus) -> Self {
         let handler = StreamsHandler::default();
         let server = Server::new(&service)
             .add(BehaviorServer::new(BehaviorHandler::default()))
@@ -149,33 +154,48 @@ async fn everything_moves_to_another_server_before_this_one_stops() {
             let member = member.open().await.unwrap();
             tokio::spawn(read_member(member, Arc::clone(&of_group)));
         }
-
         let load = Arc::new(MovingLoad::default());
-        let mut tasks = begin(&caller, publisher, &load);
-        let reading = tokio::spawn(read_in_order(events));
+        let moving = Self {
+            tasks: begin(&caller, publisher, &load),
+            reading: tokio::spawn(read_in_order(events)),
+            caller,
+            server,
+            handler,
+            load,
+            of_group,
+        };
+        moving.goes_on().await;
+        moving
+    }
+
+    /// Waits for work of each kind.
+    async fn goes_on(&self) {
+        let load = &self.load;
         load.until_more(&load.calls).await;
         load.until_more(&load.items).await;
+        load.until_more(&load.published).await;
+    }
 
-        let old = cluster.server("n1").unwrap();
-        old.enter_lame_duck_mode().unwrap();
+    /// Kills the old server once everything has left it; nothing was lost.
+    async fn end(mut self, old: &mut NatsServer) {
         until(|| old.log().matches("Client connection closed").count() >= 2).await;
-        // What was on its way to members of groups there, it passes on to others: so it must not be killed at once.
+        let load = &self.load;
+        // The old server passes on to others what was on its way to members of groups there: it must not be killed at
+        // once.
         for _ in 0..5 {
             load.until_more(&load.published).await;
         }
         old.kill().unwrap();
-        load.until_more(&load.calls).await;
-        load.until_more(&load.items).await;
-        load.until_more(&load.published).await;
+        self.goes_on().await;
         load.is_over.store(true, Ordering::Relaxed);
-        while let Some(ended) = within(STEP_LIMIT, tasks.join_next()).await {
+        while let Some(ended) = within(STEP_LIMIT, self.tasks.join_next()).await {
             ended.unwrap();
         }
         let published = load.published.load(Ordering::Relaxed);
-        assert_eq!(within(STEP_LIMIT, reading).await.unwrap(), published);
+        assert_eq!(within(STEP_LIMIT, self.reading).await.unwrap(), published);
         // Each event since the first that came, and the end.
         until(|| {
-            let seen = of_group.lock().unwrap();
+            let seen = self.of_group.lock().unwrap();
             let numbers = seen
                 .iter()
                 .filter_map(|one| std::str::from_utf8(one).ok()?.parse().ok());
@@ -183,9 +203,76 @@ async fn everything_moves_to_another_server_before_this_one_stops() {
             seen.len() as u64 == published - first + 1
         })
         .await;
-        assert_eq!(caller.unmatched_replies(), 0);
-        within(STEP_LIMIT, handler.wait_until_idle()).await;
-        within(STEP_LIMIT, server.shutdown()).await.unwrap();
+        assert_eq!(self.caller.unmatched_replies(), 0);
+        within(STEP_LIMIT, self.handler.wait_until_idle()).await;
+        within(STEP_LIMIT, self.server.shutdown()).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_moves_to_another_server_before_this_one_stops() {
+    within(LIMIT, async {
+        let mut cluster = NatsCluster::start_with(LAME_DUCK).await.unwrap();
+        let [first, second] = ["n1", "n2"].map(|name| cluster.server(name).unwrap().url());
+        let [service, caller, publisher] = [&first, &first, &second].map(Bus::connect);
+        let (service, caller, publisher) = tokio::join!(service, caller, publisher);
+        let moving = Moving::start(service.unwrap(), caller.unwrap(), publisher.unwrap()).await;
+        let old = cluster.server("n1").unwrap();
+        old.enter_lame_duck_mode().unwrap();
+        moving.end(old).await;
+    })
+    .await;
+}
+
+/// Connects to the first of two servers, the second of which is never left out.
+async fn connect_to_first(first: &str, second: &str) -> Bus {
+    loop {
+        let options = ConnectOptions::new().discover_servers(false);
+        let servers = format!("{first},{second}");
+        let bus = Bus::connect_with(options, &servers).await.unwrap();
+        let client = bus.nats().unwrap();
+        if client.server_info().server_name == "n1" {
+            return bus;
+        }
+    }
+}
+
+/// Number of connections that are given up: two of each bus.
+const FAILURES: usize = 4;
+
+/// The new connections confirm nothing, twice, and are given up: everything goes on where it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn moves_that_fail_leave_everything_as_it_was_and_are_begun_anew() {
+    within(LIMIT, async {
+        let mut cluster = NatsCluster::start_with(LAME_DUCK).await.unwrap();
+        let first = cluster.server("n1").unwrap().url();
+        let second = cluster.server("n2").unwrap();
+        // Connections that have subscribed to anything, and hear nothing from then on, as long as there are few of them.
+        let silenced = Arc::new(Mutex::new(HashSet::new()));
+        let itself = Arc::<OnceLock<Proxy>>::default();
+        let observe = {
+            let (silenced, itself) = (Arc::clone(&silenced), Arc::clone(&itself));
+            move |connection, piece: &[u8]| {
+                let mut silenced = silenced.lock().unwrap();
+                let is_subscribing = piece.windows(4).any(|part| part == b"SUB ");
+                if is_subscribing && silenced.len() < FAILURES && silenced.insert(connection) {
+                    itself.get().unwrap().hold(Direction::ToClient);
+                }
+            }
+        };
+        let proxy = Proxy::start_observed(second.port(), observe).await.unwrap();
+        let url = proxy.url();
+        itself.set(proxy).unwrap();
+        let publisher = Bus::connect(&second.url()).await.unwrap();
+        let service = connect_to_first(&first, &url).await;
+        let caller = connect_to_first(&first, &url).await;
+        let moving = Moving::start(service, caller, publisher).await;
+        silenced.lock().unwrap().clear();
+        let old = cluster.server("n1").unwrap();
+        old.enter_lame_duck_mode().unwrap();
+        until(|| silenced.lock().unwrap().len() == FAILURES).await;
+        moving.goes_on().await;
+        moving.end(old).await;
     })
     .await;
 }

@@ -59,6 +59,14 @@ impl BegunMoves {
         Ok(())
     }
 
+    /// Gives the moves up: every reader goes on with the link of this number, on which the subscriptions were made before.
+    pub(super) fn abort(self, link: u64) {
+        for one in &self.0 {
+            one.subscription.note_link(link);
+            one.shared.abort();
+        }
+    }
+
     /// Returns once every reader has ended its subscription on the old link. Cancel safe.
     pub(super) async fn leave(&self) {
         self.0.iter().for_each(|one| one.shared.leave());
@@ -68,6 +76,7 @@ impl BegunMoves {
     }
 }
 
+/// No effect on moves that were given up.
 impl Drop for BegunMoves {
     fn drop(&mut self) {
         self.0.iter().for_each(|one| one.shared.end());

@@ -9,7 +9,7 @@ use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::marker::Markers;
-use crate::bus::moves::InboxMove;
+use crate::bus::moves::{InboxMove, ReadingGuard};
 use crate::bus::mux::Mux;
 use crate::bus::outgoing::disconnected;
 use crate::bus::refusal_watch::RefusalWatch;
@@ -24,6 +24,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct Inbox {
     supervisor: AbortHandle,
     next_move: Arc<InboxMove>,
+    heard: CancellationToken,
 }
 
 /// Makes the subscription again, where NATS has refused it.
@@ -47,7 +48,10 @@ struct Reading {
     mux: Arc<Mux>,
     lost: CancellationToken,
     before: Option<Arc<InboxMove>>,
+    /// Canceled once anything has come while the inbox before is still read.
+    heard: CancellationToken,
     next_move: Arc<InboxMove>,
+    _guard: ReadingGuard,
 }
 
 impl Inbox {
@@ -67,11 +71,14 @@ impl Inbox {
     ) -> Result<Self, Error> {
         let replies = subscribe(client, mux).await?;
         let next_move = Arc::new(InboxMove::default());
+        let heard = CancellationToken::new();
         let reading = Reading {
             replies,
             mux: Arc::clone(mux),
             lost: lost.clone(),
             before: before.cloned(),
+            heard: heard.clone(),
+            _guard: next_move.reading_guard(),
             next_move: Arc::clone(&next_move),
         };
         let supervisor = InboxSupervisor {
@@ -86,12 +93,18 @@ impl Inbox {
         Ok(Self {
             supervisor: tokio::spawn(supervisor.run()).abort_handle(),
             next_move,
+            heard,
         })
     }
 
     /// Returns the hand-over to the inbox of the next link.
     pub(super) fn next_move(&self) -> &Arc<InboxMove> {
         &self.next_move
+    }
+
+    /// Returns once anything has come, of an inbox that follows another one.
+    pub(super) async fn heard(&self) {
+        self.heard.cancelled().await;
     }
 
     /// Ends the tasks: nothing is delivered any more.
@@ -141,6 +154,8 @@ impl InboxSupervisor {
                 mux: Arc::clone(&self.mux),
                 lost: self.lost.clone(),
                 before: None,
+                heard: CancellationToken::new(),
+                _guard: self.next_move.reading_guard(),
                 next_move: Arc::clone(&self.next_move),
             });
             tracing::info!("NATS lets this user subscribe to its inbox again");
@@ -159,10 +174,9 @@ impl ReadingTask {
 
 impl Reading {
     async fn run(mut self) {
-        let _ended = self.next_move.end_guard();
         if let Some(before) = self.before.take() {
             let deliver = |message| self.mux.deliver(message);
-            before.follow(&mut self.replies, deliver).await;
+            before.follow(&mut self.replies, &self.heard, deliver).await;
         }
         while let Some(message) = self.replies.next().await {
             self.next_move.note(&message);

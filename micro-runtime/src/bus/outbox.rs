@@ -229,7 +229,11 @@ pub(super) async fn run(outbox: Arc<Outbox>, current: Arc<CurrentLink>, mux: Arc
     let _close = CloseOnDrop(&outbox, &mux);
     let mut batch = Vec::new();
     loop {
-        let has_link = || current.peek().is_some();
+        let has_link = || {
+            let link = current.peek();
+            link.as_ref()
+                .is_some_and(|link| !link.lost().is_cancelled())
+        };
         poll_fn(|cx| outbox.poll_nonempty(cx, has_link)).await;
         yield_to_ready_tasks().await;
         match current.get() {

@@ -1,8 +1,13 @@
 //! The wait of messages for the connection, where their sender lets them wait.
 
-use crate::bus::connection::Connection;
+use std::time::Duration;
+
+use crate::bus::connection::{Carrier, Connection};
 use crate::bus::connection_state::ConnectionState;
 use crate::bus::outgoing::{Outgoing, PublishError};
+
+/// Interval at which is looked whether another link has taken over from one that is lost.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 impl Connection {
     /// Returns once there is a connection. Cancel safe.
@@ -15,10 +20,26 @@ impl Connection {
             return Err(PublishError::TooManyWait);
         };
         let mut states = self.states();
-        let state = states.wait_for(|state| *state != ConnectionState::Disconnected);
-        match state.await.as_deref() {
-            Ok(ConnectionState::Connected) => Ok(()),
-            _ => Err(PublishError::Closed),
+        loop {
+            let state = states.wait_for(|state| *state != ConnectionState::Disconnected);
+            match state.await.as_deref() {
+                Ok(ConnectionState::Connected) if !self.is_losing() => return Ok(()),
+                Ok(ConnectionState::Connected) => {}
+                _ => return Err(PublishError::Closed),
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    }
+
+    /// Returns whether the link is lost, and the loss is about to show in the state, or the next link is about to take
+    /// over from it.
+    fn is_losing(&self) -> bool {
+        match &self.carrier {
+            Carrier::Nats(nats) => {
+                let link = nats.current.peek();
+                link.as_ref().is_none_or(|link| link.lost().is_cancelled())
+            }
+            Carrier::InProcess(_) => false,
         }
     }
 

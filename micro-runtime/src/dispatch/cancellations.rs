@@ -10,7 +10,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::sync::lock;
@@ -18,6 +20,9 @@ use crate::wire::CancelToken;
 
 /// Maximum number of tokens that are kept and name no call yet; the oldest are forgotten first.
 const MAX_EARLY: usize = 8192;
+/// Time for which they are kept: longer than a connection takes to be given up and made anew. Most are of calls that
+/// other instances have, or that have ended, and no call may pay for them for long.
+const MAX_EARLY_AGE: Duration = Duration::from_secs(30);
 
 /// The calls that may be canceled.
 #[derive(Default)]
@@ -36,7 +41,7 @@ struct State {
 /// Tokens that came before their calls, or after their end.
 #[derive(Default)]
 struct EarlyTokens {
-    order: VecDeque<CancelToken>,
+    order: VecDeque<(Instant, CancelToken)>,
     /// Number of places of each in `order`.
     counts: HashMap<CancelToken, u32>,
 }
@@ -65,11 +70,20 @@ impl Cancellations {
         })
     }
 
-    /// Returns whether a call that has not begun was canceled: one load in nearly all cases.
+    /// Returns whether a call that has not begun was canceled: one load, unless a call was canceled lately.
     #[inline]
     pub(super) fn is_canceled(&self, token: impl FnOnce() -> Option<CancelToken>) -> bool {
-        self.has_early.load(Ordering::Relaxed)
-            && token().is_some_and(|token| lock(&self.state).early.contains(&token))
+        self.has_early.load(Ordering::Relaxed) && token().is_some_and(|token| self.is_early(&token))
+    }
+
+    #[cold]
+    fn is_early(&self, token: &CancelToken) -> bool {
+        let mut state = lock(&self.state);
+        state.early.forget_old();
+        if state.early.order.is_empty() {
+            self.has_early.store(false, Ordering::Relaxed);
+        }
+        state.early.contains(token)
     }
 
     /// Cancels the calls that the payload of a cancellation names.
@@ -82,9 +96,10 @@ impl Cancellations {
                 None => state.early.add(token),
             }
         }
+        state.early.forget_old();
         let has_early = !state.early.order.is_empty();
-        drop(state);
         self.has_early.store(has_early, Ordering::Relaxed);
+        drop(state);
         for call in canceled {
             call.cancel();
         }
@@ -97,8 +112,25 @@ impl EarlyTokens {
     }
 
     fn add(&mut self, token: CancelToken) {
-        if self.order.len() == MAX_EARLY
-            && let Some(oldest) = self.order.pop_front()
+        if self.order.len() == MAX_EARLY {
+            self.forget_oldest();
+        }
+        self.order.push_back((Instant::now(), token));
+        *self.counts.entry(token).or_default() += 1;
+    }
+
+    fn forget_old(&mut self) {
+        while self
+            .order
+            .front()
+            .is_some_and(|(came, _)| came.elapsed() > MAX_EARLY_AGE)
+        {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some((_, oldest)) = self.order.pop_front()
             && let Some(count) = self.counts.get_mut(&oldest)
         {
             *count -= 1;
@@ -106,8 +138,6 @@ impl EarlyTokens {
                 self.counts.remove(&oldest);
             }
         }
-        self.order.push_back(token);
-        *self.counts.entry(token).or_default() += 1;
     }
 }
 
@@ -159,6 +189,21 @@ mod tests {
         assert!(!all.is_canceled(|| None));
         assert!(all.register(token(1)).is_none());
         assert!(all.register(token(2)).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn early_tokens_are_kept_for_some_time_and_cost_nothing_after_it() {
+        let all = Arc::new(Cancellations::default());
+        all.cancel(&payload(&[1, 2]));
+        tokio::time::advance(MAX_EARLY_AGE).await;
+        all.cancel(&payload(&[3]));
+        assert!(all.is_canceled(|| Some(token(1))));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(!all.is_canceled(|| Some(token(1))));
+        assert!(all.is_canceled(|| Some(token(3))));
+        tokio::time::advance(MAX_EARLY_AGE).await;
+        assert!(!all.is_canceled(|| Some(token(3))));
+        assert!(!all.is_canceled(|| panic!("nothing came lately")));
     }
 
     #[test]

@@ -6,10 +6,9 @@ use std::time::Duration;
 const INITIAL_DELAY: Duration = Duration::from_millis(20);
 /// Maximum while connections are refused: nothing listens, as during a restart, and an attempt costs nothing.
 const MAX_DELAY_REFUSED: Duration = Duration::from_millis(400);
-/// Maximum while servers do not reply, or cannot be resolved.
-const MAX_DELAY_AWAY: Duration = Duration::from_secs(2);
-/// Maximum while the login is refused. Each attempt is a line in the log of NATS, and only an operator can help.
-const MAX_DELAY_LOGIN: Duration = Duration::from_secs(10);
+/// Maximum while the login is refused, in maxima of the option. Each attempt is a line in the log of NATS, and only an
+/// operator can help.
+const LOGIN_FACTOR: u32 = 5;
 /// Minimum while the login is refused.
 const MIN_DELAY_LOGIN: Duration = Duration::from_millis(200);
 
@@ -33,18 +32,20 @@ pub(super) struct ReconnectBackoff {
 impl ReconnectBackoff {
     /// Returns the delay after a round in which every server failed: `failures` has one for each. The most hopeful of
     /// them sets it, less up to a half at random, so that a thousand clients of a server do not come at one moment.
+    /// `max` is the maximum while servers do not reply, or cannot be resolved.
     pub(super) fn next_delay(
         &mut self,
         failures: impl IntoIterator<Item = ConnectFailure>,
+        max: Duration,
     ) -> Duration {
         let (min, max) = match failures.into_iter().min() {
-            Some(ConnectFailure::Login) => (MIN_DELAY_LOGIN, MAX_DELAY_LOGIN),
-            Some(ConnectFailure::Refused) => (INITIAL_DELAY, MAX_DELAY_REFUSED),
-            Some(ConnectFailure::Away) | None => (INITIAL_DELAY, MAX_DELAY_AWAY),
+            Some(ConnectFailure::Login) => (MIN_DELAY_LOGIN, max.saturating_mul(LOGIN_FACTOR)),
+            Some(ConnectFailure::Refused) => (INITIAL_DELAY, max.min(MAX_DELAY_REFUSED)),
+            Some(ConnectFailure::Away) | None => (INITIAL_DELAY, max),
         };
         let doublings = self.rounds.min(16);
         self.rounds += 1;
-        let delay = (INITIAL_DELAY * 2_u32.pow(doublings)).clamp(min, max);
+        let delay = (INITIAL_DELAY * 2_u32.pow(doublings)).max(min).min(max);
         delay.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 
@@ -58,10 +59,12 @@ impl ReconnectBackoff {
 mod tests {
     use super::*;
 
+    const MAX: Duration = Duration::from_secs(2);
+
     fn delays(failures: &[ConnectFailure]) -> Vec<Duration> {
         let mut backoff = ReconnectBackoff::default();
         (0..1000)
-            .map(|_| backoff.next_delay(failures.iter().copied()))
+            .map(|_| backoff.next_delay(failures.iter().copied(), MAX))
             .collect()
     }
 
@@ -70,11 +73,11 @@ mod tests {
         use ConnectFailure::{Away, Login, Refused};
         for (failures, max) in [
             (&[Refused][..], MAX_DELAY_REFUSED),
-            (&[Away], MAX_DELAY_AWAY),
-            (&[Login], MAX_DELAY_LOGIN),
+            (&[Away], MAX),
+            (&[Login], MAX * 5),
             (&[Away, Refused], MAX_DELAY_REFUSED),
-            (&[Login, Away], MAX_DELAY_AWAY),
-            (&[], MAX_DELAY_AWAY),
+            (&[Login, Away], MAX),
+            (&[], MAX),
         ] {
             let delays = delays(failures);
             assert!(delays.iter().all(|delay| *delay <= max), "{failures:?}");
@@ -89,9 +92,9 @@ mod tests {
     fn a_connection_that_lasted_begins_anew() {
         let mut backoff = ReconnectBackoff::default();
         for _ in 0..10 {
-            backoff.next_delay([ConnectFailure::Refused]);
+            backoff.next_delay([ConnectFailure::Refused], MAX);
         }
         backoff.reset();
-        assert!(backoff.next_delay([ConnectFailure::Refused]) <= INITIAL_DELAY);
+        assert!(backoff.next_delay([ConnectFailure::Refused], MAX) <= INITIAL_DELAY);
     }
 }

@@ -11,6 +11,9 @@ use async_nats::{
 use crate::bus::link::backoff::ConnectFailure;
 use crate::bus::link::link_events::LinkEvents;
 
+/// Maximum time of one server in timeouts: its name is resolved without one, and each of its addresses has its own.
+const MAX_TIMEOUTS: u32 = 4;
+
 /// Connects to one server, at each of its addresses in turn. The client never connects again: once the connection is
 /// lost, its subscriptions end, and whatever it has not sent is gone.
 ///
@@ -36,7 +39,7 @@ pub(super) async fn connect_once(
         }
     };
     let events = Arc::clone(events);
-    options
+    let connecting = options
         .connection_timeout(timeout)
         .max_reconnects(1)
         .ignore_discovered_servers()
@@ -45,8 +48,9 @@ pub(super) async fn connect_once(
             events.on_event(&event);
             std::future::ready(())
         })
-        .connect(&[server.clone(), nowhere][..])
-        .await
+        .connect(vec![server.clone(), nowhere]);
+    let connected = tokio::time::timeout(timeout * MAX_TIMEOUTS, connecting).await;
+    connected.unwrap_or_else(|_| Err(ConnectErrorKind::TimedOut.into()))
 }
 
 /// Returns an address at which nothing listens: no program can bind port 0.

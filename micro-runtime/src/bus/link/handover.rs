@@ -35,7 +35,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(1);
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Connect`] if the new link is lost before anything goes through it; then the old one is as it was.
+/// [`ErrorKind::Connect`] if the new link is lost, or does not confirm in time, before anything goes through it; then
+/// the old one is as it was.
 pub(super) async fn hand_over(
     old: &Arc<Link>,
     parts: LinkParts<'_>,
@@ -61,6 +62,7 @@ pub(super) async fn hand_over(
     let leaving = async { tokio::join!(moves.leave(), late.leave()) };
     let _ = tokio::time::timeout(STEP_TIMEOUT, old.lost().run_until_cancelled(leaving)).await;
     let is_whole = has_passed(old, refusals).await;
+    new.confirm_requests();
     drop((moves, late));
     old.end();
     Ok(is_whole)
@@ -76,11 +78,23 @@ async fn subscribe_on_both(
     let moves = BegunMoves::begin(refusals.subscriptions(), parts.number);
     // A message that has come on the old link may be on its way to the new server as well.
     while_connected(old, ROUTING_TIME).await;
-    let new = Arc::new(parts.open().await?);
-    subscribe(&moves, &new).await?;
-    match has_passed(&new, refusals).await {
-        true => Ok((new, moves)),
-        false => Err(disconnected()),
+    let opened = parts.open().await.map(Arc::new);
+    let subscribed = match &opened {
+        Ok(new) => {
+            // First: from its subscription on, a member of a group gets messages that no other one does.
+            let works = has_passed(new, refusals).await && has_heard(new).await;
+            works && subscribe(&moves, new).await.is_ok() && has_passed(new, refusals).await
+        }
+        Err(_) => false,
+    };
+    match opened {
+        Ok(new) if subscribed => Ok((new, moves)),
+        failed => {
+            moves.abort(old.number());
+            let new = failed?;
+            new.end();
+            Err(disconnected())
+        }
     }
 }
 
@@ -116,6 +130,13 @@ async fn has_passed(link: &Link, refusals: &Arc<Refusals>) -> bool {
         link.lost().run_until_cancelled(passing).await,
         Some(Ok(true))
     )
+}
+
+/// Returns whether NATS sends to the new link, too.
+async fn has_heard(new: &Link) -> bool {
+    let hearing = tokio::time::timeout(STEP_TIMEOUT, new.heard());
+    let heard = new.lost().run_until_cancelled(hearing).await;
+    matches!(heard, Some(Ok(())))
 }
 
 /// Waits, at most until the link is lost.

@@ -93,7 +93,8 @@ impl LinkParts<'_> {
             RefusalTasks::spawn(reports, prober)
         });
         let window = Arc::new(Window::new());
-        let pulses = limits.and_then(|_| Pulses::new(&client, mux, &window));
+        let takes_over = before.is_some();
+        let pulses = limits.and_then(|_| Pulses::new(&client, mux, &window, &lost, takes_over));
         let pulses = pulses.map(Arc::new);
         match (&pulses, limits) {
             (Some(pulses), Some(limits)) => {
@@ -157,8 +158,23 @@ impl Link {
         self.gate.open();
     }
 
-    /// Ends the link, from which everything has moved, or whose bus is closed: each subscription that lives would keep
-    /// it open.
+    /// Returns once NATS has sent something to the inbox of this link, which follows another one. The confirmation of
+    /// what was sent may have come on that one. At once where nothing is confirmed.
+    pub(super) async fn heard(&self) {
+        if self.pulses.is_some() {
+            self.inbox.heard().await;
+        }
+    }
+
+    /// Confirms requests from here on, the link before having ended.
+    pub(super) fn confirm_requests(&self) {
+        if let Some(pulses) = &self.pulses {
+            pulses.confirm_requests();
+        }
+    }
+
+    /// Ends the link, from which everything has moved, which is lost, or whose bus is closed: each subscription that
+    /// lives would keep it open.
     pub(in crate::bus) fn end(&self) {
         self.lost.cancel();
         self.inbox.end();

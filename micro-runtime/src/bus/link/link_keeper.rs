@@ -112,8 +112,10 @@ impl LinkKeeper {
                 },
                 Err(failed) => failed,
             };
-            let delay = self.backoff.next_delay(failed.failures.iter().copied());
-            let delay = delay.min(self.options.max_reconnect_delay);
+            let max = self.options.max_reconnect_delay;
+            let delay = self
+                .backoff
+                .next_delay(failed.failures.iter().copied(), max);
             let is_over = until.is_some_and(|until| Instant::now() + delay > until);
             let can_come = failed
                 .failures
@@ -141,9 +143,12 @@ impl LinkKeeper {
             let _close = close;
             while let Some(link) = current.get() {
                 let connected = Instant::now();
-                if self.leave(link, &current).await {
+                let Some(lost) = self.leave(link, &current).await else {
                     continue;
-                }
+                };
+                // One that is silent is there still.
+                lost.end();
+                drop(lost);
                 // In this order: `CurrentLink`, "Order".
                 current.clear(ConnectionState::Disconnected);
                 self.mux.fail_all(&lost_connection());
@@ -168,15 +173,16 @@ impl LinkKeeper {
     }
 
     /// Waits until the link is lost, or its nats-server says that it is about to stop; then everything moves to another
-    /// server, if there is one before this one cuts the link off. Returns whether everything has moved.
-    async fn leave(&mut self, link: Arc<Link>, current: &CurrentLink) -> bool {
+    /// server, if there is one before this one cuts the link off. Returns the link that is lost; `None` if everything has
+    /// moved.
+    async fn leave(&mut self, link: Arc<Link>, current: &CurrentLink) -> Option<Arc<Link>> {
         let lost = link.lost().clone();
         if lost
             .run_until_cancelled(link.leaving().cancelled())
             .await
             .is_none()
         {
-            return false;
+            return Some(link);
         }
         let servers = &self.servers;
         tracing::info!(%servers, "a nats-server is about to stop: its connection moves to another one");
@@ -184,7 +190,7 @@ impl LinkKeeper {
         // Nothing has begun to move while this waits for a server.
         let Some(is_whole) = moving.await else {
             lost.cancelled().await;
-            return false;
+            return Some(link);
         };
         self.left = Some(link);
         if !is_whole {
@@ -193,7 +199,7 @@ impl LinkKeeper {
         self.backoff.reset();
         self.refusals.reconnected();
         observe::reconnected();
-        true
+        None
     }
 
     /// Moves everything to another server; `None` once the link is lost. Returns whether NATS has everything that was
@@ -241,8 +247,8 @@ impl LinkKeeper {
 
     /// Waits before the next round.
     async fn pause(&mut self, failures: impl IntoIterator<Item = ConnectFailure>) {
-        let delay = self.backoff.next_delay(failures);
-        tokio::time::sleep(delay.min(self.options.max_reconnect_delay)).await;
+        let max = self.options.max_reconnect_delay;
+        tokio::time::sleep(self.backoff.next_delay(failures, max)).await;
     }
 
     /// Makes a link, and subscribes to everything that is open.

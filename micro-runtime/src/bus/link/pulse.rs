@@ -3,7 +3,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::link::silence::{LinkBytes, Silence, SilenceLimits};
 use crate::bus::link::window::Window;
 use crate::bus::mux::{ConfirmedRequests, FrameSink, Mux, ReplySlot};
-use crate::status::Status;
+use crate::status::{Reason, Status};
 
 /// Interval of the pulses while anything is unconfirmed.
 const PULSE_INTERVAL: Duration = Duration::from_millis(50);
@@ -27,6 +27,8 @@ pub(super) struct Pulses {
     client: Client,
     mux: Arc<Mux>,
     window: Arc<Window>,
+    /// Whether all requests that are not confirmed went through this link.
+    confirms_requests: AtomicBool,
     /// Subject of all pulses, whose slot this holds.
     subject: Subject,
     _slot: ReplySlot,
@@ -36,6 +38,8 @@ pub(super) struct Pulses {
 struct PulseSink {
     window: Arc<Window>,
     confirmed: Arc<ConfirmedRequests>,
+    /// Canceled once the link is lost.
+    lost: CancellationToken,
 }
 
 impl FrameSink for PulseSink {
@@ -43,14 +47,16 @@ impl FrameSink for PulseSink {
         let confirmed = <[[u8; 8]; 2]>::try_from(message.payload.as_chunks().0);
         confirmed.is_ok_and(|[total, order]| {
             self.window.confirm(u64::from_be_bytes(total));
-            self.confirmed.set(u64::from_be_bytes(order));
+            self.confirmed.raise(u64::from_be_bytes(order));
             true
         })
     }
 
-    /// The link is lost, or NATS refuses the inbox: no pulse arrives.
-    fn fail(&self, _status: &Status) {
-        self.window.end_pulses();
+    /// The link is lost, or NATS refuses the inbox: no pulse arrives. The loss of another link is none of this one.
+    fn fail(&self, status: &Status) {
+        if self.lost.is_cancelled() || status.reason() != Some(Reason::Disconnected) {
+            self.window.end_pulses();
+        }
     }
 
     fn refuse(&self, _status: &Status, _is_opening: bool) {
@@ -63,29 +69,48 @@ impl FrameSink for PulseSink {
 }
 
 impl Pulses {
-    /// Returns the pulses of a link; `None` where NATS refuses the inbox.
-    pub(super) fn new(client: &Client, mux: &Arc<Mux>, window: &Arc<Window>) -> Option<Self> {
+    /// Returns the pulses of a link; `None` where NATS refuses the inbox. Where the link takes over from another one,
+    /// they confirm no requests at first: the other one may have some.
+    pub(super) fn new(
+        client: &Client,
+        mux: &Arc<Mux>,
+        window: &Arc<Window>,
+        lost: &CancellationToken,
+        takes_over: bool,
+    ) -> Option<Self> {
         let confirmed = Arc::clone(mux.confirmed());
         let window_of_sink = Arc::clone(window);
         let sink = Arc::new(PulseSink {
             window: window_of_sink,
             confirmed: Arc::clone(&confirmed),
+            lost: lost.clone(),
         });
         let (slot, subject) = mux.reserve_for_pulses(sink).ok()?;
-        // Those of the link before have ended.
-        confirmed.set(mux.last_order());
+        if !takes_over {
+            // Those of the link before have ended.
+            confirmed.set(mux.last_order());
+        }
         Some(Self {
             client: client.clone(),
             mux: Arc::clone(mux),
             window: Arc::clone(window),
+            confirms_requests: AtomicBool::new(!takes_over),
             subject,
             _slot: slot,
         })
     }
 
+    /// Confirms requests from here on: the link before has none any more.
+    pub(super) fn confirm_requests(&self) {
+        self.confirms_requests.store(true, Ordering::Relaxed);
+    }
+
     /// Sends a pulse if the queue of the client has room.
     pub(super) fn send(&self) {
-        let order = self.mux.last_order();
+        let order = match self.confirms_requests.load(Ordering::Relaxed) {
+            true => self.mux.last_order(),
+            false => 0,
+        };
         let Some(total) = self.window.begin_pulse() else {
             return;
         };

@@ -17,6 +17,6 @@ mod moving_subscription;
 mod repeats;
 mod subscription_move;
 
-pub(super) use inbox_move::InboxMove;
+pub(super) use inbox_move::{InboxMove, ReadingGuard};
 pub(super) use moving_subscription::MovingSubscription;
 pub(super) use subscription_move::SubscriptionMove;

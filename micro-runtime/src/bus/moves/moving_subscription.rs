@@ -31,6 +31,8 @@ pub(in crate::bus) struct MovingSubscription {
     /// When the old one had ended.
     ended: Option<Instant>,
     is_closed: bool,
+    /// Whether the old subscription goes on alone, since the move has failed.
+    is_aborted: bool,
 }
 
 /// The subscription on the old link.
@@ -53,6 +55,7 @@ impl MovingSubscription {
             repeats: Repeats::default(),
             ended: None,
             is_closed: false,
+            is_aborted: false,
         }
     }
 
@@ -61,6 +64,9 @@ impl MovingSubscription {
         let (phase, next) = self.shared.look(cx);
         self.next = next.or(self.next.take());
         let is_in_group = self.shared.is_in_group();
+        if phase == MovePhase::Aborted {
+            return self.poll_aborted(cx);
+        }
         if is_in_group && phase >= MovePhase::Leaving {
             self.poll_leave(cx);
         }
@@ -79,8 +85,40 @@ impl MovingSubscription {
         Poll::Pending
     }
 
+    /// Polls the old subscription behind a move that has failed. What NATS sent to the other member of the group is read
+    /// first, to the end of its link; without a group all of it comes on the old link, too.
+    fn poll_aborted(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        if !self.shared.is_in_group() {
+            self.backlog.clear();
+            self.next = None;
+        }
+        match poll_subscriber(self.next.as_mut(), cx) {
+            Poll::Ready(Some(message)) => return Poll::Ready(Some(message)),
+            Poll::Ready(None) => self.next = None,
+            Poll::Pending => {}
+        }
+        if self.next.is_none() && !self.is_aborted {
+            self.is_aborted = true;
+            // Another move may have begun meanwhile.
+            cx.waker().wake_by_ref();
+        }
+        match &mut self.old {
+            Old::Reading(old) => old.poll_next_unpin(cx),
+            Old::Leaving(_) | Old::Taken => Poll::Pending,
+        }
+    }
+
     /// Returns the subscription to go on with, once the move is over for the reader.
     pub(in crate::bus) fn take_moved(&mut self) -> Option<Subscriber> {
+        if self.is_aborted && !self.is_closed {
+            return match std::mem::replace(&mut self.old, Old::Taken) {
+                Old::Reading(old) => Some(old),
+                other => {
+                    self.old = other;
+                    None
+                }
+            };
+        }
         // In a group nothing comes twice, nor if the move has failed.
         let expects_none = self.shared.is_in_group() || self.next.is_none();
         let is_over = |ended: Instant| expects_none || ended.elapsed() >= REPEAT_TIME;
@@ -166,7 +204,7 @@ impl MovingSubscription {
         // Without the cooperative budget: once that is used up, a channel with messages returns `Pending`.
         let polled = match phase {
             MovePhase::Ended => pin!(unconstrained(old.next())).poll(cx),
-            MovePhase::Both | MovePhase::Leaving => old.poll_next_unpin(cx),
+            MovePhase::Both | MovePhase::Leaving | MovePhase::Aborted => old.poll_next_unpin(cx),
         };
         match polled {
             Poll::Ready(Some(message)) => return Poll::Ready(message),

@@ -36,6 +36,8 @@ pub(super) enum MovePhase {
     Leaving,
     /// Nothing further comes on the old link.
     Ended,
+    /// The new link was given up, and the old one goes on.
+    Aborted,
 }
 
 impl SubscriptionMove {
@@ -71,7 +73,13 @@ impl SubscriptionMove {
 
     /// Ends the move: the reader goes on with the new link alone, or with the old one if there is no new one.
     pub(in crate::bus) fn end(&self) {
-        self.change(|state| state.phase = MovePhase::Ended);
+        self.change(|state| state.phase = state.phase.max(MovePhase::Ended));
+    }
+
+    /// Ends a move that has failed before anything left the old link: the reader goes on with that alone.
+    pub(in crate::bus) fn abort(&self) {
+        self.left.cancel();
+        self.change(|state| state.phase = MovePhase::Aborted);
     }
 
     pub(super) fn is_in_group(&self) -> bool {

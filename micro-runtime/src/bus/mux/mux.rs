@@ -290,6 +290,11 @@ impl ConfirmedRequests {
         self.0.store(order, Ordering::SeqCst);
     }
 
+    /// Notes that NATS has taken the requests up to this place, unless later ones are known to be taken.
+    pub(crate) fn raise(&self, order: u64) {
+        self.0.fetch_max(order, Ordering::SeqCst);
+    }
+
     pub(crate) fn last(&self) -> u64 {
         self.0.load(Ordering::SeqCst)
     }
