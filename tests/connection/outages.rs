@@ -155,7 +155,7 @@ async fn outage(fault: Fault, lasting: Duration) -> Outage {
     // released.
     tokio::time::sleep(SETTLING_TIME).await; // sleep: until nothing of before the fault runs
     let recovery = match fault.is_over_at_once() {
-        true => load.longest_gaps(),
+        true => load.longest_gaps().await,
         false => recovery,
     };
     Outage {
@@ -286,7 +286,7 @@ impl Stop {
     }
 }
 
-fn is_expected_of_call(code: Code, reason: Option<Reason>) -> bool {
+pub(crate) fn is_expected_of_call(code: Code, reason: Option<Reason>) -> bool {
     match code {
         Code::Unavailable => matches!(reason, Some(Reason::Disconnected | Reason::NoResponders)),
         Code::DeadlineExceeded => reason == Some(Reason::Deadline),
@@ -294,7 +294,7 @@ fn is_expected_of_call(code: Code, reason: Option<Reason>) -> bool {
     }
 }
 
-fn is_expected_of_stream(code: Code, reason: Option<Reason>) -> bool {
+pub(crate) fn is_expected_of_stream(code: Code, reason: Option<Reason>) -> bool {
     let of_peer = matches!(reason, None | Some(Reason::PeerGone | Reason::Dropped));
     is_expected_of_call(code, reason) || (code == Code::Unavailable && of_peer)
 }

@@ -17,7 +17,9 @@ use crate::fault::Fault;
 use crate::load::{CallLedger, Counts, Load};
 use crate::network::Network;
 use crate::network::Side::{Caller, Service};
-use crate::outages::{MAX_EXCESS, MAX_UNCONFIRMED, PLAN};
+use crate::outages::{
+    MAX_EXCESS, MAX_UNCONFIRMED, PLAN, is_expected_of_call, is_expected_of_stream,
+};
 
 /// Time from one fault to the next.
 const ROUND: Duration = Duration::from_secs(20);
@@ -132,6 +134,13 @@ fn flaws_of(fault: Fault, counts: &Counts) -> Vec<String> {
     if fault.is_at_caller() && late.bytes > MAX_UNCONFIRMED {
         flaws.push(format!("{} bytes of requests ran late", late.bytes));
     }
+    if late.long_finished + late.long_running > 0 {
+        flaws.push(format!("late calls were not canceled: {late:?}"));
+    }
+    let unary = counts.unary.failures.unexpected(is_expected_of_call);
+    let streams = counts.streams.endings.unexpected(is_expected_of_stream);
+    let events = counts.events.failures.unexpected(is_expected_of_call);
+    flaws.extend(unary.into_iter().chain(streams).chain(events));
     if excess > MAX_EXCESS {
         flaws.push(format!("a call ended {excess:?} after its control timer"));
     }

@@ -249,6 +249,8 @@ async fn calls_that_end_by_themselves_are_not_canceled() {
         let call = client.wait(forever()).timeout(Duration::from_millis(5));
         assert_eq!(call.await.unwrap_err().code(), Code::DeadlineExceeded);
     }
+    // sleep: a call whose request is held up is canceled 250 ms after its beginning.
+    tokio::time::sleep(Duration::from_millis(400)).await;
     // Dropped after its reply, and before it was sent.
     drop(client.echo(Blob::default()).into_future());
     until(|| fixture.handler.running() == 0).await;

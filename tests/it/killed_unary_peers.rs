@@ -78,12 +78,14 @@ async fn calls_of_a_killed_instance_end_within_a_heartbeat_or_at_their_deadline(
         // All three are at the instance: a call behind them gets its reply.
         bus.flush().await.unwrap();
         client.wait(WaitRequest { milliseconds: 1 }).await.unwrap();
-        process.kill().unwrap();
-        let killed = Instant::now();
         let [at_instance, short, of_group] = calls;
         let (status, took) = short.await.unwrap();
         assert_eq!(status.reason(), Some(Reason::Deadline), "{status}");
         assert!(took < Duration::from_secs(1) + ALLOWANCE, "{took:?}");
+        // sleep: the instance has lived for a heartbeat.
+        tokio::time::sleep(HEARTBEAT).await;
+        process.kill().unwrap();
+        let killed = Instant::now();
         let (status, _) = at_instance.await.unwrap();
         assert_eq!(status.reason(), Some(Reason::PeerGone), "{status}");
         assert!(killed.elapsed() < HEARTBEAT + ALLOWANCE, "{status}");

@@ -247,7 +247,8 @@ async fn moves_that_fail_leave_everything_as_it_was_and_are_begun_anew() {
         let mut cluster = NatsCluster::start_with(LAME_DUCK).await.unwrap();
         let first = cluster.server("n1").unwrap().url();
         let second = cluster.server("n2").unwrap();
-        // Connections that have subscribed to anything, and hear nothing from then on, as long as there are few of them.
+        // Connections that have subscribed to anything, and hear nothing from then on, as long as there are few of
+        // them.
         let silenced = Arc::new(Mutex::new(HashSet::new()));
         let itself = Arc::<OnceLock<Proxy>>::default();
         let observe = {

@@ -59,7 +59,8 @@ impl BegunMoves {
         Ok(())
     }
 
-    /// Gives the moves up: every reader goes on with the link of this number, on which the subscriptions were made before.
+    /// Gives the moves up: every reader goes on with the link of this number, on which the subscriptions were made
+    /// before.
     pub(super) fn abort(self, link: u64) {
         for one in &self.0 {
             one.subscription.note_link(link);

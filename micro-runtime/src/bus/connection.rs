@@ -38,8 +38,8 @@ const BARRIER_TIMEOUT: Duration = Duration::from_secs(5);
 /// One connection with its inbox; shared by the buses, clients and servers made from it.
 ///
 /// Only this type and its parts in `bus` distinguish the carriers. Every method that publishes may wait while
-/// async-nats's queue of commands is full; none of them waits for the network itself, except
-/// [`barrier`](Self::barrier).
+/// async-nats's queue of commands is full, requests also while a window of them is unconfirmed (`link::window`), and
+/// all while the connection moves to another server (`link::handover`), at most until the link is lost.
 pub(crate) struct Connection {
     pub(super) carrier: Carrier,
     pub(super) mux: Arc<Mux>,

@@ -41,7 +41,8 @@ use crate::status::{Reason, Status};
 use crate::sync::lock;
 use crate::wire::CancelToken;
 
-/// Maximum number of requests queued here. Further ones wait, as all messages do, for async-nats's own queue.
+/// Maximum number of requests queued here. Further ones wait, as all messages do, for the window of the link and for
+/// async-nats's own queue.
 const MAX_QUEUED: usize = 1024;
 /// Maximum length of a request that is batched, in bytes. A longer one fills a write by itself, so the wait would
 /// gain nothing; and the outbox holds 4 MiB at most.

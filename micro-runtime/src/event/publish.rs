@@ -91,7 +91,9 @@ impl Bus {
     ///
     /// Awaiting it fails with `INVALID_ARGUMENT` as [`Event::subject`] and
     /// [`Metadata::append`](crate::Metadata::append), `RESOURCE_EXHAUSTED` if the event does not fit into one
-    /// NATS message (1 MiB by default, set by the server), and `UNAVAILABLE` if the connection is closed.
+    /// NATS message (1 MiB by default, set by the server), and `UNAVAILABLE` (reason
+    /// [`Disconnected`](crate::Reason::Disconnected)) while the connection is lost, unless it waits, and once it is
+    /// closed.
     ///
     /// # Examples
     ///

@@ -95,8 +95,8 @@ impl Stopper {
     /// 9. Wait for a second barrier: it comes after the last reply, which so has reached NATS. So have acknowledgments,
     ///    and what handlers have published; where those go through connections of their own, wait until NATS has them.
     ///
-    /// Each step has a bound ([`StopTime`]): one that NATS or the connection holds up is given up at the end of the grace
-    /// period, and the next ones are taken all the same.
+    /// Each step has a bound ([`StopTime`]): one that NATS or the connection holds up is given up at the end of the
+    /// grace period, and the next ones are taken all the same.
     ///
     /// # Errors
     ///

@@ -94,10 +94,10 @@ impl CallLedger {
         (number, data)
     }
 
-    /// Notes that the request has left the process of its caller.
+    /// Notes that the request has left the process of its caller; the last time counts.
     pub(crate) fn hand_over(&self, number: u64) {
         if let Some(call) = self.0.lock().unwrap().calls.get_mut(&number) {
-            call.handed_over.get_or_insert_with(Instant::now);
+            call.handed_over = Some(Instant::now());
         }
     }
 

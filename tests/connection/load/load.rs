@@ -128,12 +128,14 @@ impl Load {
         join_all(parts).await.into_iter().collect()
     }
 
-    /// Returns the longest time without a success of each part since the last reset.
-    pub(crate) fn longest_gaps(&self) -> Recovery {
-        let parts = self.parts().into_iter();
-        parts
-            .map(|(name, progress)| (name, Some(progress.longest_gap())))
-            .collect()
+    /// Returns the longest time without a success of each part since the last reset, to one more success of it; `None`
+    /// for a part that has none any more.
+    pub(crate) async fn longest_gaps(&self) -> Recovery {
+        let parts = self.parts().into_iter().map(|(name, progress)| async move {
+            let next = tokio::time::timeout(RECOVERY_TIMEOUT, progress.next()).await;
+            (name, next.ok().map(|()| progress.longest_gap()))
+        });
+        join_all(parts).await.into_iter().collect()
     }
 
     fn parts(&self) -> Vec<(String, &Progress)> {

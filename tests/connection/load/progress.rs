@@ -37,6 +37,12 @@ impl Progress {
         });
     }
 
+    /// Waits for one more success.
+    pub(crate) async fn next(&self) {
+        self.0.send_modify(|successes| successes.first = None);
+        self.first().await;
+    }
+
     /// Waits for the first success since the last reset, and returns its time.
     pub(crate) async fn first(&self) -> Instant {
         let mut successes = self.0.subscribe();

@@ -173,8 +173,8 @@ impl LinkKeeper {
     }
 
     /// Waits until the link is lost, or its nats-server says that it is about to stop; then everything moves to another
-    /// server, if there is one before this one cuts the link off. Returns the link that is lost; `None` if everything has
-    /// moved.
+    /// server, if there is one before this one cuts the link off. Returns the link that is lost; `None` if everything
+    /// has moved.
     async fn leave(&mut self, link: Arc<Link>, current: &CurrentLink) -> Option<Arc<Link>> {
         let lost = link.lost().clone();
         if lost

@@ -85,8 +85,8 @@ impl MovingSubscription {
         Poll::Pending
     }
 
-    /// Polls the old subscription behind a move that has failed. What NATS sent to the other member of the group is read
-    /// first, to the end of its link; without a group all of it comes on the old link, too.
+    /// Polls the old subscription behind a move that has failed. What NATS sent to the other member of the group is
+    /// read first, to the end of its link; without a group all of it comes on the old link, too.
     fn poll_aborted(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
         if !self.shared.is_in_group() {
             self.backlog.clear();
