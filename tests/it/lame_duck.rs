@@ -24,6 +24,8 @@ const STEP_LIMIT: Duration = Duration::from_secs(15);
 const LAME_DUCK: &str = "debug: true\nlame_duck_duration: 30s\nlame_duck_grace_period: 20s";
 const CALLERS: u64 = 16;
 const STREAMS: u64 = 4;
+/// Limit of work that goes on.
+const SOON: Duration = Duration::from_secs(2);
 /// Number of each kind of work that is done after the old server has gone.
 const AFTERWARDS: u64 = 200;
 
@@ -176,16 +178,20 @@ impl Moving {
         load.until_more(&load.published).await;
     }
 
-    /// Kills the old server once everything has left it; nothing was lost.
-    async fn end(mut self, old: &mut NatsServer) {
+    /// Kills the old server once everything has left it.
+    async fn leave(&self, old: &mut NatsServer) {
         until(|| old.log().matches("Client connection closed").count() >= 2).await;
-        let load = &self.load;
         // The old server passes on to others what was on its way to members of groups there: it must not be killed at
         // once.
         for _ in 0..5 {
-            load.until_more(&load.published).await;
+            self.load.until_more(&self.load.published).await;
         }
         old.kill().unwrap();
+    }
+
+    /// Ends the load, of which nothing was lost.
+    async fn end(mut self) {
+        let load = &self.load;
         self.goes_on().await;
         load.is_over.store(true, Ordering::Relaxed);
         while let Some(ended) = within(STEP_LIMIT, self.tasks.join_next()).await {
@@ -219,7 +225,8 @@ async fn everything_moves_to_another_server_before_this_one_stops() {
         let moving = Moving::start(service.unwrap(), caller.unwrap(), publisher.unwrap()).await;
         let old = cluster.server("n1").unwrap();
         old.enter_lame_duck_mode().unwrap();
-        moving.end(old).await;
+        moving.leave(old).await;
+        moving.end().await;
     })
     .await;
 }
@@ -273,7 +280,37 @@ async fn moves_that_fail_leave_everything_as_it_was_and_are_begun_anew() {
         old.enter_lame_duck_mode().unwrap();
         until(|| silenced.lock().unwrap().len() == FAILURES).await;
         moving.goes_on().await;
-        moving.end(old).await;
+        moving.leave(old).await;
+        moving.end().await;
+    })
+    .await;
+}
+
+/// Name of the server that a bus is connected to.
+fn server_of(bus: &Bus) -> Option<String> {
+    Some(bus.nats()?.server_info().server_name)
+}
+
+/// The second move begins while repeats of the first are looked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn moves_on_the_heels_of_each_other_delay_nothing() {
+    within(LIMIT, async {
+        let mut cluster = NatsCluster::start_with(LAME_DUCK).await.unwrap();
+        let [first, second] = ["n1", "n2"].map(|name| cluster.server(name).unwrap().url());
+        let [service, caller, publisher] = [&first, &first, &second].map(Bus::connect);
+        let (service, caller, publisher) = tokio::join!(service, caller, publisher);
+        let moving = Moving::start(service.unwrap(), caller.unwrap(), publisher.unwrap()).await;
+        for _ in 0..2 {
+            let name = server_of(&moving.caller).unwrap();
+            let server = cluster.server(&name).unwrap();
+            server.enter_lame_duck_mode().unwrap();
+            until(|| server_of(&moving.caller).is_some_and(|now| now != name)).await;
+        }
+        for _ in 0..5 {
+            within(SOON, moving.goes_on()).await;
+            tokio::time::sleep(Duration::from_millis(500)).await; // sleep: until the second move is over
+        }
+        moving.end().await;
     })
     .await;
 }

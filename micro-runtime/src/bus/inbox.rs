@@ -175,7 +175,10 @@ impl ReadingTask {
 impl Reading {
     async fn run(mut self) {
         if let Some(before) = self.before.take() {
-            let deliver = |message| self.mux.deliver(message);
+            let deliver = |message| {
+                self.next_move.note(&message);
+                self.mux.deliver(message);
+            };
             before.follow(&mut self.replies, &self.heard, deliver).await;
         }
         while let Some(message) = self.replies.next().await {

@@ -111,7 +111,15 @@ impl CarrierSubscription {
             self.source = SubscriptionSource::Nats(moved);
             return self.poll_next(cx);
         }
-        match moving.poll_next(cx) {
+        let polled = moving.poll_next(cx);
+        // Servers may restart one after the other, sooner than repeats of the last move can be ruled out.
+        if !matches!(polled, Poll::Ready(Some(_)))
+            && let Some(following) = moving.follow_up(|| self.registration.take_move())
+        {
+            self.source = SubscriptionSource::Moving(Box::new(following));
+            return self.poll_next(cx);
+        }
+        match polled {
             Poll::Ready(None) if self.registration.is_open() => Poll::Pending,
             polled => polled,
         }

@@ -28,6 +28,8 @@ pub(in crate::bus) struct MovingSubscription {
     /// What has come on the new link so far.
     backlog: VecDeque<(Instant, Message)>,
     repeats: Repeats,
+    /// Of the move before, where this one follows on its heels: the old link is the new one of that.
+    earlier: Option<Repeats>,
     /// When the old one had ended.
     ended: Option<Instant>,
     is_closed: bool,
@@ -53,10 +55,30 @@ impl MovingSubscription {
             next: None,
             backlog: VecDeque::new(),
             repeats: Repeats::default(),
+            earlier: None,
             ended: None,
             is_closed: false,
             is_aborted: false,
         }
+    }
+
+    /// Goes on with the next move, which has begun already, if nothing is left to read on the old link of this one.
+    /// `begun` returns that.
+    pub(in crate::bus) fn follow_up(
+        &mut self,
+        begun: impl FnOnce() -> Option<Arc<SubscriptionMove>>,
+    ) -> Option<Self> {
+        if self.ended.is_none() || !self.backlog.is_empty() || self.is_closed {
+            return None;
+        }
+        let next = self.next.take()?;
+        let Some(begun) = begun() else {
+            self.next = Some(next);
+            return None;
+        };
+        let mut following = Self::new(next, begun);
+        following.earlier = Some(std::mem::take(&mut self.repeats));
+        Some(following)
     }
 
     /// Polls for the next message; `None` once both have ended.
@@ -70,11 +92,14 @@ impl MovingSubscription {
         if is_in_group && phase >= MovePhase::Leaving {
             self.poll_leave(cx);
         }
-        if let Poll::Ready(message) = self.poll_old(phase, cx) {
+        while let Poll::Ready(message) = self.poll_old(phase, cx) {
             if !is_in_group {
                 self.repeats.note(&message, Instant::now());
             }
-            return Poll::Ready(Some(message));
+            let earlier = self.earlier.as_mut();
+            if !earlier.is_some_and(|earlier| earlier.take(&message, Instant::now())) {
+                return Poll::Ready(Some(message));
+            }
         }
         if is_in_group || self.has_old_ended {
             return self.poll_new(cx);
