@@ -261,3 +261,52 @@ async fn calls_that_end_by_themselves_are_not_canceled() {
         .unwrap();
     assert_eq!(cancels.next().await.unwrap().payload, "end");
 }
+
+/// The bus is closed while its connection is there: each handler hears of it, as when its call is dropped.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_of_a_bus_that_is_closed_or_dropped_are_canceled() {
+    const CALLS: usize = 500;
+    for is_closed in [true, false] {
+        let carrier = Carrier::nats().await;
+        let fixture = carrier.serve().await;
+        let caller = carrier.another_bus().await;
+        let client: BehaviorClient = caller.client();
+        let mut calls = JoinSet::new();
+        for _ in 0..CALLS {
+            calls.spawn(client.wait(forever()).timeout(LONG).into_future());
+        }
+        until(|| fixture.handler.running() == CALLS).await;
+        if is_closed {
+            // Each has the outcome of the one that closes first.
+            let closing = join_all([caller.close(), caller.close(), caller.close()]).await;
+            assert!(closing.iter().all(Result::is_ok), "{closing:?}");
+            while let Some(ended) = calls.join_next().await {
+                let status = ended.unwrap().unwrap_err();
+                assert_eq!(status.reason(), Some(Reason::Disconnected), "{status}");
+            }
+        } else {
+            calls.shutdown().await;
+            drop((client, caller));
+        }
+        until(|| fixture.handler.running() == 0).await;
+        assert_eq!(fixture.handler.dropped(), CALLS);
+    }
+}
+
+/// More calls at once than a server keeps tokens of, all of them dropped in one poll.
+#[tokio::test]
+async fn thousands_of_calls_that_are_dropped_at_once_are_all_canceled() {
+    const CALLS: usize = 10_000;
+    let carrier = Carrier::nats().await;
+    let fixture = carrier.serve().await;
+    let caller = carrier.another_bus().await;
+    let client: BehaviorClient = caller.client();
+    let calls = join_all((0..CALLS).map(|_| client.wait(forever()).timeout(LONG).into_future()));
+    let begun = until(|| fixture.handler.running() == CALLS);
+    tokio::select! {
+        _ = calls => unreachable!("they do not end"),
+        () = begun => {}
+    }
+    until(|| fixture.handler.running() == 0).await;
+    assert_eq!(fixture.handler.dropped(), CALLS);
+}

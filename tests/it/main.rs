@@ -59,6 +59,7 @@ mod shutdown;
 mod stopping;
 mod streams;
 mod timeout_sources;
+mod unsent_calls;
 mod until;
 mod user_clients;
 mod wire_format;

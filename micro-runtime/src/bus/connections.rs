@@ -118,6 +118,11 @@ impl Connections {
         flushed.into_iter().collect()
     }
 
+    /// Ends the calls in flight on each connection, before it is closed.
+    pub(super) async fn end_calls(&self) {
+        join_all(self.each().map(|connection| connection.end_calls())).await;
+    }
+
     /// Closes every connection for good.
     pub(super) fn close(&self) {
         self.each().for_each(|connection| connection.close());

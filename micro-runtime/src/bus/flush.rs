@@ -8,8 +8,10 @@ use crate::bus::connection_state::ConnectionState;
 use crate::bus::link::Link;
 use crate::bus::outgoing::disconnected;
 use crate::error::{Error, ErrorKind};
-use crate::status::Reason;
+use crate::status::{Reason, Status};
 
+/// Maximum time that calls take to end once their bus is closed.
+const CALLS_TIMEOUT: Duration = Duration::from_millis(250);
 /// Maximum time that NATS may take to confirm, however little it is.
 const MIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum time for what is confirmed slowly: more than the silence after which a link counts as lost.
@@ -45,7 +47,8 @@ impl Bus {
     /// Flushes, and closes the connection for good: for this bus, and for its clones, clients and servers.
     ///
     /// Subscriptions end behind what has arrived. Calls in flight, and those that begin later, fail with `UNAVAILABLE`
-    /// (reason [`Disconnected`](crate::Reason::Disconnected)). Shut servers down and flush durable publishers before.
+    /// (reason [`Disconnected`](crate::Reason::Disconnected)), and their handlers are dropped at the next await, as
+    /// when they are dropped. Shut servers down and flush durable publishers before.
     /// No effect on a bus that is closed.
     ///
     /// # Errors
@@ -69,9 +72,15 @@ impl Bus {
         if self.state() == ConnectionState::Closed {
             return Ok(());
         }
+        self.connections().end_calls().await;
         let flushed = self.flush().await;
+        let is_closed = self.state() == ConnectionState::Closed;
         self.connections().close();
-        flushed
+        match flushed {
+            // By another caller, who has flushed.
+            Err(error) if error.kind() == ErrorKind::Connect && is_closed => Ok(()),
+            flushed => flushed,
+        }
     }
 }
 
@@ -100,6 +109,22 @@ impl Connection {
         }
     }
 
+    /// Ends the calls in flight, and waits until they have asked their servers to end them; those that nobody polls are
+    /// left behind. Not over a client of the user: what confirms its messages needs the inbox.
+    pub(crate) async fn end_calls(&self) {
+        if let Carrier::Nats(nats) = &self.carrier
+            && let Some(link) = nats.current.get()
+            && link.refusal_tasks().is_none()
+        {
+            return;
+        }
+        self.mux.close(&closed());
+        let _ = tokio::time::timeout(CALLS_TIMEOUT, self.mux.results_taken()).await;
+        if let Carrier::Nats(nats) = &self.carrier {
+            let _ = tokio::time::timeout(CALLS_TIMEOUT, nats.outbox.emptied()).await;
+        }
+    }
+
     /// Returns once NATS has what was handed over to it. A user that may not publish to its own inbox has markers for
     /// it, but over a client of the user no marker comes back.
     async fn confirmed(&self, link: &Link) -> Result<(), Error> {
@@ -112,7 +137,6 @@ impl Connection {
 
     /// Closes the connection for good.
     pub(crate) fn close(&self) {
-        let status = Reason::Disconnected.status("the bus was closed");
         match &self.carrier {
             Carrier::Nats(nats) => {
                 let link = nats.current.get();
@@ -124,7 +148,12 @@ impl Connection {
             }
             Carrier::InProcess(carrier) => carrier.close(),
         }
-        self.mux.close(&status);
+        self.mux.close(&closed());
         self.refusals.subscriptions().close();
     }
+}
+
+/// Returns the failure of calls on a bus that is closed.
+fn closed() -> Status {
+    Reason::Disconnected.status("the bus was closed")
 }

@@ -43,6 +43,7 @@
 mod begun_moves;
 mod bus;
 mod call_cancellation;
+mod cancel_messages;
 mod connect_error;
 mod connect_options;
 mod connection;

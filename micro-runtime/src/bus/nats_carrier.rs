@@ -45,13 +45,15 @@ impl Drop for CarrierLife {
     }
 }
 
-/// Nobody calls or serves any more, but what was published is sent all the same.
+/// Nobody calls or serves any more, but what was published is sent all the same, and calls that were dropped are
+/// canceled.
 impl Drop for NatsCarrier {
     fn drop(&mut self) {
         if let (Some(link), Ok(runtime)) = (self.current.get(), Handle::try_current()) {
-            let life = Arc::clone(&self.life);
+            let (life, outbox) = (Arc::clone(&self.life), Arc::clone(&self.outbox));
             runtime.spawn(async move {
-                let sending = tokio::time::timeout(SENDING_TIMEOUT, send_everything(&link));
+                let sending = send_everything(&outbox, &link);
+                let sending = tokio::time::timeout(SENDING_TIMEOUT, sending);
                 let _ = link.lost().run_until_cancelled(sending).await;
                 life.end();
             });
@@ -61,7 +63,8 @@ impl Drop for NatsCarrier {
 
 /// Returns once NATS has everything that was handed over. Written to the socket is not enough: where something that
 /// NATS has sent is not read, the end of the connection takes along what NATS has not read.
-async fn send_everything(link: &Link) {
+async fn send_everything(outbox: &Outbox, link: &Link) {
+    outbox.emptied().await;
     let _ = link.client().flush().await;
     link.confirmed().await;
 }

@@ -27,16 +27,18 @@ use std::future::{Future as _, poll_fn};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use async_nats::Subject;
-use bytes::Bytes;
 use futures_util::future::{join, join_all};
 use tokio::sync::oneshot;
 use tokio::task::coop::unconstrained;
 
+use crate::bus::cancel_messages::send_cancellations;
 use crate::bus::link::{CurrentLink, Link};
 use crate::bus::mux::Mux;
 use crate::bus::outgoing::Outgoing;
+use crate::log_limit::LogLimit;
 use crate::status::{Reason, Status};
 use crate::sync::lock;
 use crate::wire::CancelToken;
@@ -49,14 +51,16 @@ const MAX_QUEUED: usize = 1024;
 const MAX_BATCHED_LEN: usize = 4096;
 
 /// Maximum number of calls whose cancellation is queued.
-pub(super) const MAX_CANCELED: usize = 8192;
-/// Maximum length of the payload of one cancellation in bytes: 256 calls.
-const MAX_CANCEL_LEN: usize = 4096;
+pub(super) const MAX_CANCELED: usize = 65_536;
+/// Interval at which the end of a connection looks whether cancellations are sent.
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
 /// The requests of one connection that wait for the end of a burst.
 #[derive(Default)]
 pub(super) struct Outbox {
     state: Mutex<State>,
+    /// Of cancellations that were dropped.
+    overflows: LogLimit,
 }
 
 #[derive(Default)]
@@ -98,11 +102,21 @@ impl Outbox {
     }
 
     /// Queues the cancellation of a call, which goes out with others of the same burst, behind the requests that are
-    /// queued; without a link, with the next one. Never waits; beyond [`MAX_CANCELED`] it is dropped, and the handler
-    /// runs to its end.
+    /// queued; without a link, with the next one. Never waits; beyond [`MAX_CANCELED`] it is dropped, which is logged,
+    /// and the handler runs to its end.
     pub(super) fn cancel(&self, subject: Subject, token: CancelToken) {
         let mut state = lock(&self.state);
-        if state.is_closed || state.canceled.len() >= MAX_CANCELED {
+        if state.is_closed {
+            return;
+        }
+        if state.canceled.len() >= MAX_CANCELED {
+            drop(state);
+            if let Some(count) = self.overflows.due() {
+                tracing::warn!(
+                    count,
+                    "too many calls were dropped at once: handlers run to their end"
+                );
+            }
             return;
         }
         state.canceled.push((subject, token));
@@ -139,6 +153,14 @@ impl Outbox {
         match is_empty {
             true => Poll::Pending,
             false => Poll::Ready(()),
+        }
+    }
+
+    /// Returns once nothing is queued any more, cancellations neither. Cancel safe.
+    pub(super) async fn emptied(&self) {
+        self.flush().await;
+        while self.has_canceled() {
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
@@ -241,6 +263,10 @@ pub(super) async fn run(outbox: Arc<Outbox>, current: Arc<CurrentLink>, mux: Arc
             Some(link) => {
                 // What waits for room is still here, where its caller can give it up.
                 let room = link.room().await;
+                if link.lost().is_cancelled() {
+                    fail_all(&outbox, &mut batch, &current, &mux);
+                    continue;
+                }
                 outbox.take(&mut batch, room);
                 // Without the cooperative budget: once it is used up, a channel with room returns `Pending`, which
                 // `send_all` would take for a full queue.
@@ -251,10 +277,7 @@ pub(super) async fn run(outbox: Arc<Outbox>, current: Arc<CurrentLink>, mux: Arc
                 }
                 send_cancellations(outbox.take_canceled(), &link).await;
             }
-            None => {
-                outbox.take(&mut batch, usize::MAX);
-                fail_all(&mut batch, &current, &mux);
-            }
+            None => fail_all(&outbox, &mut batch, &current, &mux),
         }
     }
 }
@@ -288,22 +311,10 @@ impl Drop for FailOnDrop<'_> {
 }
 
 /// Fails requests that find no connection.
-fn fail_all(batch: &mut Vec<Outgoing>, current: &CurrentLink, mux: &Mux) {
+fn fail_all(outbox: &Outbox, batch: &mut Vec<Outgoing>, current: &CurrentLink, mux: &Mux) {
+    outbox.take(batch, usize::MAX);
     for reply in batch.drain(..).filter_map(|request| request.reply) {
         mux.fail(&reply, current.absence().into_status("the request"));
-    }
-}
-
-/// Sends cancellations, those of one service in as few messages as they fit into.
-async fn send_cancellations(mut canceled: Vec<(Subject, CancelToken)>, link: &Link) {
-    canceled.sort_by(|(first, _), (second, _)| first.cmp(second));
-    for of_service in canceled.chunk_by(|(first, _), (second, _)| first == second) {
-        for some in of_service.chunks(MAX_CANCEL_LEN / size_of::<CancelToken>()) {
-            let payload = some.iter().flat_map(|(_, token)| token.as_bytes());
-            let payload = payload.copied().collect::<Bytes>();
-            // A call whose cancellation is lost runs to its end.
-            let _ = link.publish(Outgoing::to(some[0].0.clone(), payload)).await;
-        }
     }
 }
 
@@ -354,6 +365,7 @@ async fn send(outgoing: Outgoing, link: &Link, mux: &Mux) {
     })
     .await;
     if let (Err(error), Some(reply)) = (published, call.reply.take()) {
+        mux.mark_unsent(&reply);
         mux.fail(&reply, error.into_status("the request"));
     }
 }

@@ -25,7 +25,7 @@ use crate::wire::header::{MICRO_STREAM, find};
 
 /// Makes a unary call whose request is too large.
 ///
-/// A failure is final: a request that was cut into frames is not sent again.
+/// A failure is final, unless there are no responders: a request that was cut into frames is not sent again.
 pub(crate) async fn call_in_parts(
     request: OutgoingRequest<Bytes>,
     limit: TimeLimit,

@@ -272,11 +272,11 @@ impl<B> OutgoingRequest<B> {
         }
     }
 
-    /// Cancels a call that has ended with the connection, if NATS may not have taken its request yet: it would run
-    /// without a caller.
+    /// Cancels a call that has ended with the connection, if NATS may not have taken its request yet, or the bus was
+    /// closed: it would run without a caller.
     #[cold]
-    pub(crate) fn cancel_unconfirmed(&self, slot: &mut ReplySlot, id: Option<CancelToken>) {
-        if let Some(token) = slot.take_unconfirmed() {
+    pub(crate) fn cancel_after_loss(&self, slot: &mut ReplySlot, id: Option<CancelToken>) {
+        if let Some(token) = slot.take_cancelable() {
             self.publish_cancel(id.unwrap_or(token));
         }
     }

@@ -33,8 +33,8 @@ use crate::wire;
 ///
 /// # Cancel safety
 ///
-/// Dropping the future abandons the call: a reply that comes later is dropped. The server is not
-/// notified, and the handler runs to its end or to the deadline.
+/// Dropping the future abandons the call: a reply that comes later is dropped. The server is told, and drops the
+/// handler at its next await ([`Context::ended`](crate::Context::ended)), unless that is `detached` or `blocking`.
 ///
 /// # Examples
 ///

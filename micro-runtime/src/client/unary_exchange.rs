@@ -260,7 +260,7 @@ impl<B: RequestBody> Attempt for UnaryExchange<B> {
         self.time_limit.map(|limit| limit.deadline)
     }
 
-    /// Only a reply that is a failure puts back `Ready`.
+    /// Only a reply that is a failure puts back `Ready`, and a call in parts without responders.
     fn can_repeat(&self) -> bool {
         matches!(self.state, State::Ready)
     }
@@ -291,7 +291,13 @@ impl<B: RequestBody> Attempt for UnaryExchange<B> {
                     Poll::Pending => return self.wait_in(State::Disconnected(ready), cx),
                 },
                 State::InParts(mut in_parts) => match in_parts.as_mut().poll(cx) {
-                    Poll::Ready(reply) => return Poll::Ready(reply),
+                    Poll::Ready(reply) => {
+                        if is_without_responders(&reply) {
+                            // No part was sent.
+                            *self.project().state = State::Ready;
+                        }
+                        return Poll::Ready(reply);
+                    }
                     Poll::Pending => return self.wait_in(State::InParts(in_parts), cx),
                 },
                 State::Waiting(mut slot) => match slot.poll(cx) {
@@ -299,9 +305,14 @@ impl<B: RequestBody> Attempt for UnaryExchange<B> {
                         self.receive_in_parts(reply, slot)
                     }
                     Poll::Ready(Err(status)) => {
-                        let this = self.project();
+                        let this = self.as_mut().project();
                         if status.reason() == Some(Reason::Disconnected) {
-                            this.request.cancel_unconfirmed(&mut slot, *this.cancel_id);
+                            if slot.was_never_sent() && this.request.waits_for_ready() {
+                                *this.state =
+                                    this.request.wait_or_fail(PublishError::Disconnected)?;
+                                continue;
+                            }
+                            this.request.cancel_after_loss(&mut slot, *this.cancel_id);
                         }
                         *this.state = State::Ready;
                         return Poll::Ready(Err(status));
@@ -320,6 +331,11 @@ impl<B: RequestBody> Attempt for UnaryExchange<B> {
             *self.as_mut().project().state = next;
         }
     }
+}
+
+fn is_without_responders(reply: &Result<ReceivedReply, Status>) -> bool {
+    let reason = reply.as_ref().err().and_then(Status::reason);
+    reason == Some(Reason::NoResponders)
 }
 
 impl<B: RequestBody> Future for RetryLoop<UnaryExchange<B>> {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::publish;
 use async_nats::jetstream::response::Response;
+use async_nats::jetstream::{ErrorCode, publish};
 use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
@@ -232,6 +232,10 @@ impl AckedPublish {
             Ok(Response::Err { error }) => {
                 let text = format!("JetStream does not store `{}`: {error}", self.subject);
                 match error.code() {
+                    // Another attempt is about to be stored; a repetition gets its sequence.
+                    _ if error.error_code() == ErrorCode::STREAM_DUPLICATE_MESSAGE_CONFLICT => {
+                        AttemptFailure::Transient(Status::unavailable(text))
+                    }
                     500.. => AttemptFailure::Transient(Status::unavailable(text)),
                     _ => AttemptFailure::Permanent(
                         Reason::NotStored.status_with(Code::FailedPrecondition, text),

@@ -167,3 +167,31 @@ async fn an_attempt_that_the_deadline_cuts_short_does_not_hide_the_cause() {
     })
     .await;
 }
+
+/// JetStream has the event of an attempt before, and has not stored it yet.
+#[tokio::test]
+async fn an_event_whose_id_is_in_process_is_published_again() {
+    within(TIMEOUT, async {
+        let nats = NatsServer::start().await.unwrap();
+        let bus = Bus::connect(nats.url()).await.unwrap();
+        let responder = async_nats::connect(nats.url()).await.unwrap();
+        let mut events = responder.subscribe("evt.market.>").await.unwrap();
+        responder.flush().await.unwrap();
+        let replies = [
+            r#"{"error":{"code":409,"err_code":10158,"description":"duplicate message id is in process"}}"#,
+            r#"{"stream":"MARKET","seq":7,"duplicate":true}"#,
+        ];
+        let replying = tokio::spawn(async move {
+            for reply in replies {
+                let event = events.next().await.unwrap();
+                let subject = event.reply.unwrap();
+                responder.publish(subject, reply.into()).await.unwrap();
+                responder.flush().await.unwrap();
+            }
+        });
+        let ack = bus.publish_durable(&trade(1)).id("a").await.unwrap();
+        assert_eq!((ack.sequence, ack.is_duplicate), (7, true));
+        replying.await.unwrap();
+    })
+    .await;
+}

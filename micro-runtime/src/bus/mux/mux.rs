@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_nats::{Message, Subject};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
@@ -17,6 +18,8 @@ use crate::status::Status;
 use crate::sync::lock;
 use crate::wire::subject::reply_token;
 
+/// Interval at which is looked whether calls have taken out their results.
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
 /// Maximum number of ended streams of one connection that wait for an ACCEPT, to reset a second responder.
 const MAX_LATE_ACCEPTS: usize = 1024;
 
@@ -271,6 +274,13 @@ impl Mux {
     pub(crate) fn close(&self, status: &Status) {
         lock(&self.state).closed = Some(status.clone());
         self.fail_all(status);
+    }
+
+    /// Returns once each call that has its result has taken it out. Cancel safe.
+    pub(crate) async fn results_taken(&self) {
+        while lock(&self.state).table.has_ready() {
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
     }
 
     /// Ends every wait for something in the inbox with this error: calls, and streams at the client.

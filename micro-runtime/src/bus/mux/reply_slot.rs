@@ -10,7 +10,7 @@ use async_nats::Subject;
 
 use crate::bus::mux::mux::{FrameSink, Mux, MuxState, ReplyResult};
 use crate::bus::mux::received_reply::ReceivedReply;
-use crate::bus::mux::slot::{ClosedSlot, SlotKey};
+use crate::bus::mux::slot::{ClosedSlot, RequestProgress, SlotKey};
 use crate::bus::mux::table::DeliveryOutcome;
 use crate::bus::outgoing::PublishError;
 use crate::status::Status;
@@ -35,8 +35,10 @@ pub(crate) struct ReplySlot {
     should_batch: bool,
     /// Whether the request has its place already. The outbox gives it to those that it sends, without noting it here.
     is_sent: bool,
-    /// Whether the wait has ended with an error, and NATS is not known to have taken the request.
-    is_unconfirmed: bool,
+    /// How far the request had come when the wait ended with an error.
+    failed: Option<RequestProgress>,
+    /// Whether the server can be told that the wait has ended with an error.
+    is_cancelable: bool,
 }
 
 /// A request whose caller waits no more: what names its call to the server, and its place among all requests.
@@ -76,7 +78,8 @@ impl Mux {
             key: Some(key),
             should_batch,
             is_sent: !should_batch,
-            is_unconfirmed: false,
+            failed: None,
+            is_cancelable: false,
         };
         Ok((slot, subject))
     }
@@ -142,7 +145,8 @@ impl Mux {
             key: Some(key),
             should_batch: false,
             is_sent: false,
-            is_unconfirmed: false,
+            failed: None,
+            is_cancelable: false,
         }
     }
 }
@@ -217,21 +221,33 @@ impl ReplySlot {
             is_followed
         });
         if matches!(polled, Poll::Ready(Err(_))) {
-            self.is_unconfirmed = state.table.has_place(key);
+            let sending = state.table.sending(key);
+            self.failed = Some(sending);
+            // A lost connection ends handlers otherwise; one that is closed in order is there still.
+            self.is_cancelable = match sending {
+                RequestProgress::Unsent => false,
+                RequestProgress::Unconfirmed => true,
+                RequestProgress::Confirmed => state.closed.is_some(),
+            };
         }
         drop(state);
-        if polled.is_ready() && !is_followed && !self.is_unconfirmed {
+        if polled.is_ready() && !is_followed && !self.is_cancelable {
             self.key = None;
         }
         polled
     }
 
-    /// Returns what names the call to its server, if the wait has ended with an error and NATS is not known to have
-    /// taken the request.
+    /// Returns what names the call to its server, if the wait has ended with an error, and the handler may run on.
     #[cold]
-    pub(crate) fn take_unconfirmed(&mut self) -> Option<CancelToken> {
-        let key = self.key.take_if(|_| self.is_unconfirmed)?;
+    pub(crate) fn take_cancelable(&mut self) -> Option<CancelToken> {
+        let key = self.key.take_if(|_| self.is_cancelable)?;
         Some(CancelToken::of_reply(key.slot, key.nonce))
+    }
+
+    /// Returns whether the wait has ended with an error before the request was sent.
+    #[cold]
+    pub(crate) fn was_never_sent(&self) -> bool {
+        self.failed == Some(RequestProgress::Unsent)
     }
 
     /// Attaches a stream to a slot whose reply continues as one, and returns its subject; `None` in any other

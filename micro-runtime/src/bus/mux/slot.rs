@@ -21,7 +21,18 @@ pub(super) struct Slot<T, S> {
     pub(super) nonce: u64,
     /// Place of the current request among all that were sent, in their order; `None` while it is not sent.
     pub(super) order: Option<NonZeroU64>,
+    /// Whether the current request was sent. Its place is taken from it once it is confirmed.
+    pub(super) was_sent: bool,
     pub(super) state: SlotState<T, S>,
+}
+
+/// How far the request of a slot has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestProgress {
+    Unsent,
+    /// NATS is not known to have taken it.
+    Unconfirmed,
+    Confirmed,
 }
 
 /// State of one slot; the documentation of [`table`](super::table) shows the transitions.

@@ -35,7 +35,9 @@ use bytes::BytesMut;
 use rand::Rng as _;
 use rand::rngs::ChaCha8Rng;
 
-use crate::bus::mux::slot::{ClosedSlot, NOWHERE, Slot, SlotKey, SlotState, WaitingRequest};
+use crate::bus::mux::slot::{
+    ClosedSlot, NOWHERE, RequestProgress, Slot, SlotKey, SlotState, WaitingRequest,
+};
 use crate::wire::subject;
 
 /// Length in bytes of the buffer that reply subjects are cut from. A buffer lives until the last of its subjects is
@@ -121,6 +123,7 @@ impl<T, S: Clone> SlotTable<T, S> {
         let order = NonZeroU64::new(self.last_order);
         self.current(key).is_some_and(|slot| {
             slot.order = order;
+            slot.was_sent = true;
             matches!(slot.state, SlotState::Waiting { .. })
         })
     }
@@ -132,9 +135,19 @@ impl<T, S: Clone> SlotTable<T, S> {
         }
     }
 
-    /// Returns whether the request of this key has a place: it was sent, and is not known to be confirmed.
-    pub(crate) fn has_place(&mut self, key: SlotKey) -> bool {
-        self.current(key).is_some_and(|slot| slot.order.is_some())
+    /// Returns how far the request of this key has come.
+    pub(crate) fn sending(&mut self, key: SlotKey) -> RequestProgress {
+        match self.current(key) {
+            Some(slot) if slot.order.is_some() => RequestProgress::Unconfirmed,
+            Some(slot) if slot.was_sent => RequestProgress::Confirmed,
+            _ => RequestProgress::Unsent,
+        }
+    }
+
+    /// Returns whether a result waits for its call to take it out.
+    pub(crate) fn has_ready(&self) -> bool {
+        let is_ready = |slot: &Slot<T, S>| matches!(slot.state, SlotState::Ready(_));
+        self.slots.iter().any(is_ready)
     }
 
     /// Returns the place of the request that was sent last.
@@ -146,6 +159,7 @@ impl<T, S: Clone> SlotTable<T, S> {
     pub(crate) fn mark_unsent(&mut self, key: SlotKey) {
         if let Some(slot) = self.current(key) {
             slot.order = None;
+            slot.was_sent = false;
         }
     }
 
@@ -329,6 +343,7 @@ impl<T, S: Clone> SlotTable<T, S> {
         let used = Slot {
             nonce,
             order: None,
+            was_sent: false,
             state,
         };
         if let Some(slot) = self.free.pop() {

@@ -1,0 +1,85 @@
+//! Calls whose requests did not reach a service, since the connection was lost or the service is not back yet: those
+//! that may wait do.
+
+use std::future::IntoFuture as _;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use micro_runtime::{Bus, ClientOptions, ConnectionState, Server};
+use micro_testkit::{Direction, NatsServer, Proxy, within};
+use micro_tests::BehaviorHandler;
+use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob};
+
+use crate::until::until;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+async fn serve(bus: &Bus) -> micro_runtime::RunningServer {
+    let server = Server::new(bus).add(BehaviorServer::new(BehaviorHandler::default()));
+    server.start().await.unwrap()
+}
+
+/// Requests of every length that wait for room on a connection go through the next one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_were_never_sent_wait_for_the_next_connection() {
+    within(LIMIT, async {
+        for is_cut in [true, false] {
+            let nats = NatsServer::start().await.unwrap();
+            let service = Bus::connect(nats.url()).await.unwrap();
+            let _server = serve(&service).await;
+            let proxy = Proxy::start(nats.port()).await.unwrap();
+            let caller = Bus::connect(proxy.url()).await.unwrap();
+            let client: BehaviorClient =
+                caller.client_with(ClientOptions::new().wait_for_ready().timeout(LIMIT));
+            client.echo(Blob::default()).await.unwrap();
+            proxy.hold(Direction::ToServer);
+            // The window is full.
+            for _ in 0..100 {
+                let event = caller.publish_raw("evt.any", vec![0; 4_096]);
+                event.await.unwrap();
+            }
+            let calls = (0..100).map(|number| {
+                let data = vec![0; number % 2 * 6_000];
+                tokio::spawn(client.echo(Blob { data }).into_future())
+            });
+            let calls: Vec<_> = calls.collect();
+            // sleep: each was polled, and waits for room.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            if is_cut {
+                proxy.cut();
+            }
+            for ended in join_all(calls).await {
+                ended.unwrap().unwrap();
+            }
+        }
+    })
+    .await;
+}
+
+/// The service is back half a second after its callers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_in_parts_wait_for_a_service_that_is_not_back_yet() {
+    within(LIMIT, async {
+        let mut nats = NatsServer::start().await.unwrap();
+        let caller = Bus::connect(nats.url()).await.unwrap();
+        let client: BehaviorClient =
+            caller.client_with(ClientOptions::new().wait_for_ready().timeout(LIMIT));
+        nats.kill().unwrap();
+        until(|| caller.state() == ConnectionState::Disconnected).await;
+        nats.restart().await.unwrap();
+        until(|| caller.state() == ConnectionState::Connected).await;
+        let calls = (0..20).map(|number| {
+            let data = vec![1; number % 2 * 2_000_000];
+            tokio::spawn(client.echo(Blob { data }).into_future())
+        });
+        let calls: Vec<_> = calls.collect();
+        // sleep: the service is late.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let service = Bus::connect(nats.url()).await.unwrap();
+        let _server = serve(&service).await;
+        for ended in join_all(calls).await {
+            ended.unwrap().unwrap();
+        }
+    })
+    .await;
+}
