@@ -51,7 +51,6 @@ impl ReceivedReply {
     }
 
     /// Returns whether this is NATS's own reply to a message that had no receiver.
-    #[cfg(feature = "jetstream")]
     pub(crate) fn is_no_responders(&self) -> bool {
         match self {
             Self::Plain(_) => false,
