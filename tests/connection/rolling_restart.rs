@@ -77,6 +77,10 @@ async fn expect_nothing_lost(rounds: usize) {
             let _ = writeln!(flaws, "{what} failed: {failures}");
         }
     }
+    let (received, published) = (counts.events.received(), counts.events.published());
+    if received < published {
+        let _ = writeln!(flaws, "{received} of {published} core events came");
+    }
     assert!(flaws.is_empty(), "\n{flaws}");
 }
 

@@ -31,6 +31,22 @@ impl Connection {
         }
     }
 
+    /// Waits for a time between two attempts, at most until the connection is made anew: what failed without it may
+    /// work then. Returns whether it was. Cancel safe.
+    #[cfg(feature = "jetstream")]
+    pub(crate) async fn pause(&self, time: Duration) -> bool {
+        let mut states = self.states();
+        let reconnected = async {
+            let lost = states.wait_for(|state| *state != ConnectionState::Connected);
+            let is_open = lost.await.is_ok();
+            let back = states.wait_for(|state| *state == ConnectionState::Connected);
+            if !is_open || back.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::time::timeout(time, reconnected).await.is_ok()
+    }
+
     /// Returns whether the link is lost, and the loss is about to show in the state, or the next link is about to take
     /// over from it.
     fn is_losing(&self) -> bool {
@@ -55,6 +71,39 @@ impl Connection {
                 Err(PublishError::Disconnected) if waits => self.ready().await?,
                 published => return published,
             }
+        }
+    }
+}
+
+#[cfg(all(test, feature = "jetstream", feature = "__testkit"))]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::bus::Bus;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_ends_when_the_connection_is_back() {
+        const SECOND: Duration = Duration::from_secs(1);
+        let (bus, faults) = Bus::in_process_with_faults(1);
+        let connection = Arc::clone(bus.calling());
+        for is_lost_before in [false, true] {
+            assert!(!connection.pause(SECOND).await);
+            if is_lost_before {
+                faults.disconnect();
+            }
+            let begun = Instant::now();
+            let reconnecting = async {
+                tokio::time::sleep(SECOND).await; // sleep: the connection is away
+                faults.disconnect();
+                tokio::time::sleep(SECOND).await; // sleep: the connection is away
+                faults.reconnect();
+            };
+            let (is_back, ()) = tokio::join!(connection.pause(SECOND * 3600), reconnecting);
+            assert!(is_back);
+            assert_eq!(begun.elapsed(), SECOND * 2);
         }
     }
 }

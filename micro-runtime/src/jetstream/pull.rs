@@ -202,7 +202,11 @@ impl PullSubscription {
         self.recovery = Some(Box::pin(async move {
             let mut backoff = first;
             loop {
-                tokio::time::sleep(backoff.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+                let wait = backoff.mul_f64(0.5 + fastrand::f64() / 2.0);
+                if consumer.connection.pause(wait).await {
+                    backoff = INITIAL_BACKOFF;
+                    continue;
+                }
                 match restore(&consumer, is_revoked).await {
                     Ok(requests) => return requests,
                     Err(error) => {

@@ -145,8 +145,10 @@ impl<E: Event> Replay<E> {
                     }
                     Err(status) => tracing::warn!(%status, "cannot reopen a replay; retrying"),
                 }
-                tokio::time::sleep(backoff).await;
-                backoff = (backoff * 2).min(MAX_BACKOFF);
+                backoff = match bus.consuming().pause(backoff).await {
+                    true => INITIAL_BACKOFF,
+                    false => (backoff * 2).min(MAX_BACKOFF),
+                };
             }
         };
         reopened.boxed()
