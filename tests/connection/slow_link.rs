@@ -26,7 +26,7 @@ const SMALL_CALLERS: usize = 4;
 /// Timeout of each call, and limit for the test beyond its duration.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// LinkCounts of both kinds of calls, and of the changes of the connections.
+/// Counts of both kinds of calls, and of the changes of the connections.
 #[derive(Debug, Default)]
 struct LinkCounts {
     large: AtomicUsize,

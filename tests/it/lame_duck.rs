@@ -215,14 +215,20 @@ impl Moving {
     }
 }
 
+/// Starts service and caller on the first server of a cluster, and the publisher on the second.
+async fn start_on_first() -> (NatsCluster, Moving) {
+    let mut cluster = NatsCluster::start_with(LAME_DUCK).await.unwrap();
+    let [first, second] = ["n1", "n2"].map(|name| cluster.server(name).unwrap().url());
+    let [service, caller, publisher] = [&first, &first, &second].map(Bus::connect);
+    let (service, caller, publisher) = tokio::join!(service, caller, publisher);
+    let moving = Moving::start(service.unwrap(), caller.unwrap(), publisher.unwrap()).await;
+    (cluster, moving)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_moves_to_another_server_before_this_one_stops() {
     within(LIMIT, async {
-        let mut cluster = NatsCluster::start_with(LAME_DUCK).await.unwrap();
-        let [first, second] = ["n1", "n2"].map(|name| cluster.server(name).unwrap().url());
-        let [service, caller, publisher] = [&first, &first, &second].map(Bus::connect);
-        let (service, caller, publisher) = tokio::join!(service, caller, publisher);
-        let moving = Moving::start(service.unwrap(), caller.unwrap(), publisher.unwrap()).await;
+        let (mut cluster, moving) = start_on_first().await;
         let old = cluster.server("n1").unwrap();
         old.enter_lame_duck_mode().unwrap();
         moving.leave(old).await;
@@ -295,11 +301,7 @@ fn server_of(bus: &Bus) -> Option<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn moves_on_the_heels_of_each_other_delay_nothing() {
     within(LIMIT, async {
-        let mut cluster = NatsCluster::start_with(LAME_DUCK).await.unwrap();
-        let [first, second] = ["n1", "n2"].map(|name| cluster.server(name).unwrap().url());
-        let [service, caller, publisher] = [&first, &first, &second].map(Bus::connect);
-        let (service, caller, publisher) = tokio::join!(service, caller, publisher);
-        let moving = Moving::start(service.unwrap(), caller.unwrap(), publisher.unwrap()).await;
+        let (mut cluster, moving) = start_on_first().await;
         for _ in 0..2 {
             let name = server_of(&moving.caller).unwrap();
             let server = cluster.server(&name).unwrap();

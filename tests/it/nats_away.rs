@@ -112,14 +112,11 @@ async fn stop_while_frozen(freezes_after: Option<Duration>, is_idle: bool) -> Op
     let fixture = carrier.serve_with(|server| server.grace(GRACE)).await;
     let caller = carrier.another_bus().await;
     let client: BehaviorClient = caller.client();
-    let call = client.wait(BehaviorHandler::UNTIL_RELEASED).timeout(LIMIT);
-    let call = tokio::spawn(call.into_future());
-    let running = usize::from(!is_idle);
-    match is_idle {
-        true => call.abort(),
-        false => until(|| fixture.handler.running() == 1).await,
+    if !is_idle {
+        let call = client.wait(BehaviorHandler::UNTIL_RELEASED).timeout(LIMIT);
+        tokio::spawn(call.into_future());
+        until(|| fixture.handler.running() == 1).await;
     }
-    until(|| fixture.handler.running() == running).await;
     carrier.bus.flush().await.unwrap();
     let nats = carrier.nats.as_mut().unwrap();
     if freezes_after.is_none() {

@@ -256,7 +256,8 @@ impl ConnectOptions {
         }
     }
 
-    /// Maximum time of one attempt to connect to one address, 5 s by default. A reconnect begins with 1 s.
+    /// Maximum time of one attempt to connect to one address, 5 s by default. A server has four times as long at most,
+    /// for its name to be resolved and for all its addresses. A reconnect begins with 1 s.
     #[must_use]
     pub fn connection_timeout(self, timeout: Duration) -> Self {
         Self {

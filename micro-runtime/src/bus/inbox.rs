@@ -47,9 +47,8 @@ struct Reading {
     replies: Subscriber,
     mux: Arc<Mux>,
     lost: CancellationToken,
-    before: Option<Arc<InboxMove>>,
-    /// Canceled once anything has come while the inbox before is still read.
-    heard: CancellationToken,
+    /// The inbox before, and what to cancel once anything has come while that is still read.
+    before: Option<(Arc<InboxMove>, CancellationToken)>,
     next_move: Arc<InboxMove>,
     _guard: ReadingGuard,
 }
@@ -76,8 +75,7 @@ impl Inbox {
             replies,
             mux: Arc::clone(mux),
             lost: lost.clone(),
-            before: before.cloned(),
-            heard: heard.clone(),
+            before: before.map(|before| (Arc::clone(before), heard.clone())),
             _guard: next_move.reading_guard(),
             next_move: Arc::clone(&next_move),
         };
@@ -154,7 +152,6 @@ impl InboxSupervisor {
                 mux: Arc::clone(&self.mux),
                 lost: self.lost.clone(),
                 before: None,
-                heard: CancellationToken::new(),
                 _guard: self.next_move.reading_guard(),
                 next_move: Arc::clone(&self.next_move),
             });
@@ -174,12 +171,12 @@ impl ReadingTask {
 
 impl Reading {
     async fn run(mut self) {
-        if let Some(before) = self.before.take() {
+        if let Some((before, heard)) = self.before.take() {
             let deliver = |message| {
                 self.next_move.note(&message);
                 self.mux.deliver(message);
             };
-            before.follow(&mut self.replies, &self.heard, deliver).await;
+            before.follow(&mut self.replies, &heard, deliver).await;
         }
         while let Some(message) = self.replies.next().await {
             self.next_move.note(&message);

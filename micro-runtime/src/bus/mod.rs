@@ -14,7 +14,7 @@
 //! | `served_services` | the services in the name of a connection |
 //! | `wait_for_ready`, `flush` | messages that wait for the connection; the confirmation of what was sent, and the end
 //! |
-//! | `nats`, `in_process` | the two carriers; `nats_connection` makes a connection over NATS |
+//! | `nats`, `in_process` | the two carriers; `nats_connection` makes a connection over NATS, `nats_carrier` ends it |
 //! | `nats_client` | the client of async-nats below a bus, and buses over one of the user (feature `async-nats`) |
 //! | `begun_moves`, `moves` | subscriptions that move to another link while both are connected |
 //! | `inbox` | reads the inbox, and subscribes to it again after NATS has revoked it |
@@ -24,6 +24,7 @@
 //! | `fault_injection` | faults of the in-process carrier on command, for tests (feature `__testkit`) |
 //! | `mux` | reply slots: matches what arrives in the inbox to the call or stream that waits for it |
 //! | `outbox`, `try_publish` | the two fast ways out: batched requests, and messages for which there is room now |
+//! | `call_cancellation`, `cancel_messages` | which calls are canceled, and the messages that tell their servers |
 //! | `unconfirmed_calls` | calls that ended while NATS held their requests up, and are canceled for it |
 //! | `multi_reply` | one request with many replies |
 //! | `runtime` | the error of what is polled outside of a tokio runtime |

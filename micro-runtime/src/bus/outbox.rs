@@ -365,7 +365,6 @@ async fn send(outgoing: Outgoing, link: &Link, mux: &Mux) {
     })
     .await;
     if let (Err(error), Some(reply)) = (published, call.reply.take()) {
-        mux.mark_unsent(&reply);
         mux.fail(&reply, error.into_status("the request"));
     }
 }

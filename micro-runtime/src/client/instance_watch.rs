@@ -2,7 +2,7 @@
 
 use std::future::{pending, poll_fn};
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -30,9 +30,9 @@ enum Presence {
 ///
 /// A stream has its own PINGs; a unary call of a queue group waits for its deadline, since another instance may have
 /// it.
-pub(super) fn watch_instance(client: &Client, left: Duration) -> Option<InstanceWatch> {
+pub(super) fn watch_instance(client: &Client, deadline: Instant) -> Option<InstanceWatch> {
     let instance = client.instance()?.to_owned();
-    if left <= DEFAULT_HEARTBEAT {
+    if deadline.saturating_duration_since(Instant::now()) <= DEFAULT_HEARTBEAT {
         return None;
     }
     let client = client.clone();

@@ -196,8 +196,7 @@ impl<B: RequestBody> UnaryExchange<B> {
         {
             let timer = tokio::time::sleep_until(limit.deadline.into());
             this.deadline_timer.set(Some(timer));
-            let left = limit.deadline.saturating_duration_since(Instant::now());
-            *this.instance_watch = watch_instance(&this.request.client, left);
+            *this.instance_watch = watch_instance(&this.request.client, limit.deadline);
         }
         if let Some(timer) = this.deadline_timer.as_pin_mut()
             && let Some(limit) = this.time_limit

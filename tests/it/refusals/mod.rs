@@ -17,4 +17,5 @@ mod separate_connections;
 mod servers;
 mod starts;
 mod streams;
+mod trade_taker;
 mod users;

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use micro_runtime::jetstream::{Durable, EventStream};
-use micro_runtime::{
-    Bus, Code, Context, ErrorKind, Server, Status, Subscriber, Subscription, service,
-};
+use micro_runtime::{Bus, Code, ErrorKind, Server, Subscription};
 use micro_testkit::{NatsServer, within};
 use micro_tests::market::{Trade, TradeFilter};
 use tracing::Level;
 
+use super::trade_taker::TradeTaker;
 use super::users::{ALL, User, check_status, config, connect};
+use crate::durable::market::trade;
 use crate::log_lines::LogLines;
 use crate::until::until;
 
@@ -49,25 +49,6 @@ const KEPT: [&str; 3] = ["_INBOX.user.*.>", "evt.kept", "evt.shared second"];
 enum PermissionChange {
     Reload,
     Reconnect,
-}
-
-/// Handler that takes every trade.
-struct TradeTaker;
-
-#[service]
-impl Subscriber<Trade> for TradeTaker {
-    async fn on_event(&self, _: Context, _: Trade) -> Result<(), Status> {
-        Ok(())
-    }
-}
-
-fn trade(number: u64) -> Trade {
-    Trade {
-        venue: "sim".to_owned(),
-        symbol: "S".to_owned(),
-        number,
-        ..Trade::default()
-    }
 }
 
 fn users(subscribe: &[&str]) -> String {

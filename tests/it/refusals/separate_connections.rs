@@ -4,38 +4,19 @@
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use micro_runtime::jetstream::{Durable, EventStream};
-use micro_runtime::{
-    Bus, ConnectOptions, Context, ErrorKind, RunningServer, Server, Status, Subscriber, service,
-};
+use micro_runtime::jetstream::Durable;
+use micro_runtime::{Bus, ConnectOptions, ErrorKind, RunningServer, Server};
 use micro_testkit::{NatsServer, within};
 use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob, Pair};
 use micro_tests::market::Trade;
 
+use super::trade_taker::TradeTaker;
 use super::users::{ALL, User, check_refused, check_status, config};
+use crate::durable::market::{market_stream, trade};
 use crate::until::until;
 
 const LIMIT: Duration = Duration::from_secs(60);
-
-/// Handler that takes every trade.
-struct Consuming;
-
-#[service]
-impl Subscriber<Trade> for Consuming {
-    async fn on_event(&self, _: Context, _: Trade) -> Result<(), Status> {
-        Ok(())
-    }
-}
-
-fn trade(number: u64) -> Trade {
-    Trade {
-        venue: "sim".to_owned(),
-        symbol: "S".to_owned(),
-        number,
-        ..Trade::default()
-    }
-}
 
 fn users(subscribe: &[&str], denied: &[&str]) -> String {
     let service = User::new("service", subscribe, ALL).denied(denied);
@@ -57,8 +38,7 @@ async fn start(denied: &[&str]) -> (NatsServer, Bus, Bus) {
         Bus::connect_with(options, nats.url()).await.unwrap()
     };
     let owner = connect("owner").await;
-    let stream = EventStream::named("MARKET").subject("evt.market.>");
-    owner.declare(&stream).await.unwrap();
+    owner.declare(&market_stream()).await.unwrap();
     let bus = connect("service").await;
     (nats, bus, owner)
 }
@@ -69,7 +49,7 @@ async fn serve(bus: &Bus) -> RunningServer {
 }
 
 async fn consume(bus: &Bus) -> RunningServer {
-    let server = Server::new(bus).subscribe::<Trade>(Consuming, Durable::named("rec"));
+    let server = Server::new(bus).subscribe::<Trade>(TradeTaker, Durable::named("rec"));
     server.start().await.unwrap()
 }
 

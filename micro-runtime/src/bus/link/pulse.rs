@@ -79,9 +79,8 @@ impl Pulses {
         takes_over: bool,
     ) -> Option<Self> {
         let confirmed = Arc::clone(mux.confirmed());
-        let window_of_sink = Arc::clone(window);
         let sink = Arc::new(PulseSink {
-            window: window_of_sink,
+            window: Arc::clone(window),
             confirmed: Arc::clone(&confirmed),
             lost: lost.clone(),
         });

@@ -58,6 +58,7 @@ impl Window {
         }
         // A pulse of another task may be ahead of this message.
         total.saturating_sub(self.pulsed.load(Ordering::Relaxed)) >= PULSE_BYTES
+            && self.has_pulses.load(Ordering::Relaxed)
     }
 
     #[cold]
@@ -204,7 +205,7 @@ mod tests {
         let window = Window::new();
         window.end_pulses();
         while window.handed_over.load(Ordering::SeqCst) < 2 * MAX_UNCONFIRMED {
-            window.add(1000);
+            assert!(!window.add(1000), "a pulse is due");
         }
         assert_eq!(window.unconfirmed(), 0);
         assert_eq!(window.begin_pulse(), None);

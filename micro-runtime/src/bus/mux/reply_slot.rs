@@ -30,15 +30,13 @@ const BATCHING_THRESHOLD: usize = 5;
 /// that it does not use up the refusal of another.
 pub(crate) struct ReplySlot {
     mux: Arc<Mux>,
-    /// `None` once the reply was taken out, which freed the slot.
+    /// `None` once the reply was taken out, which freed the slot; that of a failure is kept.
     key: Option<SlotKey>,
     should_batch: bool,
     /// Whether the request has its place already. The outbox gives it to those that it sends, without noting it here.
     is_sent: bool,
     /// How far the request had come when the wait ended with an error.
     failed: Option<RequestProgress>,
-    /// Whether the server can be told that the wait has ended with an error.
-    is_cancelable: bool,
 }
 
 /// A request whose caller waits no more: what names its call to the server, and its place among all requests.
@@ -79,7 +77,6 @@ impl Mux {
             should_batch,
             is_sent: !should_batch,
             failed: None,
-            is_cancelable: false,
         };
         Ok((slot, subject))
     }
@@ -146,7 +143,6 @@ impl Mux {
             should_batch: false,
             is_sent: false,
             failed: None,
-            is_cancelable: false,
         }
     }
 }
@@ -221,17 +217,11 @@ impl ReplySlot {
             is_followed
         });
         if matches!(polled, Poll::Ready(Err(_))) {
-            let sending = state.table.sending(key);
-            self.failed = Some(sending);
-            // A lost connection ends handlers otherwise; one that is closed in order is there still.
-            self.is_cancelable = match sending {
-                RequestProgress::Unsent => false,
-                RequestProgress::Unconfirmed => true,
-                RequestProgress::Confirmed => state.closed.is_some(),
-            };
+            self.failed = Some(state.table.progress(key));
         }
         drop(state);
-        if polled.is_ready() && !is_followed && !self.is_cancelable {
+        // The key of a call that has failed names it in a cancellation.
+        if matches!(polled, Poll::Ready(Ok(_))) && !is_followed {
             self.key = None;
         }
         polled
@@ -240,8 +230,14 @@ impl ReplySlot {
     /// Returns what names the call to its server, if the wait has ended with an error, and the handler may run on.
     #[cold]
     pub(crate) fn take_cancelable(&mut self) -> Option<CancelToken> {
-        let key = self.key.take_if(|_| self.is_cancelable)?;
-        Some(CancelToken::of_reply(key.slot, key.nonce))
+        let key = self.key.take()?;
+        let is_running = match self.failed? {
+            RequestProgress::Unsent => false,
+            RequestProgress::Unconfirmed => true,
+            // It goes on without its reply where the connection is lost, and ends with a bus that is closed.
+            RequestProgress::Confirmed => lock(&self.mux.state).closed.is_some(),
+        };
+        is_running.then(|| CancelToken::of_reply(key.slot, key.nonce))
     }
 
     /// Returns whether the wait has ended with an error before the request was sent.

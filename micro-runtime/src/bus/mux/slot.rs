@@ -19,9 +19,10 @@ pub(crate) struct SlotKey {
 pub(super) struct Slot<T, S> {
     /// Nonce of the current use; of the last one while the slot is free.
     pub(super) nonce: u64,
-    /// Place of the current request among all that were sent, in their order; `None` while it is not sent.
+    /// Place of the current request among all that were sent, in their order; `None` while it is not sent, and once it
+    /// is known to be confirmed.
     pub(super) order: Option<NonZeroU64>,
-    /// Whether the current request was sent. Its place is taken from it once it is confirmed.
+    /// Whether the current request was sent.
     pub(super) was_sent: bool,
     pub(super) state: SlotState<T, S>,
 }

@@ -136,7 +136,7 @@ impl<T, S: Clone> SlotTable<T, S> {
     }
 
     /// Returns how far the request of this key has come.
-    pub(crate) fn sending(&mut self, key: SlotKey) -> RequestProgress {
+    pub(crate) fn progress(&mut self, key: SlotKey) -> RequestProgress {
         match self.current(key) {
             Some(slot) if slot.order.is_some() => RequestProgress::Unconfirmed,
             Some(slot) if slot.was_sent => RequestProgress::Confirmed,

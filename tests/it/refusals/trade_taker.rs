@@ -1,0 +1,14 @@
+//! `TradeTaker`: the handler of a durable consumer to which something is refused.
+
+use micro_runtime::{Context, Status, Subscriber, service};
+use micro_tests::market::Trade;
+
+/// Handler that takes every trade.
+pub(super) struct TradeTaker;
+
+#[service]
+impl Subscriber<Trade> for TradeTaker {
+    async fn on_event(&self, _: Context, _: Trade) -> Result<(), Status> {
+        Ok(())
+    }
+}
