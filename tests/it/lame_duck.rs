@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use micro_runtime::event::RawEvents;
-use micro_runtime::{Bus, ConnectOptions, RunningServer, Server};
+use micro_runtime::{Bus, ConnectOptions, ConnectionState, Reason, RunningServer, Server};
 use micro_testkit::{Direction, NatsCluster, NatsServer, Proxy, within};
 use micro_tests::BehaviorHandler;
 use micro_tests::StreamsHandler;
@@ -313,6 +313,58 @@ async fn moves_on_the_heels_of_each_other_delay_nothing() {
             tokio::time::sleep(Duration::from_millis(500)).await; // sleep: until the second move is over
         }
         moving.end().await;
+    })
+    .await;
+}
+
+/// The old server is gone while the new connection confirms nothing: the state shows it, calls fail or wait, and those
+/// that wait go on with the new connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_gone_in_the_middle_of_a_move_shows_in_the_state() {
+    within(LIMIT, async {
+        let mut cluster = NatsCluster::start_with(LAME_DUCK).await.unwrap();
+        let first = cluster.server("n1").unwrap().url();
+        let second = cluster.server("n2").unwrap();
+        let is_moving = Arc::<AtomicBool>::default();
+        let is_held = Arc::<AtomicBool>::default();
+        let itself = Arc::<OnceLock<Proxy>>::default();
+        let observe = {
+            let (is_moving, is_held) = (Arc::clone(&is_moving), Arc::clone(&is_held));
+            let itself = Arc::clone(&itself);
+            move |_, piece: &[u8]| {
+                let is_subscribing = piece.windows(4).any(|part| part == b"SUB ");
+                if is_subscribing && is_moving.swap(false, Ordering::Relaxed) {
+                    itself.get().unwrap().hold(Direction::ToClient);
+                    is_held.store(true, Ordering::Relaxed);
+                }
+            }
+        };
+        let proxy = Proxy::start_observed(second.port(), observe).await.unwrap();
+        let url = proxy.url();
+        let proxy = itself.get_or_init(|| proxy);
+        let service = Bus::connect(&second.url()).await.unwrap();
+        let server = Server::new(&service).add(BehaviorServer::new(BehaviorHandler::default()));
+        let server = server.start().await.unwrap();
+        let caller = connect_to_first(&first, &url).await;
+        let client: BehaviorClient = caller.client();
+        client.echo(Blob::default()).await.unwrap();
+        let mut states = caller.states();
+        assert_eq!(states.next().await, Some(ConnectionState::Connected));
+        is_moving.store(true, Ordering::Relaxed);
+        let old = cluster.server("n1").unwrap();
+        old.enter_lame_duck_mode().unwrap();
+        until(|| is_held.load(Ordering::Relaxed)).await;
+        old.kill().unwrap();
+        let next = within(SOON, states.next()).await;
+        assert_eq!(next, Some(ConnectionState::Disconnected));
+        let failed = client.echo(Blob::default()).await.unwrap_err();
+        assert_eq!(failed.reason(), Some(Reason::Disconnected));
+        let waiting = client.echo(Blob::default()).wait_for_ready().timeout(LIMIT);
+        let (replied, ()) = tokio::join!(waiting, async { proxy.release() });
+        replied.unwrap();
+        let next = within(SOON, states.next()).await;
+        assert_eq!(next, Some(ConnectionState::Connected));
+        server.shutdown().await.unwrap();
     })
     .await;
 }

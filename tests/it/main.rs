@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod behavior;
+mod between_servers;
 mod bursts;
 mod cancellation;
 mod captured_broadcasts;

@@ -23,7 +23,7 @@
 //! | `server_version` | the minimum version of nats-server |
 //! | `fault_injection` | faults of the in-process carrier on command, for tests (feature `__testkit`) |
 //! | `mux` | reply slots: matches what arrives in the inbox to the call or stream that waits for it |
-//! | `outbox`, `try_publish` | the two fast ways out: batched requests, and messages for which there is room now |
+//! | `outbox`, `outbox_task`, `try_publish` | the two fast ways out: batched requests, and messages for which there is room now |
 //! | `call_cancellation`, `cancel_messages` | which calls are canceled, and the messages that tell their servers |
 //! | `unconfirmed_calls` | calls that ended while NATS held their requests up, and are canceled for it |
 //! | `multi_reply` | one request with many replies |
@@ -77,6 +77,7 @@ mod nats_client;
 mod nats_connection;
 mod open_subscriptions;
 mod outbox;
+mod outbox_task;
 mod outgoing;
 mod permission;
 mod permission_line;

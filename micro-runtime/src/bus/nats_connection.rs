@@ -10,8 +10,8 @@ use crate::bus::link::{CurrentLink, LinkKeeper};
 use crate::bus::mux::Mux;
 use crate::bus::nats;
 use crate::bus::nats_carrier::{CarrierLife, NatsCarrier};
-use crate::bus::outbox;
 use crate::bus::outbox::Outbox;
+use crate::bus::outbox_task;
 use crate::bus::refusals::Refusals;
 use crate::bus::served_services::ServedServices;
 use crate::bus::server_urls::ServerUrls;
@@ -53,7 +53,7 @@ impl Connection {
         services: Arc<ServedServices>,
     ) -> Self {
         let outbox = Arc::new(Outbox::default());
-        let sending = outbox::run(Arc::clone(&outbox), Arc::clone(&current), Arc::clone(&mux));
+        let sending = outbox_task::run(Arc::clone(&outbox), Arc::clone(&current), Arc::clone(&mux));
         let unconfirmed = Arc::new(UnconfirmedCalls::default());
         let canceling = unconfirmed_calls::watch(
             Arc::clone(&unconfirmed),

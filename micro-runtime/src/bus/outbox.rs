@@ -10,7 +10,7 @@
 //!
 //! # How
 //!
-//! A task of the connection collects requests. Woken by the first, it yields once, and so goes behind every task
+//! A task of the connection (`outbox_task`) collects requests. Woken by the first, it yields once, and so goes behind every task
 //! that could run when that request came in; then it hands all requests to async-nats together.
 //!
 //! # Invariants
@@ -23,19 +23,13 @@
 //! - **One lock**, held for a few instructions and never while a waker is called or anything is awaited.
 //! - **A request whose caller has gone is not sent**: its slot was freed, and it would only cost a handler.
 
-use std::future::{Future as _, poll_fn};
-use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use async_nats::Subject;
-use futures_util::future::{join, join_all};
 use tokio::sync::oneshot;
-use tokio::task::coop::unconstrained;
 
-use crate::bus::cancel_messages::send_cancellations;
-use crate::bus::link::{CurrentLink, Link};
 use crate::bus::mux::Mux;
 use crate::bus::outgoing::Outgoing;
 use crate::log_limit::LogLimit;
@@ -137,7 +131,11 @@ impl Outbox {
 
     /// Waits until a request is queued, or a cancellation, and that `has_link`. For the sending task alone, which has
     /// handed over all that it took: one waker is kept.
-    fn poll_nonempty(&self, cx: &mut Context<'_>, has_link: impl Fn() -> bool) -> Poll<()> {
+    pub(super) fn poll_nonempty(
+        &self,
+        cx: &mut Context<'_>,
+        has_link: impl Fn() -> bool,
+    ) -> Poll<()> {
         let mut state = lock(&self.state);
         let ended = state.take_ended_flushes();
         let mut is_empty = state.queued.is_empty();
@@ -164,16 +162,16 @@ impl Outbox {
         }
     }
 
-    fn has_canceled(&self) -> bool {
+    pub(super) fn has_canceled(&self) -> bool {
         !lock(&self.state).canceled.is_empty()
     }
 
-    fn take_canceled(&self) -> Vec<(Subject, CancelToken)> {
+    pub(super) fn take_canceled(&self) -> Vec<(Subject, CancelToken)> {
         std::mem::take(&mut lock(&self.state).canceled)
     }
 
     /// Moves requests of `max` bytes at most from the queue to `batch`, which is empty; at least one.
-    fn take(&self, batch: &mut Vec<Outgoing>, max: usize) {
+    pub(super) fn take(&self, batch: &mut Vec<Outgoing>, max: usize) {
         let mut state = lock(&self.state);
         let mut bytes = 0;
         let fits = |request: &Outgoing| {
@@ -217,25 +215,10 @@ impl Outbox {
         }
         flushed
     }
-}
 
-impl State {
-    /// Takes those who wait for requests that have been handed over: all that are not queued.
-    fn take_ended_flushes(&mut self) -> Vec<oneshot::Sender<()>> {
-        let sent = self.total - self.queued.len() as u64;
-        let ended = self.flushes.extract_if(.., |(total, _)| *total <= sent);
-        ended.map(|(_, flush)| flush).collect()
-    }
-}
-
-/// Closes the outbox when the sending task ends, with its connection or its runtime, and fails the requests
-/// that would otherwise wait for their deadline.
-struct CloseOnDrop<'a>(&'a Outbox, &'a Mux);
-
-impl Drop for CloseOnDrop<'_> {
-    fn drop(&mut self) {
-        let Self(outbox, mux) = self;
-        let mut state = lock(&outbox.state);
+    /// Takes nothing further, and fails the requests that would otherwise wait for their deadline.
+    pub(super) fn close(&self, mux: &Mux) {
+        let mut state = lock(&self.state);
         state.is_closed = true;
         let queued = std::mem::take(&mut state.queued);
         let flushes = std::mem::take(&mut state.flushes);
@@ -247,147 +230,17 @@ impl Drop for CloseOnDrop<'_> {
     }
 }
 
-/// The sending task: sends what is queued, for ever. A request that cannot be sent fails its call.
-pub(super) async fn run(outbox: Arc<Outbox>, current: Arc<CurrentLink>, mux: Arc<Mux>) {
-    let _close = CloseOnDrop(&outbox, &mux);
-    let mut batch = Vec::new();
-    loop {
-        let has_link = || {
-            let link = current.peek();
-            link.as_ref()
-                .is_some_and(|link| !link.lost().is_cancelled())
-        };
-        poll_fn(|cx| outbox.poll_nonempty(cx, has_link)).await;
-        yield_to_ready_tasks().await;
-        match current.get() {
-            Some(link) => {
-                // What waits for room is still here, where its caller can give it up.
-                let room = link.room().await;
-                if link.lost().is_cancelled() {
-                    fail_all(&outbox, &mut batch, &current, &mux);
-                    continue;
-                }
-                outbox.take(&mut batch, room);
-                // Without the cooperative budget: once it is used up, a channel with room returns `Pending`, which
-                // `send_all` would take for a full queue.
-                unconstrained(send_all(&mut batch, &link, &mux)).await;
-                // Those of calls that have ended with this link go through the next one.
-                if !outbox.has_canceled() || link.lost().is_cancelled() {
-                    continue;
-                }
-                send_cancellations(outbox.take_canceled(), &link).await;
-            }
-            None => fail_all(&outbox, &mut batch, &current, &mux),
-        }
+impl State {
+    /// Takes those who wait for requests that have been handed over: all that are not queued.
+    fn take_ended_flushes(&mut self) -> Vec<oneshot::Sender<()>> {
+        let sent = self.total - self.queued.len() as u64;
+        let ended = self.flushes.extract_if(.., |(total, _)| *total <= sent);
+        ended.map(|(_, flush)| flush).collect()
     }
-}
-
-/// Requests that were taken and are not handed over yet. Those that are left when the sending task ends fail.
-struct Rest<'a> {
-    requests: std::vec::Drain<'a, Outgoing>,
-    mux: &'a Mux,
-}
-
-impl Drop for Rest<'_> {
-    fn drop(&mut self) {
-        for reply in self.requests.by_ref().filter_map(|request| request.reply) {
-            self.mux.fail(&reply, connection_closed());
-        }
-    }
-}
-
-/// The call of a request that is being handed over. It fails when the sending task ends before.
-struct FailOnDrop<'a> {
-    reply: Option<Subject>,
-    mux: &'a Mux,
-}
-
-impl Drop for FailOnDrop<'_> {
-    fn drop(&mut self) {
-        if let Some(reply) = self.reply.take() {
-            self.mux.fail(&reply, connection_closed());
-        }
-    }
-}
-
-/// Fails requests that find no connection.
-fn fail_all(outbox: &Outbox, batch: &mut Vec<Outgoing>, current: &CurrentLink, mux: &Mux) {
-    outbox.take(batch, usize::MAX);
-    for reply in batch.drain(..).filter_map(|request| request.reply) {
-        mux.fail(&reply, current.absence().into_status("the request"));
-    }
-}
-
-/// Hands requests to async-nats in order, without those whose callers have gone.
-///
-/// Usually its queue has room and each request is polled once, on the stack. Where the queue is full, the rest
-/// is polled concurrently, so that all of them line up for its room at once: callers that find the outbox full
-/// line up there too, and would otherwise overtake requests that came before theirs.
-async fn send_all(batch: &mut Vec<Outgoing>, link: &Link, mux: &Mux) {
-    mux.retain_waiting(batch);
-    let mut rest = Rest {
-        requests: batch.drain(..),
-        mux,
-    };
-    while let Some(outgoing) = rest.requests.next() {
-        let mut first = pin!(send(outgoing, link, mux));
-        let sent = poll_fn(|cx| Poll::Ready(first.as_mut().poll(cx))).await;
-        if sent.is_pending() {
-            let others = rest
-                .requests
-                .by_ref()
-                .map(|outgoing| send(outgoing, link, mux));
-            join(first, join_all(others)).await;
-        }
-    }
-}
-
-/// Publishes one request; ends the wait for its reply if that fails, since its caller no longer watches. A request that
-/// had to wait, and whose caller has gone meanwhile, is not sent.
-async fn send(outgoing: Outgoing, link: &Link, mux: &Mux) {
-    let mut call = FailOnDrop {
-        reply: outgoing.reply.clone(),
-        mux,
-    };
-    let mut publishing = pin!(link.publish(outgoing));
-    let mut has_waited = false;
-    let published = poll_fn(|cx| {
-        let reply = call.reply.as_ref();
-        if has_waited && !reply.is_none_or(|reply| mux.mark_sent(reply)) {
-            return Poll::Ready(Ok(()));
-        }
-        let published = publishing.as_mut().poll(cx);
-        has_waited = published.is_pending();
-        if has_waited && let Some(reply) = reply {
-            mux.mark_unsent(reply);
-        }
-        published
-    })
-    .await;
-    if let (Err(error), Some(reply)) = (published, call.reply.take()) {
-        mux.fail(&reply, error.into_status("the request"));
-    }
-}
-
-/// Returns once every task that is ready now has been polled: waking itself puts this task at the end of the
-/// run queue.
-///
-/// Not `tokio::task::yield_now`, which defers the wake-up until the worker has no task left and has polled for
-/// input: on a busy worker the requests would wait for all that.
-async fn yield_to_ready_tasks() {
-    let mut has_waited = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut has_waited, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// Returns the error of a request whose connection has ended before it was sent.
-fn connection_closed() -> Status {
+pub(super) fn connection_closed() -> Status {
     let text = "the request could not be sent: the connection is closed";
     Reason::Disconnected.status(text)
 }

@@ -1,5 +1,8 @@
 //! Unit tests of `outbox.rs`.
 
+use std::future::Future as _;
+use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;
 
@@ -7,7 +10,6 @@ use async_nats::Subject;
 use bytes::Bytes;
 
 use super::*;
-use crate::bus::mux::ReplySlot;
 
 struct Wakes(AtomicUsize);
 
@@ -97,41 +99,6 @@ fn a_batch_has_no_more_bytes_than_there_is_room_for() {
 }
 
 #[test]
-fn requests_that_were_taken_fail_with_the_sending_task() {
-    let mux = Arc::new(Mux::new("_INBOX.x"));
-    let (mut slots, requests): (Vec<_>, Vec<_>) = (0..3)
-        .map(|_| mux.reserve_own().unwrap())
-        .map(|(slot, reply)| {
-            let reply = Some(reply);
-            (
-                slot,
-                Outgoing {
-                    reply,
-                    ..outgoing(7)
-                },
-            )
-        })
-        .unzip();
-    let mut batch = requests;
-    let mut rest = Rest {
-        requests: batch.drain(..),
-        mux: &mux,
-    };
-    let first = rest.requests.next().unwrap();
-    let first = FailOnDrop {
-        reply: first.reply,
-        mux: &mux,
-    };
-    drop((first, rest));
-    let cx = &mut Context::from_waker(Waker::noop());
-    let is_failed = |slot: &mut ReplySlot| matches!(slot.poll(cx), Poll::Ready(Err(_)));
-    assert_eq!(
-        slots.iter_mut().map(is_failed).collect::<Vec<_>>(),
-        [true; 3]
-    );
-}
-
-#[test]
 fn the_end_of_the_sending_task_fails_what_is_queued_and_closes_the_outbox() {
     let outbox = Outbox::default();
     let mux = Arc::new(Mux::new("_INBOX.x"));
@@ -144,7 +111,7 @@ fn the_end_of_the_sending_task_fails_what_is_queued_and_closes_the_outbox() {
     let cx = &mut Context::from_waker(Waker::noop());
     let mut flush = pin!(outbox.flush());
     assert!(flush.as_mut().poll(cx).is_pending());
-    drop(CloseOnDrop(&outbox, &mux));
+    outbox.close(&mux);
     assert!(flush.as_mut().poll(cx).is_ready());
     assert!(pin!(outbox.flush()).poll(cx).is_ready());
     let Poll::Ready(Err(status)) = slot.poll(cx) else {

@@ -38,15 +38,12 @@ impl Connection {
     /// Hands over a message as [`try_publish`](Self::try_publish) does, which may have a reply subject. One with
     /// headers is left to [`publish`](Self::publish).
     pub(crate) fn try_publish_whole(&self, outgoing: &Outgoing) -> Poll<Result<(), PublishError>> {
-        if outgoing.headers.is_some() {
-            return Poll::Pending;
-        }
-        let (subject, reply) = (&outgoing.subject, outgoing.reply.as_ref());
         match &self.carrier {
             Carrier::Nats(nats) => match &*nats.current.peek() {
-                Some(link) => link.try_publish(subject, reply, &outgoing.payload),
+                Some(link) => link.try_publish_whole(outgoing),
                 None => Poll::Ready(Err(nats.current.absence())),
             },
+            Carrier::InProcess(_) if outgoing.headers.is_some() => Poll::Pending,
             Carrier::InProcess(carrier) => Poll::Ready(carrier.publish(outgoing.clone())),
         }
     }

@@ -27,12 +27,40 @@ pub(crate) struct Suite {
 pub(crate) enum Step {
     /// `cargo test`. It fails if no test ran: a renamed test must not pass by being missing.
     Tests(&'static [&'static str]),
-    /// The same on the nats-server of a release, which is fetched first.
+    /// The same for tests that are ignored elsewhere.
+    IgnoredTests(IgnoredTests),
+    /// `cargo test` on the nats-server of a release, which is fetched first.
     TestsOnNatsServer(&'static str, &'static [&'static str]),
     /// `cargo clippy` with warnings denied.
     Clippy(&'static [&'static str]),
     /// `cargo check` of fuzz targets, in a target folder of their own, since their flags differ.
     CheckFuzzTargets(&'static [&'static str]),
+}
+
+/// Ignored tests of one binary, by their full names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IgnoredTests {
+    pub(crate) package: &'static str,
+    pub(crate) binary: &'static str,
+    pub(crate) tests: &'static [&'static str],
+    pub(crate) is_optimized: bool,
+    /// One after the other; then their output is shown as it comes.
+    pub(crate) in_turn: bool,
+}
+
+impl IgnoredTests {
+    /// Returns the arguments of `cargo test`.
+    fn args(self) -> Vec<&'static str> {
+        let mut args = vec!["--package", self.package, "--test", self.binary];
+        args.extend(self.is_optimized.then_some("--release"));
+        args.extend(["--", "--ignored"]);
+        if self.in_turn {
+            args.extend(["--nocapture", "--test-threads=1"]);
+        }
+        args.push("--exact");
+        args.extend(self.tests);
+        args
+    }
 }
 
 /// The duration of a suite and its parts.
@@ -60,6 +88,7 @@ impl Step {
     fn run(self, variables: &Variables, timing: &mut Timing) -> Result<()> {
         match self {
             Self::Tests(args) => some_tests(args, variables, timing),
+            Self::IgnoredTests(tests) => some_tests(&tests.args(), variables, timing),
             Self::TestsOnNatsServer(release, args) => {
                 let server = micro_testkit::fetch_nats_server_release(release)?;
                 eprintln!("\non nats-server {release}:");

@@ -2,7 +2,7 @@
 //! the slow suites, which run by name only.
 
 use crate::suites::foreign::{GO, JAVA, NODE};
-use crate::suites::suite::{Step, Suite};
+use crate::suites::suite::{IgnoredTests, Step, Suite};
 use crate::suites::tool::{NATS_SERVER, OLD_NATS_SERVER, PYTHON};
 
 /// Name of the suite that tests [`FIRST_TIER`].
@@ -30,6 +30,25 @@ pub(crate) const FIRST_TIER: &[&str] = &[
     "xtask",
 ];
 
+/// Tests of `micro-tests` that may run at the same time.
+const AT_ONCE: IgnoredTests = IgnoredTests {
+    package: "micro-tests",
+    binary: "",
+    tests: &[],
+    is_optimized: false,
+    in_turn: false,
+};
+/// Tests of `micro-tests` that need the machine to themselves, and print figures.
+const IN_TURN: IgnoredTests = IgnoredTests {
+    in_turn: true,
+    ..AT_ONCE
+};
+/// The same, with optimizations.
+const OPTIMIZED: IgnoredTests = IgnoredTests {
+    is_optimized: true,
+    ..IN_TURN
+};
+
 /// Suites that `--full` adds, as `.ci/run` does: with the first tier at most 40 minutes, builds and
 /// installations included.
 pub(crate) const SECOND_TIER: &[Suite] = &[
@@ -48,43 +67,35 @@ pub(crate) const SECOND_TIER: &[Suite] = &[
         about: "services and callers in Go, Java and TypeScript that know protobuf and NATS alone",
         minutes: 4,
         tools: &[NATS_SERVER, GO, JAVA, NODE],
-        steps: &[Step::Tests(&[
-            "--package",
-            "micro-tests",
-            "--test",
-            "it",
-            "--",
-            "--ignored",
-            "--exact",
-            "foreign::plain_services::a_plain_service_in_go",
-            "foreign::plain_services::a_micro_service_in_go",
-            "foreign::plain_callers::a_plain_caller_in_go",
-            "foreign::plain_callers::a_large_reply_reaches_a_client_in_go",
-            "foreign::plain_services::a_plain_service_in_java",
-            "foreign::plain_services::a_micro_service_in_java",
-            "foreign::plain_callers::a_plain_caller_in_java",
-            "foreign::plain_callers::a_large_reply_reaches_a_client_in_java",
-            "foreign::plain_services::a_plain_service_in_typescript",
-            "foreign::plain_services::a_micro_service_in_typescript",
-            "foreign::plain_callers::a_plain_caller_in_typescript",
-            "foreign::plain_callers::a_large_reply_reaches_a_client_in_typescript",
-        ])],
+        steps: &[Step::IgnoredTests(IgnoredTests {
+            binary: "it",
+            tests: &[
+                "foreign::plain_services::a_plain_service_in_go",
+                "foreign::plain_services::a_micro_service_in_go",
+                "foreign::plain_callers::a_plain_caller_in_go",
+                "foreign::plain_callers::a_large_reply_reaches_a_client_in_go",
+                "foreign::plain_services::a_plain_service_in_java",
+                "foreign::plain_services::a_micro_service_in_java",
+                "foreign::plain_callers::a_plain_caller_in_java",
+                "foreign::plain_callers::a_large_reply_reaches_a_client_in_java",
+                "foreign::plain_services::a_plain_service_in_typescript",
+                "foreign::plain_services::a_micro_service_in_typescript",
+                "foreign::plain_callers::a_plain_caller_in_typescript",
+                "foreign::plain_callers::a_large_reply_reaches_a_client_in_typescript",
+            ],
+            ..AT_ONCE
+        })],
     },
     Suite {
         name: "one-restart",
         about: "one rolling restart of a cluster in lame duck mode under calls, streams and durable events",
         minutes: 2,
         tools: &[NATS_SERVER],
-        steps: &[Step::Tests(&[
-            "--package",
-            "micro-tests",
-            "--test",
-            "connection",
-            "--",
-            "--ignored",
-            "--exact",
-            "rolling_restart::one_round_fails_no_call_and_loses_no_event",
-        ])],
+        steps: &[Step::IgnoredTests(IgnoredTests {
+            binary: "connection",
+            tests: &["rolling_restart::one_round_fails_no_call_and_loses_no_event"],
+            ..AT_ONCE
+        })],
     },
 ];
 
@@ -96,154 +107,112 @@ pub(crate) const SLOW: &[Suite] = &[
         about: "durable events while the leader of a cluster is killed under load",
         minutes: 5,
         tools: &[NATS_SERVER],
-        steps: &[Step::Tests(&[
-            "--package",
-            "micro-tests",
-            "--test",
-            "it",
-            "--",
-            "--ignored",
-            "--exact",
-            "durable::crash::a_cluster_whose_leaders_are_killed_loses_and_duplicates_no_event",
-        ])],
+        steps: &[Step::IgnoredTests(IgnoredTests {
+            binary: "it",
+            tests: &[
+                "durable::crash::a_cluster_whose_leaders_are_killed_loses_and_duplicates_no_event",
+            ],
+            ..AT_ONCE
+        })],
     },
     Suite {
         name: "market-cluster",
         about: "the market example while the leader of a cluster is killed under load",
         minutes: 5,
         tools: &[NATS_SERVER, PYTHON],
-        steps: &[Step::Tests(&[
-            "--package",
-            "market",
-            "--test",
-            "it",
-            "--",
-            "--ignored",
-            "--exact",
-            "loss::no_event_is_lost_when_the_leader_of_a_cluster_is_killed",
-        ])],
+        steps: &[Step::IgnoredTests(IgnoredTests {
+            package: "market",
+            binary: "it",
+            tests: &["loss::no_event_is_lost_when_the_leader_of_a_cluster_is_killed"],
+            ..AT_ONCE
+        })],
     },
     Suite {
         name: "replies",
         about: "1,200,000 calls in each set-up in which a caller could get a reply that is not its own",
         minutes: 25,
         tools: &[NATS_SERVER],
-        steps: &[Step::Tests(&[
-            "--release",
-            "--package",
-            "micro-tests",
-            "--test",
-            "replies",
-            "--",
-            "--ignored",
-            "--nocapture",
-            "--test-threads=1",
-            "--exact",
-            "two_queue_groups",
-            "five_instances_without_a_queue_group",
-            "a_responder_that_replies_one_to_five_times",
-            "cluster::a_cluster_whose_leader_is_killed_ten_times",
-            "a_peer_that_sprays_guesses",
-            "a_stream_that_captures_the_requests",
-        ])],
+        steps: &[Step::IgnoredTests(IgnoredTests {
+            binary: "replies",
+            tests: &[
+                "two_queue_groups",
+                "five_instances_without_a_queue_group",
+                "a_responder_that_replies_one_to_five_times",
+                "cluster::a_cluster_whose_leader_is_killed_ten_times",
+                "a_peer_that_sprays_guesses",
+                "a_stream_that_captures_the_requests",
+            ],
+            ..OPTIMIZED
+        })],
     },
     Suite {
         name: "program-ends",
         about: "programs that end in each way, a hundred times each: what they have published, and what they log",
         minutes: 20,
         tools: &[NATS_SERVER],
-        steps: &[Step::Tests(&[
-            "--package",
-            "micro-tests",
-            "--test",
-            "it",
-            "--",
-            "--ignored",
-            "--nocapture",
-            "--test-threads=1",
-            "--exact",
-            "program_ends::a_hundred_programs_that_flush_close_or_are_signaled_lose_no_event",
-            "program_ends::a_hundred_programs_that_end_without_a_flush_lose_the_last_events_alone",
-            "program_ends::a_hundred_programs_that_end_in_order_log_no_warning",
-            "program_ends::a_hundred_signals_at_the_announcement_drain_servers_on_a_busy_machine",
-        ])],
+        steps: &[Step::IgnoredTests(IgnoredTests {
+            binary: "it",
+            tests: &[
+                "program_ends::a_hundred_programs_that_flush_close_or_are_signaled_lose_no_event",
+                "program_ends::a_hundred_programs_that_end_without_a_flush_lose_the_last_events_alone",
+                "program_ends::a_hundred_programs_that_end_in_order_log_no_warning",
+                "program_ends::a_hundred_signals_at_the_announcement_drain_servers_on_a_busy_machine",
+            ],
+            ..IN_TURN
+        })],
     },
     Suite {
         name: "outages",
         about: "calls, streams and events while NATS is away, frozen, black-holed, half-closed or silent",
         minutes: 5,
         tools: &[NATS_SERVER],
-        steps: &[Step::Tests(&[
-            "--package",
-            "micro-tests",
-            "--test",
-            "connection",
-            "--",
-            "--ignored",
-            "--nocapture",
-            "--test-threads=1",
-            "--exact",
-            "outages::nats_is_away",
-            "outages::nats_is_frozen",
-            "outages::a_side_is_black_holed",
-            "outages::a_connection_is_closed_in_one_direction",
-            "outages::a_connection_is_silent_in_one_direction",
-        ])],
+        steps: &[Step::IgnoredTests(IgnoredTests {
+            binary: "connection",
+            tests: &[
+                "outages::nats_is_away",
+                "outages::nats_is_frozen",
+                "outages::a_side_is_black_holed",
+                "outages::a_connection_is_closed_in_one_direction",
+                "outages::a_connection_is_silent_in_one_direction",
+            ],
+            ..IN_TURN
+        })],
     },
     Suite {
         name: "rolling-restart",
         about: "ten rolling restarts of a cluster in lame duck mode under calls, streams and durable events",
         minutes: 10,
         tools: &[NATS_SERVER],
-        steps: &[Step::Tests(&[
-            "--package",
-            "micro-tests",
-            "--test",
-            "connection",
-            "--",
-            "--ignored",
-            "--nocapture",
-            "--test-threads=1",
-            "--exact",
-            "rolling_restart::ten_rounds_fail_no_call_and_lose_no_event",
-        ])],
+        steps: &[Step::IgnoredTests(IgnoredTests {
+            binary: "connection",
+            tests: &["rolling_restart::ten_rounds_fail_no_call_and_lose_no_event"],
+            ..IN_TURN
+        })],
     },
     Suite {
         name: "slow-link",
         about: "messages of 4 MiB for a minute over a link of 1 MB/s, at the caller and at the service",
         minutes: 4,
         tools: &[NATS_SERVER],
-        steps: &[Step::Tests(&[
-            "--package",
-            "micro-tests",
-            "--test",
-            "connection",
-            "--",
-            "--ignored",
-            "--nocapture",
-            "--test-threads=1",
-            "--exact",
-            "slow_link::large_messages_of_a_minute_at_the_caller",
-            "slow_link::large_messages_of_a_minute_at_the_service",
-        ])],
+        steps: &[Step::IgnoredTests(IgnoredTests {
+            binary: "connection",
+            tests: &[
+                "slow_link::large_messages_of_a_minute_at_the_caller",
+                "slow_link::large_messages_of_a_minute_at_the_service",
+            ],
+            ..IN_TURN
+        })],
     },
     Suite {
         name: "soak",
         about: "calls, streams and events under a fault each 20 s; SOAK_MINUTES (10) and SOAK_SEED may be set",
         minutes: 12,
         tools: &[NATS_SERVER],
-        steps: &[Step::Tests(&[
-            "--package",
-            "micro-tests",
-            "--test",
-            "connection",
-            "--",
-            "--ignored",
-            "--nocapture",
-            "--test-threads=1",
-            "--exact",
-            "soak::faults_at_random",
-        ])],
+        steps: &[Step::IgnoredTests(IgnoredTests {
+            binary: "connection",
+            tests: &["soak::faults_at_random"],
+            ..IN_TURN
+        })],
     },
     Suite {
         name: "nats-versions",
@@ -255,16 +224,13 @@ pub(crate) const SLOW: &[Suite] = &[
             Step::TestsOnNatsServer("2.12.8", BEHAVIOR_SUITES),
             Step::TestsOnNatsServer("2.14.6", BEHAVIOR_SUITES),
             Step::TestsOnNatsServer("2.15.1", BEHAVIOR_SUITES),
-            Step::Tests(&[
-                "--package",
-                "micro-tests",
-                "--test",
-                "it",
-                "--",
-                "--ignored",
-                "--exact",
-                "server_versions::a_real_server_that_is_too_old_is_refused_and_warned_of_after_a_reconnect",
-            ]),
+            Step::IgnoredTests(IgnoredTests {
+                binary: "it",
+                tests: &[
+                    "server_versions::a_real_server_that_is_too_old_is_refused_and_warned_of_after_a_reconnect",
+                ],
+                ..AT_ONCE
+            }),
         ],
     },
     Suite {

@@ -80,9 +80,10 @@ fn every_ignored_test_is_in_its_slow_suite() {
     let second_tier = SECOND_TIER.iter().map(|suite| (second_tier, suite));
     for (reason, suite) in second_tier.chain(SLOW.iter().map(|suite| (slow, suite))) {
         for step in suite.steps {
-            let Step::Tests(args) = step else { continue };
-            let tests = args.iter().skip_while(|arg| **arg != "--exact").skip(1);
-            for test in tests {
+            let Step::IgnoredTests(ignored) = step else {
+                continue;
+            };
+            for test in ignored.tests {
                 let name = test.rsplit("::").next().unwrap();
                 listed.insert((reason, suite.name.to_owned(), name.to_owned()));
             }

@@ -79,6 +79,19 @@ impl CurrentLink {
         });
     }
 
+    /// Sends nothing further if this is still the current link, which is lost, while another one is about to take over.
+    /// Returns whether it was.
+    pub(super) fn lose(&self, link: &Arc<Link>) -> bool {
+        let is_current = self
+            .peek()
+            .as_ref()
+            .is_some_and(|current| Arc::ptr_eq(current, link));
+        if is_current {
+            self.clear(ConnectionState::Disconnected);
+        }
+        is_current
+    }
+
     /// Sends nothing further: the connection is lost, or closed for good.
     pub(in crate::bus) fn clear(&self, state: ConnectionState) {
         self.link.store(None);

@@ -280,6 +280,22 @@ impl Link {
         published.map_err(|error| nats::not_published(client, error))
     }
 
+    /// Hands over a message as [`try_publish`](Self::try_publish) does; one with headers is left to
+    /// [`publish`](Self::publish).
+    #[inline]
+    pub(in crate::bus) fn try_publish_whole(
+        &self,
+        outgoing: &Outgoing,
+    ) -> Poll<Result<(), PublishError>> {
+        match outgoing.headers {
+            None => {
+                let (subject, reply) = (&outgoing.subject, outgoing.reply.as_ref());
+                self.try_publish(subject, reply, &outgoing.payload)
+            }
+            Some(_) => Poll::Pending,
+        }
+    }
+
     /// Subscribes, as a member of a queue group if `queue` is set; waits as [`publish`](Self::publish) does.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! `LinkKeeper`: makes the links of one bus, the first and each further one when it is lost.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -186,15 +187,29 @@ impl LinkKeeper {
         }
         let servers = &self.servers;
         tracing::info!(%servers, "a nats-server is about to stop: its connection moves to another one");
-        let moving = self.move_to_another(&link, current);
-        // Nothing has begun to move while this waits for a server.
-        let Some(is_whole) = moving.await else {
+        let mux = Arc::clone(&self.mux);
+        let mut is_away = false;
+        let moved = {
+            let mut moving = pin!(self.move_to_another(&link, current));
+            tokio::select! {
+                moved = &mut moving => moved,
+                () = lost.cancelled() => {
+                    // The server is gone before everything has moved: calls fail until the other one takes over.
+                    is_away = current.lose(&link);
+                    if is_away {
+                        mux.fail_all(&lost_connection());
+                    }
+                    moving.await
+                }
+            }
+        };
+        let Some(is_whole) = moved else {
             lost.cancelled().await;
             return Some(link);
         };
         self.left = Some(link);
-        if !is_whole {
-            self.mux.fail_all(&lost_connection());
+        if !is_whole && !is_away {
+            mux.fail_all(&lost_connection());
         }
         self.backoff.reset();
         self.refusals.reconnected();
