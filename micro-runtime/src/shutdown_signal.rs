@@ -13,9 +13,10 @@ const SAME_SIGNAL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Returns a future that completes on the first SIGINT (Ctrl-C) or SIGTERM; on Windows on Ctrl-C.
 ///
-/// The signals are registered by this call, and not by the first poll of the future. Make it before the server starts:
-/// until then a signal ends the program at once, without a drain. The future may be awaited at any time later: a signal
-/// that has come meanwhile counts.
+/// The signals are registered by this call, and not by the first poll of the future. Make it when the bus is connected,
+/// and before the server starts: until then a signal ends the program at once, without a drain, also one that waits for
+/// NATS. What waits behind this call must be given up by a `select!` with the future. It may be awaited at any time
+/// later: a signal that has come meanwhile counts.
 ///
 /// A second signal, 0.2 s after the first or later, ends the program at once, with the exit code 130 for SIGINT and 143
 /// for SIGTERM: whoever presses Ctrl-C again does not want to wait for the drain any longer. That works also when the

@@ -5,13 +5,17 @@ use std::future::IntoFuture as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use micro_runtime::{Bus, ErrorKind, Reason, Server};
-use micro_testkit::within;
+use micro_runtime::jetstream::Durable;
+use micro_runtime::{Bus, ErrorKind, Reason, Server, Subscription};
+use micro_testkit::{NatsServer, within};
 use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob};
+use micro_tests::market::Trade;
 use tokio::net::TcpSocket;
 
 use crate::carriers::Carrier;
+use crate::durable::market::{market_stream, publish_trades};
+use crate::refusals::trade_taker::TradeTaker;
 use crate::until::until;
 
 /// Limit for each operation.
@@ -65,6 +69,31 @@ async fn a_start_fails_at_once_and_a_stop_with_nothing_under_way_succeeds() {
     );
     within(LIMIT, fixture.server.shutdown()).await.unwrap();
     assert!(started.elapsed() < AT_ONCE, "{:?}", started.elapsed());
+}
+
+/// Handlers of events, stored ones as well, are tasks that wait: they are nothing under way.
+#[tokio::test]
+async fn a_stop_of_a_server_whose_event_handlers_wait_succeeds() {
+    let nats = NatsServer::builder().jetstream().start().await.unwrap();
+    let bus = Bus::connect(nats.url()).await.unwrap();
+    bus.declare(&market_stream()).await.unwrap();
+    let mut carrier = Carrier {
+        bus: bus.clone(),
+        nats: Some(nats),
+    };
+    let grouped = Subscription::queue("takers").max_concurrent(4);
+    let server = Server::new(&bus)
+        .add(BehaviorServer::new(BehaviorHandler::default()))
+        .subscribe::<Trade>(TradeTaker, Subscription::broadcast())
+        .subscribe::<Trade>(TradeTaker, grouped)
+        .subscribe::<Trade>(TradeTaker, Durable::named("taker"));
+    let server = server.start().await.unwrap();
+    publish_trades(&bus, [1]).await;
+    until(|| server.events().iter().all(|events| events.handled == 1)).await;
+    let _port = disconnect(&mut carrier).await;
+    let stopping = Instant::now();
+    within(LIMIT, server.shutdown()).await.unwrap();
+    assert!(stopping.elapsed() < AT_ONCE, "{:?}", stopping.elapsed());
 }
 
 #[tokio::test]

@@ -5,10 +5,11 @@ use std::future::IntoFuture as _;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use micro_runtime::{Bus, ClientOptions, ConnectionState, Server};
+use micro_runtime::{Bus, ClientOptions, ConnectionState, Reason, Server};
 use micro_testkit::{Direction, NatsServer, Proxy, within};
 use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob};
+use micro_tests::streams::{CountRequest, StreamsClient};
 
 use crate::until::until;
 
@@ -51,6 +52,38 @@ async fn requests_that_were_never_sent_wait_for_the_next_connection() {
             for ended in join_all(calls).await {
                 ended.unwrap().unwrap();
             }
+        }
+    })
+    .await;
+}
+
+/// Calls of each kind that waited for the connection until their deadline say that they were not sent.
+#[tokio::test]
+async fn a_call_that_waited_until_its_deadline_says_that_it_was_not_sent() {
+    within(LIMIT, async {
+        let mut nats = NatsServer::start().await.unwrap();
+        let caller = Bus::connect(nats.url()).await.unwrap();
+        nats.kill().unwrap();
+        until(|| caller.state() == ConnectionState::Disconnected).await;
+        let soon = ClientOptions::new()
+            .wait_for_ready()
+            .timeout(Duration::from_millis(50));
+        let client: BehaviorClient = caller.client_with(soon.clone());
+        let streams: StreamsClient = caller.client_with(soon);
+        let count = streams.count(CountRequest::default());
+        let failures = [
+            client.echo(Blob::default()).await.unwrap_err(),
+            count
+                .timeout(Duration::from_millis(50))
+                .await
+                .err()
+                .unwrap(),
+        ];
+        for status in failures {
+            assert_eq!(status.reason(), Some(Reason::Deadline), "{status}");
+            let text = status.message();
+            assert!(text.contains("was not sent within 50 ms"), "{text}");
+            assert!(text.contains("connection to NATS"), "{text}");
         }
     })
     .await;

@@ -31,7 +31,10 @@ pub(super) fn not_connected(
     servers: &ServerUrls,
     login: Option<&Login>,
 ) -> Error {
-    let message = format!("cannot connect to NATS at {servers}: {}", cause(&error));
+    let message = format!(
+        "cannot connect to NATS at {servers}: {}",
+        cause(&error, login)
+    );
     let remark = match (error.kind(), login) {
         (ConnectErrorKind::AuthorizationViolation, _) if servers.has_token() => {
             Some(URL_HAS_A_TOKEN)
@@ -46,11 +49,17 @@ pub(super) fn not_connected(
     }
 }
 
-fn cause(error: &async_nats::ConnectError) -> String {
+fn cause(error: &async_nats::ConnectError, login: Option<&Login>) -> String {
     match error.kind() {
-        ConnectErrorKind::AuthorizationViolation => {
-            format!("the server refuses the login, or got none and needs one; {HOW_TO_LOG_IN}")
-        }
+        ConnectErrorKind::AuthorizationViolation => match login {
+            Some(login) => format!(
+                "the server refuses the login ({}): it is wrong, or the server takes another kind of login",
+                login.in_words()
+            ),
+            None => format!(
+                "the server refuses the login: it needs one, and none was given; {HOW_TO_LOG_IN}"
+            ),
+        },
         ConnectErrorKind::Authentication => format!(
             "the login cannot be signed{}; check the nkey seed, the credentials or the callback of the options",
             error.source().map_or_else(String::new, signing_failure)
@@ -103,7 +112,9 @@ fn source_cause(source: &(dyn StdError + 'static)) -> String {
     }
     match error.kind() {
         io::ErrorKind::ConnectionRefused => {
-            "nothing listens there; is a nats-server running there?".to_owned()
+            "nothing listens there; is a nats-server running there? (`ConnectOptions::wait_for_server`, or \
+             `MICRO_WAIT_FOR_SERVER` in seconds for `Bus::from_env`, waits for one that starts later)"
+                .to_owned()
         }
         // What does not parse.
         io::ErrorKind::InvalidInput => format!("{NO_NATS} ({error})"),
@@ -177,7 +188,7 @@ mod tests {
         let check = |sent: &str, part: &str| {
             let source = ServerError::Other(sent.to_owned());
             let error = ConnectError::with_source(ConnectErrorKind::Io, source);
-            let text = cause(&error);
+            let text = cause(&error, None);
             assert!(text.contains(part), "{sent}: {text}");
             assert!(!text.contains("running there"), "{text}");
         };
@@ -193,7 +204,7 @@ mod tests {
     #[test]
     fn other_causes_are_named() {
         let check = |error: ConnectError, part: &str| {
-            let text = cause(&error);
+            let text = cause(&error, None);
             assert!(text.contains(part), "{error}: {text}");
         };
         let io = |kind| ConnectError::from(io::Error::new(kind, "text"));

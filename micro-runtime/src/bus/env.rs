@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use async_nats::rustls::pki_types::pem::PemObject as _;
 use async_nats::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -10,13 +11,15 @@ use async_nats::{ConnectError, ConnectErrorKind};
 
 use crate::bus::bus::Bus;
 use crate::bus::connect_options::ConnectOptions;
-use crate::bus::login::Login;
+use crate::bus::login::{Login, is_login};
 use crate::bus::runtime::NoRuntime;
 use crate::bus::server_urls::ServerUrls;
 use crate::error::{Error, ErrorKind};
 
 /// Variable of [`ConnectOptions::separate_connections`].
 const SEPARATE_CONNECTIONS: &str = "MICRO_SEPARATE_CONNECTIONS";
+/// Variable of [`ConnectOptions::wait_for_server`].
+const WAIT_FOR_SERVER: &str = "MICRO_WAIT_FOR_SERVER";
 /// Server of `NATS_URL` if that is unset.
 const DEFAULT_URL: &str = "nats://127.0.0.1:4222";
 
@@ -34,6 +37,7 @@ impl Bus {
     /// | `NATS_INBOX_PREFIX` | first tokens of inboxes, default `_INBOX` |
     /// | `MICRO_CONNECTION_NAME` | name of the connection, as [`ConnectOptions::name`]; default the program's |
     /// | `MICRO_PREFIX` | prefix of calls and events, as [`Bus::with_prefix`]; default none |
+    /// | `MICRO_WAIT_FOR_SERVER` | seconds for [`ConnectOptions::wait_for_server`], as `30`; default `0` |
     /// | `MICRO_SEPARATE_CONNECTIONS` | `true` for [`ConnectOptions::separate_connections`]; default `false` |
     ///
     /// An empty variable counts as unset. At most one way to log in may be set, a login in `NATS_URL` among them.
@@ -84,6 +88,7 @@ struct EnvSettings {
     is_user_a_token: bool,
     inbox_prefix: Option<String>,
     has_separate_connections: bool,
+    wait_for_server: Duration,
     ca: Option<String>,
     /// Paths of the client's certificate and of its key.
     certificate: Option<(String, String)>,
@@ -130,18 +135,17 @@ impl EnvSettings {
             (None, Some(_)) => return Err(unpaired("NATS_KEY", "NATS_CERT")),
             (None, None) => None,
         };
-        let separate = variable(SEPARATE_CONNECTIONS);
-        let has_separate_connections = match separate.as_deref() {
-            Some("true") => true,
-            Some("false") | None => false,
-            Some(other) => {
-                let text =
-                    format!("{SEPARATE_CONNECTIONS} is `{other}`; set it to `true` or `false`");
-                return Err(misconfigured(&text));
-            }
+        let has_separate_connections = match variable(SEPARATE_CONNECTIONS) {
+            Some(text) => parse_bool(&text)?,
+            None => false,
+        };
+        let wait_for_server = match variable(WAIT_FOR_SERVER) {
+            Some(seconds) => parse_seconds(&seconds)?,
+            None => Duration::ZERO,
         };
         Ok(Self {
             has_separate_connections,
+            wait_for_server,
             url,
             prefix: variable("MICRO_PREFIX"),
             name: variable("MICRO_CONNECTION_NAME"),
@@ -168,6 +172,7 @@ impl EnvSettings {
         if let Some(prefix) = self.inbox_prefix {
             options = options.inbox_prefix(prefix);
         }
+        options = options.wait_for_server(self.wait_for_server);
         if self.has_separate_connections {
             options = options.separate_connections();
         }
@@ -203,6 +208,23 @@ fn unpaired(set: &str, missing: &str) -> Error {
     ))
 }
 
+fn parse_bool(text: &str) -> Result<bool, Error> {
+    text.parse().map_err(|_| {
+        misconfigured(&format!(
+            "{SEPARATE_CONNECTIONS} is `{text}`; set it to `true` or `false`"
+        ))
+    })
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, Error> {
+    let seconds = text.parse().ok();
+    let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    time.ok_or_else(|| {
+        let text = format!("{WAIT_FOR_SERVER} is `{text}`; set it to a number of seconds, as `30`");
+        misconfigured(&text)
+    })
+}
+
 /// Reads a file that a variable names.
 ///
 /// # Errors
@@ -213,6 +235,12 @@ fn read_file(variable: &str, path: &Path) -> Result<String, Error> {
 }
 
 fn unreadable(variable: &str, path: &Path, error: io::Error) -> Error {
+    if is_login(path) {
+        return misconfigured(&format!(
+            "{variable} has what belongs into a file, and is read as its path; write that into a file, and set \
+             {variable} to the path"
+        ));
+    }
     let path = path.display();
     let message = format!("cannot read `{path}`, which {variable} names");
     Error::new(ErrorKind::Configuration, message).with_source(error)
@@ -280,6 +308,9 @@ mod tests {
         let empty = read(&[]).unwrap();
         assert_eq!(empty.url, DEFAULT_URL);
         assert_eq!(empty.login, None);
+        assert_eq!(empty.wait_for_server, Duration::ZERO);
+        let waits = read(&[(WAIT_FOR_SERVER, "1.5")]).unwrap();
+        assert_eq!(waits.wait_for_server, Duration::from_millis(1500));
         let check = |variables: &[(&str, &str)], login: Login| {
             assert_eq!(read(variables).unwrap().login, Some(login));
         };
@@ -306,6 +337,9 @@ mod tests {
             &[("MICRO_SEPARATE_CONNECTIONS", "yes")],
             "`true` or `false`",
         );
+        for wrong in ["soon", "-1", "30s", "NaN", "inf"] {
+            check(&[(WAIT_FOR_SERVER, wrong)], "a number of seconds");
+        }
         check(&[("NATS_CERT", "/c")], "NATS_KEY is not set");
         check(&[("NATS_KEY", "/k")], "NATS_CERT is not set");
         let url = ("NATS_URL", "nats://ada:s3cret@host");

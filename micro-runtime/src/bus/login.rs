@@ -90,6 +90,17 @@ impl Login {
         }
     }
 
+    /// Returns what the user has given, without any of it.
+    pub(super) fn in_words(&self) -> &'static str {
+        match self {
+            Self::UserAndPassword(..) => "user and password",
+            Self::Token(_) => "the token",
+            Self::Credentials(_) | Self::CredentialsFile(_) => "the credentials",
+            Self::Nkey(_) | Self::NkeyFile(_) => "the nkey",
+            Self::Jwt(..) => "the JWT",
+        }
+    }
+
     fn kind(&self) -> &'static str {
         match self {
             Self::UserAndPassword(..) => "UserAndPassword",
@@ -142,10 +153,29 @@ fn signed_by(jwt: &str, sign: &Arc<SignNonce>) -> ConnectOptions {
     })
 }
 
-/// Returns the error of a file; `what` is what it should have.
+/// Returns the error of a file; `what` is what it should have. A path that is a login itself is not shown.
 fn unreadable(what: &str, path: &Path, error: io::Error) -> Error {
+    if is_login(path) {
+        let message = format!(
+            "the path of the {what} file is no path, but has what belongs into that file; write it there, or pass it by \
+             `ConnectOptions::credentials` or `ConnectOptions::nkey`"
+        );
+        return Error::new(ErrorKind::Configuration, message);
+    }
     let message = format!("cannot read {what} from `{}`", path.display());
     Error::new(ErrorKind::Configuration, message).with_source(error)
+}
+
+/// Returns whether a path is not one, but a seed or credentials, where the path of their file is expected.
+pub(super) fn is_login(path: &Path) -> bool {
+    let text = path.to_string_lossy();
+    let text = text.trim();
+    let is_seed = text.len() > 50
+        && text.starts_with('S')
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, b'A'..=b'Z' | b'2'..=b'7'));
+    is_seed || text.contains("-----") || text.starts_with("eyJ")
 }
 
 /// Names the kind alone: whatever holds a login may be printed.

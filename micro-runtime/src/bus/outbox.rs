@@ -10,8 +10,8 @@
 //!
 //! # How
 //!
-//! A task of the connection (`outbox_task`) collects requests. Woken by the first, it yields once, and so goes behind every task
-//! that could run when that request came in; then it hands all requests to async-nats together.
+//! A task of the connection (`outbox_task`) collects requests. Woken by the first, it yields once, and so goes behind
+//! every task that could run when that request came in; then it hands all requests to async-nats together.
 //!
 //! # Invariants
 //!

@@ -4,22 +4,23 @@ use crate::bus::connect_options::ConnectOptions;
 use crate::bus::connection_role::{Carries, ConnectionRole};
 
 impl ConnectOptions {
-    /// Puts what this process serves, what it calls and what it consumes durably on three connections, so that what
-    /// cuts off one leaves the others. By default one carries everything, as users of NATS expect.
+    /// Puts what this process serves, what it calls and what it consumes durably on three connections (two without the
+    /// feature `jetstream`), so that what cuts off one leaves the others. By default one carries everything, as users
+    /// of NATS expect.
     ///
     /// A message with a header that async-nats cannot parse, as `no colon` or one that is not UTF-8, costs the
     /// connection that it arrives on: whoever may publish to one subject of a service can keep it disconnected. The
     /// same holds for a slow link that large messages fill, and for what a server ends because it is read too slowly.
     ///
-    /// | connection | carries | its name ends with |
+    /// | connection | carries | its name has |
     /// |---|---|---|
     /// | calling | calls and their streams, discovery, published events, also durable ones, declarations of streams | `/calling` |
     /// | serving | methods, introspection and subscriptions of [`Server`](crate::Server)s with their replies and frames; [`Bus::subscribe`](crate::Bus::subscribe), and the lifecycle events of a [watch](crate::discovery::Discovery::watch) | `/serving` |
     /// | consuming (feature `jetstream`) | deliveries to durable consumers and replays, acknowledgments, dead letters | `/consuming` |
     ///
-    /// The three have one login, an inbox each, and states of their own, which [`Bus::states`](crate::Bus::states)
+    /// They have one login, an inbox each, and states of their own, which [`Bus::states`](crate::Bus::states)
     /// combines: disconnected while one of them is; then a server reports itself as not ready. [`Bus::flush`] and
-    /// [`Bus::close`] mean all three; `Bus::nats` is the client of the calling one. A stop of a server waits for each.
+    /// [`Bus::close`] mean all; `Bus::nats` is the client of the calling one. A stop of a server waits for each.
     ///
     /// [`Bus::flush`]: crate::Bus::flush
     /// [`Bus::close`]: crate::Bus::close
@@ -39,7 +40,7 @@ impl ConnectOptions {
     ///
     /// # async fn run() -> Result<(), micro_runtime::Error> {
     /// let options = ConnectOptions::new().name("billing").separate_connections();
-    /// let bus = Bus::connect_with(options, "nats://127.0.0.1:4222").await?;   // `billing/calling` and two more
+    /// let bus = Bus::connect_with(options, "nats://127.0.0.1:4222").await?;   // `billing/calling`, …
     /// # Ok(()) }
     /// ```
     #[must_use]

@@ -9,6 +9,13 @@ pub(crate) fn deadline_exceeded(method: &str, limit: &TimeLimit) -> Status {
     limit.exceeded(format_args!("{method} had no reply"))
 }
 
+/// There was no connection, or no room on it, until the deadline. Nothing was sent.
+pub(crate) fn not_sent_in_time(method: &str, limit: &TimeLimit) -> Status {
+    limit.exceeded(format_args!(
+        "{method} was not called: its request waited for the connection to NATS and was not sent"
+    ))
+}
+
 /// The request or the reply is in parts, and they did not arrive in time.
 pub(crate) fn deadline_exceeded_in_parts(method: &str, limit: &TimeLimit) -> Status {
     Reason::Deadline.status(format!("{method} had no reply within {limit}{IN_PARTS}"))

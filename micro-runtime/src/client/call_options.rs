@@ -230,6 +230,11 @@ macro_rules! call_option_methods {
         /// Waits for the connection to NATS while it is lost, instead of failing at once with `UNAVAILABLE` (reason
         /// [`Disconnected`](crate::Reason::Disconnected)). What is in flight when the connection is lost fails all the
         /// same. At most 16,384 messages of a connection wait; further ones fail at once.
+        ///
+        /// A call waits until its deadline, and for a service that is not back yet for 5 s after a reconnect at most.
+        /// An event waits without a limit: put `tokio::time::timeout` around it; one that was given up is not sent.
+        /// What waited is sent as soon as this process is connected, and subscribers of core NATS in other processes
+        /// may be connected some 100 ms later: what must reach them goes through `publish_durable`.
         $($doc)*
         pub fn wait_for_ready(mut self) -> Self {
             self.$($field.)*wait_for_ready();

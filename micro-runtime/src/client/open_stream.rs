@@ -228,7 +228,7 @@ impl OpenStream {
             }
             () = parent_ended(request.options.message.parent.as_ref()) => Err(request.parent_ended()),
             () = deadline => match &self.limit {
-                Some(limit) => Err(request.deadline_exceeded(limit)),
+                Some(limit) => Err(request.not_sent_in_time(limit)),
                 None => std::future::pending().await,
             },
         }

@@ -224,6 +224,10 @@ impl<B> OutgoingRequest<B> {
         call_errors::deadline_exceeded(self.method_name(), limit)
     }
 
+    pub(crate) fn not_sent_in_time(&self, limit: &TimeLimit) -> Status {
+        call_errors::not_sent_in_time(self.method_name(), limit)
+    }
+
     pub(crate) fn deadline_exceeded_in_parts(&self, limit: &TimeLimit) -> Status {
         call_errors::deadline_exceeded_in_parts(self.method_name(), limit)
     }

@@ -209,7 +209,8 @@ impl<B: RequestBody> UnaryExchange<B> {
                         .end_at_deadline(&mut slot, *this.cancel_id, limit);
                     this.request.deadline_exceeded(limit)
                 }
-                _ => this.request.deadline_exceeded(limit),
+                State::Disconnected(_) | State::Sending(..) => this.request.not_sent_in_time(limit),
+                State::Ready | State::Done => this.request.deadline_exceeded(limit),
             }));
         }
         if let Some(end) = this.parent_end

@@ -315,49 +315,15 @@ impl Context {
         lock(&self.outermost().0.reply_metadata).take_rest()
     }
 
-    /// Waits until this call has ended: its reply is on its way, its deadline has passed, or its server has stopped.
-    /// For tasks that a handler leaves behind.
-    ///
-    /// Cancel safe.
-    pub async fn ended(&self) {
-        self.end_token().cancelled().await;
-    }
-
     /// Returns whether this call has ended.
     #[must_use]
     pub fn is_ended(&self) -> bool {
         self.outermost().0.end.has_ended()
     }
 
-    /// Waits until the server that runs this handler has begun to stop. It still waits for the handler then, for its
-    /// [grace period](crate::Server::grace): one that streams, or waits for something, ends in order before that.
-    ///
-    /// Of calls of all kinds, events and durable events. Never completes in a unit test, and where the context belongs
-    /// to an event that is read as a stream. Cancel safe.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use futures_util::{Stream, StreamExt as _};
-    /// use micro_runtime::{Context, ReplyStream, Status};
-    ///
-    /// /// Streams prices, and ends the stream in order when the server stops.
-    /// fn watch(ctx: Context, prices: impl Stream<Item = f64> + Send + 'static) -> impl ReplyStream<f64> {
-    ///     let stopping = Box::pin(async move { ctx.stopping().await });
-    ///     prices.map(Ok).take_until(stopping)
-    /// }
-    /// ```
-    pub async fn stopping(&self) {
-        match &self.0.stop {
-            Some(stop) => stop.wait().await,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Returns whether the server that runs this handler has begun to stop.
-    #[must_use]
-    pub fn is_stopping(&self) -> bool {
-        self.0.stop.as_ref().is_some_and(StopSignal::is_sent)
+    /// Returns the signal of the server's stop; `None` without a server.
+    pub(super) fn stop_signal(&self) -> Option<&StopSignal> {
+        self.0.stop.as_ref()
     }
 
     /// Returns the token that is canceled when this call ends.

@@ -9,6 +9,7 @@ mod origin;
 mod reply_metadata;
 mod stop_signal;
 mod time_limit;
+mod waits;
 
 pub use context::Context;
 pub(crate) use context_headers::ContextHeaders;

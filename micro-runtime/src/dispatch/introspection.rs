@@ -233,9 +233,7 @@ impl Introspection {
             let result = match query {
                 IntrospectionQuery::Health => this.health(&message).await,
                 IntrospectionQuery::Srv(_) | IntrospectionQuery::Schema => {
-                    let checked = this.health.report();
-                    let _ = tokio::time::timeout(STATS_CHECK_TIMEOUT, checked).await;
-                    Ok(this.stats_json())
+                    Ok(records::write(&this.checked_stats().await).into())
                 }
             };
             this.queued_checks.release();
@@ -247,6 +245,13 @@ impl Introspection {
         // A schema may be larger than one NATS message.
         let reply = OutgoingReply::new(subject, result).in_parts_from(&self.address);
         self.server.send_reply(reply).await;
+    }
+
+    /// Returns the STATS record with the outcomes of checks that ran within the last second, or run now.
+    pub(crate) async fn checked_stats(&self) -> Stats {
+        let checked = self.health.report();
+        let _ = tokio::time::timeout(STATS_CHECK_TIMEOUT, checked).await;
+        self.stats()
     }
 
     fn stats_json(&self) -> Bytes {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -80,13 +81,33 @@ impl RunningServer {
     }
 
     /// Returns the STATS record of each instance, in the order of [`instances`](Self::instances): calls,
-    /// failures and times of each method, and the health as it was last known. It runs no health check.
+    /// failures and times of each method, and the health as it was last known. It runs no health check, as
+    /// [`checked_stats`](Self::checked_stats) does: before the first one a server counts as healthy.
     ///
     /// Counts are since the start, or since the last [`reset_stats`](Self::reset_stats). A call is counted
     /// before its reply is sent, and a call that a limit refused counts as failed.
     #[must_use]
     pub fn stats(&self) -> Vec<Stats> {
         self.introspections.iter().map(|i| i.stats()).collect()
+    }
+
+    /// Returns the STATS record of each instance as [`stats`](Self::stats) does, after its health checks ran within the
+    /// last second, or now: what an HTTP probe of this process asks for. A check that takes longer than a second fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_runtime::RunningServer;
+    ///
+    /// /// The status of `/readyz`: 503 while a check fails, a connection to NATS is lost, or the server stops.
+    /// async fn readyz(server: &RunningServer) -> u16 {
+    ///     let stats = server.checked_stats().await;
+    ///     let is_ready = stats.iter().all(|one| one.data.as_ref().is_some_and(|data| data.is_ready));
+    ///     if is_ready { 200 } else { 503 }
+    /// }
+    /// ```
+    pub async fn checked_stats(&self) -> Vec<Stats> {
+        join_all(self.introspections.iter().map(|one| one.checked_stats())).await
     }
 
     /// Sets the counts of all methods to zero. Counts of events stay.

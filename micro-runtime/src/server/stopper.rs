@@ -31,6 +31,8 @@ pub(super) struct Stopper {
     /// Reports of the loops that they have unsubscribed.
     stopped: mpsc::UnboundedReceiver<()>,
     under_way: UnderWay,
+    /// Number of tasks that a server without calls and events has, those of its event sources.
+    idle_tasks: usize,
     grace_period: Duration,
     /// Tells handlers, streams and sources outside of the bus, such as durable consumers, of the stop when dropped.
     stop: StopGuard,
@@ -48,6 +50,7 @@ impl Stopper {
         grace_period: Duration,
         stop: StopGuard,
     ) -> Self {
+        let idle_tasks = server.tasks.len();
         let (phase, receiver) = watch::channel(Phase::Serving);
         let (sender, stopped) = mpsc::unbounded_channel();
         let mut loops = JoinSet::new();
@@ -73,6 +76,7 @@ impl Stopper {
             phase,
             stopped,
             under_way,
+            idle_tasks,
             grace_period,
             stop,
         }
@@ -101,9 +105,9 @@ impl Stopper {
     /// # Errors
     ///
     /// Those of the barriers and of step 9, [`ErrorKind::Timeout`] where one is given up; none if NATS is away or
-    /// confirms nothing, and no call ran when the stop began.
+    /// confirms nothing, and neither a call nor an event was under way when the stop began.
     pub(super) async fn stop(mut self) -> Result<(), Error> {
-        let was_idle = self.server.tasks.is_empty();
+        let was_idle = self.server.tasks.len() <= self.idle_tasks && self.under_way.is_empty();
         let mut time = StopTime::begin(self.grace_period);
         drop(self.stop);
         let arrived = timeout_at(time.end(), async {

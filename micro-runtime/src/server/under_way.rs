@@ -20,6 +20,13 @@ pub(super) struct UnderWay {
 }
 
 impl UnderWay {
+    /// Returns whether neither a call nor an event is being handled.
+    pub(super) fn is_empty(&self) -> bool {
+        let has_calls = |one: &Arc<Introspection>| one.running_calls().next().is_some();
+        !self.introspections.iter().any(has_calls)
+            && self.events.iter().all(|events| events.in_hand() == 0)
+    }
+
     /// Logs what is under way, until the end of the grace period. A program that was asked to end and does not would
     /// look as if it hung.
     pub(super) async fn report_until(&self, grace_end: Instant) {

@@ -35,25 +35,28 @@ async fn nats_with(config: &str) -> NatsServer {
 async fn a_login_that_is_refused() {
     let ways = [
         "refuses the login",
+        "none was given",
         "NATS_USER",
         "NATS_TOKEN",
         "NATS_CREDS",
         "Bus::from_env",
     ];
+    let wrong = |what| ["refuses the login", what, "wrong"];
+    let (user, token_itself) = (wrong("user and password"), wrong("the token"));
     let users = nats_with("authorization { users = [{ user: ada, password: s3cret }] }").await;
     let address = users.url();
     let named = [&[address.as_str()], &ways[..]].concat();
     check(ConnectOptions::new(), &users.url(), &named).await;
-    check(ConnectOptions::new(), &users.url_as("ada", "wrong"), &named).await;
+    check(ConnectOptions::new(), &users.url_as("ada", "wrong"), &user).await;
     let user_alone = users.url().replace("nats://", "nats://ada@");
     let token = ["refuses the login", "a user without a password"];
     check(ConnectOptions::new(), &user_alone, &token).await;
     let options = ConnectOptions::new().user_and_password("eve", "s3cret");
-    check(options, &users.url(), &named).await;
+    check(options, &users.url(), &user).await;
     let token = nats_with("authorization { token: s3cret }").await;
     check(ConnectOptions::new(), &token.url(), &ways).await;
     let options = ConnectOptions::new().token("wrong");
-    check(options, &token.url(), &ways).await;
+    check(options, &token.url(), &token_itself).await;
 }
 
 #[tokio::test]
@@ -230,6 +233,12 @@ async fn attempts_that_fail_are_logged_once_and_an_end_in_order_is_not() {
         lines.iter().all(|line| line.text.contains(&address)),
         "{lines:?}"
     );
+    // Another cause is a line of its own at once.
+    let users = "authorization { users = [{ user: ada, password: s3cret }] }";
+    nats.set_config(users).unwrap();
+    nats.restart().await.unwrap();
+    until(|| log.has_warning("none was given")).await;
+    assert_eq!(log.of_runtime().len(), 3, "{:?}", log.of_runtime());
     drop((bus, guard));
 
     let nats = NatsServer::start().await.unwrap();

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use micro_runtime::{Bus, ConnectOptions};
 use micro_testkit::{NatsServer, Process};
 
 use super::logins::{NKEY, NKEY_SEED, nats_with};
@@ -78,6 +79,43 @@ async fn a_file_that_cannot_be_read_is_an_error_with_variable_and_path() {
     check(&nats, &pair, &[&named]).await;
     let empty = [("NATS_CA", "/dev/null")];
     check(&nats, &empty, &["`/dev/null`", "no certificate"]).await;
+}
+
+/// The seed or the credentials themselves, in place of the path of their file.
+#[tokio::test]
+async fn a_login_in_place_of_its_path_is_in_no_error() {
+    let nats = NatsServer::start().await.unwrap();
+    let credentials = Operator::new().credentials();
+    let jwt = credentials.lines().nth(1).unwrap();
+    let key = std::fs::read_to_string(file("server-key.pem")).unwrap();
+    let certificate = file("server.pem");
+    let pair = ("NATS_CERT", certificate.to_str().unwrap());
+    let logins = [
+        ("NATS_NKEY", NKEY_SEED),
+        ("NATS_CREDS", NKEY_SEED),
+        ("NATS_CREDS", &credentials),
+        ("NATS_CREDS", jwt),
+        ("NATS_KEY", &key),
+    ];
+    for (name, login) in logins {
+        let mut variables = vec![(name, login)];
+        variables.extend((name == "NATS_KEY").then_some(pair));
+        let mut process = start(&nats, &variables);
+        let status = process.wait(PROCESS_TIMEOUT).await.unwrap();
+        let output = process.output();
+        assert!(!status.success(), "{name}: {output}");
+        let named = format!("{name} has what belongs into a file");
+        assert!(output.contains(&named), "{name}: {output}");
+        for part in login.lines().filter(|line| line.len() > 20) {
+            let is_heading = part.starts_with("---");
+            assert!(is_heading || !output.contains(part), "{name}: {output}");
+        }
+        let options = ConnectOptions::new().credentials_file(login);
+        let connecting = Bus::connect_with(options, nats.url());
+        let error = format!("{:?}", connecting.await.unwrap_err());
+        assert!(error.contains("is no path"), "{error}");
+        assert!(!error.contains(&login[5..25]), "{error}");
+    }
 }
 
 #[tokio::test]

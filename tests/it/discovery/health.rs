@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_nats::Client;
 use micro_runtime::Status;
+use micro_runtime::discovery::Stats;
 
 use super::plain_client::plain_client;
 use crate::carriers::{Carrier, on_both_carriers};
@@ -65,6 +66,9 @@ async fn checks_decide_health_and_are_in_stats(carrier: Carrier) {
         let stats = discovery.stats().expected(1).await.unwrap();
         stats.into_iter().next().unwrap().data.unwrap()
     };
+    let is_ready = |stats: Vec<Stats>| stats[0].data.as_ref().unwrap().is_ready;
+    assert!(is_ready(fixture.server.stats()), "no check ran");
+    assert!(!is_ready(fixture.server.checked_stats().await));
     let first = data().await;
     assert!(first.is_live && !first.is_ready, "{first:?}");
     assert_eq!(first.checks[0].name, "database");

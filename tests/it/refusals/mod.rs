@@ -17,5 +17,5 @@ mod separate_connections;
 mod servers;
 mod starts;
 mod streams;
-mod trade_taker;
+pub(crate) mod trade_taker;
 mod users;

@@ -1,10 +1,10 @@
-//! `TradeTaker`: the handler of a durable consumer to which something is refused.
+//! `TradeTaker`: a handler of events that takes each at once.
 
 use micro_runtime::{Context, Status, Subscriber, service};
 use micro_tests::market::Trade;
 
 /// Handler that takes every trade.
-pub(super) struct TradeTaker;
+pub(crate) struct TradeTaker;
 
 #[service]
 impl Subscriber<Trade> for TradeTaker {

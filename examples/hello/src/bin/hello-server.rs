@@ -20,9 +20,10 @@ struct Arguments {}
 async fn main() -> Result<(), Box<dyn Error>> {
     let Arguments {} = Arguments::parse();
     hello::init_logging();
-    // Registered before the service is announced: a signal that follows the line always drains.
-    let shutdown = shutdown_signal()?;
     let bus = Bus::from_env().await?;
+    // Registered before the service is announced: a signal that follows the line always drains. Not earlier, so that
+    // one ends a program that waits for NATS.
+    let shutdown = shutdown_signal()?;
     let mut server = Server::new(&bus)
         .add(GreeterServer::new(English))
         .start()

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::bus::connect_error::not_connected;
 use crate::bus::connect_options::ConnectOptions;
 use crate::bus::connection_state::ConnectionState;
+use crate::bus::link::attempt_log::AttemptLog;
 use crate::bus::link::backoff::{ConnectFailure, ReconnectBackoff};
 use crate::bus::link::close_links::CloseLinks;
 use crate::bus::link::connect::{connect_once, failure};
@@ -27,7 +28,6 @@ use crate::bus::served_services::ServedServices;
 use crate::bus::server_urls::ServerUrls;
 use crate::bus::server_version;
 use crate::error::{Error, ErrorKind};
-use crate::log_limit::LogLimit;
 use crate::observe;
 use crate::printable::Printable;
 use crate::status::{Reason, Status};
@@ -53,7 +53,7 @@ pub(in crate::bus) struct LinkKeeper {
     left: Option<Arc<Link>>,
     /// Number of links that were begun.
     links: u64,
-    failed_attempts: LogLimit,
+    failed_attempts: AttemptLog,
 }
 
 /// A client that is connected, and becomes a link.
@@ -89,7 +89,7 @@ impl LinkKeeper {
             last: None,
             left: None,
             links: 0,
-            failed_attempts: LogLimit::default(),
+            failed_attempts: AttemptLog::default(),
         }
     }
 
@@ -186,7 +186,7 @@ impl LinkKeeper {
             return Some(link);
         }
         let servers = &self.servers;
-        tracing::info!(%servers, "a nats-server is about to stop: its connection moves to another one");
+        tracing::info!(%servers, "a nats-server is about to stop: its connection is to move to another one");
         let mux = Arc::clone(&self.mux);
         let mut is_away = false;
         let moved = {
@@ -207,6 +207,7 @@ impl LinkKeeper {
             lost.cancelled().await;
             return Some(link);
         };
+        tracing::info!("the connection has moved to another nats-server");
         self.left = Some(link);
         if !is_whole && !is_away {
             mux.fail_all(&lost_connection());
@@ -376,17 +377,9 @@ impl LinkKeeper {
         (failure(&error), not_connected(error, &self.servers, login))
     }
 
-    /// Logs a failed attempt, the first at once and then with the count.
-    fn log_failure(&self, error: &Error) {
-        if let Some(count) = self.failed_attempts.due() {
-            let role = self.options.carries.role_name();
-            tracing::warn!(
-                connection = role,
-                count,
-                "NATS cannot be reached: {}",
-                Printable(error)
-            );
-        }
+    fn log_failure(&mut self, error: &Error) {
+        self.failed_attempts
+            .failed(error, self.options.carries.role_name());
     }
 }
 

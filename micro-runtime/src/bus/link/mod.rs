@@ -11,6 +11,7 @@
 //!   to stop; a `Gate` keeps the order of messages.
 //! - `CurrentLink` holds the one that messages go through, if there is one.
 
+mod attempt_log;
 mod backoff;
 mod close_links;
 mod connect;

@@ -149,7 +149,10 @@ pub(super) async fn watch(pulses: Arc<Pulses>, limits: SilenceLimits, lost: Canc
         silence.look(bytes, elapsed, step);
         let unconfirmed = bytes.unconfirmed;
         if silence.is_over() {
-            tracing::warn!(unconfirmed, "NATS sends nothing any more");
+            tracing::warn!(
+                unconfirmed_bytes = unconfirmed,
+                "NATS sends nothing any more"
+            );
             return lost.cancel();
         }
         if unconfirmed > 0 {

@@ -1,0 +1,35 @@
+//! `AttemptLog`: the log lines of failed attempts to connect.
+
+use std::collections::HashMap;
+
+use crate::error::Error;
+use crate::log_limit::LogLimit;
+use crate::printable::Printable;
+
+/// Maximum number of causes that are told from each other.
+const MAX_CAUSES: usize = 16;
+
+/// Logs each cause at once, and then each 30 s with the number of attempts: a password that was changed while NATS was
+/// away must not hide behind "nothing listens there".
+#[derive(Default)]
+pub(super) struct AttemptLog {
+    causes: HashMap<String, LogLimit>,
+}
+
+impl AttemptLog {
+    /// Logs an attempt that failed; `role` names the connection.
+    pub(super) fn failed(&mut self, error: &Error, role: Option<&'static str>) {
+        let mut cause = Printable(error).to_string();
+        if self.causes.len() >= MAX_CAUSES && !self.causes.contains_key(&cause) {
+            "NATS cannot be reached, for various reasons".clone_into(&mut cause);
+        }
+        let limit = self.causes.entry(cause.clone()).or_default();
+        if let Some(attempts) = limit.due() {
+            tracing::warn!(
+                connection = role,
+                attempts,
+                "NATS cannot be reached: {cause}"
+            );
+        }
+    }
+}
