@@ -22,7 +22,7 @@ impl Context {
     ///         ctx.ended().await;
     ///         abort.abort();                // the caller has given up, or has its reply
     ///     });
-    ///     task.await.map_err(|_| Status::cancelled("the work was given up"))
+    ///     task.await.map_err(|_| Status::unavailable("the work was given up"))
     /// }
     /// ```
     pub async fn ended(&self) {
