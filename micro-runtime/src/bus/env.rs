@@ -136,11 +136,11 @@ impl EnvSettings {
             (None, None) => None,
         };
         let has_separate_connections = match variable(SEPARATE_CONNECTIONS) {
-            Some(text) => parse_bool(&text)?,
+            Some(text) => parse_bool(SEPARATE_CONNECTIONS, &text)?,
             None => false,
         };
         let wait_for_server = match variable(WAIT_FOR_SERVER) {
-            Some(seconds) => parse_seconds(&seconds)?,
+            Some(text) => parse_seconds(WAIT_FOR_SERVER, &text)?,
             None => Duration::ZERO,
         };
         Ok(Self {
@@ -208,20 +208,21 @@ fn unpaired(set: &str, missing: &str) -> Error {
     ))
 }
 
-fn parse_bool(text: &str) -> Result<bool, Error> {
+fn parse_bool(variable: &str, text: &str) -> Result<bool, Error> {
     text.parse().map_err(|_| {
         misconfigured(&format!(
-            "{SEPARATE_CONNECTIONS} is `{text}`; set it to `true` or `false`"
+            "{variable} is `{text}`; set it to `true` or `false`"
         ))
     })
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, Error> {
+fn parse_seconds(variable: &str, text: &str) -> Result<Duration, Error> {
     let seconds = text.parse().ok();
     let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     time.ok_or_else(|| {
-        let text = format!("{WAIT_FOR_SERVER} is `{text}`; set it to a number of seconds, as `30`");
-        misconfigured(&text)
+        misconfigured(&format!(
+            "{variable} is `{text}`; set it to a number of seconds, as `30`"
+        ))
     })
 }
 

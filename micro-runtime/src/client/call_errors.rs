@@ -9,10 +9,10 @@ pub(crate) fn deadline_exceeded(method: &str, limit: &TimeLimit) -> Status {
     limit.exceeded(format_args!("{method} had no reply"))
 }
 
-/// There was no connection, or no room on it, until the deadline. Nothing was sent.
+/// There was no connection, or no room on it, until the deadline. An earlier attempt may have been sent.
 pub(crate) fn not_sent_in_time(method: &str, limit: &TimeLimit) -> Status {
     limit.exceeded(format_args!(
-        "{method} was not called: its request waited for the connection to NATS and was not sent"
+        "the last request to {method} waited for the connection to NATS and was not sent"
     ))
 }
 

@@ -93,6 +93,7 @@ impl RunningServer {
 
     /// Returns the STATS record of each instance as [`stats`](Self::stats) does, after its health checks ran within the
     /// last second, or now: what an HTTP probe of this process asks for. A check that takes longer than a second fails.
+    /// Empty where no service was added: then [`Bus::state`](crate::Bus::state) tells whether events can arrive.
     ///
     /// # Examples
     ///

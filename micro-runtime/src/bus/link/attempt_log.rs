@@ -19,11 +19,11 @@ pub(super) struct AttemptLog {
 impl AttemptLog {
     /// Logs an attempt that failed; `role` names the connection.
     pub(super) fn failed(&mut self, error: &Error, role: Option<&'static str>) {
-        let mut cause = Printable(error).to_string();
-        if self.causes.len() >= MAX_CAUSES && !self.causes.contains_key(&cause) {
-            "NATS cannot be reached, for various reasons".clone_into(&mut cause);
-        }
-        let limit = self.causes.entry(cause.clone()).or_default();
+        let cause = Printable(error).to_string();
+        let is_known = self.causes.len() < MAX_CAUSES || self.causes.contains_key(&cause);
+        // The causes beyond share one limit, under no text.
+        let limited = if is_known { &*cause } else { "" };
+        let limit = self.causes.entry(limited.to_owned()).or_default();
         if let Some(attempts) = limit.due() {
             tracing::warn!(
                 connection = role,
