@@ -8,6 +8,7 @@
 //! | `circles` | no file imports from a file that imports from it, directly or through other files |
 //! | `declarations` | `mod.rs` and `lib.rs` of a library contain only declarations and re-exports |
 //! | `type_names` | a crate has one type per name |
+//! | `clocks` | micro-runtime measures time with tokio's clock alone, which tests can pause |
 //! | `public_types` | without features no public item of micro-runtime names a type of async-nats |
 //! | `wording` | comments use plain words; micro-runtime has enough documentation |
 //! | `glossary` | code, comments, messages and documents use the words of CONTRIBUTING.md |
@@ -21,6 +22,8 @@
 
 #[path = "tidy/circles.rs"]
 mod circles;
+#[path = "tidy/clocks.rs"]
+mod clocks;
 #[path = "tidy/code_paths.rs"]
 mod code_paths;
 #[path = "tidy/declarations.rs"]
@@ -169,6 +172,12 @@ fn module_files_only_declare() {
 #[test]
 fn a_crate_has_one_type_per_name() {
     check_targets(type_names::has_one_type_per_name, &[INDEPENDENT_CASES]);
+}
+
+#[test]
+fn the_runtime_has_one_clock() {
+    let sources = SOURCES.iter().flat_map(clocks::has_one_clock);
+    assert_none(sources.chain(clocks::exceptions_are_needed(&SOURCES)));
 }
 
 #[test]

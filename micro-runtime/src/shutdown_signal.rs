@@ -1,11 +1,12 @@
 //! `shutdown_signal`: the signals by which a program is asked to end.
 
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{io, process, thread};
 
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// Time within which a further signal counts as the first: Ctrl-C reaches all processes of a terminal, and a program
 /// that has started others passes it on to them as well.

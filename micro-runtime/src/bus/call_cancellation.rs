@@ -1,9 +1,8 @@
 //! Cancels calls whose callers have gone: those that were dropped, and those whose requests NATS holds up.
 
-use std::time::Instant;
-
 use async_nats::Subject;
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::bus::connection::{Carrier, Connection};
 use crate::bus::mux::AbandonedRequest;
@@ -58,6 +57,6 @@ impl Connection {
             order,
             lost,
         };
-        nats.unconfirmed.add(due.into(), call);
+        nats.unconfirmed.add(due, call);
     }
 }

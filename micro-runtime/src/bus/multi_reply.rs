@@ -7,10 +7,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_nats::{Message, StatusCode};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::bus::connection::Connection;
 use crate::bus::mux::{FrameSink, Mux, ReplySlot};
@@ -176,8 +177,7 @@ impl MultiReply {
             self.end = Some(MultiReplyEnd::Failed(status));
         }
         while self.end.is_none() {
-            let until = tokio::time::Instant::from_std(self.until);
-            let end = match tokio::time::timeout_at(until, self.arrivals.recv()).await {
+            let end = match tokio::time::timeout_at(self.until, self.arrivals.recv()).await {
                 Ok(Some(Ok(message))) if message.status == Some(StatusCode::NO_RESPONDERS) => {
                     MultiReplyEnd::NoResponders
                 }

@@ -4,10 +4,11 @@ use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_nats::Message;
 use bytes::Bytes;
+use tokio::time::Instant;
 use tracing::{Instrument as _, Span};
 
 use crate::bus::{MultiReply, MultiReplyEnd, Outgoing, PublishError, ReplyLimits, RequestError};

@@ -4,10 +4,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
-use std::time::Instant;
 
 use bytes::Bytes;
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 
 use crate::bus::ReceivedReply;
 use crate::client::request::{OutgoingRequest, RequestBody, RequestTemplate};

@@ -1,9 +1,10 @@
 //! `CallOptions` and `MessageOptions`: the settings of one call or one publish, and the builder methods that set
 //! them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_nats::HeaderMap;
+use tokio::time::Instant;
 use tracing::Span;
 
 use crate::context::{Context, TimeLimit, TimeoutSource};

@@ -1,9 +1,9 @@
 //! `EncodedCall`: a call whose request is encoded already, and how it opens a stream through middleware.
 
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::client::client::Client;
 use crate::client::open_stream;

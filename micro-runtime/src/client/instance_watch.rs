@@ -2,9 +2,9 @@
 
 use std::future::{pending, poll_fn};
 use std::pin::Pin;
-use std::time::Instant;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::bus::Outgoing;
 use crate::client::client::Client;

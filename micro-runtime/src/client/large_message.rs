@@ -2,11 +2,11 @@
 //! one message (docs/PROTOCOL.md, "Large unary messages").
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use async_nats::HeaderValue;
 use bytes::Bytes;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tracing::Span;
 
 use crate::bus::{ReceivedReply, ReplySlot};

@@ -4,11 +4,11 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
-use std::time::Instant;
 
 use async_nats::{HeaderMap, HeaderValue, Subject};
 use bytes::Bytes;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tracing::Span;
 
 use crate::bus::{NoRuntime, PublishError};
@@ -218,7 +218,7 @@ impl OpenStream {
         let request = &self.request;
         let deadline = async {
             match &self.limit {
-                Some(limit) => tokio::time::sleep_until(limit.deadline.into()).await,
+                Some(limit) => tokio::time::sleep_until(limit.deadline).await,
                 None => std::future::pending().await,
             }
         };

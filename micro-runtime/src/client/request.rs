@@ -1,9 +1,10 @@
 //! `OutgoingRequest`: a request with its method, body and options, and the conversions from and to the wire.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_nats::{HeaderMap, StatusCode, Subject};
 use bytes::Bytes;
+use tokio::time::Instant;
 use tracing::Span;
 
 use crate::bus::{

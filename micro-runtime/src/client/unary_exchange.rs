@@ -4,11 +4,11 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use pin_project_lite::pin_project;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tracing::Span;
 
@@ -194,7 +194,7 @@ impl<B: RequestBody> UnaryExchange<B> {
         if let Some(limit) = this.time_limit
             && this.deadline_timer.is_none()
         {
-            let timer = tokio::time::sleep_until(limit.deadline.into());
+            let timer = tokio::time::sleep_until(limit.deadline);
             this.deadline_timer.set(Some(timer));
             *this.instance_watch = watch_instance(&this.request.client, limit.deadline);
         }

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_nats::HeaderMap;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::call_end::CallEnd;
@@ -237,6 +238,7 @@ impl Context {
     }
 
     /// Returns the time at which the caller stops waiting; the handler is dropped then. `None` if there is no limit.
+    /// It is a time of tokio's clock, as all times of this crate are.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.0.deadline

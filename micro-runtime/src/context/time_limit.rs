@@ -1,7 +1,9 @@
 //! `TimeLimit`: the deadline of a call and what it follows from, for the failure of a call whose deadline passes.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::status::{Reason, Status};
 

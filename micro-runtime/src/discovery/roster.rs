@@ -5,7 +5,9 @@
 //! older than what is known changes nothing.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::discovery::records::Instance;
 

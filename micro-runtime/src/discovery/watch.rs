@@ -9,7 +9,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context as TaskContext, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_nats::Message;
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use futures_util::future::join_all;
 use futures_util::stream::Stream;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::bus::{
     CarrierSubscription, MultiReply, MultiReplyEnd, Outgoing, ReplyLimits, instant_after,
@@ -148,7 +149,7 @@ impl WatchOptions {
 
     /// Pings all instances at `at`, and then each of those in `known` that did not reply by itself.
     async fn round(self, known: Vec<Instance>, at: Instant) -> PingRound {
-        tokio::time::sleep_until(at.into()).await;
+        tokio::time::sleep_until(at).await;
         let sent_at = Instant::now();
         let mut ping = Query::<Pong>::new(&self.scope);
         if let Some(service) = &self.service {

@@ -20,10 +20,11 @@
 //! Refusals are counted as failed requests before they are sent, as the outcomes of handlers are.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::context::{Context, Words};
 use crate::dispatch::by_hand_call::ByHandCall;

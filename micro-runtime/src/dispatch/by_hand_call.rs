@@ -9,10 +9,10 @@
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
 
 use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::bus::{Outgoing, PublishError, RefusalObserver};
 use crate::context::Context;

@@ -1,8 +1,9 @@
 //! `CallObserver`: span, metrics and statistics of one call at the server.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tracing::Span;
 
 use crate::dispatch::served_method::ServedMethod;

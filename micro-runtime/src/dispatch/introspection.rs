@@ -14,10 +14,11 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use async_nats::{Message, Subject};
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::bus::{Concern, Outgoing, RefusalObserver};
 use crate::descriptor::ServiceDescriptor;

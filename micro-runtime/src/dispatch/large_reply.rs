@@ -12,10 +12,10 @@
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use async_nats::{HeaderValue, Message, Subject};
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::bus::FrameSink;
 use crate::dispatch::instance_address::InstanceAddress;

@@ -6,10 +6,10 @@
 
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
 
 use async_nats::Subject;
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::context::Context;
 use crate::dispatch::call_observer::CallObserver;

@@ -1,7 +1,8 @@
 //! `ServedMethod`: one method that is served, with its limits, options and counts.
 
 use std::sync::Arc;
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use crate::context::{Context, TimeLimit, TimeoutSource};
 use crate::descriptor::MethodDescriptor;

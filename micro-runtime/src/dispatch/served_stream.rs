@@ -25,10 +25,10 @@ use std::future::{Future as _, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
-use std::time::Instant;
 
 use async_nats::Subject;
 use bytes::Bytes;
+use tokio::time::Instant;
 use tracing::Span;
 
 use crate::context::Context;

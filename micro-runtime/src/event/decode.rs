@@ -1,9 +1,8 @@
 //! Reads a NATS message as the context and the payload of an event, or as the event.
 
-use std::time::Instant;
-
 use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::context::{Context, ContextHeaders, Origin, StopSignal};
 use crate::descriptor::EventDescriptor;

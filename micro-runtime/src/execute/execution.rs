@@ -55,8 +55,8 @@
 
 use std::future::poll_fn;
 use std::task::{Context as TaskContext, Poll};
-use std::time::Instant;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
@@ -64,7 +64,7 @@ use crate::execute::completion::{Completion, DeadlinePolicy};
 use crate::execute::handler_future::HandlerFuture;
 use crate::execute::observer::Observer;
 use crate::execute::panic_guard::{PanicGuard, catch_panic};
-use crate::execute::poll_cost::PollCost;
+use crate::execute::poll_cost::{PollCost, RealInstant};
 use crate::execute::poll_once::poll_once;
 use crate::observe;
 use crate::status::Status;
@@ -114,7 +114,9 @@ impl<H: HandlerFuture, O: Observer> Execution<H, O> {
         let Some(handler) = self.handler.get_mut() else {
             return Poll::Pending;
         };
-        let started = cost.filter(|_| is_first).map(|cost| (cost, Instant::now()));
+        let started = cost
+            .filter(|_| is_first)
+            .map(|cost| (cost, RealInstant::now()));
         let polled = {
             let _entered = self.observer.span().enter();
             catch_panic(|| handler.poll(cx))
@@ -266,7 +268,7 @@ impl Drop for ActiveContext {
 
 async fn deadline_reached(deadline: Option<Instant>) {
     match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
     }
 }

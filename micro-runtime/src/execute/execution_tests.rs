@@ -6,8 +6,9 @@
 mod scripted_handler;
 
 use std::task::{Context as TaskContext, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::scripted_handler::{JournalObserver, ScriptedHandler, Step};

@@ -6,6 +6,10 @@ use std::time::Duration;
 /// Longest first poll of a method whose handlers run in place. To spawn a task and wake a thread for it
 /// takes time of this order, so that a longer handler loses little by it.
 const MAX_INLINE_POLL: Duration = Duration::from_micros(50);
+/// Instant of real time, in which alone polls are measured: paused time, as tests have it, stands still during a
+/// poll, so that every method would prove short.
+pub(super) type RealInstant = std::time::Instant;
+
 /// Share of the longest recent poll that each shorter one after it takes off: a sixteenth.
 const DECAY_DIVISOR: u64 = 16;
 /// Nanoseconds that stand for a method without a poll so far.

@@ -1,8 +1,8 @@
 //! `PollTimer`: times the handlers of events that run in place, several with one pair of clock readings.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::execute::poll_cost::PollCost;
+use crate::execute::poll_cost::{PollCost, RealInstant};
 
 /// Number of polls that share one pair of clock readings.
 const POLLS_PER_MEASUREMENT: u32 = 8;
@@ -17,14 +17,14 @@ const POLLS_PER_MEASUREMENT: u32 = 8;
 /// loop waited for would count as the handlers' time.
 #[derive(Debug, Default)]
 pub(crate) struct PollTimer {
-    since: Option<Instant>,
+    since: Option<RealInstant>,
     polls: u32,
 }
 
 impl PollTimer {
     /// Begins a measurement before a poll, unless one has begun already.
     pub(crate) fn start(&mut self) {
-        self.since.get_or_insert_with(Instant::now);
+        self.since.get_or_insert_with(RealInstant::now);
     }
 
     /// Counts a poll that has returned, and records the measurement once it has enough of them.

@@ -250,7 +250,7 @@ impl AckedPublish {
     }
 
     fn deadline(&self) -> Instant {
-        self.limit.deadline.into()
+        self.limit.deadline
     }
 
     fn too_late(&self, cause: &str) -> Status {

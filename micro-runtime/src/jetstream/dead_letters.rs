@@ -1,9 +1,10 @@
 //! `DeadLetters`: stores events that are given up, with the reason, under a subject of their own.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use async_nats::{HeaderMap, HeaderValue, Subject};
+use tokio::time::Instant;
 
 use crate::context::{StopSignal, TimeLimit, TimeoutSource};
 use crate::error::Error;

@@ -140,11 +140,11 @@ impl DurablePublish {
             None => (DEFAULT_TIMEOUT, TimeoutSource::Protocol),
         };
         let own = TimeLimit {
-            deadline: instant_after(now.into_std(), timeout),
+            deadline: instant_after(now, timeout),
             timeout,
             source,
         };
-        let limit = self.options.within_parent(now.into_std(), Some(own));
+        let limit = self.options.within_parent(now, Some(own));
         let limit = limit.unwrap_or(own);
         let permits = match self.permits {
             Some(permits) => permits,
@@ -164,7 +164,7 @@ impl DurablePublish {
         // Without a timer where a permit is free, as nearly always.
         let permit = match Arc::clone(&permits).try_acquire_owned() {
             Ok(permit) => permit,
-            Err(_) => match timeout_at(limit.deadline.into(), permits.acquire_owned()).await {
+            Err(_) => match timeout_at(limit.deadline, permits.acquire_owned()).await {
                 Ok(Ok(permit)) => permit,
                 _ => {
                     let text = format!(

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_nats::{Message, Subject};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use tokio::time::Instant;
 
 use crate::bus::{CarrierSubscription, Concern, Connection, Outgoing, Refusal};
 use crate::error::Error;

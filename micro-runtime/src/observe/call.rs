@@ -1,8 +1,8 @@
 //! `ClientCall` and `ServerCall`: span and metrics of one call, on either side of it.
 
 use std::sync::Arc;
-use std::time::Instant;
 
+use tokio::time::Instant;
 use tracing::Span;
 use tracing::field::Empty;
 

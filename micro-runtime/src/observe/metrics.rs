@@ -15,9 +15,9 @@
 //! | `nats.client.reconnects` | | connections that were established again |
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use tokio::time::Instant;
 
 use crate::descriptor::MethodDescriptor;
 use crate::observe::side::Side;

@@ -1,6 +1,6 @@
 //! Stands in for `metrics.rs` without the feature `metrics`: nothing is counted and no clock is read.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use crate::descriptor::MethodDescriptor;
 use crate::observe::side::Side;

@@ -25,13 +25,13 @@ impl StopTime {
     /// Begins the grace period.
     pub(super) fn begin(grace_period: Duration) -> Self {
         Self {
-            grace_end: instant_after(std::time::Instant::now(), grace_period).into(),
+            grace_end: instant_after(Instant::now(), grace_period),
             confirmed: None,
         }
     }
 
-    pub(super) fn grace_end(&self) -> std::time::Instant {
-        self.grace_end.into()
+    pub(super) fn grace_end(&self) -> Instant {
+        self.grace_end
     }
 
     /// Notes that NATS has just confirmed what it got.

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::context::Words;
 use crate::dispatch::Introspection;
@@ -32,7 +34,7 @@ impl UnderWay {
     pub(super) async fn report_until(&self, grace_end: Instant) {
         let mut report_at = Instant::now() + FIRST_REPORT_DELAY;
         loop {
-            tokio::time::sleep_until(report_at.min(grace_end).into()).await;
+            tokio::time::sleep_until(report_at.min(grace_end)).await;
             let now = Instant::now();
             if now >= grace_end {
                 return;

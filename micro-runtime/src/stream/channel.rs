@@ -20,10 +20,9 @@ use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context as TaskContext, Poll, Waker};
-use std::time::Instant;
 
 use bytes::Bytes;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use crate::metadata::Metadata;
 use crate::status::Status;
@@ -312,8 +311,8 @@ impl Channel {
             // The timer is set only for an earlier moment. A later one is the usual case, as each frame of the
             // peer defers the next PING: it then fires early and is set again, once in a heartbeat.
             let armed = timer.as_ref().as_pin_ref().map(|timer| timer.deadline());
-            if armed.is_none_or(|armed| armed > next.into()) {
-                timer.set(Some(tokio::time::sleep_until(next.into())));
+            if armed.is_none_or(|armed| armed > next) {
+                timer.set(Some(tokio::time::sleep_until(next)));
             }
             let Some(Poll::Ready(())) = timer.as_mut().as_pin_mut().map(|timer| timer.poll(cx))
             else {

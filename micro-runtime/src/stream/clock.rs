@@ -8,7 +8,7 @@
 //! - After each heartbeat (5 s) without a frame from the peer a PING is sent; after the idle timeout (three heartbeats)
 //!   the stream ends with `UNAVAILABLE`. NATS usually reports an absent peer much earlier, see `output.rs`.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use crate::context::Words;
 use crate::status::Reason;

@@ -8,10 +8,10 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
-use std::time::Instant;
 
 use async_nats::Subject;
 use tokio::task::coop::consume_budget;
+use tokio::time::Instant;
 
 use crate::bus::{Connection, Outgoing, PublishError};
 use crate::status::{Reason, Status};
@@ -105,7 +105,7 @@ impl Channel {
             let next = self.inspect(Machine::next_time);
             let time = async {
                 match next {
-                    Some(next) => tokio::time::sleep_until(next.into()).await,
+                    Some(next) => tokio::time::sleep_until(next).await,
                     None => std::future::pending().await,
                 }
             };

@@ -1,8 +1,7 @@
 //! Messages under the subject of a stream: frames, statuses of NATS, and plain messages of other responders.
 
-use std::time::Instant;
-
 use async_nats::{Message, StatusCode};
+use tokio::time::Instant;
 
 use crate::bus::FrameSink;
 use crate::metadata::Metadata;

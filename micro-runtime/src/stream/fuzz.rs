@@ -3,9 +3,10 @@
 //! `stream` runs it, and a test replays the corpus.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::metadata::Metadata;
 use crate::status::{Code, Reason, Status};
@@ -13,8 +14,7 @@ use crate::stream::credit::Credit;
 use crate::stream::fragments::join_fragments;
 use crate::stream::frame::Frame;
 use crate::stream::frame_body::FrameBody;
-use crate::stream::frame_control;
-use crate::stream::frame_control::FrameControl;
+use crate::stream::frame_control::{self, FrameControl};
 use crate::stream::machine::{Machine, dropped};
 use crate::stream::options::StreamLimits;
 use crate::stream::receiving::MessageBatch;

@@ -3,9 +3,8 @@
 //! The peer is not trusted: a frame that breaks the protocol ends this stream with an error, and no frame leads to a
 //! panic or to unbounded memory (`fuzz.rs` holds this).
 
-use std::time::Instant;
-
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::metadata::Metadata;
 use crate::status::{Reason, Status};

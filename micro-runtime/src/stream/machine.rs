@@ -22,7 +22,8 @@
 //! has its error at once.
 
 use std::borrow::Cow;
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use crate::bus::instant_after;
 use crate::context::TimeLimit;

@@ -160,9 +160,9 @@ impl Drop for MessageReader {
 mod tests {
     use std::pin::pin;
     use std::task::Waker;
-    use std::time::Instant;
 
     use bytes::Buf as _;
+    use tokio::time::Instant;
 
     use super::*;
     use crate::stream::frame_body::FrameBody;

@@ -3,9 +3,10 @@
 //! A frame goes out as soon as there is something to state, and takes along all that there is: messages, a grant, the
 //! reply to a PING. Nothing is delayed to be sent together (docs/PROTOCOL.md, FRAME-9).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::status::Status;
 use crate::stream::frame_body::FrameBody;

@@ -2,9 +2,9 @@
 //! that its machine makes.
 
 use std::collections::VecDeque;
-use std::time::Instant;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::metadata::Metadata;
 use crate::status::Status;

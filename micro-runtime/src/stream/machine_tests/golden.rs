@@ -1,8 +1,7 @@
 //! The bytes of frames, those of docs/golden.json.
 
-use std::time::Instant;
-
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::simulation::{HEARTBEAT, limits, metadata, peer};
 use crate::metadata::Metadata;

@@ -1,7 +1,9 @@
 //! One case for each rule in docs/PROTOCOL.md, "A streaming call", about liveness, time, cancellation, and metadata
 //! that does not fit.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::rules::{
     MAX_PAYLOAD, Pair, WINDOW, check_failed, next_frame, numbered, numbered_by, pair,

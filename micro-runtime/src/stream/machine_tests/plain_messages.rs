@@ -1,8 +1,7 @@
 //! Messages that are no frames of the peer: of a second responder, or frames of this end that a responder repeats.
 
-use std::time::Instant;
-
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::rules::{MAX_PAYLOAD, Pair, WINDOW, check_failed, next_frame, numbered_by, pair};
 use super::simulation::{limits, peer};

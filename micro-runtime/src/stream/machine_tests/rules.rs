@@ -1,8 +1,9 @@
 //! One case for each rule in docs/PROTOCOL.md, "A streaming call", about frames, flow control, order and loss.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::simulation::{HEARTBEAT, limits, metadata, peer};
 use crate::metadata::Metadata;

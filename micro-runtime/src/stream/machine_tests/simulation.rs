@@ -2,9 +2,10 @@
 //! test, or when neither end can do anything else.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::application::{Application, Kind};
 use crate::metadata::Metadata;
