@@ -95,7 +95,7 @@ const CRATES: Layering = &[
         &["expand"],
     ]),
     ("micro-runtime", &[
-        &["printable", "shutdown_signal", "subject", "sync"],
+        &["growth", "printable", "shutdown_signal", "subject", "sync"],
         &["error", "log_limit"],
         &["descriptor", "status", "wire::header"],
         &["json", "json_off", "metadata", "observe"],

@@ -4,6 +4,8 @@
 //! proto2: on the wire, in JSON and in Rust. Any other file is equivalent to proto3, with `optional` on
 //! the fields with presence.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, Value};
@@ -81,7 +83,7 @@ pub fn without_edition(file: Bytes) -> Result<Bytes, Error> {
         conversion.message(message, &inherited);
     }
     for extension in parts_mut(&mut file, "extension") {
-        conversion.field(extension, &inherited, &[]);
+        conversion.field(extension, &inherited, &HashSet::new());
     }
     if !conversion.inexpressible.is_empty() {
         return Err(Error::Inexpressible {
@@ -157,9 +159,9 @@ struct Conversion {
 impl Conversion {
     fn message(&mut self, message: &mut DynamicMessage, inherited: &Features) {
         let features = inherited.overridden_by(message);
-        let maps: Vec<String> = parts(message, "nested_type")
+        let maps: HashSet<String> = parts(message, "nested_type")
             .filter(|nested| is_map_entry(nested))
-            .map(|nested| format!(".{}", text(nested, "name")))
+            .map(|nested| text(nested, "name"))
             .collect();
         for list in ["field", "extension"] {
             for field in parts_mut(message, list) {
@@ -171,12 +173,13 @@ impl Conversion {
         }
     }
 
-    fn field(&mut self, field: &mut DynamicMessage, inherited: &Features, maps: &[String]) {
+    fn field(&mut self, field: &mut DynamicMessage, inherited: &Features, maps: &HashSet<String>) {
         let features = inherited.overridden_by(field);
         let (label, kind) = (number(field, "label"), number(field, "type"));
-        let is_map = maps
-            .iter()
-            .any(|map| text(field, "type_name").ends_with(map));
+        let type_name = text(field, "type_name");
+        let is_map = type_name
+            .rsplit_once('.')
+            .is_some_and(|(_, name)| maps.contains(name));
         let is_required = features.field_presence == LEGACY_REQUIRED && label == LABEL_OPTIONAL;
         let is_group = features.message_encoding == DELIMITED && kind == TYPE_MESSAGE && !is_map;
         if is_required {

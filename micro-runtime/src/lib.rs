@@ -79,6 +79,8 @@ pub mod dynamic;
 mod error;
 pub mod event;
 mod execute;
+#[cfg(test)]
+mod growth;
 #[cfg(feature = "jetstream")]
 pub mod jetstream;
 #[cfg_attr(not(feature = "json"), path = "json_off.rs")]

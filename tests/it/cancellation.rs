@@ -3,7 +3,7 @@
 use std::future::{IntoFuture as _, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_nats::Subscriber;
 use futures_util::StreamExt as _;
@@ -13,8 +13,9 @@ use micro_testkit::{Direction, Proxy};
 use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, Blob, WaitRequest};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 
-use crate::carriers::{Carrier, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers_and_paused};
 use crate::layered::with_and_without_layer;
 use crate::round_trip::round_trip;
 use crate::until::until;
@@ -22,7 +23,7 @@ use crate::until::until;
 const LONG: Duration = Duration::from_secs(3600);
 const CANCELS: &str = "behavior.v1.Behavior._i._all._cancel";
 
-on_both_carriers! {
+on_both_carriers_and_paused! {
     dropped_calls_end_their_handlers_and_no_others
     calls_dropped_in_their_first_poll_leave_no_handler
     a_cancellation_that_names_no_call_ends_none

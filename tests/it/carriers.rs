@@ -1,5 +1,8 @@
 //! The two carriers of a bus, NATS and the inside of a process, and a test of each case on both.
 
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
 use micro_runtime::{Bus, RunningServer, Server};
 use micro_testkit::NatsServer;
 use micro_tests::BehaviorHandler;
@@ -62,6 +65,26 @@ impl Carrier {
     }
 }
 
+/// Limit of a test in real time, under paused time. Dropping it ends it; after 60 s it ends the process.
+pub(crate) struct RealTimeLimit {
+    _end: mpsc::Sender<()>,
+}
+
+impl RealTimeLimit {
+    pub(crate) fn start() -> Self {
+        let (end, ended) = mpsc::channel();
+        let test = std::thread::current();
+        std::thread::spawn(move || {
+            if ended.recv_timeout(Duration::from_secs(60)) == Err(RecvTimeoutError::Timeout) {
+                let name = test.name().unwrap_or("a test");
+                eprintln!("{name}: time does not advance, since a task does not wait");
+                std::process::abort();
+            }
+        });
+        Self { _end: end }
+    }
+}
+
 /// Defines two tests, one per carrier, for each named function that takes a [`Carrier`].
 macro_rules! on_both_carriers {
     ($($name:ident)*) => {
@@ -83,4 +106,23 @@ macro_rules! on_both_carriers {
     };
 }
 
-pub(crate) use on_both_carriers;
+/// Defines the tests of [`on_both_carriers`], and one more of each in process, under paused time: tokio's clock, which
+/// then advances to the next timer once every task waits. So such a test takes no time for what it waits.
+///
+/// A task that never waits stops this clock, and the limit of a test with it; [`RealTimeLimit`] ends that.
+macro_rules! on_both_carriers_and_paused {
+    ($($name:ident)*) => {
+        crate::carriers::on_both_carriers! { $($name)* }
+
+        mod paused {$(
+            #[tokio::test(start_paused = true)]
+            async fn $name() {
+                let _limit = crate::carriers::RealTimeLimit::start();
+                let test = super::$name(crate::carriers::Carrier::in_process().await);
+                micro_testkit::within(std::time::Duration::from_secs(60), test).await;
+            }
+        )*}
+    };
+}
+
+pub(crate) use {on_both_carriers, on_both_carriers_and_paused};

@@ -37,6 +37,7 @@ mod nested_failures;
 mod numbered_calls;
 mod outages;
 mod overrun_queues;
+mod paused_time;
 mod permission_lines;
 mod permissions;
 mod plain_peers;

@@ -2,10 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::stream::{self, Stream, StreamExt as _};
 use micro_runtime::{Context, ReplyStream, Status, Streaming, service};
+use tokio::time::Instant;
 
 use crate::streams::{CountRequest, Item, Streams, Summary};
 

@@ -4,7 +4,7 @@
 //! a reply older than a reply to another. So each observation has the time at which it was sent_at for, and one that is
 //! older than what is known changes nothing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -37,6 +37,10 @@ pub enum Departure {
     Lost,
 }
 
+/// Maximum number of instances that are known, and of those that have just stopped. A peer can make ids up: further
+/// instances are not seen, and of the stopped ones the oldest is forgotten.
+const MAX_INSTANCES: usize = 65_536;
+
 /// Name of the service and id of the instance.
 type Key = (String, String);
 
@@ -44,11 +48,19 @@ type Key = (String, String);
 #[derive(Debug)]
 pub(crate) struct Roster {
     known: BTreeMap<Key, RosterEntry>,
-    /// Instances that announced their stop, and the time until which a reply of theirs is ignored as one that was sent
-    /// before.
-    stopped: HashMap<Key, Instant>,
+    /// Instances that announced their stop.
+    stopped: StoppedInstances,
     forget_after: Duration,
     late_for: Duration,
+}
+
+/// Instances that announced their stop, with the time until which a reply of theirs is ignored as one that was sent
+/// before.
+#[derive(Debug, Default)]
+struct StoppedInstances {
+    until: HashMap<Key, Instant>,
+    /// The stops in order, which is that of their ends: each is removed once, whatever comes in between.
+    order: VecDeque<(Instant, Key)>,
 }
 
 /// A known instance.
@@ -79,7 +91,7 @@ impl Roster {
     pub(crate) fn new(forget_after: Duration, late_for: Duration) -> Self {
         Self {
             known: BTreeMap::new(),
-            stopped: HashMap::new(),
+            stopped: StoppedInstances::default(),
             forget_after,
             late_for,
         }
@@ -88,14 +100,17 @@ impl Roster {
     /// Records a reply of an instance.
     pub(crate) fn seen(&mut self, instance: Instance, now: Instant) -> Option<Change> {
         let key = key(&instance);
-        self.stopped.retain(|_, until| *until > now);
-        if self.stopped.contains_key(&key) {
+        self.stopped.forget_old(now);
+        if self.stopped.until.contains_key(&key) {
             return None;
         }
         if let Some(entry) = self.known.get_mut(&key) {
             entry.seen = now;
             let was_silent = std::mem::take(&mut entry.is_silent);
             return was_silent.then_some(Change::Back(instance));
+        }
+        if self.known.len() >= MAX_INSTANCES {
+            return None;
         }
         let entry = RosterEntry {
             instance: instance.clone(),
@@ -108,7 +123,7 @@ impl Roster {
 
     /// Records the announcement of a start, which may follow a stop of the same instance at once.
     pub(crate) fn started(&mut self, instance: Instance, now: Instant) -> Option<Change> {
-        self.stopped.remove(&key(&instance));
+        self.stopped.until.remove(&key(&instance));
         self.seen(instance, now)
     }
 
@@ -116,7 +131,8 @@ impl Roster {
     pub(crate) fn stopping(&mut self, instance: &Instance, now: Instant) -> Option<Change> {
         let key = key(instance);
         let entry = self.known.remove(&key);
-        self.stopped.insert(key, now + self.late_for);
+        self.stopped.forget_old(now);
+        self.stopped.add(key, now + self.late_for);
         Some(Change::Left(entry?.instance, Departure::Stopped))
     }
 
@@ -157,6 +173,31 @@ impl Roster {
     }
 }
 
+impl StoppedInstances {
+    fn add(&mut self, key: Key, until: Instant) {
+        if self.order.len() >= MAX_INSTANCES {
+            self.forget_oldest();
+        }
+        self.order.push_back((until, key.clone()));
+        self.until.insert(key, until);
+    }
+
+    fn forget_old(&mut self, now: Instant) {
+        while self.order.front().is_some_and(|(until, _)| *until <= now) {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some((until, key)) = self.order.pop_front()
+            // It may have started and stopped again since.
+            && self.until.get(&key) == Some(&until)
+        {
+            self.until.remove(&key);
+        }
+    }
+}
+
 fn key(instance: &Instance) -> Key {
     (instance.name.clone(), instance.id.clone())
 }
@@ -164,6 +205,7 @@ fn key(instance: &Instance) -> Key {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::growth::check_linear;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -226,5 +268,41 @@ mod tests {
         assert_eq!(roster.missed_ping(&one(), now, now + SECOND), None);
         let died = roster.died(&one(), now + 2 * SECOND);
         assert_eq!(died, Some(Change::Left(one(), Departure::Died)));
+    }
+
+    #[test]
+    fn many_stops_cost_each_observation_little_and_are_bounded() {
+        let instances = |size: usize| {
+            let instance = |number: usize| Instance {
+                name: "a".to_owned(),
+                id: number.to_string(),
+                ..Instance::default()
+            };
+            (0..2 * size).map(instance).collect::<Vec<_>>()
+        };
+        check_linear(1_000, instances, |instances| {
+            let (mut roster, now) = roster();
+            let (stopping, running) = instances.split_at(instances.len() / 2);
+            for instance in stopping {
+                roster.stopping(instance, now);
+            }
+            for instance in running {
+                roster.seen(instance.clone(), now);
+            }
+            roster
+        });
+        let (mut roster, now) = roster();
+        for instance in instances(MAX_INSTANCES / 2 + 100) {
+            roster.stopping(&instance, now);
+            roster.started(instance.clone(), now);
+            roster.stopping(&instance, now);
+        }
+        assert!(roster.stopped.order.len() <= MAX_INSTANCES);
+        assert!(roster.stopped.until.len() <= MAX_INSTANCES);
+        for instance in instances(MAX_INSTANCES / 2 + 100) {
+            roster.seen(instance, now + SECOND);
+        }
+        assert_eq!(roster.known.len(), MAX_INSTANCES);
+        assert!(roster.stopped.order.is_empty() && roster.stopped.until.is_empty());
     }
 }

@@ -4,6 +4,7 @@
 //! instances that are known; one that is missing is pinged alone, and then NATS distinguishes a dead instance (no
 //! responders) from one that hangs. `roster` decides which observation is a change.
 
+use std::collections::HashSet;
 use std::error::Error as _;
 use std::fmt;
 use std::pin::Pin;
@@ -156,12 +157,8 @@ impl WatchOptions {
             ping = ping.of(service);
         }
         let replies = ping.max_wait(self.patience.max(query::DEFAULT_STALL)).await;
-        let has_replied = |instance: &Instance| {
-            let mut pongs = replies.iter().flatten();
-            pongs.any(|pong| pong.instance.id == instance.id && pong.instance.name == instance.name)
-        };
-        let missing = known.into_iter().filter(|one| !has_replied(one));
-        let probes = missing.map(|instance| self.probe(instance));
+        let missing = without_reply(known, replies.as_deref().unwrap_or_default());
+        let probes = missing.into_iter().map(|instance| self.probe(instance));
         PingRound {
             sent_at,
             missing: if replies.is_ok() {
@@ -192,6 +189,19 @@ impl WatchOptions {
         };
         (instance, end)
     }
+}
+
+/// Returns the instances among `known` that have not replied. Both lists may be as long as peers like.
+fn without_reply(mut known: Vec<Instance>, replies: &[Pong]) -> Vec<Instance> {
+    let replied = replies.iter().map(|pong| key(&pong.instance));
+    let replied = replied.collect::<HashSet<_>>();
+    known.retain(|instance| !replied.contains(&key(instance)));
+    known
+}
+
+/// Returns the name of the service and the id, which no other instance has together.
+fn key(instance: &Instance) -> (&str, &str) {
+    (&instance.name, &instance.id)
 }
 
 /// Reports changes until the connection is closed, NATS revokes the subscription or refuses a round of pings, or the
@@ -342,5 +352,38 @@ impl Drop for Watch {
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watch").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::growth::check_linear;
+
+    fn instance(number: usize) -> Instance {
+        Instance {
+            name: "a".to_owned(),
+            id: number.to_string(),
+            ..Instance::default()
+        }
+    }
+
+    fn pong(number: usize) -> Pong {
+        Pong {
+            instance: instance(number),
+            round_trip: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn instances_without_a_reply_are_found_in_linear_time() {
+        let pongs = [0, 2].map(pong);
+        let missing = without_reply((0..4).map(instance).collect(), &pongs);
+        assert_eq!(missing, [instance(1), instance(3)]);
+        let input = |size: usize| {
+            let known = (0..size).map(instance).collect();
+            (known, (0..size).rev().map(pong).collect::<Vec<_>>())
+        };
+        check_linear(1_000, input, |(known, pongs)| without_reply(known, &pongs));
     }
 }

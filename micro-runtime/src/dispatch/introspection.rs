@@ -12,6 +12,7 @@
 //!
 //! `$SRV` is JSON of ADR-32 and the others are protobuf, whatever `Content-Type` the query has.
 
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -39,7 +40,7 @@ use crate::wire;
 use crate::wire::subject;
 use crate::wire::subject::Verb;
 
-/// Time that STATS waits for the checks. It shows the outcomes of their last run after that: a query of
+/// Time that STATS of ADR-32 waits for the checks. It shows the outcomes of their last run after that: a query of
 /// all instances gathers replies for a short time only, and an instance with a slow check must be among
 /// them.
 const STATS_CHECK_TIMEOUT: Duration = Duration::from_millis(100);
@@ -231,15 +232,28 @@ impl Introspection {
         }
         let this = Arc::clone(self);
         self.server.tasks.spawn(async move {
-            let result = match query {
-                IntrospectionQuery::Health => this.health(&message).await,
-                IntrospectionQuery::Srv(_) | IntrospectionQuery::Schema => {
-                    Ok(records::write(&this.checked_stats().await).into())
+            match query {
+                IntrospectionQuery::Health => {
+                    let result = this.health(&message).await;
+                    this.reply(subject, result).await;
                 }
-            };
+                IntrospectionQuery::Srv(_) | IntrospectionQuery::Schema => {
+                    this.reply_stats(subject).await;
+                }
+            }
             this.queued_checks.release();
-            this.reply(subject, result).await;
         });
+    }
+
+    /// Replies with the STATS record once the checks have run, or after [`STATS_CHECK_TIMEOUT`]. They go on then: a
+    /// check that hangs would have no outcome otherwise, and count as passed.
+    async fn reply_stats(&self, subject: Subject) {
+        let mut checks = pin!(self.health.report());
+        let checked = tokio::time::timeout(STATS_CHECK_TIMEOUT, checks.as_mut()).await;
+        self.reply(subject, Ok(self.stats_json())).await;
+        if checked.is_err() {
+            checks.await;
+        }
     }
 
     async fn reply(&self, subject: Subject, result: Result<Bytes, Status>) {
@@ -250,8 +264,7 @@ impl Introspection {
 
     /// Returns the STATS record with the outcomes of checks that ran within the last second, or run now.
     pub(crate) async fn checked_stats(&self) -> Stats {
-        let checked = self.health.report();
-        let _ = tokio::time::timeout(STATS_CHECK_TIMEOUT, checked).await;
+        self.health.report().await;
         self.stats()
     }
 

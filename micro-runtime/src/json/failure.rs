@@ -11,6 +11,7 @@ use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use prost_types::Any;
 use serde_json::{Map, Value};
 
+use crate::json::depth::check_depth;
 use crate::json::details;
 use crate::status::Status;
 
@@ -65,13 +66,14 @@ pub(crate) fn read_failure(json: &[u8]) -> Option<(i32, String, Vec<Any>)> {
     ))
 }
 
-/// Writes a detail, in base64 if its type is unknown or its bytes are not of that type.
+/// Writes a detail, in base64 if its type is unknown, its bytes are not of that type, or it is nested too deep.
 fn write_detail(pool: &DescriptorPool, detail: &Any) -> Value {
     let known = descriptor(pool, &detail.type_url)
         .or_else(|| descriptor(details::pool(), &detail.type_url))
         .and_then(|kind| {
             let is_special = is_special(&kind);
             let message = DynamicMessage::decode(kind, detail.value.as_slice()).ok()?;
+            check_depth(&message).ok()?;
             Some((serde_json::to_value(message).ok()?, is_special))
         });
     let mut object = match known {

@@ -4,6 +4,7 @@
 //! and serves it with the descriptors that it embeds. Descriptors may also come from a peer; nothing that they contain
 //! may end the process.
 
+mod depth;
 mod details;
 mod failure;
 mod schema;

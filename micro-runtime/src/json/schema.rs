@@ -1,5 +1,7 @@
 //! `Schema`: the descriptors of one service with everything that they import, read from its `FileDescriptorSet`.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use micro_editions::without_edition;
 use prost::Message;
@@ -89,6 +91,8 @@ fn check(files: &[Bytes]) -> Result<(), String> {
     let headers = headers
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| format!("its descriptors are no `FileDescriptorSet`: {error}"))?;
+    let names = headers.iter().map(|header| header.name.as_str());
+    let names = names.collect::<HashSet<_>>();
     for header in &headers {
         if !matches!(header.syntax.as_str(), "" | "proto2" | "proto3") {
             return Err(format!(
@@ -96,8 +100,8 @@ fn check(files: &[Bytes]) -> Result<(), String> {
                 header.name, header.syntax
             ));
         }
-        let is_present = |import: &&String| headers.iter().any(|header| header.name == **import);
-        if let Some(import) = header.imports.iter().find(|import| !is_present(import)) {
+        let is_missing = |import: &&String| !names.contains(import.as_str());
+        if let Some(import) = header.imports.iter().find(is_missing) {
             return Err(format!(
                 "`{}` imports `{import}`, which is missing",
                 header.name

@@ -1,5 +1,6 @@
 //! Schemas with editions, which prost-reflect cannot read without conversion.
 
+use bytes::Bytes;
 use prost::Message as _;
 use prost_reflect::DynamicMessage;
 use prost_types::field_descriptor_proto::{Label, Type};
@@ -8,6 +9,7 @@ use prost_types::{
     ServiceDescriptorProto,
 };
 
+use crate::growth::check_linear;
 use crate::json::{Schema, read, write};
 
 /// `edition = 1000`, the number of 2023.
@@ -118,4 +120,24 @@ fn a_set_that_no_older_syntax_expresses_is_rejected_with_the_reason() {
     assert!(error.starts_with(start), "{error}");
     let error = Schema::read(set("proto9", &[]).into(), "e.v1.E").unwrap_err();
     assert_eq!(error, "`e.proto` has the syntax `proto9`");
+}
+
+#[test]
+fn a_schema_of_many_files_is_read_in_linear_time() {
+    let service = |name: String, dependency: Vec<String>| FileDescriptorProto {
+        name: Some(name),
+        dependency,
+        syntax: Some("proto3".to_owned()),
+        ..FileDescriptorProto::default()
+    };
+    let files = |size: usize| {
+        let mut files = (0..size)
+            .map(|number| service(number.to_string(), Vec::new()))
+            .collect::<Vec<_>>();
+        let all = (0..size).map(|number| number.to_string());
+        files.push(service("last".to_owned(), all.collect()));
+        let set = prost_types::FileDescriptorSet { file: files };
+        Bytes::from(set.encode_to_vec())
+    };
+    check_linear(1_000, files, |set| Schema::read(set, "e.v1.S").unwrap_err());
 }

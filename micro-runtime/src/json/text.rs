@@ -5,6 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use prost_reflect::{DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions};
 use serde_path_to_error::Track;
 
+use crate::json::depth::check_depth;
+
 /// Reads a message of type `kind` from one JSON value.
 ///
 /// Unknown fields are errors, because a misspelt name would otherwise be ignored silently. The depth is limited to 128
@@ -28,8 +30,9 @@ pub(crate) fn read(kind: &MessageDescriptor, json: &[u8]) -> Result<DynamicMessa
 ///
 /// # Errors
 ///
-/// The reason, which is an `Any` of an unknown type or one whose bytes are not of its type.
+/// The reason, which is an `Any` of an unknown type or one whose bytes are not of its type, or too many levels.
 pub(crate) fn write(message: &DynamicMessage) -> Result<Vec<u8>, String> {
+    check_depth(message)?;
     let mut text = Vec::new();
     message
         .serialize_with_options(

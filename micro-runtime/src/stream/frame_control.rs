@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use prost::Message as _;
 
-use crate::metadata::Metadata;
+use crate::metadata::{MAX_FLAWS, Metadata};
 use crate::status::Status;
 use crate::wire::RpcStatus;
 
@@ -103,12 +103,18 @@ impl FrameControl {
     }
 
     /// Takes the metadata out. Entries that break the rules for metadata (reserved names, over 8 KiB in all) are
-    /// left out and logged: the peer's mistake must not fail a call that works without them.
+    /// left out and logged: the peer's mistake must not fail a call that works without them. The rest is left out, too,
+    /// after [`MAX_FLAWS`] of them.
     pub(crate) fn take_metadata(&mut self) -> Metadata {
         let mut metadata = Metadata::new();
+        let mut flaws = 0;
         for entry in std::mem::take(&mut self.metadata) {
             if let Err(status) = metadata.append(&entry.name, &entry.value) {
                 tracing::debug!(%status, "left out a header of a stream");
+                flaws += 1;
+                if flaws == MAX_FLAWS {
+                    break;
+                }
             }
         }
         metadata

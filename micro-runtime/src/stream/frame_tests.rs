@@ -1,10 +1,13 @@
 //! Frames as bytes: the examples of docs/PROTOCOL.md, and malformed input.
 
 use super::*;
+use crate::growth::check_linear;
 use crate::metadata::Metadata;
 use crate::status::Code;
+use crate::stream::fragments::{Fragments, join_fragments};
 use crate::stream::frame_body::FrameBody;
 use crate::stream::frame_control::{ACCEPT, END, MORE};
+use crate::wire::RpcStatus;
 
 /// Reads a frame of a client that has these bytes behind its mark.
 fn read(bytes: &[u8]) -> Result<Frame, BadFrame> {
@@ -160,4 +163,44 @@ fn copied_messages_keep_nothing_else_of_their_frame() {
     assert_eq!(&last[..], b"bc");
     assert_eq!((entries.len(), entries.bytes()), (1, 1));
     assert_eq!(messages(entries), [b"a".to_vec()]);
+}
+
+#[test]
+fn frames_that_are_full_of_anything_are_read_in_linear_time() {
+    // Metadata above 8 KiB in all, details of a status, an instance named again and again, small messages.
+    let fields: [&[u8]; 5] = [
+        b"\x52\x03\x0a\x01a",
+        b"\x3a\x04\x1a\x02\x0a\x00",
+        b"\x42\x02a1",
+        b"\x12\x01a",
+        b"\x78\x01",
+    ];
+    for field in fields {
+        let input = |size: usize| field.repeat(size);
+        check_linear(5_000, input, |bytes| {
+            let mut frame = read(&bytes).unwrap();
+            let status = frame.control.status.take();
+            let last = frame.entries.split_last();
+            (
+                frame.control.take_metadata(),
+                status.map(RpcStatus::into_status),
+                last,
+                messages(frame.entries),
+            )
+        });
+    }
+}
+
+#[test]
+fn small_fragments_are_joined_in_linear_time() {
+    let fragment = Bytes::from_static(b"a");
+    check_linear(
+        10_000,
+        |size| size,
+        |size| {
+            let mut fragments = Fragments::default();
+            (0..size).for_each(|_| fragments.add(fragment.clone()));
+            join_fragments(&fragments.into_list())
+        },
+    );
 }

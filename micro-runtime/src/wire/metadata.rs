@@ -55,7 +55,9 @@ pub(crate) fn decode_reply_metadata(headers: Option<&HeaderMap>, method: &str) -
     let Some(headers) = headers else {
         return read;
     };
+    let mut flaws = 0;
     let note = |status: Status| {
+        flaws += 1;
         read.flaw.get_or_insert_with(|| {
             Reason::BadHeader.status_with(
                 Code::Internal,
@@ -65,9 +67,12 @@ pub(crate) fn decode_reply_metadata(headers: Option<&HeaderMap>, method: &str) -
                 ),
             )
         });
-        Ok(())
+        match flaws {
+            metadata::MAX_FLAWS => Err(status),
+            _ => Ok(()),
+        }
     };
-    // `note` returns no error.
+    // The error has been noted.
     let _ = decode_each(headers, &mut read.metadata, note);
     read
 }
@@ -120,4 +125,31 @@ fn decode_base64(name: &str, value: &str) -> Result<Vec<u8>, Status> {
             "header `{name}` is not base64 with padding: {error}"
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::growth::check_linear;
+
+    #[test]
+    fn many_headers_are_read_in_linear_time() {
+        let one_name = |size: usize| {
+            let mut headers = HeaderMap::new();
+            (0..size).for_each(|_| headers.append("tenant", ""));
+            headers
+        };
+        let many_names = |size: usize| {
+            let mut headers = HeaderMap::new();
+            (0..size).for_each(|number| headers.append(format!("A{number}"), "\u{e9}"));
+            headers
+        };
+        // A reply is read to its end, whatever its headers are, and a request up to the first flaw.
+        let read = |headers: HeaderMap| {
+            let request = decode_metadata(&headers);
+            (request, decode_reply_metadata(Some(&headers), "a.B.C"))
+        };
+        check_linear(3_000, one_name, read);
+        check_linear(3_000, many_names, read);
+    }
 }

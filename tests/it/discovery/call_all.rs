@@ -1,7 +1,7 @@
 //! Calls to all instances of a service, with `to_all`.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_nats::HeaderMap;
 use futures_util::StreamExt as _;
@@ -10,10 +10,11 @@ use micro_runtime::{ClientOptions, Code, Context, Metadata, Reason, Server, Serv
 use micro_testkit::within;
 use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer, Blob, FailRequest, FillRequest};
+use tokio::time::Instant;
 
 use super::plain_client::plain_client;
 use crate::behavior::requests::{blob, millis};
-use crate::carriers::{BehaviorFixture, Carrier, on_both_carriers};
+use crate::carriers::{BehaviorFixture, Carrier, on_both_carriers_and_paused};
 use crate::layered::clients;
 use crate::streams::fixture::StreamsFixture;
 
@@ -25,7 +26,7 @@ const LONGER_THAN_THE_TEST: Duration = Duration::from_secs(600);
 /// Limit for an event that must occur.
 const LIMIT: Duration = Duration::from_secs(20);
 
-on_both_carriers! {
+on_both_carriers_and_paused! {
     every_instance_replies_once
     failures_name_their_instance
     a_large_reply_is_too_large_and_names_its_instance

@@ -1,14 +1,15 @@
 //! Names, versions and numbers at the limits of ADR-32: accepted, or an error that names the cause.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use micro_runtime::{Bus, ErrorKind, Server, Service};
 use micro_testkit::within;
+use tokio::time::Instant;
 
 use super::handwritten_services::{
     BadMethod, BadName, Bare, Many, NoSemver, OneGreeter, OtherGreeter,
 };
-use crate::carriers::{Carrier, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers_and_paused};
 
 /// Maximum time from the last reply, or from the end of the stall time, to the end of a query.
 const MAX_DELAY: Duration = Duration::from_millis(50);
@@ -21,7 +22,7 @@ const INSTANCES: usize = 100;
 /// with a fixed wait fails all of them.
 const MAX_ROUNDS: usize = 20;
 
-on_both_carriers! {
+on_both_carriers_and_paused! {
     endpoints_of_two_services_may_share_a_name
     invalid_names_and_versions_fail_the_start
     a_service_may_have_two_hundred_methods

@@ -1,14 +1,15 @@
 //! Watches of instances that start, stop, die and hang; each change is reported within the documented time.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use micro_runtime::discovery::{Change, Departure, Watch};
 use micro_runtime::{Bus, RunningServer, Server, Service};
 use micro_testkit::{NatsServer, Process, within};
+use tokio::time::Instant;
 
 use super::handwritten_services::{OneGreeter, OtherGreeter};
 use super::plain_client::plain_client;
-use crate::carriers::{Carrier, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers_and_paused};
 use crate::server_process::start_server_process;
 
 /// Interval of the pings.
@@ -23,7 +24,7 @@ const MAX_DELAY: Duration = Duration::from_millis(300);
 /// that is later than documented fails all of them.
 const MAX_ATTEMPTS: usize = 5;
 
-on_both_carriers! {
+on_both_carriers_and_paused! {
     starts_and_stops_are_announced
     one_service_can_be_watched
     a_dropped_server_is_reported_as_died

@@ -1,19 +1,20 @@
 //! A server's timeout settings, and contexts and nested calls after the end of their call.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use micro_runtime::{ClientOptions, Code, Reason, ServiceOptions, middleware};
 use micro_tests::BehaviorHandler;
 use micro_tests::behavior::{BehaviorClient, BehaviorServer, DescribeReply};
 use micro_tests::streams::{CountRequest, StreamsClient};
 use prost::Message as _;
+use tokio::time::Instant;
 use tower::layer::layer_fn;
 
 use crate::behavior::requests::{blob, millis};
-use crate::carriers::{Carrier, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers_and_paused};
 use crate::until::until;
 
-on_both_carriers! {
+on_both_carriers_and_paused! {
     max_timeout_caps_the_timeout_of_calls
     min_timeout_rejects_calls_with_less_time
     default_timeout_applies_to_calls_without_a_timeout

@@ -3,5 +3,6 @@
 mod deadlines;
 mod middleware;
 mod overload;
+mod polled_often;
 mod retries;
 mod rpc_attribute;

@@ -1,14 +1,15 @@
 //! Retries: which methods and codes are retried, how often, and the retry budget.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use micro_runtime::{Code, Reason};
 use micro_tests::behavior::{BehaviorClient, FlakyRequest};
+use tokio::time::Instant;
 
 use crate::behavior::requests::blob;
-use crate::carriers::{Carrier, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers_and_paused};
 
-on_both_carriers! {
+on_both_carriers_and_paused! {
     an_idempotent_method_is_called_up_to_three_times
     a_non_idempotent_method_is_called_once
     other_codes_are_not_retried

@@ -9,10 +9,10 @@ use micro_tests::streams::{StreamsClient, StreamsServer};
 
 use super::fixture::StreamsFixture;
 use super::items::{count, expect_items, item, sized_item};
-use crate::carriers::{Carrier, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers_and_paused};
 use crate::until::until;
 
-on_both_carriers! {
+on_both_carriers_and_paused! {
     streams_to_one_instance
     streams_under_a_prefix
 }

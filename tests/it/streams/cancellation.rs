@@ -3,20 +3,21 @@
 use std::future::Future;
 use std::pin::pin;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use micro_runtime::{Code, Reason, StreamOptions};
 use micro_testkit::within;
 use micro_tests::ITEMS_AFTER_DROP;
 use micro_tests::streams::{Item, StreamsClient};
+use tokio::time::Instant;
 
 use super::fixture::StreamsFixture;
 use super::items::{count, expect_items, item, item_with_plan, sized_item};
-use crate::carriers::{Carrier, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers_and_paused};
 use crate::until::until;
 
-on_both_carriers! {
+on_both_carriers_and_paused! {
     dropping_a_call_after_any_poll_leaks_nothing
     dropping_either_half_cancels_the_stream
     a_handler_context_ends_when_its_caller_drops_the_stream
@@ -170,7 +171,7 @@ async fn a_handler_may_drop_the_request_stream_and_continue(carrier: Carrier) {
     let mut sent = 0;
     while collect.send(item(1)).await.is_ok() {
         sent += 1;
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(1)).await; // sleep: the handler replies after 100 ms
     }
     assert!(sent > 16, "only {sent} were taken");
     assert_eq!(collect.finish().await.unwrap().messages, 1);

@@ -1,19 +1,20 @@
 //! Deadlines of streams, streams nested in other calls, and idle streams.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use micro_runtime::{Bus, Code, Context, Metadata, Reason, Server, Status, StreamOptions};
 use micro_runtime::{ReplyStream, Streaming, service};
 use micro_testkit::within;
 use micro_tests::streams::{CountRequest, Item, Streams, StreamsClient, StreamsServer, Summary};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::fixture::StreamsFixture;
 use super::items::{count, item, item_with_plan, read_to_end};
-use crate::carriers::{Carrier, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers_and_paused};
 use crate::until::until;
 
-on_both_carriers! {
+on_both_carriers_and_paused! {
     a_deadline_ends_a_stream_at_both_ends
     a_stream_has_no_default_deadline
     a_nested_stream_inherits_the_deadline
@@ -88,11 +89,16 @@ async fn check_deadline_of_busy_stream(fixture: &StreamsFixture) {
         .await
         .unwrap();
     let writes = async move {
-        loop {
-            if let Err(status) = sender.send(item(0)).await {
+        for number in 0.. {
+            if let Err(status) = sender.send(item(number)).await {
                 return status;
             }
+            if number % 64 == 0 {
+                // sleep: paused time advances only while every task waits.
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
         }
+        unreachable!("the deadline ends the stream")
     };
     let reads = async {
         loop {

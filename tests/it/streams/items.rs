@@ -4,7 +4,7 @@ use micro_runtime::{Status, Streaming};
 use micro_tests::streams::{CountRequest, Item};
 
 /// Request for `messages` items of 16 bytes, followed by `plan`.
-pub(super) fn count(messages: u64, plan: &str) -> CountRequest {
+pub(crate) fn count(messages: u64, plan: &str) -> CountRequest {
     CountRequest {
         messages,
         size: 16,
@@ -14,7 +14,7 @@ pub(super) fn count(messages: u64, plan: &str) -> CountRequest {
 }
 
 /// Item without data.
-pub(super) fn item(number: u64) -> Item {
+pub(crate) fn item(number: u64) -> Item {
     Item {
         number,
         ..Item::default()

@@ -1,12 +1,13 @@
 //! Peers whose process is killed or suspended, and the time until the other end detects it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use micro_runtime::{Bus, ClientOptions, Code, Reason, Sender, Server, Status, StreamOptions};
 use micro_testkit::{NatsServer, within};
 use micro_tests::StreamsHandler;
 use micro_tests::streams::{Item, StreamsClient, StreamsServer};
+use tokio::time::Instant;
 
 use super::items::{count, expect_items, item, item_with_plan, sized_item};
 use super::peer_process;

@@ -4,9 +4,9 @@ use micro_runtime::Code;
 use micro_tests::streams::{CountRequest, Item};
 
 use super::fixture::StreamsFixture;
-use crate::carriers::{Carrier, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers_and_paused};
 
-on_both_carriers! {
+on_both_carriers_and_paused! {
     server_streaming
     client_streaming
     bidirectional_streaming

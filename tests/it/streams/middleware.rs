@@ -11,9 +11,9 @@ use tower::timeout::TimeoutLayer;
 
 use super::fixture::StreamsFixture;
 use super::items::{count, expect_items, item};
-use crate::carriers::{Carrier, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers_and_paused};
 
-on_both_carriers! {
+on_both_carriers_and_paused! {
     layers_see_the_opening_of_streams
     layers_reject_streams_at_either_end
     layers_add_metadata_to_streams

@@ -1,12 +1,13 @@
 //! Servers that break the stream protocol, late or silent ones, and the errors at their clients.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_nats::{Client, Message, Subscriber};
 use futures_util::{FutureExt as _, StreamExt as _};
 use micro_runtime::{Bus, Code, Reason, StreamOptions};
 use micro_testkit::{NatsServer, within};
 use micro_tests::streams::StreamsClient;
+use tokio::time::Instant;
 
 use super::fixture::StreamsFixture;
 use super::frames::{

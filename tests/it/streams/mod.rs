@@ -6,7 +6,7 @@ mod deadlines;
 pub(crate) mod fixture;
 mod flow_control;
 pub(crate) mod frames;
-mod items;
+pub(crate) mod items;
 mod killed_peers;
 mod kinds;
 mod middleware;

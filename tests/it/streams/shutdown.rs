@@ -8,10 +8,10 @@ use micro_tests::streams::{CountRequest, StreamsClient};
 
 use super::fixture::StreamsFixture;
 use super::items::{count, expect_items, item, read_to_end};
-use crate::carriers::{Carrier, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers_and_paused};
 use crate::until::until;
 
-on_both_carriers! {
+on_both_carriers_and_paused! {
     a_drain_lets_streams_finish_and_ends_the_rest
 }
 

@@ -1,20 +1,21 @@
 //! Messages around and above the maximum payload of the nats-server, and the limits of both ends.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use micro_runtime::{Bus, ClientOptions, Code, Context, Reason, Server, Status, StreamOptions};
 use micro_runtime::{ReplyStream, Streaming, service};
 use micro_testkit::{NatsServer, within};
 use micro_tests::streams::{CountRequest, Item, Streams, StreamsClient, StreamsServer, Summary};
+use tokio::time::Instant;
 
 use super::fixture::StreamsFixture;
 use super::items::{count, expect_items, sized_item};
-use crate::carriers::{Carrier, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers_and_paused};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * 1024;
 
-on_both_carriers! {
+on_both_carriers_and_paused! {
     messages_around_every_boundary
     one_large_message_through_a_small_window
     a_message_above_the_reassembly_limit_is_rejected

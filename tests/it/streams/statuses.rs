@@ -8,9 +8,9 @@ use micro_tests::streams::StreamsClient;
 
 use super::fixture::StreamsFixture;
 use super::items::{count, expect_items, item, item_with_plan, read_to_end};
-use crate::carriers::{Carrier, on_both_carriers};
+use crate::carriers::{Carrier, on_both_carriers_and_paused};
 
-on_both_carriers! {
+on_both_carriers_and_paused! {
     a_status_before_the_first_message_fails_the_open
     an_error_arrives_after_the_messages_before_it
     a_panic_arrives_as_internal_after_the_messages
