@@ -191,7 +191,7 @@ async fn instances_of_one_id_leave_each_others_streams_alone(carrier: Carrier) {
     let second = serve_streams(&others[1], "pod-1").await;
     let client: StreamsClient = carrier.bus.client();
     // Each PING asks for the stream, as does the first message after 5 ms.
-    let options = StreamOptions::new().heartbeat(Duration::from_secs(1));
+    let options = StreamOptions::new().heartbeat(Duration::from_secs(2));
     let mut streams = Vec::new();
     for _ in 0..16 {
         streams.push(client.echo().stream_options(options).open().await.unwrap());
@@ -207,7 +207,7 @@ async fn instances_of_one_id_leave_each_others_streams_alone(carrier: Carrier) {
         idle.push(call.await.unwrap());
     }
     for number in 0..5 {
-        // sleep: longer than four heartbeats in all.
+        // sleep: longer than two heartbeats in all.
         tokio::time::sleep(Duration::from_millis(900)).await;
         for (sender, items) in &mut streams {
             let item = Item {

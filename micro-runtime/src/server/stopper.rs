@@ -40,6 +40,9 @@ pub(super) struct Stopper {
     _grace_ended: DropGuard,
 }
 
+/// Maximum time in which a server that was dropped replies to the requests that are on their way to it.
+const DROPPED_GRACE: Duration = Duration::from_secs(5);
+
 impl Stopper {
     /// Starts a loop for each subscription.
     pub(super) fn spawn(
@@ -121,7 +124,8 @@ impl Stopper {
         let was_idle = self.server.tasks.len() <= self.idle_tasks && self.under_way.is_empty();
         let was_dropped = self.server.grace_ended.is_cancelled();
         if was_dropped {
-            self.grace_period = Duration::ZERO;
+            // Its handlers end at once; this is for what is on its way.
+            self.grace_period = self.grace_period.min(DROPPED_GRACE);
         }
         let mut time = StopTime::begin(self.grace_period);
         drop(self.stop);

@@ -308,6 +308,7 @@ async fn messages_under_instance_subjects_run_no_handler_unasked(injected: Injec
     let mut frames = frames.open().await.unwrap();
     drop(injected.stream_client.echo().open().await.unwrap());
     let up = frames.next().await.unwrap().subject().to_owned();
+    drop(frames);
     injected.wait_until_idle().await;
     for (number, payload) in [&b"\x0f"[..], b"\x0f\x18\x04", b"\x0f\x18\x08", b"\x07"]
         .into_iter()
