@@ -18,8 +18,9 @@ pub(crate) const MAX_FLAWS: usize = 32;
 /// Headers that users add to a call, a reply or an event, in order. A name may occur several times.
 ///
 /// A name consists of `a-z 0-9 - _ .` and is compared byte for byte. A value is printable ASCII, or any bytes if the
-/// name ends in `-bin`. Names and values together have at most 8 KiB. Names that begin with `micro-` or `nats-`, and
-/// `content-type`, `traceparent`, `tracestate` and `baggage`, are reserved.
+/// name ends in `-bin`; spaces at the ends of a text are dropped, as clients of NATS drop them. Names and values
+/// together have at most 8 KiB. Names that begin with `micro-` or `nats-`, and `content-type`, `traceparent`,
+/// `tracestate` and `baggage`, are reserved.
 ///
 /// # Examples
 ///
@@ -69,10 +70,11 @@ impl Metadata {
     /// `INVALID_ARGUMENT` for a name that is reserved or malformed, and for a value that is not printable ASCII;
     /// `RESOURCE_EXHAUSTED` above 8 KiB in all. Nothing is added then.
     pub fn append(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), Status> {
-        let value = value.as_ref();
+        let mut value = value.as_ref();
         check_name(name)?;
         if !is_binary(name) {
             check_text(name, value)?;
+            value = value.trim_ascii();
         }
         let size = self.size + name.len() + value.len();
         if size > MAX_LEN {

@@ -3,6 +3,7 @@
 
 mod behavior;
 mod between_servers;
+mod bounded_layers;
 mod bursts;
 mod cancellation;
 mod captured_broadcasts;
@@ -40,6 +41,7 @@ mod overrun_queues;
 mod paused_time;
 mod permission_lines;
 mod permissions;
+mod permits;
 mod plain_peers;
 mod polling;
 mod prefix;
@@ -58,9 +60,11 @@ mod separate_connections;
 mod server_process;
 mod server_versions;
 mod shutdown;
+mod starts_and_ends;
 mod stopping;
 mod streams;
 mod timeout_sources;
+mod trace_limits;
 mod unsent_calls;
 mod until;
 mod user_clients;

@@ -57,6 +57,35 @@ async fn requests_that_were_never_sent_wait_for_the_next_connection() {
     .await;
 }
 
+/// A connection that is lost ends what belongs to it, and nothing of the next one, however late async-nats reports it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_loss_of_a_connection_ends_no_call_of_the_next_one() {
+    within(LIMIT, async {
+        let nats = NatsServer::start().await.unwrap();
+        let service = Bus::connect(nats.url()).await.unwrap();
+        let _server = serve(&service).await;
+        let proxy = Proxy::start(nats.port()).await.unwrap();
+        let caller = Bus::connect(proxy.url()).await.unwrap();
+        let client: BehaviorClient = caller.client();
+        let waiting: BehaviorClient =
+            caller.client_with(ClientOptions::new().wait_for_ready().timeout(LIMIT));
+        for _ in 0..20 {
+            client.echo(Blob::default()).await.unwrap();
+            proxy.cut();
+            until(|| caller.state() != ConnectionState::Connected).await;
+            // Begun while there is no connection, so that they are the first on the next one.
+            let calls = (0..50).map(|_| tokio::spawn(waiting.echo(Blob::default()).into_future()));
+            for ended in join_all(calls).await {
+                ended.unwrap().unwrap();
+            }
+            for _ in 0..50 {
+                client.echo(Blob::default()).await.unwrap();
+            }
+        }
+    })
+    .await;
+}
+
 /// Calls of each kind that waited for the connection until their deadline say that they were not sent.
 #[tokio::test]
 async fn a_call_that_waited_until_its_deadline_says_that_it_was_not_sent() {

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tracing::{Instrument as _, Span};
 
 use crate::bus::{MultiReply, MultiReplyEnd, Outgoing, PublishError, ReplyLimits, RequestError};
+use crate::client::bounded_layers::CallBounds;
 use crate::client::call_errors;
 use crate::client::replies::{Replies, next_reply};
 use crate::client::request::{OutgoingRequest, RequestBody as _, RequestTemplate, TypedBody};
@@ -86,8 +87,8 @@ impl<Req, Rep> UnaryCall<Req, Rep> {
 }
 
 impl<Req, Rep> CallAll<Req, Rep> {
-    /// Ends the replies once this number of instances have replied. By default they end after the
-    /// [`stall`](Self::stall) time.
+    /// Ends the replies once this number of instances have replied: with 0 the request is sent, and no reply is waited
+    /// for. By default they end after the [`stall`](Self::stall) time.
     ///
     /// # Examples
     ///
@@ -167,22 +168,20 @@ where
     }
 }
 
-/// Sends the request, and waits for the first reply.
+/// Sends the request, and waits for the first reply, unless none is expected.
 async fn first_reply<Req: prost::Message>(
     request: OutgoingRequest<TypedBody<Req>>,
     limit: TimeLimit,
     limits: ReplyLimits,
     span: Span,
-) -> Result<(MultiReply, Message), Status> {
+) -> Result<(MultiReply, Option<Message>), Status> {
     let name = request.method_name();
-    if request.options.message.has_ended_parent() {
-        return Err(request.parent_ended());
-    }
     let parent = request.options.message.parent.clone();
     let mut multi_reply = send(request, limit, limits, span).await?;
     let mut stray = None;
     match next_reply(&mut multi_reply, parent.as_ref(), &mut stray).await {
-        Some(first) => Ok((multi_reply, first)),
+        Some(first) => Ok((multi_reply, Some(first))),
+        None if limits.expected == Some(0) => Ok((multi_reply, None)),
         None => Err(stray.unwrap_or_else(|| no_reply(multi_reply.end(), name, &limit))),
     }
 }
@@ -198,6 +197,12 @@ async fn send<Req: prost::Message>(
     let stacks = request.client.stacks(request.method);
     let stacks = stacks.into_iter().flatten().collect::<Vec<_>>().into_iter();
     let method = request.descriptor();
+    let bounds = CallBounds {
+        method: method.full_name,
+        limit: Some(limit),
+        parent: request.options.message.parent.clone(),
+    };
+    bounds.check()?;
     let (template, metadata, body) = request.into_template(Some(limit))?;
     let sent = Arc::new(Mutex::new(None));
     let terminal = Arc::new(CallAllTerminal {
@@ -208,9 +213,8 @@ async fn send<Req: prost::Message>(
     });
     let payload = body.encode();
     let deadline = Some(limit.deadline);
-    middleware::Request::new(method, metadata, deadline, payload, stacks, terminal)
-        .start()
-        .await?;
+    let request = middleware::Request::new(method, metadata, deadline, payload, stacks, terminal);
+    bounds.pass(request.start()).await?;
     let sent = lock(&sent).take();
     sent.ok_or_else(|| Status::canceled("the client's middleware did not send the request"))
 }

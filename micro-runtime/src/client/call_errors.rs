@@ -9,6 +9,13 @@ pub(crate) fn deadline_exceeded(method: &str, limit: &TimeLimit) -> Status {
     limit.exceeded(format_args!("{method} had no reply"))
 }
 
+/// The middleware of the client held the call, before or behind its request.
+pub(crate) fn deadline_exceeded_in_layers(method: &str, limit: &TimeLimit) -> Status {
+    limit.exceeded(format_args!(
+        "{method} was held by the middleware of its client, and did not end"
+    ))
+}
+
 /// There was no connection, or no room on it, until the deadline. An earlier attempt may have been sent.
 pub(crate) fn not_sent_in_time(method: &str, limit: &TimeLimit) -> Status {
     limit.exceeded(format_args!(

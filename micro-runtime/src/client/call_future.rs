@@ -10,12 +10,13 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use crate::bus::ReceivedReply;
+use crate::client::bounded_layers::CallBounds;
 use crate::client::request::{OutgoingRequest, RequestBody, RequestTemplate};
 use crate::client::retry_loop::{Attempt as _, RetryLoop};
 use crate::client::unary_exchange::UnaryExchange;
 use crate::descriptor::MethodDescriptor;
 use crate::middleware;
-use crate::middleware::{LayeredCall, Response, ResponseFuture, Terminal};
+use crate::middleware::{Response, ResponseFuture, Terminal};
 use crate::status::Status;
 use crate::wire;
 use crate::wire::ReceivedMetadata;
@@ -32,8 +33,7 @@ pin_project! {
             exchange: RetryLoop<UnaryExchange<B>>,
         },
         Layered {
-            #[pin]
-            call: LayeredCall,
+            call: ResponseFuture,
             method: &'static MethodDescriptor,
         },
     }
@@ -55,7 +55,7 @@ impl<B: RequestBody> CallFuture<B> {
             },
             Some(stacks) => Self::Layered {
                 method: request.descriptor(),
-                call: layered(request, stacks),
+                call: Box::pin(layered(request.encoded(), stacks)),
             },
         }
     }
@@ -74,7 +74,9 @@ impl<B: RequestBody> Future for CallFuture<B> {
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         match self.project() {
             CallProjection::Plain { exchange } => exchange.poll(cx).map_ok(RawReply::Received),
-            CallProjection::Layered { call, .. } => call.poll(cx).map_ok(RawReply::Response),
+            CallProjection::Layered { call, .. } => {
+                call.as_mut().poll(cx).map_ok(RawReply::Response)
+            }
         }
     }
 }
@@ -96,27 +98,30 @@ impl RawReply {
     }
 }
 
-/// Starts the call's way through the layers. The deadline is computed before the first of them, so that
-/// the time they take counts.
+/// Makes the call through the layers. The deadline is computed before the first of them, so that the time they take
+/// counts, and ends the call in them too.
 ///
 /// `stacks` are two: the layers of the client (`ClientOptions::layer`), which are the outer ones, and those of the
 /// method (`ClientOptions::method_layer`). The former are built once and shared by all methods, as a rate limit
 /// over all calls needs it, so that the latter cannot be built into them.
-fn layered<B: RequestBody>(
-    request: OutgoingRequest<B>,
+async fn layered(
+    request: OutgoingRequest<Bytes>,
     stacks: [middleware::Next; 2],
-) -> LayeredCall {
+) -> Result<Response, Status> {
     let limit = request.time_limit(Instant::now());
     let method = request.descriptor();
-    let (template, metadata, body) = match request.into_template(Some(limit)) {
-        Ok(parts) => parts,
-        Err(status) => return LayeredCall::failed(status),
+    let bounds = CallBounds {
+        method: method.full_name,
+        limit: Some(limit),
+        parent: request.options.message.parent.clone(),
     };
-    let payload = body.encode();
+    bounds.check()?;
+    let (template, metadata, payload) = request.into_template(Some(limit))?;
     let terminal = Arc::new(ClientTerminal(template));
     let stacks = stacks.into_iter();
     let deadline = Some(limit.deadline);
-    middleware::Request::new(method, metadata, deadline, payload, stacks, terminal).start()
+    let request = middleware::Request::new(method, metadata, deadline, payload, stacks, terminal);
+    bounds.pass(request.start()).await
 }
 
 /// End of the client's middleware for unary calls: makes the call on the wire, retries included.

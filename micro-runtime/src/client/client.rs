@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_nats::Subject;
 
 use crate::bus::{Bus, Connection, ReplySlot};
+use crate::client::option_flaws::flaw;
 use crate::client::options::ClientOptions;
 use crate::client::retry_policy::RetryBudget;
 use crate::context::TimeoutSource;
@@ -99,8 +100,11 @@ impl Client {
     pub(crate) fn new(
         bus: &Bus,
         service: &'static ServiceDescriptor,
-        options: ClientOptions,
+        mut options: ClientOptions,
     ) -> Self {
+        if let Some(status) = flaw(&options, service) {
+            options.layers = Layers::failing(status);
+        }
         let base = options.subject_base.as_deref();
         let base = ServiceBase::new(bus.prefix(), base.unwrap_or(service.full_name));
         let subjects = service

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::client::bounded_layers::CallBounds;
 use crate::client::client::Client;
 use crate::client::open_stream;
 use crate::client::open_stream::{OpenStream, WaitsFor};
@@ -51,6 +52,12 @@ impl EncodedCall {
             .await;
         };
         let method = request.descriptor();
+        let bounds = CallBounds {
+            method: method.full_name,
+            limit,
+            parent: request.options.message.parent.clone(),
+        };
+        bounds.check()?;
         let (template, metadata, body) = request.into_template(limit)?;
         let opened = Arc::new(Mutex::new(None));
         let terminal = Arc::new(ClientStreamTerminal {
@@ -62,9 +69,8 @@ impl EncodedCall {
         });
         let stacks = stacks.into_iter();
         let deadline = limit.map(|limit| limit.deadline);
-        middleware::Request::new(method, metadata, deadline, body, stacks, terminal)
-            .start()
-            .await?;
+        let request = middleware::Request::new(method, metadata, deadline, body, stacks, terminal);
+        bounds.pass(request.start()).await?;
         let opened = lock(&opened).take();
         opened.ok_or_else(|| {
             let text =

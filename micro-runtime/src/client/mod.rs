@@ -5,6 +5,7 @@
 //! `CallOptions` are set by the same methods everywhere. A unary call becomes a `CallFuture`, a stream a
 //! `Reader`; both are made by attempts (`UnaryExchange`, `OpenStream`) that one `RetryLoop` repeats.
 
+mod bounded_layers;
 mod call_all;
 mod call_errors;
 mod call_future;
@@ -15,6 +16,7 @@ mod encoded_call;
 mod instance_watch;
 mod large_message;
 mod open_stream;
+mod option_flaws;
 mod options;
 mod replies;
 mod request;
@@ -35,6 +37,8 @@ pub use client::{Client, ServiceClient};
 pub(crate) use encoded_call::EncodedCall;
 #[cfg(feature = "json")]
 pub(crate) use open_stream::WaitsFor;
+#[cfg(feature = "json")]
+pub(crate) use option_flaws::target_flaw;
 pub use options::ClientOptions;
 pub use replies::{InstanceReply, Replies};
 pub use streaming_call::{

@@ -52,7 +52,8 @@ impl ClientOptions {
     /// replies under the subjects of its methods alone; [`instance_of`](Self::instance_of) detects that before. If the
     /// instance dies while it has a unary call, that ends within a heartbeat (5 s) with the reason
     /// [`PeerGone`](crate::Reason::PeerGone); a call of a queue group waits for its deadline. The
-    /// ids of running instances are those that [`Bus::discovery`](crate::Bus::discovery) lists.
+    /// ids of running instances are those that [`Bus::discovery`](crate::Bus::discovery) lists. An id that is not one
+    /// token of a subject fails every call with `INVALID_ARGUMENT`.
     ///
     /// # Examples
     ///
@@ -185,7 +186,8 @@ impl ClientOptions {
 
     /// Adds middleware around every call of the client. The layer that is added first is the outermost.
     /// A call passes the layers once, however often its request is sent; of a stream they see the
-    /// opening. See [`middleware`](crate::middleware).
+    /// opening. See [`middleware`](crate::middleware). The deadline of the call, and the end of the call that it is
+    /// within, end it in its layers too.
     ///
     /// The server does not see the timeout of a layer, as of `tower`'s `TimeoutLayer`: its handler runs on until
     /// the call's own deadline, which [`timeout`](Self::timeout) sets.
@@ -218,7 +220,8 @@ impl ClientOptions {
 
     /// Adds middleware around the calls of one method, inside the layers for all calls.
     ///
-    /// `method` is the name in the .proto, as in `SayHello`. A name that no method has matches nothing.
+    /// `method` is the name in the .proto, as in `SayHello`. Where no method has this name, every call of the client
+    /// fails with `INVALID_ARGUMENT`, which lists those that exist: a layer that is misspelt must not be left out.
     ///
     /// # Examples
     ///

@@ -60,18 +60,18 @@ impl<M> Replies<M>
 where
     M: prost::Message + Default + 'static,
 {
-    /// Returns the replies that `multi_reply` collects, after `first`, which has been received already.
+    /// Returns the replies that `multi_reply` collects, after `first`, which has been received already unless none is
+    /// expected.
     pub(super) fn new(
         multi_reply: MultiReply,
-        first: Message,
+        first: Option<Message>,
         parent: Option<Context>,
         client: &Client,
         method: usize,
     ) -> Self {
         let (format, method) = (client.format(), client.method(method));
-        let received = Some(first);
         let replies = unfold(
-            (multi_reply, parent, received),
+            (multi_reply, parent, first),
             move |(mut multi_reply, parent, received)| async move {
                 let message = match received {
                     Some(first) => first,

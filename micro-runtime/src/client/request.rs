@@ -103,6 +103,19 @@ impl<B> OutgoingRequest<B> {
         }
     }
 
+    /// Returns the same request with its body encoded.
+    pub(crate) fn encoded(self) -> OutgoingRequest<Bytes>
+    where
+        B: RequestBody,
+    {
+        OutgoingRequest {
+            client: self.client,
+            method: self.method,
+            body: self.body.encode(),
+            options: self.options,
+        }
+    }
+
     /// Splits the request for its way through middleware. The time limit, which the layers cannot extend, begins
     /// before the first of them.
     ///

@@ -130,7 +130,8 @@ impl<Req, Rep> UnaryCall<Req, Rep> {
         wait_for_ready;
         expires;
         /// Makes this call a part of the call or event that `ctx` belongs to: it belongs to the same
-        /// trace, and ends with that call, at its deadline at the latest.
+        /// trace, and ends with that call, at its deadline at the latest. The `traceparent`, `tracestate` and `baggage`
+        /// that came with `ctx` go with it, if they have at most 128, 512 and 8,192 bytes.
         ///
         /// # Examples
         ///

@@ -192,7 +192,7 @@ impl<R> Query<R> {
         self
     }
 
-    /// Ends the query once this number of instances has replied. Unlimited by default.
+    /// Ends the query once this number of instances has replied; with 0 no reply is waited for. Unlimited by default.
     pub fn expected(mut self, instances: usize) -> Self {
         self.limits.expected = Some(instances);
         self

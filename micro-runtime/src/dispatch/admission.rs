@@ -199,7 +199,8 @@ impl ServedMethod {
         if let Some(header) = &request.stream {
             self.check_request_len(header.length)?;
         }
-        let permit = Permit::acquire(self, request.stream.is_some())?;
+        // A call by hand of a streaming method is a stream as any other.
+        let permit = Permit::acquire(self, !is_unary || request.stream.is_some())?;
         let deadline = timeout.and_then(|timeout| received.checked_add(timeout.min(timeouts.max)));
         let ctx = Context::of_call(
             self.descriptor,

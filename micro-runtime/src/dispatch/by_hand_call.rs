@@ -61,11 +61,13 @@ impl ByHandCall {
     /// Handler and publishing are one execution: the default deadline of unary calls, a stop of the server
     /// and a panic end both, and the caller gets the end in each case. A detached handler goes on after the
     /// deadline, and publishes nothing more.
-    pub(super) async fn run(self, subject: Subject) {
+    pub(super) async fn run(mut self, subject: Subject) {
         let method = Arc::clone(self.permit.method());
         let observer = CallObserver::new(&method, self.received);
         let requests = self.requests(&method);
-        let opening = method.opening(&self.format, self.ctx.clone(), requests, observer.span());
+        let ctx = self.ctx.clone();
+        let permit = &mut self.permit;
+        let opening = method.opening(&self.format, ctx, requests, permit, observer.span());
         let (refused, refusals) = method.server.observe_refused_reply(&subject);
         let publisher = Arc::new(Publisher {
             refused,

@@ -48,10 +48,16 @@ impl InstanceRoute {
         let InstanceAddress { base, instance, .. } = &*self.address;
         let name = match base.instance_target(instance, &message.subject) {
             Some(InstanceTarget::Stream(stream)) => {
-                let Some(sink) = self.server.connection.mux().inbound_stream(stream) else {
-                    return Some(Box::pin(self.reset_unknown_stream(message)));
-                };
-                sink.deliver(message);
+                match self.server.connection.mux().inbound_stream(stream) {
+                    Some(sink) => {
+                        sink.deliver(message);
+                    }
+                    None if self.address.has_opened(stream) => {
+                        return Some(Box::pin(self.reset_unknown_stream(message)));
+                    }
+                    // Another server with the id of this instance may have opened it.
+                    None => {}
+                }
                 return None;
             }
             Some(InstanceTarget::Schema) => {
@@ -93,7 +99,7 @@ impl InstanceRoute {
         self.server.send_reply(reply).await;
     }
 
-    /// Sends RESET for a frame of a stream that has ended here, or that never was (docs/PROTOCOL.md, END-6).
+    /// Sends RESET for a frame of a stream that has ended here (docs/PROTOCOL.md, END-6).
     /// Frames without a reply subject get none: their sender does not ask whether the stream is still there,
     /// and one reply for each would double the traffic of a client that sends on. Nor do messages with the mark of a
     /// server: two servers would reply to each other without end.

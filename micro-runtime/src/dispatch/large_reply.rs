@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::bus::FrameSink;
 use crate::dispatch::instance_address::InstanceAddress;
+use crate::dispatch::permit::PermitShare;
 use crate::dispatch::server_state::ServerState;
 use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
@@ -29,6 +30,18 @@ use crate::sync::lock;
 use crate::wire;
 use crate::wire::header::MICRO_STREAM;
 use crate::wire::{FrameMark, PayloadFormat};
+
+/// A reply that does not fit into one NATS message.
+pub(super) struct LargeReply {
+    /// Of the instance that sends it.
+    pub(super) address: Arc<InstanceAddress>,
+    /// Reply subject of the request.
+    pub(super) subject: Subject,
+    pub(super) payload: Bytes,
+    pub(super) metadata: Metadata,
+    /// Of the call, which counts as running until the parts are sent; `None` for a reply of introspection.
+    pub(super) permit: Option<PermitShare>,
+}
 
 /// Receiver of the frames for a large reply: keeps the subject that its parts go to.
 struct GrantSink {
@@ -81,16 +94,16 @@ impl ServerState {
     /// reply subject of its latest grant; a grant without one leaves them at the request's. So neither
     /// needs to know beforehand how large the reply will be.
     ///
-    /// The handler has returned by then: a task of the server sends the parts and holds no permit. It
+    /// The handler has returned by then: a task of the server sends the parts, and holds the permit of the call. It
     /// ends with the stream, which has the timeouts of every stream, or at the end of the grace period.
-    pub(super) async fn offer_in_parts(
-        self: &Arc<Self>,
-        address: &Arc<InstanceAddress>,
-        subject: Subject,
-        status: &Status,
-        payload: Bytes,
-        metadata: Metadata,
-    ) {
+    pub(super) async fn offer_in_parts(self: &Arc<Self>, reply: LargeReply, status: &Status) {
+        let LargeReply {
+            address,
+            subject,
+            payload,
+            metadata,
+            permit,
+        } = reply;
         let stream = address.new_stream_address();
         let limits = StreamOptions::new().limits();
         let max_payload = self.connection.max_payload();
@@ -127,7 +140,7 @@ impl ServerState {
         }
         let server = Arc::clone(self);
         self.tasks.spawn(async move {
-            let _inbound = inbound;
+            let (_inbound, _permit) = (inbound, permit);
             let mut drive = pin!(channel.drive(transport));
             tokio::select! {
                 () = &mut drive => {}

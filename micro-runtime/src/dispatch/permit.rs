@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
 use crate::dispatch::served_method::ServedMethod;
 use crate::execute::{ConcurrencyLimit, acquire_all};
 use crate::status::details::RetryInfo;
@@ -15,10 +17,30 @@ use crate::status::{Reason, Status};
 const RETRY_AFTER_MS: i32 = 100;
 
 /// One running call at every limit that it counts for. The permits are given back when it is dropped,
-/// which must be after the reply has left: [`ServerState::call_limit`] bounds what waits to be sent, too.
+/// which must be after the reply has left: [`ServerState::call_limit`] bounds what waits to be sent, too. What outlives
+/// its call holds a [`PermitShare`].
 ///
 /// [`ServerState::call_limit`]: crate::dispatch::server_state::ServerState::call_limit
 pub(super) struct Permit {
+    method: Arc<ServedMethod>,
+    is_stream: bool,
+    /// `None` for nearly all calls, which nothing outlives.
+    shared: Option<PermitShare>,
+}
+
+/// The permits of a call that something outlives. They are given back with the last share.
+#[derive(Clone)]
+pub(super) struct PermitShare(#[expect(dead_code, reason = "held for its drop")] Arc<Release>);
+
+/// Permits of a call that has a thread: they are held until the thread is free again, and so is the stop of the
+/// server.
+pub(super) struct ThreadPermit {
+    _permit: PermitShare,
+    _thread: TaskTrackerToken,
+}
+
+/// Gives the permits of a call back when dropped.
+struct Release {
     method: Arc<ServedMethod>,
     is_stream: bool,
 }
@@ -35,6 +57,7 @@ impl Permit {
             Ok(()) => Ok(Self {
                 method: Arc::clone(method),
                 is_stream,
+                shared: None,
             }),
             Err(index) => {
                 method.metrics.shed();
@@ -47,14 +70,45 @@ impl Permit {
     pub(super) fn method(&self) -> &Arc<ServedMethod> {
         &self.method
     }
+
+    /// Returns a share of the permits, for what outlives the call.
+    pub(super) fn share(&mut self) -> PermitShare {
+        let shared = self.shared.get_or_insert_with(|| {
+            PermitShare(Arc::new(Release {
+                method: Arc::clone(&self.method),
+                is_stream: self.is_stream,
+            }))
+        });
+        shared.clone()
+    }
+
+    /// Returns a share of the permits for the thread of a handler under `#[rpc(blocking)]`.
+    pub(super) fn share_with_thread(&mut self) -> ThreadPermit {
+        ThreadPermit {
+            _thread: self.method.server.threads.token(),
+            _permit: self.share(),
+        }
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        limits(&self.method)[..count(self.is_stream)]
-            .iter()
-            .for_each(|limit| limit.release());
+        if self.shared.is_none() {
+            release(&self.method, self.is_stream);
+        }
     }
+}
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        release(&self.method, self.is_stream);
+    }
+}
+
+fn release(method: &ServedMethod, is_stream: bool) {
+    limits(method)[..count(is_stream)]
+        .iter()
+        .for_each(|limit| limit.release());
 }
 
 /// Returns the limits of a call, the widest first; the last counts streams only.

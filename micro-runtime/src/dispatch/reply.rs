@@ -24,16 +24,12 @@ use bytes::Bytes;
 use crate::bus::PublishError;
 use crate::dispatch::format::Format;
 use crate::dispatch::instance_address::InstanceAddress;
-use crate::dispatch::served_method::ServedMethod;
+use crate::dispatch::large_reply::LargeReply;
+use crate::dispatch::permit::Permit;
 use crate::dispatch::server_state::ServerState;
 use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
 use crate::wire;
-
-/// Maximum length in bytes of a reply that is not kept for an offer in parts: it fits into one message
-/// of any usual `max_payload` (1 MiB by default). A kept reply shares its buffer, and so costs two
-/// reference counts.
-const INLINE_REPLY_LEN: usize = 4096;
 
 /// The sending of a reply that the connection did not take at once, or that is no plain success.
 pub(super) type PendingReply<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
@@ -47,7 +43,7 @@ pub(super) struct OutgoingReply<'a> {
     metadata: Metadata,
     format: &'a Format,
     address: Option<&'a Arc<InstanceAddress>>,
-    method: Option<&'a ServedMethod>,
+    permit: Option<&'a mut Permit>,
     responder: Option<&'a str>,
 }
 
@@ -60,7 +56,7 @@ impl<'a> OutgoingReply<'a> {
             metadata: Metadata::new(),
             format: &PROTOBUF,
             address: None,
-            method: None,
+            permit: None,
             responder: None,
         }
     }
@@ -76,10 +72,11 @@ impl<'a> OutgoingReply<'a> {
         self
     }
 
-    /// Names the method that replies, whose instance may send the reply in parts.
-    pub(super) fn of_method(mut self, method: &'a ServedMethod) -> Self {
-        self.method = Some(method);
-        self.in_parts_from(&method.address)
+    /// Names the call that is replied to. Its instance may send the reply in parts, and it counts as running until they
+    /// are sent.
+    pub(super) fn of_call(mut self, permit: &'a mut Permit) -> Self {
+        self.permit = Some(permit);
+        self
     }
 
     /// Allows a reply that does not fit into one NATS message to be sent in parts, by the instance with
@@ -118,18 +115,19 @@ impl ServerState {
             metadata,
             format,
             address,
-            method,
+            permit,
             responder,
         } = reply;
         let metadata = metadata.signed(responder);
         let length = result.as_ref().map_or(0, Bytes::len);
-        let kept = result.as_ref().ok().filter(|_| length > INLINE_REPLY_LEN);
-        let kept = kept.cloned();
+        let mut kept = None;
         let (headers, payload, failure) = match result {
             Ok(message) => {
                 if metadata.is_empty() && self.try_send(&subject, &message, format) {
                     return;
                 }
+                // Also a short one, which headers or a small `max_payload` may leave no room for.
+                kept = Some(message.clone());
                 let mut headers = None;
                 let payload = wire::write_payload(&mut headers, format.payloads(), message);
                 (headers, payload, None)
@@ -143,21 +141,25 @@ impl ServerState {
         match published.await {
             Ok(()) => {}
             Err(PublishError::TooLarge { max }) => {
+                let method = permit.as_ref().map(|permit| permit.method());
                 let name = method.map(|method| method.descriptor.full_name);
+                let address = method.map(|method| &method.address).or(address).cloned();
                 let status = match failure {
                     Some(status) => status.shortened(),
                     None => too_large(name, length, max, responder.is_some()),
                 };
-                match (address, kept, responder) {
-                    (Some(address), Some(payload), None) => {
-                        self.offer_in_parts(address, subject, &status, payload, metadata)
-                            .await;
-                    }
-                    _ => {
-                        self.send_short_failure(subject, &status, format, responder)
-                            .await;
-                    }
-                }
+                let (Some(address), Some(payload), None) = (address, kept, responder) else {
+                    let failing = self.send_short_failure(subject, &status, format, responder);
+                    return failing.await;
+                };
+                let reply = LargeReply {
+                    address,
+                    subject,
+                    payload,
+                    metadata,
+                    permit: permit.map(Permit::share),
+                };
+                self.offer_in_parts(reply, &status).await;
             }
             // The caller has heard that the connection is lost, or will hear nothing.
             Err(error) => {

@@ -52,7 +52,8 @@ impl RpcOptions {
     }
 
     /// Runs the handler on a thread of tokio's pool for blocking work, which it may block. Of a streaming
-    /// method only the part before the stream is returned runs there.
+    /// method only the part before the stream is returned runs there. A call holds its permit until its thread is free,
+    /// also behind its deadline.
     #[must_use]
     pub const fn blocking(mut self) -> Self {
         self.is_blocking = true;

@@ -58,7 +58,7 @@ impl ReplyAddress {
 impl ServedCall {
     /// Prepares a call; nothing of the handler runs yet.
     pub(super) fn new(
-        permit: Permit,
+        mut permit: Permit,
         ctx: Context,
         format: Format,
         future: BoxFuture<'static, Bytes>,
@@ -66,7 +66,10 @@ impl ServedCall {
     ) -> Self {
         let observer = CallObserver::new(permit.method(), received);
         let future = match permit.method().options.is_blocking {
-            true => on_blocking_thread(future, observer.span().clone()),
+            true => {
+                let held = permit.share_with_thread();
+                on_blocking_thread(future, observer.span().clone(), held)
+            }
             false => future,
         };
         Self {
@@ -222,15 +225,15 @@ impl ServedCall {
     }
 
     async fn send_reply(&mut self, result: Result<Bytes, Status>, metadata: Metadata) {
-        let method = self.permit.method();
         if let Some(subject) = self.reply.subject.take() {
+            let server = Arc::clone(&self.permit.method().server);
             let reply = OutgoingReply::new(subject, result)
                 .in_format(&self.reply.format)
                 .with_metadata(metadata)
-                .of_method(method)
+                .of_call(&mut self.permit)
                 .signed_by(self.reply.responder.as_deref());
-            method.server.send_reply(reply).await;
+            server.send_reply(reply).await;
         }
-        method.trace_reply(self.received);
+        self.permit.method().trace_reply(self.received);
     }
 }

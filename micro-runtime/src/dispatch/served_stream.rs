@@ -74,7 +74,7 @@ impl ServedStream {
     pub(super) async fn run(self, reply: Subject) {
         // The permit is dropped last: a stream counts until its last frame has left.
         let Self {
-            permit,
+            mut permit,
             ctx,
             format,
             header,
@@ -111,7 +111,7 @@ impl ServedStream {
             true => Requests::Received(MessageReader::server(Arc::clone(&channel))),
             false => Requests::Given(vec![payload]),
         };
-        let opening = method.opening(&format, ctx.clone(), requests, observer.span());
+        let opening = method.opening(&format, ctx.clone(), requests, &mut permit, observer.span());
         let replies = send_replies(Arc::clone(&channel), opening, ctx.clone());
         let mut running = RunningStream {
             method: &method,
@@ -147,12 +147,13 @@ impl ServedMethod {
         format: &Format,
         ctx: Context,
         requests: Requests,
+        permit: &mut Permit,
         span: &Span,
     ) -> OpeningFuture {
         let handler = format.streaming(&self.handler, self.descriptor);
         let opening = handler.call(ctx, requests);
         match self.options.is_blocking {
-            true => on_blocking_thread(opening, span.clone()),
+            true => on_blocking_thread(opening, span.clone(), permit.share_with_thread()),
             false => opening,
         }
     }

@@ -32,6 +32,9 @@ pub(crate) struct ServerState {
     /// Every task that must end before the server has stopped: calls that outlive the poll in their
     /// loop, streams, workers of events. A task outside of it would be lost by a shutdown.
     pub(crate) tasks: TaskTracker,
+    /// Threads that run handlers under `#[rpc(blocking)]`, or are about to. They may outlive their calls, and nothing
+    /// can end them.
+    pub(crate) threads: TaskTracker,
     /// Sent when the server begins to stop, or is dropped.
     pub(crate) stop: StopSignal,
     /// Canceled at the end of the grace period, or when the server is dropped. Handlers that still run

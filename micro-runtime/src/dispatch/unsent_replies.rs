@@ -37,7 +37,7 @@ impl UnsentReplies {
         }
     }
 
-    /// Returns the failure for a client that asks under `reply` for a stream that has ended, or never was.
+    /// Returns the failure for a client that asks under `reply` for a stream that has ended.
     pub(super) fn failure_of_stream(&self, reply: &str) -> Status {
         let is_refused = lock(&self.0).iter().any(|subject| subject == reply);
         Reason::PeerGone.status(match is_refused {

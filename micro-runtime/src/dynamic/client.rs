@@ -7,7 +7,7 @@ use bytes::Bytes;
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 
 use crate::bus::Bus;
-use crate::client::{Client, ClientOptions};
+use crate::client::{Client, ClientOptions, target_flaw};
 use crate::descriptor::MethodDescriptor;
 use crate::discovery::{EndpointInfo, Info, SealedRecord};
 use crate::dynamic::call::{DynamicCall, PreparedCall, RawCall};
@@ -105,6 +105,9 @@ impl Bus {
         if let Some(flaw) = subject::literal_flaw(service) {
             let text = format!("`{service}` cannot be the name of a service: {flaw}");
             return Err(Status::invalid_argument(text));
+        }
+        if let Some(status) = target_flaw(&options) {
+            return Err(status);
         }
         let infos = schema_lookup::instance_infos(self, service, &options).await;
         let options = check_peers(&infos, options)?;

@@ -59,6 +59,14 @@ impl<S: Layered> Stack for LockedLayer<S> {
 }
 
 impl Layers {
+    /// Returns a layer that fails every call with this status.
+    pub(crate) fn failing(status: Status) -> Self {
+        Self {
+            all: vec![Arc::new(move |_| Next::failing(status.clone()))],
+            methods: Vec::new(),
+        }
+    }
+
     /// Adds a layer around all calls, inside of those that were added before.
     pub(crate) fn add<L>(&mut self, layer: L)
     where

@@ -62,6 +62,9 @@ static LAST_NUMBER: AtomicU64 = AtomicU64::new(0);
 #[derive(Clone)]
 pub struct Next(Option<Arc<dyn Stack>>);
 
+/// Fails every call, of a client whose options are wrong.
+struct FailingLayer(Status);
+
 /// End of the way of a request, behind all layers: a handler at the server, the connection at the client.
 pub(crate) trait Terminal: Send + Sync {
     fn call(&self, request: Request) -> ResponseFuture;
@@ -165,17 +168,6 @@ impl Request {
     }
 }
 
-impl LayeredCall {
-    /// Returns a call that has failed before its first layer.
-    pub(crate) fn failed(status: Status) -> Self {
-        let number = LAST_NUMBER.fetch_add(1, Ordering::Relaxed) + 1;
-        Self {
-            future: Box::pin(std::future::ready(Err(status.ending_call(number)))),
-            number,
-        }
-    }
-}
-
 impl Future for LayeredCall {
     type Output = Result<Response, Status>;
 
@@ -206,9 +198,20 @@ impl Next {
         Self(Some(Arc::new(stack)))
     }
 
+    /// Returns a layer that fails every call with this status.
+    pub(crate) fn failing(status: Status) -> Self {
+        Self::of(FailingLayer(status))
+    }
+
     /// Returns whether there are no layers, so that a call need not pass through here.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
+    }
+}
+
+impl Stack for FailingLayer {
+    fn call(&self, _: Request) -> ResponseFuture {
+        Box::pin(std::future::ready(Err(self.0.clone())))
     }
 }
 

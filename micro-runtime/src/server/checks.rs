@@ -11,10 +11,29 @@ use crate::discovery::names;
 use crate::dispatch::{IntrospectionQuery, Route, ServiceOptions};
 use crate::error::{Error, ErrorKind};
 use crate::server::planned_subscription::PlannedSubscription;
+use crate::server::server::Server;
 use crate::subject;
 
 /// Prefixes of metadata keys that belong to the runtime and to NATS.
 const RESERVED_KEY_PREFIXES: [&str; 2] = ["micro.", "_nats."];
+
+/// Checks that there is something to serve: a server without it would run and do nothing, as where a service is added
+/// to another one by mistake.
+pub(super) fn check_not_empty(server: &Server) -> Result<(), Error> {
+    let counts = [
+        server.services.len(),
+        server.sources.len(),
+        #[cfg(feature = "jetstream")]
+        server.streams.len(),
+    ];
+    match counts.iter().any(|count| *count > 0) {
+        true => Ok(()),
+        false => Err(refused(
+            "the server has nothing to serve: add a service with `Server::add`, or a subscriber with `Server::subscribe`"
+                .to_owned(),
+        )),
+    }
+}
 
 /// Checks that options name methods of the service only: settings for a method that does not exist would
 /// have no effect.

@@ -94,6 +94,14 @@ impl EventSources {
         })
     }
 
+    /// Returns the sources of a server whose start has failed, which has none.
+    pub(super) fn none(server: &ServerState) -> StartedEventSources {
+        StartedEventSources {
+            counters: Vec::new(),
+            stop: server.stop.guard(),
+        }
+    }
+
     /// Starts the sources outside of the bus. If one fails, those that were started stop.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 mod capture_warning;
 mod checks;
 mod event_sources;
+mod instance_conflict;
 mod instance_subscriptions;
 mod permission_guard;
 mod planned_subscription;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::bus::{Connection, Refusal, RefusalObserver, RefusalWatch, unless_refused};
+use crate::dispatch::ServerState;
 use crate::error::{Error, ErrorKind};
 use crate::log_limit::LogLimit;
 use crate::server::required_permissions::RequiredPermissions;
@@ -36,7 +37,7 @@ impl PermissionGuard {
     pub(super) fn new(
         connection: &Arc<Connection>,
         required: Arc<RequiredPermissions>,
-        replies: RefusalObserver,
+        server: &ServerState,
     ) -> Self {
         let refusals = connection.refusals();
         let own = Arc::clone(&required);
@@ -44,7 +45,7 @@ impl PermissionGuard {
             refused: refusals.watch(move |refusal| own.is_concerned_by(refusal)),
             reconnects: refusals.reconnects(),
             unproved_log: LogLimit::default(),
-            _replies: replies,
+            _replies: server.observe_refused_replies(),
             connection: Arc::clone(connection),
             required,
         }

@@ -17,26 +17,30 @@ use crate::server::stopper::Stopper;
 
 /// A server that can be reached, from [`Server::start`](crate::Server::start).
 ///
-/// [`shutdown`](Self::shutdown) stops it without losing a call. Dropping it stops it at once: callers of
-/// running handlers get `UNAVAILABLE`, and requests that it has not read yet are lost.
+/// [`shutdown`](Self::shutdown) stops it without losing a call. Dropping it stops it at once, in a task of its
+/// runtime: callers of running handlers get `UNAVAILABLE`, and so do requests that it has not read yet, unless their
+/// handlers are ready at once.
 ///
 /// # Examples
 ///
 /// ```
-/// use micro_runtime::{Bus, Error, Server};
+/// use micro_runtime::{Bus, Error, Server, Service};
 ///
-/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-/// # runtime.block_on(async {
-/// let server = Server::new(&Bus::in_process()).start().await?;
-/// assert!(server.instances().is_empty(), "no service was added");
-/// server.shutdown().await?;
-/// # Ok::<(), Error>(())
-/// # }).unwrap();
+/// // `service` is a generated server, as `GreeterServer::new(handler)`.
+/// async fn serve(bus: &Bus, service: impl Service) -> Result<(), Error> {
+///     let server = Server::new(bus).add(service).start().await?;
+///     println!("instance {} serves", server.instances()[0]);
+///     server.shutdown().await
+/// }
 /// ```
 #[must_use = "a server that is dropped stops at once"]
 pub struct RunningServer {
     stop: CancellationToken,
+    /// Ends the grace period, also of a stop that has not begun.
+    grace_end: CancellationToken,
     task: JoinHandle<Result<(), Error>>,
+    /// The outcome of the task was returned.
+    has_stopped: bool,
     instances: Vec<String>,
     introspections: Vec<Arc<Introspection>>,
     events: Vec<Arc<EventCounters>>,
@@ -53,11 +57,14 @@ impl RunningServer {
         named: Option<NamedServices>,
     ) -> Self {
         let stop = CancellationToken::new();
+        let grace_end = stopper.grace_end();
         let task = tokio::spawn(supervise(stopper, guard, stop.clone()));
         let ids = introspections.iter().map(|i| i.info().id.clone());
         Self {
             stop,
+            grace_end,
             task,
+            has_stopped: false,
             instances: ids.collect(),
             introspections,
             events,
@@ -138,7 +145,9 @@ impl RunningServer {
     /// # Errors
     ///
     /// [`ErrorKind::Connect`] or [`ErrorKind::Timeout`] when NATS does not confirm that everything has
-    /// arrived, and the error of a server that had stopped by itself.
+    /// arrived; [`ErrorKind::Timeout`] while handlers under `#[rpc(blocking)]` still run at the end of the grace
+    /// period, since nothing can end a thread; and the error of a server that had stopped by itself, unless
+    /// [`stopped`](Self::stopped) has returned it.
     pub async fn shutdown(mut self) -> Result<(), Error> {
         self.stop.cancel();
         self.stopped().await
@@ -146,8 +155,8 @@ impl RunningServer {
 
     /// Waits until the server stops by itself, which it does when NATS no longer allows one of its
     /// subscriptions, after a reload of the permissions or a reconnect: a server that cannot be reached must not
-    /// look as if it served. A message that NATS does not let it publish never stops it. Call it once: there is no
-    /// result any more after it has returned.
+    /// look as if it served. A message that NATS does not let it publish never stops it. Once it has returned the
+    /// server has stopped, and further calls, also of [`shutdown`](Self::shutdown), return `Ok` at once.
     ///
     /// Cancel safe: the server goes on if the returned future is dropped.
     ///
@@ -155,7 +164,12 @@ impl RunningServer {
     ///
     /// [`ErrorKind::Permission`] with the subject.
     pub async fn stopped(&mut self) -> Result<(), Error> {
-        match (&mut self.task).await {
+        if self.has_stopped {
+            return Ok(());
+        }
+        let ended = (&mut self.task).await;
+        self.has_stopped = true;
+        match ended {
             Ok(result) => result,
             Err(error) => {
                 Err(Error::new(ErrorKind::Connect, "the server was ended").with_source(error))
@@ -164,9 +178,12 @@ impl RunningServer {
     }
 }
 
+/// The task goes on until the subscriptions have ended: aborted at once, it would leave requests without a reply that
+/// NATS has routed here, or routes before it has read that they end.
 impl Drop for RunningServer {
     fn drop(&mut self) {
-        self.task.abort();
+        self.grace_end.cancel();
+        self.stop.cancel();
     }
 }
 
@@ -178,8 +195,7 @@ impl fmt::Debug for RunningServer {
     }
 }
 
-/// Waits until `stop` is canceled or the server loses a permission, and then stops it. Aborting this task
-/// drops the stopper, which ends the server at once.
+/// Waits until `stop` is canceled or the server loses a permission, and then stops it.
 async fn supervise(
     stopper: Stopper,
     mut guard: PermissionGuard,

@@ -165,7 +165,7 @@ impl Server {
         self
     }
 
-    /// Sets the maximum number of streams among the calls that run at a time. 4,096 by default.
+    /// Sets the maximum number of streams among the calls that run at a time, those by hand included. 4,096 by default.
     ///
     /// A stream above it is refused with `RESOURCE_EXHAUSTED` at once; it does not wait.
     pub fn max_streams(mut self, streams: usize) -> Self {

@@ -60,11 +60,8 @@ pub(super) fn plan_service(
     if let Some(queue) = &queue {
         check_token("queue group", queue)?;
     }
-    let address = Arc::new(InstanceAddress {
-        service: service.full_name,
-        base: ServiceBase::new(start.bus.prefix(), service.full_name),
-        instance,
-    });
+    let base = ServiceBase::new(start.bus.prefix(), service.full_name);
+    let address = Arc::new(InstanceAddress::new(service.full_name, base, instance));
     let scope = ServiceScope {
         start,
         service,

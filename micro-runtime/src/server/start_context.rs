@@ -37,6 +37,7 @@ impl StartContext {
         let server = Arc::new(ServerState {
             connection: Arc::clone(bus.serving()),
             tasks: TaskTracker::new(),
+            threads: TaskTracker::new(),
             stop: StopSignal::default(),
             grace_ended: CancellationToken::new(),
             call_limit: ConcurrencyLimit::new(settings.max_concurrent),

@@ -11,7 +11,7 @@ use tokio::time::timeout_at;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::bus::{CarrierSubscription, Connections};
-use crate::context::StopGuard;
+use crate::context::{StopGuard, Words};
 use crate::dispatch::{Phase, Route, ServerState, spawn_loop};
 use crate::error::{Error, ErrorKind};
 use crate::server::stop_time::StopTime;
@@ -39,6 +39,9 @@ pub(super) struct Stopper {
     /// Cancels [`ServerState::grace_ended`] when dropped, for a server that is dropped without a stop.
     _grace_ended: DropGuard,
 }
+
+/// Maximum time in which a server that was dropped replies to the requests that are on their way to it.
+const DROPPED_GRACE: Duration = Duration::from_secs(5);
 
 impl Stopper {
     /// Starts a loop for each subscription.
@@ -82,6 +85,17 @@ impl Stopper {
         }
     }
 
+    /// Returns the token by which the grace period ends early: that of a server that is dropped.
+    pub(super) fn grace_end(&self) -> CancellationToken {
+        self.server.grace_ended.clone()
+    }
+
+    /// Shortens the grace period to this time, if it is longer.
+    pub(super) fn with_grace_of_at_most(mut self, max: Duration) -> Self {
+        self.grace_period = self.grace_period.min(max);
+        self
+    }
+
     /// Stops the server. The order of the steps is what makes it lossless:
     ///
     /// 1. Tell the handlers and the peers of open streams of the stop, and the sources outside of the bus, which
@@ -93,8 +107,8 @@ impl Stopper {
     /// 5. Wait for a barrier, a message to the own inbox. NATS keeps the order of one connection: once it
     ///    has arrived, so has everything that NATS had routed here before.
     /// 6. Read what has arrived, to the end of each loop.
-    /// 7. Wait for the tasks, until the grace period ends at most; then drop the handlers that are left, and
-    ///    let them send their last replies.
+    /// 7. Wait for the tasks and for the threads of handlers that may block, until the grace period ends at most; then
+    ///    drop the handlers that are left, and let them send their last replies.
     /// 8. End the loops of instances, which the streams needed until here.
     /// 9. Wait for a second barrier: it comes after the last reply, which so has reached NATS. So have acknowledgments,
     ///    and what handlers have published; where those go through connections of their own, wait until NATS has them.
@@ -104,10 +118,15 @@ impl Stopper {
     ///
     /// # Errors
     ///
-    /// Those of the barriers and of step 9, [`ErrorKind::Timeout`] where one is given up; none if NATS is away or
-    /// confirms nothing, and neither a call nor an event was under way when the stop began.
+    /// Those of the barriers and of step 9, [`ErrorKind::Timeout`] where one is given up, and where threads go on; none
+    /// if NATS is away or confirms nothing, and neither a call nor an event was under way when the stop began.
     pub(super) async fn stop(mut self) -> Result<(), Error> {
         let was_idle = self.server.tasks.len() <= self.idle_tasks && self.under_way.is_empty();
+        let was_dropped = self.server.grace_ended.is_cancelled();
+        if was_dropped {
+            // Its handlers end at once; this is for what is on its way.
+            self.grace_period = self.grace_period.min(DROPPED_GRACE);
+        }
         let mut time = StopTime::begin(self.grace_period);
         drop(self.stop);
         let arrived = timeout_at(time.end(), async {
@@ -129,20 +148,25 @@ impl Stopper {
         let _ = self.phase.send(Phase::Closing);
         end_loops(&mut self.loops, &time).await;
         self.server.tasks.close();
+        self.server.threads.close();
         let is_finished = tokio::select! {
             biased;
-            () = self.server.tasks.wait() => true,
+            ((), ()) = async {
+                tokio::join!(self.server.tasks.wait(), self.server.threads.wait())
+            } => true,
             ((), ()) = async {
                 let report = self.under_way.report_until(time.grace_end());
                 tokio::join!(report, time.pass(&self.connections.serving))
             } => false,
         };
         if !is_finished {
-            tracing::warn!(
-                grace = ?self.grace_period,
-                dropped = %self.under_way,
-                "the grace period is over; calls that still run fail with UNAVAILABLE"
-            );
+            if !was_dropped {
+                tracing::warn!(
+                    grace = ?self.grace_period,
+                    dropped = %self.under_way,
+                    "the grace period is over; calls that still run fail with UNAVAILABLE"
+                );
+            }
             self.server.grace_ended.cancel();
             let _ = timeout_at(time.end(), self.server.tasks.wait()).await;
         }
@@ -152,7 +176,8 @@ impl Stopper {
         match sent.unwrap_or_else(|_| Err(not_confirmed())) {
             // Nothing more can arrive, and no reply is on its way.
             Err(error) if was_idle && is_of_connection(error.kind()) => Ok(()),
-            stopped => stopped,
+            Err(error) => Err(error),
+            Ok(()) => check_threads(self.server.threads.len(), self.grace_period),
         }
     }
 }
@@ -169,6 +194,19 @@ async fn end_loops(loops: &mut JoinSet<()>, time: &StopTime) {
 fn not_confirmed() -> Error {
     let text = "NATS did not confirm, by the end of the grace period, that everything has arrived and that everything was sent";
     Error::new(ErrorKind::Timeout, text)
+}
+
+/// Fails a stop with handlers that go on in so many threads, which nothing can end.
+fn check_threads(threads: usize, grace_period: Duration) -> Result<(), Error> {
+    if threads == 0 {
+        return Ok(());
+    }
+    let text = format!(
+        "the grace period of {} is over, and handlers under `#[rpc(blocking)]` still run, {threads} in number: nothing \
+         can end a thread; a longer `Server::grace` waits for them",
+        Words(grace_period)
+    );
+    Err(Error::new(ErrorKind::Timeout, text))
 }
 
 fn is_of_connection(kind: ErrorKind) -> bool {

@@ -14,14 +14,16 @@
 //! - **Every change wakes the parties that it concerns.** Each has one waker, so at most one task may read, write or
 //!   drive at a time; any number may wait for the end. A change is followed by the `*_to_wake` of each party that the
 //!   step may have made ready; a step that forgets one stalls the stream until its next PING.
-//! - **Waiting is cancel safe.** A dropped future leaves a stale waker; nothing is taken or written before `Ready`.
+//! - **Waiting is cancel safe.** A dropped future leaves a stale waker of its party, or none if it waits for the end;
+//!   nothing is taken or written before `Ready`.
 
 use std::future::{Future as _, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::{Context as TaskContext, Poll, Waker};
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
 
 use crate::metadata::Metadata;
@@ -34,7 +36,11 @@ use crate::stream::receiving::MessageBatch;
 use crate::sync::lock;
 
 /// One end of one stream, shared by the application, the inbox and the task that drives it.
-pub(crate) struct Channel(Mutex<State>);
+pub(crate) struct Channel {
+    state: Mutex<State>,
+    /// Notified of the end, and of a stop of the server: any number of tasks may wait for them.
+    ends: Notify,
+}
 
 struct State {
     machine: Machine,
@@ -44,8 +50,6 @@ struct State {
     writer: Option<Waker>,
     /// Waits for a frame to publish.
     driver: Option<Waker>,
-    /// Wait for the end alone, or for a stop of the server.
-    end_waiters: Vec<Waker>,
 }
 
 /// Result of polling for messages.
@@ -59,18 +63,20 @@ pub(crate) enum ReadOutcome {
 impl Channel {
     /// Returns the shared form of a machine. Some task must then [`drive`](Self::drive) it.
     pub(crate) fn new(machine: Machine) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State {
-            machine,
-            reader: None,
-            writer: None,
-            driver: None,
-            end_waiters: Vec::new(),
-        })))
+        Arc::new(Self {
+            state: Mutex::new(State {
+                machine,
+                reader: None,
+                writer: None,
+                driver: None,
+            }),
+            ends: Notify::new(),
+        })
     }
 
     /// Changes the machine, and wakes every party that the change may concern.
     pub(super) fn update<R>(&self, update: impl FnOnce(&mut Machine) -> R) -> R {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         let was_opening = state.machine.is_opening();
         let was_stopping = state.machine.is_stopping();
         let result = update(&mut state.machine);
@@ -82,22 +88,19 @@ impl Channel {
             false => state.driver_to_wake(),
         };
         let wakers = [state.reader_to_wake(), state.writer_to_wake(), driver];
-        let end_waiters = match was_stopping {
-            false if state.machine.is_stopping() => std::mem::take(&mut state.end_waiters),
-            _ => state.end_waiters_to_wake(),
-        };
+        let has_begun_to_stop = !was_stopping && state.machine.is_stopping();
+        let notifies = has_begun_to_stop || state.machine.end().is_some();
         drop(state);
-        wakers
-            .into_iter()
-            .flatten()
-            .chain(end_waiters)
-            .for_each(Waker::wake);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+        if notifies {
+            self.ends.notify_waiters();
+        }
         result
     }
 
     /// Reads from the machine.
     pub(crate) fn inspect<R>(&self, inspect: impl FnOnce(&Machine) -> R) -> R {
-        inspect(&lock(&self.0).machine)
+        inspect(&lock(&self.state).machine)
     }
 
     /// Returns the headers that the server sent before its first message; empty until they arrive.
@@ -139,7 +142,7 @@ impl Channel {
     /// it must not run beside a reader.
     pub(crate) async fn wait_until<R>(&self, mut inspect: impl FnMut(&Machine) -> Option<R>) -> R {
         poll_fn(|cx| {
-            let mut state = lock(&self.0);
+            let mut state = lock(&self.state);
             match inspect(&state.machine) {
                 Some(result) => Poll::Ready(result),
                 None => {
@@ -163,7 +166,7 @@ impl Channel {
         cx: &mut TaskContext<'_>,
         taken: Credit,
     ) -> Poll<ReadOutcome> {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         state.machine.receiving.note_taken(taken);
         if let Some(driver) = state.driver_to_wake() {
             drop(state);
@@ -193,7 +196,7 @@ impl Channel {
         length: usize,
         encoded: &mut Option<Bytes>,
     ) -> Poll<Result<(), Status>> {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         let machine = &mut state.machine;
         if let Some(status) = send_error(machine) {
             return Poll::Ready(Err(status));
@@ -219,7 +222,7 @@ impl Channel {
 
     /// Polls for a writer for the next messages; `None` once the stream has ended. [`submit`](Self::submit) it.
     pub(crate) fn poll_writer(&self, cx: &mut TaskContext<'_>) -> Poll<Option<FrameWriter>> {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         if state.machine.end().is_some() {
             return Poll::Ready(None);
         }
@@ -233,47 +236,35 @@ impl Channel {
 
     /// Sends the messages of a writer.
     pub(crate) fn submit(&self, writer: FrameWriter) {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         state.machine.sending.submit(writer);
         let driver = state.driver_to_wake();
         drop(state);
         driver.into_iter().for_each(Waker::wake);
     }
 
-    /// Polls for the end of the stream, in order or not. Any number of tasks may wait here.
-    pub(crate) fn poll_ended(&self, cx: &mut TaskContext<'_>) -> Poll<()> {
-        self.poll_end(cx, |machine| machine.end().is_some())
+    /// Waits for the end of the stream, in order or not.
+    pub(crate) async fn ended(&self) {
+        self.reached(|machine| machine.end().is_some()).await;
     }
 
-    /// Polls for a stop of the server. Any number of tasks may wait here.
-    pub(super) fn poll_stopping(&self, cx: &mut TaskContext<'_>) -> Poll<()> {
-        self.poll_end(cx, Machine::is_stopping)
-    }
-
-    fn poll_end(
-        &self,
-        cx: &mut TaskContext<'_>,
-        is_reached: impl FnOnce(&Machine) -> bool,
-    ) -> Poll<()> {
-        let mut state = lock(&self.0);
-        match is_reached(&state.machine) {
-            true => Poll::Ready(()),
-            false => {
-                if !state
-                    .end_waiters
-                    .iter()
-                    .any(|known| known.will_wake(cx.waker()))
-                {
-                    state.end_waiters.push(cx.waker().clone());
-                }
-                Poll::Pending
+    /// Waits until `is_reached`, which is looked at after the end and after a stop of the server. Any number of tasks
+    /// may wait here.
+    pub(super) async fn reached(&self, is_reached: impl Fn(&Machine) -> bool) {
+        loop {
+            let mut notified = pin!(self.ends.notified());
+            // From here on nothing is missed.
+            notified.as_mut().enable();
+            if self.inspect(&is_reached) {
+                return;
             }
+            notified.await;
         }
     }
 
     /// Takes the next frame to publish; `None` if none is due. For the driver.
     pub(super) fn next_frame(&self) -> Option<OutboundFrame> {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         let frame = state.machine.output(Instant::now());
         let writer = state.writer_to_wake();
         // A server's last frame ends the stream, also for a task that still reads its requests.
@@ -281,10 +272,12 @@ impl Channel {
             true => state.reader_to_wake(),
             false => None,
         };
-        let end_waiters = state.end_waiters_to_wake();
+        let has_ended = state.machine.end().is_some();
         drop(state);
-        let wakers = writer.into_iter().chain(reader);
-        wakers.chain(end_waiters).for_each(Waker::wake);
+        writer.into_iter().chain(reader).for_each(Waker::wake);
+        if has_ended {
+            self.ends.notify_waiters();
+        }
         frame
     }
 
@@ -295,7 +288,7 @@ impl Channel {
         mut timer: Pin<&mut Option<Sleep>>,
     ) -> Poll<Option<()>> {
         loop {
-            let mut state = lock(&self.0);
+            let mut state = lock(&self.state);
             if state.machine.has_output() {
                 return Poll::Ready(Some(()));
             }
@@ -340,13 +333,6 @@ impl State {
     fn writer_to_wake(&mut self) -> Option<Waker> {
         let is_due = self.machine.end().is_some() || self.machine.sending.has_room();
         is_due.then(|| self.writer.take()).flatten()
-    }
-
-    fn end_waiters_to_wake(&mut self) -> Vec<Waker> {
-        match self.machine.end() {
-            Some(_) => std::mem::take(&mut self.end_waiters),
-            None => Vec::new(),
-        }
     }
 
     fn driver_to_wake(&mut self) -> Option<Waker> {

@@ -11,6 +11,7 @@ use std::task::Poll;
 
 use async_nats::Subject;
 use tokio::task::coop::consume_budget;
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use crate::bus::{Connection, Outgoing, PublishError};
@@ -75,6 +76,7 @@ impl Channel {
                         return;
                     }
                 };
+                let is_probe = frame.is_probe;
                 let outgoing = transport.outgoing(subject, frame);
                 // A message that the connection takes at once consumes none.
                 consume_budget().await;
@@ -86,6 +88,10 @@ impl Channel {
                 if let Err(error) = published {
                     // The frame counts as sent, so its loss is the end.
                     self.update(|machine| machine.fail(error.into_status("a frame")));
+                }
+                // A handler that is always ready would not hear before its window is full that its caller is gone.
+                if is_probe {
+                    yield_now().await;
                 }
             }
             if poll_fn(|cx| self.poll_frame_due(cx, timer.as_mut()))

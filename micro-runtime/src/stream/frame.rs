@@ -2,12 +2,18 @@
 
 use bytes::{Buf as _, Bytes};
 use prost::Message as _;
-use prost::encoding::{DecodeContext, decode_key};
+use prost::encoding::{DecodeContext, WireType, decode_key};
 
 use crate::status::{Reason, Status};
 use crate::stream::entries::{Entries, varint};
-use crate::stream::frame_control::{ENTRY_FIELD, ENTRY_KEY, FrameControl};
-use crate::wire::FrameMark;
+use crate::stream::frame_control::{
+    ENTRY_FIELD, ENTRY_KEY, FrameControl, METADATA_FIELD, STATUS_FIELD,
+};
+use crate::wire::{FrameMark, RpcStatus};
+
+/// Maximum length in bytes of the metadata that is read of a frame, with its keys and lengths: as long as 8 KiB can be
+/// in one-byte names. Read whole, empty entries would take 28 times their length in memory.
+const MAX_METADATA_LEN: usize = 5 * 8 * 1024;
 
 /// A frame that arrived and is well formed.
 #[derive(Debug)]
@@ -48,7 +54,7 @@ impl Frame {
             return Err(BadFrame("it is empty"));
         }
         let mut control = FrameControl::default();
-        let (mut count, mut bytes) = (0, 0);
+        let (mut count, mut bytes, mut metadata) = (0, 0, 0);
         let mut rest = &frame[..];
         while let Some(&key) = rest.first() {
             if key == ENTRY_KEY {
@@ -64,6 +70,24 @@ impl Frame {
             if tag == ENTRY_FIELD {
                 return Err(BadFrame("a message has a key of another form"));
             }
+            match (tag, wire_type) {
+                (METADATA_FIELD, WireType::LengthDelimited) => {
+                    let (entry, next) = length_delimited(rest)?;
+                    metadata += rest.len() - next.len() + 1;
+                    // Left out, as an entry that breaks the rules for metadata is.
+                    if entry.is_empty() || metadata > MAX_METADATA_LEN {
+                        rest = next;
+                        continue;
+                    }
+                }
+                (STATUS_FIELD, WireType::LengthDelimited) => {
+                    let (status, next) = length_delimited(rest)?;
+                    control.status = Some(RpcStatus::read(status).map_err(malformed)?);
+                    rest = next;
+                    continue;
+                }
+                _ => {}
+            }
             control
                 .merge_field(tag, wire_type, &mut rest, DecodeContext::default())
                 .map_err(malformed)?;
@@ -71,6 +95,12 @@ impl Frame {
         let entries = Entries::new(frame, count, bytes);
         Ok(Self { control, entries })
     }
+}
+
+/// Splits a field behind its key into its bytes and what follows it.
+fn length_delimited(mut field: &[u8]) -> Result<(&[u8], &[u8]), BadFrame> {
+    let length = varint(&mut field).ok_or(BadFrame("a length is malformed"))?;
+    field.split_at_checked(length).ok_or(BadFrame("it is cut"))
 }
 
 impl BadFrame {

@@ -27,6 +27,10 @@ pub(crate) const STOPPING: u32 = 64;
 
 /// Number of the field `seq`.
 pub(super) const SEQ_FIELD: u32 = 1;
+/// Number of the field `status`.
+pub(super) const STATUS_FIELD: u32 = 7;
+/// Number of the field `metadata`.
+pub(super) const METADATA_FIELD: u32 = 10;
 /// Number of the field `messages`.
 pub(super) const ENTRY_FIELD: u32 = 2;
 /// Key of one entry of `messages`: field 2, length-delimited.

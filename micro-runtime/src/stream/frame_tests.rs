@@ -44,6 +44,47 @@ fn a_frame_has_the_bytes_of_the_protocol_example() {
 }
 
 #[test]
+fn metadata_takes_no_more_memory_than_its_limit_allows() {
+    let check = |entry: &[u8], length: usize, max: usize| {
+        let bytes = entry.repeat(length / entry.len());
+        let frame = read(&bytes).unwrap();
+        let entries = frame.control.metadata.len();
+        assert!(entries <= max, "{entries} entries of {entry:x?}");
+        entries
+    };
+    let large = 1024 * 1024;
+    assert_eq!(check(b"\x52\x00", large, 0), 0);
+    check(b"\x52\x02\x0a\x00", large, MAX_METADATA_LEN / 4);
+    check(b"\x52\x02\x12\x00", large, MAX_METADATA_LEN / 4);
+    // All that the rules for metadata allow is read: 8 KiB in names of one byte.
+    let legal = b"\x52\x03\x0a\x01a";
+    assert_eq!(check(legal, 8192 * legal.len(), 8192), 8192);
+    check(legal, large, 8192);
+    assert!(read(b"\x52\x05\x0a\x01a").is_err());
+}
+
+#[test]
+fn details_of_a_status_are_read_up_to_their_limit() {
+    let check = |details: usize, expected: usize| {
+        let mut status = b"\x08\x05".to_vec();
+        status.extend(b"\x1a\x02\x0a\x00".repeat(details));
+        let mut bytes = vec![0x3a];
+        prost::encoding::encode_varint(status.len() as u64, &mut bytes);
+        bytes.extend(status);
+        let frame = read(&bytes).unwrap();
+        let status = frame.control.status.unwrap().into_status().unwrap();
+        assert_eq!(status.code(), Code::NotFound);
+        assert_eq!(status.details().len(), expected);
+    };
+    check(0, 0);
+    check(3, 3);
+    check(1024, 1024);
+    check(200_000, 1024);
+    assert!(read(b"\x3a\x05\x08\x05").is_err());
+    assert!(read(b"\x3a\x02\x0a\x05").is_err());
+}
+
+#[test]
 fn accept_names_instance_and_stream() {
     let control = FrameControl {
         flags: ACCEPT,

@@ -97,7 +97,7 @@ impl<M> Sender<M> {
     /// Waits until the call has ended, in order or not: for a sender that has nothing to send for a while, and would
     /// otherwise notice the end only with its next message.
     pub async fn closed(&self) {
-        poll_fn(|cx| self.channel.poll_ended(cx)).await;
+        self.channel.ended().await;
     }
 
     /// Returns whether the server of the call has begun to stop, as [`Streaming::is_stopping`] does.

@@ -1,6 +1,5 @@
 //! A stop of the server of a stream: the server tells its client, whose application can wait for it.
 
-use std::future::poll_fn;
 use std::sync::Arc;
 
 use crate::stream::channel::Channel;
@@ -34,6 +33,6 @@ impl Channel {
 
     /// Returns a future that completes once the server has begun to stop; never if the stream ends before.
     pub(crate) async fn stopping(self: Arc<Self>) {
-        poll_fn(|cx| self.poll_stopping(cx)).await;
+        self.reached(Machine::is_stopping).await;
     }
 }

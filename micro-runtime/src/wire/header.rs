@@ -40,8 +40,10 @@ pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent"
 pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// Names and values that an application passes along its trace.
 const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
-/// Headers that are forwarded with nested calls.
-pub(crate) static TRACE: [HeaderName; 3] = [TRACEPARENT, TRACESTATE, BAGGAGE];
+/// Headers that are forwarded with nested calls, and the maximum lengths of their values in bytes: 55 are those of a
+/// `traceparent` of W3C's version 00, the others W3C's minimum of what is passed on.
+pub(crate) static TRACE: [(HeaderName, usize); 3] =
+    [(TRACEPARENT, 128), (TRACESTATE, 512), (BAGGAGE, 8192)];
 
 // Stored events and dead letters ("Durable events", "Dead letters").
 

@@ -6,7 +6,8 @@
 
 use async_nats::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use bytes::Bytes;
-use prost::{Message as _, Name as _};
+use prost::encoding::{DecodeContext, decode_key, skip_field};
+use prost::{DecodeError, Message as _, Name as _};
 use prost_types::Any;
 use serde_json::json;
 
@@ -28,6 +29,11 @@ pub(super) const MAX_HEADER_TEXT_LEN: usize = 512;
 const TOO_LARGE: u16 = 413;
 /// Domain of the `ErrorInfo` with the reason of the runtime; see [`Reason`].
 const DOMAIN: &str = "micro.v1";
+
+/// Number of the field `details` of `google.rpc.Status`.
+const DETAILS_FIELD: u32 = 3;
+/// Maximum number of details that are read of a failure. Empty ones take 24 times their length in memory.
+const MAX_DETAILS: usize = 1024;
 
 /// `google.rpc.Status`, the payload of a failure, and the status of a frame.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -108,6 +114,26 @@ impl RpcStatus {
         }
     }
 
+    /// Reads the message, with its first 1,024 details.
+    ///
+    /// # Errors
+    ///
+    /// That of bytes which are no such message.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut status = Self::default();
+        let (mut rest, mut details) = (bytes, 0);
+        while !rest.is_empty() {
+            let context = DecodeContext::default();
+            let (tag, wire_type) = decode_key(&mut rest)?;
+            details += usize::from(tag == DETAILS_FIELD);
+            match tag == DETAILS_FIELD && details > MAX_DETAILS {
+                true => skip_field(wire_type, tag, &mut rest, context)?,
+                false => status.merge_field(tag, wire_type, &mut rest, context)?,
+            }
+        }
+        Ok(status)
+    }
+
     /// Reads the message from JSON.
     fn of_json(json: &[u8]) -> Option<Self> {
         let (code, message, details) = read_failure(json)?;
@@ -166,7 +192,7 @@ pub(crate) fn decode_status(headers: &HeaderMap, payload: &Bytes) -> Option<Stat
     let body = || {
         let body = match content_type(Some(headers)) {
             Ok(ContentType::Json) => RpcStatus::of_json(payload)?,
-            _ => RpcStatus::decode(payload.clone()).ok()?,
+            _ => RpcStatus::read(payload).ok()?,
         };
         (body.code == code as i32).then_some(body)
     };

@@ -19,6 +19,7 @@ on_both_carriers! {
     a_failure_keeps_its_code_and_message
     every_code_and_hostile_message_is_kept
     metadata_is_sent_both_ways
+    spaces_at_the_ends_of_metadata_are_dropped
     invalid_metadata_fails_the_call
     a_call_without_responders_is_retried_and_unavailable
     a_call_that_only_a_wildcard_subscriber_receives_times_out
@@ -88,6 +89,16 @@ async fn metadata_is_sent_both_ways(carrier: Carrier) {
     );
     assert_eq!(reply.metadata.get("served-by"), Some("behaving"));
     assert_eq!(reply.metadata.get_bytes("blob-bin"), Some(&[0, 255][..]));
+}
+
+async fn spaces_at_the_ends_of_metadata_are_dropped(carrier: Carrier) {
+    let fixture = carrier.serve().await;
+    let call = fixture.client.describe(blob(b""));
+    let call = call.header("a", "  one two ").header("b", " ");
+    let call = call.header("c-bin", b" raw ").header("d", "");
+    let mut seen = call.await.unwrap().metadata;
+    seen.sort();
+    assert_eq!(seen, ["a=one two", "b=", "c-bin= raw ", "d="]);
 }
 
 async fn invalid_metadata_fails_the_call(carrier: Carrier) {

@@ -31,6 +31,7 @@ on_both_carriers_and_paused! {
     failures_name_their_instance
     a_large_reply_is_too_large_and_names_its_instance
     stall_time_and_timeout_limit_the_wait
+    no_reply_is_waited_for_where_none_is_expected
     a_call_without_instances_is_an_error
     metadata_is_sent_both_ways
     it_ends_with_the_parent_call
@@ -153,6 +154,23 @@ async fn stall_time_and_timeout_limit_the_wait(carrier: Carrier) {
         }
     };
     within(LIMIT, ended).await;
+}
+
+/// None is sent back, whether or not there are instances, and none is waited for.
+async fn no_reply_is_waited_for_where_none_is_expected(carrier: Carrier) {
+    let client: BehaviorClient = carrier.bus.client();
+    let (fixtures, _) = start_instances(&carrier).await;
+    for client in [
+        client,
+        clients(&carrier.bus, &ClientOptions::new())[1].clone(),
+    ] {
+        let call = client.echo(blob(b"")).to_all().expected(0);
+        let mut replies = within(LIMIT, async { call.await }).await.unwrap();
+        assert!(replies.next().await.is_none());
+    }
+    let found = carrier.bus.discovery().ping().expected(0).await.unwrap();
+    assert!(found.is_empty());
+    drop(fixtures);
 }
 
 async fn a_call_without_instances_is_an_error(carrier: Carrier) {

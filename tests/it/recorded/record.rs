@@ -182,11 +182,6 @@ async fn record_small(exchanges: &mut Vec<Exchange>) {
     let opening = nats.request_with_headers("streams.v1.Streams.Count", headers, "".into());
     let step = recorder.step("opening of the next version", opening);
     step.await.unwrap();
-    let unknown = format!("streams.v1.Streams._i.{}._up.0123", streams.instances()[0]);
-    // A PING.
-    let frame = nats.request(unknown, b"\x07\x18\x08"[..].into());
-    let step = recorder.step("frame of an unknown stream", frame);
-    step.await.unwrap();
     streams.shutdown().await.unwrap();
     recorder.received().await;
     recorder.step("stop", running.shutdown()).await.unwrap();

@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use micro_runtime::jetstream::{Durable, EventStream};
 use micro_runtime::{Bus, Code, ErrorKind, Server, Subscription};
 use micro_testkit::{NatsServer, within};
-use micro_tests::market::{Trade, TradeFilter};
+use micro_tests::market::{Closed, Trade, TradeFilter};
 use tracing::Level;
 
 use super::trade_taker::TradeTaker;
@@ -42,7 +42,12 @@ by_reload_and_at_a_reconnect! {
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// What is left to a user whose subscriptions are revoked.
-const KEPT: [&str; 3] = ["_INBOX.user.*.>", "evt.kept", "evt.shared second"];
+const KEPT: [&str; 4] = [
+    "_INBOX.user.*.>",
+    "evt.kept",
+    "evt.shared second",
+    "evt.market.closed",
+];
 
 /// How the permissions change.
 #[derive(Clone, Copy)]
@@ -212,7 +217,8 @@ async fn a_server_of_events_stops(kind: PermissionChange) {
     let group = Subscription::queue("recorder");
     let server = server.subscribe::<Trade>(TradeTaker, group).start();
     let mut server = server.await.unwrap();
-    let mut other = Server::new(&bus).start().await.unwrap();
+    let other = Server::new(&bus).subscribe::<Closed>(TradeTaker, Subscription::broadcast());
+    let mut other = other.start().await.unwrap();
     change(&mut nats, kind, &KEPT).await;
     let error = server.stopped().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Permission, "{error}");

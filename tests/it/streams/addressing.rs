@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use micro_runtime::{Bus, ClientOptions, ConnectOptions, Server, ServiceOptions, StreamOptions};
+use futures_util::future::join_all;
+use micro_runtime::{
+    Bus, ClientOptions, ConnectOptions, Reason, Server, ServiceOptions, Status, StreamOptions,
+};
 use micro_testkit::{NatsServer, within};
 use micro_tests::StreamsHandler;
-use micro_tests::streams::{StreamsClient, StreamsServer};
+use micro_tests::streams::{StreamsClient, StreamsServer, Summary};
 
 use super::fixture::StreamsFixture;
 use super::items::{count, expect_items, item, sized_item};
@@ -129,6 +132,63 @@ async fn streams_across_accounts_with_a_mapped_subject() {
         idle.message().await.unwrap_err();
     })
     .await;
+}
+
+/// NATS may map the subjects of a service by weight to those of another one, as of a canary. Unary calls in one message
+/// go to either. The frames of a stream that is accepted behind the mapping reach no server, or one half of them each
+/// server: it ends with an error, and none is taken for whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_with_subjects_mapped_by_weight() {
+    within(Duration::from_secs(60), async {
+        for (pattern, rest) in [("*", "$1"), (">", ">")] {
+            let service = "streams.v1.Streams";
+            let config = format!(
+                r#"mappings = {{ "{service}.{pattern}": [
+                  {{ destination: "{service}.{rest}", weight: 50% }},
+                  {{ destination: "canary.{service}.{rest}", weight: 50% }}
+                ] }}"#
+            );
+            let nats = NatsServer::builder().config(&config).start().await.unwrap();
+            let bus = Bus::connect(nats.url()).await.unwrap();
+            let canary = bus.clone().with_prefix("canary").unwrap();
+            let stable = StreamsFixture::start(&bus).await;
+            let canary = StreamsFixture::start(&canary).await;
+            let options = StreamOptions::new().heartbeat(Duration::from_secs(1));
+            let client: StreamsClient =
+                bus.client_with(ClientOptions::new().stream_options(options));
+            let calls = (0..32).map(|_| collect_hundred(&client));
+            let mut failed = 0;
+            for summary in join_all(calls).await {
+                match summary {
+                    Ok(summary) => assert_eq!((summary.messages, summary.is_in_order), (100, true)),
+                    Err(status) => {
+                        let reason = status.reason();
+                        let expected = [Some(Reason::PeerGone), Some(Reason::FramesLost)];
+                        assert!(expected.contains(&reason), "{status}");
+                        failed += 1;
+                    }
+                }
+            }
+            assert!(failed > 0, "the mapping has no effect");
+            for number in 0..32 {
+                client.repeat(item(number)).await.unwrap();
+            }
+            for fixture in [stable, canary] {
+                fixture.handler.wait_until_idle().await;
+            }
+        }
+    })
+    .await;
+}
+
+/// Sends a hundred items, each in a frame of its own.
+async fn collect_hundred(client: &StreamsClient) -> Result<Summary, Status> {
+    let mut items = client.collect().open().await?;
+    for number in 0..100 {
+        items.send(item(number)).await?;
+        tokio::task::yield_now().await;
+    }
+    items.finish().await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

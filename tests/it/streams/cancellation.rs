@@ -2,7 +2,8 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::task::Poll;
+use std::sync::Arc;
+use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -24,6 +25,7 @@ on_both_carriers_and_paused! {
     a_handler_may_drop_the_request_stream_and_continue
     a_request_stream_read_after_the_reply_ends_with_canceled
     several_tasks_may_await_closed
+    a_wait_for_the_end_that_is_given_up_leaves_nothing
     dropping_a_server_ends_its_streams
 }
 
@@ -206,9 +208,9 @@ async fn a_request_stream_read_after_the_reply_ends_with_canceled(carrier: Carri
 async fn several_tasks_may_await_closed(carrier: Carrier) {
     let fixture = StreamsFixture::start(&carrier.bus).await;
     let (sender, items) = fixture.client.echo().open().await.unwrap();
-    let sender = std::sync::Arc::new(sender);
+    let sender = Arc::new(sender);
     let waiting = (0..3).map(|_| {
-        let sender = std::sync::Arc::clone(&sender);
+        let sender = Arc::clone(&sender);
         tokio::spawn(async move { sender.closed().await })
     });
     let waiting = waiting.collect::<Vec<_>>();
@@ -221,6 +223,34 @@ async fn several_tasks_may_await_closed(carrier: Carrier) {
         within(Duration::from_secs(5), task).await.unwrap();
     }
     assert!(sender.closed().now_or_never().is_some());
+    fixture.wait_until_idle().await;
+}
+
+/// A waker that is counted by its references.
+struct CountedWaker;
+
+impl Wake for CountedWaker {
+    fn wake(self: Arc<Self>) {}
+}
+
+async fn a_wait_for_the_end_that_is_given_up_leaves_nothing(carrier: Carrier) {
+    let fixture = StreamsFixture::start(&carrier.bus).await;
+    let (sender, items) = fixture.client.echo().open().await.unwrap();
+    for _ in 0..100 {
+        let counted = Arc::new(CountedWaker);
+        let waker = Waker::from(Arc::clone(&counted));
+        let mut cx = std::task::Context::from_waker(&waker);
+        for _ in 0..3 {
+            assert!(pin!(sender.closed()).poll(&mut cx).is_pending());
+            assert!(pin!(sender.stopping()).poll(&mut cx).is_pending());
+            assert!(pin!(items.stopping()).poll(&mut cx).is_pending());
+        }
+        drop(waker);
+        assert_eq!(Arc::strong_count(&counted), 1);
+    }
+    drop(items);
+    within(Duration::from_secs(5), sender.closed()).await;
+    drop(sender);
     fixture.wait_until_idle().await;
 }
 

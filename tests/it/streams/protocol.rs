@@ -121,22 +121,45 @@ async fn invalid_opens_get_an_error_status() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_frame_for_an_unknown_stream_gets_a_reset() {
+async fn a_frame_for_a_stream_that_has_ended_gets_a_reset() {
     let client = RawClient::start().await;
-    let instance = &client.service.server.instances()[0];
-    let unknown = format!("{SERVICE}._i.{instance}._up.0123");
-    let reset = client.nats.request(unknown, number_field(3, PING).into());
-    let reset = reset.await.unwrap();
+    let (ended, mut replies) = client.open_accepted("Collect").await;
+    client.send_frame(&ended, number_field(3, RESET)).await;
+    client.service.wait_until_idle().await;
+    let ask = async |up: &str| {
+        client
+            .nats
+            .request(up.to_owned(), number_field(3, PING).into())
+            .await
+    };
+    let reset = ask(&ended).await.unwrap();
     assert_eq!(flags(&reset.payload), RESET);
     assert_eq!(status_code(&reset.payload), Some(Code::Unavailable));
-    // A frame without PING gets no RESET, and the server keeps serving.
+    // A stream that this server has not opened may be one of another server with its id.
+    let instance = &client.service.server.instances()[0];
+    let mut inbox = client.nats.subscribe("_INBOX.others.*").await.unwrap();
+    let of_another = {
+        let (base, name) = ended.rsplit_once('.').unwrap();
+        let name: String = name.chars().rev().collect();
+        format!("{base}.{name}")
+    };
+    let short = format!("{SERVICE}._i.{instance}._up.0123");
+    for (number, up) in [of_another, short, ended.clone()].into_iter().enumerate() {
+        let reply = format!("_INBOX.others.{number}");
+        let sent = client
+            .nats
+            .publish_with_reply(up, reply, number_field(3, PING).into());
+        sent.await.unwrap();
+    }
+    assert_eq!(&*next_message(&mut inbox).await.subject, "_INBOX.others.2");
+    // A frame without a reply subject gets no RESET, and the server keeps serving.
     let mut all = client.nats.subscribe("_INBOX.>").await.unwrap();
     // The frames of the call below arrive over another connection.
     round_trip(&client.nats).await;
-    let unknown = format!("{SERVICE}._i.{instance}._up.4567");
-    client.send_frame(&unknown, number_field(1, 1)).await;
+    client.send_frame(&ended, number_field(1, 1)).await;
     client.service.client.repeat(item(1)).await.unwrap();
     while !next_message(&mut all).await.payload.starts_with(&[8, 1]) {}
+    drop(replies.unsubscribe().await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -53,6 +53,30 @@ async fn a_max_payload_of_64_kib_carries_every_size() {
     .await;
 }
 
+/// Replies that fit into one message of usual servers, and not into one of these. Their headers may take as much.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_max_payload_of_1_and_2_kib_carries_every_reply() {
+    within(Duration::from_secs(60), async {
+        for max in [KIB, 2 * KIB] {
+            let nats = NatsServer::builder()
+                .max_payload(max)
+                .start()
+                .await
+                .unwrap();
+            let bus = Bus::connect(nats.url()).await.unwrap();
+            let fixture = StreamsFixture::start(&bus).await;
+            for length in [
+                10, 50, 90, 100, 102, 103, 150, 200, 205, 300, 409, 410, 600, 2000,
+            ] {
+                let call = fixture.client.repeat(sized_item(10, length));
+                let reply = call.await.unwrap();
+                assert_eq!(reply.data.len(), 10 * length, "{max}");
+            }
+        }
+    })
+    .await;
+}
+
 async fn check_64_mib_each_way(carrier: &Carrier) {
     let fixture = StreamsFixture::start(&carrier.bus).await;
     let request = CountRequest {
