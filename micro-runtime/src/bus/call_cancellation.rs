@@ -19,7 +19,7 @@ impl Connection {
             return;
         }
         match &self.carrier {
-            Carrier::Nats(nats) => nats.outbox.cancel(subject, token),
+            Carrier::Nats(nats) => nats.outbox.cancel(subject, token, self.mux.counts()),
             Carrier::InProcess(carrier) => {
                 let payload = Bytes::copy_from_slice(token.as_bytes());
                 let _ = carrier.publish(Outgoing::to(subject, payload));
@@ -49,7 +49,7 @@ impl Connection {
         }
         let due = begun + CONFIRMATION_TIME;
         if due <= Instant::now() {
-            return nats.outbox.cancel(subject, token);
+            return nats.outbox.cancel(subject, token, self.mux.counts());
         }
         let lost = link.lost().clone();
         let call = UnconfirmedCall {
@@ -58,6 +58,8 @@ impl Connection {
             order,
             lost,
         };
-        nats.unconfirmed.add(due.into(), call);
+        if !nats.unconfirmed.add(due.into(), call) {
+            self.mux.counts().dropped_cancel();
+        }
     }
 }

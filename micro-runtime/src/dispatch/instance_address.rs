@@ -2,16 +2,17 @@
 
 use async_nats::Subject;
 
+use crate::dispatch::drop_counts::DropCounts;
 use crate::stream::StreamAddress;
 use crate::wire::subject::ServiceBase;
 
 /// Service base and id of one instance, from which the subjects for it alone are made.
 pub(crate) struct InstanceAddress {
-    /// Full name of the service.
-    pub(crate) service: &'static str,
     pub(crate) base: ServiceBase,
     /// Id of the instance, one token.
     pub(crate) instance: String,
+    /// Requests of no method that were dropped, and replies to such requests that were not sent.
+    pub(crate) drops: DropCounts,
 }
 
 impl InstanceAddress {

@@ -224,7 +224,7 @@ impl ServedCall {
     async fn send_reply(&mut self, result: Result<Bytes, Status>, metadata: Metadata) {
         let method = self.permit.method();
         if let Some(subject) = self.reply.subject.take() {
-            let reply = OutgoingReply::new(subject, result)
+            let reply = OutgoingReply::new(subject, result, &method.drops)
                 .in_format(&self.reply.format)
                 .with_metadata(metadata)
                 .of_method(method)

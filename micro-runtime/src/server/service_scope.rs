@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::descriptor::ServiceDescriptor;
 use crate::dispatch::{
-    Endpoint, InstanceAddress, Introspection, MethodOptions, MethodStats, OptionSources, Route,
-    ServedMethod, ServiceOptions, layered,
+    DropCounts, Endpoint, InstanceAddress, Introspection, MethodLogs, MethodOptions, MethodStats,
+    OptionSources, Route, ServedMethod, ServiceOptions, layered,
 };
 use crate::error::Error;
 use crate::execute::{ConcurrencyLimit, PollCost};
@@ -61,9 +61,9 @@ pub(super) fn plan_service(
         check_token("queue group", queue)?;
     }
     let address = Arc::new(InstanceAddress {
-        service: service.full_name,
         base: ServiceBase::new(start.bus.prefix(), service.full_name),
         instance,
+        drops: DropCounts::new(service.full_name),
     });
     let scope = ServiceScope {
         start,
@@ -129,6 +129,8 @@ impl ServiceScope<'_> {
             cost: PollCost::new(),
             metrics: Arc::new(MethodMetrics::new(Side::Server, descriptor)),
             stats: MethodStats::new(),
+            drops: DropCounts::new(descriptor.full_name),
+            logs: MethodLogs::default(),
         })
     }
 }

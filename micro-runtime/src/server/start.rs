@@ -116,6 +116,8 @@ async fn start(server: Server) -> Result<RunningServer, Error> {
     let claim = claim_calls(&start.bus, &plans, &streams).await?;
     let sources = EventSources::plan(sources, &start.bus, &start.server, &mut plans)?;
 
+    let _ = start.server.events.set(sources.counters.clone());
+
     let required = plans
         .iter()
         .map(|plan| (plan.subject.clone(), plan.queue.clone()));
