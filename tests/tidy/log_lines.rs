@@ -61,13 +61,16 @@ const UNLIMITED: &[(&str, usize, &str)] = &[
     ("shutdown_signal.rs", 1, "the end of the program"),
 ];
 
-static LINE: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"(?:\b(?:warn|error|info|event)|tracing::\$\w+)!\s*\(").unwrap());
+static LINE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?:\b(?:warn|error|info|event)|tracing::\$\w+)!\s*\(")
+        .expect("a pattern of this file")
+});
 static MESSAGE: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r#""((?:[^"\\]|\\(?s:.))*)""#).unwrap());
+    LazyLock::new(|| Regex::new(r#""((?:[^"\\]|\\(?s:.))*)""#).expect("a pattern of this file"));
 
 /// A string that goes on in the next line.
-static CONTINUATION: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\\\s+").unwrap());
+static CONTINUATION: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\\\s+").expect("a pattern of this file"));
 
 /// A log line of a source: where it is, its message, and whether a limit writes it.
 pub(crate) struct LogLine {

@@ -147,21 +147,7 @@ fn metrics_that_no_field_has(guide: &str, fields: &BTreeMap<String, bool>) -> Ve
 
 /// Writes or compares the tables that are made from the code.
 pub(crate) fn has_the_tables(guide: &Document, sources: &[&Source]) -> Vec<String> {
-    let is_made = |source: &&&Source| {
-        let path = &source.path;
-        let is_left_out = [
-            "_tests.rs",
-            "fuzz.rs",
-            "bench.rs",
-            "rpc_options.rs",
-            "descriptor/service.rs",
-        ]
-        .iter()
-        .any(|end| path.ends_with(end))
-            || path.contains("fault_injection");
-        path.starts_with("micro-runtime/src/") && !is_left_out
-    };
-    let sources: Vec<_> = sources.iter().filter(is_made).collect();
+    let sources: Vec<_> = sources.iter().filter(|source| has_limits(source)).collect();
     let mut violations = vec![];
     let options = sources
         .iter()
@@ -198,7 +184,7 @@ pub(crate) fn has_the_tables(guide: &Document, sources: &[&Source]) -> Vec<Strin
     }
     if text != guide.text {
         if std::env::var_os("UPDATE_EXPECT").is_some() {
-            fs::write(root().join(&guide.path), text).unwrap();
+            fs::write(root().join(&guide.path), text).expect("the guide can be written");
         } else {
             violations.push(format!(
                 "{}: options or limits have changed: `UPDATE_EXPECT=1 cargo test -p micro-tests --test tidy` writes \
@@ -208,6 +194,22 @@ pub(crate) fn has_the_tables(guide: &Document, sources: &[&Source]) -> Vec<Strin
         }
     }
     violations
+}
+
+/// Returns whether limits and options of a source are those of the runtime.
+fn has_limits(source: &Source) -> bool {
+    let path = &source.path;
+    let is_left_out = [
+        "_tests.rs",
+        "fuzz.rs",
+        "bench.rs",
+        "rpc_options.rs",
+        "descriptor/service.rs",
+    ]
+    .iter()
+    .any(|end| path.ends_with(end))
+        || path.contains("fault_injection");
+    path.starts_with("micro-runtime/src/") && !is_left_out
 }
 
 /// Returns rows for the options of a source that are numbers or times.
@@ -235,7 +237,7 @@ fn options(source: &Source, violations: &mut Vec<String>) -> Vec<String> {
                     text = format!("{text} {}.", sentence.trim().trim_end_matches('.'));
                 }
                 None => {
-                    violations.push(source.at(index + 1, "state the default in the documentation"))
+                    violations.push(source.at(index + 1, "state the default in the documentation"));
                 }
             }
         }
@@ -308,7 +310,7 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
