@@ -1,4 +1,5 @@
 //! `LogFlood`: the log of something that happens tens of thousands of times.
+#![expect(clippy::print_stdout, reason = "the figures are the result of a run")]
 
 use std::time::Duration;
 
