@@ -13,6 +13,8 @@
 //! | `wording` | comments use plain words; micro-runtime has enough documentation |
 //! | `glossary` | code, comments, messages and documents use the words of CONTRIBUTING.md |
 //! | `failure_guide` | each row of docs/guide/failure.md names tests that exist |
+//! | `log_lines` | each log line of micro-runtime that a program sees by default goes through a `LogLimit`, or is listed with the reason why not |
+//! | `operations_guide` | docs/guide/operations.md names the metrics, fields of STATS, options, variables, limits and thinned log lines of the code |
 //! | `documents` | the paths and modules that documents name exist; ARCHITECTURE.md has the layers of micro-runtime |
 //! | `protocol` | rules of docs/PROTOCOL.md have numbers of their own, and what cites them cites what is there; its examples are those of docs/golden.json, and each is held by a test |
 //!
@@ -38,8 +40,12 @@ mod files;
 mod glossary;
 #[path = "tidy/layers.rs"]
 mod layers;
+#[path = "tidy/log_lines.rs"]
+mod log_lines;
 #[path = "tidy/module_tree.rs"]
 mod module_tree;
+#[path = "tidy/operations_guide.rs"]
+mod operations_guide;
 #[path = "tidy/outline.rs"]
 mod outline;
 #[path = "tidy/protocol.rs"]
@@ -64,6 +70,7 @@ use failure_guide::FAILURE_GUIDE;
 use files::FILE_RULES;
 use layers::{LAYER_RULES, Layering};
 use module_tree::ModuleTree;
+use operations_guide::OPERATIONS_GUIDE;
 use protocol::{PROTOCOL, Protocol};
 use source::Source;
 use workspace::{SOURCES, TARGETS};
@@ -218,6 +225,24 @@ fn the_guide_to_failures_names_tests_that_exist() {
 }
 
 #[test]
+fn log_lines_that_peers_cause_go_through_a_limit() {
+    assert_none(log_lines::go_through_a_limit(&all_sources()).into_iter());
+}
+
+#[test]
+fn the_guide_to_operations_names_what_the_code_has() {
+    let guide = document(OPERATIONS_GUIDE);
+    let sources = all_sources();
+    assert_none(operations_guide::names_what_the_code_has(guide, &sources).into_iter());
+}
+
+#[test]
+fn the_guide_to_operations_has_the_options_and_limits_of_the_code() {
+    let guide = document(OPERATIONS_GUIDE);
+    assert_none(operations_guide::has_the_tables(guide, &all_sources()).into_iter());
+}
+
+#[test]
 fn the_architecture_lists_the_layers() {
     let architecture = document("ARCHITECTURE.md");
     let runtime = CRATES.iter().find(|(name, _)| *name == "micro-runtime");
@@ -246,6 +271,10 @@ fn rules_of_the_protocol_that_are_cited_exist() {
 #[test]
 fn examples_of_the_protocol_are_the_golden_bytes() {
     assert_none(protocol::examples_agree(document(PROTOCOL), &SOURCES).into_iter());
+}
+
+fn all_sources() -> Vec<&'static Source> {
+    SOURCES.iter().collect()
 }
 
 fn document(path: &str) -> &'static Document {

@@ -42,9 +42,12 @@ async fn a_question_mark_on_an_error_of_the_system_shows_it_in_the_log_alone() {
     within(LIMIT, async {
         for carrier in [Carrier::in_process().await, Carrier::nats().await] {
             let bus = &carrier.bus;
-            let server = Server::new(bus).add(GreeterServer::new(FailingGreeter));
-            let _server = server.start().await.unwrap();
             let client: GreeterClient = bus.client();
+            // A server for each: of one method the second line within 30 s waits.
+            let start = || {
+                let server = Server::new(bus).add(GreeterServer::new(FailingGreeter));
+                server.start()
+            };
             for (name, code, text) in [
                 ("file", Code::Internal, "No such file"),
                 ("boxed", Code::Internal, "s3cret"),
@@ -52,7 +55,9 @@ async fn a_question_mark_on_an_error_of_the_system_shows_it_in_the_log_alone() {
                 ("bus", Code::Unavailable, ADDRESS),
             ] {
                 let (log, _guard) = LogLines::start();
+                let server = start().await.unwrap();
                 let status = status_of(&client, name).await;
+                server.shutdown().await.unwrap();
                 assert_eq!(status.code(), code, "{status}");
                 assert_eq!(status.reason(), None, "{status}");
                 assert!(!format!("{status:?}").contains(text), "{status:?}");
@@ -65,6 +70,7 @@ async fn a_question_mark_on_an_error_of_the_system_shows_it_in_the_log_alone() {
                 );
             }
             let (log, _guard) = LogLines::start();
+            let _server = start().await.unwrap();
             let status = status_of(&client, "number").await;
             assert_eq!(status.code(), Code::InvalidArgument, "{status}");
             assert!(status.message().contains("invalid digit"), "{status}");

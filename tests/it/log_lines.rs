@@ -14,8 +14,11 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
 
 /// Lines of the log since [`start`](Self::start).
-#[derive(Clone, Default)]
-pub(crate) struct LogLines(Arc<Mutex<Vec<LogLine>>>);
+#[derive(Clone)]
+pub(crate) struct LogLines {
+    lines: Arc<Mutex<Vec<LogLine>>>,
+    max_level: Level,
+}
 
 /// One line: its message, and its other fields as ` name=value`.
 #[derive(Clone, Debug)]
@@ -28,15 +31,23 @@ pub(crate) struct LogLine {
 impl LogLines {
     /// Collects what this thread logs while the guard lives. A test of a runtime with one thread logs on no other.
     pub(crate) fn start() -> (Self, DefaultGuard) {
+        Self::start_at(Level::TRACE)
+    }
+
+    /// Collects as [`start`](Self::start) does, lines up to a level alone.
+    pub(crate) fn start_at(max_level: Level) -> (Self, DefaultGuard) {
         LazyLock::force(&SECOND);
-        let lines = Self::default();
+        let lines = Self {
+            lines: Arc::default(),
+            max_level,
+        };
         let subscriber = tracing_subscriber::registry().with(lines.clone());
         (lines, tracing::subscriber::set_default(subscriber))
     }
 
     /// Returns the lines that `is_wanted` holds for.
     pub(crate) fn matching(&self, is_wanted: impl Fn(&LogLine) -> bool) -> Vec<LogLine> {
-        let lines = self.0.lock().unwrap();
+        let lines = self.lines.lock().unwrap();
         lines
             .iter()
             .filter(|line| is_wanted(line))
@@ -63,7 +74,20 @@ impl LogLines {
     }
 }
 
+impl LogLine {
+    /// Returns the value of a field that is a number.
+    pub(crate) fn number(&self, field: &str) -> u64 {
+        let value = self.text.split(&format!(" {field}=")).nth(1);
+        let value = value.and_then(|text| text.split(' ').next());
+        value.and_then(|text| text.parse().ok()).unwrap()
+    }
+}
+
 impl<S: tracing::Subscriber> Layer<S> for LogLines {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
+        metadata.is_span() || *metadata.level() <= self.max_level
+    }
+
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
         let mut text = LineText(String::new());
         event.record(&mut text);
@@ -72,7 +96,7 @@ impl<S: tracing::Subscriber> Layer<S> for LogLines {
             target: event.metadata().target().to_owned(),
             text: text.0,
         };
-        self.0.lock().unwrap().push(line);
+        self.lines.lock().unwrap().push(line);
     }
 }
 

@@ -30,6 +30,8 @@ mod json;
 mod killed_unary_peers;
 mod lame_duck;
 mod layered;
+mod log_flood;
+mod log_floods;
 mod log_lines;
 mod message_lengths;
 mod messages_of_nats;

@@ -175,7 +175,12 @@ pub(crate) async fn check_batches(log: &TraceLog, snapshotter: &Snapshotter) {
         counter(stats.received)
     );
     assert_eq!(value("event.errors", "ABORTED"), counter(stats.failed));
-    let failures = log.numbers(FAILED, "events");
+    assert_eq!(value("event.handled", "market.v1.Trade"), counter(6));
+    assert_eq!(
+        value("event.failed", "market.v1.Trade"),
+        counter(stats.failed)
+    );
+    let failures = log.numbers(FAILED, "count");
     assert_eq!((failures.len(), failures.iter().sum()), (1, stats.failed));
     server.shutdown().await.unwrap();
 }

@@ -18,7 +18,7 @@ impl Connection {
             return;
         }
         match &self.carrier {
-            Carrier::Nats(nats) => nats.outbox.cancel(subject, token),
+            Carrier::Nats(nats) => nats.outbox.cancel(subject, token, self.mux.counts()),
             Carrier::InProcess(carrier) => {
                 let payload = Bytes::copy_from_slice(token.as_bytes());
                 let _ = carrier.publish(Outgoing::to(subject, payload));
@@ -48,7 +48,7 @@ impl Connection {
         }
         let due = begun + CONFIRMATION_TIME;
         if due <= Instant::now() {
-            return nats.outbox.cancel(subject, token);
+            return nats.outbox.cancel(subject, token, self.mux.counts());
         }
         let lost = link.lost().clone();
         let call = UnconfirmedCall {
@@ -57,6 +57,8 @@ impl Connection {
             order,
             lost,
         };
-        nats.unconfirmed.add(due, call);
+        if !nats.unconfirmed.add(due, call) {
+            self.mux.counts().dropped_cancel();
+        }
     }
 }

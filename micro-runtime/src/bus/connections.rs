@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 
 use crate::bus::connect_options::ConnectOptions;
 use crate::bus::connection::Connection;
+use crate::bus::connection_counts::ConnectionTotals;
 use crate::bus::connection_role::{Carries, ConnectionRole};
 use crate::bus::connection_state::ConnectionState;
 use crate::bus::server_urls::ServerUrls;
@@ -121,6 +122,17 @@ impl Connections {
     /// Ends the calls in flight on each connection, before it is closed.
     pub(super) async fn end_calls(&self) {
         join_all(self.each().map(|connection| connection.end_calls())).await;
+    }
+
+    /// Returns the counts of all connections.
+    pub(crate) fn totals(&self) -> ConnectionTotals {
+        let mut totals = ConnectionTotals::default();
+        for connection in self.each() {
+            connection.mux().counts().add_to(&mut totals);
+            totals.reconnects += connection.refusals().reconnect_count();
+            totals.refused_events += connection.refusals().refused_events();
+        }
+        totals
     }
 
     /// Closes every connection for good.

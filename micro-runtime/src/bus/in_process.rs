@@ -21,8 +21,6 @@ use crate::bus::fault_injection::Injector;
 use crate::bus::mux::Mux;
 use crate::bus::outgoing::{Outgoing, PublishError, disconnected};
 use crate::error::Error;
-use crate::log_limit::LogLimit;
-use crate::printable::Printable;
 use crate::subject;
 use crate::sync::lock;
 use crate::wire::subject::reply_token;
@@ -40,7 +38,6 @@ pub(crate) struct InProcess {
     pub(super) routes: Mutex<Routes>,
     pub(super) states: watch::Sender<ConnectionState>,
     pub(super) is_closed: AtomicBool,
-    pub(super) lost_messages: LogLimit,
     /// `None` on a bus without faults.
     #[cfg(feature = "__testkit")]
     pub(super) injector: Option<Arc<Injector>>,
@@ -91,7 +88,6 @@ impl InProcess {
             routes: Mutex::default(),
             states: watch::Sender::new(ConnectionState::Connected),
             is_closed: AtomicBool::new(false),
-            lost_messages: LogLimit::default(),
             #[cfg(feature = "__testkit")]
             injector: None,
         }
@@ -198,10 +194,8 @@ impl InProcess {
     /// Puts a message into the channel of a subscription. A channel that is full or closed loses it.
     fn deliver(&self, target: &mpsc::Sender<Message>, message: Message) {
         if let Err(TrySendError::Full(lost) | TrySendError::Closed(lost)) = target.try_send(message)
-            && let Some(count) = self.lost_messages.due()
         {
-            let subject = Printable(&lost.subject);
-            tracing::warn!(%subject, count, "a subscription that is full or closed lost a message");
+            self.mux.counts().lost_message_on(lost.subject);
         }
     }
 }

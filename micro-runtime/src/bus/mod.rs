@@ -48,6 +48,7 @@ mod cancel_messages;
 mod connect_error;
 mod connect_options;
 mod connection;
+mod connection_counts;
 mod connection_role;
 mod connection_state;
 mod connections;

@@ -14,10 +14,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::bus::connection::Connection;
+use crate::bus::connection_counts::ConnectionCounts;
 use crate::bus::mux::{FrameSink, Mux, ReplySlot};
 use crate::bus::outgoing::{Outgoing, PublishError};
 use crate::bus::runtime::NoRuntime;
-use crate::log_limit::LogLimit;
 use crate::status::Status;
 
 /// Maximum number of replies to one request that have arrived and were not taken; further ones are dropped.
@@ -92,8 +92,7 @@ struct ReplyCollector {
     arrivals: mpsc::Sender<Result<Message, Status>>,
     /// Whether a message has arrived: NATS has taken the request then.
     has_received: AtomicBool,
-    /// Of replies that find no room.
-    dropped_log: LogLimit,
+    counts: Arc<ConnectionCounts>,
 }
 
 impl FrameSink for ReplyCollector {
@@ -102,13 +101,7 @@ impl FrameSink for ReplyCollector {
         match self.arrivals.try_send(Ok(message)) {
             Ok(()) => true,
             Err(mpsc::error::TrySendError::Full(_)) => {
-                if let Some(count) = self.dropped_log.due() {
-                    tracing::warn!(
-                        limit = MAX_QUEUED,
-                        count,
-                        "a reply to a request with many replies is dropped: too many wait"
-                    );
-                }
+                self.counts.dropped_reply(MAX_QUEUED);
                 true
             }
             Err(mpsc::error::TrySendError::Closed(_)) => false,
@@ -141,7 +134,7 @@ impl MultiReply {
         let sink = Arc::new(ReplyCollector {
             arrivals: sender,
             has_received: AtomicBool::new(false),
-            dropped_log: LogLimit::default(),
+            counts: Arc::clone(mux.counts()),
         });
         let reserved = mux.reserve_for_stream(sink, &outgoing.subject);
         let (mut slot, reply) = reserved.map_err(RequestError::Refused)?;

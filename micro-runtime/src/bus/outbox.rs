@@ -30,9 +30,9 @@ use std::time::Duration;
 use async_nats::Subject;
 use tokio::sync::oneshot;
 
+use crate::bus::connection_counts::ConnectionCounts;
 use crate::bus::mux::Mux;
 use crate::bus::outgoing::Outgoing;
-use crate::log_limit::LogLimit;
 use crate::status::{Reason, Status};
 use crate::sync::lock;
 use crate::wire::CancelToken;
@@ -53,8 +53,6 @@ const POLL_INTERVAL: Duration = Duration::from_millis(1);
 #[derive(Default)]
 pub(super) struct Outbox {
     state: Mutex<State>,
-    /// Of cancellations that were dropped.
-    overflows: LogLimit,
 }
 
 #[derive(Default)]
@@ -96,22 +94,16 @@ impl Outbox {
     }
 
     /// Queues the cancellation of a call, which goes out with others of the same burst, behind the requests that are
-    /// queued; without a link, with the next one. Never waits; beyond [`MAX_CANCELED`] it is dropped, which is logged,
-    /// and the handler runs to its end.
-    pub(super) fn cancel(&self, subject: Subject, token: CancelToken) {
+    /// queued; without a link, with the next one. Never waits; beyond [`MAX_CANCELED`] it is dropped, which is counted
+    /// and logged, and the handler runs to its end.
+    pub(super) fn cancel(&self, subject: Subject, token: CancelToken, counts: &ConnectionCounts) {
         let mut state = lock(&self.state);
         if state.is_closed {
             return;
         }
         if state.canceled.len() >= MAX_CANCELED {
             drop(state);
-            if let Some(count) = self.overflows.due() {
-                tracing::warn!(
-                    count,
-                    "too many calls were dropped at once: handlers run to their end"
-                );
-            }
-            return;
+            return counts.dropped_cancel();
         }
         state.canceled.push((subject, token));
         let task = state.task.take();

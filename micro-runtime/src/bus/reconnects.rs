@@ -51,7 +51,6 @@ impl Reconnects {
         self.count.subscribe()
     }
 
-    #[cfg(feature = "jetstream")]
     pub(super) fn count(&self) -> u64 {
         *self.count.borrow()
     }

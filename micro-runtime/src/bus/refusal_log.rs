@@ -4,8 +4,7 @@
 //! async-nats writes a line of its own for each of its events, at info level: a program that logs at this level needs
 //! the filter `async_nats=warn`.
 
-use std::array;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use crate::log_limit::LogLimit;
 use crate::printable::Printable;
@@ -30,7 +29,8 @@ pub(crate) enum Concern {
     Other,
 }
 
-/// The first refusal of each kind is logged at once, and then one line each 30 s with the number since.
+/// Logs of the refusals of one connection, by concern.
+#[derive(Default)]
 pub(super) struct RefusalLogs([Log; Concern::ALL.len()]);
 
 /// Log of one kind.
@@ -38,7 +38,7 @@ pub(super) struct RefusalLogs([Log; Concern::ALL.len()]);
 struct Log {
     limit: LogLimit,
     /// Text of the last refusal.
-    text: Mutex<String>,
+    text: Mutex<Arc<str>>,
 }
 
 impl Concern {
@@ -67,44 +67,20 @@ impl Concern {
     }
 }
 
-impl Default for RefusalLogs {
-    fn default() -> Self {
-        Self(array::from_fn(|_| Log::default()))
-    }
-}
-
 impl RefusalLogs {
     /// Logs a refusal, or counts it for the next line.
     pub(super) fn write(&self, concern: Concern, text: String) {
-        let log = &self.0[concern as usize];
-        *lock(&log.text) = text;
-        if let Some(count) = log.limit.due() {
-            log.write(concern, count);
-        }
+        *lock(&self.0[concern as usize].text) = text.into();
+        self.write_again(concern);
     }
 
-    /// Counts one more refusal of the kind that was written last for this concern, and logs it if that is due.
+    /// Logs one more refusal of the kind that was written last for this concern, or counts it for the next line.
     pub(super) fn write_again(&self, concern: Concern) {
         let log = &self.0[concern as usize];
-        if let Some(count) = log.limit.due() {
-            log.write(concern, count);
-        }
-    }
-
-    /// Logs what was counted and is due.
-    pub(super) fn flush(&self) {
-        for (concern, log) in Concern::ALL.into_iter().zip(&self.0) {
-            if let Some(count) = log.limit.overdue() {
-                log.write(concern, count);
-            }
-        }
-    }
-}
-
-impl Log {
-    fn write(&self, concern: Concern, count: u64) {
-        let text = lock(&self.text);
-        tracing::error!(count, "{}{}", concern.what(), Printable(&*text));
+        let text = Arc::clone(&lock(&log.text));
+        log.limit.write(move |count| {
+            tracing::error!(count, "{}{}", concern.what(), Printable(&*text));
+        });
     }
 }
 

@@ -17,7 +17,6 @@ use crate::bus::mux::Mux;
 use crate::bus::refusal::Refusal;
 use crate::bus::refusal_queue::ConnectionReport;
 use crate::bus::refusals::{MIN_LOSSY_EVENTS, Refusals};
-use crate::log_limit::LOG_INTERVAL;
 use crate::wire::refused_subject;
 
 /// Maximum number of events that are passed on together.
@@ -65,13 +64,8 @@ pub(super) async fn run(
         last_walk: None,
     };
     loop {
-        let idle = Instant::now() + LOG_INTERVAL;
-        let read = reader.read_until(idle).await;
-        reader.refusals.flush_logs();
-        match read {
-            Err(_) => continue,
-            Ok(0) => return,
-            Ok(_) => {}
+        if reader.read().await == 0 {
+            return;
         }
         if !reader.is_lossy() {
             continue;
@@ -91,13 +85,19 @@ pub(super) async fn run(
 }
 
 impl Reader {
-    /// Waits for events, passes on those that have arrived, and returns their number; 0 once there will be no more.
+    /// Reads as [`read`](Self::read) does, up to a moment.
     async fn read_until(&mut self, until: Instant) -> Result<usize, tokio::time::error::Elapsed> {
+        timeout_at(until, self.read()).await
+    }
+
+    /// Waits for events, passes on those that have arrived, and returns their number; 0 once there will be no more.
+    /// Cancel safe.
+    async fn read(&mut self) -> usize {
         if let Some(walk) = self.last_walk {
             tokio::time::sleep_until(walk + WALK_INTERVAL).await;
         }
         let reading = self.reports.recv_many(&mut self.batch, MAX_BATCH);
-        let count = timeout_at(until, reading).await?;
+        let count = reading.await;
         let mut refusals = Vec::with_capacity(count);
         for report in std::mem::take(&mut self.batch) {
             if let ConnectionReport::Error(text) = report {
@@ -105,7 +105,7 @@ impl Reader {
             }
         }
         self.apply(count, refusals);
-        Ok(count)
+        count
     }
 
     /// Passes on the refusals among some events.

@@ -130,7 +130,7 @@ impl Refusals {
             if concern == Concern::None && *refusal == Refusal::InvalidSubject {
                 self.has_malformed_of_others.store(true, Ordering::Relaxed);
             }
-            observe::refused(refusal.operation());
+            self.mux.counts().refused(refusal.operation());
             self.log(refusal, concern);
         }
     }
@@ -147,7 +147,8 @@ impl Refusals {
             // The error that names its group follows.
             Refusal::Revoked(_) => true,
             Refusal::Publish(subject) if subject::is_cancel(subject) => {
-                self.refused_cancels.note(subject);
+                let is_new = self.refused_cancels.note(subject);
+                self.mux.counts().refused_cancel(subject, is_new);
                 true
             }
             Refusal::Publish(subject) if subject::is_lifecycle_event(subject) => true,
@@ -223,6 +224,7 @@ impl Refusals {
     /// Notes that messages go through a new link.
     pub(super) fn reconnected(&self) {
         self.reconnects.complete();
+        observe::reconnected();
     }
 
     /// Returns whether messages go through a new link for at most so long.
@@ -235,7 +237,6 @@ impl Refusals {
         self.reconnects.subscribe()
     }
 
-    #[cfg(feature = "jetstream")]
     pub(crate) fn reconnect_count(&self) -> u64 {
         self.reconnects.count()
     }
@@ -255,7 +256,7 @@ impl Refusals {
     pub(super) fn refuse_event(&self, subject: &str) -> bool {
         let is_refused = self.refused_events.keeps_back(subject);
         if is_refused {
-            observe::refused("publish");
+            self.mux.counts().refused("publish");
             self.logs.write_again(Concern::Event);
         }
         is_refused
@@ -299,11 +300,6 @@ impl Refusals {
             refusals: Arc::clone(self),
             id,
         }
-    }
-
-    /// Writes the counts of refusals that were not logged one by one, where they are due.
-    pub(super) fn flush_logs(&self) {
-        self.logs.flush();
     }
 
     /// Logs a refusal: at debug level where some call or server reports it, as an error where a message is lost in

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::printable::Printable;
 use crate::sync::lock;
 
 /// Subjects of cancellations that NATS has refused on the present link. Nothing more is sent there.
@@ -16,15 +15,13 @@ pub(super) struct RefusedCancels {
 }
 
 impl RefusedCancels {
-    /// Notes a refusal; the first of each subject is logged.
-    pub(super) fn note(&self, subject: &str) {
-        if lock(&self.subjects).insert(subject.to_owned()) {
+    /// Notes a refusal; returns whether it is the first of this subject.
+    pub(super) fn note(&self, subject: &str) -> bool {
+        let is_new = lock(&self.subjects).insert(subject.to_owned());
+        if is_new {
             self.has_any.store(true, Ordering::Relaxed);
-            tracing::warn!(
-                "NATS does not let this user publish to `{}`, so that calls which are dropped run to their end",
-                Printable(subject)
-            );
         }
+        is_new
     }
 
     pub(super) fn contains(&self, subject: &str) -> bool {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::bus::refusal_memory::RefusalMemory;
+use crate::observe;
 use crate::sync::lock;
 
 /// Minimum time for which events to a subject that NATS has refused are not sent. A publisher without permission would
@@ -79,6 +80,7 @@ impl RefusedEvents {
     /// Counts one whose own subject was not refused.
     pub(super) fn add_nameless(&self) {
         self.count.fetch_add(1, Ordering::Relaxed);
+        observe::event_refused_by_nats();
     }
 
     /// Returns whether an event must not be sent, since one to the same subject was refused just before and it is not

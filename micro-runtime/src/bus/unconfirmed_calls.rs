@@ -47,15 +47,17 @@ pub(super) struct UnconfirmedCall {
 
 impl UnconfirmedCalls {
     /// Adds a call whose request should be confirmed by the time `due`. Beyond [`MAX_CANCELED`] it is left out, and its
-    /// handler runs to its end.
-    pub(super) fn add(&self, due: Instant, call: UnconfirmedCall) {
+    /// handler runs to its end. Returns whether it was added.
+    pub(super) fn add(&self, due: Instant, call: UnconfirmedCall) -> bool {
         let mut calls = lock(&self.calls);
-        if calls.len() < MAX_CANCELED {
-            let due = calls.back().map_or(due, |(last, _)| due.max(*last));
-            calls.push_back((due, call));
-            drop(calls);
-            self.added.notify_one();
+        if calls.len() >= MAX_CANCELED {
+            return false;
         }
+        let due = calls.back().map_or(due, |(last, _)| due.max(*last));
+        calls.push_back((due, call));
+        drop(calls);
+        self.added.notify_one();
+        true
     }
 
     fn next_due(&self) -> Option<Instant> {
@@ -89,7 +91,7 @@ pub(super) async fn watch(
             () = unconfirmed.added.notified(), if due.is_none() => {}
             () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                 for call in unconfirmed.take_held_up(mux.confirmed().last()) {
-                    outbox.cancel(call.subject, call.token);
+                    outbox.cancel(call.subject, call.token, mux.counts());
                 }
             }
             changed = states.changed() => match changed {

@@ -4,7 +4,7 @@
 //! is added here is the time that the layers take themselves.
 
 use std::future::pending;
-use std::time::Instant;
+use tokio::time::Instant;
 
 use crate::bus::NoRuntime;
 use crate::client::call_errors;

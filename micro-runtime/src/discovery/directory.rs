@@ -11,6 +11,7 @@ use crate::discovery::names;
 use crate::discovery::query::Query;
 use crate::discovery::records::Info;
 use crate::error::Error;
+use crate::log_limit::LogLimit;
 
 /// Time after a failed query in which the last result is used without another query.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -27,6 +28,7 @@ struct Inner {
     query: Query<Info>,
     max_age: Duration,
     state: Mutex<State>,
+    failure_log: LogLimit,
 }
 
 #[derive(Default)]
@@ -49,6 +51,7 @@ impl Directory {
             query,
             max_age,
             state: Mutex::default(),
+            failure_log: LogLimit::default(),
         }))
     }
 
@@ -88,8 +91,10 @@ impl Directory {
                 }
                 Err(error) if state.known.is_none() => return Err(error),
                 Err(error) => {
-                    tracing::warn!(%error, "discovery failed; what was known is used on");
                     state.failed = Some((Instant::now(), error.to_string()));
+                    self.0.failure_log.write(move |count| {
+                        tracing::warn!(%error, count, "discovery failed; what was known is used on");
+                    });
                 }
             }
         }

@@ -5,15 +5,19 @@ use std::sync::Mutex;
 
 use serde_json::Value;
 
+use crate::log_limit::LogLimit;
 use crate::sync::lock;
 
-/// Maximum number of different fields of which a process warns. A peer that sends ever new ones cannot fill the log.
-const MAX_REPORTED: usize = 256;
+/// Maximum number of different fields of which a process warns in a line of their own. A peer that sends ever new ones
+/// cannot fill the log: those beyond share one line each 30 s.
+const MAX_REPORTED: usize = 8;
 /// Maximum length in characters of a peer's text in a warning.
 const MAX_QUOTED_LEN: usize = 80;
 
 /// Service and path of each field that was reported.
 static REPORTED: Mutex<BTreeSet<(String, String)>> = Mutex::new(BTreeSet::new());
+/// Log of the fields beyond.
+static OTHERS: LogLimit = LogLimit::new();
 
 /// A value in a record of discovery that is of no use, so that the field, or the record, is left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,20 +39,34 @@ impl InvalidField {
         self
     }
 
-    /// Logs a warning unless one for the same field of the service was logged before; returns whether it was.
+    /// Logs a warning, in a line of its own unless one for the same field of the service was logged before or too many
+    /// were; returns whether it was that.
     pub(crate) fn report(&self) -> bool {
         let cut = |text: &str| text.chars().take(MAX_QUOTED_LEN).collect::<String>();
         let key = (cut(&self.service), cut(&self.field));
         let mut reported = lock(&REPORTED);
-        if reported.len() >= MAX_REPORTED || !reported.insert(key.clone()) {
+        if reported.contains(&key) {
             return false;
         }
+        let is_own = reported.len() < MAX_REPORTED && reported.insert(key.clone());
         drop(reported);
-        let (service, field) = key;
+        let ((service, field), found) = (key, self.found);
+        if !is_own {
+            OTHERS.write(move |count| {
+                tracing::warn!(
+                    ?service,
+                    ?field,
+                    found,
+                    count,
+                    "further records of discovery have fields that cannot be read; they are left out"
+                );
+            });
+            return false;
+        }
         tracing::warn!(
             ?service,
             ?field,
-            found = self.found,
+            found,
             "a record of discovery has a field that cannot be read; it is left out"
         );
         true

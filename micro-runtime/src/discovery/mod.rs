@@ -11,6 +11,7 @@
 //! | instances that start, stop, die and hang, as it happens | [`Discovery::watch`] |
 //! | instances for frequent use, asked for only now and then | [`Discovery::cached`] |
 
+mod added_data;
 pub(crate) mod date;
 mod directory;
 #[expect(clippy::module_inception, reason = "the type of its name lives in it")]
@@ -18,6 +19,7 @@ mod discovery;
 mod invalid_field;
 mod lenient;
 pub(crate) mod names;
+mod nanoseconds;
 mod peer;
 mod query;
 pub(crate) mod records;
@@ -28,12 +30,10 @@ mod watch;
 #[cfg(feature = "json")]
 pub(crate) use query::SealedRecord;
 
+pub use added_data::{CheckOutcome, EndpointData, EventData, InstanceData};
 pub use directory::{Directory, Snapshot};
 pub use discovery::Discovery;
 pub use query::{Pong, Query, Record};
-pub use records::{
-    CheckOutcome, EndpointData, EndpointInfo, EndpointStats, Info, Instance, InstanceData, Labels,
-    Stats,
-};
+pub use records::{EndpointInfo, EndpointStats, Info, Instance, Labels, Stats};
 pub use roster::{Change, Departure};
 pub use watch::{Watch, WatchOptions};

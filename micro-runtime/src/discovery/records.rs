@@ -10,8 +10,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use crate::discovery::added_data::{EndpointData, InstanceData};
 use crate::discovery::invalid_field::InvalidField;
 use crate::discovery::lenient;
+use crate::discovery::nanoseconds;
 
 /// Metadata of a service, an instance or an endpoint: texts by key.
 pub type Labels = BTreeMap<String, String>;
@@ -130,55 +132,6 @@ pub struct EndpointStats {
     #[serde(default, deserialize_with = "if_known")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<EndpointData>,
-}
-
-/// Statistics of an instance that this library adds to those of ADR-32.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct InstanceData {
-    /// Time since its start, which a reset does not change.
-    #[serde(rename = "uptime_ns", with = "nanoseconds")]
-    pub uptime: Duration,
-    /// Whether it works: every liveness check passed in its last run.
-    pub is_live: bool,
-    /// Whether it takes calls: it is not stopping, no connection of its bus to NATS is lost, and every check passed in
-    /// its last run.
-    pub is_ready: bool,
-    /// Outcomes of the checks that were added to the server.
-    #[serde(default)]
-    pub checks: Vec<CheckOutcome>,
-    /// Replies since its start that NATS did not let it publish: its user lacks a permission. Its callers have
-    /// waited in vain. The number is that of the connection, which instances may share.
-    #[serde(default)]
-    pub refused_replies: u64,
-}
-
-/// Outcome of the last run of a health check.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct CheckOutcome {
-    /// Name of the check.
-    pub name: String,
-    /// Whether it is a liveness check; a readiness check only decides whether the instance takes calls.
-    pub is_liveness: bool,
-    /// Error of the check; empty if it passed.
-    pub error: String,
-}
-
-/// Statistics of an endpoint that this library adds to those of ADR-32.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct EndpointData {
-    /// Number of calls that run now.
-    pub in_flight: u64,
-    /// Number of requests that a limit rejected; they are among the failures.
-    pub shed: u64,
-    /// Median of the times, to within an eighth.
-    #[serde(rename = "p50_ns", with = "nanoseconds")]
-    pub p50: Duration,
-    /// 99th percentile of the times, to within an eighth.
-    #[serde(rename = "p99_ns", with = "nanoseconds")]
-    pub p99: Duration,
 }
 
 /// Announcement of an instance that it has started, or that it stops. ADR-32 has none; the form is that of a PING
@@ -344,27 +297,6 @@ where
 {
     let value = Value::deserialize(deserializer)?;
     Ok(serde_json::from_value(value).ok())
-}
-
-/// A duration as a whole number of nanoseconds. Fractions and null are read, too.
-mod nanoseconds {
-    use std::time::Duration;
-
-    use serde::{Deserialize as _, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_i64(i64::try_from(time.as_nanos()).unwrap_or(i64::MAX))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        let value = serde_json::Value::deserialize(from)?;
-        let whole = value.as_u64().map(Duration::from_nanos);
-        let fraction = || {
-            let seconds = value.as_f64()? / 1e9;
-            Duration::try_from_secs_f64(seconds).ok()
-        };
-        Ok(whole.or_else(fraction).unwrap_or_default())
-    }
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ use crate::discovery::roster::{Change, Roster};
 use crate::discovery::scope::Scope;
 use crate::discovery::{names, query, records};
 use crate::error::{Error, ErrorKind};
+use crate::log_limit::LogLimit;
 use crate::printable::Printable;
 use crate::status::{Reason, Status};
 use crate::wire::BrokerMessage;
@@ -214,6 +215,7 @@ async fn run(
 ) {
     let mut roster = Roster::new(options.forget_after, options.patience.min(MAX_REPLY_DELAY));
     let mut round = Box::pin(options.clone().round(Vec::new(), Instant::now()));
+    let failed_rounds = LogLimit::default();
     loop {
         let found = tokio::select! {
             biased;
@@ -233,7 +235,7 @@ async fn run(
                     return;
                 }
                 let at = instant_after(outcome.sent_at, options.interval);
-                let found = apply_round(&mut roster, outcome);
+                let found = apply_round(&mut roster, outcome, &failed_rounds);
                 let next = options.clone().round(roster.instances(), at);
                 round = Box::pin(next);
                 found
@@ -281,7 +283,7 @@ fn apply_event(roster: &mut Roster, message: &Message) -> Vec<Change> {
 }
 
 /// Applies a round of pings.
-fn apply_round(roster: &mut Roster, round: PingRound) -> Vec<Change> {
+fn apply_round(roster: &mut Roster, round: PingRound, log: &LogLimit) -> Vec<Change> {
     let now = Instant::now();
     let replies = match round.replies {
         Ok(replies) => replies,
@@ -291,7 +293,7 @@ fn apply_round(roster: &mut Roster, round: PingRound) -> Vec<Change> {
             return Vec::new();
         }
         Err(error) => {
-            tracing::warn!(%error, "a round of pings failed");
+            log.write(move |count| tracing::warn!(%error, count, "a round of pings failed"));
             return Vec::new();
         }
     };

@@ -67,15 +67,12 @@ impl ServedMethod {
         responder: Option<&Arc<str>>,
     ) -> Option<PendingReply<'static>> {
         let received = Instant::now();
-        if self.server.is_of_nats(&message, self.descriptor.full_name) {
+        if self.drops.is_of_nats(&message) {
             return None;
         }
         let reply = match &message.reply {
             None => None,
-            Some(_) => match self
-                .server
-                .reply_subject(&message, self.descriptor.full_name)
-            {
+            Some(_) => match self.server.reply_subject(&message, &self.drops) {
                 Some(reply) => Some(reply),
                 None => return None,
             },
@@ -155,7 +152,7 @@ impl ServedMethod {
         tracing::debug!(method = self.descriptor.full_name, %status, "refused a request");
         self.stats.record(received.elapsed(), Some(&status));
         if let Some(subject) = reply {
-            let reply = OutgoingReply::new(subject, Err(status))
+            let reply = OutgoingReply::new(subject, Err(status), &self.drops)
                 .in_format(format)
                 .signed_by(responder);
             self.server.send_reply(reply).await;

@@ -47,7 +47,7 @@ impl BroadcastRoute {
             return method.dispatch_as(message, Some(&self.responder));
         }
         let service = self.service.full_name;
-        if self.server.is_of_nats(&message, service) {
+        if self.address.drops.is_of_nats(&message) {
             return None;
         }
         let text = match method {
@@ -55,10 +55,10 @@ impl BroadcastRoute {
             None => format!("{service} has no unary method `{name}` to call everywhere"),
         };
         let status = Reason::NoSuchMethod.status(text);
-        let subject = self.server.reply_subject(&message, service)?;
+        let subject = self.server.reply_subject(&message, &self.address.drops)?;
         let format = ServedMethod::caller_format(&self.methods, message.headers.as_ref());
         Some(Box::pin(async move {
-            let reply = OutgoingReply::new(subject, Err(status))
+            let reply = OutgoingReply::new(subject, Err(status), &self.address.drops)
                 .in_format(&format)
                 .signed_by(Some(&self.responder));
             self.server.send_reply(reply).await;

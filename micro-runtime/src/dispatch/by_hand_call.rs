@@ -94,8 +94,7 @@ impl ByHandCall {
         execution.record(result.as_ref().err());
         publisher.has_ended.store(true, Ordering::Release);
         if publisher.publish(Bytes::new(), end).await.is_err() {
-            let name = method.descriptor.full_name;
-            tracing::warn!(method = name, "the end of a stream could not be sent");
+            method.logs.unsent_end(method.descriptor.full_name);
         }
         execution.observer().close();
         if goes_on {

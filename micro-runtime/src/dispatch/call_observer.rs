@@ -64,20 +64,23 @@ impl Observer for CallObserver {
     /// what is not meant for peers.
     fn panicked(&self, text: &str) -> Status {
         let name = self.full_name();
-        tracing::error!(method = name, panic = text, "a handler panicked");
+        self.method.logs.panicked(name, text);
         Reason::Panicked.status(format!("the handler of {name} panicked"))
+    }
+
+    fn destructor_panicked(&self, text: &str) {
+        self.method.logs.destructor_panicked(self.full_name(), text);
     }
 
     fn record(&mut self, failure: Option<&Status>) {
         self.failure = failure.map(Status::code);
         if let Some(status) = failure {
             let _entered = self.call.span().enter();
-            let (method, shown) = (self.full_name(), status.with_sources());
+            let method = self.full_name();
+            tracing::debug!(method, status = %status.with_sources(), "a call failed");
             if status.hides_source() {
                 // The caller cannot see the cause.
-                tracing::warn!(method, status = %shown, "a call failed by an internal error");
-            } else {
-                tracing::debug!(method, status = %shown, "a call failed");
+                self.method.logs.internal_error(method, status);
             }
         }
         let took = self.took.unwrap_or_else(|| self.received.elapsed());

@@ -20,8 +20,9 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::bus::Connections;
-use crate::discovery::records::CheckOutcome;
+use crate::discovery::CheckOutcome;
 use crate::dispatch::health_check::{HealthCheck, HealthChecks};
+use crate::log_limit::LogLimit;
 use crate::sync::lock;
 
 /// Age up to which the outcomes of the checks are reported again. It bounds the load on a database that a
@@ -34,6 +35,8 @@ const MAX_OUTCOME_AGE: Duration = Duration::from_secs(1);
 /// check refuses no call: acting on it is left to the orchestrator that reads the report.
 pub(crate) struct Health {
     checks: HealthChecks,
+    /// One for each check.
+    logs: Vec<LogLimit>,
     /// Those of the server's bus: a handler may need any of them.
     connections: Connections,
     last: Mutex<Option<LastOutcomes>>,
@@ -61,6 +64,7 @@ pub(super) struct HealthReport {
 impl Health {
     pub(crate) fn new(checks: HealthChecks, connections: Connections) -> Self {
         Self {
+            logs: checks.iter().map(|_| LogLimit::default()).collect(),
             checks,
             connections,
             last: Mutex::default(),
@@ -102,12 +106,13 @@ impl Health {
             return self.report_of(outcomes);
         }
         let outcomes = join_all(self.checks.iter().map(HealthCheck::run)).await;
-        for outcome in outcomes.iter().filter(|outcome| has_failed(outcome)) {
-            tracing::warn!(
-                check = outcome.name,
-                error = outcome.error,
-                "a check failed"
-            );
+        for (outcome, log) in outcomes.iter().zip(&self.logs) {
+            if has_failed(outcome) {
+                let CheckOutcome { name, error, .. } = outcome.clone();
+                log.write(move |count| {
+                    tracing::warn!(check = name, error, count, "a check failed");
+                });
+            }
         }
         let outcomes: Arc<[CheckOutcome]> = outcomes.into();
         *lock(&self.last) = Some(LastOutcomes {

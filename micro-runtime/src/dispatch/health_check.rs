@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
-use crate::discovery::records::CheckOutcome;
+use crate::discovery::CheckOutcome;
 use crate::execute::BoxFuture;
 use crate::status::Status;
 

@@ -2,28 +2,29 @@
 
 use async_nats::Subject;
 
+use crate::dispatch::drop_counts::DropCounts;
 use crate::stream::StreamAddress;
 use crate::wire::subject::ServiceBase;
 
 /// Service base and id of one instance, from which the subjects for it alone are made.
 pub(crate) struct InstanceAddress {
-    /// Full name of the service.
-    pub(crate) service: &'static str,
     pub(crate) base: ServiceBase,
     /// Id of the instance, one token.
     pub(crate) instance: String,
     /// First digits of the names of its streams, random for each server: another process may have the same id, as while
     /// a new one takes over, and gets the frames of these streams as well.
     stream_prefix: String,
+    /// Requests of no method that were dropped, and replies to such requests that were not sent.
+    pub(crate) drops: DropCounts,
 }
 
 impl InstanceAddress {
     /// Makes the address of an instance that is about to start.
     pub(crate) fn new(service: &'static str, base: ServiceBase, instance: String) -> Self {
         Self {
-            service,
             base,
             instance,
+            drops: DropCounts::new(service),
             stream_prefix: format!("{:016x}", rand::random::<u64>()),
         }
     }

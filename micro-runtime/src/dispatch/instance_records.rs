@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::Subject;
@@ -13,10 +14,12 @@ use sha2::{Digest as _, Sha256};
 
 use crate::descriptor::{Idempotency, MethodKind, ServiceDescriptor};
 use crate::discovery::names;
-use crate::discovery::records::{
-    EndpointData, EndpointInfo, EndpointStats, Info, Instance, Labels,
-};
+use crate::discovery::records::{EndpointInfo, EndpointStats, Info, Instance, Labels};
+use crate::discovery::{EndpointData, EventData, InstanceData};
+use crate::dispatch::drop_counts::DropCounts;
 use crate::dispatch::served_method::ServedMethod;
+use crate::dispatch::server_state::ServerState;
+use crate::event::EventCounters;
 use crate::wire::version::{WIRE_KEY, WIRE_VERSION};
 
 /// Description of one instance, from which its records are made.
@@ -101,9 +104,49 @@ pub(super) fn endpoint_stats(method: &ServedMethod, info: &EndpointInfo) -> Endp
         data: Some(EndpointData {
             in_flight: method.method_limit.running() as u64,
             shed: counts.shed,
+            dropped: method.drops.dropped(),
+            unsent_replies: method.drops.unsent_replies(),
             p50: counts.p50,
             p99: counts.p99,
         }),
+    }
+}
+
+/// Returns the counts of an instance for STATS, besides those of its methods; `drops` are those of its service.
+pub(super) fn instance_counts(server: &ServerState, drops: &DropCounts) -> InstanceData {
+    let totals = server.connections.totals();
+    let events = server.events.get().into_iter().flatten();
+    InstanceData {
+        refused_replies: server.refused_replies.load(Ordering::Relaxed),
+        dropped: drops.dropped(),
+        unsent_replies: drops.unsent_replies(),
+        reconnects: totals.reconnects,
+        refused: totals.refused,
+        refused_events: totals.refused_events,
+        unmatched_replies: totals.unmatched_replies,
+        dropped_replies: totals.dropped_replies,
+        lost_messages: totals.lost_messages,
+        dropped_cancels: totals.dropped_cancels,
+        refused_cancels: totals.refused_cancels,
+        events: events.map(|counters| event_data(counters)).collect(),
+        ..InstanceData::default()
+    }
+}
+
+fn event_data(counters: &EventCounters) -> EventData {
+    let stats = counters.stats();
+    EventData {
+        event: stats.event.to_owned(),
+        subject: stats.subject,
+        group: stats.group.unwrap_or_default(),
+        received: stats.received,
+        handled: stats.handled,
+        failed: stats.failed,
+        panicked: stats.panicked,
+        undecodable: stats.undecodable,
+        dropped: stats.dropped,
+        refused: stats.refused,
+        given_up: stats.given_up,
     }
 }
 

@@ -88,14 +88,15 @@ impl InstanceRoute {
     /// Replies with a failure, in the caller's format where that is served. The failure is not counted: it
     /// is of no method.
     async fn refuse(&self, message: Message, status: Status) {
-        if self.server.is_of_nats(&message, self.service.full_name) {
+        if self.address.drops.is_of_nats(&message) {
             return;
         }
-        let Some(subject) = self.server.reply_subject(&message, self.service.full_name) else {
+        let Some(subject) = self.server.reply_subject(&message, &self.address.drops) else {
             return;
         };
         let format = ServedMethod::caller_format(&self.methods, message.headers.as_ref());
-        let reply = OutgoingReply::new(subject, Err(status)).in_format(&format);
+        let reply =
+            OutgoingReply::new(subject, Err(status), &self.address.drops).in_format(&format);
         self.server.send_reply(reply).await;
     }
 
@@ -108,7 +109,7 @@ impl InstanceRoute {
         if message.status.is_some() || message.reply.is_none() || is_of_server {
             return;
         }
-        let Some(subject) = self.server.reply_subject(&message, self.service.full_name) else {
+        let Some(subject) = self.server.reply_subject(&message, &self.address.drops) else {
             return;
         };
         let status = self.server.unsent_replies.failure_of_stream(&subject);

@@ -13,7 +13,6 @@
 //! `$SRV` is JSON of ADR-32 and the others are protobuf, whatever `Content-Type` the query has.
 
 use std::pin::pin;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -23,13 +22,16 @@ use tokio::time::Instant;
 
 use crate::bus::{Concern, Outgoing, RefusalObserver};
 use crate::descriptor::ServiceDescriptor;
+use crate::discovery::InstanceData;
 use crate::discovery::date;
 use crate::discovery::records;
-use crate::discovery::records::{EventKind, Info, InstanceData, LifecycleEvent, Stats};
+use crate::discovery::records::{EventKind, Info, LifecycleEvent, Stats};
 use crate::dispatch::health::Health;
 use crate::dispatch::health_messages::HealthCheckRequest;
 use crate::dispatch::instance_address::InstanceAddress;
-use crate::dispatch::instance_records::{InstanceDescription, endpoint_stats, instance};
+use crate::dispatch::instance_records::{
+    InstanceDescription, endpoint_stats, instance, instance_counts,
+};
 use crate::dispatch::reply::OutgoingReply;
 use crate::dispatch::served_method::ServedMethod;
 use crate::dispatch::server_state::ServerState;
@@ -164,7 +166,10 @@ impl Introspection {
 
     /// Sets the counts of all methods to zero.
     pub(crate) fn reset_stats(&self) {
-        self.methods.iter().for_each(|method| method.stats.reset());
+        for method in &self.methods {
+            method.stats.reset();
+            method.drops.reset();
+        }
         *lock(&self.counting_since) = SystemTime::now();
     }
 
@@ -185,7 +190,7 @@ impl Introspection {
                 is_live: health.is_live,
                 is_ready: health.is_ready,
                 checks: health.outcomes.to_vec(),
-                refused_replies: self.server.refused_replies.load(Ordering::Relaxed),
+                ..instance_counts(&self.server, &self.address.drops)
             }),
         }
     }
@@ -193,11 +198,11 @@ impl Introspection {
     /// Replies to one query. One that has to wait for health checks goes on in a task of its own, so that
     /// a PING behind it does not wait.
     pub(super) async fn dispatch(self: &Arc<Self>, query: IntrospectionQuery, message: Message) {
-        let name = self.service.full_name;
-        if self.server.is_of_nats(&message, name) {
+        let drops = &self.address.drops;
+        if drops.is_of_nats(&message) {
             return;
         }
-        let Some(subject) = self.server.reply_subject(&message, name) else {
+        let Some(subject) = self.server.reply_subject(&message, drops) else {
             return;
         };
         let result = match query {
@@ -258,7 +263,8 @@ impl Introspection {
 
     async fn reply(&self, subject: Subject, result: Result<Bytes, Status>) {
         // A schema may be larger than one NATS message.
-        let reply = OutgoingReply::new(subject, result).in_parts_from(&self.address);
+        let reply =
+            OutgoingReply::new(subject, result, &self.address.drops).in_parts_from(&self.address);
         self.server.send_reply(reply).await;
     }
 

@@ -47,8 +47,7 @@ pub(super) struct LargeReply {
 struct GrantSink {
     channel: Arc<Channel>,
     server: Arc<ServerState>,
-    /// Full name of the service.
-    service: &'static str,
+    address: Arc<InstanceAddress>,
     /// Name of the stream.
     stream: String,
     parts_to: Arc<Mutex<Subject>>,
@@ -64,7 +63,7 @@ impl FrameSink for GrantSink {
     fn deliver(&self, message: Message) -> bool {
         let is_of_server = FrameMark::OfServer.begins(&message.payload);
         if message.reply.is_some() && message.status.is_none() && !is_of_server {
-            match self.server.reply_subject(&message, self.service) {
+            match self.server.reply_subject(&message, &self.address.drops) {
                 Some(subject) => {
                     let mux = self.server.connection.mux();
                     mux.redirect_stream(&self.stream, &subject);
@@ -116,7 +115,7 @@ impl ServerState {
         let sink = Arc::new(GrantSink {
             channel: Arc::clone(&channel),
             server: Arc::clone(self),
-            service: address.service,
+            address: Arc::clone(&address),
             stream: stream.stream.clone(),
             parts_to: Arc::clone(&parts_to),
         });

@@ -7,7 +7,7 @@
 //! | success above `max_payload` | [`ServerState::offer_in_parts`]: an error for callers that know no better, which offers the reply as a stream | NATS closes the connection of a client that publishes more than `max_payload` |
 //! | failure above `max_payload`, or success to a call of all instances | a status in its place, with short text and without details and metadata | the caller must hear of an end, or waits until its deadline |
 //!
-//! A reply that the connection does not take is logged and lost, and its caller runs into its deadline. The
+//! A reply that the connection does not take is counted, logged and lost, and its caller runs into its deadline. The
 //! outcome is counted all the same: it was the handler's.
 //!
 //! `max_payload` is NATS's limit of one message with its headers, 1 MiB by default. It is looked up for each
@@ -22,6 +22,7 @@ use async_nats::Subject;
 use bytes::Bytes;
 
 use crate::bus::PublishError;
+use crate::dispatch::drop_counts::DropCounts;
 use crate::dispatch::format::Format;
 use crate::dispatch::instance_address::InstanceAddress;
 use crate::dispatch::large_reply::LargeReply;
@@ -45,11 +46,17 @@ pub(super) struct OutgoingReply<'a> {
     address: Option<&'a Arc<InstanceAddress>>,
     permit: Option<&'a mut Permit>,
     responder: Option<&'a str>,
+    drops: &'a DropCounts,
 }
 
 impl<'a> OutgoingReply<'a> {
     /// Makes a reply in protobuf without metadata; `result` is the encoded message, or the failure.
-    pub(super) fn new(subject: Subject, result: Result<Bytes, Status>) -> Self {
+    /// What is not sent is counted in `drops`, those of the method or the service that replies.
+    pub(super) fn new(
+        subject: Subject,
+        result: Result<Bytes, Status>,
+        drops: &'a DropCounts,
+    ) -> Self {
         Self {
             subject,
             result,
@@ -58,6 +65,7 @@ impl<'a> OutgoingReply<'a> {
             address: None,
             permit: None,
             responder: None,
+            drops,
         }
     }
 
@@ -117,6 +125,7 @@ impl ServerState {
             address,
             permit,
             responder,
+            drops,
         } = reply;
         let metadata = metadata.signed(responder);
         let length = result.as_ref().map_or(0, Bytes::len);
@@ -149,7 +158,9 @@ impl ServerState {
                     None => too_large(name, length, max, responder.is_some()),
                 };
                 let (Some(address), Some(payload), None) = (address, kept, responder) else {
-                    let failing = self.send_short_failure(subject, &status, format, responder);
+                    drops.oversized_reply(&status);
+                    let failing =
+                        self.send_short_failure(subject, &status, format, responder, drops);
                     return failing.await;
                 };
                 let reply = LargeReply {
@@ -163,8 +174,7 @@ impl ServerState {
             }
             // The caller has heard that the connection is lost, or will hear nothing.
             Err(error) => {
-                let status = error.into_status("a reply");
-                tracing::warn!("{}", status.message());
+                drops.unsent_reply(error.into_status("a reply"));
             }
         }
     }
@@ -176,14 +186,13 @@ impl ServerState {
         status: &Status,
         format: &Format,
         responder: Option<&str>,
+        drops: &DropCounts,
     ) {
-        tracing::warn!(%status, "a reply does not fit into one NATS message");
         let (headers, payload) = format.encode_status(status);
         let signature = Metadata::new().signed(responder);
         let published = self.publish(subject, Some(headers), payload, &signature);
         if let Err(error) = published.await {
-            let status = error.into_status("a reply");
-            tracing::warn!("{}", status.message());
+            drops.unsent_reply(error.into_status("a reply"));
         }
     }
 }

@@ -226,13 +226,13 @@ impl ServedCall {
 
     async fn send_reply(&mut self, result: Result<Bytes, Status>, metadata: Metadata) {
         if let Some(subject) = self.reply.subject.take() {
-            let server = Arc::clone(&self.permit.method().server);
-            let reply = OutgoingReply::new(subject, result)
+            let method = Arc::clone(self.permit.method());
+            let reply = OutgoingReply::new(subject, result, &method.drops)
                 .in_format(&self.reply.format)
                 .with_metadata(metadata)
                 .of_call(&mut self.permit)
                 .signed_by(self.reply.responder.as_deref());
-            server.send_reply(reply).await;
+            method.server.send_reply(reply).await;
         }
         self.permit.method().trace_reply(self.received);
     }

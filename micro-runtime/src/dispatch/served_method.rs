@@ -6,8 +6,10 @@ use tokio::time::Instant;
 
 use crate::context::{Context, TimeLimit, TimeoutSource};
 use crate::descriptor::MethodDescriptor;
+use crate::dispatch::drop_counts::DropCounts;
 use crate::dispatch::instance_address::InstanceAddress;
 use crate::dispatch::method_handler::MethodHandler;
+use crate::dispatch::method_logs::MethodLogs;
 use crate::dispatch::method_options::MethodOptions;
 use crate::dispatch::method_stats::MethodStats;
 use crate::dispatch::server_state::ServerState;
@@ -40,6 +42,9 @@ pub(crate) struct ServedMethod {
     pub(crate) metrics: Arc<MethodMetrics>,
     /// Counts for discovery's STATS.
     pub(crate) stats: MethodStats,
+    /// Requests that were dropped and replies that were not sent.
+    pub(crate) drops: DropCounts,
+    pub(crate) logs: MethodLogs,
 }
 
 impl ServedMethod {

@@ -8,20 +8,21 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::bus::{Concern, Connection, Outgoing, PublishError, Refusal, RefusalObserver};
+use crate::bus::{
+    Concern, Connection, Connections, Outgoing, PublishError, Refusal, RefusalObserver,
+};
 use crate::context::StopSignal;
 use crate::dispatch::cancellations::Cancellations;
+use crate::dispatch::drop_counts::DropCounts;
 use crate::dispatch::timeouts::Timeouts;
 use crate::dispatch::unsent_replies::UnsentReplies;
+use crate::event::EventCounters;
 use crate::execute::ConcurrencyLimit;
-use crate::log_limit::LogLimit;
 use crate::metadata::Metadata;
 use crate::observe;
-use crate::printable::Printable;
 use crate::status::Status;
 use crate::stream::Channel;
 use crate::wire;
-use crate::wire::BrokerMessage;
 
 /// State that all services of one running server have in common.
 ///
@@ -50,10 +51,10 @@ pub(crate) struct ServerState {
     pub(crate) timeouts: Timeouts,
     /// Number of replies that NATS did not let this server publish, as far as it has reported them.
     pub(crate) refused_replies: Arc<AtomicU64>,
-    /// Log of messages whose reply subject is not allowed, which any peer can send.
-    pub(crate) dropped_log: LogLimit,
-    /// Log of messages that NATS has made itself.
-    pub(crate) of_nats_log: LogLimit,
+    /// All connections of the bus, whose counts STATS shows.
+    pub(crate) connections: Connections,
+    /// Counts of the server's subscriptions to events; set once they are planned.
+    pub(crate) events: OnceLock<Vec<Arc<EventCounters>>>,
     pub(crate) unsent_replies: Arc<UnsentReplies>,
     pub(crate) cancellations: Arc<Cancellations>,
 }
@@ -74,6 +75,7 @@ impl ServerState {
         refusals.observe_replies(move |refusal| match refusal {
             Refusal::Publish(subject) if is_reply(subject) => {
                 refused.fetch_add(1, Ordering::Relaxed);
+                observe::reply_refused();
                 unsent.note(subject);
                 Concern::Reply
             }
@@ -94,6 +96,7 @@ impl ServerState {
                 return Concern::None;
             }
             count.fetch_add(1, Ordering::Relaxed);
+            observe::reply_refused();
             let _ = own.set(refusal.status());
             Concern::Reply
         });
@@ -108,46 +111,19 @@ impl ServerState {
         failure
     }
 
-    /// Returns whether NATS itself has made this message, which then is no request, and gets no reply
-    /// (docs/PROTOCOL.md, CALL-13). It is counted and logged with `name`, a method or a service.
-    pub(super) fn is_of_nats(&self, message: &Message, name: &'static str) -> bool {
-        let Some(made) = BrokerMessage::of(message) else {
-            return false;
-        };
-        observe::dropped(name);
-        if let Some(count) = self.of_nats_log.due() {
-            tracing::warn!(
-                method = name,
-                message = %made,
-                count,
-                "dropped a message of NATS itself, which is no request: the subject is the reply subject of another \
-                 request, or the delivery subject of a consumer"
-            );
-        }
-        true
-    }
-
     /// Returns the subject that a reply goes to; `None` if the request has none, or one outside of the
-    /// allowed prefixes. The latter is counted and logged with `name`, a method or a service.
+    /// allowed prefixes. The latter is counted in `drops`, those of the method or the service, and logged.
     ///
     /// A server publishes with its own permissions. If it published to any subject that a caller names,
     /// a caller without those permissions could publish by way of it (docs/PROTOCOL.md, CALL-4).
-    pub(super) fn reply_subject(&self, message: &Message, name: &'static str) -> Option<Subject> {
+    pub(super) fn reply_subject(&self, message: &Message, drops: &DropCounts) -> Option<Subject> {
         let reply = message.reply.as_ref()?;
         let is_allowed = self
             .reply_prefixes
             .iter()
             .any(|prefix| reply.starts_with(prefix.as_str()));
         if !is_allowed {
-            observe::dropped(name);
-            if let Some(count) = self.dropped_log.due() {
-                tracing::warn!(
-                    method = name,
-                    reply = %Printable(reply),
-                    count,
-                    "dropped a request or a frame: its reply subject is outside the allowed prefixes"
-                );
-            }
+            drops.foreign_reply(reply);
             return None;
         }
         Some(reply.clone())

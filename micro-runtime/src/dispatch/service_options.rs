@@ -63,7 +63,8 @@ impl ServiceOptions {
         self
     }
 
-    /// Sets the timeout of unary calls that bring none. A call that brings a longer one keeps it; see
+    /// Sets the timeout of unary calls that bring none; by default that of `#[rpc(…)]`, of the .proto or of the server,
+    /// 5 s. A call that brings a longer one keeps it; see
     /// [`Server::max_timeout`](crate::Server::max_timeout).
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -82,7 +83,7 @@ impl ServiceOptions {
     }
 
     /// Sets the maximum number of calls of one method that this instance runs at a time; 0 lifts a
-    /// limit that `#[rpc(…)]` or the .proto sets.
+    /// limit that `#[rpc(…)]` or the .proto sets. Unlimited by default.
     ///
     /// A call above it is refused with `RESOURCE_EXHAUSTED` at once; it does not wait.
     #[must_use]

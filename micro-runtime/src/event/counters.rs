@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use crate::descriptor::EventDescriptor;
+use crate::event::event_logs::{EventLogs, is_unreadable};
 use crate::observe;
+use crate::observe::EventMetrics;
 use crate::status::{Reason, Status};
 use crate::sync::lock;
 
@@ -42,6 +44,9 @@ pub struct EventStats {
     /// whose acknowledgment was refused are delivered again; while requests are refused none are delivered. A dead
     /// letter is sent again each second, and its event stays in the stream.
     pub refused: u64,
+    /// Durable events that were given up: no process handles them any more, and a dead letter keeps each, unless the
+    /// consumer has none.
+    pub given_up: u64,
     /// Status of the last event that failed, panicked or could not be decoded, of the last refusal, or of the last
     /// dead letter that could not be stored.
     pub last_error: Option<Status>,
@@ -63,8 +68,11 @@ pub(crate) struct EventCounters {
     undecodable: AtomicU64,
     dropped: AtomicU64,
     refused: AtomicU64,
+    given_up: AtomicU64,
     last_error: Mutex<Option<Status>>,
     is_logged_by_source: AtomicBool,
+    metrics: EventMetrics,
+    logs: EventLogs,
     in_hand: OnceLock<CountInHand>,
 }
 
@@ -83,8 +91,11 @@ impl EventCounters {
             undecodable: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            given_up: AtomicU64::new(0),
             last_error: Mutex::default(),
             is_logged_by_source: AtomicBool::new(false),
+            metrics: EventMetrics::new(event.full_name),
+            logs: EventLogs::default(),
             in_hand: OnceLock::new(),
         }
     }
@@ -127,7 +138,7 @@ impl EventCounters {
     /// Counts an event that arrived.
     pub(crate) fn record_received(&self) {
         increment(&self.received);
-        observe::event_received(self.event.full_name);
+        self.metrics.received.increment(1);
     }
 
     /// Counts the outcome of one event, `None` for success, and logs a failure unless the source does. The status's
@@ -135,75 +146,64 @@ impl EventCounters {
     pub(crate) fn record(&self, failure: Option<&Status>) {
         let Some(status) = failure else {
             increment(&self.handled);
+            self.metrics.handled.increment(1);
             return;
         };
         let name = self.event.full_name;
         // Stored before the count: a reader that sees the count finds the error as well.
         *lock(&self.last_error) = Some(status.clone());
-        let shown = status.with_sources();
-        let is_logged = !self.is_logged_by_source.load(Ordering::Relaxed);
         match status.reason() {
             Some(Reason::Panicked) => {
                 increment(&self.panicked);
-                if is_logged {
-                    tracing::error!(event = name, status = %shown, "the handler of an event panicked");
-                }
+                self.metrics.panicked.increment(1);
             }
-            Some(Reason::Undecodable | Reason::BadHeader | Reason::ContentType) => {
+            reason if is_unreadable(reason) => {
                 increment(&self.undecodable);
-                if is_logged {
-                    tracing::warn!(event = name, status = %shown, "an event cannot be read");
-                }
+                self.metrics.undecodable.increment(1);
             }
             _ => {
                 increment(&self.failed);
-                if is_logged {
-                    tracing::warn!(event = name, status = %shown, "the handler of an event failed");
-                }
+                self.metrics.failed.increment(1);
             }
         }
         observe::event_failed(name, status.code());
+        if !self.is_logged_by_source.load(Ordering::Relaxed) {
+            self.logs.failed(name, status);
+        }
     }
 
-    /// Counts a message of NATS itself in place of an event. It is logged the first time and whenever the count has
-    /// doubled: heartbeats of a consumer come for ever.
+    /// Counts a message of NATS itself in place of an event.
     pub(crate) fn record_of_nats(&self, status: &Status) {
         let name = self.event.full_name;
         *lock(&self.last_error) = Some(status.clone());
-        let count = increment(&self.undecodable);
+        increment(&self.undecodable);
+        self.metrics.undecodable.increment(1);
         observe::event_failed(name, status.code());
-        if count.is_power_of_two() {
-            tracing::warn!(event = name, count, %status, "dropped a message that is no event");
-        }
+        self.logs.of_nats(name, status);
+    }
+
+    /// Logs a destructor of a handler that panicked with `text`.
+    pub(super) fn log_destructor_panic(&self, text: &str) {
+        self.logs.destructor_panicked(self.event.full_name, text);
     }
 
     /// Counts an event that was left without an outcome when its server ended. Not a warning: the server was dropped,
     /// or its stop has logged what it left.
     pub(crate) fn record_stopped(&self) {
         let count = increment(&self.dropped);
-        let name = self.event.full_name;
-        observe::event_dropped(name);
+        self.metrics.dropped.increment(1);
         tracing::debug!(
-            event = name,
+            event = self.event.full_name,
             count,
             "dropped an event: the server has stopped"
         );
     }
 
-    /// Counts an event that was dropped without an outcome.
-    ///
-    /// It is logged the first time and whenever the count has doubled: a subscriber that is overloaded
-    /// drops thousands of events in a second, and must not be slowed down further by its log.
-    pub(crate) fn record_dropped(&self, cause: &str) {
-        let count = increment(&self.dropped);
-        observe::event_dropped(self.event.full_name);
-        if count.is_power_of_two() {
-            tracing::warn!(
-                event = self.event.full_name,
-                count,
-                "dropped an event: {cause}"
-            );
-        }
+    /// Counts an event that was dropped without an outcome, and logs it.
+    pub(crate) fn record_dropped(&self, cause: &'static str) {
+        increment(&self.dropped);
+        self.metrics.dropped.increment(1);
+        self.logs.dropped(self.event.full_name, cause);
     }
 
     /// Counts a message of a durable consumer that NATS refused. The connection logs it.
@@ -211,6 +211,14 @@ impl EventCounters {
     pub(crate) fn record_refusal(&self, status: Status) {
         *lock(&self.last_error) = Some(status);
         increment(&self.refused);
+        self.metrics.refused.increment(1);
+    }
+
+    /// Counts a durable event that is given up. Its consumer logs it.
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn record_given_up(&self) {
+        increment(&self.given_up);
+        self.metrics.given_up.increment(1);
     }
 
     /// Notes why a dead letter is not stored, and counts it where NATS refused it. The one that stores it logs it.
@@ -220,6 +228,7 @@ impl EventCounters {
         *lock(&self.last_error) = Some(status);
         if is_refused {
             increment(&self.refused);
+            self.metrics.refused.increment(1);
         }
     }
 
@@ -240,6 +249,7 @@ impl EventCounters {
             undecodable: count(&self.undecodable),
             dropped: count(&self.dropped),
             refused: count(&self.refused),
+            given_up: count(&self.given_up),
             received: count(&self.received),
             last_error: lock(&self.last_error).clone(),
         }

@@ -15,6 +15,7 @@ use crate::context::{Context, ContextHeaders, Origin};
 use crate::error::Error;
 use crate::event::decode::{decode, decode_message, receive};
 use crate::event::event::Event;
+use crate::log_limit::LogLimit;
 use crate::observe;
 use crate::printable::Printable;
 use crate::status::Status;
@@ -34,6 +35,7 @@ use crate::wire::BrokerMessage;
 pub struct Events<E> {
     pub(super) reader: SubscriptionReader,
     pub(super) undecodable: u64,
+    pub(super) undecodable_log: LogLimit,
     pub(super) event: PhantomData<fn() -> E>,
 }
 
@@ -84,6 +86,7 @@ pub(super) struct SubscriptionReader {
     pub(super) prefix_len: usize,
     /// Number of messages of NATS itself, which were left out.
     pub(super) of_nats: u64,
+    pub(super) of_nats_log: LogLimit,
 }
 
 impl<E: Event> Events<E> {
@@ -160,7 +163,10 @@ impl<E: Event> Events<E> {
         self.undecodable += 1;
         let name = E::DESCRIPTOR.full_name;
         observe::event_failed(name, status.code());
-        tracing::warn!(event = name, %status, "an event cannot be read");
+        let status = status.clone();
+        self.undecodable_log.write(move |count| {
+            tracing::warn!(event = name, %status, count, "an event cannot be read");
+        });
     }
 }
 
@@ -289,17 +295,17 @@ impl SubscriptionReader {
         }
     }
 
-    /// Counts a message of NATS itself, and logs it the first time and whenever the count has doubled.
+    /// Counts and logs a message of NATS itself.
     #[cold]
     fn record_of_nats(&mut self, subject: &str, made: BrokerMessage<'_>) {
         self.of_nats += 1;
-        if self.of_nats.is_power_of_two() {
-            let status = made.into_event_failure();
+        let (subject, status) = (subject.to_owned(), made.into_event_failure());
+        self.of_nats_log.write(move |count| {
             tracing::warn!(
-                subject = %Printable(subject), count = self.of_nats, %status,
+                subject = %Printable(subject), count, %status,
                 "dropped a message that is no event"
             );
-        }
+        });
     }
 
     /// Stops the server from sending more, waits until everything that was sent has arrived, and closes

@@ -22,6 +22,7 @@ mod decode;
 mod dispatcher;
 #[expect(clippy::module_inception, reason = "the type of its name lives in it")]
 mod event;
+mod event_logs;
 mod events;
 mod filter;
 mod handler;

@@ -73,6 +73,10 @@ impl<C: Borrow<EventCounters> + Send> Observer for EventObserver<C> {
         ))
     }
 
+    fn destructor_panicked(&self, text: &str) {
+        self.counters.borrow().log_destructor_panic(text);
+    }
+
     fn record(&mut self, failure: Option<&Status>) {
         let _entered = self.span.enter();
         for _ in 0..std::mem::take(&mut self.events) {

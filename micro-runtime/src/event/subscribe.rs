@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::event::Event;
 use crate::event::events::{Events, RawEvents, SubscriptionReader};
 use crate::event::filter::EventFilter as _;
+use crate::log_limit::LogLimit;
 use crate::subject;
 
 /// A subscription with its options, made by [`Bus::subscribe`] and [`Bus::subscribe_raw`];
@@ -137,6 +138,7 @@ impl<S> Subscribe<S> {
             connections: self.bus.connections().clone(),
             subscription,
             of_nats: 0,
+            of_nats_log: LogLimit::default(),
         })
     }
 }
@@ -152,6 +154,7 @@ impl<E: Event> Subscribe<Events<E>> {
         Ok(Events {
             reader: self.open_reader().await?,
             undecodable: 0,
+            undecodable_log: LogLimit::default(),
             event: PhantomData,
         })
     }

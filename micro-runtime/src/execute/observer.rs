@@ -21,14 +21,7 @@ pub(crate) trait Observer: Send {
     fn panicked(&self, text: &str) -> Status;
 
     /// Logs a destructor of the handler that panicked with `text`. The outcome stays what it is.
-    fn destructor_panicked(&self, text: &str) {
-        let name = self.full_name();
-        tracing::error!(
-            handler = name,
-            panic = text,
-            "a destructor of a handler panicked"
-        );
-    }
+    fn destructor_panicked(&self, text: &str);
 
     /// Counts the outcome, `None` for success, and logs a failure. Called once for an execution, or not
     /// at all if it has no outcome: an event that the end of the server interrupted.

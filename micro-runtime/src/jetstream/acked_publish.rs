@@ -172,7 +172,11 @@ impl AckedPublish {
             }
             match backoff {
                 INITIAL_BACKOFF if !is_runtime_ending().await => {
-                    tracing::warn!(subject = %self.subject, %status, "an event is not stored yet; sending it again");
+                    let (subject, status) = (self.subject.clone(), status.clone());
+                    let log = &self.connection.mux().counts().unstored_events_log;
+                    log.write(move |count| {
+                        tracing::warn!(%subject, %status, count, "an event is not stored yet; sending it again");
+                    });
                 }
                 _ => tracing::debug!(subject = %self.subject, %status, "sending the event again"),
             }

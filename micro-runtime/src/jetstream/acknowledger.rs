@@ -12,10 +12,10 @@ use crate::context::{Context, ContextHeaders, Origin, StopSignal};
 use crate::descriptor::EventDescriptor;
 use crate::event::EventCounters;
 use crate::jetstream::consumer::Consumer;
+use crate::jetstream::consumer_logs::ConsumerLogs;
 use crate::jetstream::dead_letters::DeadLetters;
 use crate::jetstream::durable::Durable;
 use crate::jetstream::pending_delivery::PendingDelivery;
-use crate::printable::Printable;
 use crate::status::{Code, Reason, Status};
 use crate::wire;
 use crate::wire::percent_encode;
@@ -51,6 +51,7 @@ pub(super) struct Acknowledger {
     /// Length of the bus's prefix with its dot, in bytes.
     pub(super) prefix_len: usize,
     pub(super) counters: Arc<EventCounters>,
+    pub(super) logs: ConsumerLogs,
     /// Of the server.
     pub(super) stop: StopSignal,
     /// Counts acknowledgments that NATS refuses.
@@ -117,7 +118,7 @@ impl Acknowledger {
         for reply in replies.drain(..) {
             let sent = connection.publish(Outgoing::to(reply, ACK));
             if unconstrained(sent).await.is_err() {
-                return self.note_unacknowledged();
+                return self.logs.unacknowledged();
             }
         }
     }
@@ -139,7 +140,10 @@ impl Acknowledger {
         let (given_up, redelivered): (Vec<_>, Vec<_>) = deliveries
             .iter()
             .partition(|delivery| is_poison(&status) || delivery.info.count() >= max);
-        self.log_failure(&redelivered, &status);
+        if let Some(first) = redelivered.first() {
+            let delay = self.durable.delay_after(first.info.count());
+            self.logs.failed(first, redelivered.len(), delay, &status);
+        }
         for delivery in redelivered {
             let delay = self.durable.delay_after(delivery.info.count());
             let nak = format!(r#"-NAK {{"delay":{}}}"#, delay.as_nanos());
@@ -150,48 +154,15 @@ impl Acknowledger {
         }
     }
 
-    /// Logs one failure of the handler, in one line however many events failed by it.
-    fn log_failure(&self, redelivered: &[&PendingDelivery], status: &Status) {
-        let Some(first) = redelivered.first() else {
-            return;
-        };
-        let count = first.info.count();
-        let delay = self.durable.delay_after(count);
-        macro_rules! line {
-            ($level:ident, $text:literal) => {
-                tracing::$level!(
-                    event = self.event.full_name, subject = %Printable(&first.subject),
-                    stream = &*self.consumer.stream, consumer = self.consumer.name(),
-                    sequence = first.info.sequence(), events = redelivered.len(), count, ?delay,
-                    status = %status.with_sources(), $text
-                )
-            };
-        }
-        match status.reason() {
-            Some(Reason::Panicked) => line!(
-                error,
-                "the handler of an event panicked; the event is delivered again after the delay"
-            ),
-            _ => line!(
-                warn,
-                "the handler of an event failed; the event is delivered again after the delay"
-            ),
-        }
-    }
-
     /// Gives an event up: stores its dead letter, if this consumer has any, and ends its redelivery.
     ///
     /// In this order: a process that ends between the two leads to a redelivery and a second letter with
     /// the same id, which the stream does not store. The other order could lose the event. A delivery whose letter is
     /// refused while the server stops is given back.
     pub(super) async fn terminate(&self, delivery: &PendingDelivery, status: &Status) {
-        tracing::error!(
-            event = self.event.full_name, subject = %Printable(&delivery.subject),
-            stream = &*self.consumer.stream, consumer = self.consumer.name(),
-            sequence = delivery.info.sequence(), count = delivery.info.count(),
-            is_dead_lettered = self.dead_letters.is_some(), status = %status.with_sources(),
-            "an event is given up"
-        );
+        let is_dead_lettered = self.dead_letters.is_some();
+        self.logs.given_up(delivery, is_dead_lettered, status);
+        self.counters.record_given_up();
         if let Some(dead_letters) = &self.dead_letters
             && dead_letters.store(delivery, status).await.is_err()
         {
@@ -235,16 +206,7 @@ impl Acknowledger {
     async fn send(&self, reply: &Subject, payload: Bytes) {
         let outgoing = Outgoing::to(reply.clone(), payload);
         if self.consumer.connection.publish(outgoing).await.is_err() {
-            self.note_unacknowledged();
-        }
-    }
-
-    /// Logs that an acknowledgment cannot be sent; no warning where the program has closed the bus before its server.
-    fn note_unacknowledged(&self) {
-        let text = "handled events that were not acknowledged are delivered again";
-        match self.consumer.connection.is_closed() {
-            true => tracing::debug!("the connection is closed: {text}"),
-            false => tracing::warn!("the connection is lost: {text}"),
+            self.logs.unacknowledged();
         }
     }
 }

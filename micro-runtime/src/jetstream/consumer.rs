@@ -13,6 +13,7 @@ use crate::jetstream::api::Api;
 use crate::jetstream::differences::Differences;
 use crate::jetstream::durable::Durable;
 use crate::jetstream::event_stream::stream_name;
+use crate::log_limit::LogLimit;
 
 /// A durable pull consumer with explicit acknowledgments (docs/PROTOCOL.md, DUR-3).
 ///
@@ -26,6 +27,7 @@ pub(super) struct Consumer {
     /// Number of copies of the stream, which its dead letters get as well.
     pub(super) replicas: usize,
     config: Config,
+    creation_log: LogLimit,
 }
 
 impl Consumer {
@@ -60,6 +62,7 @@ impl Consumer {
             stream: name.into(),
             replicas: stream.config.num_replicas.max(1),
             config: config(durable, filter),
+            creation_log: LogLimit::default(),
             connection: Arc::clone(&connection),
         };
         consumer.restore().await?;
@@ -85,7 +88,10 @@ impl Consumer {
         let api = Api::new(&self.connection);
         match api.create_consumer(stream, &self.config).await {
             Ok(_) => {
-                tracing::info!(stream, consumer, "created a consumer");
+                let (stream, consumer) = (Arc::clone(&self.stream), consumer.to_owned());
+                self.creation_log.write(move |count| {
+                    tracing::info!(stream = &*stream, consumer, count, "created a consumer");
+                });
                 Ok(())
             }
             // Another process may have created it meanwhile.

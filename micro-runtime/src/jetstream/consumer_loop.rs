@@ -21,7 +21,6 @@ use crate::jetstream::pending_delivery::PendingDelivery;
 use crate::jetstream::pull::{PullOutcome, PullSubscription};
 use crate::jetstream::reconnect_detector::HEALTH_CHECK_INTERVAL;
 use crate::jetstream::worker_permit::WorkerPermit;
-use crate::printable::Printable;
 use crate::wire::header::delete_marker;
 
 /// Maximum number of messages taken in one step, before the loop looks at its other duties.
@@ -232,9 +231,7 @@ impl ConsumerLoop {
                     self.ready.push_back(delivery);
                 }
             }
-            Err(subject) => {
-                tracing::warn!(subject = %Printable(subject), "dropped a message that is no delivery");
-            }
+            Err(subject) => self.scope.acknowledger.logs.no_delivery(subject),
         }
     }
 

@@ -134,9 +134,10 @@ impl DeadLetters {
                 Ok(_) => return Ok(()),
                 Err(error) => {
                     self.counters.record_unstored_letter(error.clone());
-                    if let Some(count) = self.failure_log.due() {
-                        tracing::error!(subject = %self.subject, %error, count, "cannot store a dead letter; retrying");
-                    }
+                    let (subject, shown) = (self.subject.clone(), error.clone());
+                    self.failure_log.write(move |count| {
+                        tracing::error!(%subject, error = %shown, count, "cannot store a dead letter; retrying");
+                    });
                     let is_refused = error.code() != Code::Unavailable;
                     tokio::select! {
                         biased;

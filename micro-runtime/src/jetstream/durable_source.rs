@@ -13,6 +13,7 @@ use crate::jetstream::acknowledger::Acknowledger;
 use crate::jetstream::batch_handler::{BatchHandler, SingleEventBatches};
 use crate::jetstream::batch_subscriber::BatchSubscriber;
 use crate::jetstream::consumer::Consumer;
+use crate::jetstream::consumer_logs::ConsumerLogs;
 use crate::jetstream::consumer_loop::ConsumerLoop;
 use crate::jetstream::dead_letters::DeadLetters;
 use crate::jetstream::delivery_handler::{DeliveryHandler, SingleHandler};
@@ -108,6 +109,7 @@ impl DurableSource {
         let dead_letters = DeadLetters::start(&scope, &consumer, policy, counters).await?;
         let acknowledger = Acknowledger {
             _refused: Acknowledger::observe_refusals(&consumer, counters),
+            logs: ConsumerLogs::new(event.full_name, &consumer),
             consumer,
             dead_letters,
             event,

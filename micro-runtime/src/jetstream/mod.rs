@@ -24,6 +24,7 @@ mod api;
 mod batch_handler;
 mod batch_subscriber;
 mod consumer;
+mod consumer_logs;
 mod consumer_loop;
 mod dead_letters;
 mod delivery_handler;

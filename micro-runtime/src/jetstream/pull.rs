@@ -35,6 +35,7 @@ pub(super) struct PullSubscription {
     recovery: Option<Recovery>,
     /// Of attempts to restore it that fail: each is several seconds behind the last one, without an end.
     failure_log: Arc<LogLimit>,
+    loss_log: LogLimit,
     /// Whether NATS has revoked the subscription, which the recovery makes again.
     is_revoked: bool,
     is_stopping: bool,
@@ -67,6 +68,7 @@ impl PullSubscription {
             requests: PullRequests::start(connection, &consumer.stream, consumer.name()).await?,
             recovery: None,
             failure_log: Arc::default(),
+            loss_log: LogLimit::default(),
             is_revoked: false,
             is_stopping: false,
             counters,
@@ -178,12 +180,17 @@ impl PullSubscription {
     /// Looks a lost consumer up.
     fn lose(&mut self, cause: &str) {
         if self.recovery.is_none() {
-            tracing::warn!(
-                stream = &*self.consumer.stream,
-                consumer = self.consumer.name(),
-                why = cause,
-                "lost a durable consumer; looking it up"
-            );
+            let (consumer, why) = (Arc::clone(&self.consumer), cause.to_owned());
+            self.loss_log.write(move |count| {
+                let (stream, consumer) = (&*consumer.stream, consumer.name());
+                tracing::warn!(
+                    stream,
+                    consumer,
+                    why,
+                    count,
+                    "lost a durable consumer; looking it up"
+                );
+            });
         }
         self.recover(INITIAL_BACKOFF);
     }
@@ -210,9 +217,11 @@ impl PullSubscription {
                 match restore(&consumer, is_revoked).await {
                     Ok(requests) => return requests,
                     Err(error) => {
-                        if let Some(count) = log.due() {
-                            tracing::error!(%error, count, "cannot restore a durable consumer; retrying");
-                        }
+                        let consumer = Arc::clone(&consumer);
+                        log.write(move |count| {
+                            let (stream, consumer) = (&*consumer.stream, consumer.name());
+                            tracing::error!(stream, consumer, %error, count, "cannot restore a durable consumer; retrying");
+                        });
                     }
                 }
                 backoff = (backoff * 2).min(MAX_BACKOFF);

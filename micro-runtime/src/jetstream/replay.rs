@@ -20,6 +20,7 @@ use crate::jetstream::durable_event::DurableEvent;
 use crate::jetstream::ordered_consumer::{OrderedConsumer, ReadError};
 use crate::jetstream::reconnect_detector::HEALTH_CHECK_INTERVAL;
 use crate::jetstream::start_from::StartFrom;
+use crate::log_limit::LogLimit;
 use crate::status::{Reason, Status};
 use crate::wire::header::delete_marker;
 
@@ -53,6 +54,9 @@ pub struct Replay<E> {
     /// Last sequence of the replay; `None` if it follows the stream.
     end_sequence: Option<u64>,
     is_finished: bool,
+    interruption_log: LogLimit,
+    /// Of attempts to reopen it that fail.
+    failure_log: Arc<LogLimit>,
     event: PhantomData<fn() -> E>,
 }
 
@@ -85,6 +89,8 @@ impl<E: Event> Replay<E> {
             start,
             last_sequence: 0,
             end_sequence,
+            interruption_log: LogLimit::default(),
+            failure_log: Arc::default(),
             event: PhantomData,
         }
     }
@@ -123,6 +129,7 @@ impl<E: Event> Replay<E> {
             Arc::clone(&self.stream),
             self.filter.clone(),
         );
+        let log = Arc::clone(&self.failure_log);
         let start = match self.last_sequence {
             0 => self.start,
             last => StartFrom::Sequence(last + 1),
@@ -143,7 +150,12 @@ impl<E: Event> Replay<E> {
                     {
                         return Err(status);
                     }
-                    Err(status) => tracing::warn!(%status, "cannot reopen a replay; retrying"),
+                    Err(status) => {
+                        let stream = Arc::clone(&stream);
+                        log.write(move |count| {
+                            tracing::warn!(stream = &*stream, %status, count, "cannot reopen a replay; retrying");
+                        });
+                    }
                 }
                 backoff = match bus.consuming().pause(backoff).await {
                     true => INITIAL_BACKOFF,
@@ -226,11 +238,15 @@ impl<E: Event> Stream for Replay<E> {
                     return Poll::Ready(Some(Err(Reason::Disconnected.status(closed))));
                 }
                 Err(ReadError::Lost(cause)) => {
-                    tracing::warn!(
-                        stream = &*self.stream,
-                        cause,
-                        "a replay was interrupted; continuing behind the last event"
-                    );
+                    let stream = Arc::clone(&self.stream);
+                    self.interruption_log.write(move |count| {
+                        tracing::warn!(
+                            stream = &*stream,
+                            cause,
+                            count,
+                            "a replay was interrupted; continuing behind the last event"
+                        );
+                    });
                     self.state = State::Reopening(self.reopen(Duration::ZERO));
                 }
             }

@@ -1,18 +1,7 @@
 //! Metrics of calls and events through the `metrics` crate, for the recorder that the program installs.
 //!
-//! | metric | labels | counts |
-//! |---|---|---|
-//! | `rpc.client.requests`, `rpc.server.requests` | `method` | calls that began |
-//! | `rpc.client.errors`, `rpc.server.errors` | `method`, `code` | calls that failed |
-//! | `rpc.client.duration`, `rpc.server.duration` | `method` | seconds of each call, a histogram |
-//! | `rpc.client.in_flight`, `rpc.server.in_flight` | `method` | calls that have not ended, a gauge |
-//! | `rpc.client.retries` | `method` | requests that were sent again |
-//! | `rpc.server.shed` | `method` | requests that a limit rejected |
-//! | `rpc.server.dropped` | `name` | requests whose reply subject is not allowed, and messages of NATS itself in place of one |
-//! | `event.published`, `event.received`, `event.dropped` | `event` | events |
-//! | `event.errors` | `event`, `code` | events that could not be decoded or whose handler failed |
-//! | `nats.client.refused` | `operation` | messages and subscriptions that NATS does not allow |
-//! | `nats.client.reconnects` | | connections that were established again |
+//! `docs/guide/operations.md` lists them, with the fields of STATS that show the same: `replies.unsent` is
+//! `unsent_replies` there.
 
 use std::sync::Arc;
 
@@ -43,6 +32,39 @@ pub(crate) struct CallMetrics {
     method: Arc<MethodMetrics>,
     started: Instant,
     has_ended: bool,
+}
+
+/// Handles of the metrics of one subscription of a server, made as those of a method are.
+#[derive(Clone)]
+pub(crate) struct EventMetrics {
+    pub(crate) received: Counter,
+    pub(crate) handled: Counter,
+    pub(crate) failed: Counter,
+    pub(crate) panicked: Counter,
+    pub(crate) undecodable: Counter,
+    pub(crate) dropped: Counter,
+    #[cfg(feature = "jetstream")]
+    pub(crate) refused: Counter,
+    #[cfg(feature = "jetstream")]
+    pub(crate) given_up: Counter,
+}
+
+impl EventMetrics {
+    /// Returns those of an event; `name` is the full name of its message.
+    pub(crate) fn new(name: &'static str) -> Self {
+        Self {
+            received: counter!("event.received", "event" => name),
+            handled: counter!("event.handled", "event" => name),
+            failed: counter!("event.failed", "event" => name),
+            panicked: counter!("event.panicked", "event" => name),
+            undecodable: counter!("event.undecodable", "event" => name),
+            dropped: counter!("event.dropped", "event" => name),
+            #[cfg(feature = "jetstream")]
+            refused: counter!("event.refused", "event" => name),
+            #[cfg(feature = "jetstream")]
+            given_up: counter!("event.given_up", "event" => name),
+        }
+    }
 }
 
 impl MethodMetrics {
@@ -132,19 +154,19 @@ pub(crate) fn published(name: &'static str) {
     counter!("event.published", "event" => name).increment(1);
 }
 
-/// Counts an event that arrived.
-pub(crate) fn event_received(name: &'static str) {
-    counter!("event.received", "event" => name).increment(1);
-}
-
 /// Counts an event that could not be decoded, or whose handler failed.
 pub(crate) fn event_failed(name: &'static str, code: Code) {
     counter!("event.errors", "event" => name, "code" => code.name()).increment(1);
 }
 
-/// Counts an event that was dropped because too many were waiting.
-pub(crate) fn event_dropped(name: &'static str) {
-    counter!("event.dropped", "event" => name).increment(1);
+/// Counts a reply that the connection did not take, or that did not fit into one message.
+pub(crate) fn reply_unsent(name: &'static str) {
+    counter!("rpc.server.replies.unsent", "name" => name).increment(1);
+}
+
+/// Counts a reply that NATS did not let this process publish.
+pub(crate) fn reply_refused() {
+    counter!("rpc.server.replies.refused").increment(1);
 }
 
 /// Counts a message in the inbox that no call waited for.
@@ -152,9 +174,34 @@ pub(crate) fn reply_unmatched() {
     counter!("rpc.client.replies.unmatched").increment(1);
 }
 
+/// Counts a reply to a request with many replies for which there was no room.
+pub(crate) fn reply_dropped() {
+    counter!("rpc.client.replies.dropped").increment(1);
+}
+
+/// Counts a cancellation for which there was no room.
+pub(crate) fn cancel_dropped() {
+    counter!("rpc.client.cancels.dropped").increment(1);
+}
+
+/// Counts a cancellation that NATS does not allow.
+pub(crate) fn cancel_refused() {
+    counter!("rpc.client.cancels.refused").increment(1);
+}
+
 /// Counts a message or a subscription that NATS does not allow.
 pub(crate) fn refused(operation: &'static str) {
     counter!("nats.client.refused", "operation" => operation).increment(1);
+}
+
+/// Counts an event of core NATS that NATS does not allow.
+pub(crate) fn event_refused_by_nats() {
+    counter!("nats.client.events.refused").increment(1);
+}
+
+/// Counts a message that a subscription lost, since too many waited to be read.
+pub(crate) fn message_lost() {
+    counter!("nats.client.messages.lost").increment(1);
 }
 
 /// Counts a connection to NATS that was established again.
@@ -167,5 +214,11 @@ impl std::fmt::Debug for MethodMetrics {
         f.debug_struct("MethodMetrics")
             .field("method", &self.method)
             .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for EventMetrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventMetrics").finish_non_exhaustive()
     }
 }

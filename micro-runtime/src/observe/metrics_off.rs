@@ -14,6 +14,47 @@ pub(crate) struct MethodMetrics;
 #[derive(Debug)]
 pub(crate) struct CallMetrics;
 
+/// Stand-in for one count.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UncountedMetric;
+
+/// Stand-in for the metrics of one subscription of a server.
+#[derive(Clone, Debug)]
+pub(crate) struct EventMetrics {
+    pub(crate) received: UncountedMetric,
+    pub(crate) handled: UncountedMetric,
+    pub(crate) failed: UncountedMetric,
+    pub(crate) panicked: UncountedMetric,
+    pub(crate) undecodable: UncountedMetric,
+    pub(crate) dropped: UncountedMetric,
+    #[cfg(feature = "jetstream")]
+    pub(crate) refused: UncountedMetric,
+    #[cfg(feature = "jetstream")]
+    pub(crate) given_up: UncountedMetric,
+}
+
+impl UncountedMetric {
+    #[expect(clippy::unused_self, reason = "the function of the same name counts")]
+    pub(crate) fn increment(&self, _: u64) {}
+}
+
+impl EventMetrics {
+    pub(crate) fn new(_: &'static str) -> Self {
+        Self {
+            received: UncountedMetric,
+            handled: UncountedMetric,
+            failed: UncountedMetric,
+            panicked: UncountedMetric,
+            undecodable: UncountedMetric,
+            dropped: UncountedMetric,
+            #[cfg(feature = "jetstream")]
+            refused: UncountedMetric,
+            #[cfg(feature = "jetstream")]
+            given_up: UncountedMetric,
+        }
+    }
+}
+
 impl MethodMetrics {
     pub(crate) fn new(_: Side, _: &'static MethodDescriptor) -> Self {
         Self
@@ -39,14 +80,24 @@ pub(crate) fn dropped(_: &'static str) {}
 
 pub(crate) fn published(_: &'static str) {}
 
-pub(crate) fn event_received(_: &'static str) {}
-
 pub(crate) fn event_failed(_: &'static str, _: Code) {}
 
-pub(crate) fn event_dropped(_: &'static str) {}
+pub(crate) fn reply_unsent(_: &'static str) {}
+
+pub(crate) fn reply_refused() {}
 
 pub(crate) fn reply_unmatched() {}
 
+pub(crate) fn reply_dropped() {}
+
+pub(crate) fn cancel_dropped() {}
+
+pub(crate) fn cancel_refused() {}
+
 pub(crate) fn refused(_: &'static str) {}
+
+pub(crate) fn event_refused_by_nats() {}
+
+pub(crate) fn message_lost() {}
 
 pub(crate) fn reconnected() {}

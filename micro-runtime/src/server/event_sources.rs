@@ -21,7 +21,7 @@ use crate::server::planned_subscription::PlannedSubscription;
 pub(super) struct EventSources {
     external: Vec<Box<dyn ExternalSource>>,
     run: SourceScope,
-    counters: Vec<Arc<EventCounters>>,
+    pub(super) counters: Vec<Arc<EventCounters>>,
 }
 
 /// Event sources of a running server.

@@ -125,9 +125,9 @@ impl PermissionGuard {
                 }
                 Ok(Err(error)) if error.kind() == ErrorKind::Permission => return Some(error),
                 Ok(Err(error)) => {
-                    if let Some(count) = self.unproved_log.due() {
+                    self.unproved_log.write(move |count| {
                         tracing::warn!(%error, count, "the subscriptions of a server are not confirmed since the reconnect");
-                    }
+                    });
                     tokio::time::sleep(PROOF_INTERVAL).await;
                 }
             }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::descriptor::ServiceDescriptor;
 use crate::dispatch::{
-    Endpoint, InstanceAddress, Introspection, MethodOptions, MethodStats, OptionSources, Route,
-    ServedMethod, ServiceOptions, layered,
+    DropCounts, Endpoint, InstanceAddress, Introspection, MethodLogs, MethodOptions, MethodStats,
+    OptionSources, Route, ServedMethod, ServiceOptions, layered,
 };
 use crate::error::Error;
 use crate::execute::{ConcurrencyLimit, PollCost};
@@ -126,6 +126,8 @@ impl ServiceScope<'_> {
             cost: PollCost::new(),
             metrics: Arc::new(MethodMetrics::new(Side::Server, descriptor)),
             stats: MethodStats::new(),
+            drops: DropCounts::new(descriptor.full_name),
+            logs: MethodLogs::default(),
         })
     }
 }

@@ -120,6 +120,7 @@ async fn start(server: Server) -> Result<RunningServer, Error> {
     let claim = claim_calls(&start.bus, &plans, &streams).await?;
     let sources = EventSources::plan(sources, &start.bus, &start.server, &mut plans)?;
 
+    let _ = start.server.events.set(sources.counters.clone());
     let required = Arc::new(RequiredPermissions {
         subscriptions: subjects(&plans),
         inbox: connection.mux().inbox().clone(),

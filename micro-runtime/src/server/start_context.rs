@@ -1,6 +1,6 @@
 //! `StartContext`: the state and settings that the services of one starting server have in common.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -10,7 +10,6 @@ use crate::bus::Bus;
 use crate::context::StopSignal;
 use crate::dispatch::{Health, ServerState};
 use crate::execute::ConcurrencyLimit;
-use crate::log_limit::LogLimit;
 use crate::middleware::Next;
 use crate::server::settings::ServerSettings;
 use crate::stream::StreamOptions;
@@ -45,8 +44,8 @@ impl StartContext {
             reply_prefixes: settings.reply_prefixes,
             timeouts: settings.timeouts,
             refused_replies: Arc::default(),
-            dropped_log: LogLimit::default(),
-            of_nats_log: LogLimit::default(),
+            connections: bus.connections().clone(),
+            events: OnceLock::new(),
             unsent_replies: Arc::default(),
             cancellations: Arc::default(),
         });

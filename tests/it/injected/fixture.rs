@@ -73,6 +73,11 @@ impl Injected {
             .count()
     }
 
+    /// Allows for the task that writes the log lines which are held back for 30 s.
+    pub(super) fn expect_held_back_lines(&mut self) {
+        self.tasks_at_start += 1;
+    }
+
     /// Waits until no call has left a handler, a stream or a task, at the server or at the client.
     pub(super) async fn wait_until_idle(&self) {
         let idle = async {

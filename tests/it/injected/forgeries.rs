@@ -334,7 +334,7 @@ pub(super) fn of_nats() -> Vec<Forgery> {
 }
 
 /// Any client may make NATS send a status to the subject of a method, as its 503 and the heartbeats of a consumer.
-async fn messages_of_nats_are_no_requests(injected: Injected) {
+async fn messages_of_nats_are_no_requests(mut injected: Injected) {
     let ids = injected.server.instances();
     let (id, of_streams) = (&ids[0], &ids[1]);
     let replies = injected.faults.add(Rule::pass("_INBOX.forged.*"));
@@ -380,5 +380,6 @@ async fn messages_of_nats_are_no_requests(injected: Injected) {
     };
     assert_eq!((requests(0, "Echo"), requests(1, "Count")), (3, 1));
     assert_eq!(replies.applied(), 0, "NATS gets no reply");
+    injected.expect_held_back_lines();
     injected.wait_until_idle().await;
 }

@@ -169,7 +169,8 @@ impl EventLoad {
 
 /// Returns how often the connection with this role was lost.
 pub(super) fn losses(log: &LogLines, role: &str) -> usize {
-    let lost = log.containing("the connection to NATS is lost");
+    // The warning is limited to one each 30 s.
+    let lost = log.matching(|line| line.text.contains("a link is lost"));
     let is_of = |line: &str| line.contains(&format!("connection=\"{role}\""));
     lost.iter().filter(|line| is_of(&line.text)).count()
 }

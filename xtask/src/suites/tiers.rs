@@ -204,6 +204,17 @@ pub(crate) const SLOW: &[Suite] = &[
         })],
     },
     Suite {
+        name: "log-floods",
+        about: "the log lines of 50,000 failing handlers, unreadable events, refused replies, slow readers, hostile requests",
+        minutes: 10,
+        tools: &[NATS_SERVER],
+        steps: &[Step::IgnoredTests(IgnoredTests {
+            binary: "it",
+            tests: &["log_floods::fifty_thousand_of_each"],
+            ..IN_TURN
+        })],
+    },
+    Suite {
         name: "soak",
         about: "calls, streams and events under a fault each 20 s; SOAK_MINUTES (10) and SOAK_SEED may be set",
         minutes: 12,

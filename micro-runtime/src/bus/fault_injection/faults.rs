@@ -13,7 +13,6 @@ use crate::bus::in_process::InProcess;
 use crate::bus::link::lost_connection;
 use crate::bus::mux::Mux;
 use crate::bus::refusals::Refusals;
-use crate::observe;
 use crate::wire;
 use crate::wire::subject::INBOX;
 
@@ -206,7 +205,6 @@ impl Faults {
     /// Restores the connection. No effect while the bus is connected.
     pub fn reconnect(&self) {
         if self.injector.reconnect() {
-            observe::reconnected();
             self.injector.refusals().begin_link();
             self.injector.refusals().reconnected();
             self.carrier.revoke_refused();

@@ -24,12 +24,12 @@ impl AttemptLog {
         // The causes beyond share one limit, under no text.
         let limited = if is_known { &*cause } else { "" };
         let limit = self.causes.entry(limited.to_owned()).or_default();
-        if let Some(attempts) = limit.due() {
+        limit.write(move |attempts| {
             tracing::warn!(
                 connection = role,
                 attempts,
                 "NATS cannot be reached: {cause}"
             );
-        }
+        });
     }
 }

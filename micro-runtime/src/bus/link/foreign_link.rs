@@ -11,10 +11,10 @@ use crate::bus::link::Link;
 use crate::bus::link::close_links::CloseLinks;
 use crate::bus::link::current_link::CurrentLink;
 use crate::bus::link::link_keeper::lost_connection;
+use crate::bus::link::link_logs::LinkLogs;
 use crate::bus::mux::Mux;
 use crate::bus::refusals::Refusals;
 use crate::bus::server_version;
-use crate::printable::Printable;
 
 /// Interval at which the state of the client is looked at: its events belong to the user.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -33,6 +33,7 @@ pub(in crate::bus) fn watch_foreign(
         refusals,
     };
     async move {
+        let logs = LinkLogs::default();
         let statistics = link.client().statistics();
         let connects = || statistics.connects.load(Ordering::Relaxed);
         let mut known = connects();
@@ -55,7 +56,7 @@ pub(in crate::bus) fn watch_foreign(
             if now && was_lost {
                 known = connects();
                 if let Err(error) = server_version::check(link.client()) {
-                    tracing::warn!("{}", Printable(error));
+                    logs.old_server(&error);
                 }
                 close.refusals.begin_link();
                 close.current.set(Arc::clone(&link));

@@ -81,6 +81,7 @@ impl LinkParts<'_> {
             events,
             before,
         } = self;
+        let logs = events.as_ref().map(|(events, _)| Arc::clone(events.logs()));
         let (lost, leaving) = match &events {
             Some((events, _)) => (events.lost().clone(), events.leaving().clone()),
             None => (CancellationToken::new(), CancellationToken::new()),
@@ -96,9 +97,10 @@ impl LinkParts<'_> {
         let takes_over = before.is_some();
         let pulses = limits.and_then(|_| Pulses::new(&client, mux, &window, &lost, takes_over));
         let pulses = pulses.map(Arc::new);
-        match (&pulses, limits) {
-            (Some(pulses), Some(limits)) => {
-                tokio::spawn(pulse::watch(Arc::clone(pulses), limits, lost.clone()));
+        match (&pulses, limits, logs) {
+            (Some(pulses), Some(limits), Some(logs)) => {
+                let pulses = Arc::clone(pulses);
+                tokio::spawn(pulse::watch(pulses, limits, lost.clone(), logs));
             }
             _ => {
                 window.end_pulses();

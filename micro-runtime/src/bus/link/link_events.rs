@@ -1,12 +1,14 @@
 //! `LinkEvents`: what async-nats reports of one physical connection beside messages.
 
+use std::sync::Arc;
+
 use async_nats::{Event, ServerError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::bus::connection_counts::ConnectionCounts;
+use crate::bus::link::link_logs::LinkLogs;
 use crate::bus::refusal_queue::{ConnectionReport, ReportSender, report_queue};
-use crate::log_limit::LogLimit;
-use crate::printable::Printable;
 
 /// Events of one physical connection. async-nats reports them through a callback that is fixed before it connects, and
 /// drops events while 128 wait: the end of the inbox's subscription shows a loss as well.
@@ -14,18 +16,23 @@ pub(in crate::bus) struct LinkEvents {
     reports: ReportSender,
     lost: CancellationToken,
     leaving: CancellationToken,
-    lost_messages: LogLimit,
+    counts: Arc<ConnectionCounts>,
+    logs: Arc<LinkLogs>,
 }
 
 impl LinkEvents {
     /// Returns the events of a connection, and the queue of its refusals for the task that reads them.
-    pub(in crate::bus) fn new() -> (Self, mpsc::Receiver<ConnectionReport>) {
+    pub(in crate::bus) fn new(
+        counts: &Arc<ConnectionCounts>,
+        logs: &Arc<LinkLogs>,
+    ) -> (Self, mpsc::Receiver<ConnectionReport>) {
         let (reports, received) = report_queue();
         let events = Self {
             reports,
             lost: CancellationToken::new(),
             leaving: CancellationToken::new(),
-            lost_messages: LogLimit::default(),
+            counts: Arc::clone(counts),
+            logs: Arc::clone(logs),
         };
         (events, received)
     }
@@ -40,21 +47,22 @@ impl LinkEvents {
         match event {
             Event::Disconnected | Event::Closed => self.lost.cancel(),
             Event::LameDuckMode => self.leaving.cancel(),
-            Event::SlowConsumer(id) => {
-                if let Some(count) = self.lost_messages.due() {
-                    tracing::warn!(subscription = id, count, "a slow consumer lost a message");
-                }
-            }
+            Event::SlowConsumer(id) => self.counts.lost_message_of(*id),
             Event::ServerError(ServerError::Other(_)) | Event::Connected => {}
             // async-nats tries once more behind a loss, which leads nowhere (`connect`).
             Event::ClientError(_) => {}
-            event => tracing::warn!("NATS: {}", Printable(event)),
+            event => self.logs.event(event),
         }
     }
 
     /// Returns the token that is canceled once the nats-server says that it is about to stop.
     pub(in crate::bus) fn leaving(&self) -> &CancellationToken {
         &self.leaving
+    }
+
+    /// Returns the logs of the connection.
+    pub(super) fn logs(&self) -> &Arc<LinkLogs> {
+        &self.logs
     }
 
     /// Returns the token that is canceled once the connection is lost.

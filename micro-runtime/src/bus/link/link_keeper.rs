@@ -19,6 +19,7 @@ use crate::bus::link::current_link::CurrentLink;
 use crate::bus::link::handover::hand_over;
 use crate::bus::link::link::{Link, LinkParts};
 use crate::bus::link::link_events::LinkEvents;
+use crate::bus::link::link_logs::LinkLogs;
 use crate::bus::link::server_pool::ServerPool;
 use crate::bus::mux::Mux;
 use crate::bus::refusal_queue::ConnectionReport;
@@ -28,8 +29,6 @@ use crate::bus::served_services::ServedServices;
 use crate::bus::server_urls::ServerUrls;
 use crate::bus::server_version;
 use crate::error::{Error, ErrorKind};
-use crate::observe;
-use crate::printable::Printable;
 use crate::status::{Reason, Status};
 
 /// Maximum time of the first attempts to connect anew: a host that does not reply must not hold up the others.
@@ -54,6 +53,7 @@ pub(in crate::bus) struct LinkKeeper {
     /// Number of links that were begun.
     links: u64,
     failed_attempts: AttemptLog,
+    logs: Arc<LinkLogs>,
 }
 
 /// A client that is connected, and becomes a link.
@@ -90,6 +90,7 @@ impl LinkKeeper {
             left: None,
             links: 0,
             failed_attempts: AttemptLog::default(),
+            logs: Arc::default(),
         }
     }
 
@@ -156,8 +157,8 @@ impl LinkKeeper {
                 if is_runtime_ending().await {
                     return;
                 }
-                let (servers, role) = (&self.servers, self.options.carries.role_name());
-                tracing::warn!(%servers, connection = role, "the connection to NATS is lost");
+                let role = self.options.carries.role_name();
+                self.logs.lost(&self.servers, role);
                 match connected.elapsed() >= MIN_LASTING {
                     true => self.backoff.reset(),
                     // A server that ends each connection at once is not asked without a pause.
@@ -166,9 +167,7 @@ impl LinkKeeper {
                 let link = self.connect_again().await;
                 current.set(link);
                 self.refusals.reconnected();
-                let role = self.options.carries.role_name();
-                tracing::info!(connection = role, "the connection to NATS is back");
-                observe::reconnected();
+                self.logs.back(role);
             }
         }
     }
@@ -214,7 +213,6 @@ impl LinkKeeper {
         }
         self.backoff.reset();
         self.refusals.reconnected();
-        observe::reconnected();
         None
     }
 
@@ -323,7 +321,7 @@ impl LinkKeeper {
     ) -> Result<Connected, (ConnectFailure, Error)> {
         let options = self.options.of_one_connection(&self.services).await;
         let options = options.map_err(|error| (ConnectFailure::Login, error))?;
-        let (events, reports) = LinkEvents::new();
+        let (events, reports) = LinkEvents::new(self.mux.counts(), &self.logs);
         let events = Arc::new(events);
         let client = connect_once(options, server, timeout, &events).await;
         let client = client.map_err(|error| self.refused(error))?;
@@ -340,7 +338,7 @@ impl LinkKeeper {
             match is_first {
                 true => return Err((ConnectFailure::Login, error)),
                 // In the middle of an upgrade: without the connection nothing would work.
-                false => tracing::warn!("{}", Printable(error)),
+                false => self.logs.old_server(&error),
             }
         }
         Ok(Connected {

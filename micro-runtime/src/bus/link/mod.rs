@@ -23,6 +23,7 @@ mod handover;
 mod link;
 mod link_events;
 mod link_keeper;
+mod link_logs;
 mod pulse;
 mod server_pool;
 mod silence;

@@ -13,6 +13,7 @@ use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::bus::link::link_logs::LinkLogs;
 use crate::bus::link::silence::{LinkBytes, Silence, SilenceLimits};
 use crate::bus::link::window::Window;
 use crate::bus::mux::{ConfirmedRequests, FrameSink, Mux, ReplySlot};
@@ -123,7 +124,12 @@ impl Pulses {
 }
 
 /// Sends pulses while anything is unconfirmed, and cancels `lost` once NATS has been silent for too long.
-pub(super) async fn watch(pulses: Arc<Pulses>, limits: SilenceLimits, lost: CancellationToken) {
+pub(super) async fn watch(
+    pulses: Arc<Pulses>,
+    limits: SilenceLimits,
+    lost: CancellationToken,
+    logs: Arc<LinkLogs>,
+) {
     let statistics = pulses.client.statistics();
     let window = &pulses.window;
     let mut silence = Silence::new(limits);
@@ -149,10 +155,7 @@ pub(super) async fn watch(pulses: Arc<Pulses>, limits: SilenceLimits, lost: Canc
         silence.look(bytes, elapsed, step);
         let unconfirmed = bytes.unconfirmed;
         if silence.is_over() {
-            tracing::warn!(
-                unconfirmed_bytes = unconfirmed,
-                "NATS sends nothing any more"
-            );
+            logs.silent(unconfirmed);
             return lost.cancel();
         }
         if unconfirmed > 0 {

@@ -8,12 +8,12 @@ use std::time::Duration;
 use async_nats::{Message, Subject};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
+use crate::bus::connection_counts::ConnectionCounts;
 use crate::bus::mux::received_reply::ReceivedReply;
 use crate::bus::mux::refused_subjects::RefusedSubjects;
 use crate::bus::mux::slot::SlotKey;
 use crate::bus::mux::table::{DeliveryOutcome, SlotTable};
 use crate::bus::outgoing::Outgoing;
-use crate::observe;
 use crate::status::Status;
 use crate::sync::lock;
 use crate::wire::subject::reply_token;
@@ -57,8 +57,7 @@ pub(crate) struct Mux {
     pub(super) inbound_streams: Mutex<HashMap<String, ServedSink>>,
     /// Notified behind each refusal of the inbox's subscription.
     pub(super) inbox_refusal: Notify,
-    /// Number of messages in the inbox that no call waited for.
-    unmatched: AtomicU64,
+    counts: Arc<ConnectionCounts>,
     confirmed: Arc<ConfirmedRequests>,
     /// Room for ended streams that keep their slot, and wait for an ACCEPT. Without a bound a service that refuses
     /// every opening would cost its caller seconds of slots and tasks.
@@ -102,7 +101,7 @@ impl Mux {
             }),
             inbound_streams: Mutex::default(),
             inbox_refusal: Notify::new(),
-            unmatched: AtomicU64::new(0),
+            counts: Arc::default(),
             confirmed: Arc::new(ConfirmedRequests(AtomicU64::new(u64::MAX))),
             late_accepts: Semaphore::new(MAX_LATE_ACCEPTS),
         }
@@ -195,20 +194,20 @@ impl Mux {
         }
     }
 
+    /// Returns the counts of the connection.
+    pub(crate) fn counts(&self) -> &Arc<ConnectionCounts> {
+        &self.counts
+    }
+
     /// Returns the number of messages that arrived in the inbox and that no call waited for.
     pub(crate) fn unmatched(&self) -> u64 {
-        self.unmatched.load(Ordering::Relaxed)
+        self.counts.unmatched_replies()
     }
 
     /// Counts a message that arrived in an inbox and that no call waits for.
     #[cold]
     pub(crate) fn count_unmatched(&self) {
-        let count = self.unmatched.fetch_add(1, Ordering::Relaxed) + 1;
-        observe::reply_unmatched();
-        tracing::debug!(
-            count,
-            "no call waits for a message in the inbox: it is late, a second reply or forged"
-        );
+        self.counts.unmatched_reply();
     }
 
     /// Ends the wait for the reply under this subject with an error: its request could not be sent.

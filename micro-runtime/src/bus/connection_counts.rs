@@ -1,0 +1,144 @@
+//! `ConnectionCounts`: what goes wrong on one connection, each kind with its count, its metric and its log.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_nats::Subject;
+
+use crate::log_limit::LogLimit;
+use crate::observe;
+use crate::printable::Printable;
+
+/// Counts of one connection since it was made, and the logs of what its peers or its load cause.
+#[derive(Debug, Default)]
+pub(crate) struct ConnectionCounts {
+    refused: AtomicU64,
+    unmatched_replies: AtomicU64,
+    dropped_replies: AtomicU64,
+    lost_messages: AtomicU64,
+    dropped_cancels: AtomicU64,
+    refused_cancels: AtomicU64,
+    dropped_replies_log: LogLimit,
+    lost_messages_log: LogLimit,
+    dropped_cancels_log: LogLimit,
+    refused_cancels_log: LogLimit,
+    /// Of durable publishes that are sent again.
+    #[cfg(feature = "jetstream")]
+    pub(crate) unstored_events_log: LogLimit,
+}
+
+/// Counts of all connections of a bus, as STATS shows them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ConnectionTotals {
+    pub(crate) reconnects: u64,
+    pub(crate) refused: u64,
+    pub(crate) refused_events: u64,
+    pub(crate) unmatched_replies: u64,
+    pub(crate) dropped_replies: u64,
+    pub(crate) lost_messages: u64,
+    pub(crate) dropped_cancels: u64,
+    pub(crate) refused_cancels: u64,
+}
+
+impl ConnectionCounts {
+    /// Adds the counts, but for those of reconnects and of refused events, which others keep.
+    pub(super) fn add_to(&self, totals: &mut ConnectionTotals) {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        totals.refused += load(&self.refused);
+        totals.unmatched_replies += load(&self.unmatched_replies);
+        totals.dropped_replies += load(&self.dropped_replies);
+        totals.lost_messages += load(&self.lost_messages);
+        totals.dropped_cancels += load(&self.dropped_cancels);
+        totals.refused_cancels += load(&self.refused_cancels);
+    }
+
+    /// Counts a message or a subscription that NATS does not allow.
+    pub(super) fn refused(&self, operation: &'static str) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        observe::refused(operation);
+    }
+
+    /// Returns the number of messages that arrived in the inbox and that no call waited for.
+    pub(super) fn unmatched_replies(&self) -> u64 {
+        self.unmatched_replies.load(Ordering::Relaxed)
+    }
+
+    /// Counts a message that arrived in an inbox and that no call waits for.
+    #[cold]
+    pub(super) fn unmatched_reply(&self) {
+        let count = self.unmatched_replies.fetch_add(1, Ordering::Relaxed) + 1;
+        observe::reply_unmatched();
+        tracing::debug!(
+            count,
+            "no call waits for a message in the inbox: it is late, a second reply or forged"
+        );
+    }
+
+    /// Counts a reply to a request with many replies for which there is no room.
+    #[cold]
+    pub(super) fn dropped_reply(&self, limit: usize) {
+        self.dropped_replies.fetch_add(1, Ordering::Relaxed);
+        observe::reply_dropped();
+        self.dropped_replies_log.write(move |count| {
+            tracing::warn!(
+                limit,
+                count,
+                "a reply to a request with many replies is dropped: too many wait"
+            );
+        });
+    }
+
+    /// Counts a message that a subscription of NATS lost, since too many waited to be read.
+    #[cold]
+    pub(super) fn lost_message_of(&self, subscription: u64) {
+        self.lost_message();
+        self.lost_messages_log.write(move |count| {
+            tracing::warn!(subscription, count, "a slow consumer lost a message");
+        });
+    }
+
+    /// Counts a message that a subscription inside this process lost.
+    #[cold]
+    pub(super) fn lost_message_on(&self, subject: Subject) {
+        self.lost_message();
+        self.lost_messages_log.write(move |count| {
+            let subject = Printable(&subject);
+            tracing::warn!(%subject, count, "a subscription that is full or closed lost a message");
+        });
+    }
+
+    fn lost_message(&self) {
+        self.lost_messages.fetch_add(1, Ordering::Relaxed);
+        observe::message_lost();
+    }
+
+    /// Counts a cancellation for which there is no room.
+    #[cold]
+    pub(super) fn dropped_cancel(&self) {
+        self.dropped_cancels.fetch_add(1, Ordering::Relaxed);
+        observe::cancel_dropped();
+        self.dropped_cancels_log.write(|count| {
+            tracing::warn!(
+                count,
+                "too many calls were dropped at once: handlers run to their end"
+            );
+        });
+    }
+
+    /// Counts a cancellation that NATS refuses. `is_new` if it is the first to this subject on the present link: the
+    /// others are not logged.
+    pub(super) fn refused_cancel(&self, subject: &str, is_new: bool) {
+        self.refused_cancels.fetch_add(1, Ordering::Relaxed);
+        observe::cancel_refused();
+        if !is_new {
+            return;
+        }
+        let subject = subject.to_owned();
+        self.refused_cancels_log.write(move |count| {
+            tracing::warn!(
+                count,
+                "NATS does not let this user publish to `{}`, so that calls which are dropped run to their end",
+                Printable(subject)
+            );
+        });
+    }
+}
