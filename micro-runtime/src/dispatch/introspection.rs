@@ -184,6 +184,8 @@ impl Introspection {
                 is_ready: health.is_ready,
                 checks: health.outcomes.to_vec(),
                 refused_replies: self.server.refused_replies.load(Ordering::Relaxed),
+                held_bytes: self.server.callers.memory().used() as u64,
+                refused_for_memory: self.server.callers.memory().refused(),
             }),
         }
     }

@@ -93,7 +93,8 @@ impl ServedStream {
             ctx.deadline(),
             received,
         )
-        .of_call(method.descriptor, method.time_limit(&ctx, received));
+        .of_call(method.descriptor, method.time_limit(&ctx, received))
+        .holding_in(permit.memory(), header.is_unary);
         let channel = Channel::new(machine);
         let sink = Arc::clone(&channel);
         // Registered before the first frame leaves: the client may reply to it at once.

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::bus::{Concern, Connection, Outgoing, PublishError, Refusal, RefusalObserver};
 use crate::context::StopSignal;
+use crate::dispatch::callers::Callers;
 use crate::dispatch::cancellations::Cancellations;
 use crate::dispatch::timeouts::Timeouts;
 use crate::dispatch::unsent_replies::UnsentReplies;
@@ -42,6 +43,8 @@ pub(crate) struct ServerState {
     /// Streams among the calls that run now. A stream lives longer than a call and holds buffers, so
     /// that it has a lower limit besides.
     pub(crate) stream_limit: ConcurrencyLimit,
+    /// What each caller takes of the limits of streams and memory.
+    pub(crate) callers: Callers,
     /// Prefixes that a reply subject may begin with, see [`reply_subject`](Self::reply_subject).
     pub(crate) reply_prefixes: Vec<String>,
     pub(crate) timeouts: Timeouts,

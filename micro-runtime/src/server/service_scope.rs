@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::descriptor::ServiceDescriptor;
 use crate::dispatch::{
-    Endpoint, InstanceAddress, Introspection, MethodOptions, MethodStats, OptionSources, Route,
-    ServedMethod, ServiceOptions, layered,
+    BurstRefusals, Endpoint, InstanceAddress, Introspection, MethodOptions, MethodStats,
+    OptionSources, Route, ServedMethod, ServiceOptions, layered,
 };
 use crate::error::Error;
 use crate::execute::{ConcurrencyLimit, PollCost};
@@ -129,6 +129,7 @@ impl ServiceScope<'_> {
             cost: PollCost::new(),
             metrics: Arc::new(MethodMetrics::new(Side::Server, descriptor)),
             stats: MethodStats::new(),
+            burst_refusals: BurstRefusals::default(),
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::{Client, Subject, Subscriber};
 use bytes::Bytes;
@@ -233,6 +233,14 @@ impl Link {
         self.confirmed().await
     }
 
+    /// Returns when the messages that are read now had reached NATS at the latest, see [`Pulses::reached_by`].
+    pub(in crate::bus) fn reached_by(&self, now: Instant) -> Instant {
+        match &self.pulses {
+            Some(pulses) => pulses.reached_by(now.into()).into(),
+            None => now,
+        }
+    }
+
     /// Returns the time that what is unconfirmed takes on a slow link.
     pub(in crate::bus) fn unconfirmed_time(&self) -> Duration {
         silence::allowance(self.window.unconfirmed())
@@ -280,19 +288,33 @@ impl Link {
         published.map_err(|error| nats::not_published(client, error))
     }
 
-    /// Hands over a message as [`try_publish`](Self::try_publish) does; one with headers is left to
-    /// [`publish`](Self::publish).
+    /// Hands over a message as [`try_publish`](Self::try_publish) does, which may have headers. One with headers and a
+    /// reply subject is left to [`publish`](Self::publish).
     #[inline]
     pub(in crate::bus) fn try_publish_whole(
         &self,
         outgoing: &Outgoing,
     ) -> Poll<Result<(), PublishError>> {
-        match outgoing.headers {
-            None => {
-                let (subject, reply) = (&outgoing.subject, outgoing.reply.as_ref());
-                self.try_publish(subject, reply, &outgoing.payload)
+        let Outgoing {
+            subject,
+            reply,
+            headers,
+            payload,
+        } = outgoing;
+        match (headers, reply) {
+            (None, reply) => self.try_publish(subject, reply.as_ref(), payload),
+            (Some(headers), None) if self.gate.is_open() => {
+                let (client, subject) = (&self.client, subject.clone());
+                let published =
+                    client.publish_with_headers(subject, headers.clone(), payload.clone());
+                let cx = &mut Context::from_waker(Waker::noop());
+                let published = pin!(unconstrained(published)).poll(cx);
+                if matches!(published, Poll::Ready(Ok(()))) {
+                    self.note_handed_over(outgoing.size());
+                }
+                published.map_err(|error| nats::not_published(client, error))
             }
-            Some(_) => Poll::Pending,
+            (Some(_), _) => Poll::Pending,
         }
     }
 
