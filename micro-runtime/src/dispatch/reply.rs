@@ -22,10 +22,12 @@ use async_nats::Subject;
 use bytes::Bytes;
 
 use crate::bus::PublishError;
+use crate::dispatch::burst_refusal::{no_memory, retry_after};
 use crate::dispatch::format::Format;
 use crate::dispatch::instance_address::InstanceAddress;
 use crate::dispatch::served_method::ServedMethod;
 use crate::dispatch::server_state::ServerState;
+use crate::memory_budget::HeldBytes;
 use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
 use crate::wire;
@@ -139,8 +141,21 @@ impl ServerState {
                 (Some(headers), payload, Some(status))
             }
         };
+        // It may have to wait for the connection.
+        let held = match payload.len() > INLINE_REPLY_LEN {
+            true => self.callers.memory().try_take(payload.len()),
+            false => Some(HeldBytes::uncounted()),
+        };
+        let Some(held) = held else {
+            let status = retry_after(no_memory());
+            self.send_short_failure(subject, &status, format, responder)
+                .await;
+            return;
+        };
         let published = self.publish(subject.clone(), headers, payload, &metadata);
-        match published.await {
+        let published = published.await;
+        drop(held);
+        match published {
             Ok(()) => {}
             Err(PublishError::TooLarge { max }) => {
                 let name = method.map(|method| method.descriptor.full_name);
@@ -154,6 +169,7 @@ impl ServerState {
                             .await;
                     }
                     _ => {
+                        tracing::warn!(%status, "a reply does not fit into one NATS message");
                         self.send_short_failure(subject, &status, format, responder)
                             .await;
                     }
@@ -175,7 +191,6 @@ impl ServerState {
         format: &Format,
         responder: Option<&str>,
     ) {
-        tracing::warn!(%status, "a reply does not fit into one NATS message");
         let (headers, payload) = format.encode_status(status);
         let signature = Metadata::new().signed(responder);
         let published = self.publish(subject, Some(headers), payload, &signature);

@@ -22,13 +22,11 @@
 //! has its error at once.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::time::Instant;
 
 use crate::bus::instant_after;
 use crate::context::TimeLimit;
 use crate::descriptor::MethodDescriptor;
-use crate::memory_budget::MemoryBudget;
 use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
 use crate::stream::credit::Credit;
@@ -196,19 +194,6 @@ impl Machine {
         self.time_limit = time_limit;
         self.receiving.set_label(self.label);
         self.sending.set_label(self.label);
-        self
-    }
-
-    /// Takes the memory of messages that wait to be read from this budget; with `holds_to_end` also of those that were
-    /// read.
-    pub(crate) fn holding_in(
-        mut self,
-        budget: Option<&Arc<MemoryBudget>>,
-        holds_to_end: bool,
-    ) -> Self {
-        if let Some(budget) = budget {
-            self.receiving.hold_in(budget, holds_to_end);
-        }
         self
     }
 

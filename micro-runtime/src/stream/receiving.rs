@@ -103,9 +103,9 @@ impl Receiving {
         }
     }
 
-    /// Takes the memory of what waits from this budget from now on; with `holds_to_end` also of what was read. The first
-    /// window is smaller where memory is short.
-    pub(super) fn hold_in(&mut self, budget: &Arc<MemoryBudget>, holds_to_end: bool) {
+    /// Takes the memory of what waits from this budget from now on; with `holds_to_end` also of what was read. The
+    /// first window is smaller where memory is short.
+    pub(crate) fn hold_in(&mut self, budget: &Arc<MemoryBudget>, holds_to_end: bool) {
         self.held = HeldBytes::of(budget);
         self.holds_to_end = holds_to_end;
         self.granted.bytes = self.window_bytes();

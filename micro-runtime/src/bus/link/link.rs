@@ -12,6 +12,7 @@ use tokio::task::coop::unconstrained;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::bus::inbox::Inbox;
+use crate::bus::link::bulk_window::BULK_LEN;
 use crate::bus::link::gate::Gate;
 use crate::bus::link::link_events::LinkEvents;
 use crate::bus::link::pulse;
@@ -195,6 +196,8 @@ impl Link {
                 if self.lost.is_cancelled() {
                     return Err(PublishError::Disconnected);
                 }
+            } else if is_bulk(outgoing.reply.as_ref(), &outgoing.payload) {
+                self.window.bulk_room().await;
             }
             let length = outgoing.size();
             nats::publish(&self.client, outgoing).await?;
@@ -246,6 +249,15 @@ impl Link {
         silence::allowance(self.window.unconfirmed())
     }
 
+    /// Returns whether the window has room for a message.
+    #[inline]
+    fn has_room_for(&self, reply: Option<&Subject>, payload: &Bytes) -> bool {
+        match reply {
+            Some(_) => self.window.has_room(),
+            None => !is_bulk(None, payload) || self.window.has_bulk_room(),
+        }
+    }
+
     /// Counts a message that async-nats has taken.
     #[inline]
     fn note_handed_over(&self, length: usize) {
@@ -268,7 +280,7 @@ impl Link {
         reply: Option<&Subject>,
         payload: &Bytes,
     ) -> Poll<Result<(), PublishError>> {
-        if !self.gate.is_open() || (reply.is_some() && !self.window.has_room()) {
+        if !self.gate.is_open() || !self.has_room_for(reply, payload) {
             return Poll::Pending;
         }
         let length = payload.len();
@@ -303,7 +315,7 @@ impl Link {
         } = outgoing;
         match (headers, reply) {
             (None, reply) => self.try_publish(subject, reply.as_ref(), payload),
-            (Some(headers), None) if self.gate.is_open() => {
+            (Some(headers), None) if self.gate.is_open() && self.has_room_for(None, payload) => {
                 let (client, subject) = (&self.client, subject.clone());
                 let published =
                     client.publish_with_headers(subject, headers.clone(), payload.clone());
@@ -340,4 +352,10 @@ impl Link {
             () = self.lost.cancelled() => Err(disconnected()),
         }
     }
+}
+
+/// Returns whether a message is one that lets calls go first: large, and no request.
+#[inline]
+fn is_bulk(reply: Option<&Subject>, payload: &Bytes) -> bool {
+    payload.len() >= BULK_LEN && reply.is_none()
 }

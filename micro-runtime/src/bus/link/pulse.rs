@@ -65,8 +65,13 @@ impl FrameSink for PulseSink {
     fn deliver(&self, message: Message) -> bool {
         let confirmed = <[[u8; 8]; 3]>::try_from(message.payload.as_chunks().0);
         confirmed.is_ok_and(|[total, order, number]| {
-            lock(&self.times).arrived(u64::from_be_bytes(number));
-            self.window.confirm(u64::from_be_bytes(total));
+            let sent = lock(&self.times).arrived(u64::from_be_bytes(number));
+            let total = u64::from_be_bytes(total);
+            if let Some(sent) = sent {
+                let confirmed = total.saturating_sub(self.window.confirmed_bytes());
+                self.window.bulk.note_round_trip(sent.elapsed(), confirmed);
+            }
+            self.window.confirm(total);
             self.confirmed.raise(u64::from_be_bytes(order));
             true
         })
@@ -159,8 +164,8 @@ impl Pulses {
     /// for requests that come in a burst, and sends a pulse if none was sent for 10 ms.
     ///
     /// A request waits in nats-server, on the way and in async-nats before it can be read. NATS keeps the order of what
-    /// it sends to a connection: what is read while a pulse is out was there before the pulse. Where the pulse itself is
-    /// held up on its way to NATS, a reply would be, too.
+    /// it sends to a connection: what is read while a pulse is out was there before the pulse. Where the pulse itself
+    /// is held up on its way to NATS, a reply would be, too.
     pub(super) fn reached_by(&self, now: Instant) -> Instant {
         let times = lock(&self.times);
         let is_due = times
@@ -184,10 +189,13 @@ impl PulseTimes {
         }
     }
 
-    fn arrived(&mut self, number: u64) {
+    /// Takes off the pulses up to this one; returns when it was sent, if that is known.
+    fn arrived(&mut self, number: u64) -> Option<Instant> {
+        let mut last = None;
         while self.sent.front().is_some_and(|(sent, _)| *sent <= number) {
-            self.sent.pop_front();
+            last = self.sent.pop_front();
         }
+        last.filter(|(sent, _)| *sent == number).map(|(_, at)| at)
     }
 }
 
