@@ -103,7 +103,7 @@ const CRATES: Layering = &[
     ]),
     ("micro-runtime", &[
         &["growth", "printable", "shutdown_signal", "subject", "sync"],
-        &["error", "log_limit"],
+        &["error", "log_limit", "memory_budget"],
         &["descriptor", "status", "wire::header"],
         &["json", "json_off", "metadata", "observe"],
         &["wire"],

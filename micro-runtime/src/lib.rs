@@ -86,6 +86,7 @@ pub mod jetstream;
 #[cfg_attr(not(feature = "json"), path = "json_off.rs")]
 mod json;
 mod log_limit;
+mod memory_budget;
 mod metadata;
 pub mod middleware;
 mod observe;

@@ -14,8 +14,10 @@ use crate::round_trip::round_trip;
 use crate::until::until;
 
 const LIMIT: Duration = Duration::from_secs(120);
-/// Number of messages: more than the 65,536 that a subscription holds, or replies to one request.
-const MESSAGES: usize = 70_000;
+/// Number of messages: more than the 262,144 that a subscription holds.
+const MESSAGES: usize = 270_000;
+/// Number of replies: more than the 65,536 that one request holds.
+const REPLIES: usize = 70_000;
 
 #[tokio::test]
 async fn a_subscription_that_loses_messages_is_logged_once() {
@@ -55,7 +57,7 @@ async fn replies_to_one_request_that_find_no_room_are_logged_once() {
             let reply = requests.next().await.unwrap().reply.unwrap();
             let mut headers = HeaderMap::new();
             headers.insert("Micro-Instance", "a");
-            for _ in 0..MESSAGES {
+            for _ in 0..REPLIES {
                 let sending = peer.publish_with_headers(reply.clone(), headers.clone(), "".into());
                 sending.await.unwrap();
             }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
+use crate::bus::capacity::SUBSCRIPTION_CAPACITY;
 use crate::bus::connection_role::Carries;
 use crate::bus::link::SilenceLimits;
 use crate::bus::login::{Login, SignatureError};
@@ -347,7 +348,8 @@ impl ConnectOptions {
         let mut options = options
             .custom_inbox_prefix(&self.inbox_prefix)
             .require_tls(self.requires_tls)
-            .ping_interval(self.ping_interval);
+            .ping_interval(self.ping_interval)
+            .subscription_capacity(SUBSCRIPTION_CAPACITY);
         if let Some(name) = self.connection_name(services) {
             options = options.name(name);
         }

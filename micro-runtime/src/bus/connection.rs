@@ -9,6 +9,8 @@ use async_nats::Subject;
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use tokio::time::Instant;
+
 use crate::bus::connection_state::ConnectionState;
 use crate::bus::in_process;
 use crate::bus::in_process::InProcess;
@@ -119,6 +121,18 @@ impl Connection {
     /// does not occur (inside one process).
     pub(crate) fn refusals(&self) -> &Arc<Refusals> {
         &self.refusals
+    }
+
+    /// Returns when the messages that are read now had reached NATS at the latest; `now` if that is not known. The
+    /// first calls of a burst only make it known.
+    pub(crate) fn reached_by(&self, now: Instant) -> Instant {
+        match &self.carrier {
+            Carrier::Nats(nats) => match &*nats.current.peek() {
+                Some(link) => link.reached_by(now),
+                None => now,
+            },
+            Carrier::InProcess(_) => now,
+        }
     }
 
     /// Hands a message to the carrier; waits while its queue is full.

@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 
+use crate::bus::capacity::SUBSCRIPTION_CAPACITY;
 use crate::bus::connection_state::ConnectionState;
 #[cfg(feature = "__testkit")]
 use crate::bus::fault_injection::Injector;
@@ -27,8 +28,6 @@ use crate::wire::subject::reply_token;
 
 /// Maximum length of one message in bytes, headers included; nats-server's default.
 pub(crate) const MAX_PAYLOAD: usize = 1024 * 1024;
-/// Maximum number of messages queued for one subscription, as in async-nats; further ones are dropped.
-const SUBSCRIPTION_CAPACITY: usize = 64 * 1024;
 
 /// The subscriptions of one bus, and the routing of messages to them.
 ///

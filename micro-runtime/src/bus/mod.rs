@@ -45,6 +45,7 @@ mod begun_moves;
 mod bus;
 mod call_cancellation;
 mod cancel_messages;
+mod capacity;
 mod connect_error;
 mod connect_options;
 mod connection;

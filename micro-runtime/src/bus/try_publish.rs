@@ -35,15 +35,14 @@ impl Connection {
         }
     }
 
-    /// Hands over a message as [`try_publish`](Self::try_publish) does, which may have a reply subject. One with
-    /// headers is left to [`publish`](Self::publish).
+    /// Hands over a message as [`try_publish`](Self::try_publish) does, which may have a reply subject or headers. One
+    /// with both is left to [`publish`](Self::publish).
     pub(crate) fn try_publish_whole(&self, outgoing: &Outgoing) -> Poll<Result<(), PublishError>> {
         match &self.carrier {
             Carrier::Nats(nats) => match &*nats.current.peek() {
                 Some(link) => link.try_publish_whole(outgoing),
                 None => Poll::Ready(Err(nats.current.absence())),
             },
-            Carrier::InProcess(_) if outgoing.headers.is_some() => Poll::Pending,
             Carrier::InProcess(carrier) => Poll::Ready(carrier.publish(outgoing.clone())),
         }
     }

@@ -25,6 +25,13 @@ pub struct InstanceData {
     /// waited in vain. The number is that of the connection, which instances may share.
     #[serde(default)]
     pub refused_replies: u64,
+    /// Bytes that its server holds for callers now, of its memory budget.
+    #[serde(default)]
+    pub held_bytes: u64,
+    /// Times since the start of its server that something was refused since the memory budget was used up, or the share
+    /// of its caller.
+    #[serde(default)]
+    pub refused_for_memory: u64,
     /// Requests of no method, such as queries, that were dropped since its start: their reply subject is outside the
     /// allowed prefixes, or NATS has made them itself.
     #[serde(default)]

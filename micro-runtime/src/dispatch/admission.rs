@@ -12,6 +12,7 @@
 //! | `Content-Type` is served here | `UNIMPLEMENTED` |
 //! | the headers can be decoded | `INVALID_ARGUMENT`, or `UNIMPLEMENTED` for a version of streams |
 //! | the timeout is not below the server's minimum | `DEADLINE_EXCEEDED` |
+//! | the time of its caller was not over before its turn came | `DEADLINE_EXCEEDED`, encoded once (`burst_refusal`) |
 //! | the call has not expired by the clock | `DEADLINE_EXCEEDED` |
 //! | the message that follows in parts is not too long | `RESOURCE_EXHAUSTED` |
 //! | no limit is reached | `RESOURCE_EXHAUSTED` with a delay to retry after |
@@ -24,9 +25,10 @@ use std::time::Duration;
 
 use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
-use tokio::time::Instant;
 
 use crate::context::{Context, Words};
+use crate::dispatch::arrival::Arrival;
+use crate::dispatch::burst_refusal::BurstRefusal;
 use crate::dispatch::by_hand_call::ByHandCall;
 use crate::dispatch::format::Format;
 use crate::dispatch::method_handler::MethodHandler;
@@ -48,10 +50,26 @@ enum AdmittedCall {
     ByHand(ByHandCall),
 }
 
+/// Why a request is not admitted.
+enum NotAdmitted {
+    Limit(BurstRefusal),
+    Status(Status),
+}
+
+impl From<Status> for NotAdmitted {
+    fn from(status: Status) -> Self {
+        Self::Status(status)
+    }
+}
+
 impl ServedMethod {
     /// Serves one request of a plain call; see [`dispatch_as`](Self::dispatch_as).
-    pub(super) fn dispatch(self: &Arc<Self>, message: Message) -> Option<PendingReply<'static>> {
-        self.dispatch_as(message, None)
+    pub(super) fn dispatch(
+        self: &Arc<Self>,
+        message: Message,
+        arrival: Arrival,
+    ) -> Option<PendingReply<'static>> {
+        self.dispatch_as(message, arrival, None)
     }
 
     /// Serves one request: starts its handler, or replies with the reason why not. With a `responder`
@@ -63,10 +81,10 @@ impl ServedMethod {
     /// Returns a reply that could not be sent at once, for which the loop of the subscription must wait.
     pub(super) fn dispatch_as(
         self: &Arc<Self>,
-        message: Message,
+        mut message: Message,
+        arrival: Arrival,
         responder: Option<&Arc<str>>,
     ) -> Option<PendingReply<'static>> {
-        let received = Instant::now();
         if self.drops.is_of_nats(&message) {
             return None;
         }
@@ -78,13 +96,23 @@ impl ServedMethod {
             },
         };
         let headers = message.headers.as_ref();
-        let (format, admitted) = match self.read_payload(headers, message.payload) {
+        let payload = std::mem::take(&mut message.payload);
+        let (format, admitted) = match self.read_payload(headers, payload) {
             Ok((format, payload)) => {
-                let admitted = RequestHeaders::decode(headers)
-                    .and_then(|request| self.admit(request, &format, payload, received));
+                let request = RequestHeaders::decode(headers);
+                if let Ok(request) = &request
+                    && self.has_waited_too_long(request, arrival)
+                {
+                    let why = BurstRefusal::Expired;
+                    return self.refuse_in_burst(why, message, arrival, responder);
+                }
+                let admitted = match request {
+                    Ok(request) => self.admit(request, &format, payload, reply.as_ref(), arrival),
+                    Err(status) => Err(NotAdmitted::Status(status)),
+                };
                 (format, admitted)
             }
-            Err((format, status)) => (format, Err(status)),
+            Err((format, status)) => (format, Err(NotAdmitted::Status(status))),
         };
         match (admitted, reply) {
             (Ok(AdmittedCall::Unary(call)), reply) => {
@@ -100,18 +128,53 @@ impl ServedMethod {
                 let method = self.descriptor.full_name;
                 tracing::debug!(method, "a streaming call has nowhere to send its replies");
             }
-            (Err(status), reply) => {
-                let method = Arc::clone(self);
-                let responder = responder.map(Arc::clone);
-                return Some(Box::pin(async move {
-                    let responder = responder.as_deref();
-                    method
-                        .refuse(status, &format, reply, received, responder)
-                        .await;
-                }));
+            (Err(NotAdmitted::Limit(why)), _) => {
+                return self.refuse_in_burst(why, message, arrival, responder);
+            }
+            (Err(NotAdmitted::Status(status)), reply) => {
+                return self.refuse_later(status, format, reply, arrival, responder);
             }
         }
         None
+    }
+
+    /// Returns the refusal of a request, as it is sent and counted.
+    pub(super) fn refuse_later(
+        self: &Arc<Self>,
+        status: Status,
+        format: Format,
+        reply: Option<Subject>,
+        arrival: Arrival,
+        responder: Option<&Arc<str>>,
+    ) -> Option<PendingReply<'static>> {
+        let method = Arc::clone(self);
+        let responder = responder.map(Arc::clone);
+        Some(Box::pin(async move {
+            let responder = responder.as_deref();
+            method
+                .refuse(status, &format, reply, arrival, responder)
+                .await;
+        }))
+    }
+
+    /// Returns whether the time of the caller was over before the turn of its request came.
+    #[inline]
+    fn has_waited_too_long(&self, request: &RequestHeaders, arrival: Arrival) -> bool {
+        let waited = arrival.waited();
+        !waited.is_zero()
+            && self
+                .timeout_of(request)
+                .is_some_and(|timeout| waited >= timeout)
+    }
+
+    /// Returns the time that a call may take: what its caller waits, or the method's. A stream has a limit only if its
+    /// caller sets one: it may run for days.
+    fn timeout_of(&self, request: &RequestHeaders) -> Option<Duration> {
+        let is_unary = matches!(self.handler, MethodHandler::Unary(_));
+        match request.timeout {
+            None if !is_unary && request.stream.is_some() => None,
+            timeout => Some(timeout.unwrap_or(self.options.timeout)),
+        }
     }
 
     /// Returns the format that the caller of a service with these methods writes, for a failure that is of
@@ -146,59 +209,58 @@ impl ServedMethod {
         status: Status,
         format: &Format,
         reply: Option<Subject>,
-        received: Instant,
+        arrival: Arrival,
         responder: Option<&str>,
     ) {
         tracing::debug!(method = self.descriptor.full_name, %status, "refused a request");
-        self.stats.record(received.elapsed(), Some(&status));
+        self.stats.record(arrival.received.elapsed(), Some(&status));
         if let Some(subject) = reply {
             let reply = OutgoingReply::new(subject, Err(status), &self.drops)
                 .in_format(format)
                 .signed_by(responder);
             self.server.send_reply(reply).await;
         }
-        self.trace_reply(received);
+        self.trace_reply(arrival);
     }
 
     /// Takes the permits and makes the call; nothing of the handler runs yet.
     ///
-    /// The deadline counts from `received`, when the request was taken off its subscription. The caller's
-    /// timeout is relative, since clocks of machines differ. So a handler may run longer than its caller
-    /// waits, by the time that the request was on its way.
+    /// The deadline counts from the arrival of the request. The caller's timeout is relative, since clocks of machines
+    /// differ. So a handler may run longer than its caller waits, by the time that the request was on its way.
     ///
     /// # Errors
     ///
-    /// `DEADLINE_EXCEEDED` for a timeout below the server's minimum and for a call that has expired,
-    /// `RESOURCE_EXHAUSTED` if a limit is reached.
+    /// `DEADLINE_EXCEEDED` for a timeout below the server's minimum and for a call that has expired, or the limit that
+    /// is reached.
     fn admit(
         self: &Arc<Self>,
         request: RequestHeaders,
         format: &Format,
         payload: Bytes,
-        received: Instant,
-    ) -> Result<AdmittedCall, Status> {
-        let is_unary = matches!(self.handler, MethodHandler::Unary(_));
-        let is_stream = !is_unary && request.stream.is_some();
+        reply: Option<&Subject>,
+        arrival: Arrival,
+    ) -> Result<AdmittedCall, NotAdmitted> {
+        let received = arrival.received;
         let timeouts = self.server.timeouts;
-        // A stream has a deadline only if its caller sets one: it may run for days.
-        let timeout = match request.timeout {
-            None if is_stream => None,
-            timeout => Some(timeout.unwrap_or(self.options.timeout)),
-        };
+        let timeout = self.timeout_of(&request);
+        let is_unary = matches!(self.handler, MethodHandler::Unary(_));
         if let Some(timeout) = timeout
             && timeout < timeouts.min
         {
-            return Err(too_short(self.descriptor.full_name, timeout, timeouts.min));
+            return Err(too_short(self.descriptor.full_name, timeout, timeouts.min).into());
         }
         if let Some(expired) = request.expired {
-            return Err(expired_call(self.descriptor.full_name, expired));
+            return Err(expired_call(self.descriptor.full_name, expired).into());
         }
         if let Some(header) = &request.stream {
             self.check_request_len(header.length)?;
         }
         // A call by hand of a streaming method is a stream as any other.
-        let permit = Permit::acquire(self, !is_unary || request.stream.is_some())?;
-        let deadline = timeout.and_then(|timeout| received.checked_add(timeout.min(timeouts.max)));
+        let is_stream = !is_unary || request.stream.is_some();
+        let permit = Permit::acquire(self, is_stream, payload.len(), reply);
+        let permit = permit.map_err(NotAdmitted::Limit)?;
+        let since = arrival.reached;
+        let deadline = timeout.and_then(|timeout| since.checked_add(timeout.min(timeouts.max)));
         let ctx = Context::of_call(
             self.descriptor,
             request.context,
@@ -208,7 +270,7 @@ impl ServedMethod {
         Ok(match (&self.handler, request.stream) {
             (MethodHandler::Unary(handler), None) => {
                 let future = format.call_unary(handler, self.descriptor, ctx.clone(), payload);
-                let call = ServedCall::new(permit, ctx, format.clone(), future, received);
+                let call = ServedCall::new(permit, ctx, format.clone(), future, arrival);
                 AdmittedCall::Unary(call.named(request.cancel_id))
             }
             (_, Some(header)) => AdmittedCall::Stream(ServedStream {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_nats::Message;
 
 use crate::descriptor::{MethodKind, ServiceDescriptor};
+use crate::dispatch::arrival::Arrival;
 use crate::dispatch::instance_address::InstanceAddress;
 use crate::dispatch::reply::{OutgoingReply, PendingReply};
 use crate::dispatch::served_method::ServedMethod;
@@ -30,23 +31,15 @@ impl BroadcastRoute {
     ///
     /// Streams are left out, of streaming methods and of unary ones (a request in parts): a frame does not show which
     /// of several servers sent it.
-    pub(super) fn dispatch(&self, message: Message) -> Option<PendingReply<'_>> {
-        let name = self.address.base.broadcast_target(&message.subject);
-        let name = name.unwrap_or_default();
-        if name == CANCEL {
-            // Never replied to, also where its sender asks for that.
-            self.server.cancellations.cancel(&message.payload);
-            return None;
-        }
-        let is_called = |method: &&Arc<ServedMethod>| {
-            method.descriptor.name == name && method.descriptor.kind == MethodKind::Unary
-        };
-        let method = self.methods.iter().find(is_called);
+    pub(super) fn dispatch(&self, message: Message, arrival: Arrival) -> Option<PendingReply<'_>> {
+        let message = self.take_cancellation(message)?;
         let is_stream = continues_as_stream(message.headers.as_ref());
+        let method = self.called_method(&message);
         if let Some(method) = method.filter(|_| !is_stream) {
-            return method.dispatch_as(message, Some(&self.responder));
+            return method.dispatch_as(message, arrival, Some(&self.responder));
         }
         let service = self.service.full_name;
+        let name = self.target(&message);
         if self.address.drops.is_of_nats(&message) {
             return None;
         }
@@ -63,5 +56,28 @@ impl BroadcastRoute {
                 .signed_by(Some(&self.responder));
             self.server.send_reply(reply).await;
         }))
+    }
+
+    /// Cancels a call, if the message asks for that; returns any other message. It is never replied to, also where its
+    /// sender asks for that.
+    pub(super) fn take_cancellation(&self, message: Message) -> Option<Message> {
+        if self.target(&message) != CANCEL {
+            return Some(message);
+        }
+        self.server.cancellations.cancel(&message.payload);
+        None
+    }
+
+    /// Returns the unary method that a message calls.
+    pub(super) fn called_method(&self, message: &Message) -> Option<&Arc<ServedMethod>> {
+        let name = self.target(message);
+        self.methods.iter().find(|method| {
+            method.descriptor.name == name && method.descriptor.kind == MethodKind::Unary
+        })
+    }
+
+    fn target<'a>(&self, message: &'a Message) -> &'a str {
+        let target = self.address.base.broadcast_target(&message.subject);
+        target.unwrap_or_default()
     }
 }

@@ -118,6 +118,8 @@ pub(super) fn instance_counts(server: &ServerState, drops: &DropCounts) -> Insta
     let events = server.events.get().into_iter().flatten();
     InstanceData {
         refused_replies: server.refused_replies.load(Ordering::Relaxed),
+        held_bytes: server.callers.memory().used() as u64,
+        refused_for_memory: server.callers.memory().refused(),
         dropped: drops.dropped(),
         unsent_replies: drops.unsent_replies(),
         reconnects: totals.reconnects,

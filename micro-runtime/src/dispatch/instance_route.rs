@@ -17,6 +17,7 @@ use async_nats::Message;
 
 use crate::bus::Outgoing;
 use crate::descriptor::ServiceDescriptor;
+use crate::dispatch::arrival::Arrival;
 use crate::dispatch::instance_address::InstanceAddress;
 use crate::dispatch::introspection::{Introspection, IntrospectionQuery};
 use crate::dispatch::reply::{OutgoingReply, PendingReply};
@@ -44,21 +45,16 @@ impl InstanceRoute {
     ///
     /// A frame is handed over without waiting, so that a slow stream holds up neither the other streams
     /// of the instance nor its calls.
-    pub(super) fn dispatch(&self, message: Message) -> Option<PendingReply<'_>> {
-        let InstanceAddress { base, instance, .. } = &*self.address;
-        let name = match base.instance_target(instance, &message.subject) {
+    pub(super) fn dispatch(&self, message: Message, arrival: Arrival) -> Option<PendingReply<'_>> {
+        let message = self.take_frame(message)?;
+        let name = match self.target(&message) {
             Some(InstanceTarget::Stream(stream)) => {
-                match self.server.connection.mux().inbound_stream(stream) {
-                    Some(sink) => {
-                        sink.deliver(message);
-                    }
-                    None if self.address.has_opened(stream) => {
-                        return Some(Box::pin(self.reset_unknown_stream(message)));
-                    }
-                    // Another server with the id of this instance may have opened it.
-                    None => {}
-                }
-                return None;
+                // Another server with the id of this instance may have opened it.
+                let is_own = self.address.has_opened(stream);
+                return match is_own {
+                    true => Some(Box::pin(self.reset_unknown_stream(message))),
+                    false => None,
+                };
             }
             Some(InstanceTarget::Schema) => {
                 let query = IntrospectionQuery::Schema;
@@ -74,11 +70,35 @@ impl InstanceRoute {
         let status = match self.method(name) {
             Some(_) if self.is_stopping.load(Ordering::Relaxed) => Reason::ShuttingDown
                 .status(format!("this instance of {} stops", self.service.full_name)),
-            Some(method) => return method.dispatch(message),
+            Some(method) => return method.dispatch(message, arrival),
             None => Reason::NoSuchMethod
                 .status(format!("{} has no method `{name}`", self.service.full_name)),
         };
         Some(Box::pin(self.refuse(message, status)))
+    }
+
+    /// Delivers the frame of a stream that is open here; returns any other message.
+    pub(super) fn take_frame(&self, message: Message) -> Option<Message> {
+        if let Some(InstanceTarget::Stream(stream)) = self.target(&message)
+            && let Some(sink) = self.server.connection.mux().inbound_stream(stream)
+        {
+            sink.deliver(message);
+            return None;
+        }
+        Some(message)
+    }
+
+    /// Returns the method that a message calls.
+    pub(super) fn called_method(&self, message: &Message) -> Option<&Arc<ServedMethod>> {
+        match self.target(message) {
+            Some(InstanceTarget::Method(name)) => self.method(name),
+            _ => None,
+        }
+    }
+
+    fn target<'a>(&self, message: &'a Message) -> Option<InstanceTarget<'a>> {
+        let InstanceAddress { base, instance, .. } = &*self.address;
+        base.instance_target(instance, &message.subject)
     }
 
     fn method(&self, name: &str) -> Option<&Arc<ServedMethod>> {

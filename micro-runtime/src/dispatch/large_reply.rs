@@ -18,13 +18,14 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::bus::FrameSink;
+use crate::dispatch::burst_refusal::{no_memory, retry_after};
 use crate::dispatch::instance_address::InstanceAddress;
 use crate::dispatch::permit::PermitShare;
 use crate::dispatch::server_state::ServerState;
 use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
 use crate::stream::{
-    Channel, FrameDestination, FrameTransport, Machine, StreamHeader, StreamOptions,
+    Channel, FrameDestination, FrameTransport, Machine, STREAM_MEMORY, StreamHeader, StreamOptions,
 };
 use crate::sync::lock;
 use crate::wire;
@@ -103,6 +104,15 @@ impl ServerState {
             metadata,
             permit,
         } = reply;
+        let caller = self.callers.of_reply(&subject);
+        let Some(held) = caller.memory.try_take(payload.len() + STREAM_MEMORY) else {
+            let (headers, _) = wire::encode_status(&retry_after(no_memory()));
+            let none = Metadata::new();
+            let _ = self
+                .publish(subject, Some(headers), Bytes::new(), &none)
+                .await;
+            return;
+        };
         let stream = address.new_stream_address();
         let limits = StreamOptions::new().limits();
         let max_payload = self.connection.max_payload();
@@ -139,7 +149,7 @@ impl ServerState {
         }
         let server = Arc::clone(self);
         self.tasks.spawn(async move {
-            let (_inbound, _permit) = (inbound, permit);
+            let (_inbound, _permit, _held) = (inbound, permit, held);
             let mut drive = pin!(channel.drive(transport));
             tokio::select! {
                 () = &mut drive => {}

@@ -9,15 +9,22 @@
 //! event_loop ─▶ event::EventDispatcher
 //! ```
 //!
+//! Requests of a method wait in the `request_backlog` of its loop, with the times of their
+//! [`Arrival`](arrival::Arrival).
+//!
 //! Two invariants hold in all of it. Every request that has an allowed reply subject gets one reply,
 //! whatever becomes of it (docs/PROTOCOL.md, CALL-3). And the loop that reads a
 //! subscription never waits for a handler or a permit: it waits for the connection to take a reply at
 //! most.
 
 mod admission;
+mod arrival;
 mod broadcast_route;
+mod burst_refusal;
 mod by_hand_call;
+mod call_limit;
 mod call_observer;
+mod callers;
 mod cancellations;
 mod drop_counts;
 mod endpoint;
@@ -44,6 +51,7 @@ mod phase;
 mod queue_group;
 mod reply;
 mod reply_source;
+mod request_backlog;
 mod request_headers;
 mod request_loop;
 mod requests;
@@ -55,11 +63,14 @@ mod served_stream;
 mod server_state;
 mod service;
 mod service_options;
+mod shed_requests;
 mod stop_notifier;
 mod timeouts;
 mod unsent_replies;
 
 pub(crate) use broadcast_route::BroadcastRoute;
+pub(crate) use burst_refusal::BurstRefusals;
+pub(crate) use callers::Callers;
 pub(crate) use drop_counts::DropCounts;
 pub use endpoint::Endpoint;
 pub(crate) use health::Health;

@@ -5,16 +5,19 @@
 
 use std::sync::Arc;
 
+use async_nats::Subject;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use crate::dispatch::burst_refusal::BurstRefusal;
+use crate::dispatch::call_limit::CallLimit;
+use crate::dispatch::callers::Caller;
 use crate::dispatch::served_method::ServedMethod;
 use crate::execute::{ConcurrencyLimit, acquire_all};
-use crate::status::details::RetryInfo;
-use crate::status::{Reason, Status};
+use crate::memory_budget::{HeldBytes, MemoryBudget};
+use crate::stream::STREAM_MEMORY;
 
-/// Delay in milliseconds that a refused caller is advised to wait: long enough for a burst to pass, and
-/// short beside the usual deadlines (docs/PROTOCOL.md, FAIL-11).
-const RETRY_AFTER_MS: i32 = 100;
+/// Length in bytes of a request up to which it is not counted while it is handled: the limits of calls bound it.
+const UNCOUNTED_LEN: usize = 1024;
 
 /// One running call at every limit that it counts for. The permits are given back when it is dropped,
 /// which must be after the reply has left: [`ServerState::call_limit`] bounds what waits to be sent, too. What outlives
@@ -23,6 +26,8 @@ const RETRY_AFTER_MS: i32 = 100;
 /// [`ServerState::call_limit`]: crate::dispatch::server_state::ServerState::call_limit
 pub(super) struct Permit {
     method: Arc<ServedMethod>,
+    /// Of a call that is a stream, or whose request is large.
+    caller: Option<Box<CallerPermit>>,
     is_stream: bool,
     /// `None` for nearly all calls, which nothing outlives.
     shared: Option<PermitShare>,
@@ -30,7 +35,7 @@ pub(super) struct Permit {
 
 /// The permits of a call that something outlives. They are given back with the last share.
 #[derive(Clone)]
-pub(super) struct PermitShare(#[expect(dead_code, reason = "held for its drop")] Arc<Release>);
+pub(super) struct PermitShare(Arc<Release>);
 
 /// Permits of a call that has a thread: they are held until the thread is free again, and so is the stop of the
 /// server.
@@ -42,7 +47,14 @@ pub(super) struct ThreadPermit {
 /// Gives the permits of a call back when dropped.
 struct Release {
     method: Arc<ServedMethod>,
+    caller: Option<Box<CallerPermit>>,
     is_stream: bool,
+}
+
+/// What a call takes of the share of its caller.
+struct CallerPermit {
+    caller: Arc<Caller>,
+    held: HeldBytes,
 }
 
 impl Permit {
@@ -50,21 +62,56 @@ impl Permit {
     ///
     /// # Errors
     ///
-    /// `RESOURCE_EXHAUSTED` that names the limit which is reached, with a `RetryInfo`. A client retries it
-    /// on its own only if the method is idempotent.
-    pub(super) fn acquire(method: &Arc<ServedMethod>, is_stream: bool) -> Result<Self, Status> {
-        match acquire_all(&limits(method)[..count(is_stream)]) {
-            Ok(()) => Ok(Self {
+    /// Why the call is refused: the limit which is reached.
+    pub(super) fn acquire(
+        method: &Arc<ServedMethod>,
+        is_stream: bool,
+        request_len: usize,
+        reply: Option<&Subject>,
+    ) -> Result<Self, BurstRefusal> {
+        let acquired = acquire_all(&limits(method)[..count(is_stream)]);
+        let acquired = acquired.map_err(|index| BurstRefusal::Limit(CallLimit::ALL[index]));
+        let permitted = acquired.and_then(|()| {
+            let mut permit = Self {
                 method: Arc::clone(method),
+                caller: None,
                 is_stream,
                 shared: None,
-            }),
-            Err(index) => {
-                method.metrics.shed();
-                method.stats.shed();
-                Err(overloaded(method, index))
+            };
+            if is_stream || request_len > UNCOUNTED_LEN {
+                permit.take_share(request_len, reply)?;
             }
+            Ok(permit)
+        });
+        if permitted.is_err() {
+            method.metrics.shed();
+            method.stats.shed();
         }
+        permitted
+    }
+
+    /// Takes what the call needs of the share of its caller.
+    fn take_share(
+        &mut self,
+        request_len: usize,
+        reply: Option<&Subject>,
+    ) -> Result<(), BurstRefusal> {
+        let reply = reply.map_or("", |reply| reply);
+        let caller = self.method.server.callers.of_reply(reply);
+        let bytes = request_len + if self.is_stream { STREAM_MEMORY } else { 0 };
+        let held = caller.memory.try_take(bytes).ok_or(BurstRefusal::Memory)?;
+        if self.is_stream && !caller.streams.try_acquire() {
+            return Err(BurstRefusal::Limit(CallLimit::StreamsOfCaller));
+        }
+        self.caller = Some(Box::new(CallerPermit { caller, held }));
+        Ok(())
+    }
+
+    /// Returns the budget of the caller's share, for what it sends later; `None` of a call that has no part in it.
+    pub(super) fn memory(&self) -> Option<&Arc<MemoryBudget>> {
+        let shared = self.shared.as_ref().map(|share| &share.0.caller);
+        let caller = self.caller.as_ref().or(shared?.as_ref())?;
+        caller.held.budget()
     }
 
     pub(super) fn method(&self) -> &Arc<ServedMethod> {
@@ -76,6 +123,7 @@ impl Permit {
         let shared = self.shared.get_or_insert_with(|| {
             PermitShare(Arc::new(Release {
                 method: Arc::clone(&self.method),
+                caller: self.caller.take(),
                 is_stream: self.is_stream,
             }))
         });
@@ -91,27 +139,49 @@ impl Permit {
     }
 }
 
+impl ServedMethod {
+    /// Returns the maximum number of calls that run at a time.
+    pub(super) fn max_concurrent(&self, limit: CallLimit) -> usize {
+        match limit {
+            CallLimit::StreamsOfCaller => self.server.callers.max_streams(),
+            limit => limits(self)[limit as usize].limit(),
+        }
+    }
+
+    /// Returns whether a limit that counts for each call is reached.
+    pub(super) fn is_full(&self) -> bool {
+        limits(self)[..count(false)]
+            .iter()
+            .any(|limit| limit.running() >= limit.limit())
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         if self.shared.is_none() {
-            release(&self.method, self.is_stream);
+            release(&self.method, self.is_stream, self.caller.as_deref());
         }
     }
 }
 
 impl Drop for Release {
     fn drop(&mut self) {
-        release(&self.method, self.is_stream);
+        release(&self.method, self.is_stream, self.caller.as_deref());
     }
 }
 
-fn release(method: &ServedMethod, is_stream: bool) {
+fn release(method: &ServedMethod, is_stream: bool, caller: Option<&CallerPermit>) {
+    if let Some(share) = caller
+        && is_stream
+    {
+        share.caller.streams.release();
+    }
     limits(method)[..count(is_stream)]
         .iter()
         .for_each(|limit| limit.release());
 }
 
-/// Returns the limits of a call, the widest first; the last counts streams only.
+/// Returns the limits of a call as [`CallLimit`] orders them: the widest first; the last counts streams only.
 fn limits(method: &ServedMethod) -> [&ConcurrencyLimit; 4] {
     [
         &method.server.call_limit,
@@ -124,24 +194,4 @@ fn limits(method: &ServedMethod) -> [&ConcurrencyLimit; 4] {
 /// Returns how many of the [`limits`] apply.
 fn count(is_stream: bool) -> usize {
     if is_stream { 4 } else { 3 }
-}
-
-fn overloaded(method: &ServedMethod, index: usize) -> Status {
-    let name = method.descriptor.full_name;
-    let service = name.strip_suffix(method.descriptor.name).unwrap_or(name);
-    let owner = [
-        "the server",
-        service.trim_end_matches('.'),
-        name,
-        "the server's streams",
-    ][index];
-    let limit = limits(method)[index].limit();
-    Reason::Overloaded
-        .status(format!("{owner} runs {limit} calls already, its limit"))
-        .with_detail(&RetryInfo {
-            retry_delay: Some(prost_types::Duration {
-                seconds: 0,
-                nanos: RETRY_AFTER_MS * 1_000_000,
-            }),
-        })
 }

@@ -22,15 +22,21 @@ use async_nats::Subject;
 use bytes::Bytes;
 
 use crate::bus::PublishError;
+use crate::dispatch::burst_refusal::{no_memory, retry_after};
 use crate::dispatch::drop_counts::DropCounts;
 use crate::dispatch::format::Format;
 use crate::dispatch::instance_address::InstanceAddress;
 use crate::dispatch::large_reply::LargeReply;
 use crate::dispatch::permit::Permit;
 use crate::dispatch::server_state::ServerState;
+use crate::memory_budget::HeldBytes;
 use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
 use crate::wire;
+
+/// Length in bytes of a reply up to which it is not counted while it waits for the connection: the limits of calls bound
+/// it.
+const UNCOUNTED_REPLY_LEN: usize = 4096;
 
 /// The sending of a reply that the connection did not take at once, or that is no plain success.
 pub(super) type PendingReply<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
@@ -146,8 +152,21 @@ impl ServerState {
                 (Some(headers), payload, Some(status))
             }
         };
+        // It may have to wait for the connection.
+        let held = match payload.len() > UNCOUNTED_REPLY_LEN {
+            true => self.callers.memory().try_take(payload.len()),
+            false => Some(HeldBytes::uncounted()),
+        };
+        let Some(held) = held else {
+            let status = retry_after(no_memory());
+            self.send_short_failure(subject, &status, format, responder, drops)
+                .await;
+            return;
+        };
         let published = self.publish(subject.clone(), headers, payload, &metadata);
-        match published.await {
+        let published = published.await;
+        drop(held);
+        match published {
             Ok(()) => {}
             Err(PublishError::TooLarge { max }) => {
                 let method = permit.as_ref().map(|permit| permit.method());

@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use crate::bus::CarrierSubscription;
 use crate::dispatch::event_loop;
 use crate::dispatch::phase::Phase;
+use crate::dispatch::request_backlog::{RequestBacklog, Turn};
 use crate::dispatch::route::Route;
 use crate::dispatch::stop_notifier::StopNotifier;
 
@@ -47,7 +48,7 @@ pub(crate) fn spawn_loop(
 /// Reads one subscription until it is closed, one request after the other.
 ///
 /// A request that arrived is dispatched in every phase: a stop loses none. Requests wait here only as
-/// long as a short handler is polled, see [`PollCost`](crate::execute::PollCost).
+/// long as a short handler is polled, see [`PollCost`](crate::execute::PollCost), and in a [`RequestBacklog`] then.
 async fn run(
     subscription: &mut CarrierSubscription,
     route: &Route,
@@ -55,6 +56,7 @@ async fn run(
     stopped: &mut StopNotifier,
 ) {
     let mut current = Phase::Serving;
+    let mut backlog = RequestBacklog::default();
     loop {
         // Read before every message: in a loop that is never idle, `changed` below is never reached.
         let next = *phase.borrow();
@@ -78,8 +80,12 @@ async fn run(
         }
         // Within the poll, which so returns a few words and moves no message.
         let dispatched = poll_fn(|cx| {
-            let next = subscription.poll_next(cx);
-            next.map(|message| message.map(|message| route.dispatch(message)))
+            backlog.poll_turn(subscription, route, cx).map(|turn| {
+                turn.map(|turn| match turn {
+                    Turn::Handle(message, arrival) => route.dispatch(message, arrival),
+                    Turn::Refuse(message, arrival, why) => route.shed(message, arrival, why),
+                })
+            })
         });
         tokio::select! {
             biased;

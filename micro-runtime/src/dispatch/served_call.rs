@@ -9,15 +9,17 @@ use std::task::Poll;
 
 use async_nats::Subject;
 use bytes::Bytes;
-use tokio::time::Instant;
 
 use crate::context::Context;
+use crate::dispatch::arrival::Arrival;
 use crate::dispatch::call_observer::CallObserver;
 use crate::dispatch::format::Format;
 use crate::dispatch::permit::Permit;
 use crate::dispatch::reply::{OutgoingReply, PendingReply};
+use crate::dispatch::served_method::ServedMethod;
 use crate::execute::{
-    BoxFuture, BoxedHandler, DeadlinePolicy, Execution, Observer as _, on_blocking_thread,
+    BoxFuture, BoxedHandler, Completion, DeadlinePolicy, Execution, Observer as _,
+    on_blocking_thread,
 };
 use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
@@ -32,7 +34,7 @@ pub(super) struct ServedCall {
     // Dropped in this order: the context of the call ends, then its permit is given back.
     execution: Execution<BoxedHandler<'static, Bytes>, CallObserver>,
     reply: ReplyAddress,
-    received: Instant,
+    arrival: Arrival,
     permit: Permit,
 }
 
@@ -62,9 +64,9 @@ impl ServedCall {
         ctx: Context,
         format: Format,
         future: BoxFuture<'static, Bytes>,
-        received: Instant,
+        arrival: Arrival,
     ) -> Self {
-        let observer = CallObserver::new(permit.method(), received);
+        let observer = CallObserver::new(permit.method(), arrival.received);
         let future = match permit.method().options.is_blocking {
             true => {
                 let held = permit.share_with_thread();
@@ -80,7 +82,7 @@ impl ServedCall {
                 responder: None,
                 cancel_id: None,
             },
-            received,
+            arrival,
             permit,
         }
     }
@@ -121,10 +123,11 @@ impl ServedCall {
         let cost = &method.cost;
         if cost.is_short() {
             let polled = self.execution.poll_once(None);
-            // From the receipt on, which was less than a microsecond ago: one reading of the clock serves both counts.
-            let took = self.received.elapsed();
+            // From its turn on, which was less than a microsecond ago: one reading of the clock serves both counts.
+            let took = self.arrival.begun.elapsed();
             cost.record(took);
             if let Poll::Ready(result) = polled {
+                let took = took + self.arrival.waited_here();
                 self.execution.observer().set_took(took);
                 return self.respond_in_place(result);
             }
@@ -150,6 +153,10 @@ impl ServedCall {
                 call => call,
             },
         };
+        if self.execution.is_late() {
+            // It waited for its task longer than its caller does.
+            return self.expire(&method).await;
+        }
         let canceled = async {
             match &cancelable {
                 Some(call) => call.canceled().await,
@@ -169,12 +176,23 @@ impl ServedCall {
         };
         let goes_on = completion.is_detached(at_deadline);
         let ctx = self.execution.ctx();
-        let limit = ctx.and_then(|ctx| method.time_limit(ctx, self.received));
+        let limit = ctx.and_then(|ctx| method.time_limit(ctx, self.arrival.reached));
         let result = completion.into_result(method.descriptor.full_name, limit);
         self.respond(result).await;
         if goes_on {
             self.execution.run_detached(stop).await;
         }
+    }
+
+    /// Ends a call whose handler has not begun by its deadline.
+    #[cold]
+    async fn expire(&mut self, method: &ServedMethod) {
+        self.execution.drop_handler();
+        let ctx = self.execution.ctx();
+        let limit = ctx.and_then(|ctx| method.time_limit(ctx, self.arrival.reached));
+        let name = method.descriptor.full_name;
+        let ended = Completion::DeadlinePassed.into_result(name, limit);
+        self.respond(ended).await;
     }
 
     /// Drops the handler of a call whose caller has gone. Nothing is sent.
@@ -189,7 +207,7 @@ impl ServedCall {
         self.execution.record(Some(&status));
         self.execution.observer().close();
         self.reply.subject = None;
-        self.permit.method().trace_reply(self.received);
+        self.permit.method().trace_reply(self.arrival);
     }
 
     /// Counts the outcome, ends the span and the metrics, and then sends the reply with the metadata that
@@ -208,7 +226,7 @@ impl ServedCall {
             && let method = self.permit.method()
             && method.server.try_send(subject, message, &reply.format)
         {
-            method.trace_reply(self.received);
+            method.trace_reply(self.arrival);
             return None;
         }
         Some(Box::pin(async move {
@@ -234,6 +252,6 @@ impl ServedCall {
                 .signed_by(self.reply.responder.as_deref());
             method.server.send_reply(reply).await;
         }
-        self.permit.method().trace_reply(self.received);
+        self.permit.method().trace_reply(self.arrival);
     }
 }

@@ -6,6 +6,8 @@ use tokio::time::Instant;
 
 use crate::context::{Context, TimeLimit, TimeoutSource};
 use crate::descriptor::MethodDescriptor;
+use crate::dispatch::arrival::Arrival;
+use crate::dispatch::burst_refusal::BurstRefusals;
 use crate::dispatch::drop_counts::DropCounts;
 use crate::dispatch::instance_address::InstanceAddress;
 use crate::dispatch::method_handler::MethodHandler;
@@ -45,13 +47,14 @@ pub(crate) struct ServedMethod {
     /// Requests that were dropped and replies that were not sent.
     pub(crate) drops: DropCounts,
     pub(crate) logs: MethodLogs,
+    pub(crate) burst_refusals: BurstRefusals,
 }
 
 impl ServedMethod {
-    /// Returns what the deadline of a call, whose request came in at `received`, follows from; `None` without one.
-    pub(super) fn time_limit(&self, ctx: &Context, received: Instant) -> Option<TimeLimit> {
+    /// Returns what the deadline of a call, whose request arrived at `since`, follows from; `None` without one.
+    pub(super) fn time_limit(&self, ctx: &Context, since: Instant) -> Option<TimeLimit> {
         let deadline = ctx.deadline()?;
-        let timeout = deadline.saturating_duration_since(received);
+        let timeout = deadline.saturating_duration_since(since);
         let is_callers = ctx.has_caller_timeout() && timeout != self.server.timeouts.max;
         Some(TimeLimit {
             deadline,
@@ -73,13 +76,14 @@ impl ServedMethod {
         StreamLabel::check_len(self.descriptor, false, length, &limits)
     }
 
-    /// Logs that a request was replied to, with the time since it was received. Without a reader of trace
-    /// events the clock is not read.
-    pub(super) fn trace_reply(&self, received: Instant) {
-        let micros = || received.elapsed().as_micros();
+    /// Logs that a request was replied to, with the time since its turn came, and the time that it had waited for its
+    /// turn here. Without a reader of trace events the clock is not read.
+    pub(super) fn trace_reply(&self, arrival: Arrival) {
+        let micros = || arrival.begun.elapsed().as_micros();
         tracing::trace!(
             method = self.descriptor.full_name,
             micros = micros(),
+            waited_micros = arrival.waited_here().as_micros(),
             "replied"
         );
     }

@@ -85,7 +85,7 @@ impl ServedStream {
         let observer = CallObserver::new(&method, received);
         let connection = &method.server.connection;
         let address = method.address.new_stream_address();
-        let machine = Machine::server(
+        let mut machine = Machine::server(
             address.clone(),
             method.stream_options.limits_with(header.heartbeat),
             header.window,
@@ -94,6 +94,9 @@ impl ServedStream {
             received,
         )
         .of_call(method.descriptor, method.time_limit(&ctx, received));
+        if let Some(memory) = permit.memory() {
+            machine.receiving.hold_in(memory, header.is_unary);
+        }
         let channel = Channel::new(machine);
         let sink = Arc::clone(&channel);
         // Registered before the first frame leaves: the client may reply to it at once.

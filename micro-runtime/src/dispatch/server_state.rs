@@ -12,6 +12,7 @@ use crate::bus::{
     Concern, Connection, Connections, Outgoing, PublishError, Refusal, RefusalObserver,
 };
 use crate::context::StopSignal;
+use crate::dispatch::callers::Callers;
 use crate::dispatch::cancellations::Cancellations;
 use crate::dispatch::drop_counts::DropCounts;
 use crate::dispatch::timeouts::Timeouts;
@@ -46,6 +47,8 @@ pub(crate) struct ServerState {
     /// Streams among the calls that run now. A stream lives longer than a call and holds buffers, so
     /// that it has a lower limit besides.
     pub(crate) stream_limit: ConcurrencyLimit,
+    /// What each caller takes of the limits of streams and memory.
+    pub(crate) callers: Callers,
     /// Prefixes that a reply subject may begin with, see [`reply_subject`](Self::reply_subject).
     pub(crate) reply_prefixes: Vec<String>,
     pub(crate) timeouts: Timeouts,

@@ -24,7 +24,7 @@ use crate::wire::BrokerMessage;
 /// A [`Stream`] of events as they are published, each at most once; opened by
 /// [`Bus::subscribe`](crate::Bus::subscribe).
 ///
-/// - At most 65,536 messages wait to be read. A reader that falls further behind loses the newest ones,
+/// - At most 262,144 messages wait to be read. A reader that falls further behind loses the newest ones,
 ///   which is logged.
 /// - A message that cannot be decoded is an `Err` item; it is counted, logged and not the end.
 /// - The stream ends when the connection is closed, or after [`drain`](Self::drain). Dropping it ends the

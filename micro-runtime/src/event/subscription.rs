@@ -122,7 +122,7 @@ impl<E: Event> Subscription<E> {
     /// Sets how many events may be queued for a handler, over all workers; further ones are dropped.
     /// 65,536 by default.
     ///
-    /// NATS messages that this process has not read yet do not count: up to 65,536 of them wait in the
+    /// NATS messages that this process has not read yet do not count: up to 262,144 of them wait in the
     /// connection besides.
     #[must_use]
     pub fn max_waiting(mut self, events: usize) -> Self {

@@ -145,6 +145,12 @@ impl<H: HandlerFuture, O: Observer> Execution<H, O> {
         status
     }
 
+    /// Returns whether the handler has not begun, and its deadline has passed.
+    pub(crate) fn is_late(&self) -> bool {
+        let deadline = self.ctx().and_then(Context::deadline);
+        self.is_fresh && deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
     /// Polls the handler once without registering a task that it could wake, see [`poll_once`].
     pub(crate) fn poll_once(&mut self, cost: Option<&PollCost>) -> Poll<Result<H::Output, Status>> {
         poll_once(|cx| self.poll(cost, cx))

@@ -28,6 +28,7 @@ use crate::stream::StreamOptions;
 /// |---|---|
 /// | [`max_concurrent`](Self::max_concurrent) | 16,384 calls |
 /// | [`max_streams`](Self::max_streams) | 4,096 streams |
+/// | [`memory_budget`](Self::memory_budget) | 256 MiB |
 /// | [`default_timeout`](Self::default_timeout) | 5 s |
 /// | [`min_timeout`](Self::min_timeout), [`max_timeout`](Self::max_timeout) | zero, unlimited |
 /// | [`grace`](Self::grace) | 25 s |
@@ -167,9 +168,24 @@ impl Server {
 
     /// Sets the maximum number of streams among the calls that run at a time, those by hand included. 4,096 by default.
     ///
-    /// A stream above it is refused with `RESOURCE_EXHAUSTED` at once; it does not wait.
+    /// A stream above it is refused with `RESOURCE_EXHAUSTED` at once; it does not wait. Of eight or more, one caller
+    /// gets at most seven eighths; it is known by the inbox of its reply subject.
     pub fn max_streams(mut self, streams: usize) -> Self {
         self.settings.max_streams = streams;
+        self
+    }
+
+    /// Sets the maximum number of bytes that the server holds for its callers, all services together. 256 MiB
+    /// (268,435,456) by default.
+    ///
+    /// It counts requests that wait, requests above 1 KiB and parts of requests until their handlers have returned,
+    /// messages of streams that their handlers have not read, and replies that are offered in parts until they are
+    /// taken; each stream counts 16 KiB besides. A message counts with its length on the wire: what a handler makes of
+    /// it does not. What would exceed the budget is refused with `RESOURCE_EXHAUSTED`: a call, an opening, an open
+    /// stream whose messages find no room. Above half of it, streams get smaller windows. One caller, known by the
+    /// inbox of its reply subjects, gets at most seven eighths.
+    pub fn memory_budget(mut self, bytes: usize) -> Self {
+        self.settings.memory_budget = bytes;
         self
     }
 

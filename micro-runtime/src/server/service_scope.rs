@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::descriptor::ServiceDescriptor;
 use crate::dispatch::{
-    DropCounts, Endpoint, InstanceAddress, Introspection, MethodLogs, MethodOptions, MethodStats,
-    OptionSources, Route, ServedMethod, ServiceOptions, layered,
+    BurstRefusals, DropCounts, Endpoint, InstanceAddress, Introspection, MethodLogs, MethodOptions,
+    MethodStats, OptionSources, Route, ServedMethod, ServiceOptions, layered,
 };
 use crate::error::Error;
 use crate::execute::{ConcurrencyLimit, PollCost};
@@ -128,6 +128,7 @@ impl ServiceScope<'_> {
             stats: MethodStats::new(),
             drops: DropCounts::new(descriptor.full_name),
             logs: MethodLogs::default(),
+            burst_refusals: BurstRefusals::default(),
         })
     }
 }

@@ -12,6 +12,8 @@ use crate::wire::subject::{REPLY_PREFIXES, SERVICE_API};
 const MAX_CONCURRENT_CALLS: usize = 16 * 1024;
 /// Maximum number of streams among them. A stream holds buffers of both directions as long as it lives.
 const MAX_STREAMS: usize = 4 * 1024;
+/// Maximum number of bytes that are held for callers.
+const MEMORY_BUDGET: usize = 256 * 1024 * 1024;
 /// Time that running calls have to end once the server stops: five times the default timeout of a call, and 5 s less
 /// than Kubernetes gives a container by default (30 s from SIGTERM to SIGKILL), in which the last replies leave.
 const GRACE_PERIOD: Duration = Duration::from_secs(25);
@@ -20,6 +22,7 @@ const GRACE_PERIOD: Duration = Duration::from_secs(25);
 pub(super) struct ServerSettings {
     pub(super) max_concurrent: usize,
     pub(super) max_streams: usize,
+    pub(super) memory_budget: usize,
     pub(super) stream_options: StreamOptions,
     pub(super) grace_period: Duration,
     pub(super) reply_prefixes: Vec<String>,
@@ -35,6 +38,7 @@ impl Default for ServerSettings {
         Self {
             max_concurrent: MAX_CONCURRENT_CALLS,
             max_streams: MAX_STREAMS,
+            memory_budget: MEMORY_BUDGET,
             stream_options: StreamOptions::new(),
             grace_period: GRACE_PERIOD,
             reply_prefixes: REPLY_PREFIXES.map(str::to_owned).into(),

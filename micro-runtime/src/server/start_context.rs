@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::bus::Bus;
 use crate::context::StopSignal;
-use crate::dispatch::{Health, ServerState};
+use crate::dispatch::{Callers, Health, ServerState};
 use crate::execute::ConcurrencyLimit;
 use crate::middleware::Next;
 use crate::server::settings::ServerSettings;
@@ -41,6 +41,7 @@ impl StartContext {
             grace_ended: CancellationToken::new(),
             call_limit: ConcurrencyLimit::new(settings.max_concurrent),
             stream_limit: ConcurrencyLimit::new(settings.max_streams),
+            callers: Callers::new(settings.max_streams, settings.memory_budget),
             reply_prefixes: settings.reply_prefixes,
             timeouts: settings.timeouts,
             refused_replies: Arc::default(),

@@ -4,15 +4,21 @@
 //!
 //! - A call with a deadline is reset at both ends when it passes; each end has a clock, so neither needs the other's
 //!   frame.
-//! - The first frame of the peer must arrive within the open timeout (5 s).
+//! - The first frame of the peer must arrive within the open timeout (5 s); a server asks for it before.
 //! - After each heartbeat (5 s) without a frame from the peer a PING is sent; after the idle timeout (three heartbeats)
 //!   the stream ends with `UNAVAILABLE`. NATS usually reports an absent peer much earlier, see `output.rs`.
+
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::context::Words;
 use crate::status::Reason;
 use crate::stream::machine::{Machine, peer_gone};
+use crate::stream::options::StreamLimits;
+
+/// Parts of the open timeout of a server, at the end of each of which it asks its caller for a frame.
+const OPENING_PINGS: u32 = 3;
 
 /// Likely cause of a silence right after the first message of a server: NATS has refused the others, which only the
 /// server's side can see.
@@ -67,15 +73,34 @@ impl Machine {
             return;
         }
         let silence = now.saturating_duration_since(self.last_received);
-        if silence >= self.limits.idle_timeout {
+        let (heartbeat, idle_timeout) = self.patience();
+        if silence >= idle_timeout {
             let cause = self.likely_cause();
             let status = peer_gone(format!(
                 "the other end of the stream was silent for {silence:.0?}{cause}"
             ));
             self.reset(status);
-        } else if silence >= self.limits.heartbeat * (self.pings + 1) {
+        } else if silence >= heartbeat * (self.pings + 1) {
             self.pings += 1;
             self.pending.ping = true;
+        }
+    }
+
+    /// Returns the heartbeat, and the time of silence after which the stream ends. A server has the open timeout for
+    /// the first frame of its caller, and asks for one twice: a stream whose caller has gone is not kept for long.
+    fn patience(&self) -> (Duration, Duration) {
+        let StreamLimits {
+            heartbeat,
+            idle_timeout,
+            open_timeout,
+            ..
+        } = self.limits;
+        match self.is_client() || self.frames_received > 0 {
+            true => (heartbeat, idle_timeout),
+            false => (
+                heartbeat.min(open_timeout / OPENING_PINGS),
+                idle_timeout.min(open_timeout),
+            ),
         }
     }
 
@@ -111,8 +136,8 @@ impl Machine {
         let liveness = match self.open_deadline {
             Some(open_deadline) => open_deadline,
             None => {
-                let ping = self.limits.heartbeat * (self.pings + 1);
-                self.last_received + ping.min(self.limits.idle_timeout)
+                let (heartbeat, idle_timeout) = self.patience();
+                self.last_received + (heartbeat * (self.pings + 1)).min(idle_timeout)
             }
         };
         let deadline = self.deadline.unwrap_or(liveness);

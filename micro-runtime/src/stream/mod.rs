@@ -71,6 +71,7 @@ pub(crate) use machine::Machine;
 pub(crate) use message_reader::MessageReader;
 pub(crate) use options::{DEFAULT_HEARTBEAT, StreamLimits};
 pub(crate) use output::reset_frame;
+pub(crate) use receiving::STREAM_MEMORY;
 pub(crate) use stream_address::StreamAddress;
 pub(crate) use stream_header::StreamHeader;
 pub(crate) use stream_label::StreamLabel;

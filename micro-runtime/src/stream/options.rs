@@ -101,7 +101,8 @@ impl StreamOptions {
     /// Sets the time without a frame from the other end after which it is sent a PING: whole seconds, from 1 s to
     /// a day, by default 5 s.
     ///
-    /// A caller's setting holds at both ends. An end pings earlier if its
+    /// A caller's setting holds at both ends, but a server pings at its own where that is shorter: a caller cannot make
+    /// it keep streams of absent peers for longer. An end pings earlier if its
     /// [`idle_timeout`](Self::idle_timeout) is shorter than three heartbeats.
     #[must_use]
     pub const fn heartbeat(mut self, heartbeat: Duration) -> Self {
@@ -178,10 +179,11 @@ impl StreamOptions {
         }
     }
 
-    /// Returns the limits of a server's end, with the heartbeat of its caller.
+    /// Returns the limits of a server's end, with the heartbeat of its caller, which the server's own bounds.
     pub(crate) fn limits_with(self, heartbeat: Duration) -> StreamLimits {
+        let longest = self.heartbeat.unwrap_or(DEFAULT_HEARTBEAT);
         Self {
-            heartbeat: Some(heartbeat),
+            heartbeat: Some(heartbeat.min(longest)),
             ..self
         }
         .limits()

@@ -17,9 +17,11 @@
 //! the peer sends; the fuzz target `stream` holds the bound.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::memory_budget::{HeldBytes, MemoryBudget};
 use crate::status::{Reason, Status};
 use crate::stream::credit::Credit;
 use crate::stream::entries::{Entries, MAX_COPIED_LEN};
@@ -34,6 +36,16 @@ use crate::stream::stream_label::StreamLabel;
 /// The protocol demands two. With four the sender still has room when a grant arrives, and need not stop for it;
 /// eight or sixteen are slower again, as each grant is a message of its own (docs/PERFORMANCE.md, "Streams").
 const GRANTS_PER_WINDOW: u64 = 4;
+
+/// Bytes that each stream counts for in the memory budget of a server, whatever it holds: its two ends of queues and
+/// buffers, and as much of what waits.
+pub(crate) const STREAM_MEMORY: usize = 16 * 1024;
+/// Bytes that a message counts for besides its own while it waits.
+const MESSAGE_MEMORY: u64 = 128;
+/// What the windows in bytes are divided by while the memory of the server is short.
+const SHORT_WINDOW_DIVISOR: u64 = 16;
+/// Window in bytes that is left then.
+const MIN_SHORT_WINDOW: u64 = 64 * 1024;
 
 /// The receiving direction of one end.
 #[derive(Debug)]
@@ -56,6 +68,10 @@ pub(crate) struct Receiving {
     is_complete: bool,
     /// The application wants no more messages: they are discarded and count as taken.
     is_discarding: bool,
+    /// Memory of what waits, from the budget of a server.
+    held: HeldBytes,
+    /// What was read still counts: the one request of a unary call, which its handler has to the end.
+    holds_to_end: bool,
 }
 
 /// Complete messages that wait for the application.
@@ -82,6 +98,50 @@ impl Receiving {
             queue: VecDeque::new(),
             is_complete: false,
             is_discarding: false,
+            held: HeldBytes::uncounted(),
+            holds_to_end: false,
+        }
+    }
+
+    /// Takes the memory of what waits from this budget from now on; with `holds_to_end` also of what was read. The
+    /// first window is smaller where memory is short.
+    pub(crate) fn hold_in(&mut self, budget: &Arc<MemoryBudget>, holds_to_end: bool) {
+        self.held = HeldBytes::of(budget);
+        self.holds_to_end = holds_to_end;
+        self.granted.bytes = self.window_bytes();
+    }
+
+    /// Returns the window in bytes: a sixteenth of the usual one while the memory of the server is short.
+    fn window_bytes(&self) -> u64 {
+        match self.held.budget() {
+            Some(budget) if budget.is_short() => (self.window.bytes / SHORT_WINDOW_DIVISOR)
+                .max(MIN_SHORT_WINDOW)
+                .min(self.window.bytes),
+            _ => self.window.bytes,
+        }
+    }
+
+    /// Takes memory for what waits, beyond what each stream has.
+    ///
+    /// # Errors
+    ///
+    /// `RESOURCE_EXHAUSTED` if the budget has too little left.
+    fn hold_waiting(&mut self) -> Result<(), Status> {
+        let bytes = self.received.bytes.saturating_sub(self.taken.bytes);
+        let messages = self.received.messages.saturating_sub(self.taken.messages);
+        let needed = usize::try_from(bytes + messages * MESSAGE_MEMORY).unwrap_or(usize::MAX);
+        let needed = match needed.checked_next_multiple_of(STREAM_MEMORY) {
+            Some(needed) if needed > STREAM_MEMORY => needed - STREAM_MEMORY,
+            _ => 0,
+        };
+        if self.holds_to_end && needed < self.held.bytes() {
+            return Ok(());
+        }
+        match needed == self.held.bytes() || self.held.try_set(needed) {
+            true => Ok(()),
+            false => Err(Reason::Overloaded.status(
+                "the server holds as much for its callers as its memory budget allows: a message found no room",
+            )),
         }
     }
 
@@ -148,6 +208,7 @@ impl Receiving {
             } else {
                 self.add_complete(entries);
             }
+            self.hold_waiting()?;
         }
         if ends {
             if self.fragments.is_some() {
@@ -255,6 +316,8 @@ impl Receiving {
     pub(crate) fn note_taken(&mut self, sums: Credit) {
         self.taken.messages += sums.messages;
         self.taken.bytes += sums.bytes;
+        // It never takes more than before.
+        let _ = self.hold_waiting();
     }
 
     /// Discards what is queued and what will arrive, and counts it as taken: the peer can finish, though the
@@ -267,12 +330,14 @@ impl Receiving {
             messages: self.received.messages,
             bytes: self.received.bytes - unfinished,
         };
+        let _ = self.hold_waiting();
     }
 
     /// Frees what is queued; the stream has failed.
     pub(crate) fn clear(&mut self) {
         self.queue.clear();
         self.fragments = None;
+        self.held.shrink_to(0);
     }
 
     /// Returns the bytes of the unfinished message that have arrived.
@@ -286,7 +351,7 @@ impl Receiving {
     /// granted before. The unfinished message does not count against the window in bytes: it could not be
     /// completed if it were longer than that, and cannot be taken before.
     fn target_grant(&self) -> Credit {
-        let bytes = self.taken.bytes + self.window.bytes + self.unfinished_bytes();
+        let bytes = self.taken.bytes + self.window_bytes() + self.unfinished_bytes();
         Credit {
             messages: self
                 .granted
@@ -304,7 +369,7 @@ impl Receiving {
         let bytes = target.bytes - self.granted.bytes;
         !self.is_complete
             && (messages >= (self.window.messages / GRANTS_PER_WINDOW).max(1)
-                || bytes >= (self.window.bytes / GRANTS_PER_WINDOW).max(1))
+                || bytes >= (self.window_bytes() / GRANTS_PER_WINDOW).max(1))
     }
 
     /// Grants all that can be granted, and returns `taken` and the limits for the next frame. Every frame carries

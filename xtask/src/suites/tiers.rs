@@ -162,6 +162,21 @@ pub(crate) const SLOW: &[Suite] = &[
         })],
     },
     Suite {
+        name: "overload",
+        about: "150,000 requests in one burst, at a server, at a service by hand, and beside another server",
+        minutes: 8,
+        tools: &[NATS_SERVER],
+        steps: &[Step::IgnoredTests(IgnoredTests {
+            binary: "overload",
+            tests: &[
+                "a_burst_with_handlers_of_20_us",
+                "a_burst_with_empty_handlers",
+                "another_server_beside_a_burst",
+            ],
+            ..OPTIMIZED
+        })],
+    },
+    Suite {
         name: "outages",
         about: "calls, streams and events while NATS is away, frozen, black-holed, half-closed or silent",
         minutes: 5,

@@ -11,7 +11,10 @@ use tokio::sync::mpsc;
 use tokio::task::coop::unconstrained;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use tokio::time::Instant;
+
 use crate::bus::inbox::Inbox;
+use crate::bus::link::bulk_window::BULK_LEN;
 use crate::bus::link::gate::Gate;
 use crate::bus::link::link_events::LinkEvents;
 use crate::bus::link::pulse;
@@ -197,6 +200,8 @@ impl Link {
                 if self.lost.is_cancelled() {
                     return Err(PublishError::Disconnected);
                 }
+            } else if is_bulk(outgoing.reply.as_ref(), &outgoing.payload) {
+                self.window.bulk_room().await;
             }
             let length = outgoing.size();
             nats::publish(&self.client, outgoing).await?;
@@ -235,9 +240,26 @@ impl Link {
         self.confirmed().await
     }
 
+    /// Returns when the messages that are read now had reached NATS at the latest, see [`Pulses::reached_by`].
+    pub(in crate::bus) fn reached_by(&self, now: Instant) -> Instant {
+        match &self.pulses {
+            Some(pulses) => pulses.reached_by(now),
+            None => now,
+        }
+    }
+
     /// Returns the time that what is unconfirmed takes on a slow link.
     pub(in crate::bus) fn unconfirmed_time(&self) -> Duration {
         silence::allowance(self.window.unconfirmed())
+    }
+
+    /// Returns whether the window has room for a message.
+    #[inline]
+    fn has_room_for(&self, reply: Option<&Subject>, payload: &Bytes) -> bool {
+        match reply {
+            Some(_) => self.window.has_room(),
+            None => !is_bulk(None, payload) || self.window.has_bulk_room(),
+        }
     }
 
     /// Counts a message that async-nats has taken.
@@ -262,7 +284,7 @@ impl Link {
         reply: Option<&Subject>,
         payload: &Bytes,
     ) -> Poll<Result<(), PublishError>> {
-        if !self.gate.is_open() || (reply.is_some() && !self.window.has_room()) {
+        if !self.gate.is_open() || !self.has_room_for(reply, payload) {
             return Poll::Pending;
         }
         let length = payload.len();
@@ -282,19 +304,33 @@ impl Link {
         published.map_err(|error| nats::not_published(client, error))
     }
 
-    /// Hands over a message as [`try_publish`](Self::try_publish) does; one with headers is left to
-    /// [`publish`](Self::publish).
+    /// Hands over a message as [`try_publish`](Self::try_publish) does, which may have headers. One with headers and a
+    /// reply subject is left to [`publish`](Self::publish).
     #[inline]
     pub(in crate::bus) fn try_publish_whole(
         &self,
         outgoing: &Outgoing,
     ) -> Poll<Result<(), PublishError>> {
-        match outgoing.headers {
-            None => {
-                let (subject, reply) = (&outgoing.subject, outgoing.reply.as_ref());
-                self.try_publish(subject, reply, &outgoing.payload)
+        let Outgoing {
+            subject,
+            reply,
+            headers,
+            payload,
+        } = outgoing;
+        match (headers, reply) {
+            (None, reply) => self.try_publish(subject, reply.as_ref(), payload),
+            (Some(headers), None) if self.gate.is_open() && self.has_room_for(None, payload) => {
+                let (client, subject) = (&self.client, subject.clone());
+                let published =
+                    client.publish_with_headers(subject, headers.clone(), payload.clone());
+                let cx = &mut Context::from_waker(Waker::noop());
+                let published = pin!(unconstrained(published)).poll(cx);
+                if matches!(published, Poll::Ready(Ok(()))) {
+                    self.note_handed_over(outgoing.size());
+                }
+                published.map_err(|error| nats::not_published(client, error))
             }
-            Some(_) => Poll::Pending,
+            (Some(_), _) => Poll::Pending,
         }
     }
 
@@ -320,4 +356,10 @@ impl Link {
             () = self.lost.cancelled() => Err(disconnected()),
         }
     }
+}
+
+/// Returns whether a message is one that lets calls go first: large, and no request.
+#[inline]
+fn is_bulk(reply: Option<&Subject>, payload: &Bytes) -> bool {
+    payload.len() >= BULK_LEN && reply.is_none()
 }

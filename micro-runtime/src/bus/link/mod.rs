@@ -13,6 +13,7 @@
 
 mod attempt_log;
 mod backoff;
+mod bulk_window;
 mod close_links;
 mod connect;
 mod current_link;

@@ -1,10 +1,11 @@
 //! `Window`: what was handed to NATS on one link and is not confirmed yet.
 //!
 //! NATS confirms no message. But it processes the messages of a connection in order, so that a message to the own
-//! inbox, a pulse, proves by its arrival that all before it were processed. Two things rest on that:
+//! inbox, a pulse, proves by its arrival that all before it were processed. Three things rest on that:
 //!
 //! - **Room.** Requests wait here, and not in a queue that nobody can take them back from, while so many bytes are
 //!   unconfirmed ([`MAX_UNCONFIRMED`]): a NATS that is frozen gets one window of requests that may run late, no more.
+//! - **Bulk.** Large messages that are no requests wait here while calls would wait behind them (`bulk_window`).
 //! - **Silence.** While anything is unconfirmed, NATS has a reason to send something.
 //!
 //! Without the permission to publish to the own inbox there are no pulses: then nothing counts as unconfirmed.
@@ -12,6 +13,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::Notify;
+
+use crate::bus::link::bulk_window::BulkWindow;
 
 /// Maximum number of bytes that are unconfirmed; further requests wait.
 const MAX_UNCONFIRMED: u64 = 256 * 1024;
@@ -29,6 +32,7 @@ pub(super) struct Window {
     /// Whether everything is confirmed, so that nobody looks.
     is_idle: AtomicBool,
     has_pulses: AtomicBool,
+    pub(super) bulk: BulkWindow,
     /// Told by the first message after idleness.
     begun: Notify,
     /// Told at each confirmation, and once there are no pulses.
@@ -43,6 +47,7 @@ impl Window {
             pulsed: AtomicU64::new(0),
             is_idle: AtomicBool::new(true),
             has_pulses: AtomicBool::new(true),
+            bulk: BulkWindow::new(),
             begun: Notify::new(),
             room: Notify::new(),
         }
@@ -90,6 +95,17 @@ impl Window {
         self.unconfirmed() < MAX_UNCONFIRMED
     }
 
+    /// Returns whether a large message without a reply subject may be handed over.
+    #[inline]
+    pub(super) fn has_bulk_room(&self) -> bool {
+        self.unconfirmed() < self.bulk.limit()
+    }
+
+    /// Returns once a large message without a reply subject may be handed over. Cancel safe.
+    pub(super) async fn bulk_room(&self) {
+        self.told_of_room(Self::has_bulk_room).await;
+    }
+
     /// Returns the number of bytes until there is no room.
     pub(super) fn left(&self) -> usize {
         usize::try_from(MAX_UNCONFIRMED.saturating_sub(self.unconfirmed())).unwrap_or(usize::MAX)
@@ -97,10 +113,14 @@ impl Window {
 
     /// Returns once a request may be handed over. Cancel safe.
     pub(super) async fn room(&self) {
-        while !self.has_room() {
+        self.told_of_room(Self::has_room).await;
+    }
+
+    async fn told_of_room(&self, has_room: impl Fn(&Self) -> bool) {
+        while !has_room(self) {
             let mut told = std::pin::pin!(self.room.notified());
             told.as_mut().enable();
-            if !self.has_room() {
+            if !has_room(self) {
                 told.await;
             }
         }

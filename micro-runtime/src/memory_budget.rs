@@ -1,0 +1,237 @@
+//! `MemoryBudget`: the bytes that a server holds for its peers, and their limit.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// The bytes that are held for peers, and how many there may be: requests that wait or run, messages of streams that
+/// were not read, requests in parts, replies that are offered and not taken yet.
+///
+/// A peer chooses what it sends, and can name itself as it likes: limits by number, or of each peer, bound no memory.
+/// Whoever holds something takes its bytes here first, and refuses it where they are not left.
+#[derive(Debug)]
+pub(crate) struct MemoryBudget {
+    limit: usize,
+    used: AtomicUsize,
+    refused: AtomicU64,
+    /// What the bytes count for besides: a caller has a share of its server's.
+    whole: Option<Arc<MemoryBudget>>,
+}
+
+/// Bytes of a budget. They are given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct HeldBytes {
+    /// `None` where nothing is counted, as at a client.
+    budget: Option<Arc<MemoryBudget>>,
+    bytes: usize,
+}
+
+impl MemoryBudget {
+    pub(crate) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self {
+            limit,
+            used: AtomicUsize::new(0),
+            refused: AtomicU64::new(0),
+            whole: None,
+        })
+    }
+
+    /// Returns a part of this budget with a limit of its own.
+    pub(crate) fn share(self: &Arc<Self>, limit: usize) -> Arc<Self> {
+        Arc::new(Self {
+            limit,
+            used: AtomicUsize::new(0),
+            refused: AtomicU64::new(0),
+            whole: Some(Arc::clone(self)),
+        })
+    }
+
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Returns the number of bytes that are held now.
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Returns how often something was refused since it would have exceeded the limit.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether more than half of the bytes are held: what is granted to peers in advance shrinks then.
+    pub(crate) fn is_short(&self) -> bool {
+        self.used() > self.limit / 2 || self.whole.as_ref().is_some_and(|whole| whole.is_short())
+    }
+
+    /// Takes bytes; `None` if so many are not left, which is counted.
+    #[must_use]
+    pub(crate) fn try_take(self: &Arc<Self>, bytes: usize) -> Option<HeldBytes> {
+        let mut held = HeldBytes::of(self);
+        held.try_set(bytes).then_some(held)
+    }
+
+    /// Counts that something was refused.
+    fn note_refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.note_refused();
+        }
+    }
+
+    fn try_add(&self, bytes: usize) -> bool {
+        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
+        let fits = before
+            .checked_add(bytes)
+            .is_some_and(|used| used <= self.limit);
+        let fits = fits && self.whole.as_ref().is_none_or(|whole| whole.try_add(bytes));
+        if !fits {
+            self.used.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        fits
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.give_back(bytes);
+        }
+    }
+}
+
+impl HeldBytes {
+    /// Returns no bytes of this budget.
+    pub(crate) fn of(budget: &Arc<MemoryBudget>) -> Self {
+        Self {
+            budget: Some(Arc::clone(budget)),
+            bytes: 0,
+        }
+    }
+
+    /// Returns what holds any number of bytes, which nothing counts.
+    pub(crate) fn uncounted() -> Self {
+        Self {
+            budget: None,
+            bytes: 0,
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn budget(&self) -> Option<&Arc<MemoryBudget>> {
+        self.budget.as_ref()
+    }
+
+    /// Holds so many bytes from now on; `false` if they are not left, which is counted, and then as many as before.
+    #[must_use]
+    pub(crate) fn try_set(&mut self, bytes: usize) -> bool {
+        self.try_reserve(bytes, bytes)
+    }
+
+    /// Holds `wanted` bytes from now on, or as many as are `needed` where those are not left; as
+    /// [`try_set`](Self::try_set).
+    #[must_use]
+    pub(crate) fn try_reserve(&mut self, wanted: usize, needed: usize) -> bool {
+        let fits = self.try_hold(wanted) || (needed < wanted && self.try_hold(needed));
+        if let Some(budget) = &self.budget
+            && !fits
+        {
+            budget.note_refused();
+        }
+        fits
+    }
+
+    fn try_hold(&mut self, bytes: usize) -> bool {
+        if let Some(budget) = &self.budget
+            && bytes > self.bytes
+            && !budget.try_add(bytes - self.bytes)
+        {
+            return false;
+        }
+        self.shrink_to(bytes);
+        self.bytes = bytes;
+        true
+    }
+
+    /// Gives back what exceeds so many bytes.
+    pub(crate) fn shrink_to(&mut self, bytes: usize) {
+        if bytes < self.bytes {
+            if let Some(budget) = &self.budget {
+                budget.give_back(self.bytes - bytes);
+            }
+            self.bytes = bytes;
+        }
+    }
+}
+
+impl Drop for HeldBytes {
+    fn drop(&mut self) {
+        self.shrink_to(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_than_the_limit_is_held_and_all_is_given_back() {
+        let budget = MemoryBudget::new(100);
+        let mut first = budget.try_take(60).unwrap();
+        assert!(budget.try_take(41).is_none());
+        let second = budget.try_take(40).unwrap();
+        assert_eq!((budget.used(), budget.refused()), (100, 1));
+        assert!(!first.try_set(61));
+        assert!(first.try_set(10));
+        assert_eq!((first.bytes(), budget.used()), (10, 50));
+        first.shrink_to(20);
+        drop((first, second));
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn a_share_counts_for_the_whole_and_has_a_limit_of_its_own() {
+        let budget = MemoryBudget::new(100);
+        let [first, second] = [(); 2].map(|()| budget.share(80));
+        let held = first.try_take(80).unwrap();
+        assert!(first.try_take(1).is_none(), "above its limit");
+        assert!(second.try_take(21).is_none(), "above that of the whole");
+        assert!(second.try_take(20).is_some());
+        assert_eq!((budget.used(), second.used(), budget.refused()), (80, 0, 2));
+        assert!(second.is_short());
+        drop(held);
+        assert_eq!((budget.used(), first.used()), (0, 0));
+    }
+
+    #[test]
+    fn numbers_that_overflow_are_refused() {
+        let budget = MemoryBudget::new(usize::MAX);
+        let _held = budget.try_take(2).unwrap();
+        assert!(budget.try_take(usize::MAX).is_none());
+        assert_eq!(budget.used(), 2);
+    }
+
+    #[test]
+    fn threads_that_take_at_the_same_time_never_hold_more_together() {
+        let budget = MemoryBudget::new(1000);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for bytes in 0..10_000 {
+                        let held = budget.try_take(bytes % 700);
+                        assert!(held.is_none_or(|held| held.bytes() <= 1000));
+                    }
+                });
+            }
+        });
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn what_is_uncounted_holds_any_number() {
+        let mut held = HeldBytes::uncounted();
+        assert!(held.try_set(usize::MAX) && held.try_set(1));
+    }
+}
