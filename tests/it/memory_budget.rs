@@ -43,7 +43,7 @@ async fn requests_count_while_their_handlers_run(carrier: Carrier) {
     let call = || {
         let call = fixture.client.echo_after(EchoAfterRequest {
             data: vec![1; 900 * KIB],
-            microseconds: 300_000,
+            microseconds: 2_000_000,
         });
         async { call.no_retry().await }
     };
@@ -243,7 +243,7 @@ async fn one_caller_leaves_an_eighth_of_the_memory(carrier: Carrier) {
     let hold = |client: &BehaviorClient| {
         let call = client.echo_after(EchoAfterRequest {
             data: vec![1; 400 * KIB],
-            microseconds: 1_000_000,
+            microseconds: 2_000_000,
         });
         async { call.no_retry().await }
     };

@@ -13,7 +13,7 @@ use crate::log_lines::LogLines;
 use crate::round_trip::round_trip;
 use crate::until::until;
 
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(240);
 /// Number of messages: more than the 262,144 that a subscription holds.
 const MESSAGES: usize = 270_000;
 /// Number of replies: more than the 65,536 that one request holds.

@@ -82,9 +82,9 @@ async fn overload(work: Duration) {
 async fn by_hand(work: Duration) -> Duration {
     let nats = NatsServer::start().await.unwrap();
     let server = runtime();
-    let service = HandWritten::start(nats.url(), Work::new(work));
+    let service = HandWritten::start(&nats.url(), Work::new(work));
     let service = server.spawn(service).await.unwrap();
-    let burst = Burst::prepare(nats.url(), service.work()).await;
+    let burst = Burst::prepare(&nats.url(), service.work()).await;
     let outcome = burst.send(REQUESTS, TIMEOUT).await;
     assert_eq!(outcome.replies, REQUESTS);
     assert_eq!(service.work().ran(), REQUESTS);
@@ -96,7 +96,7 @@ async fn by_hand(work: Duration) -> Duration {
 async fn served(work: Duration) -> (Duration, Duration) {
     let nats = NatsServer::start().await.unwrap();
     let server = runtime();
-    let url = nats.url().to_owned();
+    let url = nats.url();
     let work = Work::new(work);
     let starting = work.clone();
     let (bus, running) = server
@@ -108,7 +108,7 @@ async fn served(work: Duration) -> (Duration, Duration) {
     for _ in 0..1000 {
         client.say_hello(HelloRequest::default()).await.unwrap();
     }
-    let burst = Burst::prepare(nats.url(), &work).await;
+    let burst = Burst::prepare(&nats.url(), &work).await;
     work.reset();
     let fresh = async {
         work.reached(10).await;
@@ -157,8 +157,8 @@ async fn p99_beside(is_served: bool) -> f64 {
     let nats = NatsServer::start().await.unwrap();
     let [server, other] = [(); 2].map(|()| runtime());
     let work = Work::new(Duration::from_micros(20));
-    let bystander = Bystander::start(&other, nats.url()).await;
-    let url = nats.url().to_owned();
+    let bystander = Bystander::start(&other, &nats.url()).await;
+    let url = nats.url();
     let serving = work.clone();
     let keep: Box<dyn Send> = match is_served {
         true => Box::new(
@@ -169,7 +169,7 @@ async fn p99_beside(is_served: bool) -> f64 {
         ),
         false => Box::new(server.spawn(async move { idle_subscription(&url, METHOD).await })),
     };
-    let burst = Burst::prepare(nats.url(), &work).await;
+    let burst = Burst::prepare(&nats.url(), &work).await;
     let burst = if is_served {
         burst
     } else {

@@ -41,6 +41,12 @@ use crate::dispatch::served_stream::ServedStream;
 use crate::status::{Reason, Status};
 use crate::wire;
 
+/// Time that a request which had to wait for its turn must have left: that within which its age is known, and its reply
+/// is on its way.
+const SPARE_TIME: Duration = Duration::from_millis(10);
+/// Part of its timeout that it must have left, if that is shorter.
+const SPARE_PART: u32 = 8;
+
 /// A call that holds its permits; nothing of its handler has run.
 enum AdmittedCall {
     Unary(ServedCall),
@@ -157,14 +163,15 @@ impl ServedMethod {
         }))
     }
 
-    /// Returns whether the time of the caller was over before the turn of its request came.
+    /// Returns whether the time of the caller was over before the turn of its request came, or so nearly that its reply
+    /// would come too late. Otherwise a server that cannot catch up would run those at the very end of their time.
     #[inline]
     fn has_waited_too_long(&self, request: &RequestHeaders, arrival: Arrival) -> bool {
         let waited = arrival.waited();
         !waited.is_zero()
             && self
                 .timeout_of(request)
-                .is_some_and(|timeout| waited >= timeout)
+                .is_some_and(|timeout| waited + SPARE_TIME.min(timeout / SPARE_PART) >= timeout)
     }
 
     /// Returns the time that a call may take: what its caller waits, or the method's. A stream has a limit only if its

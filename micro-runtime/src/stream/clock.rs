@@ -4,7 +4,7 @@
 //!
 //! - A call with a deadline is reset at both ends when it passes; each end has a clock, so neither needs the other's
 //!   frame.
-//! - The first frame of the peer must arrive within the open timeout (5 s); a server asks for it before.
+//! - The first frame of the peer must arrive within the open timeout (5 s).
 //! - After each heartbeat (5 s) without a frame from the peer a PING is sent; after the idle timeout (three heartbeats)
 //!   the stream ends with `UNAVAILABLE`. NATS usually reports an absent peer much earlier, see `output.rs`.
 
@@ -17,7 +17,7 @@ use crate::status::Reason;
 use crate::stream::machine::{Machine, peer_gone};
 use crate::stream::options::StreamLimits;
 
-/// Parts of the open timeout of a server, at the end of each of which it asks its caller for a frame.
+/// Part of the open timeout after which a server asks a caller that has sent no frame yet.
 const OPENING_PINGS: u32 = 3;
 
 /// Likely cause of a silence right after the first message of a server: NATS has refused the others, which only the
@@ -73,8 +73,8 @@ impl Machine {
             return;
         }
         let silence = now.saturating_duration_since(self.last_received);
-        let (heartbeat, idle_timeout) = self.patience();
-        if silence >= idle_timeout {
+        let heartbeat = self.heartbeat();
+        if silence >= self.limits.idle_timeout {
             let cause = self.likely_cause();
             let status = peer_gone(format!(
                 "the other end of the stream was silent for {silence:.0?}{cause}"
@@ -86,21 +86,17 @@ impl Machine {
         }
     }
 
-    /// Returns the heartbeat, and the time of silence after which the stream ends. A server has the open timeout for
-    /// the first frame of its caller, and asks for one twice: a stream whose caller has gone is not kept for long.
-    fn patience(&self) -> (Duration, Duration) {
+    /// Returns the time without a frame after which the peer is asked for one. A server asks a caller that has sent none
+    /// yet earlier: NATS then reports a caller that has gone.
+    fn heartbeat(&self) -> Duration {
         let StreamLimits {
             heartbeat,
-            idle_timeout,
             open_timeout,
             ..
         } = self.limits;
         match self.is_client() || self.frames_received > 0 {
-            true => (heartbeat, idle_timeout),
-            false => (
-                heartbeat.min(open_timeout / OPENING_PINGS),
-                idle_timeout.min(open_timeout),
-            ),
+            true => heartbeat,
+            false => heartbeat.min(open_timeout / OPENING_PINGS),
         }
     }
 
@@ -136,8 +132,8 @@ impl Machine {
         let liveness = match self.open_deadline {
             Some(open_deadline) => open_deadline,
             None => {
-                let (heartbeat, idle_timeout) = self.patience();
-                self.last_received + (heartbeat * (self.pings + 1)).min(idle_timeout)
+                let ping = self.heartbeat() * (self.pings + 1);
+                self.last_received + ping.min(self.limits.idle_timeout)
             }
         };
         let deadline = self.deadline.unwrap_or(liveness);
