@@ -103,10 +103,10 @@ const CRATES: Layering = &[
     ]),
     ("micro-runtime", &[
         &["growth", "printable", "shutdown_signal", "subject", "sync"],
-        &["error", "log_limit", "memory_budget"],
+        &["error", "log_limit"],
         &["descriptor", "status", "wire::header"],
         &["json", "json_off", "metadata", "observe"],
-        &["wire"],
+        &["memory_budget", "wire"],
         &["context"],
         &["middleware"],
         &["bus"],

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use crate::log_limit::LogLimit;
+use crate::observe::MemoryMetrics;
+
 /// The bytes that are held for peers, and how many there may be: requests that wait or run, messages of streams that
 /// were not read, requests in parts, replies that are offered and not taken yet.
 ///
@@ -13,8 +16,11 @@ pub(crate) struct MemoryBudget {
     limit: usize,
     used: AtomicUsize,
     refused: AtomicU64,
-    /// What the bytes count for besides: a caller has a share of its server's.
+    /// The budget that the bytes count for besides: a caller has a share of its server's.
     whole: Option<Arc<MemoryBudget>>,
+    /// Of the whole.
+    metrics: Option<MemoryMetrics>,
+    log: LogLimit,
 }
 
 /// Bytes of a budget. They are given back when it is dropped.
@@ -32,6 +38,8 @@ impl MemoryBudget {
             used: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
             whole: None,
+            metrics: Some(MemoryMetrics::new()),
+            log: LogLimit::default(),
         })
     }
 
@@ -42,6 +50,8 @@ impl MemoryBudget {
             used: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
             whole: Some(Arc::clone(self)),
+            metrics: None,
+            log: LogLimit::default(),
         })
     }
 
@@ -75,8 +85,20 @@ impl MemoryBudget {
     fn note_refused(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
         if let Some(whole) = &self.whole {
-            whole.note_refused();
+            return whole.note_refused();
         }
+        if let Some(metrics) = &self.metrics {
+            metrics.refused();
+        }
+        let limit = self.limit;
+        self.log.write(move |count| {
+            tracing::warn!(
+                limit,
+                count,
+                "the memory budget of the server, or the share of a caller, is used up: a call, an opening or a message \
+                 of a stream was refused"
+            );
+        });
     }
 
     fn try_add(&self, bytes: usize) -> bool {
@@ -85,14 +107,21 @@ impl MemoryBudget {
             .checked_add(bytes)
             .is_some_and(|used| used <= self.limit);
         let fits = fits && self.whole.as_ref().is_none_or(|whole| whole.try_add(bytes));
-        if !fits {
-            self.used.fetch_sub(bytes, Ordering::Relaxed);
+        match &self.metrics {
+            _ if !fits => {
+                self.used.fetch_sub(bytes, Ordering::Relaxed);
+            }
+            Some(metrics) => metrics.hold(bytes),
+            None => {}
         }
         fits
     }
 
     fn give_back(&self, bytes: usize) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(metrics) = &self.metrics {
+            metrics.give_back(bytes);
+        }
         if let Some(whole) = &self.whole {
             whole.give_back(bytes);
         }

@@ -31,7 +31,7 @@ on_both_carriers! {
 
 /// The kinds of calls of a client.
 #[derive(Clone, Copy, Debug)]
-enum CallKind {
+enum LayeredKind {
     Unary,
     ServerStreaming,
     ClientStreaming,
@@ -41,14 +41,14 @@ enum CallKind {
     DynamicStream,
 }
 
-const KINDS: [CallKind; 7] = [
-    CallKind::Unary,
-    CallKind::ServerStreaming,
-    CallKind::ClientStreaming,
-    CallKind::Bidirectional,
-    CallKind::AllInstances,
-    CallKind::Dynamic,
-    CallKind::DynamicStream,
+const KINDS: [LayeredKind; 7] = [
+    LayeredKind::Unary,
+    LayeredKind::ServerStreaming,
+    LayeredKind::ClientStreaming,
+    LayeredKind::Bidirectional,
+    LayeredKind::AllInstances,
+    LayeredKind::Dynamic,
+    LayeredKind::DynamicStream,
 ];
 
 /// What is set for one call.
@@ -76,7 +76,7 @@ macro_rules! with_settings {
     }};
 }
 
-impl CallKind {
+impl LayeredKind {
     async fn call(
         self,
         bus: &Bus,

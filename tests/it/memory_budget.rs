@@ -33,7 +33,7 @@ fn held_by(server: &RunningServer) -> usize {
 }
 
 fn refused_by(server: &RunningServer) -> u64 {
-    server.stats()[0].data.as_ref().unwrap().refused_for_memory
+    server.stats()[0].data.as_ref().unwrap().refused_holds
 }
 
 async fn requests_count_while_their_handlers_run(carrier: Carrier) {

@@ -8,10 +8,9 @@ use micro_runtime::codegen::prost::Message as _;
 use micro_tests::greeter::HelloRequest;
 use tokio_util::sync::CancellationToken;
 
+use crate::load::METHOD;
 use crate::services::Work;
 
-/// Subject of the method that the burst calls.
-pub(crate) const METHOD: &str = "greeter.v1.Greeter.SayHello";
 /// Time without a further reply after which no more will come.
 const SILENCE: Duration = Duration::from_secs(3);
 
@@ -93,6 +92,7 @@ impl Burst {
                     replies += 1;
                     took = begun.elapsed();
                 }
+                // sleep: nothing tells that no reply will come.
                 () = tokio::time::sleep(SILENCE) => {
                     if (&mut sending).now_or_never().is_some() {
                         break;

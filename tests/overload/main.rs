@@ -4,6 +4,7 @@
 
 mod burst;
 mod bystander;
+mod load;
 mod services;
 
 use std::time::Duration;
@@ -13,16 +14,15 @@ use micro_testkit::{NatsServer, within};
 use micro_tests::greeter::{GreeterClient, HelloRequest};
 use tokio::runtime::Runtime;
 
-use burst::{Burst, METHOD};
+use burst::Burst;
 use bystander::Bystander;
+use load::{METHOD, TIMEOUT};
 use services::{HandWritten, Work, idle_subscription};
 
 /// Limit of one test.
 const LIMIT: Duration = Duration::from_secs(240);
 /// Number of requests of a burst.
 const REQUESTS: usize = 150_000;
-/// Time of their callers.
-const TIMEOUT: Duration = Duration::from_millis(100);
 /// Handlers of a burst that may begin after the time of their callers: 1 %.
 const MAX_LATE: usize = REQUESTS / 100;
 /// Time of a burst, as a multiple of that of a service by hand that handles all requests.

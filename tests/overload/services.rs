@@ -10,8 +10,7 @@ use micro_runtime::{Bus, Context, RunningServer, Server, Status};
 use micro_tests::greeter::{Greeter, GreeterServer, HelloReply, HelloRequest};
 use tokio::task::JoinHandle;
 
-use crate::TIMEOUT;
-use crate::burst::METHOD;
+use crate::load::{METHOD, TIMEOUT};
 
 /// What each handler does, and counts.
 #[derive(Clone)]

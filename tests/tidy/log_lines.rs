@@ -51,6 +51,11 @@ const UNLIMITED: &[(&str, usize, &str)] = &[
         1,
         "once at the start of a server for each stream that stores its calls",
     ),
+    (
+        "server/instance_conflict.rs",
+        1,
+        "once at the start of a server for each service with a set instance id",
+    ),
     ("server/running_server.rs", 1, "the end of a server"),
     ("server/stopper.rs", 1, "once at the stop of a server"),
     (

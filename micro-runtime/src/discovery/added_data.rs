@@ -31,7 +31,7 @@ pub struct InstanceData {
     /// Times since the start of its server that something was refused since the memory budget was used up, or the share
     /// of its caller.
     #[serde(default)]
-    pub refused_for_memory: u64,
+    pub refused_holds: u64,
     /// Requests of no method, such as queries, that were dropped since its start: their reply subject is outside the
     /// allowed prefixes, or NATS has made them itself.
     #[serde(default)]

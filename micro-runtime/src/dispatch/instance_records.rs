@@ -119,7 +119,7 @@ pub(super) fn instance_counts(server: &ServerState, drops: &DropCounts) -> Insta
     InstanceData {
         refused_replies: server.refused_replies.load(Ordering::Relaxed),
         held_bytes: server.callers.memory().used() as u64,
-        refused_for_memory: server.callers.memory().refused(),
+        refused_holds: server.callers.memory().refused(),
         dropped: drops.dropped(),
         unsent_replies: drops.unsent_replies(),
         reconnects: totals.reconnects,

@@ -51,7 +51,7 @@ struct Release {
     is_stream: bool,
 }
 
-/// What a call takes of the share of its caller.
+/// The part of a call in the share of its caller.
 struct CallerPermit {
     caller: Arc<Caller>,
     held: HeldBytes,

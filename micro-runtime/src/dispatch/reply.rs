@@ -34,8 +34,8 @@ use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
 use crate::wire;
 
-/// Length in bytes of a reply up to which it is not counted while it waits for the connection: the limits of calls bound
-/// it.
+/// Length in bytes of a reply up to which it is not counted while it waits for the connection: the limits of calls
+/// bound it.
 const UNCOUNTED_REPLY_LEN: usize = 4096;
 
 /// The sending of a reply that the connection did not take at once, or that is no plain success.

@@ -38,7 +38,7 @@ const KEPT_ROOM: usize = 256;
 #[derive(Default)]
 pub(super) struct RequestBacklog(Option<Box<RequestQueue>>);
 
-/// What a backlog asks about the requests that it takes.
+/// The server behind a backlog, as far as it decides about the requests that are taken.
 pub(super) trait Intake {
     /// Takes a message that need not wait, as the frame of a stream; returns any other one.
     fn take_at_once(&self, message: Message) -> Option<Message>;
@@ -50,7 +50,7 @@ pub(super) trait Intake {
     fn reached_by(&self, now: Instant) -> Instant;
 }
 
-/// What the loop has to do next.
+/// The next step of the loop.
 pub(super) enum Turn {
     Handle(Message, Arrival),
     /// So many wait that there is no room, or no memory.
@@ -64,7 +64,7 @@ struct RequestQueue {
     waiting: VecDeque<StampedRequest>,
     /// Bytes of those that wait.
     bytes: usize,
-    /// What is taken for them from the memory budget.
+    /// Memory that is taken for them from the budget.
     held: Option<HeldBytes>,
     /// Turns until the subscription is looked at again.
     turns: usize,

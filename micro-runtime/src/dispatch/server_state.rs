@@ -47,7 +47,7 @@ pub(crate) struct ServerState {
     /// Streams among the calls that run now. A stream lives longer than a call and holds buffers, so
     /// that it has a lower limit besides.
     pub(crate) stream_limit: ConcurrencyLimit,
-    /// What each caller takes of the limits of streams and memory.
+    /// Shares of the callers in the limits of streams and memory.
     pub(crate) callers: Callers,
     /// Prefixes that a reply subject may begin with, see [`reply_subject`](Self::reply_subject).
     pub(crate) reply_prefixes: Vec<String>,

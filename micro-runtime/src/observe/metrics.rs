@@ -49,6 +49,37 @@ pub(crate) struct EventMetrics {
     pub(crate) given_up: Counter,
 }
 
+/// Handles of the metrics of a server's memory budget, made as those of a method are.
+#[derive(Clone)]
+pub(crate) struct MemoryMetrics {
+    held: Gauge,
+    refused: Counter,
+}
+
+impl MemoryMetrics {
+    pub(crate) fn new() -> Self {
+        Self {
+            held: gauge!("rpc.server.bytes.held"),
+            refused: counter!("rpc.server.holds.refused"),
+        }
+    }
+
+    /// Counts bytes that are held from now on.
+    pub(crate) fn hold(&self, bytes: usize) {
+        self.held.increment(bytes as f64);
+    }
+
+    /// Counts bytes that are held no longer.
+    pub(crate) fn give_back(&self, bytes: usize) {
+        self.held.decrement(bytes as f64);
+    }
+
+    /// Counts that something found no room.
+    pub(crate) fn refused(&self) {
+        self.refused.increment(1);
+    }
+}
+
 impl EventMetrics {
     /// Returns those of an event; `name` is the full name of its message.
     pub(crate) fn new(name: &'static str) -> Self {
@@ -214,6 +245,12 @@ impl std::fmt::Debug for MethodMetrics {
         f.debug_struct("MethodMetrics")
             .field("method", &self.method)
             .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for MemoryMetrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryMetrics").finish_non_exhaustive()
     }
 }
 

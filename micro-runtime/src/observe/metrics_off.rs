@@ -33,6 +33,23 @@ pub(crate) struct EventMetrics {
     pub(crate) given_up: UncountedMetric,
 }
 
+/// Stand-in for the metrics of a memory budget.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MemoryMetrics;
+
+#[expect(clippy::unused_self, reason = "the functions of the same names count")]
+impl MemoryMetrics {
+    pub(crate) fn new() -> Self {
+        Self
+    }
+
+    pub(crate) fn hold(&self, _: usize) {}
+
+    pub(crate) fn give_back(&self, _: usize) {}
+
+    pub(crate) fn refused(&self) {}
+}
+
 impl UncountedMetric {
     #[expect(clippy::unused_self, reason = "the function of the same name counts")]
     pub(crate) fn increment(&self, _: u64) {}

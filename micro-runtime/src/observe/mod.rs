@@ -13,9 +13,9 @@ mod trace;
 
 pub(crate) use call::{ClientCall, ServerCall, event_span, publish_span};
 pub(crate) use metrics::{
-    EventMetrics, MethodMetrics, cancel_dropped, cancel_refused, dropped, event_failed,
-    event_refused_by_nats, message_lost, published, reconnected, refused, reply_dropped,
-    reply_refused, reply_unmatched, reply_unsent,
+    EventMetrics, MemoryMetrics, MethodMetrics, cancel_dropped, cancel_refused, dropped,
+    event_failed, event_refused_by_nats, message_lost, published, reconnected, refused,
+    reply_dropped, reply_refused, reply_unmatched, reply_unsent,
 };
 pub(crate) use side::Side;
 pub(crate) use trace::{extract, inject};

@@ -86,8 +86,8 @@ impl Machine {
         }
     }
 
-    /// Returns the time without a frame after which the peer is asked for one. A server asks a caller that has sent none
-    /// yet earlier: NATS then reports a caller that has gone.
+    /// Returns the time without a frame after which the peer is asked for one. A server asks a caller that has sent
+    /// none yet earlier: NATS then reports a caller that has gone.
     fn heartbeat(&self) -> Duration {
         let StreamLimits {
             heartbeat,
