@@ -17,7 +17,7 @@ pub(crate) struct MemoryBudget {
     used: AtomicUsize,
     refused: AtomicU64,
     /// The budget that the bytes count for besides: a caller has a share of its server's.
-    whole: Option<Arc<MemoryBudget>>,
+    whole: Option<Arc<Self>>,
     /// Of the whole.
     metrics: Option<MemoryMetrics>,
     log: LogLimit,

@@ -48,7 +48,7 @@ impl CallBounds {
         let deadline = async {
             match &self.limit {
                 Some(limit) => {
-                    tokio::time::sleep_until(limit.deadline.into()).await;
+                    tokio::time::sleep_until(limit.deadline).await;
                     call_errors::deadline_exceeded_in_layers(self.method, limit)
                 }
                 None => pending().await,

@@ -22,6 +22,7 @@ use crate::dispatch::burst_refusal::{no_memory, retry_after};
 use crate::dispatch::instance_address::InstanceAddress;
 use crate::dispatch::permit::PermitShare;
 use crate::dispatch::server_state::ServerState;
+use crate::memory_budget::HeldBytes;
 use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
 use crate::stream::{
@@ -86,6 +87,19 @@ impl FrameSink for GrantSink {
 }
 
 impl ServerState {
+    /// Takes the memory of an offer of so many bytes; `None` if it is not left, which the caller is told.
+    async fn hold_offer(&self, subject: &Subject, length: usize) -> Option<HeldBytes> {
+        let caller = self.callers.of_reply(subject);
+        let held = caller.memory.try_take(length + STREAM_MEMORY);
+        if held.is_none() {
+            let (headers, payload) = wire::encode_status(&retry_after(no_memory()));
+            let none = Metadata::new();
+            let refused = self.publish(subject.clone(), Some(headers), payload, &none);
+            let _ = refused.await;
+        }
+        held
+    }
+
     /// Offers a large reply in parts (docs/PROTOCOL.md, LARGE-3).
     ///
     /// The caller gets `status`, an error that plain clients take for the outcome, with an ACCEPT frame
@@ -104,13 +118,7 @@ impl ServerState {
             metadata,
             permit,
         } = reply;
-        let caller = self.callers.of_reply(&subject);
-        let Some(held) = caller.memory.try_take(payload.len() + STREAM_MEMORY) else {
-            let (headers, _) = wire::encode_status(&retry_after(no_memory()));
-            let none = Metadata::new();
-            let _ = self
-                .publish(subject, Some(headers), Bytes::new(), &none)
-                .await;
+        let Some(held) = self.hold_offer(&subject, payload.len()).await else {
             return;
         };
         let stream = address.new_stream_address();

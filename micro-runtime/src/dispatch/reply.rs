@@ -55,6 +55,23 @@ pub(super) struct OutgoingReply<'a> {
     drops: &'a DropCounts,
 }
 
+/// A reply that does not fit into one NATS message, of which nothing was sent.
+struct UnfitReply<'a> {
+    subject: Subject,
+    /// The failure that it is, if it is one.
+    failure: Option<Status>,
+    /// The message that it is otherwise.
+    kept: Option<Bytes>,
+    /// Maximum length in bytes of a message.
+    max: usize,
+    metadata: Metadata,
+    format: &'a Format,
+    address: Option<&'a Arc<InstanceAddress>>,
+    permit: Option<&'a mut Permit>,
+    responder: Option<&'a str>,
+    drops: &'a DropCounts,
+}
+
 impl<'a> OutgoingReply<'a> {
     /// Makes a reply in protobuf without metadata; `result` is the encoded message, or the failure.
     /// What is not sent is counted in `drops`, those of the method or the service that replies.
@@ -134,7 +151,6 @@ impl ServerState {
             drops,
         } = reply;
         let metadata = metadata.signed(responder);
-        let length = result.as_ref().map_or(0, Bytes::len);
         let mut kept = None;
         let (headers, payload, failure) = match result {
             Ok(message) => {
@@ -153,15 +169,10 @@ impl ServerState {
             }
         };
         // It may have to wait for the connection.
-        let held = match payload.len() > UNCOUNTED_REPLY_LEN {
-            true => self.callers.memory().try_take(payload.len()),
-            false => Some(HeldBytes::uncounted()),
-        };
-        let Some(held) = held else {
+        let Some(held) = self.hold_reply(payload.len()) else {
             let status = retry_after(no_memory());
-            self.send_short_failure(subject, &status, format, responder, drops)
-                .await;
-            return;
+            let failing = self.send_short_failure(subject, &status, format, responder, drops);
+            return failing.await;
         };
         let published = self.publish(subject.clone(), headers, payload, &metadata);
         let published = published.await;
@@ -169,33 +180,70 @@ impl ServerState {
         match published {
             Ok(()) => {}
             Err(PublishError::TooLarge { max }) => {
-                let method = permit.as_ref().map(|permit| permit.method());
-                let name = method.map(|method| method.descriptor.full_name);
-                let address = method.map(|method| &method.address).or(address).cloned();
-                let status = match failure {
-                    Some(status) => status.shortened(),
-                    None => too_large(name, length, max, responder.is_some()),
-                };
-                let (Some(address), Some(payload), None) = (address, kept, responder) else {
-                    drops.oversized_reply(&status);
-                    let failing =
-                        self.send_short_failure(subject, &status, format, responder, drops);
-                    return failing.await;
-                };
-                let reply = LargeReply {
-                    address,
+                let reply = UnfitReply {
                     subject,
-                    payload,
+                    failure,
+                    kept,
+                    max,
                     metadata,
-                    permit: permit.map(Permit::share),
+                    format,
+                    address,
+                    permit,
+                    responder,
+                    drops,
                 };
-                self.offer_in_parts(reply, &status).await;
+                self.replace(reply).await;
             }
             // The caller has heard that the connection is lost, or will hear nothing.
             Err(error) => {
                 drops.unsent_reply(error.into_status("a reply"));
             }
         }
+    }
+
+    /// Takes the memory of a reply while it waits for the connection; `None` if it is not left.
+    fn hold_reply(&self, length: usize) -> Option<HeldBytes> {
+        match length > UNCOUNTED_REPLY_LEN {
+            true => self.callers.memory().try_take(length),
+            false => Some(HeldBytes::uncounted()),
+        }
+    }
+
+    /// Offers a reply that does not fit into one NATS message in parts, or sends a status in its place.
+    async fn replace(self: &Arc<Self>, reply: UnfitReply<'_>) {
+        let UnfitReply {
+            subject,
+            failure,
+            kept,
+            max,
+            metadata,
+            format,
+            address,
+            permit,
+            responder,
+            drops,
+        } = reply;
+        let method = permit.as_ref().map(|permit| permit.method());
+        let name = method.map(|method| method.descriptor.full_name);
+        let address = method.map(|method| &method.address).or(address).cloned();
+        let length = kept.as_ref().map_or(0, Bytes::len);
+        let status = match failure {
+            Some(status) => status.shortened(),
+            None => too_large(name, length, max, responder.is_some()),
+        };
+        let (Some(address), Some(payload), None) = (address, kept, responder) else {
+            drops.oversized_reply(&status);
+            let failing = self.send_short_failure(subject, &status, format, responder, drops);
+            return failing.await;
+        };
+        let reply = LargeReply {
+            address,
+            subject,
+            payload,
+            metadata,
+            permit: permit.map(Permit::share),
+        };
+        self.offer_in_parts(reply, &status).await;
     }
 
     /// Sends a status in place of a reply that does not fit, without its metadata.

@@ -43,7 +43,8 @@ use crate::dispatch::served_method::ServedMethod;
 use crate::execute::{BoxedHandler, Completion, Execution, Observer as _, on_blocking_thread};
 use crate::status::Status;
 use crate::stream::{
-    Channel, FrameDestination, FrameTransport, FrameWriter, Machine, MessageReader, StreamHeader,
+    Channel, FrameDestination, FrameTransport, FrameWriter, Machine, MessageReader, StreamAddress,
+    StreamHeader,
 };
 
 /// A call with frames that was admitted: of a streaming method, or of a unary one whose request comes in
@@ -85,18 +86,7 @@ impl ServedStream {
         let observer = CallObserver::new(&method, received);
         let connection = &method.server.connection;
         let address = method.address.new_stream_address();
-        let mut machine = Machine::server(
-            address.clone(),
-            method.stream_options.limits_with(header.heartbeat),
-            header.window,
-            connection.max_payload(),
-            ctx.deadline(),
-            received,
-        )
-        .of_call(method.descriptor, method.time_limit(&ctx, received));
-        if let Some(memory) = permit.memory() {
-            machine.receiving.hold_in(memory, header.is_unary);
-        }
+        let machine = new_machine(&permit, &ctx, &header, address.clone(), received);
         let channel = Channel::new(machine);
         let sink = Arc::clone(&channel);
         // Registered before the first frame leaves: the client may reply to it at once.
@@ -138,6 +128,31 @@ impl ServedStream {
             running.execution.run_detached(stop).await;
         }
     }
+}
+
+/// Makes the server's end of a stream, whose messages count in the memory budget until they are read; those of a unary
+/// call to its end.
+fn new_machine(
+    permit: &Permit,
+    ctx: &Context,
+    header: &StreamHeader,
+    address: StreamAddress,
+    received: Instant,
+) -> Machine {
+    let method = permit.method();
+    let machine = Machine::server(
+        address,
+        method.stream_options.limits_with(header.heartbeat),
+        header.window,
+        method.server.connection.max_payload(),
+        ctx.deadline(),
+        received,
+    );
+    let mut machine = machine.of_call(method.descriptor, method.time_limit(ctx, received));
+    if let Some(memory) = permit.memory() {
+        machine.receiving.hold_in(memory, header.is_unary);
+    }
+    machine
 }
 
 impl ServedMethod {
