@@ -109,9 +109,11 @@ impl Permit {
 
     /// Returns the budget of the caller's share, for what it sends later; `None` of a call that has no part in it.
     pub(super) fn memory(&self) -> Option<&Arc<MemoryBudget>> {
-        let shared = self.shared.as_ref().map(|share| &share.0.caller);
-        let caller = self.caller.as_ref().or(shared?.as_ref())?;
-        caller.held.budget()
+        let caller = match &self.shared {
+            Some(PermitShare(release)) => &release.caller,
+            None => &self.caller,
+        };
+        caller.as_ref()?.held.budget()
     }
 
     pub(super) fn method(&self) -> &Arc<ServedMethod> {

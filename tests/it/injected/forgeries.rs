@@ -303,6 +303,7 @@ async fn messages_under_instance_subjects_run_no_handler_unasked(injected: Injec
     }
     // The call alone has replies: the streams are not this server's, and may be those of another one with its id.
     until(|| replies.applied() == 4).await;
+    assert!(injected.handled.lock().unwrap().is_empty());
     // One that has ended is. A server does not reply to frames of a server: two would reply to each other without end.
     let frames = injected.bus.subscribe_raw("streams.v1.Streams._i.*._up.*");
     let mut frames = frames.open().await.unwrap();
@@ -310,6 +311,7 @@ async fn messages_under_instance_subjects_run_no_handler_unasked(injected: Injec
     let up = frames.next().await.unwrap().subject().to_owned();
     drop(frames);
     injected.wait_until_idle().await;
+    injected.handled.lock().unwrap().clear();
     for (number, payload) in [&b"\x0f"[..], b"\x0f\x18\x04", b"\x0f\x18\x08", b"\x07"]
         .into_iter()
         .enumerate()

@@ -37,6 +37,11 @@ impl StreamsFixture {
         }
     }
 
+    /// Allows for the task that writes the log lines which are held back for 30 s.
+    pub(crate) fn expect_held_back_lines(&mut self) {
+        self.tasks_at_start += 1;
+    }
+
     /// Waits until no call has left a handler, a stream or a task, at the server or at the client.
     pub(crate) async fn wait_until_idle(&self) {
         let idle = async {

@@ -90,7 +90,7 @@ async fn an_error_arrives_after_the_messages_before_it(carrier: Carrier) {
 }
 
 async fn a_panic_arrives_as_internal_after_the_messages(carrier: Carrier) {
-    let fixture = StreamsFixture::start(&carrier.bus).await;
+    let mut fixture = StreamsFixture::start(&carrier.bus).await;
     for messages in [0, 1, 3, 5_000] {
         let mut items = fixture
             .client
@@ -114,6 +114,7 @@ async fn a_panic_arrives_as_internal_after_the_messages(carrier: Carrier) {
     sender.send(item_with_plan("panic")).await.unwrap();
     let status = items.message().await.unwrap_err();
     assert_eq!(status.reason(), Some(Reason::Panicked));
+    fixture.expect_held_back_lines();
     fixture.wait_until_idle().await;
     // The server goes on.
     let mut items = fixture.client.count(count(3, "")).await.unwrap();
