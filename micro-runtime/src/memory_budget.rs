@@ -10,7 +10,7 @@ use crate::observe::MemoryMetrics;
 /// were not read, requests in parts, replies that are offered and not taken yet.
 ///
 /// A peer chooses what it sends, and can name itself as it likes: limits by number, or of each peer, bound no memory.
-/// Whoever holds something takes its bytes here first, and refuses it where they are not left.
+/// The bytes of a thing are taken here before it is held, and it is refused where they are not left.
 #[derive(Debug)]
 pub(crate) struct MemoryBudget {
     limit: usize,

@@ -93,7 +93,7 @@ async fn fill_unread(client: &StreamsClient, items: usize) -> Option<Status> {
 
 async fn unread_messages_of_streams_count(carrier: Carrier) {
     const BUDGET: usize = 4 * MIB;
-    let fixture = StreamsFixture::start_with(&carrier.bus, |server| {
+    let mut fixture = StreamsFixture::start_with(&carrier.bus, |server| {
         server.memory_budget(BUDGET).stream_options(
             StreamOptions::new()
                 .window_bytes(16 * 1024 * 1024)
@@ -120,8 +120,9 @@ async fn unread_messages_of_streams_count(carrier: Carrier) {
         assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
         assert_eq!(status.reason(), Some(Reason::Overloaded), "{status}");
     }
+    fixture.expect_held_back_lines();
     fixture.wait_until_idle().await;
-    until(|| held_by(server) == 0).await;
+    until(|| held_by(&fixture.server) == 0).await;
 }
 
 /// Requests of 4 MiB, each in parts, which their handlers have until they reply.

@@ -208,7 +208,7 @@ impl RequestQueue {
         }
         self.refused = 0;
         self.taken = self.waiting.len() - before;
-        // Whoever waited longer than a moment needs a reading of the clock of its own.
+        // A request that waited longer than a moment needs a reading of the clock of its own.
         self.turns = if before == 0 {
             MAX_TURNS
         } else {
