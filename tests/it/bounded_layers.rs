@@ -51,7 +51,7 @@ const KINDS: [LayeredKind; 7] = [
     LayeredKind::DynamicStream,
 ];
 
-/// What is set for one call.
+/// Settings of one call.
 #[derive(Clone, Default)]
 struct Settings {
     timeout: Option<Duration>,

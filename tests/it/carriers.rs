@@ -65,17 +65,18 @@ impl Carrier {
     }
 }
 
-/// Limit of a test in real time, under paused time. Dropping it ends it; after 60 s it ends the process.
+/// Limit of a test in real time, under paused time. Dropping it ends it; after 180 s it ends the process.
 pub(crate) struct RealTimeLimit {
     _end: mpsc::Sender<()>,
 }
 
 impl RealTimeLimit {
+    #[expect(clippy::print_stderr, reason = "the process ends before it can fail")]
     pub(crate) fn start() -> Self {
         let (end, ended) = mpsc::channel();
         let test = std::thread::current();
         std::thread::spawn(move || {
-            if ended.recv_timeout(Duration::from_secs(60)) == Err(RecvTimeoutError::Timeout) {
+            if ended.recv_timeout(Duration::from_secs(180)) == Err(RecvTimeoutError::Timeout) {
                 let name = test.name().unwrap_or("a test");
                 eprintln!("{name}: time does not advance, since a task does not wait");
                 std::process::abort();

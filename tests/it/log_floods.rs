@@ -190,7 +190,7 @@ async fn slow_event_handlers(carrier: Carrier, load: FloodLoad) {
     assert!(dropped >= load.times() - 2, "{dropped}");
     let text = "dropped an event: too many wait for the handler";
     flood.wait_for_the_last(text, dropped).await;
-    // What the stop leaves has lines of its own.
+    // The rest of a stop has lines of its own.
     drop(server);
     until(|| flood.count(text) == dropped).await;
     flood.check(text, "event=\"market.v1.Trade\"", dropped);

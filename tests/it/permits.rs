@@ -1,4 +1,4 @@
-//! What holds a permit: the thread of a handler that may block, a reply that is offered and not taken, a call by hand.
+//! Holders of a permit: the thread of a handler that may block, a reply that is offered and not taken, a call by hand.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! A server that gets far more requests in one burst than it can handle in the time of their callers. The tests need
 //! the machine to themselves and are slow: `cargo xtask test --slow overload`.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::print_stdout, reason = "the figures of the tests")]
 
 mod burst;
 mod bystander;
