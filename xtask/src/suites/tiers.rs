@@ -162,6 +162,17 @@ pub(crate) const SLOW: &[Suite] = &[
         })],
     },
     Suite {
+        name: "paused-streams",
+        about: "the whole streams suite under paused time in less than 10 s of real time",
+        minutes: 1,
+        tools: &[],
+        steps: &[Step::IgnoredTests(IgnoredTests {
+            binary: "it",
+            tests: &["paused_time::suite_time::the_streams_suite_takes_less_than_ten_seconds"],
+            ..IN_TURN
+        })],
+    },
+    Suite {
         name: "overload",
         about: "150,000 requests in one burst, at a server, at a service by hand, and beside another server",
         minutes: 8,
