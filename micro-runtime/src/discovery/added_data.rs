@@ -70,8 +70,8 @@ pub struct InstanceData {
     pub events: Vec<EventData>,
 }
 
-/// Counts of one subscription to events of a server, since its start. They mean what those of
-/// [`EventStats`](crate::EventStats) do.
+/// Counts of one subscription to events of a server, since its start. They mean the same as those of
+/// [`RunningServer::events`](crate::RunningServer::events).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
