@@ -24,7 +24,7 @@ pub(crate) struct Burst {
     expects_replies: bool,
 }
 
-/// What became of the requests.
+/// The outcome of a burst.
 pub(crate) struct BurstOutcome {
     pub(crate) replies: usize,
     /// Time from the first request to the last reply.

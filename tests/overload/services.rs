@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::load::{METHOD, TIMEOUT};
 
-/// What each handler does, and counts.
+/// The work of each handler, and its counts.
 #[derive(Clone)]
 pub(crate) struct Work(Arc<State>);
 

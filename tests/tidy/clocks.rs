@@ -5,10 +5,10 @@
 
 use crate::source::{Source, has_word};
 
-/// Where the rule holds.
+/// Folders in which the rule holds.
 const CHECKED: &str = "micro-runtime/src/";
 
-/// What measures real time, or waits for it: the statement has all of a row's words.
+/// Names that measure real time, or wait for it: the statement has all of a row's words.
 const REAL_TIME: &[(&[&str], &str)] = &[
     (
         &["std::time::", "Instant"],

@@ -25,7 +25,7 @@ const ADR_32_NAMES: [(&str, &str); 3] = [
     ("rpc.server.duration", "endpoints[].processing_time"),
 ];
 
-/// What the records of STATS are, by their structs.
+/// The records of STATS by their structs.
 const RECORDS: [(&str, &str); 6] = [
     ("Stats", ""),
     ("EndpointStats", "endpoints[]."),
