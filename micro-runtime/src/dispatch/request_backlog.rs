@@ -24,6 +24,9 @@ use crate::memory_budget::{HeldBytes, MemoryBudget};
 const MAX_WAITING: usize = 65_536;
 /// Maximum number of requests that have their turn before what has arrived meanwhile is taken and stamped.
 const MAX_TURNS: usize = 64;
+/// Part of the task's cooperative budget of 128 that a turn of a burst costs, so that the loop yields after 16: handlers
+/// and timers of the same runtime wait meanwhile.
+const TURN_BUDGET: usize = 8;
 /// Maximum number of requests that are refused before those that wait have turns again.
 const MAX_REFUSED: usize = 1024;
 /// Step in which memory is taken for requests that wait.
@@ -93,7 +96,9 @@ impl RequestBacklog {
     ) -> Poll<Option<Turn>> {
         match &mut self.0 {
             Some(queue) if queue.is_burst => {
-                ready!(pin!(consume_budget()).poll(cx));
+                for _ in 0..TURN_BUDGET {
+                    ready!(pin!(consume_budget()).poll(cx));
+                }
                 let turn = queue.poll_turn(subscription, intake, cx);
                 queue.is_burst = matches!(turn, Poll::Ready(Some(_)));
                 turn
