@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::log_limit::LogLimit;
 use crate::observe::MemoryMetrics;
+use crate::status::{Reason, Status};
 
 /// The bytes that are held for peers, and how many there may be: requests that wait or run, messages of streams that
 /// were not read, requests in parts, replies that are offered and not taken yet.
@@ -21,6 +22,12 @@ pub(crate) struct MemoryBudget {
     /// Of the whole.
     metrics: Option<MemoryMetrics>,
     log: LogLimit,
+}
+
+/// Returns the failure of what would exceed the budget of a server, or the share of its caller.
+pub(crate) fn exceeded() -> Status {
+    let text = "the server holds as much for its callers as its memory budget allows";
+    Reason::Overloaded.status(text)
 }
 
 /// Bytes of a budget. They are given back when it is dropped.

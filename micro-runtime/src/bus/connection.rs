@@ -8,7 +8,6 @@ use std::time::Duration;
 use async_nats::Subject;
 use bytes::Bytes;
 use tokio::sync::watch;
-
 use tokio::time::Instant;
 
 use crate::bus::connection_state::ConnectionState;

@@ -11,8 +11,8 @@
 //! | the reply subject is allowed | dropped without a reply, which would go where a caller must not publish |
 //! | `Content-Type` is served here | `UNIMPLEMENTED` |
 //! | the headers can be decoded | `INVALID_ARGUMENT`, or `UNIMPLEMENTED` for a version of streams |
-//! | the timeout is not below the server's minimum | `DEADLINE_EXCEEDED` |
 //! | the time of its caller was not over before its turn came | `DEADLINE_EXCEEDED`, encoded once (`burst_refusal`) |
+//! | the timeout is not below the server's minimum | `DEADLINE_EXCEEDED` |
 //! | the call has not expired by the clock | `DEADLINE_EXCEEDED` |
 //! | the message that follows in parts is not too long | `RESOURCE_EXHAUSTED` |
 //! | no limit is reached | `RESOURCE_EXHAUSTED` with a delay to retry after |
@@ -168,10 +168,11 @@ impl ServedMethod {
     #[inline]
     fn has_waited_too_long(&self, request: &RequestHeaders, arrival: Arrival) -> bool {
         let waited = arrival.waited();
-        !waited.is_zero()
-            && self
-                .timeout_of(request)
-                .is_some_and(|timeout| waited + SPARE_TIME.min(timeout / SPARE_PART) >= timeout)
+        let is_over = |timeout: Duration| {
+            let timeout = timeout.min(self.server.timeouts.max);
+            waited + SPARE_TIME.min(timeout / SPARE_PART) >= timeout
+        };
+        !waited.is_zero() && self.timeout_of(request).is_some_and(is_over)
     }
 
     /// Returns the time that a call may take: what its caller waits, or the method's. A stream has a limit only if its
@@ -247,7 +248,6 @@ impl ServedMethod {
         reply: Option<&Subject>,
         arrival: Arrival,
     ) -> Result<AdmittedCall, NotAdmitted> {
-        let received = arrival.received;
         let timeouts = self.server.timeouts;
         let timeout = self.timeout_of(&request);
         let is_unary = matches!(self.handler, MethodHandler::Unary(_));
@@ -286,14 +286,14 @@ impl ServedMethod {
                 format: format.clone(),
                 header,
                 payload,
-                received,
+                arrival,
             }),
             (MethodHandler::Streaming(_), None) => AdmittedCall::ByHand(ByHandCall {
                 permit,
                 ctx,
                 format: format.clone(),
                 payload,
-                received,
+                arrival,
             }),
         })
     }

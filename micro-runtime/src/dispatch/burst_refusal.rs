@@ -9,6 +9,7 @@ use async_nats::HeaderMap;
 use bytes::Bytes;
 
 use crate::dispatch::call_limit::CallLimit;
+use crate::memory_budget;
 use crate::status::details::RetryInfo;
 use crate::status::{Reason, Status};
 use crate::wire;
@@ -75,7 +76,7 @@ impl BurstRefusals {
                 BurstRefusal::Backlog => retry_after(Reason::Overloaded.status(format!(
                     "{name} was not run: too many requests wait for it already"
                 ))),
-                BurstRefusal::Memory => retry_after(no_memory()),
+                BurstRefusal::Memory => retry_after(memory_budget::exceeded()),
                 BurstRefusal::Expired => Reason::Deadline.status(format!(
                     "{name} was not run: the time of its caller was over before its turn came"
                 )),
@@ -88,12 +89,6 @@ impl BurstRefusals {
             }
         })
     }
-}
-
-/// Returns the failure of what would exceed the memory budget.
-pub(super) fn no_memory() -> Status {
-    let text = "the server holds as much for its callers as its memory budget allows";
-    Reason::Overloaded.status(text)
 }
 
 /// Adds the delay that a refused caller is advised to wait.

@@ -12,10 +12,10 @@ use std::sync::{Arc, OnceLock};
 
 use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
-use tokio::time::Instant;
 
 use crate::bus::{Outgoing, PublishError, RefusalObserver};
 use crate::context::Context;
+use crate::dispatch::arrival::Arrival;
 use crate::dispatch::call_observer::CallObserver;
 use crate::dispatch::format::Format;
 use crate::dispatch::method_handler::OpeningFuture;
@@ -38,7 +38,7 @@ pub(super) struct ByHandCall {
     pub(super) ctx: Context,
     pub(super) format: Format,
     pub(super) payload: Bytes,
-    pub(super) received: Instant,
+    pub(super) arrival: Arrival,
 }
 
 /// Publishes the replies of one call, each as a plain message. It is shared by the handler's future, which
@@ -63,7 +63,7 @@ impl ByHandCall {
     /// deadline, and publishes nothing more.
     pub(super) async fn run(mut self, subject: Subject) {
         let method = Arc::clone(self.permit.method());
-        let observer = CallObserver::new(&method, self.received);
+        let observer = CallObserver::new(&method, self.arrival.received);
         let requests = self.requests(&method);
         let ctx = self.ctx.clone();
         let permit = &mut self.permit;
@@ -85,7 +85,7 @@ impl ByHandCall {
         let completion = execution.run(cost, stop, at_deadline).await;
         let goes_on = completion.is_detached(at_deadline);
         let ctx = execution.ctx();
-        let limit = ctx.and_then(|ctx| method.time_limit(ctx, self.received));
+        let limit = ctx.and_then(|ctx| method.time_limit(ctx, self.arrival.reached));
         let result = completion.into_result(method.descriptor.full_name, limit);
         // Reply metadata has no message of its own: it goes with the end.
         let mut end = Some(wire::encode_end(&result));

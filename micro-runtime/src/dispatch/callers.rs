@@ -9,6 +9,8 @@ use crate::sync::lock;
 
 /// Part of a limit that is left to other callers.
 const KEPT_FOR_OTHERS: usize = 8;
+/// Number of callers for which there is always room.
+const MIN_CALLERS: usize = 8;
 
 /// The callers that have streams, or of which the server holds memory, by the inboxes of their reply subjects.
 ///
@@ -59,9 +61,14 @@ impl Callers {
         if let Some(caller) = by_inbox.get(inbox).and_then(Weak::upgrade) {
             return caller;
         }
-        // Twice as many as live at most: those that have gone are removed when the table would grow.
+        // Those that have gone are removed when the table is full. It has room for as many again as are left, so that
+        // the next removal is as far away as it is long.
         if by_inbox.len() == by_inbox.capacity() {
             by_inbox.retain(|_, caller| caller.strong_count() > 0);
+            let room = 2 * by_inbox.len().max(MIN_CALLERS);
+            by_inbox.shrink_to(room);
+            let missing = room - by_inbox.len();
+            by_inbox.reserve(missing);
         }
         let caller = Arc::new(Caller {
             streams: ConcurrencyLimit::new(self.max_streams),
@@ -80,6 +87,7 @@ fn share_of(limit: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::growth::check_linear;
 
     #[test]
     fn a_caller_is_known_by_its_inbox_as_long_as_it_takes_anything() {
@@ -98,6 +106,21 @@ mod tests {
         );
         drop((first, again, held));
         assert_eq!(callers.of_reply("_INBOX.a.3").memory.used(), 0);
+    }
+
+    #[test]
+    fn callers_that_come_and_go_beside_many_others_cost_little() {
+        let one_each = |size: usize| {
+            let callers = Callers::new(size, size);
+            let living = (0..size).map(|number| callers.of_reply(&format!("_INBOX.l{number}.1")));
+            let living = living.collect::<Vec<_>>();
+            (callers, living)
+        };
+        check_linear(2_000, one_each, |(callers, living)| {
+            for number in 0..living.len() {
+                callers.of_reply(&format!("_INBOX.{number}.1"));
+            }
+        });
     }
 
     #[test]

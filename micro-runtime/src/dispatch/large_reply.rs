@@ -18,10 +18,11 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::bus::FrameSink;
-use crate::dispatch::burst_refusal::{no_memory, retry_after};
+use crate::dispatch::burst_refusal::retry_after;
 use crate::dispatch::instance_address::InstanceAddress;
 use crate::dispatch::permit::PermitShare;
 use crate::dispatch::server_state::ServerState;
+use crate::memory_budget;
 use crate::memory_budget::HeldBytes;
 use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
@@ -92,7 +93,7 @@ impl ServerState {
         let caller = self.callers.of_reply(subject);
         let held = caller.memory.try_take(length + STREAM_MEMORY);
         if held.is_none() {
-            let (headers, payload) = wire::encode_status(&retry_after(no_memory()));
+            let (headers, payload) = wire::encode_status(&retry_after(memory_budget::exceeded()));
             let none = Metadata::new();
             let refused = self.publish(subject.clone(), Some(headers), payload, &none);
             let _ = refused.await;

@@ -22,13 +22,14 @@ use async_nats::Subject;
 use bytes::Bytes;
 
 use crate::bus::PublishError;
-use crate::dispatch::burst_refusal::{no_memory, retry_after};
+use crate::dispatch::burst_refusal::retry_after;
 use crate::dispatch::drop_counts::DropCounts;
 use crate::dispatch::format::Format;
 use crate::dispatch::instance_address::InstanceAddress;
 use crate::dispatch::large_reply::LargeReply;
 use crate::dispatch::permit::Permit;
 use crate::dispatch::server_state::ServerState;
+use crate::memory_budget;
 use crate::memory_budget::HeldBytes;
 use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
@@ -47,23 +48,6 @@ static PROTOBUF: Format = Format::PROTOBUF;
 pub(super) struct OutgoingReply<'a> {
     subject: Subject,
     result: Result<Bytes, Status>,
-    metadata: Metadata,
-    format: &'a Format,
-    address: Option<&'a Arc<InstanceAddress>>,
-    permit: Option<&'a mut Permit>,
-    responder: Option<&'a str>,
-    drops: &'a DropCounts,
-}
-
-/// A reply that does not fit into one NATS message, of which nothing was sent.
-struct UnfitReply<'a> {
-    subject: Subject,
-    /// The failure that it is, if it is one.
-    failure: Option<Status>,
-    /// The message that it is otherwise.
-    kept: Option<Bytes>,
-    /// Maximum length in bytes of a message.
-    max: usize,
     metadata: Metadata,
     format: &'a Format,
     address: Option<&'a Arc<InstanceAddress>>,
@@ -151,26 +135,25 @@ impl ServerState {
             drops,
         } = reply;
         let metadata = metadata.signed(responder);
-        let mut kept = None;
-        let (headers, payload, failure) = match result {
+        let (headers, payload) = match &result {
             Ok(message) => {
-                if metadata.is_empty() && self.try_send(&subject, &message, format) {
+                if metadata.is_empty() && self.try_send(&subject, message, format) {
                     return;
                 }
-                // Also a short one, which headers or a small `max_payload` may leave no room for.
-                kept = Some(message.clone());
+                // Kept: also of a short one, headers or a small `max_payload` may leave no room.
+                let message = message.clone();
                 let mut headers = None;
                 let payload = wire::write_payload(&mut headers, format.payloads(), message);
-                (headers, payload, None)
+                (headers, payload)
             }
             Err(status) => {
-                let (headers, payload) = format.encode_status(&status);
-                (Some(headers), payload, Some(status))
+                let (headers, payload) = format.encode_status(status);
+                (Some(headers), payload)
             }
         };
         // It may have to wait for the connection.
         let Some(held) = self.hold_reply(payload.len()) else {
-            let status = retry_after(no_memory());
+            let status = retry_after(memory_budget::exceeded());
             let failing = self.send_short_failure(subject, &status, format, responder, drops);
             return failing.await;
         };
@@ -180,11 +163,9 @@ impl ServerState {
         match published {
             Ok(()) => {}
             Err(PublishError::TooLarge { max }) => {
-                let reply = UnfitReply {
+                let reply = OutgoingReply {
                     subject,
-                    failure,
-                    kept,
-                    max,
+                    result,
                     metadata,
                     format,
                     address,
@@ -192,7 +173,7 @@ impl ServerState {
                     responder,
                     drops,
                 };
-                self.replace(reply).await;
+                self.replace(reply, max).await;
             }
             // The caller has heard that the connection is lost, or will hear nothing.
             Err(error) => {
@@ -209,13 +190,11 @@ impl ServerState {
         }
     }
 
-    /// Offers a reply that does not fit into one NATS message in parts, or sends a status in its place.
-    async fn replace(self: &Arc<Self>, reply: UnfitReply<'_>) {
-        let UnfitReply {
+    /// Offers a reply that does not fit into one NATS message of `max` bytes in parts, or sends a status in its place.
+    async fn replace(self: &Arc<Self>, reply: OutgoingReply<'_>, max: usize) {
+        let OutgoingReply {
             subject,
-            failure,
-            kept,
-            max,
+            result,
             metadata,
             format,
             address,
@@ -226,12 +205,11 @@ impl ServerState {
         let method = permit.as_ref().map(|permit| permit.method());
         let name = method.map(|method| method.descriptor.full_name);
         let address = method.map(|method| &method.address).or(address).cloned();
-        let length = kept.as_ref().map_or(0, Bytes::len);
-        let status = match failure {
-            Some(status) => status.shortened(),
-            None => too_large(name, length, max, responder.is_some()),
+        let status = match &result {
+            Ok(message) => too_large(name, message.len(), max, responder.is_some()),
+            Err(status) => status.shortened(),
         };
-        let (Some(address), Some(payload), None) = (address, kept, responder) else {
+        let (Some(address), Ok(payload), None) = (address, result, responder) else {
             drops.oversized_reply(&status);
             let failing = self.send_short_failure(subject, &status, format, responder, drops);
             return failing.await;

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use async_nats::Message;
-use tokio::task::coop::{consume_budget, unconstrained};
-
+use tokio::task::coop::unconstrained;
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use crate::bus::CarrierSubscription;
@@ -24,9 +24,8 @@ use crate::memory_budget::{HeldBytes, MemoryBudget};
 const MAX_WAITING: usize = 65_536;
 /// Maximum number of requests that have their turn before what has arrived meanwhile is taken and stamped.
 const MAX_TURNS: usize = 64;
-/// Part of the task's cooperative budget of 128 that a turn of a burst costs, so that the loop yields after 16: handlers
-/// and timers of the same runtime wait meanwhile.
-const TURN_BUDGET: usize = 8;
+/// Maximum number of turns in a row: handlers and timers of the same runtime wait meanwhile.
+const MAX_TURNS_IN_A_ROW: usize = 16;
 /// Maximum number of requests that are refused before those that wait have turns again.
 const MAX_REFUSED: usize = 1024;
 /// Step in which memory is taken for requests that wait.
@@ -71,6 +70,8 @@ struct RequestQueue {
     held: Option<HeldBytes>,
     /// Turns until the subscription is looked at again.
     turns: usize,
+    /// Turns since the loop yielded.
+    in_a_row: usize,
     /// Requests that were refused since the last turn.
     refused: usize,
     /// Requests that were taken at the last look.
@@ -87,7 +88,8 @@ struct StampedRequest {
 impl RequestBacklog {
     /// Polls for the next request; `None` once the subscription has ended and none is left.
     ///
-    /// Each turn costs some of the task's cooperative budget, as reading a channel does; taking what is ready does not.
+    /// In a burst it yields each [`MAX_TURNS_IN_A_ROW`]; taking what is ready costs none of the task's cooperative
+    /// budget.
     pub(super) fn poll_turn(
         &mut self,
         subscription: &mut CarrierSubscription,
@@ -96,9 +98,12 @@ impl RequestBacklog {
     ) -> Poll<Option<Turn>> {
         match &mut self.0 {
             Some(queue) if queue.is_burst => {
-                for _ in 0..TURN_BUDGET {
-                    ready!(pin!(consume_budget()).poll(cx));
+                if queue.in_a_row >= MAX_TURNS_IN_A_ROW {
+                    queue.in_a_row = 0;
+                    // Woken behind the timers that are due, which a waker called at once would be before.
+                    ready!(pin!(yield_now()).poll(cx));
                 }
+                queue.in_a_row += 1;
                 let turn = queue.poll_turn(subscription, intake, cx);
                 queue.is_burst = matches!(turn, Poll::Ready(Some(_)));
                 turn
@@ -213,12 +218,10 @@ impl RequestQueue {
         }
         self.refused = 0;
         self.taken = self.waiting.len() - before;
-        // A request that waited longer than a moment needs a reading of the clock of its own.
-        self.turns = if before == 0 {
-            MAX_TURNS
-        } else {
-            MAX_TURNS - 1
-        };
+        // A request that waited longer than a moment needs a reading of the clock of its own: also the first one where
+        // so many were taken that this took a while.
+        let is_first_at_once = before == 0 && self.taken <= MAX_TURNS;
+        self.turns = MAX_TURNS - usize::from(!is_first_at_once);
         None
     }
 
@@ -268,6 +271,13 @@ mod tests {
         }
     }
 
+    /// Returns a subject and its subscription.
+    async fn subscribed(bus: &Bus) -> (Subject, CarrierSubscription) {
+        let subject = Subject::from_static("a.b");
+        let subscribing = bus.calling().subscribe(subject.clone(), None);
+        (subject, subscribing.await.unwrap())
+    }
+
     /// Returns the payload of the next turn, and whether the request is handled.
     async fn next(
         backlog: &mut RequestBacklog,
@@ -284,12 +294,7 @@ mod tests {
     async fn what_exceeds_the_backlog_is_refused_and_the_rest_handled_in_order() {
         const REFUSED: usize = 2 * MAX_REFUSED + 1;
         let bus = Bus::in_process();
-        let subject = Subject::from_static("a.b");
-        let mut subscription = bus
-            .calling()
-            .subscribe(subject.clone(), None)
-            .await
-            .unwrap();
+        let (subject, mut subscription) = subscribed(&bus).await;
         for number in 0..MAX_WAITING + REFUSED {
             let outgoing = Outgoing::to(subject.clone(), Bytes::from(number.to_string()));
             let published = bus.calling().publish(outgoing).await;
@@ -316,12 +321,7 @@ mod tests {
     #[tokio::test]
     async fn those_behind_the_first_of_what_was_taken_have_waited() {
         let bus = Bus::in_process();
-        let subject = Subject::from_static("a.b");
-        let mut subscription = bus
-            .calling()
-            .subscribe(subject.clone(), None)
-            .await
-            .unwrap();
+        let (subject, mut subscription) = subscribed(&bus).await;
         let mut backlog = RequestBacklog::default();
         for count in [3, 1] {
             for _ in 0..count {

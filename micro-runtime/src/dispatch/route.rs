@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use async_nats::Message;
-
 use tokio::time::Instant;
 
 use crate::dispatch::arrival::Arrival;

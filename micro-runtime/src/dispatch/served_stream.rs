@@ -28,11 +28,11 @@ use std::task::{Context as TaskContext, Poll};
 
 use async_nats::Subject;
 use bytes::Bytes;
-use tokio::time::Instant;
 use tracing::Span;
 
 use crate::context::Context;
 use crate::descriptor::MethodKind;
+use crate::dispatch::arrival::Arrival;
 use crate::dispatch::call_observer::CallObserver;
 use crate::dispatch::format::Format;
 use crate::dispatch::method_handler::OpeningFuture;
@@ -55,7 +55,7 @@ pub(super) struct ServedStream {
     pub(super) format: Format,
     pub(super) header: StreamHeader,
     pub(super) payload: Bytes,
-    pub(super) received: Instant,
+    pub(super) arrival: Arrival,
 }
 
 /// The handler of a stream at work: opens the call, then writes its replies.
@@ -80,13 +80,13 @@ impl ServedStream {
             format,
             header,
             payload,
-            received,
+            arrival,
         } = self;
         let method = Arc::clone(permit.method());
-        let observer = CallObserver::new(&method, received);
+        let observer = CallObserver::new(&method, arrival.received);
         let connection = &method.server.connection;
         let address = method.address.new_stream_address();
-        let machine = new_machine(&permit, &ctx, &header, address.clone(), received);
+        let machine = new_machine(&permit, &ctx, &header, address.clone(), arrival);
         let channel = Channel::new(machine);
         let sink = Arc::clone(&channel);
         // Registered before the first frame leaves: the client may reply to it at once.
@@ -137,7 +137,7 @@ fn new_machine(
     ctx: &Context,
     header: &StreamHeader,
     address: StreamAddress,
-    received: Instant,
+    arrival: Arrival,
 ) -> Machine {
     let method = permit.method();
     let machine = Machine::server(
@@ -146,9 +146,10 @@ fn new_machine(
         header.window,
         method.server.connection.max_payload(),
         ctx.deadline(),
-        received,
+        arrival.received,
     );
-    let mut machine = machine.of_call(method.descriptor, method.time_limit(ctx, received));
+    let time_limit = method.time_limit(ctx, arrival.reached);
+    let mut machine = machine.of_call(method.descriptor, time_limit);
     if let Some(memory) = permit.memory() {
         machine.receiving.hold_in(memory, header.is_unary);
     }

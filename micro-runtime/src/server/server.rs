@@ -179,11 +179,11 @@ impl Server {
     /// (268,435,456) by default.
     ///
     /// It counts requests that wait, requests above 1 KiB and parts of requests until their handlers have returned,
-    /// messages of streams that their handlers have not read, and replies that are offered in parts until they are
-    /// taken; each stream counts 16 KiB besides. A message counts with its length on the wire: what a handler makes of
-    /// it does not. What would exceed the budget is refused with `RESOURCE_EXHAUSTED`: a call, an opening, an open
-    /// stream whose messages find no room. Above half of it, streams get smaller windows. One caller, known by the
-    /// inbox of its reply subjects, gets at most seven eighths.
+    /// messages of streams that their handlers have not read, replies above 4 KiB that wait for the connection, and
+    /// those that are offered in parts until they are taken; each stream counts 16 KiB besides. A message counts with
+    /// its length on the wire: what a handler makes of it does not. What would exceed the budget is refused with
+    /// `RESOURCE_EXHAUSTED`: a call, an opening, an open stream whose messages find no room, a reply. Above half of it,
+    /// streams get smaller windows. One caller, known by the inbox of its reply subjects, gets at most seven eighths.
     pub fn memory_budget(mut self, bytes: usize) -> Self {
         self.settings.memory_budget = bytes;
         self

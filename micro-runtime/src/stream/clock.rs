@@ -18,7 +18,7 @@ use crate::stream::machine::{Machine, peer_gone};
 use crate::stream::options::StreamLimits;
 
 /// Part of the open timeout after which a server asks a caller that has sent no frame yet.
-const OPENING_PINGS: u32 = 3;
+const FIRST_PING_PART: u32 = 3;
 
 /// Likely cause of a silence right after the first message of a server: NATS has refused the others, which only the
 /// server's side can see.
@@ -96,7 +96,7 @@ impl Machine {
         } = self.limits;
         match self.is_client() || self.frames_received > 0 {
             true => heartbeat,
-            false => heartbeat.min(open_timeout / OPENING_PINGS),
+            false => heartbeat.min(open_timeout / FIRST_PING_PART),
         }
     }
 

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::memory_budget;
 use crate::memory_budget::{HeldBytes, MemoryBudget};
 use crate::status::{Reason, Status};
 use crate::stream::credit::Credit;
@@ -139,9 +140,7 @@ impl Receiving {
         }
         match needed == self.held.bytes() || self.held.try_set(needed) {
             true => Ok(()),
-            false => Err(Reason::Overloaded.status(
-                "the server holds as much for its callers as its memory budget allows: a message found no room",
-            )),
+            false => Err(memory_budget::exceeded()),
         }
     }
 

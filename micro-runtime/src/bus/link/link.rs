@@ -9,9 +9,8 @@ use async_nats::{Client, Subject, Subscriber};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::coop::unconstrained;
-use tokio_util::sync::{CancellationToken, DropGuard};
-
 use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::bus::inbox::Inbox;
 use crate::bus::link::bulk_window::BULK_LEN;

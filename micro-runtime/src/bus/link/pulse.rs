@@ -23,9 +23,10 @@ use crate::sync::lock;
 
 /// Interval of the pulses while anything is unconfirmed.
 const PULSE_INTERVAL: Duration = Duration::from_millis(50);
-
 /// Interval of the pulses while requests come in a burst.
 const BURST_PULSE_INTERVAL: Duration = Duration::from_millis(10);
+/// Maximum number of pulses whose times are kept. A connection has fewer on the way but for one that is frozen.
+const MAX_TIMES: usize = 256;
 
 /// Sends the pulses of one link. The payload of each is what its arrival confirms: a number of bytes, and the place of
 /// the last request; and its own number.
@@ -49,9 +50,6 @@ struct PulseTimes {
     /// When the last one was sent, of all.
     last: Option<Instant>,
 }
-
-/// Maximum number of pulses whose times are kept. A connection has fewer on the way but for one that is frozen.
-const MAX_TIMES: usize = 256;
 
 /// Receiver of pulses.
 struct PulseSink {
