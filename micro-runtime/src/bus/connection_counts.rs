@@ -17,6 +17,10 @@ pub(crate) struct ConnectionCounts {
     lost_messages: AtomicU64,
     dropped_cancels: AtomicU64,
     refused_cancels: AtomicU64,
+    cut: AtomicU64,
+    /// Losses behind which a search for a malformed stored event may find one.
+    suspected_cuts: AtomicU64,
+    cut_log: LogLimit,
     dropped_replies_log: LogLimit,
     lost_messages_log: LogLimit,
     dropped_cancels_log: LogLimit,
@@ -37,6 +41,7 @@ pub(crate) struct ConnectionTotals {
     pub(crate) lost_messages: u64,
     pub(crate) dropped_cancels: u64,
     pub(crate) refused_cancels: u64,
+    pub(crate) cut: u64,
 }
 
 impl ConnectionCounts {
@@ -49,6 +54,32 @@ impl ConnectionCounts {
         totals.lost_messages += load(&self.lost_messages);
         totals.dropped_cancels += load(&self.dropped_cancels);
         totals.refused_cancels += load(&self.refused_cancels);
+        totals.cut += load(&self.cut);
+    }
+
+    /// Returns the number of losses that a message may have caused which async-nats cannot parse.
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn suspected_cuts(&self) -> u64 {
+        self.suspected_cuts.load(Ordering::Relaxed)
+    }
+
+    /// Notes a loss that a message may have caused which async-nats cannot parse; `losses` count as cuts by it. `role`
+    /// names the connection.
+    pub(super) fn suspect_cut(&self, losses: u64, role: Option<&'static str>) {
+        self.suspected_cuts.fetch_add(1, Ordering::Relaxed);
+        if losses == 0 {
+            return;
+        }
+        self.cut.fetch_add(losses, Ordering::Relaxed);
+        observe::connection_cut(losses);
+        self.cut_log.write_many(losses, move |count| {
+            tracing::warn!(
+                connection = role,
+                count,
+                "the connection is cut off again and again while NATS is there: a peer probably sends messages whose \
+                 headers async-nats cannot parse; see SECURITY.md"
+            );
+        });
     }
 
     /// Counts a message or a subscription that NATS does not allow.

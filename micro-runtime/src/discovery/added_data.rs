@@ -64,6 +64,10 @@ pub struct InstanceData {
     /// Cancellations that NATS does not allow.
     #[serde(default)]
     pub refused_cancels: u64,
+    /// Losses of its connections that repeat, each behind something received and while NATS is there: a peer probably
+    /// sends messages whose headers cannot be parsed.
+    #[serde(default)]
+    pub cut_connections: u64,
     /// Subscriptions to events of its server, in the order in which they were added. Instances of one server share
     /// them.
     #[serde(default)]

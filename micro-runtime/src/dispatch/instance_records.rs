@@ -130,6 +130,7 @@ pub(super) fn instance_counts(server: &ServerState, drops: &DropCounts) -> Insta
         lost_messages: totals.lost_messages,
         dropped_cancels: totals.dropped_cancels,
         refused_cancels: totals.refused_cancels,
+        cut_connections: totals.cut,
         events: events.map(|counters| event_data(counters)).collect(),
         ..InstanceData::default()
     }

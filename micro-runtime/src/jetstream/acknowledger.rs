@@ -160,17 +160,41 @@ impl Acknowledger {
     /// the same id, which the stream does not store. The other order could lose the event. A delivery whose letter is
     /// refused while the server stops is given back.
     pub(super) async fn terminate(&self, delivery: &PendingDelivery, status: &Status) {
+        self.note_given_up(delivery, status);
+        let payload = match self.store_letter(delivery, status).await {
+            Ok(()) => self.termination(status),
+            Err(_) => NAK,
+        };
+        self.send(&delivery.reply, payload).await;
+    }
+
+    /// Logs and counts an event that is given up.
+    pub(super) fn note_given_up(&self, delivery: &PendingDelivery, status: &Status) {
         let is_dead_lettered = self.dead_letters.is_some();
         self.logs.given_up(delivery, is_dead_lettered, status);
         self.counters.record_given_up();
-        if let Some(dead_letters) = &self.dead_letters
-            && dead_letters.store(delivery, status).await.is_err()
-        {
-            return self.send(&delivery.reply, NAK).await;
+    }
+
+    /// Stores the dead letter of a delivery, if this consumer has any.
+    ///
+    /// # Errors
+    ///
+    /// As [`DeadLetters::store`].
+    pub(super) async fn store_letter(
+        &self,
+        delivery: &PendingDelivery,
+        status: &Status,
+    ) -> Result<(), Status> {
+        match &self.dead_letters {
+            Some(dead_letters) => dead_letters.store(delivery, status).await,
+            None => Ok(()),
         }
+    }
+
+    /// Returns the acknowledgment that ends the redelivery of an event.
+    pub(super) fn termination(&self, status: &Status) -> Bytes {
         let reason = percent_encode(&status.with_sources().to_string(), MAX_TERM_REASON_LEN);
-        self.send(&delivery.reply, format!("+TERM {reason}").into())
-            .await;
+        format!("+TERM {reason}").into()
     }
 
     /// Returns the status with which an event is given up before its handler runs, because it has used up

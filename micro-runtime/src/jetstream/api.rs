@@ -10,6 +10,7 @@ use async_nats::jetstream::consumer::pull;
 use async_nats::jetstream::consumer::{self, IntoConsumerConfig as _};
 use async_nats::jetstream::response::Response;
 use async_nats::jetstream::stream;
+use async_nats::jetstream::stream::RawMessage;
 use async_nats::jetstream::{self, ErrorCode};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -18,6 +19,8 @@ use serde_json::json;
 
 use crate::bus::{Connection, NoRuntime, Outgoing};
 use crate::error::{Error, ErrorKind};
+use crate::jetstream::start_from::StartFrom;
+use crate::jetstream::stored_message::StoredMessage;
 use crate::status::{Code, Reason, Status};
 use crate::subject::raw_flaw;
 use crate::wire::subject;
@@ -62,6 +65,12 @@ struct StreamNames {
     streams: Option<Vec<String>>,
 }
 
+/// Reply of `STREAM.MSG.GET`.
+#[derive(Deserialize)]
+struct StoredMessageReply {
+    message: RawMessage,
+}
+
 impl<'a> Api<'a> {
     pub(super) fn new(connection: &'a Connection) -> Self {
         Self { connection }
@@ -78,6 +87,41 @@ impl<'a> Api<'a> {
     pub(super) async fn stream_info(&self, stream: &str) -> Result<stream::Info, ApiError> {
         self.request("STREAM.INFO", &[stream], None, &json!(null))
             .await
+    }
+
+    /// Returns the first stored message from `start` on whose subject matches `filter`; `None` if there is none.
+    pub(super) async fn next_message(
+        &self,
+        stream: &str,
+        start: StartFrom,
+        filter: &str,
+    ) -> Result<Option<StoredMessage>, ApiError> {
+        let mut request = json!({ "next_by_subj": filter });
+        match start {
+            StartFrom::Sequence(sequence) => request["seq"] = sequence.into(),
+            // Written as a consumer has it.
+            StartFrom::Time(_) => {
+                request["start_time"] = json!(start.deliver_policy())["opt_start_time"].take();
+            }
+            StartFrom::First | StartFrom::New => request["seq"] = 1.into(),
+        }
+        let reply = self
+            .request("STREAM.MSG.GET", &[stream], None, &request)
+            .await;
+        match reply {
+            Ok(StoredMessageReply { message }) => Ok(Some(message.into())),
+            Err(error) if error.is(ErrorCode::NO_MESSAGE_FOUND) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends an acknowledgment, and returns once JetStream has confirmed it.
+    pub(super) async fn acknowledge(
+        &self,
+        subject: Subject,
+        payload: Bytes,
+    ) -> Result<(), ApiError> {
+        self.reply_in_time(subject, payload).await.map(drop)
     }
 
     /// Creates a stream; no effect if it exists with the same settings.
@@ -135,13 +179,18 @@ impl<'a> Api<'a> {
             serde_json::Value::Null => Bytes::new(),
             request => Bytes::from(request.to_string()),
         };
-        let replied = tokio::time::timeout(REQUEST_TIMEOUT, self.reply(subject, payload)).await;
-        let reply = replied.unwrap_or_else(|_| Err(ApiError::NoReply(no_reply())))?;
+        let reply = self.reply_in_time(subject, payload).await?;
         match serde_json::from_slice(&reply) {
             Ok(Response::Ok(reply)) => Ok(reply),
             Ok(Response::Err { error }) => Err(ApiError::Rejected(error)),
             Err(error) => Err(ApiError::Undecodable(error)),
         }
+    }
+
+    /// Publishes one request, and waits for the payload of its reply, for 10 s at most.
+    async fn reply_in_time(&self, subject: Subject, payload: Bytes) -> Result<Bytes, ApiError> {
+        let replied = tokio::time::timeout(REQUEST_TIMEOUT, self.reply(subject, payload)).await;
+        replied.unwrap_or_else(|_| Err(ApiError::NoReply(no_reply())))
     }
 
     /// Publishes one request, and waits for the payload of its reply.
@@ -168,6 +217,11 @@ impl ApiError {
     /// Returns whether JetStream rejected the request for this reason.
     pub(super) fn is(&self, code: ErrorCode) -> bool {
         matches!(self, Self::Rejected(error) if error.error_code() == code)
+    }
+
+    /// Returns whether no reply came since the connection is lost.
+    pub(super) fn is_disconnected(&self) -> bool {
+        matches!(self, Self::NoReply(status) if status.reason() == Some(Reason::Disconnected))
     }
 
     /// Returns the error of an operation that failed so; `action` completes the sentences "JetStream does not …" and,

@@ -74,6 +74,11 @@ impl Consumer {
         self.config.durable_name.as_deref().unwrap_or_default()
     }
 
+    /// Returns the subject that it consumes.
+    pub(super) fn filter(&self) -> &str {
+        &self.config.filter_subject
+    }
+
     /// Looks the consumer up, and creates it unless it exists. Creation is strict: it fails for an existing
     /// consumer instead of changing its settings, which other processes rely on.
     ///

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_nats::Subject;
 
+use crate::jetstream::api::ApiError;
 use crate::jetstream::consumer::Consumer;
 use crate::jetstream::pending_delivery::PendingDelivery;
 use crate::log_limit::LogLimit;
@@ -20,6 +21,7 @@ pub(super) struct ConsumerLogs {
     given_up: LogLimit,
     unacknowledged: LogLimit,
     no_deliveries: LogLimit,
+    unsearchable: LogLimit,
 }
 
 impl ConsumerLogs {
@@ -33,6 +35,7 @@ impl ConsumerLogs {
             given_up: LogLimit::default(),
             unacknowledged: LogLimit::default(),
             no_deliveries: LogLimit::default(),
+            unsearchable: LogLimit::default(),
         }
     }
 
@@ -117,6 +120,18 @@ impl ConsumerLogs {
             tracing::warn!(
                 event, stream = &*consumer.stream, consumer = consumer.name(), count,
                 "the connection is lost: handled events that were not acknowledged are delivered again"
+            );
+        });
+    }
+
+    /// Logs that events which cannot be received cannot be looked for.
+    pub(super) fn unsearchable(&self, error: ApiError) {
+        let (event, consumer) = (self.event, Arc::clone(&self.consumer));
+        self.unsearchable.write(move |count| {
+            tracing::error!(
+                event, stream = &*consumer.stream, consumer = consumer.name(), count,
+                error = %Printable(error),
+                "cannot look for stored events whose headers cannot be read, which cut the connection off"
             );
         });
     }

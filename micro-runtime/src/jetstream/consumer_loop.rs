@@ -17,6 +17,7 @@ use crate::execute::{ConcurrencyLimit, PollCost, PollTimer, poll_once};
 use crate::jetstream::acknowledger::Acknowledger;
 use crate::jetstream::delivery_handler::{DeliveryHandler, HandlerScope};
 use crate::jetstream::in_flight::InFlight;
+use crate::jetstream::malformed_search::MalformedSearch;
 use crate::jetstream::pending_delivery::PendingDelivery;
 use crate::jetstream::pull::{PullOutcome, PullSubscription};
 use crate::jetstream::reconnect_detector::HEALTH_CHECK_INTERVAL;
@@ -52,6 +53,7 @@ const FIRST_ISOLATED_DELIVERY: u64 = 3;
 ///   flight over all processes, which JetStream enforces (`max_ack_pending` is 1).
 pub(super) struct ConsumerLoop {
     pull: PullSubscription,
+    malformed: MalformedSearch,
     scope: Arc<HandlerScope>,
     handler: Arc<dyn DeliveryHandler>,
     /// `None` for handlers of batches, which do not run delivery by delivery.
@@ -88,7 +90,17 @@ impl ConsumerLoop {
         let in_flight = Arc::<InFlight>::default();
         let counted = Arc::clone(&in_flight);
         acknowledger.counters.set_in_hand(move || counted.count());
+        let max_in_flight = durable.max_in_flight(workers.saturating_mul(max_batch));
+        // Three ticks per `ack_wait`, see `InFlight::tick`.
+        let progress = ticks(durable.ack_wait / 3);
+        let scope = Arc::new(HandlerScope {
+            acknowledger,
+            cost: PollCost::new(),
+            stop: CancellationToken::new(),
+        });
+        let acknowledger = &scope.acknowledger;
         Ok(Self {
+            malformed: MalformedSearch::new(&scope),
             pull: PullSubscription::start(
                 Arc::clone(&acknowledger.consumer),
                 Arc::clone(&acknowledger.counters),
@@ -102,16 +114,11 @@ impl ConsumerLoop {
             workers: Arc::new(ConcurrencyLimit::new(workers)),
             timer: PollTimer::default(),
             max_batch,
-            max_in_flight: durable.max_in_flight(workers.saturating_mul(max_batch)),
+            max_in_flight,
             is_open: true,
-            // Three ticks per `ack_wait`, see `InFlight::tick`.
-            progress: ticks(durable.ack_wait / 3),
+            progress,
             health_check: ticks(HEALTH_CHECK_INTERVAL),
-            scope: Arc::new(HandlerScope {
-                acknowledger,
-                cost: PollCost::new(),
-                stop: CancellationToken::new(),
-            }),
+            scope,
         })
     }
 
@@ -121,8 +128,10 @@ impl ConsumerLoop {
         let stop = self.scope.acknowledger.stop.clone();
         while self.is_open {
             self.start_handlers(&tasks);
-            let free = self.max_in_flight.saturating_sub(self.in_flight.count());
-            self.pull.request(free, self.max_in_flight).await;
+            if !self.malformed.holds_up() {
+                let free = self.max_in_flight.saturating_sub(self.in_flight.count());
+                self.pull.request(free, self.max_in_flight).await;
+            }
             tokio::select! {
                 biased;
                 () = stop.wait() => break,
@@ -189,7 +198,11 @@ impl ConsumerLoop {
                 let replies = self.in_flight.tick();
                 self.scope.acknowledger.report_progress(replies).await;
             }
-            _ = self.health_check.tick() => self.pull.check_health(),
+            _ = self.health_check.tick() => {
+                self.pull.check_health();
+                self.malformed.look();
+            }
+            () = self.malformed.ended() => {}
             pulled = self.pull.next(), if self.is_open => {
                 self.receive(pulled, tasks);
                 for _ in 1..MAX_PER_POLL {

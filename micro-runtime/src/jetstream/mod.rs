@@ -17,7 +17,8 @@
 
 // How a delivery comes to its handler: `pull` requests deliveries by `pull_requests` and survives lost servers;
 // `consumer_loop` hands them to a `delivery_handler` or `batch_handler`; `in_flight` knows which are not
-// acknowledged, and `acknowledger` reports their outcome, after `dead_letters` has stored those given up.
+// acknowledged, and `acknowledger` reports their outcome, after `dead_letters` has stored those given up. What async-nats
+// cannot parse never arrives: `malformed_search` finds it as a `stored_message`.
 mod acked_publish;
 mod acknowledger;
 mod api;
@@ -36,6 +37,7 @@ mod durable_publisher;
 mod durable_source;
 mod event_stream;
 mod in_flight;
+mod malformed_search;
 mod ordered_consumer;
 mod pending_delivery;
 mod pull;
@@ -44,6 +46,7 @@ mod reconnect_detector;
 mod replay;
 mod replay_builder;
 mod start_from;
+mod stored_message;
 mod stream_declaration;
 mod worker_permit;
 

@@ -51,6 +51,25 @@ impl PendingDelivery {
         }
     }
 
+    /// Makes one of a stored event that cannot be received. `reply` is where it is acknowledged, made by
+    /// [`subject::ack`](crate::wire::subject::ack).
+    pub(super) fn unreceived(
+        stream: &Arc<str>,
+        subject: Subject,
+        headers: HeaderMap,
+        payload: Bytes,
+        reply: Subject,
+    ) -> Self {
+        Self {
+            subject,
+            headers: Some(headers),
+            payload,
+            info: Delivery::parse(stream, &reply).unwrap_or_else(|| Delivery::for_test(stream, 0)),
+            reply,
+            guard: None,
+        }
+    }
+
     /// Adds it to the deliveries in flight until it is dropped, so that its progress is reported.
     pub(super) fn track(&mut self, in_flight: &Arc<InFlight>) {
         self.guard = Some(in_flight.insert(self.reply.clone()));

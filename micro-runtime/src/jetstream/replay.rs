@@ -16,10 +16,12 @@ use crate::bus::{Bus, NoRuntime};
 use crate::context::Delivery;
 use crate::event;
 use crate::event::Event;
+use crate::jetstream::api::Api;
 use crate::jetstream::durable_event::DurableEvent;
 use crate::jetstream::ordered_consumer::{OrderedConsumer, ReadError};
 use crate::jetstream::reconnect_detector::HEALTH_CHECK_INTERVAL;
 use crate::jetstream::start_from::StartFrom;
+use crate::jetstream::stored_message::StoredMessage;
 use crate::log_limit::LogLimit;
 use crate::status::{Reason, Status};
 use crate::wire::header::delete_marker;
@@ -36,7 +38,8 @@ const REOPEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// A [`Stream`] of stored events in the stream's order, each once; opened by [`Bus::replay`].
 ///
 /// It leaves no state behind at the server, and continues after a lost connection or a lost server behind
-/// the last event that it has read. A payload that cannot be decoded is an `Err` item in its place.
+/// the last event that it has read. A payload that cannot be decoded is an `Err` item in its place, and so are headers
+/// that cannot be parsed.
 ///
 /// Events are decoded as they are polled, and the server sends further ones as those are read: a slow reader
 /// holds a limited number in memory, however long the stream is.
@@ -54,6 +57,8 @@ pub struct Replay<E> {
     /// Last sequence of the replay; `None` if it follows the stream.
     end_sequence: Option<u64>,
     is_finished: bool,
+    /// Number of losses of the connection that a malformed event may have caused, at the last look.
+    suspected_cuts: u64,
     interruption_log: LogLimit,
     /// Of attempts to reopen it that fail.
     failure_log: Arc<LogLimit>,
@@ -65,7 +70,14 @@ enum State {
     /// A consumer that delivers.
     Reading(Box<OrderedConsumer>),
     /// A consumer that is being created, since the last one was lost.
-    Reopening(BoxFuture<'static, Result<OrderedConsumer, Status>>),
+    Reopening(BoxFuture<'static, Result<Reopened, Status>>),
+}
+
+/// Result of going on behind the last event.
+enum Reopened {
+    Consumer(OrderedConsumer),
+    /// The next event cannot be received: its delivery would cost the connection.
+    Unreceivable(StoredMessage, &'static str),
 }
 
 impl<E: Event> Replay<E> {
@@ -82,6 +94,7 @@ impl<E: Event> Replay<E> {
         Self {
             is_finished: consumer.pending == 0 && end_sequence.is_some(),
             state: State::Reading(Box::new(consumer)),
+            suspected_cuts: bus.consuming().mux().counts().suspected_cuts(),
             bus,
             stream: stream.into(),
             filter,
@@ -99,7 +112,8 @@ impl<E: Event> Replay<E> {
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` for a payload that cannot be decoded; the next call continues behind it.
+    /// `INVALID_ARGUMENT` for a payload that cannot be decoded, and for headers that cannot be parsed; the next call
+    /// continues behind it.
     /// `UNAVAILABLE` if the stream could not be read for 30 s, and `PERMISSION_DENIED` if NATS refuses it
     /// to this user; the next call tries again, after 5 s where NATS has refused a second time.
     pub async fn next(&mut self) -> Option<Result<DurableEvent<E>, Status>> {
@@ -122,8 +136,9 @@ impl<E: Event> Replay<E> {
     }
 
     /// Creates a new consumer behind the last event that was read, after a wait. Requests fail while a server restarts
-    /// or a leader is elected, so that it retries for [`REOPEN_TIMEOUT`].
-    fn reopen(&self, wait: Duration) -> BoxFuture<'static, Result<OrderedConsumer, Status>> {
+    /// or a leader is elected, so that it retries for [`REOPEN_TIMEOUT`]. With `is_cut` the next event is looked at
+    /// first: it may be one that costs the connection.
+    fn reopen(&self, wait: Duration, is_cut: bool) -> BoxFuture<'static, Result<Reopened, Status>> {
         let (bus, stream, filter) = (
             self.bus.clone(),
             Arc::clone(&self.stream),
@@ -140,8 +155,8 @@ impl<E: Event> Replay<E> {
             let mut backoff = INITIAL_BACKOFF;
             let deadline = Instant::now() + REOPEN_TIMEOUT;
             loop {
-                match OrderedConsumer::open(&bus, &stream, &filter, start).await {
-                    Ok(consumer) => return Ok(consumer),
+                match go_on(&bus, &stream, &filter, start, is_cut).await {
+                    Ok(reopened) => return Ok(reopened),
                     Err(status) if status.reason() == Some(Reason::NotPermitted) => {
                         return Err(status);
                     }
@@ -164,6 +179,26 @@ impl<E: Event> Replay<E> {
             }
         };
         reopened.boxed()
+    }
+
+    /// Returns whether the connection was lost since the last call, and an event that cannot be received may have
+    /// caused that.
+    fn is_suspect(&mut self) -> bool {
+        let suspected = self.bus.consuming().mux().counts().suspected_cuts();
+        std::mem::replace(&mut self.suspected_cuts, suspected) != suspected
+    }
+
+    /// Goes on behind an event that cannot be received; returns its error, unless it is outside of the replay.
+    fn pass_over(&mut self, message: &StoredMessage, flaw: &'static str) -> Option<Status> {
+        let sequence = message.sequence;
+        self.last_sequence = sequence;
+        self.is_finished = self.end_sequence.is_some_and(|end| sequence >= end);
+        self.state = State::Reopening(self.reopen(Duration::ZERO, true));
+        if self.end_sequence.is_some_and(|end| sequence > end) {
+            return None;
+        }
+        let text = format!("event {sequence} of stream `{}`: {flaw}", self.stream);
+        Some(Reason::BadHeader.status(text))
     }
 
     /// Reads one message; `None` for one outside of the replay.
@@ -197,6 +232,28 @@ impl<E: Event> Replay<E> {
     }
 }
 
+/// Reads on from `start`, unless `is_cut` and the first event there cannot be received.
+async fn go_on(
+    bus: &Bus,
+    stream: &str,
+    filter: &str,
+    start: StartFrom,
+    is_cut: bool,
+) -> Result<Reopened, Status> {
+    if is_cut {
+        let api = Api::new(bus.consuming());
+        let next = api.next_message(stream, start, filter);
+        let text = format!("the next event of stream `{stream}` cannot be looked at");
+        if let Some(message) = next.await.map_err(|error| error.into_status(&text))?
+            && let Some(flaw) = message.flaw()
+        {
+            return Ok(Reopened::Unreceivable(message, flaw));
+        }
+    }
+    let consumer = OrderedConsumer::open(bus, stream, filter, start).await?;
+    Ok(Reopened::Consumer(consumer))
+}
+
 impl<E: Event> Stream for Replay<E> {
     type Item = Result<DurableEvent<E>, Status>;
 
@@ -208,8 +265,16 @@ impl<E: Event> Stream for Replay<E> {
                     Self::poll_message(consumer, &mut this.health_check, cx)
                 }
                 State::Reopening(reopening) => match ready!(reopening.poll_unpin(cx)) {
-                    Ok(consumer) => {
+                    Ok(Reopened::Consumer(consumer)) => {
+                        // What was left may have been removed, or may have been what cannot be received.
+                        self.is_finished = consumer.pending == 0 && self.end_sequence.is_some();
                         self.state = State::Reading(Box::new(consumer));
+                        continue;
+                    }
+                    Ok(Reopened::Unreceivable(message, flaw)) => {
+                        if let Some(status) = self.pass_over(&message, flaw) {
+                            return Poll::Ready(Some(Err(status)));
+                        }
                         continue;
                     }
                     Err(status) => {
@@ -217,7 +282,7 @@ impl<E: Event> Stream for Replay<E> {
                             Some(Reason::NotPermitted) => REFUSED_BACKOFF,
                             _ => Duration::ZERO,
                         };
-                        self.state = State::Reopening(self.reopen(wait));
+                        self.state = State::Reopening(self.reopen(wait, false));
                         return Poll::Ready(Some(Err(status)));
                     }
                 },
@@ -229,7 +294,7 @@ impl<E: Event> Stream for Replay<E> {
                     }
                 }
                 Err(ReadError::Refused(status)) => {
-                    self.state = State::Reopening(self.reopen(Duration::ZERO));
+                    self.state = State::Reopening(self.reopen(Duration::ZERO, false));
                     return Poll::Ready(Some(Err(status)));
                 }
                 Err(ReadError::Lost(_)) if self.bus.consuming().is_closed() => {
@@ -247,7 +312,8 @@ impl<E: Event> Stream for Replay<E> {
                             "a replay was interrupted; continuing behind the last event"
                         );
                     });
-                    self.state = State::Reopening(self.reopen(Duration::ZERO));
+                    let is_cut = self.is_suspect();
+                    self.state = State::Reopening(self.reopen(Duration::ZERO, is_cut));
                 }
             }
         }

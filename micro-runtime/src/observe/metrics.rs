@@ -235,6 +235,11 @@ pub(crate) fn message_lost() {
     counter!("nats.client.messages.lost").increment(1);
 }
 
+/// Counts losses of a connection at messages that async-nats cannot parse.
+pub(crate) fn connection_cut(losses: u64) {
+    counter!("nats.client.connections.cut").increment(losses);
+}
+
 /// Counts a connection to NATS that was established again.
 pub(crate) fn reconnected() {
     counter!("nats.client.reconnects").increment(1);

@@ -117,4 +117,6 @@ pub(crate) fn event_refused_by_nats() {}
 
 pub(crate) fn message_lost() {}
 
+pub(crate) fn connection_cut(_losses: u64) {}
+
 pub(crate) fn reconnected() {}

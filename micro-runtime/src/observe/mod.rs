@@ -13,8 +13,8 @@ mod trace;
 
 pub(crate) use call::{ClientCall, ServerCall, event_span, publish_span};
 pub(crate) use metrics::{
-    EventMetrics, MemoryMetrics, MethodMetrics, cancel_dropped, cancel_refused, dropped,
-    event_failed, event_refused_by_nats, message_lost, published, reconnected, refused,
+    EventMetrics, MemoryMetrics, MethodMetrics, cancel_dropped, cancel_refused, connection_cut,
+    dropped, event_failed, event_refused_by_nats, message_lost, published, reconnected, refused,
     reply_dropped, reply_refused, reply_unmatched, reply_unsent,
 };
 pub(crate) use side::Side;

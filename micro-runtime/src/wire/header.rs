@@ -74,6 +74,9 @@ pub(crate) mod stored {
     pub(crate) const DEAD_DELIVERIES: HeaderName = HeaderName::from_static("Micro-Dead-Deliveries");
     /// gRPC code of the last failure, as a number.
     pub(crate) const DEAD_CODE: HeaderName = HeaderName::from_static("Micro-Dead-Code");
+    /// Header block of an event whose headers cannot be parsed, in base64.
+    pub(crate) const DEAD_RAW_HEADERS: HeaderName =
+        HeaderName::from_static("Micro-Dead-Raw-Headers");
     /// Text of the last failure, percent-encoded.
     pub(crate) const DEAD_REASON: HeaderName = HeaderName::from_static("Micro-Dead-Reason");
 }

@@ -374,6 +374,15 @@ pub(crate) fn parse_ack(subject: &str) -> Option<AckNumbers> {
     })
 }
 
+/// Returns where an event is acknowledged that was delivered and that this process has not read. Of the numbers
+/// JetStream reads the sequence alone; the others are for [`parse_ack`].
+#[cfg(feature = "jetstream")]
+pub(crate) fn ack(stream: &str, consumer: &str, sequence: u64, stored_ns: u64) -> Subject {
+    Subject::from(format!(
+        "{ACK_PREFIX}{stream}.{consumer}.1.{sequence}.0.{stored_ns}.0"
+    ))
+}
+
 /// Returns whether `subject` is where a delivery of this consumer is acknowledged.
 #[cfg(feature = "jetstream")]
 pub(crate) fn is_ack_of(subject: &str, stream: &str, consumer: &str) -> bool {

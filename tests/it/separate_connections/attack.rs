@@ -71,6 +71,12 @@ impl Attacked {
         bus.client()
     }
 
+    /// Returns the number of losses that count as cuts, of all connections.
+    pub(super) fn cuts(&self) -> u64 {
+        let stats = self.server.stats().remove(0);
+        stats.data.unwrap().cut_connections
+    }
+
     /// Returns whether the server reports itself as ready.
     pub(super) fn is_ready(&self) -> bool {
         let stats = self.server.stats().remove(0);

@@ -14,7 +14,7 @@ use super::attack::{
 };
 use super::raw_client::{MALFORMED, Malformed, RawConnection};
 use super::{LIMIT, connect};
-use crate::log_lines::LogLines;
+use crate::log_lines::{LogLine, LogLines};
 
 /// Longer than a test takes.
 const NO_REDELIVERY: Duration = Duration::from_secs(300);
@@ -88,8 +88,7 @@ async fn twenty_malformed_requests_a_second_leave_calls_and_durable_consuming_wh
         calls.end_whole("to others").await;
         stored.end_whole(&attacked.recorder).await;
         check_lost_alone(&log, "serving");
-        println!("{} losses", losses(&log, "serving"));
-        assert!(losses(&log, "serving") >= 5);
+        check_cuts(&log, &attacked, "serving");
         until_whole(&attacked).await;
         attacked.shut_down().await;
     })
@@ -111,6 +110,24 @@ async fn twenty_malformed_requests_a_second_fail_calls_on_one_connection() {
         until_whole(&attacked).await;
     })
     .await;
+}
+
+/// Checks that each loss of the connection with this role is counted as a cut, and that the log names it.
+fn check_cuts(log: &LogLines, attacked: &Attacked, role: &str) {
+    let losses = losses(log, role);
+    println!("{losses} losses");
+    assert!(losses >= 5);
+    // The last one counts once the connection is back.
+    let counted = losses as u64 - 1..=losses as u64;
+    assert!(counted.contains(&attacked.cuts()), "{}", attacked.cuts());
+    let cut = |line: &LogLine| {
+        line.text
+            .contains("the connection is cut off again and again")
+    };
+    let lines = log.matching(cut);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let named = format!("connection=\"{role}\"");
+    assert!(lines[0].text.contains(&named), "{lines:?}");
 }
 
 /// Sends malformed requests to a method of the process, 20 a second.
@@ -157,8 +174,7 @@ async fn malformed_replies_leave_serving_and_durable_consuming_whole() {
         calls.end_whole("of others").await;
         stored.end_whole(&attacked.recorder).await;
         check_lost_alone(&log, "calling");
-        println!("{} losses", losses(&log, "calling"));
-        assert!(losses(&log, "calling") >= 5);
+        check_cuts(&log, &attacked, "calling");
         until_whole(&attacked).await;
         attacked.shut_down().await;
     })

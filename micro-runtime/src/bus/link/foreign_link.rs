@@ -50,6 +50,8 @@ pub(in crate::bus) fn watch_foreign(
             let now = link.client().connection_state() == State::Connected;
             let was_lost = !is_connected || !now || connects() != known;
             if is_connected && was_lost {
+                // Why it was lost is not known.
+                close.mux.counts().suspect_cut(0, None);
                 close.current.clear(ConnectionState::Disconnected);
                 close.mux.fail_all(&lost_connection());
             }

@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::bus::inbox::Inbox;
 use crate::bus::link::bulk_window::BULK_LEN;
 use crate::bus::link::gate::Gate;
 use crate::bus::link::link_events::LinkEvents;
+use crate::bus::link::link_traffic::{LinkLoss, LinkTraffic};
 use crate::bus::link::pulse;
 use crate::bus::link::pulse::Pulses;
 use crate::bus::link::silence;
@@ -48,6 +50,7 @@ pub(in crate::bus) struct Link {
     window: Arc<Window>,
     /// `None` where nothing is confirmed.
     pulses: Option<Arc<Pulses>>,
+    traffic: Arc<LinkTraffic>,
     inbox: Inbox,
     /// Ends what waits for the link when it is dropped.
     _ending: DropGuard,
@@ -84,9 +87,13 @@ impl LinkParts<'_> {
             before,
         } = self;
         let logs = events.as_ref().map(|(events, _)| Arc::clone(events.logs()));
-        let (lost, leaving) = match &events {
-            Some((events, _)) => (events.lost().clone(), events.leaving().clone()),
-            None => (CancellationToken::new(), CancellationToken::new()),
+        let (lost, leaving, traffic) = match &events {
+            Some((events, _)) => (
+                events.lost().clone(),
+                events.leaving().clone(),
+                Arc::clone(events.traffic()),
+            ),
+            None => Default::default(),
         };
         let markers = Markers::new(lost.clone());
         let inbox_before = before.map(|link| link.inbox.next_move());
@@ -102,7 +109,8 @@ impl LinkParts<'_> {
         match (&pulses, limits, logs) {
             (Some(pulses), Some(limits), Some(logs)) => {
                 let pulses = Arc::clone(pulses);
-                tokio::spawn(pulse::watch(pulses, limits, lost.clone(), logs));
+                let traffic = Arc::clone(&traffic);
+                tokio::spawn(pulse::watch(pulses, limits, lost.clone(), logs, traffic));
             }
             _ => {
                 window.end_pulses();
@@ -116,6 +124,7 @@ impl LinkParts<'_> {
             gate: Gate::new(before.is_none()),
             window,
             pulses,
+            traffic,
             refusal_tasks,
             markers,
             inbox,
@@ -145,6 +154,12 @@ impl Link {
     /// Returns the token that is canceled once the link is lost.
     pub(in crate::bus) fn lost(&self) -> &CancellationToken {
         &self.lost
+    }
+
+    /// Returns what is known of the loss, once the link is lost and before it is [ended](Self::end).
+    pub(super) fn loss(&self) -> LinkLoss {
+        let received = self.client.statistics().in_bytes.load(Ordering::Relaxed);
+        self.traffic.loss(self.client.server_info(), received)
     }
 
     /// Returns the token that is canceled once the nats-server says that it is about to stop.

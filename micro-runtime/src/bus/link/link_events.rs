@@ -8,6 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::connection_counts::ConnectionCounts;
 use crate::bus::link::link_logs::LinkLogs;
+use crate::bus::link::link_traffic::LinkTraffic;
+use crate::bus::refusal::Refusal;
 use crate::bus::refusal_queue::{ConnectionReport, ReportSender, report_queue};
 
 /// Events of one physical connection. async-nats reports them through a callback that is fixed before it connects, and
@@ -18,6 +20,7 @@ pub(in crate::bus) struct LinkEvents {
     leaving: CancellationToken,
     counts: Arc<ConnectionCounts>,
     logs: Arc<LinkLogs>,
+    traffic: Arc<LinkTraffic>,
 }
 
 impl LinkEvents {
@@ -33,6 +36,7 @@ impl LinkEvents {
             leaving: CancellationToken::new(),
             counts: Arc::clone(counts),
             logs: Arc::clone(logs),
+            traffic: Arc::default(),
         };
         (events, received)
     }
@@ -48,16 +52,30 @@ impl LinkEvents {
             Event::Disconnected | Event::Closed => self.lost.cancel(),
             Event::LameDuckMode => self.leaving.cancel(),
             Event::SlowConsumer(id) => self.counts.lost_message_of(*id),
-            Event::ServerError(ServerError::Other(_)) | Event::Connected => {}
+            Event::ServerError(ServerError::Other(text)) => {
+                // One of no known form may come before NATS ends the connection.
+                if matches!(Refusal::parse(text), Refusal::Other(_)) {
+                    self.traffic.explain();
+                }
+            }
+            Event::Connected => {}
             // async-nats tries once more behind a loss, which leads nowhere (`connect`).
             Event::ClientError(_) => {}
-            event => self.logs.event(event),
+            event => {
+                self.traffic.explain();
+                self.logs.event(event);
+            }
         }
     }
 
     /// Returns the token that is canceled once the nats-server says that it is about to stop.
     pub(in crate::bus) fn leaving(&self) -> &CancellationToken {
         &self.leaving
+    }
+
+    /// Returns what is known of the link's end.
+    pub(super) fn traffic(&self) -> &Arc<LinkTraffic> {
+        &self.traffic
     }
 
     /// Returns the logs of the connection.

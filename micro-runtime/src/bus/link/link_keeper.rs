@@ -16,6 +16,8 @@ use crate::bus::link::backoff::{ConnectFailure, ReconnectBackoff};
 use crate::bus::link::close_links::CloseLinks;
 use crate::bus::link::connect::{connect_once, failure};
 use crate::bus::link::current_link::CurrentLink;
+use crate::bus::link::cut_detector::CutDetector;
+use crate::bus::link::failed_round::FailedRound;
 use crate::bus::link::handover::hand_over;
 use crate::bus::link::link::{Link, LinkParts};
 use crate::bus::link::link_events::LinkEvents;
@@ -53,6 +55,7 @@ pub(in crate::bus) struct LinkKeeper {
     /// Number of links that were begun.
     links: u64,
     failed_attempts: AttemptLog,
+    cuts: CutDetector,
     logs: Arc<LinkLogs>,
 }
 
@@ -61,13 +64,6 @@ struct Connected {
     client: Client,
     events: Arc<LinkEvents>,
     reports: mpsc::Receiver<ConnectionReport>,
-}
-
-/// A round in which no server took the connection.
-struct FailedRound {
-    /// Error of the most hopeful failure.
-    error: Error,
-    failures: Vec<ConnectFailure>,
 }
 
 impl LinkKeeper {
@@ -90,6 +86,7 @@ impl LinkKeeper {
             left: None,
             links: 0,
             failed_attempts: AttemptLog::default(),
+            cuts: CutDetector::default(),
             logs: Arc::default(),
         }
     }
@@ -148,6 +145,7 @@ impl LinkKeeper {
                 let Some(lost) = self.leave(link, &current).await else {
                     continue;
                 };
+                let loss = lost.loss();
                 // One that is silent is there still.
                 lost.end();
                 drop(lost);
@@ -164,7 +162,13 @@ impl LinkKeeper {
                     // A server that ends each connection at once is not asked without a pause.
                     false => self.pause([ConnectFailure::Refused]).await,
                 }
-                let link = self.connect_again().await;
+                let (link, is_at_once) = self.connect_again().await;
+                if loss.is_suspect() {
+                    let cuts = self
+                        .cuts
+                        .note(&loss, &link.client().server_info(), is_at_once);
+                    self.mux.counts().suspect_cut(cuts, role);
+                }
                 current.set(link);
                 self.refusals.reconnected();
                 self.logs.back(role);
@@ -238,19 +242,22 @@ impl LinkKeeper {
         }
     }
 
-    /// Makes another link, and subscribes to everything that is open. Tries for ever.
-    async fn connect_again(&mut self) -> Arc<Link> {
+    /// Makes another link, and subscribes to everything that is open. Tries for ever. Returns whether the first round
+    /// of attempts has succeeded as well.
+    async fn connect_again(&mut self) -> (Arc<Link>, bool) {
         let mut timeout = FIRST_RECONNECT_TIMEOUT.min(self.options.connection_timeout);
+        let mut is_at_once = true;
         loop {
             match self.round(timeout, false, None).await {
                 Ok(connected) => match self.subscribe_again(connected).await {
-                    Ok(link) => return link,
+                    Ok(link) => return (link, is_at_once),
                     Err(error) => {
                         self.log_failure(&error);
                         self.pause([ConnectFailure::Refused]).await;
                     }
                 },
                 Err(failed) => {
+                    is_at_once = false;
                     self.log_failure(&failed.error);
                     self.pause(failed.failures).await;
                 }
@@ -378,16 +385,6 @@ impl LinkKeeper {
     fn log_failure(&mut self, error: &Error) {
         self.failed_attempts
             .failed(error, self.options.carries.role_name());
-    }
-}
-
-impl FailedRound {
-    /// Returns a round whose one connection was lost at once.
-    fn refused(error: Error) -> Self {
-        Self {
-            error,
-            failures: vec![ConnectFailure::Refused],
-        }
     }
 }
 

@@ -9,6 +9,7 @@
 //!   `ReconnectBackoff`.
 //! - `handover` moves everything to another link while the old one is still connected, where its nats-server is about
 //!   to stop; a `Gate` keeps the order of messages.
+//! - `CutDetector` tells losses at messages that async-nats cannot parse, by the `LinkTraffic` of each link.
 //! - `CurrentLink` holds the one that messages go through, if there is one.
 
 mod attempt_log;
@@ -17,6 +18,8 @@ mod bulk_window;
 mod close_links;
 mod connect;
 mod current_link;
+mod cut_detector;
+mod failed_round;
 #[cfg(feature = "async-nats")]
 mod foreign_link;
 mod gate;
@@ -25,6 +28,7 @@ mod link;
 mod link_events;
 mod link_keeper;
 mod link_logs;
+mod link_traffic;
 mod pulse;
 mod server_pool;
 mod silence;

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::link::link_logs::LinkLogs;
+use crate::bus::link::link_traffic::LinkTraffic;
 use crate::bus::link::silence::{LinkBytes, Silence, SilenceLimits};
 use crate::bus::link::window::Window;
 use crate::bus::mux::{ConfirmedRequests, FrameSink, Mux, ReplySlot};
@@ -204,6 +205,7 @@ pub(super) async fn watch(
     limits: SilenceLimits,
     lost: CancellationToken,
     logs: Arc<LinkLogs>,
+    traffic: Arc<LinkTraffic>,
 ) {
     let statistics = pulses.client.statistics();
     let window = &pulses.window;
@@ -228,8 +230,10 @@ pub(super) async fn watch(
             unconfirmed: window.unconfirmed(),
         };
         silence.look(bytes, elapsed, step);
+        traffic.look(bytes.received);
         let unconfirmed = bytes.unconfirmed;
         if silence.is_over() {
+            traffic.explain();
             logs.silent(unconfirmed);
             return lost.cancel();
         }

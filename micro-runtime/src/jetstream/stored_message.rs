@@ -1,0 +1,137 @@
+//! `StoredMessage`: a message of a stream as JetStream's API shows it, and whether async-nats could parse its delivery.
+
+use std::str::FromStr as _;
+
+use async_nats::jetstream::stream::RawMessage;
+use async_nats::{HeaderName, StatusCode};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+
+/// First line of a header block, which a status may follow.
+const VERSION: &str = "NATS/1.0";
+
+/// A message of a stream, read by `STREAM.MSG.GET`: that reply is JSON with headers in base64, so that no header can
+/// cost the connection that it comes on.
+pub(super) struct StoredMessage {
+    pub(super) sequence: u64,
+    /// Where the subject is not UTF-8, with U+FFFD in its place.
+    pub(super) subject: String,
+    /// Nanoseconds from 1970 to its storing.
+    pub(super) stored_ns: u64,
+    /// Header block in base64; empty without headers.
+    pub(super) headers: String,
+    /// Payload in base64.
+    payload: String,
+}
+
+impl From<RawMessage> for StoredMessage {
+    fn from(message: RawMessage) -> Self {
+        Self {
+            sequence: message.sequence,
+            subject: message.subject,
+            stored_ns: u64::try_from(message.time.unix_timestamp_nanos()).unwrap_or_default(),
+            headers: message.headers.unwrap_or_default(),
+            payload: message.payload,
+        }
+    }
+}
+
+impl StoredMessage {
+    /// Returns the payload; empty if the reply of NATS is malformed.
+    pub(super) fn payload(&self) -> Bytes {
+        BASE64.decode(&self.payload).unwrap_or_default().into()
+    }
+
+    /// Returns why async-nats cannot parse the message when it is delivered; `None` if it can.
+    pub(super) fn flaw(&self) -> Option<&'static str> {
+        let has_headers = !self.headers.is_empty();
+        if self.subject.contains(char::REPLACEMENT_CHARACTER) {
+            return Some("its subject cannot be read: it is not UTF-8");
+        }
+        if has_headers && self.subject.contains(char::is_whitespace) {
+            return Some("its headers cannot be read: its subject has white space");
+        }
+        let headers = BASE64.decode(&self.headers).unwrap_or_default();
+        headers_flaw(&headers).filter(|_| has_headers)
+    }
+}
+
+/// Returns why async-nats cannot parse a header block. It reads as async-nats does, line by line.
+fn headers_flaw(headers: &[u8]) -> Option<&'static str> {
+    let Ok(headers) = str::from_utf8(headers) else {
+        return Some("its headers cannot be read: they are not UTF-8");
+    };
+    let mut lines = headers.lines().peekable();
+    let Some(status) = lines.next().and_then(|line| line.strip_prefix(VERSION)) else {
+        return Some("its headers cannot be read: they do not begin with `NATS/1.0`");
+    };
+    let status = status.trim().split(' ').next().unwrap_or_default();
+    if !status.is_empty() && StatusCode::from_str(status).is_err() {
+        return Some("its headers cannot be read: their status is none of NATS");
+    }
+    while let Some(line) = lines.next() {
+        if line.is_empty() {
+            continue;
+        }
+        let Some((name, _)) = line.split_once(':') else {
+            return Some("its headers cannot be read: a line has no colon");
+        };
+        if HeaderName::from_str(name).is_err() {
+            return Some("its headers cannot be read: a name is malformed");
+        }
+        while lines
+            .next_if(|line| line.starts_with(char::is_whitespace))
+            .is_some()
+        {}
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(subject: &str, headers: &[u8]) -> StoredMessage {
+        StoredMessage {
+            sequence: 1,
+            subject: subject.to_owned(),
+            stored_ns: 0,
+            headers: BASE64.encode(headers),
+            payload: BASE64.encode("payload"),
+        }
+    }
+
+    #[test]
+    fn flaws_are_those_at_which_async_nats_gives_up() {
+        for (headers, flaw) in [
+            (&b""[..], None),
+            (b"NATS/1.0\r\na: b\r\n c\r\n\r\n", None),
+            (b"NATS/1.0\r\na:b", None),
+            (b"NATS/1.0 404 No Messages\r\n\r\n", None),
+            (b"NATS/1.0\r\nkey: caf\xc3\xa9\r\n\r\n", None),
+            (b"NATS", Some("begin with")),
+            (b"HTTP/1.1 200\r\n\r\n", Some("begin with")),
+            (b"NATS/1.0 2x0\r\n\r\n", Some("status")),
+            (b"NATS/1.0\r\nno colon\r\n\r\n", Some("colon")),
+            (b"NATS/1.0\r\na b: c\r\n\r\n", Some("name")),
+            (b"NATS/1.0\r\ncl\xc3\xa9: x\r\n\r\n", Some("name")),
+            (b"NATS/1.0\r\nkey: \xff\r\n\r\n", Some("UTF-8")),
+        ] {
+            let found = message("evt.a", headers).flaw();
+            let is_expected = found.unwrap_or_default().contains(flaw.unwrap_or_default());
+            assert!(
+                is_expected && found.is_some() == flaw.is_some(),
+                "{headers:?}: {found:?}"
+            );
+        }
+        assert!(message("evt.\u{fffd}", b"").flaw().is_some());
+        assert!(message("evt.\u{a0}", b"").flaw().is_none());
+        assert!(
+            message("evt.\u{a0}", b"NATS/1.0\r\na:b\r\n\r\n")
+                .flaw()
+                .is_some()
+        );
+        assert_eq!(message("a", b"").payload(), "payload");
+    }
+}
