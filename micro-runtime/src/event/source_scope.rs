@@ -15,6 +15,9 @@ pub(crate) struct SourceScope {
     pub(crate) bus: Bus,
     /// Tasks that the server waits for when it stops, until its grace period is over.
     pub(crate) tasks: TaskTracker,
+    /// Canceled once all external sources have started, and takes effect once: none takes events before. What one of
+    /// them receives could cost the connection on which the next one starts.
+    pub(crate) begun: CancellationToken,
     /// Sent when the server begins to stop: an external source takes no further events and finishes those that it
     /// has.
     pub(crate) stop: StopSignal,
@@ -31,6 +34,7 @@ impl SourceScope {
         Self {
             bus: Bus::in_process(),
             tasks: TaskTracker::new(),
+            begun: CancellationToken::new(),
             stop: StopSignal::default(),
             end: CancellationToken::new(),
             call_subjects: Vec::new(),

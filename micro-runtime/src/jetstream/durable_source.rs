@@ -121,7 +121,14 @@ impl DurableSource {
         let (handler, workers) = (self.delivery_handler, self.max_concurrent);
         let consumer = ConsumerLoop::start(acknowledger, handler, workers, self.max_batch).await?;
         let tasks = scope.tasks.clone();
-        scope.tasks.spawn(consumer.run(tasks, scope.end));
+        scope.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = scope.begun.cancelled() => consumer.run(tasks, scope.end).await,
+                // Another source has failed to start.
+                () = scope.stop.wait() => {}
+            }
+        });
         Ok(())
     }
 

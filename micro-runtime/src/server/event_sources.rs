@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::bus::Bus;
 use crate::context::StopGuard;
 use crate::dispatch::{Route, ServerState};
@@ -48,6 +50,7 @@ impl EventSources {
         let run = SourceScope {
             bus: bus.clone(),
             tasks: server.tasks.clone(),
+            begun: CancellationToken::new(),
             stop: server.stop.clone(),
             end: server.grace_ended.clone(),
             call_subjects: plans.iter().map(|plan| plan.subject.clone()).collect(),
@@ -102,7 +105,8 @@ impl EventSources {
         }
     }
 
-    /// Starts the sources outside of the bus. If one fails, those that were started stop.
+    /// Starts the sources outside of the bus, which take events once all have started. If one fails, those that were
+    /// started stop.
     ///
     /// # Errors
     ///
@@ -112,6 +116,7 @@ impl EventSources {
         for source in self.external {
             source.start(self.run.clone()).await?;
         }
+        self.run.begun.cancel();
         Ok(StartedEventSources {
             counters: self.counters,
             stop,

@@ -7,6 +7,7 @@ mod dead_letters;
 mod delete_markers;
 mod golden_bytes;
 mod logged_failures;
+mod malformed;
 pub(crate) mod market;
 mod publish;
 mod publish_load;

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 pub(crate) struct Attempt {
     pub(crate) number: u64,
     pub(super) delivery: Delivery,
-    pub(super) at: Instant,
+    pub(crate) at: Instant,
     /// Number of events in the same batch; 1 without batches.
     pub(super) batch_len: usize,
 }

@@ -2,8 +2,8 @@
 
 use std::future::IntoFuture as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use micro_runtime::jetstream::Durable;
 use micro_runtime::{Bus, RunningServer, Server, Status};
@@ -99,36 +99,48 @@ impl Attacked {
 /// Calls one after the other, until the end.
 pub(super) struct CallLoad {
     is_over: Arc<AtomicBool>,
-    count: Arc<AtomicU64>,
-    task: JoinHandle<Vec<Status>>,
+    task: JoinHandle<CallTimes>,
+}
+
+/// How long calls took.
+#[derive(Default)]
+pub(super) struct CallTimes {
+    pub(super) succeeded: Vec<Duration>,
+    pub(super) failed: Vec<(Duration, Status)>,
 }
 
 impl CallLoad {
     pub(super) fn start(client: BehaviorClient) -> Self {
-        let (is_over, count) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
-        let (ended, counted) = (Arc::clone(&is_over), Arc::clone(&count));
+        let is_over = Arc::<AtomicBool>::default();
+        let ended = Arc::clone(&is_over);
         let task = tokio::spawn(async move {
-            let mut failures = Vec::new();
+            let mut times = CallTimes::default();
             while !ended.load(Ordering::SeqCst) {
+                let began = Instant::now();
                 let call = client.echo(Blob::default()).no_retry();
-                failures.extend(call.into_future().await.err());
-                counted.fetch_add(1, Ordering::SeqCst);
+                match call.into_future().await {
+                    Ok(_) => times.succeeded.push(began.elapsed()),
+                    Err(status) => times.failed.push((began.elapsed(), status)),
+                }
                 tokio::time::sleep(PAUSE).await; // sleep: the rate of the load
             }
-            failures
+            times
         });
-        Self {
-            is_over,
-            count,
-            task,
-        }
+        Self { is_over, task }
+    }
+
+    /// Returns the time of each call.
+    pub(super) async fn end_timed(self) -> CallTimes {
+        self.is_over.store(true, Ordering::SeqCst);
+        self.task.await.unwrap()
     }
 
     /// Returns the number of calls, and the failures among them.
-    pub(super) async fn end(self) -> (u64, Vec<Status>) {
-        self.is_over.store(true, Ordering::SeqCst);
-        let failures = self.task.await.unwrap();
-        (self.count.load(Ordering::SeqCst), failures)
+    pub(super) async fn end(self) -> (usize, Vec<Status>) {
+        let times = self.end_timed().await;
+        let count = times.succeeded.len() + times.failed.len();
+        let failures = times.failed.into_iter().map(|(_, status)| status);
+        (count, failures.collect())
     }
 
     /// Ends the load, of which no call may have failed.
@@ -142,7 +154,7 @@ impl CallLoad {
 /// Stores trades one after the other, until the end.
 pub(super) struct EventLoad {
     is_over: Arc<AtomicBool>,
-    task: JoinHandle<u64>,
+    task: JoinHandle<Vec<Instant>>,
 }
 
 impl EventLoad {
@@ -150,26 +162,38 @@ impl EventLoad {
         let is_over = Arc::<AtomicBool>::default();
         let (bus, ended) = (bus.clone(), Arc::clone(&is_over));
         let task = tokio::spawn(async move {
-            let mut count = 0;
+            let mut times = Vec::new();
             while !ended.load(Ordering::SeqCst) {
-                count += 1;
-                publish_trades(&bus, [count]).await;
+                times.push(Instant::now());
+                publish_trades(&bus, [times.len() as u64]).await;
                 tokio::time::sleep(PAUSE).await; // sleep: the rate of the load
             }
-            count
+            times
         });
         Self { is_over, task }
     }
 
-    /// Ends the load: each trade arrives once at the recorder, none a second time.
-    pub(super) async fn end_whole(self, recorder: &Recorder) {
+    /// Ends the load: each trade arrives once at the recorder, none a second time. Returns the time of each.
+    pub(super) async fn end_whole(self, recorder: &Recorder) -> Vec<Duration> {
+        let times = self.end(recorder).await;
+        let attempts = recorder.attempts().len();
+        assert_eq!(attempts, times.len(), "events were delivered again");
+        assert!(attempts > 20, "{attempts} events");
+        times
+    }
+
+    /// Ends the load: each trade arrives at the recorder. Returns the time of each attempt.
+    pub(super) async fn end(self, recorder: &Recorder) -> Vec<Duration> {
         self.is_over.store(true, Ordering::SeqCst);
-        let count = self.task.await.unwrap();
-        let all = |recorder: &Recorder| recorder.succeeded().len() as u64 == count;
+        let published = self.task.await.unwrap();
+        let all = |recorder: &Recorder| recorder.succeeded().len() == published.len();
         recorder.wait_for(all).await;
-        let attempts = recorder.attempts().len() as u64;
-        assert_eq!(attempts, count, "events were delivered again");
-        assert!(count > 20, "{count} events");
+        let attempts = recorder.attempts().into_iter();
+        let times = attempts.map(|attempt| {
+            let index = usize::try_from(attempt.number).unwrap() - 1;
+            attempt.at - published[index]
+        });
+        times.collect()
     }
 }
 

@@ -12,8 +12,10 @@ use micro_tests::market::Trade;
 use super::attack::{
     Attacked, CallLoad, EventLoad, check_lost_alone, losses, until_lost, until_whole,
 };
-use super::raw_client::{MALFORMED, Malformed, RawConnection};
+use super::raw_client::{MALFORMED, RawConnection};
 use super::{LIMIT, connect};
+use crate::durable::market::publish_trades;
+use crate::durable::recorder::Recorder;
 use crate::log_lines::{LogLine, LogLines};
 
 /// Longer than a test takes.
@@ -84,7 +86,7 @@ async fn twenty_malformed_requests_a_second_leave_calls_and_durable_consuming_wh
         let attacked = Attacked::start(&nats, bus, NO_REDELIVERY).await;
         let calls = CallLoad::start(attacked.outgoing());
         let stored = EventLoad::start(&attacked.others);
-        attack(&nats, &attacked).await;
+        attack(&nats, &attacked, ATTACK).await;
         calls.end_whole("to others").await;
         stored.end_whole(&attacked.recorder).await;
         check_lost_alone(&log, "serving");
@@ -103,7 +105,7 @@ async fn twenty_malformed_requests_a_second_fail_calls_on_one_connection() {
         let bus = Bus::connect(nats.url()).await.unwrap();
         let attacked = Attacked::start(&nats, bus, NO_REDELIVERY).await;
         let calls = CallLoad::start(attacked.outgoing());
-        attack(&nats, &attacked).await;
+        attack(&nats, &attacked, ATTACK).await;
         let (count, failures) = calls.end().await;
         println!("one connection: {count} calls, {} failed", failures.len());
         assert!(!failures.is_empty(), "of {count} calls");
@@ -131,11 +133,11 @@ fn check_cuts(log: &LogLines, attacked: &Attacked, role: &str) {
 }
 
 /// Sends malformed requests to a method of the process, 20 a second.
-async fn attack(nats: &NatsServer, attacked: &Attacked) {
+pub(super) async fn attack(nats: &NatsServer, attacked: &Attacked, duration: Duration) {
     let mut raw = RawConnection::connect(nats).await;
     let method = attacked.served("Echo");
     let mut interval = tokio::time::interval(ATTACK_INTERVAL);
-    let ends = Instant::now() + ATTACK;
+    let ends = Instant::now() + duration;
     for malformed in MALFORMED.into_iter().cycle() {
         if Instant::now() > ends {
             break;
@@ -154,23 +156,7 @@ async fn malformed_replies_leave_serving_and_durable_consuming_whole() {
         let attacked = Attacked::start(&nats, bus, NO_REDELIVERY).await;
         let calls = CallLoad::start(attacked.incoming());
         let stored = EventLoad::start(&attacked.others);
-        let mut raw = RawConnection::connect(&nats).await;
-        raw.subscribe("bad.behavior.v1.Behavior.Echo").await;
-        let bus = attacked.bus.clone().with_prefix("bad").unwrap();
-        let client: BehaviorClient = bus.client();
-        let attack = async {
-            let mut interval = tokio::time::interval(ATTACK_INTERVAL);
-            let ends = Instant::now() + ATTACK;
-            while Instant::now() < ends {
-                interval.tick().await;
-                let call = client.echo(Blob::default()).no_retry();
-                call.timeout(LIMIT).await.unwrap_err();
-            }
-        };
-        tokio::select! {
-            () = raw.respond() => {}
-            () = attack => {}
-        }
+        attack_by_replies(&nats, &attacked, ATTACK_INTERVAL, ATTACK).await;
         calls.end_whole("of others").await;
         stored.end_whole(&attacked.recorder).await;
         check_lost_alone(&log, "calling");
@@ -181,10 +167,37 @@ async fn malformed_replies_leave_serving_and_durable_consuming_whole() {
     .await;
 }
 
-/// Each is delivered again and again, to a durable consumer and to a replay.
+/// Has the process call a service that replies with something malformed, once in each interval.
+pub(super) async fn attack_by_replies(
+    nats: &NatsServer,
+    attacked: &Attacked,
+    interval: Duration,
+    duration: Duration,
+) {
+    let mut raw = RawConnection::connect(nats).await;
+    raw.subscribe("bad.behavior.v1.Behavior.Echo").await;
+    let bus = attacked.bus.clone().with_prefix("bad").unwrap();
+    let client: BehaviorClient = bus.client();
+    let attack = async {
+        let mut interval = tokio::time::interval(interval);
+        let ends = Instant::now() + duration;
+        while Instant::now() < ends {
+            interval.tick().await;
+            let call = client.echo(Blob::default()).no_retry();
+            call.timeout(LIMIT).await.unwrap_err();
+        }
+    };
+    tokio::select! {
+        () = raw.respond() => {}
+        () = attack => {}
+    }
+}
+
+/// Each costs the consuming connection once, by a durable consumer and by a replay.
 #[tokio::test]
 async fn malformed_stored_events_leave_serving_and_calling_whole() {
     within(LIMIT, async {
+        const EVENTS: u64 = 20;
         let (log, _guard) = LogLines::start();
         let nats = start_nats().await;
         let bus = connect(nats.url()).await;
@@ -192,33 +205,29 @@ async fn malformed_stored_events_leave_serving_and_calling_whole() {
         let [outgoing, incoming] = [attacked.outgoing(), attacked.incoming()].map(CallLoad::start);
         let mut raw = RawConnection::connect(&nats).await;
         for malformed in MALFORMED {
-            // A reply subject and a status are not stored.
-            let is_stored =
-                matches!(malformed, Malformed::Headers(bytes) if !bytes.starts_with(b"NATS/1.0 "));
-            if is_stored {
-                raw.publish("evt.market.trade.sim.S1", malformed).await;
+            raw.publish("evt.market.trade.sim.S1", malformed).await;
+        }
+        publish_trades(&attacked.others, 1..=EVENTS).await;
+        let all = |recorder: &Recorder| recorder.succeeded().len() as u64 == EVENTS;
+        attacked.recorder.wait_for(all).await;
+        let replay = loop {
+            // It opens between two losses.
+            match attacked.bus.replay::<Trade>().open().await {
+                Ok(replay) => break replay,
+                Err(_) => tokio::task::yield_now().await,
             }
-        }
-        until_lost(&log, "consuming", async || {}).await;
-        let bus = attacked.bus.clone();
-        let replaying = tokio::spawn(async move {
-            let replay = loop {
-                // It opens between two losses.
-                match bus.replay::<Trade>().open().await {
-                    Ok(replay) => break replay,
-                    Err(_) => tokio::task::yield_now().await,
-                }
-            };
-            replay.for_each(async |_| {}).await;
-        });
-        while losses(&log, "consuming") < 5 {
-            tokio::time::sleep(Duration::from_millis(10)).await; // sleep: polling interval
-        }
-        replaying.abort();
+        };
+        let items = replay.collect::<Vec<_>>().await;
+        let (events, failures): (Vec<_>, Vec<_>) = items.into_iter().partition(Result::is_ok);
+        assert_eq!(
+            (events.len() as u64, failures.len()),
+            (EVENTS, MALFORMED.len())
+        );
         outgoing.end_whole("to others").await;
         incoming.end_whole("of others").await;
         check_lost_alone(&log, "consuming");
         println!("{} losses", losses(&log, "consuming"));
+        attacked.shut_down().await;
     })
     .await;
 }

@@ -4,8 +4,9 @@
 mod attack;
 mod life;
 mod malformed;
-mod raw_client;
+pub(crate) mod raw_client;
 mod stops;
+mod sustained;
 mod system;
 
 use std::time::Duration;

@@ -5,7 +5,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::TcpStream;
 
 /// Headers that cost async-nats its connection, and a reply subject that does.
-pub(super) const MALFORMED: [Malformed; 8] = [
+pub(crate) const MALFORMED: [Malformed; 8] = [
     Malformed::Headers(b"NATS/1.0\r\nno colon\r\n\r\n"),
     Malformed::Headers(b"NATS/1.0\r\nkey: \xff\xfe\r\n\r\n"),
     Malformed::Headers(b"NATS/1.0\r\nwith space: x\r\n\r\n"),
@@ -18,30 +18,41 @@ pub(super) const MALFORMED: [Malformed; 8] = [
 
 /// Part of a message that async-nats cannot parse.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Malformed {
+pub(crate) enum Malformed {
     Headers(&'static [u8]),
     ReplySubject(&'static [u8]),
 }
 
-pub(super) struct RawConnection {
+pub(crate) struct RawConnection {
     stream: BufReader<TcpStream>,
 }
 
 impl RawConnection {
-    pub(super) async fn connect(nats: &NatsServer) -> Self {
+    pub(crate) async fn connect(nats: &NatsServer) -> Self {
+        Self::login(nats, "").await
+    }
+
+    /// Connects as a user whose password is its name.
+    pub(crate) async fn connect_as(nats: &NatsServer, user: &str) -> Self {
+        Self::login(nats, &format!(r#","user":"{user}","pass":"{user}""#)).await
+    }
+
+    async fn login(nats: &NatsServer, login: &str) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", nats.port())).await;
         let mut client = Self {
             stream: BufReader::new(stream.unwrap()),
         };
         assert!(client.line().await.starts_with("INFO "));
-        let options = r#"{"verbose":false,"pedantic":false,"headers":true,"no_responders":true}"#;
-        client.send(format!("CONNECT {options}\r\n")).await;
+        let options = r#""verbose":false,"pedantic":false,"headers":true,"no_responders":true"#;
+        client
+            .send(format!("CONNECT {{{options}{login}}}\r\n"))
+            .await;
         client.round_trip().await;
         client
     }
 
     /// Publishes a message with something malformed, and returns once the server has it.
-    pub(super) async fn publish(&mut self, subject: &str, malformed: Malformed) {
+    pub(crate) async fn publish(&mut self, subject: &str, malformed: Malformed) {
         self.send_malformed(subject, malformed).await;
         self.round_trip().await;
     }
@@ -62,13 +73,13 @@ impl RawConnection {
     }
 
     /// Subscribes, and returns once the server has the subscription.
-    pub(super) async fn subscribe(&mut self, subject: &str) {
+    pub(crate) async fn subscribe(&mut self, subject: &str) {
         self.send(format!("SUB {subject} 1\r\n")).await;
         self.round_trip().await;
     }
 
     /// Replies to each request with something malformed, without an end.
-    pub(super) async fn respond(mut self) {
+    pub(crate) async fn respond(mut self) {
         for malformed in MALFORMED.into_iter().cycle() {
             let reply = loop {
                 let line = self.line().await;

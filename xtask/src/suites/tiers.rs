@@ -241,6 +241,22 @@ pub(crate) const SLOW: &[Suite] = &[
         })],
     },
     Suite {
+        name: "malformed-headers",
+        about: "requests, replies and stored events that async-nats cannot parse, for 20 s each",
+        minutes: 4,
+        tools: &[NATS_SERVER],
+        steps: &[Step::IgnoredTests(IgnoredTests {
+            binary: "it",
+            tests: &[
+                "separate_connections::sustained::requests_at_twenty_a_second",
+                "separate_connections::sustained::replies_at_one_and_ten_a_second",
+                "separate_connections::sustained::stored_events_at_one_a_second",
+                "separate_connections::sustained::requests_on_one_connection",
+            ],
+            ..IN_TURN
+        })],
+    },
+    Suite {
         name: "soak",
         about: "calls, streams and events under a fault each 20 s; SOAK_MINUTES (10) and SOAK_SEED may be set",
         minutes: 12,
