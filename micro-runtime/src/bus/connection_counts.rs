@@ -17,6 +17,7 @@ pub(crate) struct ConnectionCounts {
     lost_messages: AtomicU64,
     dropped_cancels: AtomicU64,
     refused_cancels: AtomicU64,
+    /// Losses that repeat, at messages that async-nats probably cannot parse.
     cut: AtomicU64,
     /// Losses behind which a search for a malformed stored event may find one.
     suspected_cuts: AtomicU64,

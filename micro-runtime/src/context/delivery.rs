@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::wire::subject;
+use crate::wire::ack_subject;
 
 /// Position of a durable event in its stream, and number of its deliveries.
 ///
@@ -44,7 +44,7 @@ impl Delivery {
     /// Parses the reply subject of a delivery; `None` for any other subject. The name of the stream is passed in so
     /// that all deliveries share one allocation of it.
     pub(crate) fn parse(stream: &Arc<str>, reply: &str) -> Option<Self> {
-        let numbers = subject::parse_ack(reply)?;
+        let numbers = ack_subject::parse_ack(reply)?;
         let since_1970 = Duration::from_nanos(numbers.stored_ns);
         Some(Self {
             stream: Arc::clone(stream),

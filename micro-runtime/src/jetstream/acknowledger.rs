@@ -18,8 +18,8 @@ use crate::jetstream::durable::Durable;
 use crate::jetstream::pending_delivery::PendingDelivery;
 use crate::status::{Code, Reason, Status};
 use crate::wire;
+use crate::wire::ack_subject;
 use crate::wire::percent_encode;
-use crate::wire::subject;
 
 /// The event was handled.
 const ACK: Bytes = Bytes::from_static(b"+ACK");
@@ -37,6 +37,7 @@ const MAX_TERM_REASON_LEN: usize = 256;
 /// | the handler succeeded | `+ACK` |
 /// | it failed, and deliveries are left | `-NAK` with the delay of [`Durable::backoff`] |
 /// | it failed at its last delivery, or the bytes are no such event | `+TERM`, after the dead letter was stored |
+/// | it never arrived, since its headers cannot be parsed | the same, as a request ([`malformed_search`](crate::jetstream::malformed_search)) |
 /// | it still runs | `+WPI`, up to three times in each `ack_wait` |
 /// | it was stopped at the end of the grace period | `-NAK` without delay |
 /// | its dead letter is refused, and the server stops | `-NAK` without delay |
@@ -73,7 +74,7 @@ impl Acknowledger {
             .connection
             .refusals()
             .observe(move |refusal| match refusal {
-                Refusal::Publish(subject) if subject::is_ack_of(subject, &stream, &name) => {
+                Refusal::Publish(subject) if ack_subject::is_ack_of(subject, &stream, &name) => {
                     counters.record_refusal(refusal.status());
                     Concern::Acknowledgment
                 }

@@ -14,13 +14,20 @@ use crate::status::{Reason, Status};
 
 /// Logs of one durable consumer in this process. Each event that fails is a line at debug level besides.
 pub(super) struct ConsumerLogs {
+    /// Full name of the message.
     event: &'static str,
     consumer: Arc<Consumer>,
+    /// Of handlers that panicked, with the delay until the redelivery.
     panics: LogLimit,
+    /// Of handlers that returned an error, or exceeded their timeout.
     failures: LogLimit,
+    /// Of events that no process handles any more.
     given_up: LogLimit,
+    /// Of acknowledgments that were not sent, since the connection was lost.
     unacknowledged: LogLimit,
+    /// Of messages from others to the inbox of the deliveries.
     no_deliveries: LogLimit,
+    /// Of searches for malformed events that JetStream does not let this user make.
     unsearchable: LogLimit,
 }
 

@@ -4,6 +4,14 @@
 //! may have caused, all that the consumer has delivered and that is not settled is read by `STREAM.MSG.GET`, whose
 //! replies are JSON. A message that cannot be parsed becomes a dead letter, as it is stored, and is terminated by its
 //! sequence. What arrived behind it on the lost connection is delivered again after `ack_wait`.
+//!
+//! # Invariants
+//!
+//! - No event is terminated that async-nats could parse: `StoredMessage::flaw` reads as async-nats does.
+//! - The letter is stored before the event is terminated, as for all that is given up. A search that ends between the
+//!   two stores a letter with the same id again, which the stream drops.
+//! - A search never goes past an event that it could not terminate: the next one finds it again.
+//! - Each stored event is read once by each process, however often the connection is lost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +28,8 @@ use crate::jetstream::pending_delivery::PendingDelivery;
 use crate::jetstream::start_from::StartFrom;
 use crate::jetstream::stored_message::StoredMessage;
 use crate::status::Reason;
+use crate::wire::ack_subject;
 use crate::wire::header::stored;
-use crate::wire::subject;
 
 /// Maximum time for which a search holds up requests for further events, which could cost its connection.
 const MAX_HOLD: Duration = Duration::from_secs(2);
@@ -32,15 +40,21 @@ const MAX_RAW_HEADERS_LEN: usize = 32 * 1024;
 
 /// The searches of one consumer, one at a time.
 pub(super) struct MalformedSearch {
+    /// The consumer, its acknowledgments and its counts.
     scope: Arc<HandlerScope>,
     /// Number of losses that the searches so far have followed.
     followed: u64,
+    /// What the last one has read.
     searched: SearchedRange,
+    /// Present while one runs. It is polled by the consumer's loop, and ends with it.
     running: Option<RunningSearch>,
 }
 
+/// A search that has not ended.
 struct RunningSearch {
+    /// For [`MAX_HOLD`].
     began: Instant,
+    /// Returns how far it came.
     search: BoxFuture<'static, SearchedRange>,
 }
 
@@ -54,6 +68,7 @@ struct SearchedRange {
 }
 
 impl MalformedSearch {
+    /// Follows the losses from now on.
     pub(super) fn new(scope: &Arc<HandlerScope>) -> Self {
         Self {
             followed: suspected_losses(scope),
@@ -95,12 +110,16 @@ impl MalformedSearch {
     }
 }
 
+/// Returns the number of losses that a stored event may have caused, of the connection that carries the deliveries.
 fn suspected_losses(scope: &HandlerScope) -> u64 {
     let connection = &scope.acknowledger.consumer.connection;
     connection.mux().counts().suspected_cuts()
 }
 
 /// Searches until all that was delivered is read, or JetStream does not let this user; returns how far it came.
+///
+/// Its requests go over the connection of the deliveries, which may be lost again meanwhile: other consumers of the
+/// process may have such events as well. It goes on where it was then.
 async fn search(scope: Arc<HandlerScope>, mut searched: SearchedRange) -> SearchedRange {
     let connection = &scope.acknowledger.consumer.connection;
     loop {
@@ -117,6 +136,15 @@ async fn search(scope: Arc<HandlerScope>, mut searched: SearchedRange) -> Search
     }
 }
 
+/// Reads what was delivered and is not known to be well, in the order of the stream, and gives up what is malformed.
+///
+/// One request for each event, as `next_by_subj` passes over what lies between them for others. Events that other
+/// processes hold, and those that are acknowledged above the floor, are read as well: the server does not report which
+/// are pending.
+///
+/// # Errors
+///
+/// Of the first request that fails; `searched` has what was read before.
 async fn search_once(scope: &HandlerScope, searched: &mut SearchedRange) -> Result<(), ApiError> {
     let consumer = &scope.acknowledger.consumer;
     let (stream, filter) = (&*consumer.stream, consumer.filter());
@@ -152,7 +180,11 @@ async fn search_once(scope: &HandlerScope, searched: &mut SearchedRange) -> Resu
 }
 
 /// Gives an event up that cannot be received: stores its dead letter, if this consumer has any, and ends its
-/// redelivery.
+/// redelivery. It counts as received and as undecodable, as one whose bytes are no such event.
+///
+/// # Errors
+///
+/// If the termination is not confirmed, or the server stops before the letter is stored.
 async fn give_up(
     scope: &HandlerScope,
     message: &StoredMessage,
@@ -162,7 +194,7 @@ async fn give_up(
     let consumer = &acknowledger.consumer;
     let status = Reason::BadHeader.status(flaw);
     let (stream, name) = (&*consumer.stream, consumer.name());
-    let reply = subject::ack(stream, name, message.sequence, message.stored_ns);
+    let reply = ack_subject::ack(stream, name, message.sequence, message.stored_ns);
     let mut headers = HeaderMap::new();
     let raw = &message.headers[..message.headers.len().min(MAX_RAW_HEADERS_LEN)];
     headers.insert(stored::DEAD_RAW_HEADERS, raw);

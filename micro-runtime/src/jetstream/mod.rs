@@ -17,8 +17,8 @@
 
 // How a delivery comes to its handler: `pull` requests deliveries by `pull_requests` and survives lost servers;
 // `consumer_loop` hands them to a `delivery_handler` or `batch_handler`; `in_flight` knows which are not
-// acknowledged, and `acknowledger` reports their outcome, after `dead_letters` has stored those given up. What async-nats
-// cannot parse never arrives: `malformed_search` finds it as a `stored_message`.
+// acknowledged, and `acknowledger` reports their outcome, after `dead_letters` has stored those given up. What
+// async-nats cannot parse never arrives: `malformed_search` finds it as a `stored_message`.
 mod acked_publish;
 mod acknowledger;
 mod api;

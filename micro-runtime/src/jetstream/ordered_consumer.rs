@@ -15,7 +15,7 @@ use crate::jetstream::api::Api;
 use crate::jetstream::pull_requests::{PullMessage, PullRequests};
 use crate::jetstream::start_from::StartFrom;
 use crate::status::{Reason, Status};
-use crate::wire::subject;
+use crate::wire::ack_subject;
 
 /// Maximum number of events that are requested and not read yet.
 const MAX_IN_FLIGHT: usize = 500;
@@ -117,7 +117,7 @@ impl OrderedConsumer {
                     return Poll::Ready(Err(ReadError::Lost(cause)));
                 }
             };
-            let position = message.reply.as_deref().and_then(subject::parse_ack);
+            let position = message.reply.as_deref().and_then(ack_subject::parse_ack);
             let Some(position) = position.map(|numbers| numbers.consumer_sequence) else {
                 continue;
             };

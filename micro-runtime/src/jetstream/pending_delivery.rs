@@ -51,8 +51,9 @@ impl PendingDelivery {
         }
     }
 
-    /// Makes one of a stored event that cannot be received. `reply` is where it is acknowledged, made by
-    /// [`subject::ack`](crate::wire::subject::ack).
+    /// Makes one of a stored event that cannot be received, for its dead letter. Its number of deliveries is not known,
+    /// and shown as 1. `reply` is where it is acknowledged, made by
+    /// [`ack`](crate::wire::ack_subject::ack).
     pub(super) fn unreceived(
         stream: &Arc<str>,
         subject: Subject,

@@ -233,6 +233,14 @@ impl<E: Event> Replay<E> {
 }
 
 /// Reads on from `start`, unless `is_cut` and the first event there cannot be received.
+///
+/// Everything in front of an event that cannot be received has arrived, so that it is the next one once the replay has
+/// read what arrived. If it is not, since something was lost besides, the replay reads on, loses the connection there
+/// once more, and finds it then.
+///
+/// # Errors
+///
+/// Those of [`OrderedConsumer::open`]; the same if NATS does not let this user look at the event.
 async fn go_on(
     bus: &Bus,
     stream: &str,

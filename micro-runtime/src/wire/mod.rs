@@ -7,8 +7,11 @@
 //! In the order in which a message passes: `codec` (one message), `payload` (the bytes of one NATS message),
 //! `metadata`, `trace`, `timeout`, `expires`, `cancel`, `content_type` and `empty` (one header each), `broker_message`
 //! (what no peer has sent), `opening` (what is no message), `status` (a failure). `header` and `subject` are the names,
-//! with `reply_token` for those of replies, `version` is the number of all this.
+//! with `reply_token` for those of replies and `ack_subject` for those of acknowledgments, `version` is the number of
+//! all this.
 
+#[cfg(feature = "jetstream")]
+pub(crate) mod ack_subject;
 mod broker_message;
 mod cancel;
 mod codec;

@@ -25,7 +25,9 @@ const MAX_CUT_INTERVAL: Duration = Duration::from_secs(60);
 /// The suspect losses of one connection.
 #[derive(Default)]
 pub(super) struct CutDetector {
+    /// When the last one was noted.
     last: Option<Instant>,
+    /// Number of losses of which each came within [`MAX_CUT_INTERVAL`] of the one before.
     in_a_row: u64,
 }
 
@@ -39,6 +41,7 @@ impl CutDetector {
         }
     }
 
+    /// Counts a loss whose server is there still; returns the number of losses that count by it.
     fn count(&mut self, now: Instant) -> u64 {
         let is_next = |last: Instant| now.saturating_duration_since(last) <= MAX_CUT_INTERVAL;
         if !self.last.is_some_and(is_next) {
@@ -55,15 +58,5 @@ impl CutDetector {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn losses_count_from_the_third_in_a_row() {
-        let mut detector = CutDetector::default();
-        let start = Instant::now();
-        let counts = [0, 60, 120, 180, 241, 242, 243, 244];
-        let counts = counts.map(|seconds| detector.count(start + Duration::from_secs(seconds)));
-        assert_eq!(counts, [0, 0, 3, 1, 0, 0, 3, 1]);
-    }
-}
+#[path = "cut_detector_tests.rs"]
+mod tests;

@@ -7,6 +7,7 @@ use crate::error::Error;
 pub(super) struct FailedRound {
     /// Error of the most hopeful failure.
     pub(super) error: Error,
+    /// Kinds of all failures, which set the time to the next round.
     pub(super) failures: Vec<ConnectFailure>,
 }
 

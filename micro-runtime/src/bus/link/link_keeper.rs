@@ -55,6 +55,7 @@ pub(in crate::bus) struct LinkKeeper {
     /// Number of links that were begun.
     links: u64,
     failed_attempts: AttemptLog,
+    /// Tells losses at messages that async-nats cannot parse.
     cuts: CutDetector,
     logs: Arc<LinkLogs>,
 }

@@ -12,10 +12,15 @@ use crate::printable::Printable;
 /// Logs of one connection, whose links follow each other.
 #[derive(Default)]
 pub(in crate::bus) struct LinkLogs {
+    /// Of links that ended, whatever ended them.
     lost: LogLimit,
+    /// Of links that took over from a lost one.
     back: LogLimit,
+    /// Of events that async-nats reports beside refusals and losses.
     events: LogLimit,
+    /// Of servers that are too old, to which the connection has come back.
     old_servers: LogLimit,
+    /// Of links that were ended since nothing arrived.
     silences: LogLimit,
 }
 

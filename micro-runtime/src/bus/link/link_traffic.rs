@@ -1,4 +1,17 @@
 //! `LinkTraffic`: what is known of the loss of one physical connection.
+//!
+//! async-nats reports every loss as `Disconnected`. Whether the nats-server, the network or a message that cannot be
+//! parsed was the cause has to be inferred from what it counts and reports besides:
+//!
+//! | cause | what shows it |
+//! |---|---|
+//! | NATS ends the connection: its limits, an expired login, a slow reader | an error (`-ERR`) of no known form before |
+//! | NATS has stopped, or was killed | the next server has another id, or its cluster is smaller |
+//! | one direction is dead | silence, which `pulse::watch` notices |
+//! | the network breaks an idle connection | nothing was received before |
+//! | a message that cannot be parsed | none of these, and its bytes were counted as received |
+//!
+//! A network that breaks a busy connection looks like the last row: `CutDetector` waits for repetitions.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -10,11 +23,13 @@ pub(in crate::bus) struct LinkTraffic {
     /// Bytes received by the last look, and by the one before.
     last: AtomicU64,
     before: AtomicU64,
+    /// Whether an error or silence has come before the end.
     is_explained: AtomicBool,
 }
 
 /// A physical connection that is lost.
 pub(super) struct LinkLoss {
+    /// Id of its nats-server.
     server_id: String,
     /// Addresses of the servers of its cluster.
     cluster: Vec<String>,
@@ -23,7 +38,8 @@ pub(super) struct LinkLoss {
 }
 
 impl LinkTraffic {
-    /// Notes the number of bytes received so far.
+    /// Notes the number of bytes received so far. `pulse::watch` looks each 50 ms while anything is unconfirmed, and
+    /// each 2.5 s otherwise, so that of an idle connection the last few seconds count as "just before".
     pub(super) fn look(&self, received: u64) {
         let last = self.last.swap(received, Ordering::Relaxed);
         self.before.store(last, Ordering::Relaxed);
@@ -62,42 +78,5 @@ impl LinkLoss {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn info(id: &str, cluster: &[&str]) -> ServerInfo {
-        ServerInfo {
-            server_id: id.to_owned(),
-            connect_urls: cluster.iter().map(|&url| url.to_owned()).collect(),
-            ..ServerInfo::default()
-        }
-    }
-
-    #[test]
-    fn a_loss_is_suspect_behind_bytes_that_came_since_the_look_before_the_last() {
-        let traffic = LinkTraffic::default();
-        let is_suspect = |received| traffic.loss(info("a", &[]), received).is_suspect();
-        assert!(is_suspect(100), "nothing was looked at");
-        traffic.look(100);
-        assert!(is_suspect(100));
-        traffic.look(100);
-        assert!(!is_suspect(100));
-        assert!(is_suspect(101));
-        traffic.explain();
-        assert!(!is_suspect(101));
-    }
-
-    #[test]
-    fn a_server_is_there_by_its_id_or_by_its_cluster() {
-        let lost = |cluster| LinkTraffic::default().loss(info("a", cluster), 1);
-        for (cluster, id, announced, expected) in [
-            (&[][..], "a", &[][..], true),
-            (&[], "b", &[], false),
-            (&["a:1", "b:1"], "b", &["b:1", "a:1"], true),
-            (&["a:1", "b:1"], "b", &["b:1"], false),
-        ] {
-            let found = lost(cluster).is_server_there(&info(id, announced));
-            assert_eq!(found, expected, "{cluster:?} {id} {announced:?}");
-        }
-    }
-}
+#[path = "link_traffic_tests.rs"]
+mod tests;
