@@ -16,6 +16,7 @@ use crate::status::{Reason, Status};
 pub(super) struct ConsumerLogs {
     /// Full name of the message.
     event: &'static str,
+    /// Its stream and its name are in each line.
     consumer: Arc<Consumer>,
     /// Of handlers that panicked, with the delay until the redelivery.
     panics: LogLimit,

@@ -75,6 +75,7 @@ enum State {
 
 /// Result of going on behind the last event.
 enum Reopened {
+    /// A consumer that begins behind the last event.
     Consumer(OrderedConsumer),
     /// The next event cannot be received: its delivery would cost the connection.
     Unreceivable(StoredMessage, &'static str),

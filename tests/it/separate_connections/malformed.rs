@@ -117,8 +117,7 @@ async fn twenty_malformed_requests_a_second_fail_calls_on_one_connection() {
 /// Checks that each loss of the connection with this role is counted as a cut, and that the log names it.
 fn check_cuts(log: &LogLines, attacked: &Attacked, role: &str) {
     let losses = losses(log, role);
-    println!("{losses} losses");
-    assert!(losses >= 5);
+    assert!(losses >= 5, "{losses} losses");
     // The last one counts once the connection is back.
     let counted = losses as u64 - 1..=losses as u64;
     assert!(counted.contains(&attacked.cuts()), "{}", attacked.cuts());

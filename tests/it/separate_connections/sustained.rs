@@ -39,6 +39,7 @@ fn p99(times: &[Duration]) -> Duration {
 }
 
 /// Prints the figures of calls; returns the longest time to a failure.
+#[expect(clippy::print_stdout, reason = "figures")]
 fn show(name: &str, times: &CallTimes) -> Duration {
     let (succeeded, failed) = (times.succeeded.len(), times.failed.len());
     let slowest = times.failed.iter().map(|(time, _)| *time).max();
@@ -56,6 +57,7 @@ fn check_whole(name: &str, times: &CallTimes) {
 }
 
 /// Checks the times from the publishing of events to their handlers.
+#[expect(clippy::print_stdout, reason = "figures")]
 fn check_events(times: &[Duration]) {
     let p99 = p99(times);
     println!("durable events: {}, p99 {p99:?}", times.len());

@@ -47,6 +47,7 @@ pub(in crate::bus) struct LinkKeeper {
     backoff: ReconnectBackoff,
     mux: Arc<Mux>,
     refusals: Arc<Refusals>,
+    /// Shown in the name of each link.
     services: Arc<ServedServices>,
     /// Server of the last link.
     last: Option<ServerAddr>,
@@ -54,6 +55,7 @@ pub(in crate::bus) struct LinkKeeper {
     left: Option<Arc<Link>>,
     /// Number of links that were begun.
     links: u64,
+    /// Of attempts to connect, by cause.
     failed_attempts: AttemptLog,
     /// Tells losses at messages that async-nats cannot parse.
     cuts: CutDetector,
