@@ -224,6 +224,11 @@ impl ApiError {
         matches!(self, Self::NoReply(status) if status.reason() == Some(Reason::Disconnected))
     }
 
+    /// Returns whether NATS does not let this user send the request.
+    pub(super) fn is_refused(&self) -> bool {
+        matches!(self, Self::NoReply(status) if status.code() == Code::PermissionDenied)
+    }
+
     /// Returns the error of an operation that failed so; `action` completes the sentences "JetStream does not …" and,
     /// where it has not replied at all, "cannot …".
     pub(super) fn into_error(self, action: &str) -> Error {

@@ -116,7 +116,7 @@ fn suspected_losses(scope: &HandlerScope) -> u64 {
     connection.mux().counts().suspected_cuts()
 }
 
-/// Searches until all that was delivered is read, or JetStream does not let this user; returns how far it came.
+/// Searches until all that was delivered is read, or JetStream does not reply with it; returns how far it came.
 ///
 /// Its requests go over the connection of the deliveries, which may be lost again meanwhile: other consumers of the
 /// process may have such events as well. It goes on where it was then.
@@ -128,8 +128,13 @@ async fn search(scope: Arc<HandlerScope>, mut searched: SearchedRange) -> Search
             Err(error) if error.is_disconnected() && !connection.is_closed() => {
                 connection.pause(RETRY_INTERVAL).await;
             }
-            Err(error) => {
+            Err(error) if error.is_refused() => {
                 scope.acknowledger.logs.unsearchable(error);
+                return searched;
+            }
+            // JetStream is away for a moment. The next loss starts another search.
+            Err(error) => {
+                tracing::debug!(%error, "a search for malformed stored events has failed");
                 return searched;
             }
         }
