@@ -79,6 +79,8 @@ impl MalformedSearch {
     }
 
     /// Starts a search if the connection was lost since the last one began, and a stored event may have caused that.
+    ///
+    /// Of several losses the last one counts: a search that runs goes on, and another one follows it.
     pub(super) fn look(&mut self) {
         let losses = suspected_losses(&self.scope);
         if self.running.is_some() || losses == self.followed {
