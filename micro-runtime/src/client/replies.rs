@@ -15,8 +15,8 @@ use crate::descriptor::MethodDescriptor;
 use crate::metadata::Metadata;
 use crate::status::Status;
 use crate::wire;
+use crate::wire::ReceivedMetadata;
 use crate::wire::header::{MICRO_INSTANCE, find};
-use crate::wire::{PayloadFormat, ReceivedMetadata};
 
 /// The replies of all instances, as they arrive. A [`Stream`] that never fails as a whole: a failure is the
 /// result of one instance.
@@ -69,16 +69,19 @@ where
         client: &Client,
         method: usize,
     ) -> Self {
-        let (format, method) = (client.format(), client.method(method));
+        let (client, method) = (client.clone(), client.method(method));
         let replies = unfold(
             (multi_reply, parent, first),
-            move |(mut multi_reply, parent, received)| async move {
-                let message = match received {
-                    Some(first) => first,
-                    None => next_reply(&mut multi_reply, parent.as_ref(), &mut None).await?,
-                };
-                let reply = InstanceReply::decode(&message, format, method);
-                Some((reply, (multi_reply, parent, None)))
+            move |(mut multi_reply, parent, received)| {
+                let client = client.clone();
+                async move {
+                    let message = match received {
+                        Some(first) => first,
+                        None => next_reply(&mut multi_reply, parent.as_ref(), &mut None).await?,
+                    };
+                    let reply = InstanceReply::decode(&message, &client, method);
+                    Some((reply, (multi_reply, parent, None)))
+                }
             },
         );
         Self(Box::pin(replies))
@@ -103,8 +106,8 @@ impl<M> Stream for Replies<M> {
 }
 
 impl<M: prost::Message + Default> InstanceReply<M> {
-    fn decode(message: &Message, format: PayloadFormat, method: &MethodDescriptor) -> Self {
-        let headers = message.headers.as_ref();
+    fn decode(message: &Message, client: &Client, method: &'static MethodDescriptor) -> Self {
+        let (headers, format) = (message.headers.as_ref(), client.format());
         let what = format_args!("the reply of {}", method.full_name);
         let payload = wire::read_reply(headers, message.payload.clone(), format, what);
         let ReceivedMetadata { metadata, flaw } =
@@ -113,6 +116,7 @@ impl<M: prost::Message + Default> InstanceReply<M> {
             instance: instance_of(message).unwrap_or_default().to_owned(),
             result: payload.and_then(|payload| {
                 flaw.map_or(Ok(()), Err)?;
+                client.check_reply_len(method, &payload)?;
                 wire::decode_reply(payload, method.output)
             }),
             metadata,

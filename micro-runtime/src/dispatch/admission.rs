@@ -14,7 +14,7 @@
 //! | the time of its caller was not over before its turn came | `DEADLINE_EXCEEDED`, encoded once (`burst_refusal`) |
 //! | the timeout is not below the server's minimum | `DEADLINE_EXCEEDED` |
 //! | the call has not expired by the clock | `DEADLINE_EXCEEDED` |
-//! | the message that follows in parts is not too long | `RESOURCE_EXHAUSTED` |
+//! | the message, or the one that follows in parts, is not too long | `RESOURCE_EXHAUSTED` |
 //! | no limit is reached | `RESOURCE_EXHAUSTED` with a delay to retry after |
 //!
 //! The payload is not looked at: it is decoded by the handler, within the permit and the deadline.
@@ -259,6 +259,7 @@ impl ServedMethod {
         if let Some(expired) = request.expired {
             return Err(expired_call(self.descriptor.full_name, expired).into());
         }
+        self.check_request_len(payload.len() as u64)?;
         if let Some(header) = &request.stream {
             self.check_request_len(header.length)?;
         }

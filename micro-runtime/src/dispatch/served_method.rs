@@ -66,14 +66,14 @@ impl ServedMethod {
         })
     }
 
-    /// Checks the announced length of a request in parts, before it is sent.
+    /// Checks the length of a request, or the announced one of a request in parts before it is sent.
     ///
     /// # Errors
     ///
     /// `RESOURCE_EXHAUSTED`, with the option that raises the limit.
     pub(super) fn check_request_len(&self, length: u64) -> Result<(), Status> {
-        let limits = self.stream_options.limits();
-        StreamLabel::check_len(self.descriptor, false, length, &limits)
+        let max = self.stream_options.message_limit();
+        StreamLabel::check_len(self.descriptor, false, length, max)
     }
 
     /// Logs that a request was replied to, with the time since its turn came, and the time that it had waited for its

@@ -57,6 +57,13 @@ impl Entries {
         self.bytes
     }
 
+    /// Returns the length of the longest entry left, in bytes.
+    pub(crate) fn max_len(&self) -> usize {
+        let mut rest = self.clone();
+        let lengths = std::iter::from_fn(|| rest.advance());
+        lengths.map(|range| range.len()).max().unwrap_or_default()
+    }
+
     /// Returns the length of the frame that is kept in memory for them.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn kept(&self) -> usize {

@@ -8,13 +8,13 @@
 //! - *Flow control.* The peer may send up to absolute sums of messages and bytes, of which every frame of ours
 //!   repeats the latest. They only grow, so a lost grant costs nothing. A peer that begins a message at its limit is
 //!   reset; the last message below it may overshoot.
-//! - *Fragments* are granted again as they arrive, since an unfinished message cannot be taken; the reassembly limit
-//!   bounds them instead.
+//! - *Fragments* are granted again as they arrive, since an unfinished message cannot be taken; the limit of one
+//!   message bounds them instead.
 //! - *Memory.* Only entries count, so only entries are kept: a frame that is mostly something else, and a small one
 //!   that has to wait, moves into a buffer of its own.
 //!
-//! So the memory of one stream is at most a small multiple of its window in bytes, plus the reassembly limit, whatever
-//! the peer sends; the fuzz target `stream` holds the bound.
+//! So the memory of one stream is at most a small multiple of its window in bytes, plus the limit of one message,
+//! whatever the peer sends; the fuzz target `stream` holds the bound.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -52,8 +52,8 @@ const MIN_SHORT_WINDOW: u64 = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Receiving {
     window: Credit,
-    /// Maximum length in bytes of a message in fragments.
-    reassembly: usize,
+    /// Maximum length in bytes of a message.
+    max_message_bytes: usize,
     label: StreamLabel,
     /// Number of the last frame that was accepted.
     seq: u64,
@@ -89,7 +89,7 @@ impl Receiving {
     pub(crate) fn new(limits: &StreamLimits) -> Self {
         Self {
             window: limits.window,
-            reassembly: limits.reassembly,
+            max_message_bytes: limits.max_message_bytes,
             label: StreamLabel::new(None, false),
             seq: 0,
             received: Credit::default(),
@@ -193,7 +193,7 @@ impl Receiving {
     ///
     /// # Errors
     ///
-    /// `RESOURCE_EXHAUSTED` if the peer sends beyond its window, or a message beyond the reassembly limit;
+    /// `RESOURCE_EXHAUSTED` if the peer sends beyond its window, or a message beyond the limit;
     /// [`BadFrame`] if END leaves a message unfinished.
     pub(crate) fn add_frame(&mut self, frame: Frame) -> Result<(), Status> {
         let Frame { control, entries } = frame;
@@ -205,7 +205,7 @@ impl Receiving {
             if is_unfinished || self.fragments.is_some() {
                 self.add_fragmented(entries, is_unfinished)?;
             } else {
-                self.add_complete(entries);
+                self.add_complete(entries)?;
             }
             self.hold_waiting()?;
         }
@@ -234,17 +234,17 @@ impl Receiving {
             true => entries.split_last(),
             false => None,
         };
-        self.add_complete(entries);
+        self.add_complete(entries)?;
         last.map_or(Ok(()), |last| self.add_fragment(last))
     }
 
     fn add_fragment(&mut self, fragment: Bytes) -> Result<(), Status> {
         let fragments = self.fragments.get_or_insert_default();
         fragments.add(fragment);
-        if fragments.bytes() <= self.reassembly {
+        if fragments.bytes() <= self.max_message_bytes {
             return Ok(());
         }
-        Err(self.label.too_long_to_receive(self.reassembly))
+        Err(self.label.too_long_to_receive(self.max_message_bytes))
     }
 
     /// Queues the message in fragments, which has all of them.
@@ -267,23 +267,32 @@ impl Receiving {
     ///
     /// The first frame in the queue usually goes to a reader that waits for it, and is not copied. What has to
     /// wait behind it is copied if it is small, since the buffer that it arrived in is 64 KiB and shared.
-    fn add_complete(&mut self, mut entries: Entries) {
+    ///
+    /// # Errors
+    ///
+    /// `RESOURCE_EXHAUSTED` if one of them is longer than the limit.
+    fn add_complete(&mut self, mut entries: Entries) -> Result<(), Status> {
+        if entries.bytes() > self.max_message_bytes && entries.max_len() > self.max_message_bytes {
+            return Err(self.label.too_long_to_receive(self.max_message_bytes));
+        }
         let sums = Credit {
             messages: entries.len() as u64,
             bytes: entries.bytes() as u64,
         };
         self.received.messages += sums.messages;
         if self.is_discarding {
-            return self.note_taken(sums);
+            self.note_taken(sums);
+            return Ok(());
         }
         if sums.messages == 0 {
-            return;
+            return Ok(());
         }
         let is_small = entries.bytes() <= MAX_COPIED_LEN;
         if entries.is_padded() || (!self.queue.is_empty() && is_small) {
             entries.copy_out();
         }
         self.queue.push_back(MessageBatch::Entries(entries));
+        Ok(())
     }
 
     /// Rejects a frame with messages of a peer that was at its limit before: an honest one begins no message
