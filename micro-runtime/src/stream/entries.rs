@@ -57,11 +57,13 @@ impl Entries {
         self.bytes
     }
 
-    /// Returns the length of the longest entry left, in bytes.
-    pub(crate) fn max_len(&self) -> usize {
+    /// Returns whether an entry is longer than `max` bytes. A short frame is not walked over.
+    pub(crate) fn exceed(&self, max: usize) -> bool {
+        if self.bytes <= max {
+            return false;
+        }
         let mut rest = self.clone();
-        let lengths = std::iter::from_fn(|| rest.advance());
-        lengths.map(|range| range.len()).max().unwrap_or_default()
+        std::iter::from_fn(|| rest.advance()).any(|range| range.len() > max)
     }
 
     /// Returns the length of the frame that is kept in memory for them.

@@ -200,12 +200,15 @@ impl Receiving {
         let ends = control.has(frame_control::END);
         if entries.len() > 0 {
             self.check_window()?;
+            if entries.exceed(self.max_message_bytes) {
+                return Err(self.label.too_long_to_receive(self.max_message_bytes));
+            }
             self.received.bytes += entries.bytes() as u64;
             let is_unfinished = control.has(frame_control::MORE);
             if is_unfinished || self.fragments.is_some() {
                 self.add_fragmented(entries, is_unfinished)?;
             } else {
-                self.add_complete(entries)?;
+                self.add_complete(entries);
             }
             self.hold_waiting()?;
         }
@@ -234,7 +237,7 @@ impl Receiving {
             true => entries.split_last(),
             false => None,
         };
-        self.add_complete(entries)?;
+        self.add_complete(entries);
         last.map_or(Ok(()), |last| self.add_fragment(last))
     }
 
@@ -267,32 +270,23 @@ impl Receiving {
     ///
     /// The first frame in the queue usually goes to a reader that waits for it, and is not copied. What has to
     /// wait behind it is copied if it is small, since the buffer that it arrived in is 64 KiB and shared.
-    ///
-    /// # Errors
-    ///
-    /// `RESOURCE_EXHAUSTED` if one of them is longer than the limit.
-    fn add_complete(&mut self, mut entries: Entries) -> Result<(), Status> {
-        if entries.bytes() > self.max_message_bytes && entries.max_len() > self.max_message_bytes {
-            return Err(self.label.too_long_to_receive(self.max_message_bytes));
-        }
+    fn add_complete(&mut self, mut entries: Entries) {
         let sums = Credit {
             messages: entries.len() as u64,
             bytes: entries.bytes() as u64,
         };
         self.received.messages += sums.messages;
         if self.is_discarding {
-            self.note_taken(sums);
-            return Ok(());
+            return self.note_taken(sums);
         }
         if sums.messages == 0 {
-            return Ok(());
+            return;
         }
         let is_small = entries.bytes() <= MAX_COPIED_LEN;
         if entries.is_padded() || (!self.queue.is_empty() && is_small) {
             entries.copy_out();
         }
         self.queue.push_back(MessageBatch::Entries(entries));
-        Ok(())
     }
 
     /// Rejects a frame with messages of a peer that was at its limit before: an honest one begins no message
@@ -333,10 +327,9 @@ impl Receiving {
     pub(crate) fn stop_receiving(&mut self) {
         self.is_discarding = true;
         self.queue.clear();
-        let unfinished = self.unfinished_bytes();
         self.taken = Credit {
             messages: self.received.messages,
-            bytes: self.received.bytes - unfinished,
+            bytes: self.received.bytes - self.unfinished_bytes(),
         };
         let _ = self.hold_waiting();
     }
@@ -350,9 +343,8 @@ impl Receiving {
 
     /// Returns the bytes of the unfinished message that have arrived.
     fn unfinished_bytes(&self) -> u64 {
-        self.fragments
-            .as_ref()
-            .map_or(0, |fragments| fragments.bytes() as u64)
+        let fragments = self.fragments.as_ref();
+        fragments.map_or(0, |fragments| fragments.bytes() as u64)
     }
 
     /// Returns the sums that the peer may have now: one window beyond what was taken, and never less than it was
