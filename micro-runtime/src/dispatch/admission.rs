@@ -266,7 +266,7 @@ impl ServedMethod {
         // A call by hand of a streaming method is a stream as any other.
         let is_stream = !is_unary || request.stream.is_some();
         let permit = Permit::acquire(self, is_stream, payload.len(), reply);
-        let permit = permit.map_err(NotAdmitted::Limit)?;
+        let mut permit = permit.map_err(NotAdmitted::Limit)?;
         let since = arrival.reached;
         let deadline = timeout.and_then(|timeout| since.checked_add(timeout.min(timeouts.max)));
         let ctx = Context::of_call(
@@ -274,6 +274,7 @@ impl ServedMethod {
             request.context,
             deadline,
             &self.server.stop,
+            permit.decode_scope(payload.len()),
         );
         Ok(match (&self.handler, request.stream) {
             (MethodHandler::Unary(handler), None) => {

@@ -1,0 +1,176 @@
+//! The memory that a message in protobuf takes once it is decoded, by one walk over its bytes. Pure.
+
+use prost::encoding::decode_varint;
+
+use crate::descriptor::element_sizes::{Element, ElementSizes, SizeTable};
+
+/// Bytes that a small allocation takes besides what it holds, with what the allocator rounds it up by.
+const ALLOCATION_SIZE: usize = 32;
+/// Maximum depth of messages within messages: prost's, which decodes none below.
+const MAX_DEPTH: usize = 100;
+/// What an element of a list takes in multiples of its size: the list has up to twice the room that it needs, and while it
+/// grows the old one besides. For the first there is room for four.
+const LIST_FACTOR: usize = 3;
+/// What an entry of a map takes in multiples of its size, while the table grows; for the first there is room for eleven.
+const MAP_FACTOR: usize = 4;
+const FIRST_MAP_FACTOR: usize = 8;
+
+impl ElementSizes {
+    /// Returns the bytes that the elements of a message of this type take once it is decoded, besides the contents of
+    /// its texts, which are no longer than the message. Nothing is known of a type that is not in the descriptors: 0.
+    ///
+    /// Bytes that are no message are counted up to the mistake, where their decoder stops, too.
+    pub(crate) fn decoded_size(&self, name: &str, message: &[u8]) -> usize {
+        let table = self.table();
+        let Some(index) = table.find(name) else {
+            return 0;
+        };
+        let mut walk = Walk { table, total: 0 };
+        let mut rest = message;
+        walk.message(Some(index), &mut rest, MAX_DEPTH, None);
+        walk.total
+    }
+}
+
+/// A walk over the bytes of a message.
+struct Walk<'a> {
+    table: &'a SizeTable,
+    total: usize,
+}
+
+/// What lies behind the key of a field.
+enum Value<'a> {
+    Number,
+    Slice(&'a [u8]),
+    Group,
+}
+
+impl Walk<'_> {
+    fn add(&mut self, bytes: usize) {
+        self.total = self.total.saturating_add(bytes);
+    }
+
+    /// Walks over a message, or over a group to its end; of an unknown type without `index`. `None` if it is malformed.
+    fn message(
+        &mut self,
+        index: Option<usize>,
+        rest: &mut &[u8],
+        depth: usize,
+        group: Option<u32>,
+    ) -> Option<()> {
+        let depth = depth.checked_sub(1)?;
+        let sizes = index.and_then(|index| self.table.messages.get(index));
+        // Field of the last element of a list: an element of another one may be the first of its list.
+        let mut last_list = 0;
+        while !rest.is_empty() {
+            let key = varint(rest)?;
+            let number = u32::try_from(key >> 3).ok()?;
+            let value = match key & 7 {
+                0 => {
+                    varint(rest)?;
+                    Value::Number
+                }
+                1 => skip(rest, 8)?,
+                5 => skip(rest, 4)?,
+                2 => {
+                    let length = usize::try_from(varint(rest)?).ok()?;
+                    let (slice, behind) = rest.split_at_checked(length)?;
+                    *rest = behind;
+                    Value::Slice(slice)
+                }
+                3 => Value::Group,
+                4 => return (group == Some(number)).then_some(()),
+                _ => return None,
+            };
+            let field = sizes.and_then(|sizes| sizes.field(number));
+            let is_first = last_list != number;
+            if field.is_some_and(|field| field.is_repeated) {
+                last_list = number;
+            }
+            let (element, is_repeated) = match field {
+                Some(field) => (Some(field.element), field.is_repeated),
+                None => (None, false),
+            };
+            match (element, value) {
+                (Some(Element::Message { index, is_boxed }), Value::Slice(mut slice)) => {
+                    self.add_message(index, is_boxed, is_repeated, is_first);
+                    self.message(Some(index), &mut slice, depth, None)?;
+                }
+                (Some(Element::Message { index, is_boxed }), Value::Group) => {
+                    self.add_message(index, is_boxed, is_repeated, is_first);
+                    self.message(Some(index), rest, depth, Some(number))?;
+                }
+                (_, Value::Group) => self.message(None, rest, depth, Some(number))?,
+                (Some(Element::MapEntry { index, size }), Value::Slice(mut slice)) => {
+                    self.add_entry(size, is_first);
+                    self.message(Some(index), &mut slice, depth, None)?;
+                }
+                (Some(Element::Buffer { size }), Value::Slice(slice)) => {
+                    if is_repeated {
+                        self.add_elements(size, 1, is_first);
+                    }
+                    if !slice.is_empty() {
+                        self.add(ALLOCATION_SIZE);
+                    }
+                }
+                (Some(Element::Number { size, is_fixed }), Value::Slice(slice)) if is_repeated => {
+                    let count = match is_fixed {
+                        true => slice.len() / size,
+                        false => slice.iter().filter(|byte| **byte < 0x80).count(),
+                    };
+                    self.add_elements(size, count, is_first);
+                }
+                (Some(Element::Number { size, .. }), Value::Number) if is_repeated => {
+                    self.add_elements(size, 1, is_first);
+                }
+                _ => {}
+            }
+        }
+        group.is_none().then_some(())
+    }
+
+    fn add_message(&mut self, index: usize, is_boxed: bool, is_repeated: bool, is_first: bool) {
+        let size = self.table.messages[index].size;
+        match is_repeated {
+            true => self.add_elements(size, 1, is_first),
+            false if is_boxed => self.add(size.saturating_add(ALLOCATION_SIZE)),
+            false => {}
+        }
+    }
+
+    fn add_elements(&mut self, size: usize, count: usize, is_first: bool) {
+        self.add(size.saturating_mul(count).saturating_mul(LIST_FACTOR));
+        if is_first {
+            self.add(size.saturating_mul(LIST_FACTOR) + ALLOCATION_SIZE);
+        }
+    }
+
+    fn add_entry(&mut self, size: usize, is_first: bool) {
+        self.add(size.saturating_add(1).saturating_mul(MAP_FACTOR));
+        if is_first {
+            self.add(size.saturating_mul(FIRST_MAP_FACTOR) + ALLOCATION_SIZE);
+        }
+    }
+}
+
+fn skip<'a>(rest: &mut &[u8], length: usize) -> Option<Value<'a>> {
+    *rest = rest.get(length..)?;
+    Some(Value::Number)
+}
+
+/// Reads a number, and advances `rest` behind it. A single byte, which is the usual case, is inlined.
+#[inline]
+fn varint(rest: &mut &[u8]) -> Option<u64> {
+    if let [byte, tail @ ..] = rest
+        && *byte < 0x80
+    {
+        let value = u64::from(*byte);
+        *rest = tail;
+        return Some(value);
+    }
+    decode_varint(rest).ok()
+}
+
+#[cfg(test)]
+#[path = "decoded_size_tests.rs"]
+mod tests;
