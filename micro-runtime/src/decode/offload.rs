@@ -1,8 +1,18 @@
 //! Work on large messages of peers, on threads for blocking work: a bounded number at a time.
 //!
-//! A message of megabytes takes a good part of a second to decode. On a thread of the runtime everything else that it
-//! runs would wait for it. As many run at a time as there are processors, which the runtime's threads share with them;
-//! what waits for its turn is dropped with its call.
+//! A message of megabytes takes up to a good part of a second to decode. On a thread of the runtime everything else
+//! that this thread runs would wait for it: the subscriptions of all services, timers, other handlers.
+//!
+//! - **Where.** On tokio's threads for blocking work. They are shared with `#[rpc(blocking)]` and the application, so
+//!   that no thread is idle for this alone. Under paused time tokio's clock waits for them, as tests expect.
+//! - **How much.** As many at a time as there are processors, for each runtime. The system shares the processors
+//!   among these threads and those of the runtime; more of them would take longer together, and hold more memory.
+//! - **Who waits.** The call, in its own future. Its deadline goes on meanwhile. Work whose turn has not come is
+//!   dropped with its call. Work that has begun cannot be ended: it goes on to its end, and keeps what it was given until then,
+//!   as the permits of the call and the memory that counts for it.
+//! - **Never two threads for one call.** A thread for blocking work that waits for another one could wait for ever, as
+//!   their number is limited. So a handler under `#[rpc(blocking)]` decodes on its own thread, and so do the calls that
+//!   it makes.
 
 use std::cell::Cell;
 use std::panic::resume_unwind;
@@ -43,6 +53,8 @@ impl Drop for ResetMark {
 
 /// Runs `work` on a thread for blocking work, and returns its result.
 ///
+/// The code for all types is in [`run`]: here are only the closure, and the place for its result.
+///
 /// Dropping the future before the turn of `work` drops that; what has begun goes on to its end. A panic is passed on.
 ///
 /// # Errors
@@ -65,6 +77,11 @@ pub(crate) async fn offload<T: Send + 'static>(
     done.ok_or_else(|| Status::unavailable("the runtime stops"))
 }
 
+/// Waits for the turn of `work`, then for its end.
+///
+/// # Errors
+///
+/// `UNAVAILABLE` if the runtime shuts down meanwhile.
 async fn run(work: Box<dyn FnOnce() + Send>) -> Result<(), Status> {
     let stops = || Status::unavailable("the runtime stops");
     let turns = turns_of(Handle::current().id());
@@ -92,6 +109,9 @@ impl Drop for AbortOnDrop {
     }
 }
 
+/// Returns the turns of a runtime, one for each processor.
+///
+/// They are kept as long as one of them is taken or waited for.
 fn turns_of(runtime: Id) -> Arc<Semaphore> {
     let mut all = lock(&TURNS);
     if let Some((_, turns)) = all.iter().find(|(id, _)| *id == runtime) {
@@ -106,81 +126,5 @@ fn turns_of(runtime: Id) -> Arc<Semaphore> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::mpsc;
-    use std::thread;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn work_runs_on_another_thread_unless_this_one_may_block() {
-        let here = thread::current().id();
-        let used = || thread::current().id();
-        assert_ne!(offload(used).await.unwrap(), here);
-        let inner = tokio::task::spawn_blocking(move || {
-            let used = async { offload(used).await.unwrap() };
-            let used = on_thread_that_may_block(|| Handle::current().block_on(used));
-            used == thread::current().id()
-        });
-        assert!(inner.await.unwrap());
-    }
-
-    #[tokio::test]
-    async fn no_more_runs_at_a_time_than_there_are_processors() {
-        let max = available_parallelism().map_or(1, usize::from);
-        let (begun, begins) = mpsc::channel();
-        let mut ends = Vec::new();
-        let mut running = Vec::new();
-        for number in 0..=max {
-            let (end, ended) = mpsc::channel::<()>();
-            let begun = begun.clone();
-            ends.push(end);
-            let work = offload(move || {
-                begun.send(number).unwrap();
-                let _ = ended.recv();
-            });
-            running.push(tokio::spawn(work));
-        }
-        let mut first = tokio::task::spawn_blocking(move || {
-            let first: Vec<_> = (0..max).map(|_| begins.recv().unwrap()).collect();
-            (first, begins)
-        });
-        let (first, begins) = (&mut first).await.unwrap();
-        assert!(begins.try_recv().is_err());
-        drop(ends.swap_remove(first[0]));
-        let last = tokio::task::spawn_blocking(move || begins.recv().unwrap());
-        assert!(!first.contains(&last.await.unwrap()));
-        drop(ends);
-        for running in running {
-            running.await.unwrap().unwrap();
-        }
-    }
-
-    #[tokio::test]
-    async fn what_has_begun_keeps_what_it_holds_after_its_call_was_dropped() {
-        let held = Arc::new(());
-        let seen = Arc::downgrade(&held);
-        let (end, ended) = mpsc::channel::<()>();
-        let (begun, begins) = tokio::sync::oneshot::channel();
-        let call = tokio::spawn(offload(move || {
-            let _held = held;
-            begun.send(()).unwrap();
-            let _ = ended.recv();
-        }));
-        begins.await.unwrap();
-        call.abort();
-        assert!(call.await.unwrap_err().is_cancelled());
-        assert_eq!(seen.strong_count(), 1);
-        drop(end);
-        while seen.strong_count() > 0 {
-            tokio::task::yield_now().await;
-        }
-    }
-
-    #[tokio::test]
-    async fn a_panic_is_passed_on() {
-        let call = tokio::spawn(offload(|| panic!("malformed")));
-        let panic = call.await.unwrap_err().into_panic();
-        assert_eq!(panic.downcast_ref(), Some(&"malformed"));
-    }
-}
+#[path = "offload_tests.rs"]
+mod tests;

@@ -1,3 +1,5 @@
+//! Tests of `decoded_size`: against a message as prost generates it.
+
 use std::collections::HashMap;
 
 use prost::Message as _;

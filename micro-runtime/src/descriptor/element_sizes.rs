@@ -1,8 +1,18 @@
 //! `ElementSizes`: the memory that the elements of decoded messages take, by the descriptors of their service.
 //!
-//! A message of two bytes on the wire can be a struct of hundreds. The sizes are those of the code that prost generates,
-//! computed from the descriptors, and never less: fields that it may box count as if they were inline, and the other
-//! way round.
+//! A message of two bytes on the wire can be a struct of hundreds. The sizes are those of the code that prost
+//! generates, computed from the descriptors that each service embeds, so that generated code has no table of its own:
+//!
+//! | field | bytes in the struct |
+//! |---|---|
+//! | number, enum, bool | 1, 4 or 8; as many besides where its absence shows |
+//! | text; bytes | 24; 32 |
+//! | list; map | 24; 48 |
+//! | message | its own size and 8, or 8 for a box |
+//! | oneof | its largest member and 8 |
+//!
+//! They are never less than the real ones. prost boxes each message field whose type leads back to the message; here
+//! one box is enough to open the circle, and the others count as parts of the struct.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -41,6 +51,7 @@ pub(super) struct MessageSizes {
     pub(super) fields: Vec<FieldSizes>,
 }
 
+/// Size of a field by its number.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FieldSizes {
     pub(super) number: u32,
@@ -62,6 +73,7 @@ pub(super) enum Element {
 }
 
 impl ElementSizes {
+    /// Makes the sizes of a service with these descriptors, which are read when they are first needed.
     pub(crate) fn new(file_descriptor_set: &'static [u8]) -> Self {
         Self {
             file_descriptor_set,
@@ -69,6 +81,7 @@ impl ElementSizes {
         }
     }
 
+    /// Returns the sizes. The first call reads the descriptors.
     pub(super) fn table(&self) -> &SizeTable {
         self.table
             .get_or_init(|| SizeTable::read(self.file_descriptor_set))
@@ -142,6 +155,7 @@ struct Declared<'a> {
     has_implicit_presence: bool,
 }
 
+/// Adds messages and those nested in them to `all`; `scope` is the name around them, with a dot before it.
 fn declare<'a>(
     file: &FileDescriptorProto,
     scope: &str,
@@ -159,6 +173,7 @@ fn declare<'a>(
     }
 }
 
+/// Size of a message so far.
 #[derive(Clone, Copy)]
 enum Size {
     Unknown,
@@ -176,7 +191,10 @@ struct Layout<'a> {
 }
 
 impl Layout<'_> {
-    /// Returns the size of a message, and whether a field of it is a box.
+    /// Returns the size of a message, and whether a field of its type is a box.
+    ///
+    /// Types that are used before they are declared are measured in between, so that the depth of the calls is that of
+    /// the types within each other.
     fn measure(&mut self, index: usize) -> (usize, bool) {
         match self.sizes[index] {
             Size::Known(size) => return (size, false),
@@ -234,6 +252,7 @@ impl Layout<'_> {
         (sizes, inline)
     }
 
+    /// Returns what one occurrence of a field takes. A message that is not in the descriptors counts as bytes.
     fn element(&mut self, field: &FieldDescriptorProto, is_repeated: bool) -> Element {
         let number = |size, is_fixed| Element::Number { size, is_fixed };
         match field.r#type() {
@@ -269,6 +288,7 @@ fn with_presence(size: usize, has_presence: bool) -> usize {
     }
 }
 
+/// Returns the size with the padding at the end of a struct.
 fn rounded(size: usize) -> usize {
     size.checked_next_multiple_of(WORD).unwrap_or(size)
 }

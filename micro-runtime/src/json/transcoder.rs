@@ -57,12 +57,14 @@ impl LazyTranscoder {
 }
 
 impl Transcoder {
-    /// Converts a request from JSON to protobuf. `hold` gets the memory in bytes that it takes meanwhile, and keeps it.
+    /// Converts a request from JSON to protobuf.
+    ///
+    /// `hold` gets the bytes of memory that it takes meanwhile; its result is kept to the end.
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` for text that is not the method's message, `RESOURCE_EXHAUSTED` for more than 4 MiB, and what `hold`
-    /// returns.
+    /// `INVALID_ARGUMENT` for text that is not the method's message, `RESOURCE_EXHAUSTED` for more than 4 MiB; the
+    /// error of `hold`.
     pub(crate) fn request<H>(
         &self,
         method: &'static MethodDescriptor,
