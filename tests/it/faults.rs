@@ -60,7 +60,8 @@ async fn only_calls_in_flight_fail_when_the_nats_server_is_killed() {
         // has the same two tasks as before.
         until(|| fixture.handler.running() == 0).await;
         assert_eq!(fixture.handler.dropped(), 0);
-        until(|| live_tasks() <= tasks_before).await;
+        // One more task may write the log lines that are held back.
+        until(|| live_tasks() <= tasks_before + 1).await;
         check_every_permit(fixture, &client).await;
     })
     .await;

@@ -28,6 +28,8 @@ const STREAMS: u64 = 4;
 const SOON: Duration = Duration::from_secs(2);
 /// Number of each kind of work that is done after the old server has gone.
 const AFTERWARDS: u64 = 200;
+/// Number of each kind of work that shows that it goes on, which a busy machine does in a moment as well.
+const A_FEW: u64 = 20;
 
 /// Counts of the work, and whether it goes on.
 #[derive(Default)]
@@ -43,9 +45,9 @@ impl MovingLoad {
         !self.is_over.load(Ordering::Relaxed)
     }
 
-    async fn until_more(&self, count: &AtomicU64) {
+    async fn until_more(&self, more: u64, count: &AtomicU64) {
         let before = count.load(Ordering::Relaxed);
-        until(|| count.load(Ordering::Relaxed) >= before + AFTERWARDS).await;
+        until(|| count.load(Ordering::Relaxed) >= before + more).await;
     }
 }
 
@@ -166,16 +168,16 @@ impl Moving {
             load,
             of_group,
         };
-        moving.goes_on().await;
+        moving.goes_on(AFTERWARDS).await;
         moving
     }
 
-    /// Waits for work of each kind.
-    async fn goes_on(&self) {
+    /// Waits for so much more work of each kind.
+    async fn goes_on(&self, more: u64) {
         let load = &self.load;
-        load.until_more(&load.calls).await;
-        load.until_more(&load.items).await;
-        load.until_more(&load.published).await;
+        load.until_more(more, &load.calls).await;
+        load.until_more(more, &load.items).await;
+        load.until_more(more, &load.published).await;
     }
 
     /// Kills the old server once everything has left it.
@@ -184,7 +186,7 @@ impl Moving {
         // The old server passes on to others what was on its way to members of groups there: it must not be killed at
         // once.
         for _ in 0..5 {
-            self.load.until_more(&self.load.published).await;
+            self.load.until_more(AFTERWARDS, &self.load.published).await;
         }
         old.kill().unwrap();
     }
@@ -192,7 +194,7 @@ impl Moving {
     /// Ends the load, of which nothing was lost.
     async fn end(mut self) {
         let load = &self.load;
-        self.goes_on().await;
+        self.goes_on(AFTERWARDS).await;
         load.is_over.store(true, Ordering::Relaxed);
         while let Some(ended) = within(STEP_LIMIT, self.tasks.join_next()).await {
             ended.unwrap();
@@ -285,7 +287,7 @@ async fn moves_that_fail_leave_everything_as_it_was_and_are_begun_anew() {
         let old = cluster.server("n1").unwrap();
         old.enter_lame_duck_mode().unwrap();
         until(|| silenced.lock().unwrap().len() == FAILURES).await;
-        moving.goes_on().await;
+        moving.goes_on(AFTERWARDS).await;
         moving.leave(old).await;
         moving.end().await;
     })
@@ -309,7 +311,7 @@ async fn moves_on_the_heels_of_each_other_delay_nothing() {
             until(|| server_of(&moving.caller).is_some_and(|now| now != name)).await;
         }
         for _ in 0..5 {
-            within(SOON, moving.goes_on()).await;
+            within(SOON, moving.goes_on(A_FEW)).await;
             tokio::time::sleep(Duration::from_millis(500)).await; // sleep: until the second move is over
         }
         moving.end().await;

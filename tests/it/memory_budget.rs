@@ -55,7 +55,8 @@ async fn requests_count_while_their_handlers_run(carrier: Carrier) {
         assert_eq!(status.reason(), Some(Reason::Overloaded), "{status}");
         assert!(status.message().contains("memory budget"), "{status}");
     }
-    assert_eq!(held_by(&fixture.server), 0);
+    // A request is given back behind its reply.
+    until(|| held_by(&fixture.server) == 0).await;
     assert_eq!(refused_by(&fixture.server), 20 - done.len() as u64);
     call().await.unwrap();
     // Small ones are not counted, and go on where nothing is left.

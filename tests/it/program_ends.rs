@@ -19,7 +19,7 @@ use crate::until::until;
 /// Numbers of events that a program publishes.
 const EVENTS: [u64; 3] = [1, 100, 10_000];
 /// Number of runs in each ordinary test.
-const FEW: usize = 2;
+const FEW: usize = 1;
 /// Number of runs in each slow test.
 const MANY: usize = 100;
 /// Number of threads that keep the processors busy.

@@ -33,7 +33,7 @@ on_both_carriers! {
 /// Number of callers; each makes one call after another.
 const CALLERS: u64 = 64;
 /// Number of calls of each caller.
-const CALLS: u64 = 150;
+const CALLS: u64 = 50;
 
 /// Counts of the results of many calls.
 #[derive(Debug, Default)]

@@ -1,4 +1,4 @@
-//! Shutdowns under load: every call that a server has accepted gets its reply, in 40 shutdowns.
+//! Shutdowns under load: every call that a server has accepted gets its reply, in each of many shutdowns.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,8 +18,10 @@ use crate::server_process::{start_server_process, stop_process};
 
 /// Number of callers, each with one call in flight.
 const CALLERS: usize = 64;
-/// Number of server processes that are shut down per test.
-const SHUTDOWNS: usize = 40;
+/// Number of server processes that are shut down in each ordinary test.
+const FEW: usize = 10;
+/// Number of those of each kind in the slow test.
+const MANY: usize = 40;
 /// Minimum number of calls before and after each shutdown.
 const CALLS_AROUND_SHUTDOWN: usize = 200;
 
@@ -27,23 +29,26 @@ const CALLS_AROUND_SHUTDOWN: usize = 200;
 type Call = fn(BehaviorClient, u64) -> Pin<Box<dyn Future<Output = Result<u64, Status>> + Send>>;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn forty_shutdowns_under_load_lose_no_call() {
-    check_shutdowns_lose_no_call(false, ClientOptions::new(), echo).await;
+async fn shutdowns_under_load_lose_no_call() {
+    check_plain_shutdowns(FEW).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn forty_shutdowns_beside_a_wildcard_subscriber_lose_no_call() {
-    check_shutdowns_lose_no_call(true, ClientOptions::new(), echo).await;
+async fn shutdowns_beside_a_wildcard_subscriber_lose_no_call() {
+    check_shutdowns_beside_a_subscriber(FEW).await;
 }
 
-/// The server process has layers too. A lost call would fail with its deadline, and a passed deadline is
-/// never retried.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn forty_shutdowns_with_retries_and_layers_lose_no_call() {
-    let options = ClientOptions::new()
-        .layer(TimeoutLayer::new(Duration::from_secs(60)))
-        .layer(ConcurrencyLimitLayer::new(CALLERS));
-    check_shutdowns_lose_no_call(false, options, swap).await;
+async fn shutdowns_with_retries_and_layers_lose_no_call() {
+    check_shutdowns_with_layers(FEW).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "slow: cargo xtask test --slow shutdowns"]
+async fn forty_shutdowns_of_each_kind_lose_no_call() {
+    check_plain_shutdowns(MANY).await;
+    check_shutdowns_beside_a_subscriber(MANY).await;
+    check_shutdowns_with_layers(MANY).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -95,7 +100,29 @@ fn swap(
     })
 }
 
-async fn check_shutdowns_lose_no_call(has_subscriber: bool, options: ClientOptions, call: Call) {
+async fn check_plain_shutdowns(count: usize) {
+    check_shutdowns_lose_no_call(count, false, ClientOptions::new(), echo).await;
+}
+
+async fn check_shutdowns_beside_a_subscriber(count: usize) {
+    check_shutdowns_lose_no_call(count, true, ClientOptions::new(), echo).await;
+}
+
+/// The server process has layers too. A lost call would fail with its deadline, and a passed deadline is
+/// never retried.
+async fn check_shutdowns_with_layers(count: usize) {
+    let options = ClientOptions::new()
+        .layer(TimeoutLayer::new(Duration::from_secs(60)))
+        .layer(ConcurrencyLimitLayer::new(CALLERS));
+    check_shutdowns_lose_no_call(count, false, options, swap).await;
+}
+
+async fn check_shutdowns_lose_no_call(
+    count: usize,
+    has_subscriber: bool,
+    options: ClientOptions,
+    call: Call,
+) {
     within(Duration::from_secs(240), async {
         let nats = NatsServer::start().await.unwrap();
         let subscriber = match has_subscriber {
@@ -105,7 +132,7 @@ async fn check_shutdowns_lose_no_call(has_subscriber: bool, options: ClientOptio
         let mut serving = start_server_process(&nats).await;
         let bus = Bus::connect(nats.url()).await.unwrap();
         let load = Load::start(&bus.client_with(options), call);
-        for _ in 0..SHUTDOWNS {
+        for _ in 0..count {
             let next = start_server_process(&nats).await;
             load.wait_for_calls(CALLS_AROUND_SHUTDOWN).await;
             stop_process(std::mem::replace(&mut serving, next)).await;
@@ -113,7 +140,7 @@ async fn check_shutdowns_lose_no_call(has_subscriber: bool, options: ClientOptio
         }
         let (done, failures) = load.stop().await;
         assert_eq!(failures, Vec::<String>::new(), "of {done} calls");
-        assert!(done > SHUTDOWNS * 2 * CALLS_AROUND_SHUTDOWN, "{done}");
+        assert!(done > count * 2 * CALLS_AROUND_SHUTDOWN, "{done}");
         if let Some(subscriber) = subscriber {
             subscriber.abort();
         }

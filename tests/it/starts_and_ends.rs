@@ -181,8 +181,8 @@ async fn a_server_that_has_stopped_by_itself_can_be_stopped() {
 async fn serve_streams(bus: &Bus, id: &str) -> RunningServer {
     let options = ServiceOptions::new().instance(id);
     let service = StreamsServer::new(micro_tests::StreamsHandler::default());
-    let server = Server::new(bus).add_with(service, options);
-    server.start().await.unwrap()
+    let server = Server::new(bus).grace(Duration::from_secs(1));
+    server.add_with(service, options).start().await.unwrap()
 }
 
 async fn instances_of_one_id_leave_each_others_streams_alone(carrier: Carrier) {

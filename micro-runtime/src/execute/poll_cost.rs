@@ -6,6 +6,8 @@ use std::time::Duration;
 /// Longest first poll of a method whose handlers run in place. To spawn a task and wake a thread for it
 /// takes time of this order, so that a longer handler loses little by it.
 const MAX_INLINE_POLL: Duration = Duration::from_micros(50);
+/// Factor by which everything takes longer in a build without optimization, where the limit is longer as well.
+const SLOWNESS: u32 = if cfg!(debug_assertions) { 10 } else { 1 };
 /// Instant of real time, in which alone polls are measured: paused time, as tests have it, stands still during a
 /// poll, so that every method would prove short.
 pub(super) type RealInstant = std::time::Instant;
@@ -26,8 +28,8 @@ const UNPROVEN: u64 = u64::MAX;
 ///   trial in place ever holds up the requests behind it.
 /// - One long poll makes the method unproven again. It is the longest poll that counts and not the
 ///   average: a method that is fast for most arguments and slow for some must not hold up the others.
-/// - The longest poll decays with each shorter one: a poll of 1 ms is outweighed after about 50 short
-///   ones, one of 100 ms after about 120. Without the decay a single poll that the operating system
+/// - The longest poll decays with each shorter one: a poll of 20 times the limit is outweighed after about 50 short
+///   ones, one of 2,000 times after about 120. Without the decay a single poll that the operating system
 ///   interrupted would end the running in place for good.
 ///
 /// The value is read and written without a lock and without a compare-and-swap loop. Two polls that
@@ -47,7 +49,8 @@ impl PollCost {
 
     /// Returns whether the next handler may run in place.
     pub(crate) fn is_short(&self) -> bool {
-        u128::from(self.longest_ns.load(Ordering::Relaxed)) < MAX_INLINE_POLL.as_nanos()
+        u128::from(self.longest_ns.load(Ordering::Relaxed))
+            < (SLOWNESS * MAX_INLINE_POLL).as_nanos()
     }
 
     /// Takes one first poll into account.
@@ -91,7 +94,7 @@ mod tests {
     fn one_long_poll_counts_until_short_ones_have_outweighed_it() {
         let cost = PollCost::new();
         cost.record(Duration::from_micros(5));
-        cost.record(Duration::from_millis(1));
+        cost.record(20 * SLOWNESS * MAX_INLINE_POLL);
         assert!(!cost.is_short());
         let needed = (1..)
             .find(|_| {

@@ -25,6 +25,7 @@ fn without_pings() -> StreamOptions {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "slow: cargo xtask test --slow refusal-floods"]
 async fn calls_of_all_instances_and_queries_behind_a_burst_fail_at_once() {
     within(LIMIT, async {
         let nats = nats_with(&[User::client(&["nothing"])]).await;
@@ -48,6 +49,7 @@ async fn calls_of_all_instances_and_queries_behind_a_burst_fail_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "slow: cargo xtask test --slow refusal-floods"]
 async fn refused_frames_behind_a_burst_end_their_streams() {
     within(LIMIT, async {
         let users = [
@@ -74,6 +76,7 @@ async fn refused_frames_behind_a_burst_end_their_streams() {
 
 /// Each handler sends one frame and then waits for a grant, of a caller that has got none.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "slow: cargo xtask test --slow refusal-floods"]
 async fn refused_frames_of_a_server_end_their_stream_in_a_flood() {
     within(LIMIT, async {
         let service = User::new("service", ALL, &["_INBOX.>"]).denied(&["_INBOX.client.>"]);
@@ -106,6 +109,7 @@ async fn refused_frames_of_a_server_end_their_stream_in_a_flood() {
 
 /// Nothing that is allowed is held up, lost or overtaken.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "slow: cargo xtask test --slow refusal-floods"]
 async fn events_published_in_a_flood_arrive_in_order() {
     for kind in [Kind::Bursts, Kind::FewSubjects] {
         publish_in_order(kind).await;
@@ -144,6 +148,7 @@ async fn publish_in_order(kind: Kind) {
 
 /// For 100 ms after a refusal further events to its subject are counted without being sent.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "slow: cargo xtask test --slow refusal-floods"]
 async fn events_to_a_refused_subject_are_kept_back_for_a_moment_and_counted() {
     const EVENTS: u64 = 5000;
     within(LIMIT, async {
@@ -173,6 +178,7 @@ async fn events_to_a_refused_subject_are_kept_back_for_a_moment_and_counted() {
 
 /// Until one of many grants had its effect in time, as not every one has on a busy machine.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "slow: cargo xtask test --slow refusal-floods"]
 async fn events_arrive_soon_after_their_subject_is_allowed() {
     // Events are kept back for 100 ms, with a trial after 50 ms.
     const IN_TIME: Duration = Duration::from_millis(300);
@@ -221,6 +227,7 @@ async fn events_arrive_soon_after_their_subject_is_allowed() {
 
 /// async-nats may drop the events of a lost connection, and of the new one, as it does others in a flood.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "slow: cargo xtask test --slow refusal-floods"]
 async fn calls_in_flight_end_with_the_connection_in_a_flood() {
     within(LIMIT, async {
         let users = [

@@ -42,6 +42,7 @@ fn unless_overrun<T>(started: Result<T, Error>) -> Option<T> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "slow: cargo xtask test --slow refusal-floods"]
 async fn a_revoked_subscription_stops_its_server_while_a_flood_goes_on() {
     within(LIMIT, async {
         for round in 0..24 {
@@ -68,6 +69,7 @@ async fn a_revoked_subscription_stops_its_server_while_a_flood_goes_on() {
 
 /// Errors may be lost for as long as the flood has no gap: its end is waited for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "slow: cargo xtask test --slow refusal-floods"]
 async fn a_revoked_subscription_stops_its_server_after_a_flood_over_ever_new_subjects() {
     within(LIMIT, async {
         for place in [0, 1, 4, 5] {
@@ -86,6 +88,7 @@ async fn a_revoked_subscription_stops_its_server_after_a_flood_over_ever_new_sub
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "slow: cargo xtask test --slow refusal-floods"]
 async fn a_revoked_subscription_of_events_ends_while_a_flood_goes_on() {
     within(LIMIT, async {
         for _ in 0..6 {
@@ -107,6 +110,7 @@ async fn a_revoked_subscription_of_events_ends_while_a_flood_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "slow: cargo xtask test --slow refusal-floods"]
 async fn starts_in_a_flood_succeed_and_those_that_are_denied_fail_by_name() {
     within(LIMIT, async {
         let (_nats, limited, complete) = nats().await;
@@ -134,6 +138,7 @@ async fn starts_in_a_flood_succeed_and_those_that_are_denied_fail_by_name() {
 
 /// Over ever new subjects errors may be lost without end: a start succeeds, or its error names the cause.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "slow: cargo xtask test --slow refusal-floods"]
 async fn a_start_in_a_flood_over_ever_new_subjects_succeeds_or_names_the_cause() {
     within(LIMIT, async {
         let users = [User::new("service", ALL, &["_INBOX.>"])];
@@ -151,6 +156,7 @@ async fn a_start_in_a_flood_over_ever_new_subjects_succeeds_or_names_the_cause()
 
 /// NATS is asked about the queue groups of a server that serves: what it sends to a probe is served as well.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "slow: cargo xtask test --slow refusal-floods"]
 async fn no_request_is_lost_while_servers_start_and_stop_in_a_flood() {
     within(LIMIT, async {
         let users = [
@@ -193,6 +199,7 @@ async fn no_request_is_lost_while_servers_start_and_stop_in_a_flood() {
 /// Members join a queue group in a flood, so that NATS is asked about it while it gets messages. One that NATS sends to
 /// a probe reaches a member.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "slow: cargo xtask test --slow refusal-floods"]
 async fn no_event_of_a_queue_group_is_lost_while_members_join_and_leave_in_a_flood() {
     within(LIMIT, async {
         let users = [

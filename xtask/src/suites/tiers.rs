@@ -162,6 +162,43 @@ pub(crate) const SLOW: &[Suite] = &[
         })],
     },
     Suite {
+        name: "refusal-floods",
+        about: "calls, streams, events, starts and stops while NATS refuses messages of the same connection in a flood",
+        minutes: 3,
+        tools: &[NATS_SERVER],
+        steps: &[Step::IgnoredTests(IgnoredTests {
+            binary: "it",
+            tests: &[
+                "refusals::floods::calls_of_all_instances_and_queries_behind_a_burst_fail_at_once",
+                "refusals::floods::refused_frames_behind_a_burst_end_their_streams",
+                "refusals::floods::refused_frames_of_a_server_end_their_stream_in_a_flood",
+                "refusals::floods::events_published_in_a_flood_arrive_in_order",
+                "refusals::floods::events_to_a_refused_subject_are_kept_back_for_a_moment_and_counted",
+                "refusals::floods::events_arrive_soon_after_their_subject_is_allowed",
+                "refusals::floods::calls_in_flight_end_with_the_connection_in_a_flood",
+                "refusals::floods_of_servers::a_revoked_subscription_stops_its_server_while_a_flood_goes_on",
+                "refusals::floods_of_servers::a_revoked_subscription_stops_its_server_after_a_flood_over_ever_new_subjects",
+                "refusals::floods_of_servers::a_revoked_subscription_of_events_ends_while_a_flood_goes_on",
+                "refusals::floods_of_servers::starts_in_a_flood_succeed_and_those_that_are_denied_fail_by_name",
+                "refusals::floods_of_servers::a_start_in_a_flood_over_ever_new_subjects_succeeds_or_names_the_cause",
+                "refusals::floods_of_servers::no_request_is_lost_while_servers_start_and_stop_in_a_flood",
+                "refusals::floods_of_servers::no_event_of_a_queue_group_is_lost_while_members_join_and_leave_in_a_flood",
+            ],
+            ..IN_TURN
+        })],
+    },
+    Suite {
+        name: "shutdowns",
+        about: "a server is shut down forty times under load: plain, beside a wildcard subscriber, with retries and layers",
+        minutes: 2,
+        tools: &[NATS_SERVER],
+        steps: &[Step::IgnoredTests(IgnoredTests {
+            binary: "it",
+            tests: &["shutdown::forty_shutdowns_of_each_kind_lose_no_call"],
+            ..IN_TURN
+        })],
+    },
+    Suite {
         name: "paused-streams",
         about: "the whole streams suite under paused time in less than 10 s of real time",
         minutes: 1,
@@ -183,6 +220,35 @@ pub(crate) const SLOW: &[Suite] = &[
                 "a_burst_with_handlers_of_20_us",
                 "a_burst_with_empty_handlers",
                 "another_server_beside_a_burst",
+            ],
+            ..OPTIMIZED
+        })],
+    },
+    Suite {
+        name: "hostile-peers",
+        about: "what hostile peers take, and what other callers notice; HOSTILE_SECONDS (20) of each kind",
+        minutes: 15,
+        tools: &[NATS_SERVER],
+        steps: &[Step::IgnoredTests(IgnoredTests {
+            binary: "hostile",
+            tests: &[
+                "short_deadlines",
+                "calls_one_at_a_time",
+                "waiting_calls",
+                "forged_inboxes",
+                "offers_that_are_not_taken",
+                "much_metadata",
+                "much_baggage",
+                "garbage",
+                "forged_cancellations",
+                "large_protobuf",
+                "large_json",
+                "absent_streams",
+                "unread_streams",
+                "unfinished_requests",
+                "endless_windows",
+                "forged_frames",
+                "requests_of_1_mib_at_blocked_threads",
             ],
             ..OPTIMIZED
         })],
@@ -236,7 +302,10 @@ pub(crate) const SLOW: &[Suite] = &[
         tools: &[NATS_SERVER],
         steps: &[Step::IgnoredTests(IgnoredTests {
             binary: "it",
-            tests: &["log_floods::fifty_thousand_of_each"],
+            tests: &[
+                "log_floods::fifty_thousand_of_each",
+                "overrun_queues::a_subscription_that_loses_messages_is_logged_once",
+            ],
             ..IN_TURN
         })],
     },
