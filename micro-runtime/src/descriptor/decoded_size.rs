@@ -16,7 +16,7 @@
 
 use prost::encoding::decode_varint;
 
-use crate::descriptor::element_sizes::{Element, ElementSizes, SizeTable};
+use crate::descriptor::element_sizes::{Element, ElementSizes, FieldSizes, SizeTable};
 
 /// Bytes that a small allocation takes besides what it holds, with what the allocator rounds it up by.
 const ALLOCATION_SIZE: usize = 32;
@@ -103,46 +103,52 @@ impl WireWalk<'_> {
             if field.is_some_and(|field| field.is_repeated) {
                 last_list = number;
             }
-            let (element, is_repeated) = match field {
-                Some(field) => (Some(field.element), field.is_repeated),
-                None => (None, false),
-            };
-            match (element, value) {
-                (Some(Element::Message { index, is_boxed }), Value::Slice(mut slice)) => {
-                    self.add_message(index, is_boxed, is_repeated, is_first);
-                    self.message(Some(index), &mut slice, depth, None)?;
+            match (field, value) {
+                (field, Value::Group) => {
+                    let inner = field.and_then(|field| self.add_field(field, 1, is_first));
+                    self.message(inner, rest, depth, Some(number))?;
                 }
-                (Some(Element::Message { index, is_boxed }), Value::Group) => {
-                    self.add_message(index, is_boxed, is_repeated, is_first);
-                    self.message(Some(index), rest, depth, Some(number))?;
-                }
-                (_, Value::Group) => self.message(None, rest, depth, Some(number))?,
-                (Some(Element::MapEntry { index, size }), Value::Slice(mut slice)) => {
-                    self.add_entry(size, is_first);
-                    self.message(Some(index), &mut slice, depth, None)?;
-                }
-                (Some(Element::Buffer { size }), Value::Slice(slice)) => {
-                    if is_repeated {
-                        self.add_elements(size, 1, is_first);
-                    }
-                    if !slice.is_empty() {
-                        self.add(ALLOCATION_SIZE);
+                (Some(field), Value::Slice(mut slice)) => {
+                    let count = count(field.element, slice);
+                    if let Some(inner) = self.add_field(field, count, is_first) {
+                        self.message(Some(inner), &mut slice, depth, None)?;
                     }
                 }
-                (Some(Element::Number { size, is_fixed }), Value::Slice(slice)) if is_repeated => {
-                    let count = match is_fixed {
-                        true => slice.len() / size,
-                        false => slice.iter().filter(|byte| **byte < 0x80).count(),
-                    };
-                    self.add_elements(size, count, is_first);
+                (Some(field), Value::Number) => {
+                    self.add_field(field, 1, is_first);
                 }
-                (Some(Element::Number { size, .. }), Value::Number) if is_repeated => {
-                    self.add_elements(size, 1, is_first);
-                }
-                _ => {}
+                (None, _) => {}
             }
         }
         group.is_none().then_some(())
+    }
+
+    /// Adds so many occurrences of a field, and returns the type of the message that it is. The field is one of a list
+    /// that may be empty before if it `is_first`.
+    fn add_field(&mut self, field: &FieldSizes, count: usize, is_first: bool) -> Option<usize> {
+        match field.element {
+            Element::Message { index, is_boxed } => {
+                self.add_message(index, is_boxed, field.is_repeated, is_first);
+                Some(index)
+            }
+            Element::MapEntry { index, size } => {
+                self.add_entry(size, is_first);
+                Some(index)
+            }
+            Element::Buffer { size } => {
+                if field.is_repeated {
+                    self.add_elements(size, 1, is_first);
+                }
+                self.add(count * ALLOCATION_SIZE);
+                None
+            }
+            Element::Number { size, .. } => {
+                if field.is_repeated {
+                    self.add_elements(size, count, is_first);
+                }
+                None
+            }
+        }
     }
 
     /// Adds the struct of a message, unless it is a part of the struct around it.
@@ -169,6 +175,15 @@ impl WireWalk<'_> {
         if is_first {
             self.add(size.saturating_mul(FIRST_MAP_FACTOR) + ALLOCATION_SIZE);
         }
+    }
+}
+
+/// Returns how many numbers are in the bytes of a field, or how many allocations they become.
+fn count(element: Element, bytes: &[u8]) -> usize {
+    match element {
+        Element::Number { size, is_fixed } if is_fixed => bytes.len() / size,
+        Element::Number { .. } => bytes.iter().filter(|byte| **byte < 0x80).count(),
+        _ => usize::from(!bytes.is_empty()),
     }
 }
 

@@ -19,7 +19,9 @@ use std::sync::OnceLock;
 
 use prost::Message as _;
 use prost_types::field_descriptor_proto::{Label, Type};
-use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet};
+use prost_types::{
+    DescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet, MessageOptions,
+};
 
 /// Size in bytes of a `String` or a `Vec`.
 const VEC_SIZE: usize = size_of::<Vec<u8>>();
@@ -270,7 +272,7 @@ impl Layout<'_> {
                 };
                 let is_entry = self.declared[index].message.options.as_ref();
                 // An element of a list or a map is measured when its own turn comes: it closes no circle.
-                if is_repeated && is_entry.is_some_and(|options| options.map_entry()) {
+                if is_repeated && is_entry.is_some_and(MessageOptions::map_entry) {
                     return Element::MapEntry { index, size: 0 };
                 }
                 let is_boxed = !is_repeated && self.measure(index).1;

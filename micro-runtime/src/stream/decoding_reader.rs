@@ -14,6 +14,9 @@ use crate::stream::frame_sharing::{BorrowedMessage, EncodedMessage};
 use crate::stream::message_reader::MessageReader;
 use crate::wire;
 
+/// Decodes a message of this type name.
+type DecodeHere<M> = fn(Option<&DecodeScope>, Bytes, &'static str) -> Result<Decoded<M>, Status>;
+
 /// How the messages of a stream are decoded.
 pub(crate) struct MessageDecoder<M> {
     /// Full name of the message type, for errors.
@@ -23,7 +26,7 @@ pub(crate) struct MessageDecoder<M> {
     /// Of small messages, in place.
     borrowed: fn(BorrowedMessage<'_>, &'static str) -> Result<M, Status>,
     /// Of messages on this thread.
-    owned: fn(Option<&DecodeScope>, Bytes, &'static str) -> Result<Decoded<M>, Status>,
+    owned: DecodeHere<M>,
     /// Of long messages, on a thread for blocking work.
     long: fn(Option<DecodeScope>, Bytes, &'static str) -> DecodingFuture<M>,
 }

@@ -51,13 +51,14 @@ enum Source<M> {
     /// A stream of a test, or of another call.
     Given(Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>),
     /// A stream of the bus.
-    Received(DecodingReader<M>),
+    Received(Box<DecodingReader<M>>),
 }
 
 impl<M> Streaming<M> {
     /// Returns the messages of a stream of the bus.
     pub(crate) fn received(reader: MessageReader, decoder: MessageDecoder<M>) -> Self {
-        Self::new(Source::Received(DecodingReader::new(reader, decoder)))
+        let reader = DecodingReader::new(reader, decoder);
+        Self::new(Source::Received(Box::new(reader)))
     }
 
     fn new(source: Source<M>) -> Self {
