@@ -13,6 +13,7 @@ use super::*;
 use crate::growth::check_linear;
 
 /// A message with fields of every kind, as prost generates it from the descriptors below.
+#[expect(clippy::use_self, reason = "as it is generated")]
 #[derive(Clone, PartialEq, prost::Message)]
 struct SizedNode {
     #[prost(message, repeated, tag = "1")]
