@@ -8,8 +8,8 @@
 //! - **How much.** As many at a time as there are processors, for each runtime. The system shares the processors
 //!   among these threads and those of the runtime; more of them would take longer together, and hold more memory.
 //! - **Who waits.** The call, in its own future. Its deadline goes on meanwhile. Work whose turn has not come is
-//!   dropped with its call. Work that has begun cannot be ended: it goes on to its end, and keeps until then what it was
-//!   given, as the permits of the call and the memory that counts for it.
+//!   dropped with its call. Work that has begun cannot be ended: it goes on to its end, and keeps until then what it
+//!   was given, as the permits of the call and the memory that counts for it.
 //! - **Never two threads for one call.** A thread for blocking work that waits for another one could wait for ever, as
 //!   their number is limited. So a handler under `#[rpc(blocking)]` decodes on its own thread, and so do the calls that
 //!   it makes.
