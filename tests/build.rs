@@ -14,6 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "streams.proto",
             "market.proto",
             "json.proto",
+            "elements.proto",
         ],
         &["../examples/hello/proto", "proto"],
     )?;

@@ -107,6 +107,7 @@ const CRATES: Layering = &[
         &["descriptor", "status", "wire::header"],
         &["json", "json_off", "metadata", "observe"],
         &["memory_budget", "wire"],
+        &["decode"],
         &["context"],
         &["middleware"],
         &["bus"],

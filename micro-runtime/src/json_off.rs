@@ -34,7 +34,12 @@ impl LazyTranscoder {
 }
 
 impl Transcoder {
-    pub(crate) fn request(&self, _: &'static MethodDescriptor, _: &[u8]) -> Result<Bytes, Status> {
+    pub(crate) fn request<H>(
+        &self,
+        _: &'static MethodDescriptor,
+        _: &[u8],
+        _: impl FnOnce(usize) -> Result<H, Status>,
+    ) -> Result<Bytes, Status> {
         match *self {}
     }
 

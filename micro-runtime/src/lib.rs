@@ -71,6 +71,7 @@ mod bus;
 pub mod call;
 mod client;
 mod context;
+mod decode;
 pub mod descriptor;
 pub mod discovery;
 mod dispatch;

@@ -109,7 +109,7 @@ impl MemoryBudget {
     }
 
     fn try_add(&self, bytes: usize) -> bool {
-        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
+        let before = self.used.fetch_add(bytes, Ordering::AcqRel);
         let fits = before
             .checked_add(bytes)
             .is_some_and(|used| used <= self.limit);
@@ -124,13 +124,14 @@ impl MemoryBudget {
         fits
     }
 
+    /// Gives bytes back, to the whole first: it never counts more than its shares.
     fn give_back(&self, bytes: usize) {
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
-        if let Some(metrics) = &self.metrics {
-            metrics.give_back(bytes);
-        }
         if let Some(whole) = &self.whole {
             whole.give_back(bytes);
+        }
+        self.used.fetch_sub(bytes, Ordering::AcqRel);
+        if let Some(metrics) = &self.metrics {
+            metrics.give_back(bytes);
         }
     }
 }

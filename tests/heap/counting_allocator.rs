@@ -8,6 +8,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 static LIVE_BYTES: AtomicUsize = AtomicUsize::new(0);
+static PEAK_BYTES: AtomicUsize = AtomicUsize::new(0);
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
 struct CountingAllocator;
@@ -18,7 +19,8 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 // SAFETY: every call is passed unchanged to the system's allocator.
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE_BYTES.fetch_add(layout.size(), Ordering::Relaxed);
+        let live = LIVE_BYTES.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK_BYTES.fetch_max(live, Ordering::Relaxed);
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
         unsafe { System.alloc(layout) }
     }
@@ -33,6 +35,12 @@ unsafe impl GlobalAlloc for CountingAllocator {
 #[allow(dead_code, reason = "each test binary uses one of the counters")]
 pub(crate) fn live_bytes() -> usize {
     LIVE_BYTES.load(Ordering::Relaxed)
+}
+
+/// Returns the largest number of bytes that were allocated at a time since the last call, and begins anew.
+#[allow(dead_code, reason = "each test binary uses one of the counters")]
+pub(crate) fn take_peak_bytes() -> usize {
+    PEAK_BYTES.swap(LIVE_BYTES.load(Ordering::Relaxed), Ordering::Relaxed)
 }
 
 /// Returns the number of allocations so far. A reallocation counts as one, since it may move the memory.

@@ -1,6 +1,5 @@
 //! Hostile peers, each at most one core, at a server in a process of its own: what they take is bounded, other callers
-//! notice little, and nothing of them stays. `cargo xtask test --slow hostile-peers`; `HOSTILE_SECONDS` (20) is the time
-//! of each.
+//! notice little, and nothing of them stays. `HOSTILE_SECONDS` (20) is the time of each.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::print_stdout, reason = "the figures of the tests")]
 
@@ -33,37 +32,6 @@ fn attack_time() -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Attacks a server, and checks what it takes and what other callers notice.
-async fn check(name: &str, attack: Attack, expects: Expected) {
-    within(attack_time() + SPARE, async {
-        let nats = NatsServer::start().await.unwrap();
-        let target = Target::start(&nats).await;
-        let start = target.holdings().await;
-        let memory = target.reset_peak();
-        let peer = Peer::start(&nats, attack, attack_time());
-        let calls = target.call_until(peer.ended()).await;
-        let sent = peer.join();
-        let recovery = target.wait_for(&start, MAX_RECOVERY).await;
-        let growth = target.peak().saturating_sub(memory);
-        println!(
-            "{name}: {sent} sent; {} calls of another, {} failed, p99 {:.1?}, longest {:.1?}; memory + {} MiB; back after {recovery:.1?}",
-            calls.made,
-            calls.failures.len(),
-            calls.p99(),
-            calls.longest(),
-            growth >> 20,
-        );
-        assert!(growth <= MAX_GROWTH, "{name}: {growth} bytes more");
-        if expects == Expected::Service {
-            let failures = calls.failures.first();
-            assert!(calls.failures.is_empty(), "{name}: {} failed, as {failures:?}", calls.failures.len());
-            assert!(calls.p99() < MAX_P99, "{name}: p99 {:?}", calls.p99());
-        }
-        assert!(recovery <= MAX_RECOVERY, "{name}: not back at {start:?}: {:?}", target.holdings().await);
-    })
-    .await;
-}
-
 /// What other callers get during an attack.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Expected {
@@ -73,33 +41,84 @@ enum Expected {
     Nothing,
 }
 
-/// Defines a test for each attack: its name, the function, and what other callers get.
-macro_rules! attacks {
-    ($($name:ident: $attack:path, $expected:ident;)*) => {$(
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        #[ignore = "slow: cargo xtask test --slow hostile-peers"]
-        async fn $name() {
-            check(stringify!($name), |peer| Box::pin($attack(peer)), Expected::$expected).await;
-        }
-    )*};
+/// Defines the table of attacks: the name, which is that of the function, and what other callers get.
+macro_rules! rows {
+    ($($module:ident::$name:ident, $expected:ident;)*) => {
+        [$((
+            stringify!($name),
+            (|peer| Box::pin($module::$name(peer))) as Attack,
+            Expected::$expected,
+        )),*]
+    };
 }
 
-attacks! {
-    short_deadlines: attacks::short_deadlines, Service;
-    calls_one_at_a_time: attacks::calls_one_at_a_time, Service;
-    waiting_calls: attacks::waiting_calls, Service;
-    forged_inboxes: attacks::forged_inboxes, Service;
-    offers_that_are_not_taken: attacks::offers_that_are_not_taken, Service;
-    much_metadata: attacks::much_metadata, Service;
-    much_baggage: attacks::much_baggage, Service;
-    garbage: attacks::garbage, Service;
-    forged_cancellations: attacks::forged_cancellations, Service;
-    large_protobuf: attacks::large_protobuf, Service;
-    large_json: attacks::large_json, Service;
-    absent_streams: streams::absent_streams, Service;
-    unread_streams: streams::unread_streams, Service;
-    unfinished_requests: streams::unfinished_requests, Service;
-    endless_windows: streams::endless_windows, Service;
-    forged_frames: streams::forged_frames, Service;
-    requests_of_1_mib_at_blocked_threads: attacks::requests_of_1_mib_at_blocked_threads, Nothing;
+/// Attacks a server in each way, `HOSTILE_ROW` alone if it is set.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "slow: cargo xtask test --slow hostile-peers"]
+async fn hostile_peers_take_no_more_than_the_limits() {
+    let rows = rows! {
+        attacks::short_deadlines, Service;
+        attacks::calls_one_at_a_time, Service;
+        attacks::waiting_calls, Service;
+        attacks::forged_inboxes, Service;
+        attacks::offers_that_are_not_taken, Service;
+        attacks::much_metadata, Service;
+        attacks::much_baggage, Service;
+        attacks::garbage, Service;
+        attacks::forged_cancellations, Service;
+        attacks::large_protobuf, Service;
+        attacks::large_json, Service;
+        streams::absent_streams, Service;
+        streams::unread_streams, Service;
+        streams::unfinished_requests, Service;
+        streams::endless_windows, Service;
+        streams::forged_frames, Service;
+        attacks::requests_of_1_mib_at_blocked_threads, Nothing;
+    };
+    let only = env::var("HOSTILE_ROW").ok();
+    let mut flaws = Vec::new();
+    for (name, attack, expected) in rows {
+        if only.as_ref().is_none_or(|only| only == name) {
+            let row = check(name, attack, expected);
+            flaws.extend(within(attack_time() + SPARE, row).await);
+        }
+    }
+    assert!(flaws.is_empty(), "{}", flaws.join("\n"));
+}
+
+/// Attacks a server, and returns what exceeds the limits.
+async fn check(name: &str, attack: Attack, expected: Expected) -> Vec<String> {
+    let nats = NatsServer::start().await.unwrap();
+    let target = Target::start(&nats).await;
+    let start = target.holdings().await;
+    let memory = target.reset_peak();
+    let peer = Peer::start(&nats, attack, attack_time());
+    let calls = target.call_until(peer.ended()).await;
+    let sent = peer.join();
+    let recovery = target.wait_for(&start, MAX_RECOVERY).await;
+    let growth = target.peak().saturating_sub(memory);
+    let (p99, longest, failed) = (calls.p99(), calls.longest(), calls.failures.len());
+    println!(
+        "{name}: {sent} sent; {} calls of another, {failed} failed, p99 {p99:.1?}, longest {longest:.1?}; memory + {} MiB; \
+         back after {recovery:.1?}",
+        calls.made,
+        growth >> 20,
+    );
+    let mut flaws = Vec::new();
+    if growth > MAX_GROWTH {
+        flaws.push(format!("{name}: {growth} bytes more"));
+    }
+    if expected == Expected::Service {
+        if let Some(failure) = calls.failures.first() {
+            flaws.push(format!("{name}: {failed} failed, as {failure}"));
+        }
+        if p99 > MAX_P99 {
+            flaws.push(format!("{name}: p99 {p99:?}"));
+        }
+    }
+    if recovery > MAX_RECOVERY {
+        let now = target.holdings().await;
+        flaws.push(format!("{name}: not back at {start:?}, but {now:?}"));
+    }
+    flaws
 }

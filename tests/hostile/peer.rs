@@ -104,7 +104,7 @@ impl Attacker {
     /// Counts a message that was sent. What waits in the client is passed on now and then.
     pub(crate) async fn count(&mut self) {
         self.sent += 1;
-        if self.sent % 64 == 0 {
+        if self.sent.is_multiple_of(64) {
             tokio::task::yield_now().await;
         }
     }

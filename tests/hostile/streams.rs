@@ -89,7 +89,7 @@ pub(crate) async fn unfinished_requests(peer: &mut Attacker) {
             send_parts(peer, &stream).await;
             kept.push(stream);
         }
-        if peer.sent() % 500 == 0 {
+        if peer.sent().is_multiple_of(500) {
             for stream in &kept {
                 // A PING.
                 let _ = peer

@@ -29,6 +29,7 @@ mod internal_errors;
 mod json;
 mod killed_unary_peers;
 mod lame_duck;
+mod large_decodes;
 mod late_requests;
 mod layered;
 mod log_flood;

@@ -20,6 +20,7 @@ on_both_carriers! {
     a_reply_above_the_clients_limit_is_not_sent
     a_request_for_a_stream_above_the_servers_limit_is_not_sent
     messages_of_streams_above_a_limit_name_it
+    whole_messages_above_a_limit_fail
     what_nats_does_not_carry_names_max_payload
     metadata_above_its_limit_names_length_and_limit
 }
@@ -43,7 +44,7 @@ fn data(length: usize) -> Blob {
 }
 
 fn limit(bytes: usize) -> StreamOptions {
-    StreamOptions::new().reassembly_limit(bytes)
+    StreamOptions::new().max_message_bytes(bytes)
 }
 
 /// Starts the service with this limit for messages in parts.
@@ -93,7 +94,7 @@ impl SentFrames {
 
 async fn a_request_above_the_servers_limit_is_not_sent(carrier: Carrier) {
     for (max, handler) in [
-        (16 * MIB, "by default"),
+        (4 * MIB, "by default"),
         (3 * MIB, "lower"),
         (20 * MIB, "higher"),
     ] {
@@ -110,7 +111,7 @@ async fn a_request_above_the_servers_limit_is_not_sent(carrier: Carrier) {
                 "the request to behavior.v1.Behavior.Echo takes {} bytes, above the limit of its server, {max} bytes",
                 max + 5
             );
-            let option = "raise `StreamOptions::reassembly_limit` in `ServiceOptions::stream_options` or `Server::stream_options`";
+            let option = "raise `StreamOptions::max_message_bytes` in `ServiceOptions::stream_options` or `Server::stream_options`";
             check(&status, Reason::TooLarge, &[&found, option]);
             assert_eq!(status.code(), Code::ResourceExhausted);
             let echoed = client.echo(blob(b"goes on")).await.unwrap();
@@ -126,7 +127,7 @@ async fn a_request_above_the_servers_limit_is_not_sent(carrier: Carrier) {
 async fn a_reply_above_the_clients_limit_is_not_sent(carrier: Carrier) {
     let _fixture = carrier.serve().await;
     for (max, options) in [
-        (16 * MIB, ClientOptions::new()),
+        (4 * MIB, ClientOptions::new()),
         (3 * MIB, ClientOptions::new().stream_options(limit(3 * MIB))),
         (
             20 * MIB,
@@ -143,7 +144,7 @@ async fn a_reply_above_the_clients_limit_is_not_sent(carrier: Carrier) {
                 max + 5
             );
             let option =
-                "raise `StreamOptions::reassembly_limit` in `ClientOptions::stream_options`";
+                "raise `StreamOptions::max_message_bytes` in `ClientOptions::stream_options`";
             check(&status, Reason::TooLarge, &[&found, option]);
         }
         if let Some(mut frames) = frames {
@@ -232,6 +233,56 @@ async fn messages_of_streams_above_a_limit_name_it(carrier: Carrier) {
         "a request to streams.v1.Streams.Collect takes more than 300000 bytes, the limit of its server",
     ];
     check(&status, Reason::TooLarge, &parts);
+}
+
+/// Messages that fit into one NATS message, or into one frame.
+async fn whole_messages_above_a_limit_fail(carrier: Carrier) {
+    let _server = serve_with_limit(&carrier, 1_000).await;
+    let small = ClientOptions::new().stream_options(limit(1_000));
+    for client in clients(&carrier.another_bus().await, &small) {
+        let echoed = client.echo(data(900)).await.unwrap();
+        assert_eq!(echoed, data(900));
+        let status = client.echo(data(1_000)).await.unwrap_err();
+        let found = [
+            "the request to behavior.v1.Behavior.Echo takes 1003 bytes, above the limit of its server, 1000 bytes",
+            "`ServiceOptions::stream_options` or `Server::stream_options`",
+        ];
+        check(&status, Reason::TooLarge, &found);
+        let status = client.fill(FillRequest { bytes: 1_000 }).await;
+        let found = [
+            "the reply of behavior.v1.Behavior.Fill takes 1003 bytes, above the limit of its client, 1000 bytes",
+            "`ClientOptions::stream_options`",
+        ];
+        check(&status.unwrap_err(), Reason::TooLarge, &found);
+        let mut replies = client
+            .fill(FillRequest { bytes: 1_000 })
+            .to_all()
+            .await
+            .unwrap();
+        let status = replies.next().await.unwrap().result.unwrap_err();
+        check(&status, Reason::TooLarge, &found);
+    }
+
+    let options = ServiceOptions::new().stream_options(limit(1_000));
+    let service = StreamsServer::new(StreamsHandler::default());
+    let server = Server::new(&carrier.bus).add_with(service, options);
+    let _server = server.start().await.unwrap();
+    let client: StreamsClient = carrier.another_bus().await.client();
+    let item = |length| Item {
+        data: vec![b'x'; length],
+        ..Item::default()
+    };
+    // Three messages that are below it are sent in one frame that is longer.
+    let mut sum = client.collect().open().await.unwrap();
+    for _ in 0..3 {
+        sum.send(item(900)).await.unwrap();
+    }
+    assert_eq!(sum.finish().await.unwrap().bytes, 2_700);
+    let mut sum = client.collect().open().await.unwrap();
+    sum.send(item(1_000)).await.unwrap();
+    let status = sum.finish().await.unwrap_err();
+    let found = "a request to streams.v1.Streams.Collect takes more than 1000 bytes, the limit of its server";
+    check(&status, Reason::TooLarge, &[found]);
 }
 
 /// Events and calls of all instances travel in one NATS message.

@@ -30,6 +30,11 @@ pub mod json {
     micro_runtime::include_proto!("json.v1");
 }
 
+/// A service that takes messages of many elements.
+pub mod elements {
+    micro_runtime::include_proto!("elements.v1");
+}
+
 /// A service with one method of each kind, without options.
 pub mod shapes {
     micro_runtime::include_proto!("shapes.v1");

@@ -15,7 +15,7 @@ use crate::descriptor::{MethodDescriptor, ServiceDescriptor};
 use crate::middleware::{Layers, Next};
 use crate::observe::{MethodMetrics, Side};
 use crate::status::Status;
-use crate::stream::StreamOptions;
+use crate::stream::{StreamLabel, StreamOptions};
 use crate::wire;
 use crate::wire::PayloadFormat;
 use crate::wire::subject::ServiceBase;
@@ -196,6 +196,21 @@ impl Client {
 
     pub(crate) fn stream_options(&self) -> StreamOptions {
         self.0.options.stream_options
+    }
+
+    /// Checks the length of a reply that came in one NATS message.
+    ///
+    /// # Errors
+    ///
+    /// `RESOURCE_EXHAUSTED`, with the option that raises the limit.
+    #[inline]
+    pub(crate) fn check_reply_len(
+        &self,
+        method: &'static MethodDescriptor,
+        reply: &[u8],
+    ) -> Result<(), Status> {
+        let max = self.stream_options().message_limit();
+        StreamLabel::check_len(method, true, reply.len() as u64, max)
     }
 
     /// Returns the id of the only instance that is called; `None` for any one of the queue group.

@@ -84,7 +84,8 @@ pub(crate) async fn receive_in_parts(
         format: request.client.format().of_frames(),
     };
     // Reset before it is driven, so that the server drops the reply at once, and no part of it is sent.
-    if let Err(status) = StreamLabel::check_len(request.descriptor(), true, announced, &limits) {
+    let max = limits.max_message_bytes;
+    if let Err(status) = StreamLabel::check_len(request.descriptor(), true, announced, max) {
         channel.reset(status);
     }
     // The call is observed by the unary exchange; the stream below it is not counted by itself.

@@ -5,18 +5,20 @@ use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 
 use async_nats::Message;
+use bytes::Bytes;
 use futures_util::stream::{Stream, StreamExt, unfold};
 
 use crate::bus::MultiReply;
 use crate::client::call_options::parent_ended;
 use crate::client::client::Client;
 use crate::context::Context;
+use crate::decode::decode_reply;
 use crate::descriptor::MethodDescriptor;
 use crate::metadata::Metadata;
 use crate::status::Status;
 use crate::wire;
+use crate::wire::ReceivedMetadata;
 use crate::wire::header::{MICRO_INSTANCE, find};
-use crate::wire::{PayloadFormat, ReceivedMetadata};
 
 /// The replies of all instances, as they arrive. A [`Stream`] that never fails as a whole: a failure is the
 /// result of one instance.
@@ -69,16 +71,19 @@ where
         client: &Client,
         method: usize,
     ) -> Self {
-        let (format, method) = (client.format(), client.method(method));
+        let (client, method) = (client.clone(), client.method(method));
         let replies = unfold(
             (multi_reply, parent, first),
-            move |(mut multi_reply, parent, received)| async move {
-                let message = match received {
-                    Some(first) => first,
-                    None => next_reply(&mut multi_reply, parent.as_ref(), &mut None).await?,
-                };
-                let reply = InstanceReply::decode(&message, format, method);
-                Some((reply, (multi_reply, parent, None)))
+            move |(mut multi_reply, parent, received)| {
+                let client = client.clone();
+                async move {
+                    let message = match received {
+                        Some(first) => first,
+                        None => next_reply(&mut multi_reply, parent.as_ref(), &mut None).await?,
+                    };
+                    let reply = InstanceReply::decode(&message, &client, method).await;
+                    Some((reply, (multi_reply, parent, None)))
+                }
             },
         );
         Self(Box::pin(replies))
@@ -102,22 +107,37 @@ impl<M> Stream for Replies<M> {
     }
 }
 
-impl<M: prost::Message + Default> InstanceReply<M> {
-    fn decode(message: &Message, format: PayloadFormat, method: &MethodDescriptor) -> Self {
-        let headers = message.headers.as_ref();
-        let what = format_args!("the reply of {}", method.full_name);
-        let payload = wire::read_reply(headers, message.payload.clone(), format, what);
-        let ReceivedMetadata { metadata, flaw } =
-            wire::decode_reply_metadata(headers, method.full_name);
+impl<M: prost::Message + Default + 'static> InstanceReply<M> {
+    async fn decode(message: &Message, client: &Client, method: &'static MethodDescriptor) -> Self {
+        let (payload, metadata) = read(message, client, method);
         Self {
             instance: instance_of(message).unwrap_or_default().to_owned(),
-            result: payload.and_then(|payload| {
-                flaw.map_or(Ok(()), Err)?;
-                wire::decode_reply(payload, method.output)
-            }),
+            result: match payload {
+                Ok(payload) => decode_reply(payload, method.output, wire::decode_reply).await,
+                Err(status) => Err(status),
+            },
             metadata,
         }
     }
+}
+
+/// Returns the payload and the metadata of a reply.
+fn read(
+    message: &Message,
+    client: &Client,
+    method: &'static MethodDescriptor,
+) -> (Result<Bytes, Status>, Metadata) {
+    let (headers, format) = (message.headers.as_ref(), client.format());
+    let what = format_args!("the reply of {}", method.full_name);
+    let payload = wire::read_reply(headers, message.payload.clone(), format, what);
+    let ReceivedMetadata { metadata, flaw } =
+        wire::decode_reply_metadata(headers, method.full_name);
+    let payload = payload.and_then(|payload| {
+        flaw.map_or(Ok(()), Err)?;
+        client.check_reply_len(method, &payload)?;
+        Ok(payload)
+    });
+    (payload, metadata)
 }
 
 /// Returns the next reply and counts it as one of those expected; `None` after the last, and after the end

@@ -215,7 +215,9 @@ impl<B> OutgoingRequest<B> {
         let format = self.client.format();
         match reply {
             ReceivedReply::Plain(payload) => {
-                wire::read_reply(None, payload, format, what).map(ReceivedReply::Plain)
+                let payload = wire::read_reply(None, payload, format, what)?;
+                self.client.check_reply_len(self.descriptor(), &payload)?;
+                Ok(ReceivedReply::Plain(payload))
             }
             ReceivedReply::Message(mut message) => {
                 match message.status {
@@ -229,6 +231,8 @@ impl<B> OutgoingRequest<B> {
                 let payload = std::mem::take(&mut message.payload);
                 let headers = message.headers.as_ref();
                 message.payload = wire::read_reply(headers, payload, format, what)?;
+                let method = self.descriptor();
+                self.client.check_reply_len(method, &message.payload)?;
                 Ok(ReceivedReply::Message(message))
             }
         }

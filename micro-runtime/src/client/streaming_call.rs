@@ -13,7 +13,7 @@ use crate::client::client::Client;
 use crate::client::encoded_call::EncodedCall;
 use crate::client::open_stream::WaitsFor;
 use crate::status::Status;
-use crate::stream::{ClientStream, EncodedMessage, MessageReader, Sender, Streaming};
+use crate::stream::{ClientStream, MessageDecoder, MessageReader, Sender, Streaming};
 use crate::wire;
 
 macro_rules! streaming_calls {
@@ -149,21 +149,11 @@ pub fn bidirectional<Req, Rep>(client: &Client, method: usize) -> BidirectionalC
 }
 
 /// Returns the replies that arrive at `reader`; `name` is the full name of their message, for errors.
-fn replies<Rep: prost::Message + Default>(
+fn replies<Rep: prost::Message + Default + 'static>(
     reader: MessageReader,
     name: &'static str,
 ) -> Streaming<Rep> {
-    Streaming::received(reader, decode_reply::<Rep>, name)
-}
-
-fn decode_reply<Rep: prost::Message + Default>(
-    message: EncodedMessage<'_>,
-    name: &'static str,
-) -> Result<Rep, Status> {
-    match message {
-        EncodedMessage::Borrowed(bytes) => wire::decode_streamed_reply(bytes, name),
-        EncodedMessage::Owned(bytes) => wire::decode_streamed_reply(bytes, name),
-    }
+    Streaming::received(reader, MessageDecoder::of_replies(name))
 }
 
 impl<Req, Rep> IntoFuture for ServerStreamingCall<Req, Rep>
@@ -185,7 +175,7 @@ where
 
 impl<Req, Rep> ClientStreamingCall<Req, Rep>
 where
-    Rep: prost::Message + Default,
+    Rep: prost::Message + Default + 'static,
 {
     /// Opens the stream: completes when an instance has accepted it, before its handler runs. Dropping
     /// the future or its result cancels the call.
@@ -216,7 +206,7 @@ where
 
 impl<Req, Rep> BidirectionalCall<Req, Rep>
 where
-    Rep: prost::Message + Default,
+    Rep: prost::Message + Default + 'static,
 {
     /// Opens the stream: completes when an instance has accepted it, before its handler runs. Both
     /// halves can move to tasks of their own. Dropping the [`Streaming`] cancels the call.

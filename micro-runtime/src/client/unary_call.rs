@@ -12,6 +12,7 @@ use crate::client::call_future::CallFuture;
 use crate::client::call_options::call_option_methods;
 use crate::client::client::Client;
 use crate::client::request::{OutgoingRequest, TypedBody};
+use crate::decode::{MIN_OFFLOADED_PROTOBUF, decode_reply};
 use crate::metadata::Metadata;
 use crate::status::Status;
 use crate::wire;
@@ -74,7 +75,8 @@ pin_project! {
     pub struct UnaryFuture<Req, Rep> {
         #[pin]
         call: CallFuture<TypedBody<Req>>,
-        reply: PhantomData<fn() -> Rep>,
+        // Of a long reply.
+        decoding: Option<DecodingReply<Rep>>,
     }
 }
 
@@ -84,9 +86,13 @@ pin_project! {
     pub struct ReplyFuture<Req, Rep> {
         #[pin]
         call: CallFuture<TypedBody<Req>>,
-        reply: PhantomData<fn() -> Rep>,
+        metadata: Metadata,
+        // Of a long reply.
+        decoding: Option<DecodingReply<Rep>>,
     }
 }
+
+type DecodingReply<Rep> = Pin<Box<dyn Future<Output = Result<Rep, Status>> + Send>>;
 
 /// Starts a unary call; called by generated clients.
 #[doc(hidden)]
@@ -176,7 +182,8 @@ impl<Req, Rep> UnaryCall<Req, Rep> {
     {
         ReplyFuture {
             call: CallFuture::new(self.request),
-            reply: PhantomData,
+            metadata: Metadata::new(),
+            decoding: None,
         }
     }
 }
@@ -184,7 +191,7 @@ impl<Req, Rep> UnaryCall<Req, Rep> {
 impl<Req, Rep> IntoFuture for UnaryCall<Req, Rep>
 where
     Req: prost::Message,
-    Rep: prost::Message + Default,
+    Rep: prost::Message + Default + 'static,
 {
     type Output = Result<Rep, Status>;
     type IntoFuture = UnaryFuture<Req, Rep>;
@@ -192,7 +199,7 @@ where
     fn into_future(self) -> Self::IntoFuture {
         UnaryFuture {
             call: CallFuture::new(self.request),
-            reply: PhantomData,
+            decoding: None,
         }
     }
 }
@@ -200,31 +207,52 @@ where
 impl<Req, Rep> Future for UnaryFuture<Req, Rep>
 where
     Req: prost::Message,
-    Rep: prost::Message + Default,
+    Rep: prost::Message + Default + 'static,
 {
     type Output = Result<Rep, Status>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let mut call = self.project().call;
-        let reply = ready!(call.as_mut().poll(cx))?;
-        let payload = reply.into_payload();
-        Poll::Ready(wire::decode_reply(payload, call.descriptor().output))
+        let mut this = self.project();
+        if let Some(decoding) = this.decoding {
+            return decoding.as_mut().poll(cx);
+        }
+        let reply = ready!(this.call.as_mut().poll(cx))?;
+        let (payload, name) = (reply.into_payload(), this.call.descriptor().output);
+        if payload.len() < MIN_OFFLOADED_PROTOBUF {
+            return Poll::Ready(wire::decode_reply(payload, name));
+        }
+        let decoding = Box::pin(decode_reply(payload, name, wire::decode_reply));
+        this.decoding.insert(decoding).as_mut().poll(cx)
     }
 }
 
 impl<Req, Rep> Future for ReplyFuture<Req, Rep>
 where
     Req: prost::Message,
-    Rep: prost::Message + Default,
+    Rep: prost::Message + Default + 'static,
 {
     type Output = Result<Reply<Rep>, Status>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let mut call = self.project().call;
-        let reply = ready!(call.as_mut().poll(cx))?;
-        let metadata = reply.metadata(call.descriptor()).complete()?;
-        let payload = reply.into_payload();
-        let message = wire::decode_reply(payload, call.descriptor().output)?;
+        let mut this = self.project();
+        if this.decoding.is_none() {
+            let reply = ready!(this.call.as_mut().poll(cx))?;
+            let method = this.call.descriptor();
+            let metadata = reply.metadata(method).complete()?;
+            let payload = reply.into_payload();
+            if payload.len() < MIN_OFFLOADED_PROTOBUF {
+                let message = wire::decode_reply(payload, method.output)?;
+                return Poll::Ready(Ok(Reply { message, metadata }));
+            }
+            *this.metadata = metadata;
+            let decoding = decode_reply(payload, method.output, wire::decode_reply);
+            *this.decoding = Some(Box::pin(decoding));
+        }
+        let Some(decoding) = this.decoding else {
+            return Poll::Pending;
+        };
+        let message = ready!(decoding.as_mut().poll(cx))?;
+        let metadata = std::mem::take(this.metadata);
         Poll::Ready(Ok(Reply { message, metadata }))
     }
 }

@@ -15,6 +15,7 @@ use crate::context::delivery::Delivery;
 use crate::context::origin::Origin;
 use crate::context::reply_metadata::ReplyMetadata;
 use crate::context::stop_signal::StopSignal;
+use crate::decode::DecodeScope;
 use crate::descriptor::{EventDescriptor, MethodDescriptor};
 use crate::metadata::Metadata;
 use crate::status::Status;
@@ -50,6 +51,8 @@ struct Inner {
     end: CallEnd,
     /// Of the server that runs the handler; `None` in a unit test, and for events that are read as a stream.
     stop: Option<StopSignal>,
+    /// Of a call at a server whose messages count in its memory budget.
+    decode_scope: Option<DecodeScope>,
     /// Context that the call began with, if this is a copy for a handler behind middleware that changed the
     /// metadata. Reply metadata and the end of the call belong to that one.
     outermost: Option<Context>,
@@ -67,6 +70,7 @@ impl Inner {
             reply_metadata: Mutex::default(),
             end: CallEnd::default(),
             stop: stop.cloned(),
+            decode_scope: None,
             outermost: None,
         }
     }
@@ -90,9 +94,11 @@ impl Context {
         headers: ContextHeaders,
         deadline: Option<Instant>,
         stop: &StopSignal,
+        decode_scope: Option<DecodeScope>,
     ) -> Self {
         let inner = Inner {
             method: Some(method),
+            decode_scope,
             ..Inner::new(headers, deadline, Some(stop))
         };
         inner.into_context(None)
@@ -187,10 +193,16 @@ impl Context {
         };
         let inner = Inner {
             method: self.0.method,
+            decode_scope: self.0.decode_scope.clone(),
             outermost: Some(self.outermost().clone()),
             ..Inner::new(headers, self.0.deadline, self.0.stop.as_ref())
         };
         inner.into_context(None)
+    }
+
+    /// Returns what the messages of the call are decoded against, where they count.
+    pub(crate) fn decode_scope(&self) -> Option<&DecodeScope> {
+        self.0.decode_scope.as_ref()
     }
 
     fn outermost(&self) -> &Self {

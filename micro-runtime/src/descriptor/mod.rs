@@ -3,8 +3,11 @@
 //! They hold what the runtime needs of a .proto: names, kinds and options. The complete contract is
 //! [`ServiceDescriptor::file_descriptor_set`].
 
+mod decoded_size;
+mod element_sizes;
 mod event;
 mod service;
 
+pub(crate) use element_sizes::ElementSizes;
 pub use event::{EventDescriptor, EventField};
 pub use service::{Idempotency, MethodDescriptor, MethodKind, ServiceDescriptor};

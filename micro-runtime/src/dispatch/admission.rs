@@ -14,7 +14,7 @@
 //! | the time of its caller was not over before its turn came | `DEADLINE_EXCEEDED`, encoded once (`burst_refusal`) |
 //! | the timeout is not below the server's minimum | `DEADLINE_EXCEEDED` |
 //! | the call has not expired by the clock | `DEADLINE_EXCEEDED` |
-//! | the message that follows in parts is not too long | `RESOURCE_EXHAUSTED` |
+//! | the message, or the one that follows in parts, is not too long | `RESOURCE_EXHAUSTED` |
 //! | no limit is reached | `RESOURCE_EXHAUSTED` with a delay to retry after |
 //!
 //! The payload is not looked at: it is decoded by the handler, within the permit and the deadline.
@@ -259,13 +259,14 @@ impl ServedMethod {
         if let Some(expired) = request.expired {
             return Err(expired_call(self.descriptor.full_name, expired).into());
         }
+        self.check_request_len(payload.len() as u64)?;
         if let Some(header) = &request.stream {
             self.check_request_len(header.length)?;
         }
         // A call by hand of a streaming method is a stream as any other.
         let is_stream = !is_unary || request.stream.is_some();
         let permit = Permit::acquire(self, is_stream, payload.len(), reply);
-        let permit = permit.map_err(NotAdmitted::Limit)?;
+        let mut permit = permit.map_err(NotAdmitted::Limit)?;
         let since = arrival.reached;
         let deadline = timeout.and_then(|timeout| since.checked_add(timeout.min(timeouts.max)));
         let ctx = Context::of_call(
@@ -273,6 +274,7 @@ impl ServedMethod {
             request.context,
             deadline,
             &self.server.stop,
+            permit.decode_scope(payload.len()),
         );
         Ok(match (&self.handler, request.stream) {
             (MethodHandler::Unary(handler), None) => {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::context::Context;
+use crate::decode::{Decoded, decode_request};
 use crate::descriptor::MethodDescriptor;
 use crate::dispatch::method_handler::{MethodHandler, OpeningFuture};
 use crate::dispatch::reply_source::{ReplyWriter, SingleReply, streamed};
@@ -56,8 +57,13 @@ impl Endpoint {
         let call = move |ctx: Context, payload: Bytes| -> BoxFuture<'static, Bytes> {
             let handler = handler.clone();
             Box::pin(async move {
-                let request = wire::decode_request(payload, method.input)?;
-                match handler(ctx, request).await {
+                let request = decode_request(ctx.decode_scope(), payload, method.input).await?;
+                // Its memory counts until the reply is there.
+                let Decoded {
+                    message,
+                    held: _held,
+                } = request;
+                match handler(ctx, message).await {
                     Ok(reply) => Ok(wire::encode(&reply)),
                     Err(status) => Err(status.with_reason(None)),
                 }
@@ -83,10 +89,12 @@ impl Endpoint {
         let call = move |ctx: Context, requests: Requests| -> OpeningFuture {
             let handler = handler.clone();
             Box::pin(async move {
-                let request = wire::decode_request(requests.single().await?, method.input)?;
-                let replies = handler(ctx, request).await;
+                let payload = requests.single(ctx.decode_scope()).await?;
+                let request = decode_request(ctx.decode_scope(), payload, method.input).await?;
+                let Decoded { message, held } = request;
+                let replies = handler(ctx, message).await;
                 replies
-                    .map(streamed)
+                    .map(|replies| streamed(replies, Some(held)))
                     .map_err(|status| status.with_reason(None))
             })
         };
@@ -111,7 +119,8 @@ impl Endpoint {
         let call = move |ctx: Context, requests: Requests| -> OpeningFuture {
             let handler = handler.clone();
             Box::pin(async move {
-                let reply = handler(ctx, requests.into_streaming(method.input)).await;
+                let requests = requests.into_streaming(method.input, ctx.decode_scope());
+                let reply = handler(ctx, requests).await;
                 match reply {
                     Ok(reply) => Ok(Box::pin(SingleReply(wire::encode(&reply))) as ReplyWriter),
                     Err(status) => Err(status.with_reason(None)),
@@ -138,9 +147,10 @@ impl Endpoint {
         let call = move |ctx: Context, requests: Requests| -> OpeningFuture {
             let handler = handler.clone();
             Box::pin(async move {
-                let replies = handler(ctx, requests.into_streaming(method.input)).await;
+                let requests = requests.into_streaming(method.input, ctx.decode_scope());
+                let replies = handler(ctx, requests).await;
                 replies
-                    .map(streamed)
+                    .map(|replies| streamed(replies, None))
                     .map_err(|status| status.with_reason(None))
             })
         };

@@ -8,24 +8,22 @@
 //! request that is no valid JSON fails the call as a handler fails, after its permit was taken, within its
 //! span and deadline, and counted once. Protobuf stays the plain path: its handler is passed on as it is.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
 
 use crate::context::Context;
 use crate::descriptor::MethodDescriptor;
+use crate::dispatch::converter::{Converter, TranscodedReplies};
 use crate::dispatch::method_handler::{
     MethodHandler, OpeningFuture, StreamingHandler, UnaryHandler,
 };
-use crate::dispatch::reply_source::{ReplySource, ReplyWriter, WriteProgress};
+use crate::dispatch::reply_source::ReplyWriter;
 use crate::dispatch::requests::Requests;
 use crate::execute::BoxFuture;
 use crate::json::{LazyTranscoder, Transcoder};
 use crate::status::Status;
-use crate::stream::FrameWriter;
 use crate::wire;
 use crate::wire::PayloadFormat;
 
@@ -97,11 +95,15 @@ impl Format {
         let Some(transcoder) = &self.transcoder else {
             return handler.call(ctx, payload);
         };
-        let (handler, transcoder) = (Arc::clone(handler), Arc::clone(transcoder));
+        let handler = Arc::clone(handler);
+        let converter = Converter {
+            transcoder: Arc::clone(transcoder),
+            method,
+        };
         Box::pin(async move {
-            let request = transcoder.request(method, &payload)?;
-            let reply = handler.call(ctx, request).await?;
-            transcoder.reply(method, reply)
+            let request = converter.request(payload, ctx.decode_scope()).await?;
+            let reply = handler.call(ctx.clone(), request).await?;
+            converter.reply(reply, ctx.decode_scope()).await
         })
     }
 
@@ -119,66 +121,30 @@ impl Format {
         let Some(transcoder) = &self.transcoder else {
             return handler;
         };
-        let transcoder = Arc::clone(transcoder);
+        let converter = Converter {
+            transcoder: Arc::clone(transcoder),
+            method,
+        };
         Arc::new(move |ctx: Context, requests: Requests| -> OpeningFuture {
-            let (handler, transcoder) = (Arc::clone(&handler), Arc::clone(&transcoder));
+            let (handler, converter) = (Arc::clone(&handler), converter.clone());
             Box::pin(async move {
-                let request_transcoder = Arc::clone(&transcoder);
-                let to_protobuf = move |json: Bytes| request_transcoder.request(method, &json);
                 let requests = match requests {
                     Requests::Given(messages) => {
-                        let messages = messages.into_iter().map(to_protobuf);
-                        Requests::Given(messages.collect::<Result<_, _>>()?)
+                        let mut converted = Vec::with_capacity(messages.len());
+                        for json in messages {
+                            converted.push(converter.request(json, ctx.decode_scope()).await?);
+                        }
+                        Requests::Given(converted)
                     }
                     Requests::Received(reader) => {
-                        Requests::Transcoded(reader, Arc::new(to_protobuf))
+                        Requests::Transcoded(reader, converter.clone().into_to_protobuf())
                     }
                     requests @ Requests::Transcoded(..) => requests,
                 };
+                let scope = ctx.decode_scope().cloned();
                 let replies = handler.call(ctx, requests).await?;
-                Ok(Box::pin(TranscodedReplies {
-                    replies,
-                    transcoder,
-                    method,
-                }) as ReplyWriter)
+                Ok(Box::pin(TranscodedReplies::new(replies, converter, scope)) as ReplyWriter)
             })
         })
-    }
-}
-
-/// Replies of a handler in protobuf, each of which is converted to JSON before it is written.
-///
-/// Each reply is encoded into a writer of its own first, since JSON cannot be made of a part of a frame.
-/// That costs a copy per message, which protobuf does not pay.
-struct TranscodedReplies {
-    replies: ReplyWriter,
-    transcoder: Arc<Transcoder>,
-    method: &'static MethodDescriptor,
-}
-
-impl ReplySource for TranscodedReplies {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-        writer: &mut FrameWriter,
-    ) -> Poll<WriteProgress> {
-        while writer.has_room() {
-            let mut single = FrameWriter::for_single_message();
-            let progress = match self.replies.as_mut().poll_write(cx, &mut single) {
-                Poll::Ready(progress) => progress,
-                Poll::Pending if !writer.is_empty() => return Poll::Ready(WriteProgress::Flush),
-                Poll::Pending => return Poll::Pending,
-            };
-            if let Some(reply) = single.into_message() {
-                match self.transcoder.reply(self.method, reply) {
-                    Ok(json) => writer.write_encoded(json),
-                    Err(status) => return Poll::Ready(WriteProgress::End(Err(status))),
-                }
-            }
-            if let WriteProgress::End(_) = progress {
-                return Poll::Ready(progress);
-            }
-        }
-        Poll::Ready(WriteProgress::Flush)
     }
 }

@@ -171,6 +171,7 @@ fn method_metadata(method: &ServedMethod) -> Labels {
     let is_unary = descriptor.kind == MethodKind::Unary;
     let timeout = is_unary.then(|| options.timeout.as_millis().to_string());
     let limit = options.max_concurrent.map(|calls| calls.to_string());
+    let max_request = method.stream_options.message_limit();
     let deprecated = descriptor.is_deprecated.then(|| "true".to_owned());
     [
         ("micro.method", Some(descriptor.full_name.to_owned())),
@@ -179,6 +180,7 @@ fn method_metadata(method: &ServedMethod) -> Labels {
         ("micro.idempotency", Some(idempotency.to_owned())),
         ("micro.request", Some(descriptor.input.to_owned())),
         ("micro.reply", Some(descriptor.output.to_owned())),
+        ("micro.max_request_bytes", Some(max_request.to_string())),
         ("micro.max_concurrent", limit),
         ("micro.deprecated", deprecated),
     ]

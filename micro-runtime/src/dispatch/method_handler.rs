@@ -59,7 +59,7 @@ impl MethodHandler {
                 Arc::new(move |ctx: Context, requests: Requests| -> OpeningFuture {
                     let handler = Arc::clone(&handler);
                     Box::pin(async move {
-                        let payload = requests.single().await?;
+                        let payload = requests.single(ctx.decode_scope()).await?;
                         let reply = handler.call(ctx, payload).await?;
                         Ok(Box::pin(SingleReply(reply)) as ReplyWriter)
                     })

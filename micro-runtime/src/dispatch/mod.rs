@@ -26,6 +26,7 @@ mod call_limit;
 mod call_observer;
 mod callers;
 mod cancellations;
+mod converter;
 mod drop_counts;
 mod endpoint;
 mod event_loop;

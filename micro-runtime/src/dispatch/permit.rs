@@ -3,11 +3,13 @@
 //! Three limits and not one, since they protect different things: the server's its memory, the service's
 //! what all its methods share (a database), the method's what only it needs. A call counts at each.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use async_nats::Subject;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use crate::decode::{DecodePermit, DecodeScope};
 use crate::dispatch::burst_refusal::BurstRefusal;
 use crate::dispatch::call_limit::CallLimit;
 use crate::dispatch::callers::Caller;
@@ -18,6 +20,8 @@ use crate::stream::STREAM_MEMORY;
 
 /// Length in bytes of a request up to which it is not counted while it is handled: the limits of calls bound it.
 const UNCOUNTED_LEN: usize = 1024;
+/// Minimum length in bytes of a request that a thread may decode, which holds the permits then.
+const MIN_LARGE_LEN: usize = 16 * 1024;
 
 /// One running call at every limit that it counts for. The permits are given back when it is dropped,
 /// which must be after the reply has left: [`ServerState::call_limit`] bounds what waits to be sent, too. What outlives
@@ -116,6 +120,20 @@ impl Permit {
         caller.as_ref()?.held.budget()
     }
 
+    /// Returns what the messages of the call are decoded against; `None` if its one request is of so many bytes that
+    /// it does not count.
+    pub(super) fn decode_scope(&mut self, request_len: usize) -> Option<DecodeScope> {
+        let memory = Arc::clone(self.memory()?);
+        let sizes = Arc::clone(&self.method.element_sizes);
+        let is_large = self.is_stream || request_len >= MIN_LARGE_LEN;
+        let permit = is_large.then(|| {
+            let PermitShare(release) = self.share();
+            let permit: Arc<dyn DecodePermit> = release;
+            Arc::downgrade(&permit)
+        });
+        Some(DecodeScope::new(memory, sizes, permit))
+    }
+
     pub(super) fn method(&self) -> &Arc<ServedMethod> {
         &self.method
     }
@@ -138,6 +156,15 @@ impl Permit {
             _thread: self.method.server.threads.token(),
             _permit: self.share(),
         }
+    }
+}
+
+impl DecodePermit for Release {
+    fn hold(self: Arc<Self>) -> Box<dyn Any + Send> {
+        Box::new(ThreadPermit {
+            _thread: self.method.server.threads.token(),
+            _permit: PermitShare(self),
+        })
     }
 }
 

@@ -6,6 +6,7 @@ use std::task::{Context as TaskContext, Poll, ready};
 use bytes::Bytes;
 use pin_project_lite::pin_project;
 
+use crate::memory_budget::HeldBytes;
 use crate::status::Status;
 use crate::stream::{FrameWriter, ReplyStream};
 
@@ -38,9 +39,15 @@ pub(crate) enum WriteProgress {
 
 /// Returns the replies of a handler's stream. The first error ends them: what the stream would yield after
 /// it is not asked for.
-pub(super) fn streamed<M: prost::Message + 'static>(replies: impl ReplyStream<M>) -> ReplyWriter {
+///
+/// `held` is the memory of the request, which the stream may keep.
+pub(super) fn streamed<M: prost::Message + 'static>(
+    replies: impl ReplyStream<M>,
+    held: Option<HeldBytes>,
+) -> ReplyWriter {
     Box::pin(StreamedReplies {
         replies,
+        _held: held,
         message: std::marker::PhantomData,
     })
 }
@@ -49,6 +56,7 @@ pin_project! {
     struct StreamedReplies<R, M> {
         #[pin]
         replies: R,
+        _held: Option<HeldBytes>,
         message: std::marker::PhantomData<fn() -> M>,
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::context::{Context, TimeLimit, TimeoutSource};
-use crate::descriptor::MethodDescriptor;
+use crate::descriptor::{ElementSizes, MethodDescriptor};
 use crate::dispatch::arrival::Arrival;
 use crate::dispatch::burst_refusal::BurstRefusals;
 use crate::dispatch::drop_counts::DropCounts;
@@ -34,6 +34,8 @@ pub(crate) struct ServedMethod {
     pub(crate) handler: MethodHandler,
     /// Reads and writes the JSON of callers that use it; one for all methods of the service.
     pub(crate) json: Arc<LazyTranscoder>,
+    /// Sizes of the messages of the service once they are decoded.
+    pub(crate) element_sizes: Arc<ElementSizes>,
     /// Calls of all methods of the service that run now.
     pub(crate) service_limit: Arc<ConcurrencyLimit>,
     /// Calls of this method that run now.
@@ -66,14 +68,14 @@ impl ServedMethod {
         })
     }
 
-    /// Checks the announced length of a request in parts, before it is sent.
+    /// Checks the length of a request, or the announced one of a request in parts before it is sent.
     ///
     /// # Errors
     ///
     /// `RESOURCE_EXHAUSTED`, with the option that raises the limit.
     pub(super) fn check_request_len(&self, length: u64) -> Result<(), Status> {
-        let limits = self.stream_options.limits();
-        StreamLabel::check_len(self.descriptor, false, length, &limits)
+        let max = self.stream_options.message_limit();
+        StreamLabel::check_len(self.descriptor, false, length, max)
     }
 
     /// Logs that a request was replied to, with the time since its turn came, and the time that it had waited for its

@@ -10,6 +10,7 @@ use prost_reflect::MessageDescriptor;
 use crate::client::{
     CallFuture, CallOptions, Client, EncodedCall, Reply, WaitsFor, call_option_methods,
 };
+use crate::decode::convert;
 use crate::descriptor::MethodKind;
 use crate::dynamic::message;
 use crate::dynamic::message::Dynamic;
@@ -155,7 +156,10 @@ impl DynamicCall {
         if !is_json && let Some(status) = wire::acknowledged_by(&payload) {
             return Err(status);
         }
-        Ok((message::decode(payload, &output, is_json)?, metadata))
+        let decoding = convert(None, payload.len(), move |_| {
+            message::decode(payload, &output, is_json)
+        });
+        Ok((decoding.await?, metadata))
     }
 
     /// Makes a call with one request and many replies; completes when the handler has returned its
@@ -182,6 +186,7 @@ impl DynamicCall {
             reader: call.open(WaitsFor::Open).await?,
             message_type: output,
             is_json,
+            decoding: None,
             failure: None,
         })
     }
@@ -224,6 +229,7 @@ impl DynamicCall {
             reader,
             message_type: output,
             is_json,
+            decoding: None,
             failure: None,
         };
         Ok((sender, replies))

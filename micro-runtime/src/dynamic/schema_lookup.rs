@@ -12,12 +12,15 @@ use crate::descriptor::{Idempotency, MethodDescriptor, MethodKind, ServiceDescri
 use crate::discovery::Info;
 use crate::json::Schema;
 use crate::status::{Code, Reason, Status};
+use crate::stream::StreamOptions;
 use crate::sync::lock;
 use crate::wire;
 use crate::wire::subject::SCHEMA;
 
 /// Maximum number of parsed schemas that a process caches; the one unused for longest is dropped.
 const MAX_CACHED_SCHEMAS: usize = 32;
+/// Maximum length in bytes of a serialized schema.
+const MAX_SCHEMA_BYTES: usize = 16 * 1024 * 1024;
 
 /// Parsed schemas, the one that was used last at the end.
 static CACHE: Mutex<Vec<ParsedSchema>> = Mutex::new(Vec::new());
@@ -120,7 +123,11 @@ fn announced_sha256<'a>(info: &'a Info, service: &str) -> Option<&'a str> {
 }
 
 async fn fetch(bus: &Bus, service: &str, options: &ClientOptions) -> Result<Bytes, Status> {
-    let options = options.clone().or_service_base(service);
+    let limit = StreamOptions::new().max_message_bytes(MAX_SCHEMA_BYTES);
+    let options = options
+        .clone()
+        .or_service_base(service)
+        .stream_options(limit);
     let client = Client::new(bus, &SCHEMA_SERVICE, options);
     let reply = CallFuture::new(EncodedCall::new(&client, 0, Bytes::new()).request).await;
     let reply = reply.map_err(|status| match status.reason() {

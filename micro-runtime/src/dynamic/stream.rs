@@ -4,12 +4,15 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
 
+use bytes::Bytes;
 use futures_util::stream::{Stream, StreamExt as _};
 use prost_reflect::MessageDescriptor;
 
+use crate::decode::convert;
 use crate::descriptor::MethodDescriptor;
 use crate::dynamic::message;
 use crate::dynamic::message::{Dynamic, DynamicRequest};
+use crate::execute::BoxFuture;
 use crate::json;
 use crate::metadata::Metadata;
 use crate::status::{Code, Status};
@@ -34,6 +37,8 @@ pub struct DynamicStreaming {
     pub(super) reader: MessageReader,
     pub(super) message_type: MessageDescriptor,
     pub(super) is_json: bool,
+    /// A long message that was taken and is being decoded.
+    pub(super) decoding: Option<BoxFuture<'static, Dynamic>>,
     /// Error that the stream has ended with, for each further [`message`](Self::message).
     pub(super) failure: Option<Status>,
 }
@@ -109,17 +114,35 @@ impl DynamicStreaming {
     }
 }
 
+impl DynamicStreaming {
+    fn decode(&self, payload: Bytes) -> BoxFuture<'static, Dynamic> {
+        let (message_type, is_json) = (self.message_type.clone(), self.is_json);
+        let length = payload.len();
+        Box::pin(async move {
+            let decode = move |_: Option<&_>| message::decode(payload, &message_type, is_json);
+            convert(None, length, decode).await
+        })
+    }
+}
+
 impl Stream for DynamicStreaming {
     type Item = Result<Dynamic, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
-        let message = match ready!(self.reader.poll_bytes(cx)) {
-            Some(Ok(payload)) => message::decode(payload, &self.message_type, self.is_json)
-                .inspect_err(|status| self.reader.abort(status)),
-            Some(Err(status)) => Err(status),
-            None => return Poll::Ready(None),
+        let mut decoding = match self.decoding.take() {
+            Some(decoding) => decoding,
+            None => match ready!(self.reader.poll_bytes(cx)) {
+                Some(Ok(payload)) => self.decode(payload),
+                Some(Err(status)) => Box::pin(async { Err(status) }),
+                None => return Poll::Ready(None),
+            },
+        };
+        let Poll::Ready(message) = decoding.as_mut().poll(cx) else {
+            self.decoding = Some(decoding);
+            return Poll::Pending;
         };
         if let Err(status) = &message {
+            self.reader.abort(status);
             self.failure = Some(status.clone());
         }
         Poll::Ready(Some(message))

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
 use tracing::{Instrument as _, Span};
 
+use crate::decode::on_thread_that_may_block;
 use crate::execute::handler_future::BoxFuture;
 use crate::status::Status;
 use crate::sync::lock;
@@ -39,7 +40,7 @@ pub(crate) fn on_blocking_thread<T: Send + 'static>(
             let Some((future, held)) = taken else {
                 return Err(Status::unavailable("the call has ended"));
             };
-            let result = runtime.block_on(future);
+            let result = on_thread_that_may_block(|| runtime.block_on(future));
             drop(held);
             result
         };

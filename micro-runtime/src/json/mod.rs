@@ -10,6 +10,7 @@ mod failure;
 mod schema;
 mod text;
 mod transcoder;
+mod transcoding_size;
 
 pub(crate) use failure::read_failure;
 pub(crate) use schema::Schema;

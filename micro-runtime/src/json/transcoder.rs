@@ -10,6 +10,7 @@ use crate::descriptor::{MethodDescriptor, ServiceDescriptor};
 use crate::json::failure;
 use crate::json::schema::Schema;
 use crate::json::text::{read, write};
+use crate::json::transcoding_size::transcoding_size;
 use crate::status::{Code, Reason, Status};
 
 /// Maximum length of a request in JSON, in bytes. A parsed message can take many times the memory of its text.
@@ -58,17 +59,25 @@ impl LazyTranscoder {
 impl Transcoder {
     /// Converts a request from JSON to protobuf.
     ///
+    /// `hold` gets the bytes of memory that it takes meanwhile; its result is kept to the end.
+    ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` for text that is not the method's message, `RESOURCE_EXHAUSTED` for more than 4 MiB.
-    pub(crate) fn request(
+    /// `INVALID_ARGUMENT` for text that is not the method's message, `RESOURCE_EXHAUSTED` for more than 4 MiB; the
+    /// error of `hold`.
+    pub(crate) fn request<H>(
         &self,
         method: &'static MethodDescriptor,
         json: &[u8],
+        hold: impl FnOnce(usize) -> Result<H, Status>,
     ) -> Result<Bytes, Status> {
         check_request_len(method, json.len())?;
-        let message = match self.schema.method(method.name) {
-            Some(found) => read(&found.input(), json),
+        let found = self.schema.method(method.name);
+        let input = found.map(|found| found.input());
+        let bytes = input.as_ref().map(|input| transcoding_size(input, json));
+        let _held = hold(bytes.unwrap_or_default())?;
+        let message = match input {
+            Some(input) => read(&input, json),
             None => Err(missing(method)),
         };
         message

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::descriptor::ServiceDescriptor;
+use crate::descriptor::{ElementSizes, ServiceDescriptor};
 use crate::dispatch::{
     BurstRefusals, DropCounts, Endpoint, InstanceAddress, Introspection, MethodLogs, MethodOptions,
     MethodStats, OptionSources, Route, ServedMethod, ServiceOptions, layered,
@@ -27,6 +27,7 @@ struct ServiceScope<'a> {
     address: Arc<InstanceAddress>,
     /// Parses the descriptors with the first call in JSON, once for all methods.
     json: Arc<LazyTranscoder>,
+    element_sizes: Arc<ElementSizes>,
     /// Calls of all methods together.
     limit: Arc<ConcurrencyLimit>,
     /// Middleware of the service. Its state is common to the methods.
@@ -68,6 +69,7 @@ pub(super) fn plan_service(
         options: &options,
         address: Arc::clone(&address),
         json: Arc::new(LazyTranscoder::new(service)),
+        element_sizes: Arc::new(ElementSizes::new(service.file_descriptor_set)),
         limit: Arc::new(concurrency_limit(options.max_concurrent)),
         layers: options.layers.stack(),
     };
@@ -122,6 +124,7 @@ impl ServiceScope<'_> {
             stream_options: self.options.stream_options.or(start.stream_options),
             handler: layered(endpoint.handler, descriptor, layers),
             json: Arc::clone(&self.json),
+            element_sizes: Arc::clone(&self.element_sizes),
             service_limit: Arc::clone(&self.limit),
             cost: PollCost::new(),
             metrics: Arc::new(MethodMetrics::new(Side::Server, descriptor)),

@@ -57,6 +57,15 @@ impl Entries {
         self.bytes
     }
 
+    /// Returns whether an entry is longer than `max` bytes. A short frame is not walked over.
+    pub(crate) fn exceed(&self, max: usize) -> bool {
+        if self.bytes <= max {
+            return false;
+        }
+        let mut rest = self.clone();
+        std::iter::from_fn(|| rest.advance()).any(|range| range.len() > max)
+    }
+
     /// Returns the length of the frame that is kept in memory for them.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn kept(&self) -> usize {

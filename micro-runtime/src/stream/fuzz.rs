@@ -136,7 +136,7 @@ impl Run {
             heartbeat: HEARTBEAT,
             open_timeout: 5 * HEARTBEAT,
             idle_timeout: 3 * HEARTBEAT,
-            reassembly: 1 << (4 + input.byte() % 10),
+            max_message_bytes: 1 << (4 + input.byte() % 10),
         };
         let deadline = match input.byte() {
             0..=127 => None,
@@ -336,7 +336,7 @@ impl Run {
     fn check(&mut self) {
         let machine = &self.machine;
         let window = self.limits.window;
-        let bytes = window.bytes as usize + self.limits.reassembly + self.longest;
+        let bytes = window.bytes as usize + self.limits.max_message_bytes + self.longest;
         // Each message may arrive in a frame of its own, with other fields around it.
         let around = (window.messages as usize + 1) * 72;
         let kept = machine.receiving.kept();

@@ -29,6 +29,7 @@ mod channel;
 mod client_stream;
 mod clock;
 mod credit;
+mod decoding_reader;
 mod driver;
 mod entries;
 mod fragments;
@@ -58,6 +59,7 @@ mod streaming;
 
 pub(crate) use channel::Channel;
 pub(crate) use clock::IN_PARTS;
+pub(crate) use decoding_reader::MessageDecoder;
 pub(crate) use driver::{FrameDestination, FrameTransport};
 #[cfg(feature = "__bench")]
 pub(crate) use frame::Frame;
@@ -65,7 +67,6 @@ pub(crate) use frame::Frame;
 pub(crate) use frame_body::FrameBody;
 #[cfg(feature = "__bench")]
 pub(crate) use frame_control::FrameControl;
-pub(crate) use frame_sharing::EncodedMessage;
 pub(crate) use frame_writer::FrameWriter;
 pub(crate) use machine::Machine;
 pub(crate) use message_reader::MessageReader;

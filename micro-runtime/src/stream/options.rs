@@ -16,13 +16,14 @@ pub(crate) const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(5);
 const MAX_HEARTBEAT_SECS: u64 = 24 * 60 * 60;
 /// Default maximum time until the first frame of the peer.
 const DEFAULT_OPEN_TIMEOUT: Duration = Duration::from_secs(5);
-/// Default maximum length in bytes of a message that arrives in fragments.
-const DEFAULT_REASSEMBLY_LIMIT: usize = 16 * 1024 * 1024;
+/// Default maximum length in bytes of one message that an end receives: gRPC's.
+const DEFAULT_MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 /// Number of heartbeats without a frame from the peer after which a stream ends, by default. Two PINGs are sent
 /// meanwhile, so that one may be lost.
 const MAX_MISSED_HEARTBEATS: u32 = 3;
 
-/// Limits of streams: how much may be on its way, and how long a peer may be silent.
+/// Limits of streams and of messages: how much may be on its way, how long a message may be, and how long a peer may be
+/// silent.
 ///
 /// Set on a [`Server`](crate::Server::stream_options), on a [client](crate::ClientOptions::stream_options) and on
 /// a call. What is unset falls back to the next outer level, then to the default.
@@ -46,7 +47,7 @@ pub struct StreamOptions {
     heartbeat: Option<Duration>,
     open_timeout: Option<Duration>,
     idle_timeout: Option<Duration>,
-    reassembly_limit: Option<usize>,
+    max_message_bytes: Option<usize>,
 }
 
 /// The limits of one end of one stream, with every default filled in.
@@ -60,8 +61,8 @@ pub(crate) struct StreamLimits {
     pub(crate) open_timeout: Duration,
     /// Time without a frame from the peer after which the stream ends.
     pub(crate) idle_timeout: Duration,
-    /// Maximum length in bytes of a message that arrives in fragments.
-    pub(crate) reassembly: usize,
+    /// Maximum length in bytes of a message of the peer.
+    pub(crate) max_message_bytes: usize,
 }
 
 impl StreamOptions {
@@ -74,7 +75,7 @@ impl StreamOptions {
             heartbeat: None,
             open_timeout: None,
             idle_timeout: None,
-            reassembly_limit: None,
+            max_message_bytes: None,
         }
     }
 
@@ -91,7 +92,7 @@ impl StreamOptions {
     ///
     /// It bounds the memory that a stream takes on this end. One message may exceed it by 128 KiB; a larger one
     /// arrives in fragments, which are granted as they come, up to
-    /// [`reassembly_limit`](Self::reassembly_limit).
+    /// [`max_message_bytes`](Self::max_message_bytes).
     #[must_use]
     pub const fn window_bytes(mut self, bytes: u32) -> Self {
         self.window_bytes = Some(bytes);
@@ -128,14 +129,26 @@ impl StreamOptions {
         self
     }
 
-    /// Sets the maximum length in bytes of a message in fragments: of a message of a stream longer than 128 KiB, and of
-    /// a request or reply of a unary call that does not fit into one NATS message. By default 16 MiB.
+    /// Sets the maximum length in bytes of one message that this end receives, in parts or whole: of the request or the
+    /// reply of a unary call, and of each message of a stream. By default 4 MiB, as of gRPC. Discovery shows that of a
+    /// server, as `micro.max_request_bytes` of each method.
     ///
-    /// A longer one fails the call with `RESOURCE_EXHAUSTED`: a request or reply of a unary call before it is sent,
-    /// since its length is announced, and a message of a stream once this end has received too much of it.
+    /// A longer one fails the call with `RESOURCE_EXHAUSTED`: a request or reply of a unary call that goes in parts
+    /// before it is sent, since its length is announced; any other once this end has received too much of it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_runtime::{ClientOptions, ServiceOptions, StreamOptions};
+    ///
+    /// let large = StreamOptions::new().max_message_bytes(16 * 1024 * 1024);
+    /// // Requests of up to 16 MiB to a service, and replies of up to 16 MiB to a client.
+    /// let service = ServiceOptions::new().stream_options(large);
+    /// let client = ClientOptions::new().stream_options(large);
+    /// ```
     #[must_use]
-    pub const fn reassembly_limit(mut self, bytes: usize) -> Self {
-        self.reassembly_limit = Some(bytes);
+    pub const fn max_message_bytes(mut self, bytes: usize) -> Self {
+        self.max_message_bytes = Some(bytes);
         self
     }
 
@@ -147,7 +160,7 @@ impl StreamOptions {
             heartbeat: self.heartbeat.or(outer.heartbeat),
             open_timeout: self.open_timeout.or(outer.open_timeout),
             idle_timeout: self.idle_timeout.or(outer.idle_timeout),
-            reassembly_limit: self.reassembly_limit.or(outer.reassembly_limit),
+            max_message_bytes: self.max_message_bytes.or(outer.max_message_bytes),
         }
     }
 
@@ -175,8 +188,14 @@ impl StreamOptions {
             heartbeat: heartbeat.min(idle_timeout / MAX_MISSED_HEARTBEATS),
             open_timeout: self.open_timeout.unwrap_or(DEFAULT_OPEN_TIMEOUT),
             idle_timeout,
-            reassembly: self.reassembly_limit.unwrap_or(DEFAULT_REASSEMBLY_LIMIT),
+            max_message_bytes: self.message_limit(),
         }
+    }
+
+    /// Returns the maximum length in bytes of a message that this end receives.
+    #[inline]
+    pub(crate) fn message_limit(self) -> usize {
+        self.max_message_bytes.unwrap_or(DEFAULT_MAX_MESSAGE_BYTES)
     }
 
     /// Returns the limits of a server's end, with the heartbeat of its caller, which the server's own bounds.

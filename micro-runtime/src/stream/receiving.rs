@@ -8,13 +8,13 @@
 //! - *Flow control.* The peer may send up to absolute sums of messages and bytes, of which every frame of ours
 //!   repeats the latest. They only grow, so a lost grant costs nothing. A peer that begins a message at its limit is
 //!   reset; the last message below it may overshoot.
-//! - *Fragments* are granted again as they arrive, since an unfinished message cannot be taken; the reassembly limit
-//!   bounds them instead.
+//! - *Fragments* are granted again as they arrive, since an unfinished message cannot be taken; the limit of one
+//!   message bounds them instead.
 //! - *Memory.* Only entries count, so only entries are kept: a frame that is mostly something else, and a small one
 //!   that has to wait, moves into a buffer of its own.
 //!
-//! So the memory of one stream is at most a small multiple of its window in bytes, plus the reassembly limit, whatever
-//! the peer sends; the fuzz target `stream` holds the bound.
+//! So the memory of one stream is at most a small multiple of its window in bytes, plus the limit of one message,
+//! whatever the peer sends; the fuzz target `stream` holds the bound.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -52,8 +52,8 @@ const MIN_SHORT_WINDOW: u64 = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Receiving {
     window: Credit,
-    /// Maximum length in bytes of a message in fragments.
-    reassembly: usize,
+    /// Maximum length in bytes of a message.
+    max_message_bytes: usize,
     label: StreamLabel,
     /// Number of the last frame that was accepted.
     seq: u64,
@@ -89,7 +89,7 @@ impl Receiving {
     pub(crate) fn new(limits: &StreamLimits) -> Self {
         Self {
             window: limits.window,
-            reassembly: limits.reassembly,
+            max_message_bytes: limits.max_message_bytes,
             label: StreamLabel::new(None, false),
             seq: 0,
             received: Credit::default(),
@@ -193,13 +193,16 @@ impl Receiving {
     ///
     /// # Errors
     ///
-    /// `RESOURCE_EXHAUSTED` if the peer sends beyond its window, or a message beyond the reassembly limit;
+    /// `RESOURCE_EXHAUSTED` if the peer sends beyond its window, or a message beyond the limit;
     /// [`BadFrame`] if END leaves a message unfinished.
     pub(crate) fn add_frame(&mut self, frame: Frame) -> Result<(), Status> {
         let Frame { control, entries } = frame;
         let ends = control.has(frame_control::END);
         if entries.len() > 0 {
             self.check_window()?;
+            if entries.exceed(self.max_message_bytes) {
+                return Err(self.label.too_long_to_receive(self.max_message_bytes));
+            }
             self.received.bytes += entries.bytes() as u64;
             let is_unfinished = control.has(frame_control::MORE);
             if is_unfinished || self.fragments.is_some() {
@@ -241,10 +244,10 @@ impl Receiving {
     fn add_fragment(&mut self, fragment: Bytes) -> Result<(), Status> {
         let fragments = self.fragments.get_or_insert_default();
         fragments.add(fragment);
-        if fragments.bytes() <= self.reassembly {
+        if fragments.bytes() <= self.max_message_bytes {
             return Ok(());
         }
-        Err(self.label.too_long_to_receive(self.reassembly))
+        Err(self.label.too_long_to_receive(self.max_message_bytes))
     }
 
     /// Queues the message in fragments, which has all of them.
@@ -324,10 +327,9 @@ impl Receiving {
     pub(crate) fn stop_receiving(&mut self) {
         self.is_discarding = true;
         self.queue.clear();
-        let unfinished = self.unfinished_bytes();
         self.taken = Credit {
             messages: self.received.messages,
-            bytes: self.received.bytes - unfinished,
+            bytes: self.received.bytes - self.unfinished_bytes(),
         };
         let _ = self.hold_waiting();
     }
@@ -341,9 +343,8 @@ impl Receiving {
 
     /// Returns the bytes of the unfinished message that have arrived.
     fn unfinished_bytes(&self) -> u64 {
-        self.fragments
-            .as_ref()
-            .map_or(0, |fragments| fragments.bytes() as u64)
+        let fragments = self.fragments.as_ref();
+        fragments.map_or(0, |fragments| fragments.bytes() as u64)
     }
 
     /// Returns the sums that the peer may have now: one window beyond what was taken, and never less than it was

@@ -4,7 +4,6 @@ use std::fmt;
 
 use crate::descriptor::{MethodDescriptor, MethodKind};
 use crate::status::{Reason, Status};
-use crate::stream::options::StreamLimits;
 
 /// The method that a stream calls, as one end names it. Without a method, as in tests of the machine, the texts are of
 /// "the stream".
@@ -22,19 +21,19 @@ impl StreamLabel {
         Self { method, is_client }
     }
 
-    /// Checks the announced length of a message that would be received in fragments, before any of it is sent: of the
-    /// request at the server, of the reply at the client.
+    /// Checks the length of a message that this end receives, or the announced one before any of it is sent: of a
+    /// request at the server, of a reply at the client. `max` is the limit of this end.
     ///
     /// # Errors
     ///
     /// `RESOURCE_EXHAUSTED`, with the option that raises the limit.
+    #[inline]
     pub(crate) fn check_len(
         method: &'static MethodDescriptor,
         is_client: bool,
         length: u64,
-        limits: &StreamLimits,
+        max: usize,
     ) -> Result<(), Status> {
-        let max = limits.reassembly;
         if length <= max as u64 {
             return Ok(());
         }
@@ -53,7 +52,7 @@ impl StreamLabel {
         kind == Some(MethodKind::Unary)
     }
 
-    /// Returns the failure of a message of which more has arrived than this end's limit for messages in fragments.
+    /// Returns the failure of a message of which more has arrived than this end's limit for one message.
     pub(super) fn too_long_to_receive(&self, max: usize) -> Status {
         self.too_long(None, max)
     }
@@ -74,7 +73,7 @@ impl StreamLabel {
             None => format!("takes more than {max} bytes, the limit of its {end}"),
         };
         Reason::TooLarge.status(format!(
-            "{name} {limit}; raise `StreamOptions::reassembly_limit` in {options}"
+            "{name} {limit}; raise `StreamOptions::max_message_bytes` in {options}"
         ))
     }
 

@@ -8,7 +8,7 @@ use futures_util::stream::{Stream, StreamExt as _};
 
 use crate::metadata::Metadata;
 use crate::status::Status;
-use crate::stream::frame_sharing::EncodedMessage;
+use crate::stream::decoding_reader::{DecodingReader, MessageDecoder};
 use crate::stream::message_reader::MessageReader;
 
 /// The messages that the other side of a call sends, one after the other.
@@ -51,22 +51,14 @@ enum Source<M> {
     /// A stream of a test, or of another call.
     Given(Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>),
     /// A stream of the bus.
-    Received {
-        reader: MessageReader,
-        read: fn(EncodedMessage<'_>, &'static str) -> Result<M, Status>,
-        /// Full name of the message type, for errors.
-        name: &'static str,
-    },
+    Received(Box<DecodingReader<M>>),
 }
 
 impl<M> Streaming<M> {
-    /// Returns the messages of a stream of the bus, which `read` decodes.
-    pub(crate) fn received(
-        reader: MessageReader,
-        read: fn(EncodedMessage<'_>, &'static str) -> Result<M, Status>,
-        name: &'static str,
-    ) -> Self {
-        Self::new(Source::Received { reader, read, name })
+    /// Returns the messages of a stream of the bus.
+    pub(crate) fn received(reader: MessageReader, decoder: MessageDecoder<M>) -> Self {
+        let reader = DecodingReader::new(reader, decoder);
+        Self::new(Source::Received(Box::new(reader)))
     }
 
     fn new(source: Source<M>) -> Self {
@@ -102,7 +94,7 @@ impl<M> Streaming<M> {
     pub fn metadata(&self) -> Metadata {
         match &self.source {
             Source::Given(_) => Metadata::new(),
-            Source::Received { reader, .. } => reader.channel().headers(),
+            Source::Received(messages) => messages.reader.channel().headers(),
         }
     }
 
@@ -111,7 +103,7 @@ impl<M> Streaming<M> {
     pub fn trailers(&self) -> Metadata {
         match &self.source {
             Source::Given(_) => Metadata::new(),
-            Source::Received { reader, .. } => reader.channel().trailers(),
+            Source::Received(messages) => messages.reader.channel().trailers(),
         }
     }
 
@@ -125,7 +117,7 @@ impl<M> Streaming<M> {
     pub fn is_stopping(&self) -> bool {
         match &self.source {
             Source::Given(_) => false,
-            Source::Received { reader, .. } => reader.channel().is_stopping(),
+            Source::Received(messages) => messages.reader.channel().is_stopping(),
         }
     }
 
@@ -155,7 +147,7 @@ impl<M> Streaming<M> {
     pub fn stopping(&self) -> impl Future<Output = ()> + Send + 'static + use<M> {
         let channel = match &self.source {
             Source::Given(_) => None,
-            Source::Received { reader, .. } => Some(reader.shared_channel()),
+            Source::Received(messages) => Some(messages.reader.shared_channel()),
         };
         async move {
             match channel {
@@ -206,16 +198,10 @@ impl<M> Stream for Streaming<M> {
                 Some(Err(status)) => status,
                 next => return Poll::Ready(next),
             },
-            Source::Received { reader, read, name } => {
-                let (read, name) = (*read, *name);
-                let status = match ready!(reader.poll_next(cx, |message| read(message, name))) {
-                    Some(Ok(Ok(message))) => return Poll::Ready(Some(Ok(message))),
-                    None => return Poll::Ready(None),
-                    Some(Err(status) | Ok(Err(status))) => status,
-                };
-                reader.abort(&status);
-                status
-            }
+            Source::Received(messages) => match ready!(messages.poll_next(cx)) {
+                Some(Err(status)) => status,
+                next => return Poll::Ready(next),
+            },
         };
         this.failure = Some(status.clone());
         Poll::Ready(Some(Err(status)))

@@ -157,13 +157,13 @@ async fn a_reply_above_the_limit_is_resource_exhausted(carrier: Carrier) {
         .await
         .unwrap();
     assert_eq!(reply.data.len(), 2 << 20);
-    let too_large = FillRequest { bytes: 17 << 20 };
+    let too_large = FillRequest { bytes: 5 << 20 };
     let Err(status) = fixture.client.fill(too_large).await else {
-        panic!("17 MiB arrived");
+        panic!("5 MiB arrived");
     };
     assert_eq!(status.code(), Code::ResourceExhausted);
     assert_eq!(status.reason(), Some(Reason::TooLarge));
-    assert!(status.message().contains("16777216"), "{status}");
+    assert!(status.message().contains("4194304"), "{status}");
 
     let text = "x".repeat(900 * 1024);
     let failure = FailRequest { code: 5, text };
@@ -173,9 +173,9 @@ async fn a_reply_above_the_limit_is_resource_exhausted(carrier: Carrier) {
 
 async fn a_request_above_the_limit_is_resource_exhausted(carrier: Carrier) {
     let fixture = carrier.serve().await;
-    let data = Bytes::from(vec![b'x'; 17 << 20]);
+    let data = Bytes::from(vec![b'x'; 5 << 20]);
     let Err(status) = fixture.client.echo(Blob { data: data.into() }).await else {
-        panic!("17 MiB arrived");
+        panic!("5 MiB arrived");
     };
     assert_eq!(status.code(), Code::ResourceExhausted);
     assert_eq!(status.reason(), Some(Reason::TooLarge));

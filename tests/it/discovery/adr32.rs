@@ -93,6 +93,7 @@ async fn info_has_the_effective_options(carrier: Carrier) {
         ("micro.idempotency", "unknown"),
         ("micro.request", "behavior.v1.Blob"),
         ("micro.reply", "behavior.v1.Blob"),
+        ("micro.max_request_bytes", "4194304"),
         ("micro.max_concurrent", "7"),
     ] {
         assert_eq!(echo.metadata[key], value, "{key}");

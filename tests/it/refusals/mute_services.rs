@@ -57,7 +57,7 @@ async fn a_large_request_names_the_line() {
     within(LIMIT, async {
         let (_nats, _fixture, bus) = mute_service().await;
         let large = || Item {
-            data: vec![1; 8 << 20],
+            data: vec![1; 3 << 20],
             ..Item::default()
         };
         let client: StreamsClient = bus.client();

@@ -36,8 +36,8 @@ async fn check_every_kind(client: &StreamsClient, handler: &StreamsHandler) {
     }
     sender.finish().await.unwrap();
     assert!(echoes.message().await.unwrap().is_none());
-    let reply = client.repeat(sized_item(2, 3_000_000)).await.unwrap();
-    assert_eq!(reply.data.len(), 6_000_000);
+    let reply = client.repeat(sized_item(2, 1_500_000)).await.unwrap();
+    assert_eq!(reply.data.len(), 3_000_000);
     until(|| handler.live_calls() == 0).await;
     let mut dropped = client.count(count(u64::MAX, "")).await.unwrap();
     dropped.message().await.unwrap().unwrap();

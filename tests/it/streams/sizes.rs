@@ -18,7 +18,7 @@ const MIB: usize = 1024 * 1024;
 on_both_carriers_and_paused! {
     messages_around_every_boundary
     one_large_message_through_a_small_window
-    a_message_above_the_reassembly_limit_is_rejected
+    a_message_above_the_limit_is_rejected
     a_large_opening_message
 }
 
@@ -47,7 +47,7 @@ async fn a_max_payload_of_64_kib_carries_every_size() {
     within(Duration::from_secs(60), async {
         messages_around_every_boundary(start_with_small_payload().await).await;
         one_large_message_through_a_small_window(start_with_small_payload().await).await;
-        a_message_above_the_reassembly_limit_is_rejected(start_with_small_payload().await).await;
+        a_message_above_the_limit_is_rejected(start_with_small_payload().await).await;
         a_large_opening_message(start_with_small_payload().await).await;
     })
     .await;
@@ -117,7 +117,12 @@ async fn check_64_mib_each_way(carrier: &Carrier) {
 }
 
 async fn check_large_unary_calls(carrier: &Carrier) {
-    let fixture = StreamsFixture::start(&carrier.bus).await;
+    let limit = StreamOptions::new().max_message_bytes(16 * MIB);
+    let mut fixture =
+        StreamsFixture::start_with(&carrier.bus, |server| server.stream_options(limit)).await;
+    fixture.client = carrier
+        .bus
+        .client_with(ClientOptions::new().stream_options(limit));
     let check = async |times: u64, size: usize| {
         let request = sized_item(times, size);
         let reply = fixture.client.repeat(request).await.unwrap();
@@ -131,7 +136,7 @@ async fn check_large_unary_calls(carrier: &Carrier) {
     check(0, 5 * MIB).await;
     check(5_000, KIB).await;
     check(1, 15 * MIB).await;
-    // Above the receiver's reassembly limit.
+    // Above the receiver's limit.
     let above_client_limit = fixture
         .client
         .repeat(sized_item(17 * KIB as u64, KIB))
@@ -144,7 +149,7 @@ async fn check_large_unary_calls(carrier: &Carrier) {
     assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
     assert_eq!(status.reason(), Some(Reason::TooLarge));
     // A client with a higher limit gets the reply.
-    let options = StreamOptions::new().reassembly_limit(20 * MIB);
+    let options = StreamOptions::new().max_message_bytes(20 * MIB);
     let options = ClientOptions::new().stream_options(options);
     let client: StreamsClient = carrier.bus.client_with(options);
     let reply = client
@@ -191,9 +196,11 @@ async fn messages_around_every_boundary(carrier: Carrier) {
 }
 
 async fn one_large_message_through_a_small_window(carrier: Carrier) {
-    // The encoded message is at the default limit of 16 MiB: the field's key and length need the rest.
+    // The encoded message is at the limit: the field's key and length need the rest.
     let size = 16 * MIB - 16;
-    let small = StreamOptions::new().window_bytes(64 * 1024);
+    let small = StreamOptions::new()
+        .window_bytes(64 * 1024)
+        .max_message_bytes(16 * MIB);
     let fixture =
         StreamsFixture::start_with(&carrier.bus, |server| server.stream_options(small)).await;
     let request = CountRequest {
@@ -216,8 +223,8 @@ async fn one_large_message_through_a_small_window(carrier: Carrier) {
     fixture.wait_until_idle().await;
 }
 
-async fn a_message_above_the_reassembly_limit_is_rejected(carrier: Carrier) {
-    let limit = StreamOptions::new().reassembly_limit(MIB);
+async fn a_message_above_the_limit_is_rejected(carrier: Carrier) {
+    let limit = StreamOptions::new().max_message_bytes(MIB);
     let fixture =
         StreamsFixture::start_with(&carrier.bus, |server| server.stream_options(limit)).await;
     let mut collect = fixture.client.collect().open().await.unwrap();
@@ -243,13 +250,13 @@ async fn a_message_above_the_reassembly_limit_is_rejected(carrier: Carrier) {
 async fn a_large_opening_message(carrier: Carrier) {
     let fixture = StreamsFixture::start(&carrier.bus).await;
     let request = CountRequest {
-        padding: vec![1; 5 * MIB],
+        padding: vec![1; 3 * MIB],
         ..count(3, "")
     };
     let mut items = fixture.client.count(request).await.unwrap();
     expect_items(&mut items, 3).await;
     let request = CountRequest {
-        padding: vec![1; 5 * MIB],
+        padding: vec![1; 3 * MIB],
         ..count(3, "refuse")
     };
     let status = fixture.client.count(request).await.unwrap_err();

@@ -220,7 +220,7 @@ fn a_peer_beyond_its_limit_is_reset() {
 #[test]
 fn fragments_are_granted_again_at_once_and_bounded() {
     let small = StreamLimits {
-        reassembly: 5_000,
+        max_message_bytes: 5_000,
         ..limits(WINDOW)
     };
     let mut pair = pair_with(

@@ -100,7 +100,7 @@ pub(super) fn limits(window: Credit) -> StreamLimits {
         heartbeat: HEARTBEAT,
         open_timeout: OPEN_TIMEOUT,
         idle_timeout: IDLE_TIMEOUT,
-        reassembly: 16 * 1024 * 1024,
+        max_message_bytes: 16 * 1024 * 1024,
     }
 }
 

@@ -1,0 +1,130 @@
+//! Work on large messages of peers, on threads for blocking work: a bounded number at a time.
+//!
+//! A message of megabytes takes up to a good part of a second to decode. On a thread of the runtime everything else
+//! that this thread runs would wait for it: the subscriptions of all services, timers, other handlers.
+//!
+//! - **Where.** On tokio's threads for blocking work. They are shared with `#[rpc(blocking)]` and the application, so
+//!   that no thread is idle for this alone. Under paused time tokio's clock waits for them, as tests expect.
+//! - **How much.** As many at a time as there are processors, for each runtime. The system shares the processors
+//!   among these threads and those of the runtime; more of them would take longer together, and hold more memory.
+//! - **Who waits.** The call, in its own future. Its deadline goes on meanwhile. Work whose turn has not come is
+//!   dropped with its call. Work that has begun cannot be ended: it goes on to its end, and keeps until then what it
+//!   was given, as the permits of the call and the memory that counts for it.
+//! - **Never two threads for one call.** A thread for blocking work that waits for another one could wait for ever, as
+//!   their number is limited. So a handler under `#[rpc(blocking)]` decodes on its own thread, and so do the calls that
+//!   it makes.
+
+use std::cell::Cell;
+use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex};
+use std::thread::available_parallelism;
+
+use tokio::runtime::{Handle, Id};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+use crate::status::Status;
+use crate::sync::lock;
+
+thread_local! {
+    /// The thread may be blocked: what it decodes stays on it.
+    static MAY_BLOCK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The turns of each runtime that has work under way. A runtime of its own each, since one under paused time must not
+/// wait for what it does not see.
+static TURNS: Mutex<Vec<(Id, Arc<Semaphore>)>> = Mutex::new(Vec::new());
+
+/// Runs `work` on this thread, which may be blocked: what is decoded in it is decoded here.
+///
+/// A thread for blocking work must not wait for another one, of which none may be left.
+pub(crate) fn on_thread_that_may_block<T>(work: impl FnOnce() -> T) -> T {
+    let _reset = ResetMark(MAY_BLOCK.replace(true));
+    work()
+}
+
+struct ResetMark(bool);
+
+impl Drop for ResetMark {
+    fn drop(&mut self) {
+        MAY_BLOCK.set(self.0);
+    }
+}
+
+/// Runs `work` on a thread for blocking work, and returns its result.
+///
+/// The code for all types is in [`run`]: here are only the closure, and the place for its result.
+///
+/// Dropping the future before the turn of `work` drops that; what has begun goes on to its end. A panic is passed on.
+///
+/// # Errors
+///
+/// `UNAVAILABLE` if the runtime shuts down meanwhile.
+pub(crate) async fn offload<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Status> {
+    if MAY_BLOCK.get() {
+        return Ok(work());
+    }
+    let result = Arc::new(Mutex::new(None));
+    let filled = Arc::clone(&result);
+    let work = move || {
+        let done = work();
+        *lock(&filled) = Some(done);
+    };
+    run(Box::new(work)).await?;
+    let done = lock(&result).take();
+    done.ok_or_else(|| Status::unavailable("the runtime stops"))
+}
+
+/// Waits for the turn of `work`, then for its end.
+///
+/// # Errors
+///
+/// `UNAVAILABLE` if the runtime shuts down meanwhile.
+async fn run(work: Box<dyn FnOnce() + Send>) -> Result<(), Status> {
+    let stops = || Status::unavailable("the runtime stops");
+    let turns = turns_of(Handle::current().id());
+    let turn = turns.acquire_owned().await.map_err(|_| stops())?;
+    let run = move || {
+        let _turn = turn;
+        on_thread_that_may_block(work);
+    };
+    let mut running = AbortOnDrop(tokio::task::spawn_blocking(run));
+    match (&mut running.0).await {
+        Ok(()) => Ok(()),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(error) => Err(stops().with_source(error)),
+        },
+    }
+}
+
+/// Work that is dropped with its call unless it has begun.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Returns the turns of a runtime, one for each processor.
+///
+/// They are kept as long as one of them is taken or waited for.
+fn turns_of(runtime: Id) -> Arc<Semaphore> {
+    let mut all = lock(&TURNS);
+    if let Some((_, turns)) = all.iter().find(|(id, _)| *id == runtime) {
+        return Arc::clone(turns);
+    }
+    // Only those of the list itself are left of runtimes without work, which may have ended.
+    all.retain(|(_, turns)| Arc::strong_count(turns) > 1);
+    let turns = Semaphore::new(available_parallelism().map_or(1, usize::from));
+    let turns = Arc::new(turns);
+    all.push((runtime, Arc::clone(&turns)));
+    turns
+}
+
+#[cfg(test)]
+#[path = "offload_tests.rs"]
+mod tests;

@@ -1,0 +1,78 @@
+//! Tests of `offload`: where work runs, how much at a time, and what it keeps.
+
+use std::sync::mpsc;
+use std::thread;
+
+use super::*;
+
+#[tokio::test]
+async fn work_runs_on_another_thread_unless_this_one_may_block() {
+    let here = thread::current().id();
+    let used = || thread::current().id();
+    assert_ne!(offload(used).await.unwrap(), here);
+    let inner = tokio::task::spawn_blocking(move || {
+        let used = async { offload(used).await.unwrap() };
+        let used = on_thread_that_may_block(|| Handle::current().block_on(used));
+        used == thread::current().id()
+    });
+    assert!(inner.await.unwrap());
+}
+
+#[tokio::test]
+async fn no_more_runs_at_a_time_than_there_are_processors() {
+    let max = available_parallelism().map_or(1, usize::from);
+    let (begun, begins) = mpsc::channel();
+    let mut ends = Vec::new();
+    let mut running = Vec::new();
+    for number in 0..=max {
+        let (end, ended) = mpsc::channel::<()>();
+        let begun = begun.clone();
+        ends.push(end);
+        let work = offload(move || {
+            begun.send(number).unwrap();
+            let _ = ended.recv();
+        });
+        running.push(tokio::spawn(work));
+    }
+    let mut first = tokio::task::spawn_blocking(move || {
+        let first: Vec<_> = (0..max).map(|_| begins.recv().unwrap()).collect();
+        (first, begins)
+    });
+    let (first, begins) = (&mut first).await.unwrap();
+    assert!(begins.try_recv().is_err());
+    drop(ends.swap_remove(first[0]));
+    let last = tokio::task::spawn_blocking(move || begins.recv().unwrap());
+    assert!(!first.contains(&last.await.unwrap()));
+    drop(ends);
+    for running in running {
+        running.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_has_begun_keeps_what_it_holds_after_its_call_was_dropped() {
+    let held = Arc::new(());
+    let seen = Arc::downgrade(&held);
+    let (end, ended) = mpsc::channel::<()>();
+    let (begun, begins) = tokio::sync::oneshot::channel();
+    let call = tokio::spawn(offload(move || {
+        let _held = held;
+        begun.send(()).unwrap();
+        let _ = ended.recv();
+    }));
+    begins.await.unwrap();
+    call.abort();
+    assert!(call.await.unwrap_err().is_cancelled());
+    assert_eq!(seen.strong_count(), 1);
+    drop(end);
+    while seen.strong_count() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_panic_is_passed_on() {
+    let call = tokio::spawn(offload(|| panic!("malformed")));
+    let panic = call.await.unwrap_err().into_panic();
+    assert_eq!(panic.downcast_ref(), Some(&"malformed"));
+}

@@ -1,0 +1,92 @@
+//! `DecodeScope`: what the messages of one call at a server are decoded against: its memory, and its permits.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use crate::descriptor::ElementSizes;
+use crate::memory_budget;
+use crate::memory_budget::{HeldBytes, MemoryBudget};
+use crate::status::{Reason, Status};
+
+/// Length in bytes of a message up to which its elements are not counted: the limits of calls bound them.
+const UNCOUNTED_LEN: usize = 1024;
+
+/// The memory and the permits of one call, for its messages while they are decoded. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct DecodeScope {
+    /// Share of the caller.
+    budget: Arc<MemoryBudget>,
+    sizes: Arc<ElementSizes>,
+    /// `None` where no message can be large.
+    permit: Option<Weak<dyn DecodePermit>>,
+}
+
+/// Permits of a call that a thread can hold.
+pub(crate) trait DecodePermit: Send + Sync {
+    /// Returns what keeps the permits until it is dropped.
+    fn hold(self: Arc<Self>) -> Box<dyn Any + Send>;
+}
+
+impl DecodeScope {
+    pub(crate) fn new(
+        budget: Arc<MemoryBudget>,
+        sizes: Arc<ElementSizes>,
+        permit: Option<Weak<dyn DecodePermit>>,
+    ) -> Self {
+        Self {
+            budget,
+            sizes,
+            permit,
+        }
+    }
+
+    /// Takes the memory of the elements of a message, before it is decoded; `name` is the full name of its type.
+    ///
+    /// # Errors
+    ///
+    /// `RESOURCE_EXHAUSTED` if it is not left.
+    pub(super) fn hold_elements(&self, name: &str, message: &[u8]) -> Result<HeldBytes, Status> {
+        if message.len() <= UNCOUNTED_LEN {
+            return Ok(HeldBytes::uncounted());
+        }
+        let bytes = self.sizes.decoded_size(name, message);
+        self.hold(bytes, name, message.len())
+    }
+
+    /// Takes the memory that a message of type `name` and this length on the wire is estimated to need.
+    ///
+    /// # Errors
+    ///
+    /// As [`hold_elements`](Self::hold_elements).
+    pub(crate) fn hold(
+        &self,
+        bytes: usize,
+        name: &str,
+        length: usize,
+    ) -> Result<HeldBytes, Status> {
+        if bytes <= UNCOUNTED_LEN {
+            return Ok(HeldBytes::uncounted());
+        }
+        let limit = self.budget.limit();
+        match self.budget.try_take(bytes) {
+            Some(held) => Ok(held),
+            None if bytes <= limit => Err(memory_budget::exceeded()),
+            None => Err(Reason::TooLarge.status(format!(
+                "the request, {length} bytes of {name}, takes about {bytes} bytes of memory once it is decoded, above \
+                 the share of one caller, {limit} bytes; raise `Server::memory_budget`"
+            ))),
+        }
+    }
+
+    /// Returns what keeps the permits of the call while a thread works for it.
+    pub(super) fn hold_permit(&self) -> Option<Box<dyn Any + Send>> {
+        Some(self.permit.as_ref()?.upgrade()?.hold())
+    }
+}
+
+impl fmt::Debug for DecodeScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DecodeScope").finish_non_exhaustive()
+    }
+}
