@@ -145,7 +145,7 @@ pub(crate) async fn forged_cancellations(peer: &mut Attacker) {
         let subject = "behavior.v1.Behavior._i._all._cancel";
         let sending = peer.client.publish(subject, payload.clone());
         sending.await.unwrap();
-        peer.count().await;
+        peer.count(1000).await;
     }
 }
 

@@ -61,7 +61,7 @@ pub(crate) async fn unread_streams(peer: &mut Attacker) {
             if !matches!(room, Ok(Ok(()))) {
                 break;
             }
-            peer.count().await;
+            peer.count(60 * 1024).await;
             item = Item {
                 data: vec![0; 60 * 1024],
                 ..Item::default()
@@ -115,7 +115,7 @@ async fn send_parts(peer: &mut Attacker, stream: &str) {
         encode_varint(number, &mut frame);
         let sending = peer.client.publish(stream.to_owned(), frame.into());
         sending.await.unwrap();
-        peer.count().await;
+        peer.count(FRAGMENT).await;
     }
 }
 
@@ -187,7 +187,7 @@ pub(crate) async fn forged_frames(peer: &mut Attacker) {
                 let reply = format!("_INBOX.attack.{}", peer.sent());
                 let sending = peer.client.publish_with_reply(to, reply, frame.clone());
                 sending.await.unwrap();
-                peer.count().await;
+                peer.count(frame.len()).await;
             }
         }
         tokio::task::yield_now().await;

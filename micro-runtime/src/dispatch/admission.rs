@@ -125,10 +125,14 @@ impl ServedMethod {
                 return call.replying_to(reply, responder).start();
             }
             (Ok(AdmittedCall::Stream(call)), Some(reply)) => {
-                self.server.tasks.spawn(call.run(reply));
+                self.server
+                    .tasks
+                    .spawn(call.run(wire::subject::detached(&reply)));
             }
             (Ok(AdmittedCall::ByHand(call)), Some(reply)) => {
-                self.server.tasks.spawn(call.run(reply));
+                self.server
+                    .tasks
+                    .spawn(call.run(wire::subject::detached(&reply)));
             }
             (Ok(_), None) => {
                 let method = self.descriptor.full_name;

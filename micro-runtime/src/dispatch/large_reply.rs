@@ -70,7 +70,7 @@ impl FrameSink for GrantSink {
                 Some(subject) => {
                     let mux = self.server.connection.mux();
                     mux.redirect_stream(&self.stream, &subject);
-                    *lock(&self.parts_to) = subject;
+                    *lock(&self.parts_to) = wire::subject::detached(&subject);
                 }
                 None => return true,
             }
@@ -130,6 +130,7 @@ impl ServerState {
         let header = StreamHeader::encode_offer(payload.len());
         channel.write_only_message(payload);
         channel.finish(None, metadata);
+        let subject = wire::subject::detached(&subject);
         let parts_to = Arc::new(Mutex::new(subject.clone()));
         let sink = Arc::new(GrantSink {
             channel: Arc::clone(&channel),

@@ -23,7 +23,7 @@ use crate::execute::{
 };
 use crate::metadata::Metadata;
 use crate::status::{Reason, Status};
-use crate::wire::CancelToken;
+use crate::wire::{CancelToken, subject};
 
 /// A unary call that was admitted.
 ///
@@ -133,6 +133,7 @@ impl ServedCall {
             }
         }
         let method = Arc::clone(self.permit.method());
+        self.reply.subject = self.reply.subject.as_ref().map(subject::detached);
         // The task polls the handler anew, so that the handler wakes the task.
         method.server.tasks.spawn(self.run());
         None

@@ -205,6 +205,12 @@ pub(crate) fn with_prefix(prefix: Option<&str>, name: &str) -> Subject {
     }
 }
 
+/// Returns the subject in memory of its own. That of a message is a part of what was read from the connection at once,
+/// 64 KiB as a rule, which it keeps alive as a whole.
+pub(crate) fn detached(subject: &Subject) -> Subject {
+    Subject::from(subject.to_string())
+}
+
 /// Returns `<api>._EVENT.<name>.<id>`, where an instance announces that it has started, and that it stops.
 pub(crate) fn lifecycle_event(api: &str, name: &str, id: &str) -> Subject {
     Subject::from(format!("{api}.{LIFECYCLE_EVENT}.{name}.{id}"))

@@ -227,7 +227,7 @@ pub(crate) const SLOW: &[Suite] = &[
     Suite {
         name: "hostile-peers",
         about: "what hostile peers take; HOSTILE_SECONDS (20) of each kind, HOSTILE_ROW one alone",
-        minutes: 15,
+        minutes: 25,
         tools: &[NATS_SERVER],
         steps: &[Step::IgnoredTests(IgnoredTests {
             binary: "hostile",
