@@ -1,7 +1,7 @@
 //! Hostile peers at a server in a process of its own: what they take is bounded and nothing of them stays, even if they
-//! send as fast as one core does; other callers notice little of up to 10,000 messages and 50 MB a second. More than that
-//! fills what nats-server keeps for the connection of the server, behind which everything waits. `HOSTILE_SECONDS` (20)
-//! is the time of each.
+//! send as fast as one core does; other callers notice little of up to 10,000 messages and 50 MB a second. More than
+//! that fills what nats-server keeps for the connection of the server, behind which everything waits.
+//! `HOSTILE_SECONDS` (20) is the time of each.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::print_stdout, reason = "the figures of the tests")]
 
