@@ -24,11 +24,15 @@ use crate::memory_budget::{HeldBytes, MemoryBudget};
 const MAX_WAITING: usize = 65_536;
 /// Maximum number of requests that have their turn before what has arrived meanwhile is taken and stamped.
 const MAX_TURNS: usize = 64;
-/// Maximum number of turns in a row: handlers and timers of the same runtime wait meanwhile.
-const MAX_TURNS_IN_A_ROW: usize = 16;
 /// Maximum number of requests that are refused before those that wait have turns again.
 const MAX_REFUSED: usize = 1024;
-/// Step in which memory is taken for requests that wait.
+/// Maximum number of turns in a row: handlers and timers of the same runtime wait meanwhile.
+const MAX_TURNS_IN_A_ROW: usize = 16;
+/// What a refusal counts as of [`MAX_TURNS_IN_A_ROW`] turns: it takes about a microsecond. Of a loop that yielded as
+/// often for refusals, requests would pile up in the connection, where nothing bounds their bytes.
+const REFUSALS_OF_A_TURN: usize = MAX_REFUSED / MAX_TURNS_IN_A_ROW;
+/// Step in which memory is taken for requests that wait. The first so many bytes of a subscription need none: a small
+/// request in a burst is handled though others have used the budget up.
 const MEMORY_STEP: usize = 64 * 1024;
 /// Bytes that a message takes besides its content and itself, about: its buffers, and the table of its headers.
 const MESSAGE_OVERHEAD: usize = 256;
@@ -70,7 +74,7 @@ struct RequestQueue {
     held: Option<HeldBytes>,
     /// Turns until the subscription is looked at again.
     turns: usize,
-    /// Turns since the loop yielded.
+    /// Refusals since the loop yielded; a turn counts as [`REFUSALS_OF_A_TURN`].
     in_a_row: usize,
     /// Requests that were refused since the last turn.
     refused: usize,
@@ -98,12 +102,11 @@ impl RequestBacklog {
     ) -> Poll<Option<Turn>> {
         match &mut self.0 {
             Some(queue) if queue.is_burst => {
-                if queue.in_a_row >= MAX_TURNS_IN_A_ROW {
+                if queue.in_a_row >= MAX_TURNS_IN_A_ROW * REFUSALS_OF_A_TURN {
                     queue.in_a_row = 0;
                     // Woken behind the timers that are due, which a waker called at once would be before.
                     ready!(pin!(yield_now()).poll(cx));
                 }
-                queue.in_a_row += 1;
                 let turn = queue.poll_turn(subscription, intake, cx);
                 queue.is_burst = matches!(turn, Poll::Ready(Some(_)));
                 turn
@@ -128,6 +131,7 @@ impl RequestQueue {
         if (self.turns == 0 || self.waiting.is_empty())
             && let Some(at_once) = self.take_ready(subscription, intake, cx)
         {
+            self.in_a_row += 1;
             return Poll::Ready(Some(at_once));
         }
         let Some(StampedRequest {
@@ -143,10 +147,12 @@ impl RequestQueue {
                 false => Poll::Pending,
             };
         };
+        self.in_a_row += REFUSALS_OF_A_TURN;
         self.bytes -= memory_of(&message);
         if let Some(held) = &mut self.held {
             // Its call takes memory of its own.
-            held.shrink_to(self.bytes.next_multiple_of(MEMORY_STEP));
+            let counted = self.bytes.saturating_sub(MEMORY_STEP);
+            held.shrink_to(counted.next_multiple_of(MEMORY_STEP));
         }
         let begun = match self.turns {
             // The first of them: it was taken a moment ago.
@@ -230,6 +236,7 @@ impl RequestQueue {
         let Some(memory) = intake.memory() else {
             return true;
         };
+        let bytes = bytes.saturating_sub(MEMORY_STEP);
         let held = self.held.get_or_insert_with(|| HeldBytes::of(memory));
         bytes <= held.bytes() || held.try_reserve(bytes.next_multiple_of(MEMORY_STEP), bytes)
     }

@@ -6,9 +6,9 @@ use crate::stream::entries::MAX_COPIED_LEN;
 
 /// The fragments of one message that have arrived.
 ///
-/// Small fragments are joined as they arrive: each keeps the buffer that it arrived in alive, so that a peer that
-/// sends a message byte by byte would make the receiver keep 64 KiB for each byte. Large ones are kept as they are
-/// and joined once at the end.
+/// Each is copied as it arrives: it keeps the buffer alive that it was read into, of 64 KiB at least and up to twice
+/// its own length. A peer that sends a message byte by byte would make the receiver keep 64 KiB for each byte. Small
+/// ones are joined at once, large ones at the end.
 #[derive(Debug, Default)]
 pub(super) struct Fragments {
     list: Vec<Bytes>,
@@ -25,7 +25,7 @@ impl Fragments {
             return self.small.extend_from_slice(&fragment);
         }
         self.flush_small();
-        self.list.push(fragment);
+        self.list.push(Bytes::copy_from_slice(&fragment));
     }
 
     /// Returns the length of all fragments in bytes.
