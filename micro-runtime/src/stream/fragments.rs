@@ -19,13 +19,13 @@ pub(super) struct Fragments {
 
 impl Fragments {
     /// Adds the next fragment.
-    pub(super) fn add(&mut self, fragment: Bytes) {
+    pub(super) fn add(&mut self, fragment: &Bytes) {
         self.bytes += fragment.len();
         if fragment.len() <= MAX_COPIED_LEN {
-            return self.small.extend_from_slice(&fragment);
+            return self.small.extend_from_slice(fragment);
         }
         self.flush_small();
-        self.list.push(Bytes::copy_from_slice(&fragment));
+        self.list.push(Bytes::copy_from_slice(fragment));
     }
 
     /// Returns the length of all fragments in bytes.

@@ -240,7 +240,7 @@ fn small_fragments_are_joined_in_linear_time() {
         |size| size,
         |size| {
             let mut fragments = Fragments::default();
-            (0..size).for_each(|_| fragments.add(fragment.clone()));
+            (0..size).for_each(|_| fragments.add(&fragment));
             join_fragments(&fragments.into_list())
         },
     );

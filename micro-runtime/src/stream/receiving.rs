@@ -227,7 +227,7 @@ impl Receiving {
             let Some(first) = entries.next_bytes() else {
                 return Ok(());
             };
-            self.add_fragment(first)?;
+            self.add_fragment(&first)?;
             if is_unfinished && entries.len() == 0 {
                 return Ok(());
             }
@@ -238,10 +238,10 @@ impl Receiving {
             false => None,
         };
         self.add_complete(entries);
-        last.map_or(Ok(()), |last| self.add_fragment(last))
+        last.map_or(Ok(()), |last| self.add_fragment(&last))
     }
 
-    fn add_fragment(&mut self, fragment: Bytes) -> Result<(), Status> {
+    fn add_fragment(&mut self, fragment: &Bytes) -> Result<(), Status> {
         let fragments = self.fragments.get_or_insert_default();
         fragments.add(fragment);
         if fragments.bytes() <= self.max_message_bytes {
