@@ -20,7 +20,7 @@ const MAX_CONNECTION: usize = 136_000;
 /// async-nats's.
 const MAX_SERVICE: usize = 156_000;
 /// Maximum number of bytes of a stream, both ends together.
-const MAX_STREAM: usize = 8_200;
+const MAX_STREAM: usize = 8_800;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_bus_service_and_stream_stay_below_their_limits() {

@@ -17,7 +17,7 @@ use crate::network::Side::{Caller, Service};
 /// Bytes per second in each direction.
 const RATE: usize = 1_000_000;
 /// Length of a large message in bytes.
-const LARGE: usize = 4 * 1024 * 1024;
+const LARGE: usize = 4 * 1024 * 1024 - 1024;
 /// Maximum length of a message that NATS takes.
 const MAX_PAYLOAD: usize = 8 * 1024 * 1024;
 /// Number of callers of large messages, and of small ones beside them.
