@@ -54,13 +54,11 @@ pub(crate) fn decode_request_here<M: prost::Message + Default>(
     payload: Bytes,
     name: &str,
 ) -> Result<Decoded<M>, Status> {
-    let mut held = match scope {
+    let held = match scope {
         Some(scope) => scope.hold_elements(name, &payload)?,
         None => HeldBytes::uncounted(),
     };
     let message = wire::decode_request(payload, name)?;
-    // No list grows any more, which took a third for its old buffer.
-    held.shrink_to(held.bytes() / 3 * 2);
     Ok(Decoded { message, held })
 }
 

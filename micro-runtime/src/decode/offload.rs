@@ -63,6 +63,10 @@ impl Drop for ResetMark {
 pub(crate) async fn offload<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Status> {
+    // Outside of a runtime, as in a future that another executor polls, there are no other threads.
+    let Ok(runtime) = Handle::try_current() else {
+        return Ok(work());
+    };
     if MAY_BLOCK.get() {
         return Ok(work());
     }
@@ -72,7 +76,7 @@ pub(crate) async fn offload<T: Send + 'static>(
         let done = work();
         *lock(&filled) = Some(done);
     };
-    run(Box::new(work)).await?;
+    run(&runtime, Box::new(work)).await?;
     let done = lock(&result).take();
     done.ok_or_else(|| Status::unavailable("the runtime stops"))
 }
@@ -82,15 +86,15 @@ pub(crate) async fn offload<T: Send + 'static>(
 /// # Errors
 ///
 /// `UNAVAILABLE` if the runtime shuts down meanwhile.
-async fn run(work: Box<dyn FnOnce() + Send>) -> Result<(), Status> {
+async fn run(runtime: &Handle, work: Box<dyn FnOnce() + Send>) -> Result<(), Status> {
     let stops = || Status::unavailable("the runtime stops");
-    let turns = turns_of(Handle::current().id());
+    let turns = turns_of(runtime.id());
     let turn = turns.acquire_owned().await.map_err(|_| stops())?;
     let run = move || {
         let _turn = turn;
         on_thread_that_may_block(work);
     };
-    let mut running = AbortOnDrop(tokio::task::spawn_blocking(run));
+    let mut running = AbortOnDrop(runtime.spawn_blocking(run));
     match (&mut running.0).await {
         Ok(()) => Ok(()),
         Err(error) => match error.try_into_panic() {

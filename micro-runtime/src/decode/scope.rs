@@ -45,12 +45,15 @@ impl DecodeScope {
     ///
     /// # Errors
     ///
-    /// `RESOURCE_EXHAUSTED` if it is not left.
+    /// `RESOURCE_EXHAUSTED` if it is not left, `INVALID_ARGUMENT` for what is no message.
     pub(super) fn hold_elements(&self, name: &str, message: &[u8]) -> Result<HeldBytes, Status> {
         if message.len() <= UNCOUNTED_LEN {
             return Ok(HeldBytes::uncounted());
         }
-        let bytes = self.sizes.decoded_size(name, message);
+        let Some(bytes) = self.sizes.decoded_size(name, message) else {
+            let text = format!("the request is no {name}: its bytes are malformed");
+            return Err(Reason::Undecodable.status(text));
+        };
         self.hold(bytes, name, message.len())
     }
 

@@ -20,8 +20,8 @@ use crate::descriptor::element_sizes::{Element, ElementSizes, FieldSizes, SizeTa
 
 /// Bytes that a small allocation takes besides what it holds, with what the allocator rounds it up by.
 const ALLOCATION_SIZE: usize = 32;
-/// Maximum depth of messages within messages: prost's, which decodes none below.
-const MAX_DEPTH: usize = 100;
+/// Maximum depth of messages within messages, the outermost among them: prost decodes 100 within it.
+const MAX_DEPTH: usize = 101;
 /// Factor of the size of a list's element: the list has up to twice the room that it needs, and while it grows the old
 /// one besides. For the first there is room for four.
 const LIST_FACTOR: usize = 3;
@@ -33,16 +33,17 @@ impl ElementSizes {
     /// Returns the bytes that the elements of a message of this type take once it is decoded, besides the contents of
     /// its texts, which are no longer than the message. Nothing is known of a type that is not in the descriptors: 0.
     ///
-    /// Bytes that are no message are counted up to the mistake, where their decoder stops, too.
-    pub(crate) fn decoded_size(&self, name: &str, message: &[u8]) -> usize {
+    /// `None` for bytes that are no message. They must not be decoded all the same: prost goes on behind a length that
+    /// exceeds the message around it, and notices that at the end alone.
+    pub(crate) fn decoded_size(&self, name: &str, message: &[u8]) -> Option<usize> {
         let table = self.table();
         let Some(index) = table.find(name) else {
-            return 0;
+            return Some(0);
         };
         let mut walk = WireWalk { table, total: 0 };
         let mut rest = message;
-        walk.message(Some(index), &mut rest, MAX_DEPTH, None);
-        walk.total
+        walk.message(Some(index), &mut rest, MAX_DEPTH, None)?;
+        Some(walk.total)
     }
 }
 

@@ -241,7 +241,7 @@ impl<E: Event> Replay<E> {
 ///
 /// # Errors
 ///
-/// Those of [`OrderedConsumer::open`]; the same if NATS does not let this user look at the event.
+/// Those of [`OrderedConsumer::open`]. A user who may not look at the event reads on.
 async fn go_on(
     bus: &Bus,
     stream: &str,
@@ -252,11 +252,17 @@ async fn go_on(
     if is_cut {
         let api = Api::new(bus.consuming());
         let next = api.next_message(stream, start, filter);
-        let text = format!("the next event of stream `{stream}` cannot be looked at");
-        if let Some(message) = next.await.map_err(|error| error.into_status(&text))?
-            && let Some(flaw) = message.flaw()
-        {
-            return Ok(Reopened::Unreceivable(message, flaw));
+        match next.await {
+            Ok(Some(message)) => {
+                if let Some(flaw) = message.flaw() {
+                    return Ok(Reopened::Unreceivable(message, flaw));
+                }
+            }
+            Ok(None) => {}
+            // The network may have been the cause.
+            Err(error) => {
+                tracing::debug!(%stream, %error, "the next event cannot be looked at; the replay reads on")
+            }
         }
     }
     let consumer = OrderedConsumer::open(bus, stream, filter, start).await?;

@@ -65,7 +65,8 @@ impl StoredMessage {
 /// It reads as async-nats does, line by line: a stricter reading would give events up that arrive, and one that is less
 /// strict would leave an event that costs the connection for ever. So
 ///
-/// - everything must be UTF-8, names are checked by `HeaderName`, and values may be anything;
+/// - everything must be UTF-8, names are checked by `HeaderName`, and values may have anything but a carriage return
+///   within them, at which it panics;
 /// - a status behind the version must be a number of three digits, though nats-server removes it when it stores;
 /// - empty lines are passed over, wherever they are;
 /// - a line that begins with white space goes on with the value before it.
@@ -85,16 +86,19 @@ fn headers_flaw(headers: &[u8]) -> Option<&'static str> {
         if line.is_empty() {
             continue;
         }
-        let Some((name, _)) = line.split_once(':') else {
+        let Some((name, value)) = line.split_once(':') else {
             return Some("its headers cannot be read: a line has no colon");
         };
         if HeaderName::from_str(name).is_err() {
             return Some("its headers cannot be read: a name is malformed");
         }
-        while lines
-            .next_if(|line| line.starts_with(char::is_whitespace))
-            .is_some()
-        {}
+        let mut value = value.trim_start().to_owned();
+        while let Some(more) = lines.next_if(|line| line.starts_with(char::is_whitespace)) {
+            value.push_str(more);
+        }
+        if value.trim_end().contains('\r') {
+            return Some("its headers cannot be read: a value has a carriage return");
+        }
     }
     None
 }

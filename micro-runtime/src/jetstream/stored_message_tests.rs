@@ -18,6 +18,12 @@ fn flaws_are_those_at_which_async_nats_gives_up() {
         (&b""[..], None),
         (b"NATS/1.0\r\na: b\r\n c\r\n\r\n", None),
         (b"NATS/1.0\r\na:b", None),
+        (b"NATS/1.0\r\na: b\r\r\n\r\n", None),
+        (b"NATS/1.0\r\na: b\rc\r\n\r\n", Some("carriage return")),
+        (
+            b"NATS/1.0\r\na: b\r\n c\rd\r\n\r\n",
+            Some("carriage return"),
+        ),
         (b"NATS/1.0 404 No Messages\r\n\r\n", None),
         (b"NATS/1.0\r\nkey: caf\xc3\xa9\r\n\r\n", None),
         (b"NATS", Some("begin with")),

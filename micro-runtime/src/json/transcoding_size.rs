@@ -74,7 +74,7 @@ impl<'a> JsonWalk<'a> {
     /// Walks over a message: an object, unless its type has a form of its own.
     fn message(&mut self, message_type: &MessageDescriptor, depth: usize) -> Option<()> {
         if message_type.full_name().starts_with("google.protobuf.") {
-            return self.well_known(depth);
+            return self.well_known(depth, has_paths(message_type));
         }
         if self.peek()? != b'{' {
             return self.scalar();
@@ -118,25 +118,25 @@ impl<'a> JsonWalk<'a> {
     }
 
     /// Walks over a value of a type that has a form of its own, as if it were a `google.protobuf.Value`: each value
-    /// within it is a message, and a list or an object two.
-    fn well_known(&mut self, depth: usize) -> Option<()> {
+    /// within it is a message, and a list or an object two. A text may be a list of paths if it `has_paths`.
+    fn well_known(&mut self, depth: usize, has_paths: bool) -> Option<()> {
         self.add(FIRST_NODE_SIZE + MEMBER_SIZE);
         match self.peek()? {
             b'{' => {
                 self.add(FIRST_NODE_SIZE + ENTRY_SIZE);
                 self.members(depth, |walk, _, depth| {
                     walk.add(ENTRY_SIZE + ALLOCATION_SIZE);
-                    walk.well_known(depth)
+                    walk.well_known(depth, has_paths)
                 })
             }
             b'[' => {
                 self.add(FIRST_NODE_SIZE);
-                self.elements(depth, Self::well_known)
+                self.elements(depth, |walk, depth| walk.well_known(depth, has_paths))
             }
             b'"' => {
                 let text = self.text()?;
-                // The paths of a `google.protobuf.FieldMask` are a list.
-                let paths = text.iter().filter(|byte| **byte == b',').count() + 1;
+                let commas = text.iter().filter(|byte| has_paths && **byte == b',');
+                let paths = commas.count() + 1;
                 self.add(paths.saturating_mul(LIST_ELEMENT_SIZE + ALLOCATION_SIZE));
                 Some(())
             }
@@ -235,6 +235,13 @@ fn find(message_type: &MessageDescriptor, key: &[u8]) -> Option<FieldDescriptor>
     };
     let by_json_name = message_type.get_field_by_json_name(key);
     by_json_name.or_else(|| message_type.get_field_by_name(key))
+}
+
+/// Returns whether texts within such a message may be lists of paths: a `google.protobuf.FieldMask`, which an
+/// `google.protobuf.Any` may have, too.
+fn has_paths(message_type: &MessageDescriptor) -> bool {
+    let name = message_type.full_name();
+    ["google.protobuf.FieldMask", "google.protobuf.Any"].contains(&name)
 }
 
 #[cfg(test)]
