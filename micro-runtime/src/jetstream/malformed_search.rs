@@ -37,6 +37,8 @@ const MAX_HOLD: Duration = Duration::from_secs(2);
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 /// Maximum length of the malformed headers in a dead letter, in base64, in bytes. NATS takes 64 KiB of headers.
 const MAX_RAW_HEADERS_LEN: usize = 32 * 1024;
+/// Room for the other headers of a dead letter, in bytes.
+const MAX_LETTER_HEADERS_LEN: usize = 8 * 1024;
 
 /// The searches of one consumer, one at a time.
 pub(super) struct MalformedSearch {
@@ -199,17 +201,26 @@ async fn give_up(
 ) -> Result<(), ApiError> {
     let acknowledger = &scope.acknowledger;
     let consumer = &acknowledger.consumer;
-    let status = Reason::BadHeader.status(flaw);
     let (stream, name) = (&*consumer.stream, consumer.name());
     let reply = ack_subject::ack(stream, name, message.sequence, message.stored_ns);
     let mut headers = HeaderMap::new();
     let raw = &message.headers[..message.headers.len().min(MAX_RAW_HEADERS_LEN)];
     headers.insert(stored::DEAD_RAW_HEADERS, raw);
+    // A letter has more headers than its event: one that does not fit would never be stored, and hold up all others.
+    let room = consumer.connection.max_payload();
+    let room = room.saturating_sub(raw.len() + message.subject.len() + MAX_LETTER_HEADERS_LEN);
+    let mut payload = message.payload();
+    let length = payload.len();
+    payload.truncate(room);
+    let status = Reason::BadHeader.status(match payload.len() < length {
+        true => format!("{flaw}; the letter has {room} of the {length} bytes of its payload"),
+        false => flaw.to_owned(),
+    });
     let delivery = PendingDelivery::unreceived(
         &consumer.stream,
         Subject::from(&*message.subject),
         headers,
-        message.payload(),
+        payload,
         reply,
     );
     // A server that stops leaves the letter to the next one.

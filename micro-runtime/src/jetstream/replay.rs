@@ -261,7 +261,7 @@ async fn go_on(
             Ok(None) => {}
             // The network may have been the cause.
             Err(error) => {
-                tracing::debug!(%stream, %error, "the next event cannot be looked at; the replay reads on")
+                tracing::debug!(%stream, %error, "the next event cannot be looked at; the replay reads on");
             }
         }
     }

@@ -116,6 +116,38 @@ async fn durable_consumers_give_up_what_cannot_be_received_and_go_on() {
     .await;
 }
 
+/// An event as long as NATS takes, whose letter is longer.
+#[tokio::test]
+async fn a_letter_that_does_not_fit_is_cut_and_holds_up_no_other() {
+    within(TIMEOUT, async {
+        let (nats, admin) = start_market().await;
+        let mut raw = RawConnection::connect(&nats).await;
+        let headers = b"NATS/1.0\r\nx\r\n\r\n";
+        let payload = vec![b'x'; 1024 * 1024 - headers.len()];
+        raw.publish_with_headers(SUBJECT, headers, &payload).await;
+        raw.publish(SUBJECT, MALFORMED[0]).await;
+        publish_trades(&admin, [1]).await;
+        let bus = Bus::connect(nats.url()).await.unwrap();
+        let recorder = Recorder::succeeding();
+        let first = Durable::named("first").dead_letter();
+        let server = consume(&bus, [(&recorder, first)]).await;
+        recorder
+            .wait_for(|recorder| recorder.succeeded().len() == 1)
+            .await;
+        until(|| server.events()[0].given_up == 2).await;
+        let letters = read_dead_letters(&admin, "dlq.MARKET.first", 2).await;
+        assert!(payload.starts_with(&letters[0].payload) && letters[0].payload.len() > 1_000_000);
+        let reason = letters[0].header("Micro-Dead-Reason");
+        assert!(
+            reason.ends_with("of the 1048561 bytes of its payload"),
+            "{reason}"
+        );
+        assert_eq!(&letters[1].payload[..], b"x");
+        server.shutdown().await.unwrap();
+    })
+    .await;
+}
+
 /// Without the permission to look for it, the log names what is missing.
 #[tokio::test]
 async fn a_consumer_that_may_not_look_for_malformed_events_logs_it() {

@@ -5,12 +5,13 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::TcpStream;
 
 /// Headers that cost async-nats its connection, and a reply subject that does.
-pub(crate) const MALFORMED: [Malformed; 8] = [
+pub(crate) const MALFORMED: [Malformed; 9] = [
     Malformed::Headers(b"NATS/1.0\r\nno colon\r\n\r\n"),
     Malformed::Headers(b"NATS/1.0\r\nkey: \xff\xfe\r\n\r\n"),
     Malformed::Headers(b"NATS/1.0\r\nwith space: x\r\n\r\n"),
     Malformed::Headers("NATS/1.0\r\nclé: x\r\n\r\n".as_bytes()),
     Malformed::Headers(b"NATS/1.0\r\nbell\x07: x\r\n\r\n"),
+    Malformed::Headers(b"NATS/1.0\r\nkey: a\rb\r\n\r\n"),
     Malformed::Headers(b"HTTP/1.1 200\r\n\r\n"),
     Malformed::Headers(b"NATS/1.0 2x0\r\n\r\n"),
     Malformed::ReplySubject(b"_INBOX.\xc3\x28"),
@@ -54,6 +55,20 @@ impl RawConnection {
     /// Publishes a message with something malformed, and returns once the server has it.
     pub(crate) async fn publish(&mut self, subject: &str, malformed: Malformed) {
         self.send_malformed(subject, malformed).await;
+        self.round_trip().await;
+    }
+
+    /// Publishes a message with these headers and this payload, and waits until NATS has it.
+    pub(crate) async fn publish_with_headers(
+        &mut self,
+        subject: &str,
+        headers: &[u8],
+        payload: &[u8],
+    ) {
+        let (length, total) = (headers.len(), headers.len() + payload.len());
+        let line = format!("HPUB {subject} {length} {total}\r\n");
+        let message = [line.as_bytes(), headers, payload, b"\r\n"].concat();
+        self.send(message).await;
         self.round_trip().await;
     }
 
