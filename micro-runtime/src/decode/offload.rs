@@ -10,6 +10,8 @@
 //! - **Who waits.** The call, in its own future. Its deadline goes on meanwhile. Work whose turn has not come is
 //!   dropped with its call. Work that has begun cannot be ended: it goes on to its end, and keeps until then what it
 //!   was given, as the permits of the call and the memory that counts for it.
+//! - **Where no thread begins.** Handlers that block may have all of them, and may wait for this very work. What has
+//!   not begun after [`MAX_THREAD_WAIT`] runs where it waits.
 //! - **Never two threads for one call.** A thread for blocking work that waits for another one could wait for ever, as
 //!   their number is limited. So a handler under `#[rpc(blocking)]` decodes on its own thread, and so do the calls that
 //!   it makes.
@@ -18,13 +20,18 @@ use std::cell::Cell;
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex};
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use tokio::runtime::{Handle, Id};
-use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::timeout;
 
 use crate::status::Status;
 use crate::sync::lock;
+
+/// Maximum time that work waits for a thread to begin with it.
+const MAX_THREAD_WAIT: Duration = Duration::from_millis(100);
 
 thread_local! {
     /// The thread may be blocked: what it decodes stays on it.
@@ -87,29 +94,60 @@ pub(crate) async fn offload<T: Send + 'static>(
 ///
 /// `UNAVAILABLE` if the runtime shuts down meanwhile.
 async fn run(runtime: &Handle, work: Box<dyn FnOnce() + Send>) -> Result<(), Status> {
-    let stops = || Status::unavailable("the runtime stops");
-    let turns = turns_of(runtime.id());
-    let turn = turns.acquire_owned().await.map_err(|_| stops())?;
-    let run = move || {
-        let _turn = turn;
-        on_thread_that_may_block(work);
-    };
-    let mut running = AbortOnDrop(runtime.spawn_blocking(run));
-    match (&mut running.0).await {
-        Ok(()) => Ok(()),
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => resume_unwind(panic),
-            Err(error) => Err(stops().with_source(error)),
+    let turn = turns_of(runtime.id()).acquire_owned().await;
+    let turn = turn.map_err(|_| Status::unavailable("the runtime stops"))?;
+    let waiting = Arc::new(Mutex::new(Some(WaitingWork { work, _turn: turn })));
+    let job = Arc::clone(&waiting);
+    let handle = runtime.spawn_blocking(move || {
+        let begun = lock(&job).take();
+        if let Some(WaitingWork { work, _turn }) = begun {
+            on_thread_that_may_block(work);
+        }
+    });
+    let mut running = RunningWork { handle, waiting };
+    match timeout(MAX_THREAD_WAIT, &mut running.handle).await {
+        Ok(ended) => check_end(ended),
+        Err(_) => match running.take() {
+            Some(WaitingWork { work, _turn }) => {
+                work();
+                Ok(())
+            }
+            None => check_end((&mut running.handle).await),
         },
     }
 }
 
-/// Work that is dropped with its call unless it has begun.
-struct AbortOnDrop(JoinHandle<()>);
+/// Passes a panic of the work on.
+fn check_end(ended: Result<(), JoinError>) -> Result<(), Status> {
+    ended.map_err(|error| match error.try_into_panic() {
+        Ok(panic) => resume_unwind(panic),
+        Err(error) => Status::unavailable("the runtime stops").with_source(error),
+    })
+}
 
-impl Drop for AbortOnDrop {
+/// Work that has not begun, and its turn.
+struct WaitingWork {
+    work: Box<dyn FnOnce() + Send>,
+    _turn: OwnedSemaphorePermit,
+}
+
+/// Work that is dropped with its call unless it has begun.
+struct RunningWork {
+    handle: JoinHandle<()>,
+    waiting: Arc<Mutex<Option<WaitingWork>>>,
+}
+
+impl RunningWork {
+    /// Returns the work if it has not begun; then no thread will.
+    fn take(&self) -> Option<WaitingWork> {
+        lock(&self.waiting).take()
+    }
+}
+
+impl Drop for RunningWork {
     fn drop(&mut self) {
-        self.0.abort();
+        drop(self.take());
+        self.handle.abort();
     }
 }
 

@@ -76,3 +76,21 @@ async fn a_panic_is_passed_on() {
     let panic = call.await.unwrap_err().into_panic();
     assert_eq!(panic.downcast_ref(), Some(&"malformed"));
 }
+
+/// A handler that blocks the only thread waits for this very work.
+#[test]
+fn work_for_which_no_thread_is_free_runs_where_it_waits() {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().max_blocking_threads(1).build();
+    runtime.unwrap().block_on(async {
+        let here = thread::current().id();
+        let (done, is_done) = mpsc::channel();
+        let blocking = tokio::task::spawn_blocking(move || is_done.recv().unwrap());
+        let used = offload(|| thread::current().id()).await.unwrap();
+        assert_eq!(used, here);
+        // What never began is not run by the thread either.
+        done.send(()).unwrap();
+        blocking.await.unwrap();
+        assert_ne!(offload(|| thread::current().id()).await.unwrap(), here);
+    });
+}
