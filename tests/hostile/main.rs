@@ -23,9 +23,8 @@ use target::Target;
 const MAX_GROWTH: u64 = (256 + 32) * 1024 * 1024;
 /// Limit of another caller's p99.
 const MAX_P99: Duration = Duration::from_millis(100);
-/// Time in which everything of a peer that has left is given back. An offer, and a stream, end 5 s after the last sign
-/// of life of their caller.
-const MAX_RECOVERY: Duration = Duration::from_millis(5500);
+/// Time in which everything of a peer that has left is given back.
+const MAX_RECOVERY: Duration = Duration::from_secs(5);
 /// Time that a row may take besides its attack.
 const SPARE: Duration = Duration::from_secs(90);
 

@@ -1,5 +1,7 @@
 //! Attacks by streams and by messages that follow in parts.
 
+use std::time::Duration;
+
 use async_nats::Message;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -47,7 +49,7 @@ pub(crate) async fn unread_streams(peer: &mut Attacker) {
             .await
         else {
             // sleep: the server has no room for another one.
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
         let mut item = Item {
@@ -57,7 +59,7 @@ pub(crate) async fn unread_streams(peer: &mut Attacker) {
         for _ in 0..100 {
             let sending = items.send(item);
             // sleep: the window is full.
-            let room = tokio::time::timeout(std::time::Duration::from_millis(50), sending).await;
+            let room = tokio::time::timeout(Duration::from_millis(50), sending).await;
             if !matches!(room, Ok(Ok(()))) {
                 break;
             }
@@ -84,7 +86,7 @@ pub(crate) async fn unfinished_requests(peer: &mut Attacker) {
             .await;
         let reading = accepted.next();
         // sleep: a server without room may be slow to refuse.
-        let reply = tokio::time::timeout(std::time::Duration::from_millis(100), reading).await;
+        let reply = tokio::time::timeout(Duration::from_millis(100), reading).await;
         if let Some(stream) = reply.ok().flatten().and_then(|reply| stream_of(&reply)) {
             send_parts(peer, &stream).await;
             kept.push(stream);

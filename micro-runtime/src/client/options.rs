@@ -30,7 +30,7 @@ pub struct ClientOptions {
     /// The record of the service announces no streams.
     pub(super) is_without_streams: bool,
     pub(super) timeout: Option<Duration>,
-    pub(super) stream_options: StreamOptions,
+    pub(crate) stream_options: StreamOptions,
     pub(super) subject_base: Option<String>,
     pub(super) format: PayloadFormat,
     pub(super) layers: Layers,

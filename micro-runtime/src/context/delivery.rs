@@ -55,6 +55,20 @@ impl Delivery {
         })
     }
 
+    /// Makes that of a stored event which cannot be received. Its number of deliveries is not known, and shown as 1.
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn unreceived(stream: &Arc<str>, sequence: u64, stored_ns: u64) -> Self {
+        let since_1970 = Duration::from_nanos(stored_ns);
+        let time = SystemTime::UNIX_EPOCH.checked_add(since_1970);
+        Self {
+            stream: Arc::clone(stream),
+            sequence,
+            count: 1,
+            time: time.unwrap_or(SystemTime::UNIX_EPOCH),
+            pending: 0,
+        }
+    }
+
     /// Returns the name of the stream that the event is stored in.
     #[must_use]
     pub fn stream(&self) -> &str {

@@ -124,6 +124,7 @@ fn announced_sha256<'a>(info: &'a Info, service: &str) -> Option<&'a str> {
 
 async fn fetch(bus: &Bus, service: &str, options: &ClientOptions) -> Result<Bytes, Status> {
     let limit = StreamOptions::new().max_message_bytes(MAX_SCHEMA_BYTES);
+    let limit = limit.or(options.stream_options);
     let options = options
         .clone()
         .or_service_base(service)

@@ -115,6 +115,25 @@ impl<'a> Api<'a> {
         }
     }
 
+    /// Returns why async-nats cannot parse a stored message when it is delivered; `None` if it can.
+    ///
+    /// JSON has U+FFFD in place of what is not UTF-8 in a subject, which a subject may have itself: JetStream finds the
+    /// message under such a subject alone.
+    pub(super) async fn flaw(
+        &self,
+        stream: &str,
+        message: &StoredMessage,
+    ) -> Result<Option<&'static str>, ApiError> {
+        if message.subject.contains(char::REPLACEMENT_CHARACTER) {
+            let start = StartFrom::Sequence(message.sequence);
+            let found = self.next_message(stream, start, &message.subject).await?;
+            if found.is_none_or(|found| found.sequence != message.sequence) {
+                return Ok(Some("its subject cannot be read: it is not UTF-8"));
+            }
+        }
+        Ok(message.flaw())
+    }
+
     /// Sends an acknowledgment, and returns once JetStream has confirmed it.
     pub(super) async fn acknowledge(
         &self,

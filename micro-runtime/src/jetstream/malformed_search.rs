@@ -7,7 +7,7 @@
 //!
 //! # Invariants
 //!
-//! - No event is terminated that async-nats could parse: `StoredMessage::flaw` reads as async-nats does.
+//! - No event is terminated that async-nats could parse: `Api::flaw` reads as async-nats does.
 //! - The letter is stored before the event is terminated, as for all that is given up. A search that ends between the
 //!   two stores a letter with the same id again, which the stream drops.
 //! - A search never goes past an event that it could not terminate: the next one finds it again.
@@ -22,6 +22,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
+use crate::context::Delivery;
 use crate::jetstream::api::{Api, ApiError};
 use crate::jetstream::delivery_handler::HandlerScope;
 use crate::jetstream::pending_delivery::PendingDelivery;
@@ -180,7 +181,7 @@ async fn search_once(scope: &HandlerScope, searched: &mut SearchedRange) -> Resu
             searched.through = last;
             break;
         };
-        if let Some(flaw) = message.flaw() {
+        if let Some(flaw) = api.flaw(stream, &message).await? {
             give_up(scope, &message, flaw).await?;
         }
         searched.through = message.sequence;
@@ -217,7 +218,7 @@ async fn give_up(
         false => flaw.to_owned(),
     });
     let delivery = PendingDelivery::unreceived(
-        &consumer.stream,
+        Delivery::unreceived(&consumer.stream, message.sequence, message.stored_ns),
         Subject::from(&*message.subject),
         headers,
         payload,

@@ -51,11 +51,10 @@ impl PendingDelivery {
         }
     }
 
-    /// Makes one of a stored event that cannot be received, for its dead letter. Its number of deliveries is not known,
-    /// and shown as 1. `reply` is where it is acknowledged, made by
-    /// [`ack`](crate::wire::ack_subject::ack).
+    /// Makes one of a stored event that cannot be received, for its dead letter. `reply` is where it is acknowledged,
+    /// made by [`ack`](crate::wire::ack_subject::ack).
     pub(super) fn unreceived(
-        stream: &Arc<str>,
+        info: Delivery,
         subject: Subject,
         headers: HeaderMap,
         payload: Bytes,
@@ -65,7 +64,7 @@ impl PendingDelivery {
             subject,
             headers: Some(headers),
             payload,
-            info: Delivery::parse(stream, &reply).unwrap_or_else(|| Delivery::for_test(stream, 0)),
+            info,
             reply,
             guard: None,
         }

@@ -16,7 +16,7 @@ use crate::bus::{Bus, NoRuntime};
 use crate::context::Delivery;
 use crate::event;
 use crate::event::Event;
-use crate::jetstream::api::Api;
+use crate::jetstream::api::{Api, ApiError};
 use crate::jetstream::durable_event::DurableEvent;
 use crate::jetstream::ordered_consumer::{OrderedConsumer, ReadError};
 use crate::jetstream::reconnect_detector::HEALTH_CHECK_INTERVAL;
@@ -252,12 +252,15 @@ async fn go_on(
     if is_cut {
         let api = Api::new(bus.consuming());
         let next = api.next_message(stream, start, filter);
-        match next.await {
-            Ok(Some(message)) => {
-                if let Some(flaw) = message.flaw() {
-                    return Ok(Reopened::Unreceivable(message, flaw));
-                }
-            }
+        let looked = async {
+            let Some(message) = next.await? else {
+                return Ok(None);
+            };
+            let flaw = api.flaw(stream, &message).await?;
+            Ok::<_, ApiError>(flaw.map(|flaw| (message, flaw)))
+        };
+        match looked.await {
+            Ok(Some((message, flaw))) => return Ok(Reopened::Unreceivable(message, flaw)),
             Ok(None) => {}
             // The network may have been the cause.
             Err(error) => {

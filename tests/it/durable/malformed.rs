@@ -148,6 +148,35 @@ async fn a_letter_that_does_not_fit_is_cut_and_holds_up_no_other() {
     .await;
 }
 
+/// A subject may have the character that JSON shows in place of what is not UTF-8.
+#[tokio::test]
+async fn an_event_with_a_replacement_character_in_its_subject_is_handled() {
+    within(TIMEOUT, async {
+        let (nats, admin) = start_market().await;
+        let mut raw = RawConnection::connect(&nats).await;
+        raw.publish("evt.market.trade.sim.S\u{fffd}1", INTACT).await;
+        raw.publish(SUBJECT, MALFORMED[0]).await;
+        publish_trades(&admin, [1]).await;
+        let bus = Bus::connect(nats.url()).await.unwrap();
+        let recorder = Recorder::succeeding();
+        let server = consume(&bus, [(&recorder, Durable::named("first").dead_letter())]).await;
+        recorder
+            .wait_for(|recorder| recorder.succeeded().len() == 1)
+            .await;
+        until(|| server.events()[0].given_up == 2).await;
+        let letters = read_dead_letters(&admin, "dlq.MARKET.first", 2).await;
+        // It arrives: its payload is no trade.
+        let unreadable = letters.iter().filter(|letter| {
+            letter
+                .header("Micro-Dead-Reason")
+                .contains("cannot be read")
+        });
+        assert_eq!(unreadable.count(), 1);
+        server.shutdown().await.unwrap();
+    })
+    .await;
+}
+
 /// Without the permission to look for it, the log names what is missing.
 #[tokio::test]
 async fn a_consumer_that_may_not_look_for_malformed_events_logs_it() {
