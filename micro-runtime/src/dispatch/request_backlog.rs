@@ -3,13 +3,20 @@
 //! A loop that took one request after the other off its subscription could not tell how long each had waited there: in
 //! a burst it would run handlers whose callers have long given up, and what finds no room in the subscription is lost
 //! without a reply. So all that is ready is taken at once and stamped, and what exceeds the backlog is refused.
+//!
+//! The same holds while a reply waits for the connection. async-nats reads all that has arrived before it writes
+//! (`ConnectionHandler::process`): a flood that NATS passes on as fast as it is read keeps every reply back, and what
+//! nobody takes meanwhile piles up in the subscription, where nothing bounds its bytes. So it is taken here, in full
+//! while memory is left for it, then as a refusal without its payload, and in the end it is given up.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use async_nats::Message;
+use async_nats::{HeaderMap, Message};
+use bytes::Bytes;
 use tokio::task::coop::unconstrained;
 use tokio::task::yield_now;
 use tokio::time::Instant;
@@ -17,11 +24,19 @@ use tokio::time::Instant;
 use crate::bus::CarrierSubscription;
 use crate::dispatch::arrival::Arrival;
 use crate::dispatch::burst_refusal::BurstRefusal;
+use crate::dispatch::reply::PendingReply;
 use crate::memory_budget::{HeldBytes, MemoryBudget};
+use crate::wire;
+use crate::wire::header::{CONTENT_TYPE, find};
 
 /// Maximum number of requests that wait; further ones are refused. Their time bounds those that run: a method whose
 /// handlers take 20 µs each needs 1.3 s for so many.
 const MAX_WAITING: usize = 65_536;
+/// Maximum number of requests and refusals that wait while a reply waits for the connection; further requests get no
+/// reply.
+const MAX_WAITING_REFUSED: usize = 4 * MAX_WAITING;
+/// Maximum number of requests that are taken before the reply that waits for the connection is looked at again.
+const MAX_TAKEN: usize = 1024;
 /// Maximum number of requests that have their turn before what has arrived meanwhile is taken and stamped.
 const MAX_TURNS: usize = 64;
 /// Maximum number of requests that are refused before those that wait have turns again.
@@ -36,6 +51,8 @@ const REFUSALS_OF_A_TURN: usize = MAX_REFUSED / MAX_TURNS_IN_A_ROW;
 const MEMORY_STEP: usize = 64 * 1024;
 /// Bytes that a message takes besides its content and itself, about: its buffers, and the table of its headers.
 const MESSAGE_OVERHEAD: usize = 256;
+/// Maximum length in bytes of a format that is kept for a refusal.
+const MAX_FORMAT_LEN: usize = 128;
 /// Number of requests for which room is kept once none waits.
 const KEPT_ROOM: usize = 256;
 
@@ -54,6 +71,9 @@ pub(super) trait Intake {
     fn memory(&self) -> Option<&Arc<MemoryBudget>>;
     /// Returns when the requests that are read now had reached NATS at the latest; `now` if that is not known.
     fn reached_by(&self, now: Instant) -> Instant;
+    /// Drops a request without a reply, and counts it: the connection takes no replies, and no memory is left to refuse
+    /// it later.
+    fn give_up(&self, message: Message);
 }
 
 /// The next step of the loop.
@@ -87,6 +107,8 @@ struct StampedRequest {
     message: Message,
     reached: Instant,
     received: Instant,
+    /// Why it is refused at its turn. Its payload and most of its headers are gone.
+    refusal: Option<BurstRefusal>,
 }
 
 impl RequestBacklog {
@@ -119,6 +141,28 @@ impl RequestBacklog {
             }),
         }
     }
+
+    /// Waits until a reply is sent, and takes the requests that arrive meanwhile.
+    pub(super) async fn take_while_sending(
+        &mut self,
+        mut reply: PendingReply<'_>,
+        subscription: &mut CarrierSubscription,
+        intake: &impl Intake,
+    ) {
+        loop {
+            let took_many = poll_fn(|cx| match reply.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(false),
+                Poll::Pending => {
+                    let queue = self.0.get_or_insert_default();
+                    queue.take_waiting(subscription, intake, cx).map(|()| true)
+                }
+            });
+            match took_many.await {
+                true => yield_now().await,
+                false => return,
+            }
+        }
+    }
 }
 
 impl RequestQueue {
@@ -138,6 +182,7 @@ impl RequestQueue {
             message,
             reached,
             received,
+            refusal,
         }) = self.waiting.pop_front()
         else {
             self.waiting.shrink_to(KEPT_ROOM);
@@ -147,7 +192,6 @@ impl RequestQueue {
                 false => Poll::Pending,
             };
         };
-        self.in_a_row += REFUSALS_OF_A_TURN;
         self.bytes -= memory_of(&message);
         if let Some(held) = &mut self.held {
             // Its call takes memory of its own.
@@ -165,7 +209,16 @@ impl RequestQueue {
             received,
             begun,
         };
-        Poll::Ready(Some(Turn::Handle(message, arrival)))
+        Poll::Ready(Some(match refusal {
+            Some(why) => {
+                self.in_a_row += 1;
+                Turn::Refuse(message, arrival, why)
+            }
+            None => {
+                self.in_a_row += REFUSALS_OF_A_TURN;
+                Turn::Handle(message, arrival)
+            }
+        }))
     }
 
     /// Takes what is ready off the subscription. Returns one that finds no room, or whose limits are reached.
@@ -178,8 +231,7 @@ impl RequestQueue {
         let before = self.waiting.len();
         let mut times = None;
         while !self.has_ended && (self.refused < MAX_REFUSED || self.waiting.is_empty()) {
-            let next = unconstrained(std::future::poll_fn(|cx| subscription.poll_next(cx)));
-            let message = match pin!(next).poll(cx) {
+            let message = match poll_message(subscription, cx) {
                 Poll::Ready(Some(message)) => message,
                 Poll::Ready(None) => {
                     self.has_ended = true;
@@ -220,6 +272,7 @@ impl RequestQueue {
                 message,
                 reached,
                 received,
+                refusal: None,
             });
         }
         self.refused = 0;
@@ -229,6 +282,61 @@ impl RequestQueue {
         let is_first_at_once = before == 0 && self.taken <= MAX_TURNS;
         self.turns = MAX_TURNS - usize::from(!is_first_at_once);
         None
+    }
+
+    /// Takes requests while a reply waits for the connection: `Pending` once none is ready, `Ready` after
+    /// [`MAX_TAKEN`].
+    fn take_waiting(
+        &mut self,
+        subscription: &mut CarrierSubscription,
+        intake: &impl Intake,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        let mut times = None;
+        for _ in 0..MAX_TAKEN {
+            if self.has_ended {
+                return Poll::Pending;
+            }
+            let Some(message) = ready!(poll_message(subscription, cx)) else {
+                self.has_ended = true;
+                return Poll::Pending;
+            };
+            let Some(mut message) = intake.take_at_once(message) else {
+                continue;
+            };
+            self.is_burst = true;
+            // The next turn begins with a look at the subscription, and with a reading of the clock.
+            self.turns = 0;
+            let (reached, received) = *times.get_or_insert_with(|| {
+                let now = Instant::now();
+                (intake.reached_by(now), now)
+            });
+            let is_short = intake.memory().is_some_and(|memory| memory.is_short());
+            let mut refusal = match self.waiting.len() >= MAX_WAITING {
+                true => Some(BurstRefusal::Backlog),
+                // Half of the memory is for refusals.
+                false => is_short.then_some(BurstRefusal::Memory),
+            };
+            if refusal.is_none() && !self.hold(self.bytes + memory_of(&message), intake) {
+                refusal = Some(BurstRefusal::Memory);
+            }
+            if refusal.is_some() {
+                strip(&mut message);
+                let bytes = self.bytes + memory_of(&message);
+                if self.waiting.len() >= MAX_WAITING_REFUSED || !self.hold(bytes, intake) {
+                    intake.give_up(message);
+                    continue;
+                }
+            }
+            self.bytes += memory_of(&message);
+            self.waiting.push_back(StampedRequest {
+                message,
+                reached,
+                received,
+                refusal,
+            });
+        }
+        Poll::Ready(())
     }
 
     /// Takes memory for so many bytes of requests that wait, some in advance; `false` if it is not left.
@@ -242,110 +350,33 @@ impl RequestQueue {
     }
 }
 
+/// Polls for a message without the task's cooperative budget.
+fn poll_message(
+    subscription: &mut CarrierSubscription,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Message>> {
+    pin!(unconstrained(poll_fn(|cx| subscription.poll_next(cx)))).poll(cx)
+}
+
+/// Leaves of a request what its refusal needs, in memory of its own: its subjects, and the format of its caller.
+fn strip(message: &mut Message) {
+    message.subject = wire::subject::detached(&message.subject);
+    message.reply = message.reply.as_ref().map(wire::subject::detached);
+    message.payload = Bytes::new();
+    let format = message.headers.take().and_then(|headers| {
+        let format = find(&headers, &CONTENT_TYPE)?.clone();
+        let is_known = format.as_str().len() <= MAX_FORMAT_LEN;
+        is_known.then(|| HeaderMap::from_iter([(CONTENT_TYPE, format)]))
+    });
+    message.headers = format;
+    message.length = message.subject.len() + message.reply.as_ref().map_or(0, |reply| reply.len());
+}
+
 /// Returns the number of bytes that a request takes while it waits, about.
 fn memory_of(message: &Message) -> usize {
     message.length + size_of::<StampedRequest>() + MESSAGE_OVERHEAD
 }
 
 #[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-
-    use async_nats::Subject;
-    use bytes::Bytes;
-
-    use super::*;
-    use crate::bus::{Bus, Outgoing};
-
-    /// Whether the limits of calls are reached.
-    struct TestIntake(bool);
-
-    impl Intake for TestIntake {
-        fn take_at_once(&self, message: Message) -> Option<Message> {
-            (message.payload != "frame").then_some(message)
-        }
-
-        fn is_full(&self) -> bool {
-            self.0
-        }
-
-        fn memory(&self) -> Option<&Arc<MemoryBudget>> {
-            None
-        }
-
-        fn reached_by(&self, now: Instant) -> Instant {
-            now
-        }
-    }
-
-    /// Returns a subject and its subscription.
-    async fn subscribed(bus: &Bus) -> (Subject, CarrierSubscription) {
-        let subject = Subject::from_static("a.b");
-        let subscribing = bus.calling().subscribe(subject.clone(), None);
-        (subject, subscribing.await.unwrap())
-    }
-
-    /// Returns the payload of the next turn, and whether the request is handled.
-    async fn next(
-        backlog: &mut RequestBacklog,
-        from: &mut CarrierSubscription,
-    ) -> Option<(Bytes, bool)> {
-        let turn = poll_fn(|cx| backlog.poll_turn(from, &TestIntake(false), cx)).await?;
-        Some(match turn {
-            Turn::Handle(message, _) => (message.payload, true),
-            Turn::Refuse(message, ..) => (message.payload, false),
-        })
-    }
-
-    #[tokio::test]
-    async fn what_exceeds_the_backlog_is_refused_and_the_rest_handled_in_order() {
-        const REFUSED: usize = 2 * MAX_REFUSED + 1;
-        let bus = Bus::in_process();
-        let (subject, mut subscription) = subscribed(&bus).await;
-        for number in 0..MAX_WAITING + REFUSED {
-            let outgoing = Outgoing::to(subject.clone(), Bytes::from(number.to_string()));
-            let published = bus.calling().publish(outgoing).await;
-            assert!(published.is_ok());
-        }
-        subscription.close().await;
-        let mut backlog = RequestBacklog::default();
-        let (mut handled, mut refused) = (Vec::new(), 0);
-        while let Some((payload, is_handled)) = next(&mut backlog, &mut subscription).await {
-            let number: usize = std::str::from_utf8(&payload).unwrap().parse().unwrap();
-            match is_handled {
-                true => handled.push(number),
-                false => refused += 1,
-            }
-            // Those that wait have turns although more are to be refused.
-            let rounds = handled.len() / (MAX_TURNS - 1) + 1;
-            assert!(refused <= rounds * MAX_REFUSED, "{rounds}: {refused}");
-        }
-        assert_eq!(handled.len() + refused, MAX_WAITING + REFUSED);
-        assert!(handled.is_sorted() && refused > MAX_REFUSED, "{refused}");
-        assert!(handled.iter().copied().take(MAX_WAITING).eq(0..MAX_WAITING));
-    }
-
-    #[tokio::test]
-    async fn those_behind_the_first_of_what_was_taken_have_waited() {
-        let bus = Bus::in_process();
-        let (subject, mut subscription) = subscribed(&bus).await;
-        let mut backlog = RequestBacklog::default();
-        for count in [3, 1] {
-            for _ in 0..count {
-                let outgoing = Outgoing::to(subject.clone(), Bytes::new());
-                assert!(bus.calling().publish(outgoing).await.is_ok());
-            }
-            let mut waited = Vec::new();
-            for _ in 0..count {
-                let turn =
-                    poll_fn(|cx| backlog.poll_turn(&mut subscription, &TestIntake(false), cx))
-                        .await;
-                let Some(Turn::Handle(_, arrival)) = turn else {
-                    panic!("no turn");
-                };
-                waited.push(!arrival.waited().is_zero());
-            }
-            assert_eq!(waited, [false, false, true][..count]);
-        }
-    }
-}
+#[path = "request_backlog_tests.rs"]
+mod tests;

@@ -89,8 +89,8 @@ async fn run(
         });
         tokio::select! {
             biased;
-            pending = dispatched => match pending {
-                Some(Some(pending)) => pending.await,
+            reply = dispatched => match reply {
+                Some(Some(reply)) => backlog.take_while_sending(reply, subscription, route).await,
                 Some(None) => {}
                 None => return,
             },

@@ -103,4 +103,16 @@ impl Intake for Route {
         let server = self.server();
         server.map_or(now, |server| server.connection.reached_by(now))
     }
+
+    fn give_up(&self, message: Message) {
+        let method = match self {
+            Self::Method(method) => Some(method),
+            Self::Instance(instance) => instance.called_method(&message),
+            Self::Broadcast(broadcast) => broadcast.called_method(&message),
+            Self::Introspection(..) | Self::Events(_) => None,
+        };
+        if let Some(method) = method {
+            method.give_up(&message);
+        }
+    }
 }

@@ -10,6 +10,7 @@ use crate::dispatch::arrival::Arrival;
 use crate::dispatch::burst_refusal::BurstRefusal;
 use crate::dispatch::reply::PendingReply;
 use crate::dispatch::served_method::ServedMethod;
+use crate::status::Reason;
 use crate::wire::header::{CONTENT_TYPE, find};
 
 impl ServedMethod {
@@ -30,6 +31,20 @@ impl ServedMethod {
         self.metrics.shed();
         self.stats.shed();
         self.refuse_in_burst(why, message, arrival, responder)
+    }
+
+    /// Counts a request that gets no reply, since the connection takes none and no memory is left for a refusal.
+    #[cold]
+    pub(super) fn give_up(&self, message: &Message) {
+        if self.drops.is_of_nats(message) {
+            return;
+        }
+        self.metrics.shed();
+        self.stats.shed();
+        if message.reply.is_some() {
+            let text = "the connection sends no replies, and as many requests wait for it as memory is left for";
+            self.drops.unsent_reply(Reason::Overloaded.status(text));
+        }
     }
 
     /// Counts a request that no handler gets, and replies to it; its reply subject is allowed. Returns a reply that
