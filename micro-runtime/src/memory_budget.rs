@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use async_nats::Message;
+
 use crate::log_limit::LogLimit;
 use crate::observe::MemoryMetrics;
 use crate::status::{Reason, Status};
@@ -22,6 +24,14 @@ pub(crate) struct MemoryBudget {
     /// Of the whole.
     metrics: Option<MemoryMetrics>,
     log: LogLimit,
+}
+
+/// Bytes that a message takes besides its content and itself, about: its buffers, and the table of its headers.
+const MESSAGE_OVERHEAD: usize = 256;
+
+/// Returns the number of bytes that a message takes while it waits, about.
+pub(crate) fn memory_of(message: &Message) -> usize {
+    message.length + size_of::<Message>() + MESSAGE_OVERHEAD
 }
 
 /// Returns the failure of what would exceed the budget of a server, or the share of its caller.

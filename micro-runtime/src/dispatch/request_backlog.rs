@@ -25,7 +25,7 @@ use crate::bus::CarrierSubscription;
 use crate::dispatch::arrival::Arrival;
 use crate::dispatch::burst_refusal::BurstRefusal;
 use crate::dispatch::reply::PendingReply;
-use crate::memory_budget::{HeldBytes, MemoryBudget};
+use crate::memory_budget::{HeldBytes, MemoryBudget, memory_of};
 use crate::wire;
 use crate::wire::header::{CONTENT_TYPE, find};
 
@@ -49,8 +49,6 @@ const REFUSALS_OF_A_TURN: usize = MAX_REFUSED / MAX_TURNS_IN_A_ROW;
 /// Step in which memory is taken for requests that wait. The first so many bytes of a subscription need none: a small
 /// request in a burst is handled though others have used the budget up.
 const MEMORY_STEP: usize = 64 * 1024;
-/// Bytes that a message takes besides its content and itself, about: its buffers, and the table of its headers.
-const MESSAGE_OVERHEAD: usize = 256;
 /// Maximum length in bytes of a format that is kept for a refusal.
 const MAX_FORMAT_LEN: usize = 128;
 /// Number of requests for which room is kept once none waits.
@@ -370,11 +368,6 @@ fn strip(message: &mut Message) {
     });
     message.headers = format;
     message.length = message.subject.len() + message.reply.as_ref().map_or(0, |reply| reply.len());
-}
-
-/// Returns the number of bytes that a request takes while it waits, about.
-fn memory_of(message: &Message) -> usize {
-    message.length + size_of::<StampedRequest>() + MESSAGE_OVERHEAD
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::event::handler::{EventHandler, InlineRunner};
 use crate::event::source_scope::SourceScope;
 use crate::event::workers::{WorkerQueue, WorkerScope, WorkerSettings, WorkerTask};
 use crate::execute::{PollTimer, catch_panic};
+use crate::memory_budget::memory_of;
 use crate::wire::BrokerMessage;
 
 /// Maximum number of events taken in one poll, before the loop looks at the phase of its server.
@@ -33,7 +34,7 @@ pub(crate) enum EventOrder {
 /// | way | when |
 /// |---|---|
 /// | in place, in the loop that reads the subscription | the handlers have proved short ([`PollCost`](crate::execute::PollCost)) and a worker of the event's queue is idle |
-/// | into a worker's queue | otherwise, while fewer than `max_waiting` events are queued |
+/// | into a worker's queue | otherwise, while fewer than `max_waiting` events are queued and memory is left for them |
 /// | dropped and counted | otherwise, and once the grace period of the server is over |
 ///
 /// Dropping it closes the queues: the workers end once they have handled what is queued.
@@ -145,8 +146,16 @@ impl EventDispatcher {
             let counters = &self.scope.handler.counters;
             return counters.record_dropped("too many wait for the handler");
         }
+        let bytes = memory_of(&message);
+        if !self.scope.queued_bytes.try_add(bytes) {
+            queued.release();
+            let counters = &self.scope.handler.counters;
+            return counters
+                .record_dropped("those that wait take half of the server's memory budget");
+        }
         if !queue.send(WorkerTask::Handle(message)) {
             queued.release();
+            self.scope.queued_bytes.remove(bytes);
             self.scope.record_stopped();
         }
     }

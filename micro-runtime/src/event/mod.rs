@@ -30,6 +30,7 @@ mod inline_slot;
 mod observer;
 mod publish;
 mod publish_budget;
+mod queued_bytes;
 mod source;
 mod source_scope;
 mod subject_writer;

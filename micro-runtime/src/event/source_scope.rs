@@ -1,5 +1,7 @@
 //! `SourceScope`: the parts of a running server that its sources of events use.
 
+use std::sync::Arc;
+
 use async_nats::Subject;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -7,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use crate::bus::Bus;
 use crate::context::StopSignal;
 use crate::error::{Error, ErrorKind};
+use crate::memory_budget::MemoryBudget;
 use crate::subject;
 
 /// The parts of a running server that a source uses.
@@ -25,6 +28,8 @@ pub(crate) struct SourceScope {
     pub(crate) end: CancellationToken,
     /// Subjects of this server's methods with the prefix of the bus; patterns for those of instances.
     pub(crate) call_subjects: Vec<Subject>,
+    /// The memory of events that wait for their handlers, a part of the server's budget.
+    pub(crate) memory: Arc<MemoryBudget>,
 }
 
 impl SourceScope {
@@ -38,6 +43,7 @@ impl SourceScope {
             stop: StopSignal::default(),
             end: CancellationToken::new(),
             call_subjects: Vec::new(),
+            memory: MemoryBudget::new(usize::MAX),
         }
     }
 

@@ -120,7 +120,8 @@ impl<E: Event> Subscription<E> {
     }
 
     /// Sets how many events may be queued for a handler, over all workers; further ones are dropped.
-    /// 65,536 by default.
+    /// 65,536 by default. Those of all subscriptions of a server may take half of its
+    /// [memory budget](crate::Server::memory_budget), 128 MiB by default, and 64 KiB of each subscription besides.
     ///
     /// NATS messages that this process has not read yet do not count: up to 262,144 of them wait in the
     /// connection besides.

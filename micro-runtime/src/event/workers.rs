@@ -17,8 +17,10 @@ use crate::context::{Context, StopSignal};
 use crate::event;
 use crate::event::backlog::Backlog;
 use crate::event::handler::{EventExecution, EventHandler};
+use crate::event::queued_bytes::QueuedBytes;
 use crate::event::source_scope::SourceScope;
 use crate::execute::{ConcurrencyLimit, PollCost};
+use crate::memory_budget::memory_of;
 use crate::status::Status;
 
 /// Settings of the workers of one subscription; their defaults are those of
@@ -41,6 +43,7 @@ pub(super) struct WorkerScope {
     pub(super) cost: PollCost,
     /// Permits of the events that are queued and that no worker has taken.
     pub(super) queued: ConcurrencyLimit,
+    pub(super) queued_bytes: QueuedBytes,
     /// Length of the bus's prefix with its dot, in bytes.
     prefix_len: usize,
     stop: StopSignal,
@@ -100,8 +103,9 @@ async fn work(
 ) {
     let next = || async { queue.lock().await.recv().await };
     while let Some(task) = next().await {
-        if matches!(task, WorkerTask::Handle(_)) {
+        if let WorkerTask::Handle(message) = &task {
             scope.queued.release();
+            scope.queued_bytes.remove(memory_of(message));
         }
         wait_for_budget().await;
         backlog.run(scope.run(task)).await;
@@ -130,6 +134,7 @@ impl WorkerScope {
             settings,
             cost: PollCost::new(),
             queued: ConcurrencyLimit::new(settings.max_waiting),
+            queued_bytes: QueuedBytes::of(&scope.memory),
             prefix_len: scope.bus.prefix_len(),
             stop: scope.stop.clone(),
             end: scope.end.clone(),

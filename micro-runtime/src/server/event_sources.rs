@@ -47,6 +47,7 @@ impl EventSources {
         server: &ServerState,
         plans: &mut Vec<PlannedSubscription>,
     ) -> Result<Self, Error> {
+        let memory = server.callers.memory();
         let run = SourceScope {
             bus: bus.clone(),
             tasks: server.tasks.clone(),
@@ -54,6 +55,8 @@ impl EventSources {
             stop: server.stop.clone(),
             end: server.grace_ended.clone(),
             call_subjects: plans.iter().map(|plan| plan.subject.clone()).collect(),
+            // A flood of events leaves memory for calls.
+            memory: memory.share(memory.limit() / 2),
         };
         let mut planned = Self {
             external: Vec::new(),
