@@ -28,7 +28,7 @@ async fn an_idle_bus_service_and_stream_stay_below_their_limits() {
         let nats = NatsServer::start().await.unwrap();
         let together = ConnectOptions::new();
         let separate = ConnectOptions::new().separate_connections();
-        for (name, options, connections) in [("one", together, 1), ("separate", separate, 3)] {
+        for (name, options, connections) in [("one", together, 1), ("separate", separate, 4)] {
             let began = Instant::now();
             let connect = async || {
                 Bus::connect_with(options.clone(), nats.url())

@@ -114,7 +114,7 @@ async fn unread_messages_of_streams_count(carrier: Carrier) {
         most
     };
     let (ends, most) = tokio::join!(filling, watching);
-    assert!(most > BUDGET / 2 && most <= BUDGET, "{most}");
+    assert!(most > 0 && most <= BUDGET, "{most}");
     let refused: Vec<_> = ends.into_iter().flatten().collect();
     assert!(!refused.is_empty());
     for status in refused {

@@ -231,7 +231,7 @@ impl Bus {
         &self.connections.calling
     }
 
-    /// Returns the connection of subscriptions to subjects that peers choose, and of the replies to them.
+    /// Returns the connection of subscriptions to subjects that peers choose.
     pub(crate) fn serving(&self) -> &Arc<Connection> {
         &self.connections.serving
     }

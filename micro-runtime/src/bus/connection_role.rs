@@ -6,8 +6,10 @@
 pub(super) enum ConnectionRole {
     /// Calls, their streams, queries and events that are published, with the replies to them.
     Calling,
-    /// What peers send to a subject: requests, frames, queries, events; and the replies of this process.
+    /// What peers send to a subject: requests, frames, queries, events.
     Serving,
+    /// The replies and frames of what this process serves. Next to nothing arrives here.
+    Replying,
     /// Deliveries of JetStream, and their acknowledgments and dead letters.
     #[cfg(feature = "jetstream")]
     Consuming,
@@ -19,6 +21,7 @@ impl ConnectionRole {
         match self {
             Self::Calling => "calling",
             Self::Serving => "serving",
+            Self::Replying => "replying",
             #[cfg(feature = "jetstream")]
             Self::Consuming => "consuming",
         }
@@ -30,9 +33,9 @@ impl ConnectionRole {
 pub(super) enum Carries {
     /// One carries everything.
     Everything,
-    /// Three carry a role each.
+    /// Each role has one of its own.
     OneRoleEach,
-    /// One of the three.
+    /// One of these.
     Only(ConnectionRole),
 }
 

@@ -17,10 +17,14 @@ use crate::error::Error;
 ///
 /// What peers choose the subject of arrives on `serving` alone, what is stored on `consuming`; on `calling` only
 /// replies arrive. A message that async-nats cannot parse cuts off the connection that it comes on, and no other.
+///
+/// What is served goes out on `replying`. async-nats reads all that has arrived before it writes, so that a flood of
+/// requests which NATS passes on as fast as it is read would keep all replies back while it lasts.
 #[derive(Clone)]
 pub(crate) struct Connections {
     pub(crate) calling: Arc<Connection>,
     pub(crate) serving: Arc<Connection>,
+    pub(crate) replying: Arc<Connection>,
     #[cfg(feature = "jetstream")]
     pub(crate) consuming: Arc<Connection>,
 }
@@ -31,6 +35,7 @@ impl Connections {
         let connection = Arc::new(connection);
         Self {
             serving: Arc::clone(&connection),
+            replying: Arc::clone(&connection),
             #[cfg(feature = "jetstream")]
             consuming: Arc::clone(&connection),
             calling: connection,
@@ -55,14 +60,16 @@ impl Connections {
         let connect = |role| Connection::connect(options.of_role(role), servers);
         let calling = connect(ConnectionRole::Calling).await?;
         let serving = connect(ConnectionRole::Serving);
+        let replying = connect(ConnectionRole::Replying);
         #[cfg(feature = "jetstream")]
-        let (serving, consuming) =
-            futures_util::try_join!(serving, connect(ConnectionRole::Consuming))?;
+        let (serving, replying, consuming) =
+            futures_util::try_join!(serving, replying, connect(ConnectionRole::Consuming))?;
         #[cfg(not(feature = "jetstream"))]
-        let serving = serving.await?;
+        let (serving, replying) = futures_util::try_join!(serving, replying)?;
         Ok(Self {
             calling: Arc::new(calling),
             serving: Arc::new(serving),
+            replying: Arc::new(replying),
             #[cfg(feature = "jetstream")]
             consuming: Arc::new(consuming),
         })
@@ -73,6 +80,7 @@ impl Connections {
         let roles = [
             &self.calling,
             &self.serving,
+            &self.replying,
             #[cfg(feature = "jetstream")]
             &self.consuming,
         ];
@@ -87,14 +95,16 @@ impl Connections {
         !Arc::ptr_eq(&self.calling, &self.serving)
     }
 
-    /// Makes sure that what this process has called and published before precedes, at NATS, whatever it sends next on
+    /// Makes sure that what this process has called, published and replied before precedes, at NATS, whatever it sends next on
     /// the serving connection: the end of a subscription must not overtake its own messages to it. One connection keeps
     /// that order by itself, several need a round trip. A failure is logged: what the calling connection loses is lost
     /// anyhow.
     pub(crate) async fn precede_serving(&self) {
         if !self.are_separate() {
             self.calling.flush_requests().await;
-        } else if let Err(error) = self.calling.flush().await {
+        } else if let (Err(error), _) | (_, Err(error)) =
+            tokio::join!(self.calling.flush(), self.replying.flush())
+        {
             tracing::debug!(%error, "messages of this process to itself may come behind an end of their subscription");
         }
     }

@@ -121,7 +121,7 @@ pub(crate) use connection::Connection;
 pub use connection_state::ConnectionState;
 pub(crate) use connections::Connections;
 pub(crate) use multi_reply::{MultiReply, MultiReplyEnd, ReplyLimits, RequestError, instant_after};
-pub(crate) use mux::{AbandonedRequest, FrameSink, ReceivedReply, ReplySlot};
+pub(crate) use mux::{AbandonedRequest, FrameSink, InboundStream, ReceivedReply, ReplySlot};
 #[cfg(feature = "__bench")]
 pub(crate) use mux::{SlotKey, SlotTable};
 pub(crate) use outgoing::{Outgoing, PublishError, disconnected};

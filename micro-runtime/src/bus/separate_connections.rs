@@ -4,19 +4,24 @@ use crate::bus::connect_options::ConnectOptions;
 use crate::bus::connection_role::{Carries, ConnectionRole};
 
 impl ConnectOptions {
-    /// Puts what this process serves, what it calls and what it consumes durably on three connections (two without the
+    /// Puts what this process serves, what it calls and what it consumes durably on four connections (three without the
     /// feature `jetstream`), so that what cuts off one leaves the others. By default one carries everything, as users
     /// of NATS expect.
     ///
     /// A message with a header that async-nats cannot parse, as `no colon` or one that is not UTF-8, costs the
     /// connection that it arrives on: whoever may publish to one subject of a service can keep it disconnected. The
     /// same holds for a slow link that large messages fill, and for what a server ends because it is read too slowly.
+    /// And a flood of messages that arrives as fast as it is read keeps everything of its connection from being sent
+    /// while it lasts, since async-nats reads first: so the replies to it have a connection of their own.
     ///
     /// | connection | carries | its name has |
     /// |---|---|---|
     /// | calling | calls and their streams, discovery, published events, also durable ones, declarations of streams | `/calling` |
-    /// | serving | methods, introspection and subscriptions of [`Server`](crate::Server)s with their replies and frames; [`Bus::subscribe`](crate::Bus::subscribe), and the lifecycle events of a [watch](crate::discovery::Discovery::watch) | `/serving` |
+    /// | serving | requests, queries and events to [`Server`](crate::Server)s; [`Bus::subscribe`](crate::Bus::subscribe), and the lifecycle events of a [watch](crate::discovery::Discovery::watch) | `/serving` |
+    /// | replying | replies and frames of [`Server`](crate::Server)s | `/replying` |
     /// | consuming (feature `jetstream`) | deliveries to durable consumers and replays, acknowledgments, dead letters | `/consuming` |
+    ///
+    /// NATS must let the user publish replies: `allow_responses` alone means the connection that a request came on.
     ///
     /// They have one login, an inbox each, and states of their own, which [`Bus::states`](crate::Bus::states)
     /// combines: disconnected while one of them is; then a server reports itself as not ready. [`Bus::flush`] and

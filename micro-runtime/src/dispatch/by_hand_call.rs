@@ -162,7 +162,7 @@ impl Publisher {
             headers,
             ..Outgoing::to(self.subject.clone(), payload)
         };
-        self.method.server.connection.publish(outgoing).await
+        self.method.server.leaving().publish(outgoing).await
     }
 }
 

@@ -80,7 +80,7 @@ impl InstanceRoute {
     /// Delivers the frame of a stream that is open here; returns any other message.
     pub(super) fn take_frame(&self, message: Message) -> Option<Message> {
         if let Some(InstanceTarget::Stream(stream)) = self.target(&message)
-            && let Some(sink) = self.server.connection.mux().inbound_stream(stream)
+            && let Some(sink) = self.server.serving.mux().inbound_stream(stream)
         {
             sink.deliver(message);
             return None;
@@ -134,6 +134,6 @@ impl InstanceRoute {
         };
         let status = self.server.unsent_replies.failure_of_stream(&subject);
         let outgoing = Outgoing::to(subject, reset_frame(FrameMark::OfServer, &status));
-        let _ = self.server.connection.publish(outgoing).await;
+        let _ = self.server.leaving().publish(outgoing).await;
     }
 }

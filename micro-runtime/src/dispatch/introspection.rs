@@ -94,7 +94,7 @@ impl Introspection {
     ) -> Self {
         let info = description.info(&methods);
         let announced = subject::lifecycle_event(&description.srv_prefix, &info.name, &info.id);
-        let announcements = server.connection.refusals().observe(move |refusal| {
+        let announcements = server.serving.refusals().observe(move |refusal| {
             match refusal.is_of_publish(&announced) {
                 true => Concern::Reported,
                 false => Concern::None,
@@ -139,7 +139,7 @@ impl Introspection {
         let subject = subject::lifecycle_event(&self.srv_prefix, &instance.name, &instance.id);
         let event = records::write(&LifecycleEvent::new(kind, &instance));
         let outgoing = Outgoing::to(subject, event.into());
-        let published = self.server.connection.publish(outgoing);
+        let published = self.server.serving.publish(outgoing);
         let published = tokio::time::timeout(ANNOUNCE_TIMEOUT, published).await;
         if !matches!(published, Ok(Ok(()))) {
             tracing::debug!(?kind, "a lifecycle event could not be published");

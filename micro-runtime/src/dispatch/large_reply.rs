@@ -12,6 +12,7 @@
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_nats::{HeaderValue, Message, Subject};
 use bytes::Bytes;
@@ -33,6 +34,10 @@ use crate::sync::lock;
 use crate::wire;
 use crate::wire::header::MICRO_STREAM;
 use crate::wire::{FrameMark, PayloadFormat};
+
+/// Time until the first grant, from which on the caller is known to take the reply (docs/PROTOCOL.md, LARGE-6): less than
+/// callers wait for the first part, so that a caller that has gone holds nothing after 5 s.
+const GRANT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A reply that does not fit into one NATS message.
 pub(super) struct LargeReply {
@@ -68,8 +73,7 @@ impl FrameSink for GrantSink {
         if message.reply.is_some() && message.status.is_none() && !is_of_server {
             match self.server.reply_subject(&message, &self.address.drops) {
                 Some(subject) => {
-                    let mux = self.server.connection.mux();
-                    mux.redirect_stream(&self.stream, &subject);
+                    self.server.redirect_stream(&self.stream, &subject);
                     *lock(&self.parts_to) = wire::subject::detached(&subject);
                 }
                 None => return true,
@@ -123,8 +127,8 @@ impl ServerState {
             return;
         };
         let stream = address.new_stream_address();
-        let limits = StreamOptions::new().limits();
-        let max_payload = self.connection.max_payload();
+        let limits = StreamOptions::new().open_timeout(GRANT_TIMEOUT).limits();
+        let max_payload = self.replying.max_payload();
         let machine = Machine::large_reply(stream.clone(), limits, max_payload, Instant::now());
         let channel = Channel::new(machine);
         let header = StreamHeader::encode_offer(payload.len());
@@ -132,7 +136,7 @@ impl ServerState {
         channel.finish(None, metadata);
         let subject = wire::subject::detached(&subject);
         let parts_to = Arc::new(Mutex::new(subject.clone()));
-        let sink = Arc::new(GrantSink {
+        let sink: Arc<dyn FrameSink> = Arc::new(GrantSink {
             channel: Arc::clone(&channel),
             server: Arc::clone(self),
             address: Arc::clone(&address),
@@ -140,12 +144,9 @@ impl ServerState {
             parts_to: Arc::clone(&parts_to),
         });
         // Registered before the offer leaves: the grant may come before `publish` returns.
-        let inbound = self
-            .connection
-            .mux()
-            .register_stream(&stream.stream, sink, subject.clone());
+        let registered = self.register_stream(&stream.stream, &sink, &subject);
         let transport = FrameTransport {
-            connection: Arc::clone(&self.connection),
+            connection: Arc::clone(self.leaving()),
             own_subject: address.upstream(&stream),
             destination: FrameDestination::Granted(Arc::clone(&parts_to)),
             format: PayloadFormat::PROTOBUF,
@@ -159,7 +160,7 @@ impl ServerState {
         }
         let server = Arc::clone(self);
         self.tasks.spawn(async move {
-            let (_inbound, _permit, _held) = (inbound, permit, held);
+            let (_registered, _permit, _held) = (registered, permit, held);
             let mut drive = pin!(channel.drive(transport));
             tokio::select! {
                 () = &mut drive => {}

@@ -50,6 +50,7 @@ mod method_stats;
 mod permit;
 mod phase;
 mod queue_group;
+mod registered_stream;
 mod reply;
 mod reply_source;
 mod request_backlog;

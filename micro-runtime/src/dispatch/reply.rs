@@ -115,7 +115,7 @@ impl ServerState {
     #[inline]
     pub(super) fn try_send(&self, subject: &Subject, message: &Bytes, format: &Format) -> bool {
         wire::as_plain_payload(format.payloads(), message).is_some_and(|payload| {
-            let published = self.connection.try_publish(subject, payload);
+            let published = self.replying.try_publish(subject, payload);
             matches!(published, Poll::Ready(Ok(())))
         })
     }

@@ -30,6 +30,7 @@ use async_nats::Subject;
 use bytes::Bytes;
 use tracing::Span;
 
+use crate::bus::FrameSink;
 use crate::context::Context;
 use crate::descriptor::MethodKind;
 use crate::dispatch::arrival::Arrival;
@@ -84,17 +85,16 @@ impl ServedStream {
         } = self;
         let method = Arc::clone(permit.method());
         let observer = CallObserver::new(&method, arrival.received);
-        let connection = &method.server.connection;
         let address = method.address.new_stream_address();
         let machine = new_machine(&permit, &ctx, &header, address.clone(), arrival);
         let channel = Channel::new(machine);
-        let sink = Arc::clone(&channel);
+        let sink: Arc<dyn FrameSink> = Arc::<Channel>::clone(&channel);
         // Registered before the first frame leaves: the client may reply to it at once.
-        let inbound = connection
-            .mux()
-            .register_stream(&address.stream, sink, reply.clone());
+        let registered = method
+            .server
+            .register_stream(&address.stream, &sink, &reply);
         let transport = FrameTransport {
-            connection: Arc::clone(connection),
+            connection: Arc::clone(method.server.leaving()),
             own_subject: method.address.upstream(&address),
             destination: FrameDestination::Subject(reply.clone()),
             format: format.payloads().of_frames(),
@@ -119,7 +119,7 @@ impl ServedStream {
             running.execution.drop_handler();
         }
         let failure = method.server.failure_of(&channel, &reply);
-        drop(inbound);
+        drop(registered);
         // Counts a stream that the peer, the deadline or the server ended before its handler did.
         running.execution.record(failure.as_ref());
         running.execution.observer().close();
@@ -144,7 +144,7 @@ fn new_machine(
         address,
         method.stream_options.limits_with(header.heartbeat),
         header.window,
-        method.server.connection.max_payload(),
+        method.server.replying.max_payload(),
         ctx.deadline(),
         arrival.received,
     );

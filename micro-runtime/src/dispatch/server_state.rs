@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::bus::{
-    Concern, Connection, Connections, Outgoing, PublishError, Refusal, RefusalObserver,
+    Concern, Connection, ConnectionState, Connections, Outgoing, PublishError, Refusal,
+    RefusalObserver,
 };
 use crate::context::StopSignal;
 use crate::dispatch::callers::Callers;
@@ -30,7 +31,10 @@ use crate::wire;
 /// It is made when the server starts. Calls hold it, so that it lives until the last of them has ended,
 /// which may be after the server was dropped.
 pub(crate) struct ServerState {
-    pub(crate) connection: Arc<Connection>,
+    /// Connection that requests and frames arrive on.
+    pub(crate) serving: Arc<Connection>,
+    /// Connection that replies and frames leave on; the same by default. See [`leaving`](Self::leaving).
+    pub(crate) replying: Arc<Connection>,
     /// Every task that must end before the server has stopped: calls that outlive the poll in their
     /// loop, streams, workers of events. A task outside of it would be lost by a shutdown.
     pub(crate) tasks: TaskTracker,
@@ -74,7 +78,7 @@ impl ServerState {
         let unsent = Arc::clone(&self.unsent_replies);
         let is_reply =
             move |subject: &str| prefixes.iter().any(|prefix| subject.starts_with(prefix));
-        let refusals = self.connection.refusals();
+        let refusals = self.replying.refusals();
         refusals.observe_replies(move |refusal| match refusal {
             Refusal::Publish(subject) if is_reply(subject) => {
                 refused.fetch_add(1, Ordering::Relaxed);
@@ -94,7 +98,7 @@ impl ServerState {
         let refused = Arc::new(OnceLock::new());
         let (own, subject) = (Arc::clone(&refused), subject.clone());
         let count = Arc::clone(&self.refused_replies);
-        let observer = self.connection.refusals().observe(move |refusal| {
+        let observer = self.replying.refusals().observe(move |refusal| {
             if !refusal.is_of_publish(&subject) {
                 return Concern::None;
             }
@@ -132,6 +136,14 @@ impl ServerState {
         Some(reply.clone())
     }
 
+    /// Returns the connection that replies and frames leave on now: that of requests while their own one is lost.
+    pub(super) fn leaving(&self) -> &Arc<Connection> {
+        match self.replying.state() {
+            ConnectionState::Connected => &self.replying,
+            ConnectionState::Disconnected | ConnectionState::Closed => &self.serving,
+        }
+    }
+
     /// Publishes one message of a reply, waiting while the connection's queue is full. `metadata` is
     /// written into the headers, which are left out if there are none.
     ///
@@ -151,6 +163,6 @@ impl ServerState {
             headers,
             ..Outgoing::to(subject, payload)
         };
-        self.connection.publish(outgoing).await
+        self.leaving().publish(outgoing).await
     }
 }

@@ -76,7 +76,7 @@ impl ServedMethod {
                 headers: Some(refusal.headers.clone()),
                 payload: refusal.payload.clone(),
             };
-            match self.server.connection.try_publish_whole(&outgoing) {
+            match self.server.replying.try_publish_whole(&outgoing) {
                 Poll::Ready(Ok(())) => None,
                 _ => Some(outgoing),
             }
@@ -87,7 +87,7 @@ impl ServedMethod {
         };
         let method = Arc::clone(self);
         Some(Box::pin(async move {
-            if let Err(error) = method.server.connection.publish(outgoing).await {
+            if let Err(error) = method.server.leaving().publish(outgoing).await {
                 method.drops.unsent_reply(error.into_status("a reply"));
             }
             method.trace_reply(arrival);

@@ -34,7 +34,8 @@ impl StartContext {
     /// Makes the state of a server; nothing runs yet.
     pub(super) fn new(bus: Bus, settings: ServerSettings) -> Self {
         let server = Arc::new(ServerState {
-            connection: Arc::clone(bus.serving()),
+            serving: Arc::clone(bus.serving()),
+            replying: Arc::clone(&bus.connections().replying),
             tasks: TaskTracker::new(),
             threads: TaskTracker::new(),
             stop: StopSignal::default(),

@@ -139,7 +139,7 @@ impl Stopper {
                     break;
                 }
             }
-            self.server.connection.barrier().await
+            self.server.serving.barrier().await
         });
         let arrived = arrived.await.unwrap_or_else(|_| Err(not_confirmed()));
         if arrived.is_ok() {

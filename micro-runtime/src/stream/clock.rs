@@ -87,15 +87,17 @@ impl Machine {
     }
 
     /// Returns the time without a frame after which the peer is asked for one. A server asks a caller that has sent
-    /// none yet earlier: NATS then reports a caller that has gone.
+    /// none yet earlier, and any other one a little earlier than it is asked itself: NATS then reports a caller that has
+    /// gone, and within one heartbeat nothing is held for it.
     fn heartbeat(&self) -> Duration {
         let StreamLimits {
             heartbeat,
             open_timeout,
             ..
         } = self.limits;
-        match self.is_client() || self.frames_received > 0 {
+        match self.is_client() {
             true => heartbeat,
+            false if self.frames_received > 0 => heartbeat * 9 / 10,
             false => heartbeat.min(open_timeout / FIRST_PING_PART),
         }
     }

@@ -15,7 +15,12 @@ use crate::round_trip::round_trip;
 use crate::server_process::{PROCESS_TIMEOUT, stop_process};
 use crate::until::until;
 
-const NAMES: [&str; 3] = ["apart/calling", "apart/consuming", "apart/serving"];
+const NAMES: [&str; 4] = [
+    "apart/calling",
+    "apart/consuming",
+    "apart/replying",
+    "apart/serving",
+];
 
 #[tokio::test]
 async fn names_tell_the_connections_apart() {
@@ -36,7 +41,7 @@ async fn names_tell_the_connections_apart() {
 async fn the_environment_separates_connections() {
     within(LIMIT, async {
         let (nats, system) = start_nats("").await;
-        for (value, count) in [("true", 3), ("false", 1), ("", 1)] {
+        for (value, count) in [("true", 4), ("false", 1), ("", 1)] {
             let mut command = Command::new(env!("CARGO_BIN_EXE_behavior-server"));
             command.env("NATS_URL", nats.url());
             command.env("MICRO_SEPARATE_CONNECTIONS", value);
@@ -48,7 +53,7 @@ async fn the_environment_separates_connections() {
             let names = system.names().await;
             assert_eq!(names.len(), count, "{value}: {names:?}");
             let roles = names.iter().filter(|name| name.contains('/'));
-            assert_eq!(roles.count(), if count == 3 { 3 } else { 0 }, "{names:?}");
+            assert_eq!(roles.count(), if count == 4 { 4 } else { 0 }, "{names:?}");
             stop_process(process).await;
             system.until_names(&[]).await;
         }
@@ -56,7 +61,7 @@ async fn the_environment_separates_connections() {
     .await;
 }
 
-/// A connection lives as long as something uses it: a server all three, a client its own.
+/// A connection lives as long as something uses it: a server all, a client its own.
 #[tokio::test]
 async fn a_server_keeps_all_connections_and_a_client_its_own() {
     within(LIMIT, async {
@@ -101,7 +106,7 @@ async fn one_that_is_away_leaves_the_others_and_shows_in_state_and_readiness() {
         relayed.await.unwrap();
         let mut states = bus.states();
         assert_eq!(states.next().await, Some(ConnectionState::Connected));
-        for (number, role) in (1..).zip(["serving", "calling", "consuming"]) {
+        for (number, role) in (1..).zip(["serving", "calling", "replying", "consuming"]) {
             assert!(attacked.is_ready());
             proxy.ignore_new();
             system.kick(&format!("apart/{role}")).await;
@@ -134,6 +139,11 @@ async fn one_that_is_away_leaves_the_others_and_shows_in_state_and_readiness() {
                     let health = health.request(attacked.served("_health"), "".into()).await;
                     assert_eq!(&health.unwrap().payload[..], [8, 2], "it reports SERVING");
                 }
+                // Replies go out where requests come in.
+                "replying" => {
+                    called.unwrap();
+                    served.unwrap();
+                }
                 _ => {
                     called.unwrap();
                     served.unwrap();
@@ -147,8 +157,8 @@ async fn one_that_is_away_leaves_the_others_and_shows_in_state_and_readiness() {
             assert_eq!(states.next().await, Some(ConnectionState::Connected));
             until_whole(&attacked).await;
         }
-        handled(4).await;
-        assert_eq!(attacked.recorder.attempts().len(), 4);
+        handled(5).await;
+        assert_eq!(attacked.recorder.attempts().len(), 5);
         bus.flush().await.unwrap();
         attacked.shut_down().await;
     })

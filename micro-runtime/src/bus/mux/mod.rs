@@ -18,7 +18,7 @@ mod reply_slot;
 mod slot;
 mod table;
 
-pub(crate) use mux::{ConfirmedRequests, FrameSink, Mux};
+pub(crate) use mux::{ConfirmedRequests, FrameSink, InboundStream, Mux};
 pub(crate) use received_reply::ReceivedReply;
 pub(crate) use reply_slot::{AbandonedRequest, ReplySlot};
 #[cfg(feature = "__bench")]
