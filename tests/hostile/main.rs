@@ -11,6 +11,7 @@ mod streams;
 mod target;
 
 use std::env;
+use std::fmt;
 use std::time::Duration;
 
 use micro_testkit::{NatsServer, within};
@@ -41,6 +42,39 @@ enum Expected {
     Service,
     /// Nothing: the threads of the server are blocked by its handlers.
     Nothing,
+}
+
+/// How an attack is made, and on what.
+#[derive(Clone, Copy, Debug)]
+struct Setup {
+    pace: Pace,
+    /// Whether the server has separate connections.
+    is_separate: bool,
+}
+
+const SETUPS: [Setup; 3] = [
+    Setup {
+        pace: Pace::Moderate,
+        is_separate: false,
+    },
+    Setup {
+        pace: Pace::FlatOut,
+        is_separate: false,
+    },
+    Setup {
+        pace: Pace::FlatOut,
+        is_separate: true,
+    },
+];
+
+impl fmt::Display for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let connections = match self.is_separate {
+            true => "separate connections",
+            false => "one connection",
+        };
+        write!(f, "{:?}, {connections}", self.pace)
+    }
 }
 
 /// Defines the table of attacks: the name, which is that of the function, and what other callers get.
@@ -83,8 +117,8 @@ async fn hostile_peers_take_no_more_than_the_limits() {
     let mut flaws = Vec::new();
     for (name, attack, expected) in rows {
         if only.as_ref().is_none_or(|only| only == name) {
-            for pace in [Pace::Moderate, Pace::FlatOut] {
-                let row = check(name, attack, pace, expected);
+            for setup in SETUPS {
+                let row = check(name, attack, setup, expected);
                 flaws.extend(within(attack_time() + SPARE, row).await);
             }
         }
@@ -93,9 +127,10 @@ async fn hostile_peers_take_no_more_than_the_limits() {
 }
 
 /// Attacks a server, and returns what exceeds the limits.
-async fn check(name: &str, attack: Attack, pace: Pace, expected: Expected) -> Vec<String> {
+async fn check(name: &str, attack: Attack, setup: Setup, expected: Expected) -> Vec<String> {
     let nats = NatsServer::start().await.unwrap();
-    let target = Target::start(&nats).await;
+    let Setup { pace, is_separate } = setup;
+    let target = Target::start(&nats, is_separate).await;
     let start = target.holdings().await;
     let memory = target.reset_peak();
     let peer = Peer::start(&nats, attack, pace, attack_time());
@@ -105,27 +140,27 @@ async fn check(name: &str, attack: Attack, pace: Pace, expected: Expected) -> Ve
     let growth = target.peak().saturating_sub(memory);
     let (p99, longest, failed) = (calls.p99(), calls.longest(), calls.failures.len());
     println!(
-        "{name}, {pace:?}: {sent} sent; {} calls of another, {failed} failed, p99 {p99:.1?}, longest {longest:.1?}; \
+        "{name}, {setup}: {sent} sent; {} calls of another, {failed} failed, p99 {p99:.1?}, longest {longest:.1?}; \
          memory + {} MiB; back after {recovery:.1?}",
         calls.made,
         growth >> 20,
     );
     let mut flaws = Vec::new();
     if growth > MAX_GROWTH {
-        flaws.push(format!("{name}, {pace:?}: {growth} bytes more"));
+        flaws.push(format!("{name}, {setup}: {growth} bytes more"));
     }
     if expected == Expected::Service && pace == Pace::Moderate {
         if let Some(failure) = calls.failures.first() {
-            flaws.push(format!("{name}, {pace:?}: {failed} failed, as {failure}"));
+            flaws.push(format!("{name}, {setup}: {failed} failed, as {failure}"));
         }
         if p99 > MAX_P99 {
-            flaws.push(format!("{name}, {pace:?}: p99 {p99:?}"));
+            flaws.push(format!("{name}, {setup}: p99 {p99:?}"));
         }
     }
     if recovery > MAX_RECOVERY {
         let now = target.holdings().await;
         flaws.push(format!(
-            "{name}, {pace:?}: not back at {start:?}, but {now:?}"
+            "{name}, {setup}: not back at {start:?}, but {now:?}"
         ));
     }
     flaws

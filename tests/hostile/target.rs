@@ -55,9 +55,11 @@ impl OtherCalls {
 }
 
 impl Target {
-    pub(crate) async fn start(nats: &NatsServer) -> Self {
+    /// Starts the server, on separate connections if asked to.
+    pub(crate) async fn start(nats: &NatsServer, is_separate: bool) -> Self {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_hostile-target"));
         command.env("NATS_URL", nats.url());
+        command.env("MICRO_SEPARATE_CONNECTIONS", is_separate.to_string());
         let process = Process::spawn(command).unwrap();
         process.wait_for_line("ready", START_TIMEOUT).await.unwrap();
         let bus = Bus::connect(nats.url()).await.unwrap();

@@ -124,6 +124,8 @@ impl RequestBacklog {
             Some(queue) if queue.is_burst => {
                 if queue.in_a_row >= MAX_TURNS_IN_A_ROW * REFUSALS_OF_A_TURN {
                     queue.in_a_row = 0;
+                    // The connection is read meanwhile: what comes is taken before the next turn.
+                    queue.turns = 0;
                     // Woken behind the timers that are due, which a waker called at once would be before.
                     ready!(pin!(yield_now()).poll(cx));
                 }

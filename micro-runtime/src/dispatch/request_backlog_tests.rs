@@ -77,7 +77,7 @@ async fn what_exceeds_the_backlog_is_refused_and_the_rest_handled_in_order() {
             false => refused += 1,
         }
         // Those that wait have turns although more are to be refused.
-        let rounds = handled.len() / (MAX_TURNS - 1) + 1;
+        let rounds = handled.len() / MAX_TURNS_IN_A_ROW + 1;
         assert!(refused <= rounds * MAX_REFUSED, "{rounds}: {refused}");
     }
     assert_eq!(handled.len() + refused, MAX_WAITING + REFUSED);
