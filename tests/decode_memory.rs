@@ -21,6 +21,8 @@ const BUDGET: usize = 64 * MIB;
 const BESIDES: usize = 32 * MIB;
 /// Number of requests at a time.
 const REQUESTS: usize = 12;
+/// Number of small requests at a time, which would take more than twice the budget.
+const SMALL_REQUESTS: usize = 2_400;
 
 struct HoldingHandler;
 
@@ -48,11 +50,12 @@ impl Elements for HoldingHandler {
     }
 }
 
-/// A kind of request, and how many elements it has.
+/// A kind of request, and how many are sent at a time.
 struct Kind {
     name: &'static str,
     is_json: bool,
     payload: Bytes,
+    requests: usize,
 }
 
 fn protobuf(name: &'static str, tree: &Tree) -> Kind {
@@ -60,6 +63,7 @@ fn protobuf(name: &'static str, tree: &Tree) -> Kind {
         name,
         is_json: false,
         payload: tree.encode_to_vec().into(),
+        requests: REQUESTS,
     }
 }
 
@@ -69,6 +73,19 @@ fn json(name: &'static str, field: &str, element: &str, count: usize) -> Kind {
         name,
         is_json: true,
         payload: format!("{{\"{field}\":[{elements}]}}").into(),
+        requests: REQUESTS,
+    }
+}
+
+/// Many requests of 1,000 bytes.
+fn small(name: &'static str) -> Kind {
+    let tree = Tree {
+        children: vec![Tree::default(); 500],
+        ..Tree::default()
+    };
+    Kind {
+        requests: SMALL_REQUESTS,
+        ..protobuf(name, &tree)
     }
 }
 
@@ -86,6 +103,7 @@ fn kinds() -> Vec<Kind> {
         };
     }
     vec![
+        small("messages in small requests"),
         protobuf(
             "messages",
             &Tree {
@@ -129,6 +147,11 @@ fn kinds() -> Vec<Kind> {
             },
         ),
         protobuf("nested", &nested),
+    ]
+}
+
+fn json_kinds() -> [Kind; 4] {
+    [
         json("messages in JSON", "children", "{}", 40_000),
         json("fields in JSON", "empties", "{\"text\":\"a\"}", 10_000),
         json("numbers in JSON", "numbers", "1", 60_000),
@@ -147,7 +170,7 @@ async fn decoded_requests_stay_within_the_budget() {
         let server = server.start().await.unwrap();
         let client = async_nats::connect(nats.url()).await.unwrap();
         let held = || server.stats()[0].data.as_ref().unwrap().held_bytes;
-        for kind in kinds() {
+        for kind in kinds().into_iter().chain(json_kinds()) {
             assert!(kind.payload.len() <= 4 * MIB, "{}", kind.name);
             let before = counting_allocator::live_bytes();
             counting_allocator::take_peak_bytes();
@@ -163,7 +186,7 @@ async fn decoded_requests_stay_within_the_budget() {
                     .payload(kind.payload.clone());
                 client.send_request("elements.v1.Elements.Count", request)
             };
-            let replies = join_all((0..REQUESTS).map(|_| request())).await;
+            let replies = join_all((0..kind.requests).map(|_| request())).await;
             let codes = replies.into_iter().map(|reply| {
                 let headers = reply.unwrap().headers?;
                 Some(headers.get("Micro-Status")?.as_str().to_owned())

@@ -24,6 +24,7 @@ mod foreign_replies;
 mod golden;
 mod golden_bytes;
 mod greeter;
+mod growing_requests;
 mod injected;
 mod internal_errors;
 mod json;

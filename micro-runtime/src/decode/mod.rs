@@ -3,7 +3,7 @@
 //!
 //! | message | thread | memory |
 //! |---|---|---|
-//! | request, below 1 KiB | the one that polls its call | bounded by the limits of calls |
+//! | request, up to 1 KiB, and as much once it is decoded | the one that polls its call | bounded by the limits of calls |
 //! | request, below 256 KiB | the one that polls its call | its elements, until the handler has returned |
 //! | request, larger | one for blocking work | the same |
 //! | message of a stream at a server | by its length, as above | its elements, until the next one is taken |

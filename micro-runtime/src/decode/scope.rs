@@ -4,20 +4,17 @@ use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use crate::descriptor::ElementSizes;
+use crate::descriptor::{RequestSizes, UNCOUNTED_LEN};
 use crate::memory_budget;
 use crate::memory_budget::{HeldBytes, MemoryBudget};
 use crate::status::{Reason, Status};
-
-/// Length in bytes of a message up to which its elements are not counted: the limits of calls bound them.
-const UNCOUNTED_LEN: usize = 1024;
 
 /// The memory and the permits of one call, for its messages while they are decoded. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct DecodeScope {
     /// Share of the caller.
     budget: Arc<MemoryBudget>,
-    sizes: Arc<ElementSizes>,
+    sizes: Arc<RequestSizes>,
     /// `None` where no message can be large.
     permit: Option<Weak<dyn DecodePermit>>,
 }
@@ -31,7 +28,7 @@ pub(crate) trait DecodePermit: Send + Sync {
 impl DecodeScope {
     pub(crate) fn new(
         budget: Arc<MemoryBudget>,
-        sizes: Arc<ElementSizes>,
+        sizes: Arc<RequestSizes>,
         permit: Option<Weak<dyn DecodePermit>>,
     ) -> Self {
         Self {
@@ -41,16 +38,22 @@ impl DecodeScope {
         }
     }
 
-    /// Takes the memory of the elements of a message, before it is decoded; `name` is the full name of its type.
+    /// Returns whether the elements of a message of this length may take so much memory that they count.
+    #[inline]
+    pub(crate) fn may_count(&self, length: usize) -> bool {
+        length > self.sizes.uncounted_len()
+    }
+
+    /// Takes the memory of the elements of a request, before it is decoded; `name` is the full name of its type.
     ///
     /// # Errors
     ///
     /// `RESOURCE_EXHAUSTED` if it is not left, `INVALID_ARGUMENT` for what is no message.
-    pub(super) fn hold_elements(&self, name: &str, message: &[u8]) -> Result<HeldBytes, Status> {
-        if message.len() <= UNCOUNTED_LEN {
+    pub(crate) fn hold_elements(&self, name: &str, message: &[u8]) -> Result<HeldBytes, Status> {
+        if !self.may_count(message.len()) {
             return Ok(HeldBytes::uncounted());
         }
-        let Some(bytes) = self.sizes.decoded_size(name, message) else {
+        let Some(bytes) = self.sizes.decoded_size(message) else {
             let text = format!("the request is no {name}: its bytes are malformed");
             return Err(Reason::Undecodable.status(text));
         };

@@ -47,6 +47,34 @@ impl ElementSizes {
     }
 }
 
+impl SizeTable {
+    /// Returns the maximum number of bytes that one element takes which a message of this type, or one within it, may
+    /// have any number of: an element of a list, an entry of a map, a message in a box. 0 if there is none: what such
+    /// a message takes is bounded by its struct.
+    pub(super) fn max_element_size(&self, index: usize) -> usize {
+        let mut max = 0;
+        let mut seen = vec![false; self.messages.len()];
+        let mut pending = vec![index];
+        while let Some(index) = pending.pop() {
+            if std::mem::replace(&mut seen[index], true) {
+                continue;
+            }
+            for field in &self.messages[index].fields {
+                let mut walk = WireWalk {
+                    table: self,
+                    total: 0,
+                };
+                pending.extend(walk.add_field(field, 1, true));
+                let is_boxed = matches!(field.element, Element::Message { is_boxed: true, .. });
+                if field.is_repeated || is_boxed {
+                    max = max.max(walk.total);
+                }
+            }
+        }
+        max
+    }
+}
+
 /// A walk over the bytes of a message.
 struct WireWalk<'a> {
     table: &'a SizeTable,

@@ -6,8 +6,10 @@
 mod decoded_size;
 mod element_sizes;
 mod event;
+mod request_sizes;
 mod service;
 
 pub(crate) use element_sizes::ElementSizes;
 pub use event::{EventDescriptor, EventField};
+pub(crate) use request_sizes::{RequestSizes, UNCOUNTED_LEN};
 pub use service::{Idempotency, MethodDescriptor, MethodKind, ServiceDescriptor};

@@ -17,7 +17,8 @@
 //! | the message, or the one that follows in parts, is not too long | `RESOURCE_EXHAUSTED` |
 //! | no limit is reached | `RESOURCE_EXHAUSTED` with a delay to retry after |
 //!
-//! The payload is not looked at: it is decoded by the handler, within the permit and the deadline.
+//! The payload is decoded by the handler, within the permit and the deadline. Only of a short one whose type may grow
+//! (`RequestSizes`) the elements are counted here, so that it takes its memory with its permit.
 //! Refusals are counted as failed requests before they are sent, as the outcomes of handlers are.
 
 use std::sync::Arc;
@@ -269,7 +270,8 @@ impl ServedMethod {
         }
         // A call by hand of a streaming method is a stream as any other.
         let is_stream = !is_unary || request.stream.is_some();
-        let permit = Permit::acquire(self, is_stream, payload.len(), reply);
+        let is_json = format.payloads().is_json();
+        let permit = Permit::acquire(self, is_stream, &payload, is_json, reply);
         let mut permit = permit.map_err(NotAdmitted::Limit)?;
         let since = arrival.reached;
         let deadline = timeout.and_then(|timeout| since.checked_add(timeout.min(timeouts.max)));

@@ -18,8 +18,6 @@ use crate::execute::{ConcurrencyLimit, acquire_all};
 use crate::memory_budget::{HeldBytes, MemoryBudget};
 use crate::stream::STREAM_MEMORY;
 
-/// Length in bytes of a request up to which it is not counted while it is handled: the limits of calls bound it.
-const UNCOUNTED_LEN: usize = 1024;
 /// Minimum length in bytes of a request that a thread may decode, which holds the permits then.
 const MIN_LARGE_LEN: usize = 16 * 1024;
 
@@ -30,7 +28,7 @@ const MIN_LARGE_LEN: usize = 16 * 1024;
 /// [`ServerState::call_limit`]: crate::dispatch::server_state::ServerState::call_limit
 pub(super) struct Permit {
     method: Arc<ServedMethod>,
-    /// Of a call that is a stream, or whose request is large.
+    /// Of a call that is a stream, or whose request or its elements are large.
     caller: Option<Box<CallerPermit>>,
     is_stream: bool,
     /// `None` for nearly all calls, which nothing outlives.
@@ -62,7 +60,8 @@ struct CallerPermit {
 }
 
 impl Permit {
-    /// Takes a permit of every limit, or of none, without waiting. A refusal is counted as shed.
+    /// Takes a permit of every limit, or of none, without waiting, and the memory of the request if that counts. A
+    /// refusal is counted as shed.
     ///
     /// # Errors
     ///
@@ -70,7 +69,8 @@ impl Permit {
     pub(super) fn acquire(
         method: &Arc<ServedMethod>,
         is_stream: bool,
-        request_len: usize,
+        request: &[u8],
+        is_json: bool,
         reply: Option<&Subject>,
     ) -> Result<Self, BurstRefusal> {
         let acquired = acquire_all(&limits(method)[..count(is_stream)]);
@@ -82,8 +82,8 @@ impl Permit {
                 is_stream,
                 shared: None,
             };
-            if is_stream || request_len > UNCOUNTED_LEN {
-                permit.take_share(request_len, reply)?;
+            if is_stream || method.request_sizes.counts(request, is_json) {
+                permit.take_share(request.len(), reply)?;
             }
             Ok(permit)
         });
@@ -120,11 +120,11 @@ impl Permit {
         caller.as_ref()?.held.budget()
     }
 
-    /// Returns what the messages of the call are decoded against; `None` if its one request is of so many bytes that
+    /// Returns what the messages of the call are decoded against; `None` if its one request takes so little memory that
     /// it does not count.
     pub(super) fn decode_scope(&mut self, request_len: usize) -> Option<DecodeScope> {
         let memory = Arc::clone(self.memory()?);
-        let sizes = Arc::clone(&self.method.element_sizes);
+        let sizes = Arc::clone(&self.method.request_sizes);
         let is_large = self.is_stream || request_len >= MIN_LARGE_LEN;
         let permit = is_large.then(|| {
             let PermitShare(release) = self.share();

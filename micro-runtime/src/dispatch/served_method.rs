@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::context::{Context, TimeLimit, TimeoutSource};
-use crate::descriptor::{ElementSizes, MethodDescriptor};
+use crate::descriptor::{MethodDescriptor, RequestSizes};
 use crate::dispatch::arrival::Arrival;
 use crate::dispatch::burst_refusal::BurstRefusals;
 use crate::dispatch::drop_counts::DropCounts;
@@ -34,8 +34,8 @@ pub(crate) struct ServedMethod {
     pub(crate) handler: MethodHandler,
     /// Reads and writes the JSON of callers that use it; one for all methods of the service.
     pub(crate) json: Arc<LazyTranscoder>,
-    /// Sizes of the messages of the service once they are decoded.
-    pub(crate) element_sizes: Arc<ElementSizes>,
+    /// Sizes of the requests once they are decoded.
+    pub(crate) request_sizes: Arc<RequestSizes>,
     /// Calls of all methods of the service that run now.
     pub(crate) service_limit: Arc<ConcurrencyLimit>,
     /// Calls of this method that run now.

@@ -181,13 +181,13 @@ impl Server {
     /// It counts requests that wait, requests above 1 KiB and parts of requests until their handlers have returned,
     /// messages of streams that their handlers have not read, replies above 4 KiB that wait for the connection, and
     /// those that are offered in parts until they are taken; each stream counts 16 KiB besides, and core events that
-    /// wait for their handlers may take half of it: further ones are dropped. A message counts with
-    /// its length on the wire, and a request above 1 KiB besides with what its elements are estimated to take once it
-    /// is decoded: until its handler has returned, or takes the next one of a stream. The rest that a handler makes of
-    /// it does not count, nor do the first 64 KiB of what waits for one method or one subscription. What would exceed the budget
-    /// is refused with `RESOURCE_EXHAUSTED`: a call, an opening, an open stream whose messages find no room, a reply.
-    /// Above half of it, streams get smaller windows. One caller, known by the inbox of its reply subjects, gets at
-    /// most seven eighths.
+    /// wait for their handlers may take half of it: further ones are dropped. A message counts with its length on the
+    /// wire, and a request besides with what its elements are estimated to take once it is decoded, until its handler
+    /// has returned, or takes the next one of a stream. A request up to 1 KiB counts as well if its elements take more
+    /// than that. The rest that a handler makes of a request does not count, nor do the first 64 KiB of what waits for
+    /// one method or one subscription. What would exceed the budget is refused with `RESOURCE_EXHAUSTED`: a call, an
+    /// opening, an open stream whose messages find no room, a reply. Above half of it, streams get smaller windows. One
+    /// caller, known by the inbox of its reply subjects, gets at most seven eighths.
     pub fn memory_budget(mut self, bytes: usize) -> Self {
         self.settings.memory_budget = bytes;
         self

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::descriptor::{ElementSizes, ServiceDescriptor};
+use crate::descriptor::{ElementSizes, RequestSizes, ServiceDescriptor};
 use crate::dispatch::{
     BurstRefusals, DropCounts, Endpoint, InstanceAddress, Introspection, MethodLogs, MethodOptions,
     MethodStats, OptionSources, Route, ServedMethod, ServiceOptions, layered,
@@ -124,7 +124,10 @@ impl ServiceScope<'_> {
             stream_options: self.options.stream_options.or(start.stream_options),
             handler: layered(endpoint.handler, descriptor, layers),
             json: Arc::clone(&self.json),
-            element_sizes: Arc::clone(&self.element_sizes),
+            request_sizes: Arc::new(RequestSizes::new(
+                Arc::clone(&self.element_sizes),
+                descriptor.input,
+            )),
             service_limit: Arc::clone(&self.limit),
             cost: PollCost::new(),
             metrics: Arc::new(MethodMetrics::new(Side::Server, descriptor)),

@@ -87,7 +87,12 @@ impl<M> MessageDecoder<M> {
     #[inline]
     fn take(&self, message: EncodedMessage<'_>) -> Taken<M> {
         match message {
-            EncodedMessage::Borrowed(message) => Taken::Small((self.borrowed)(message, self.name)),
+            EncodedMessage::Borrowed(message) => match &self.scope {
+                Some(scope) if scope.may_count(message.bytes().len()) => {
+                    Taken::Counted(self.decode_counted(scope, message))
+                }
+                _ => Taken::Small((self.borrowed)(message, self.name)),
+            },
             EncodedMessage::Owned(bytes) if bytes.len() >= MIN_OFFLOADED_PROTOBUF => {
                 Taken::Long(bytes)
             }
@@ -95,6 +100,17 @@ impl<M> MessageDecoder<M> {
                 Taken::Counted((self.owned)(self.scope.as_ref(), bytes, self.name))
             }
         }
+    }
+
+    /// Decodes a small message whose type may grow, in place.
+    fn decode_counted(
+        &self,
+        scope: &DecodeScope,
+        message: BorrowedMessage<'_>,
+    ) -> Result<Decoded<M>, Status> {
+        let held = scope.hold_elements(self.name, message.bytes())?;
+        let message = (self.borrowed)(message, self.name)?;
+        Ok(Decoded { message, held })
     }
 }
 
