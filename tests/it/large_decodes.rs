@@ -23,7 +23,7 @@ on_both_carriers_and_paused! {
     what_takes_more_memory_than_the_budget_is_refused
 }
 
-struct CountingHandler;
+pub(crate) struct CountingHandler;
 
 fn elements(tree: &Tree) -> u64 {
     let below = tree.children.iter().map(elements).sum::<u64>();
@@ -58,7 +58,7 @@ impl Elements for CountingHandler {
 }
 
 /// Returns a message with so many texts of 1,000 bytes.
-fn of_texts(count: usize) -> Tree {
+pub(crate) fn of_texts(count: usize) -> Tree {
     let empty = Empty {
         text: "x".repeat(1_000),
     };

@@ -10,6 +10,7 @@ mod captured_broadcasts;
 mod carriers;
 mod connects;
 mod crash;
+mod decode_deadlines;
 mod detached;
 mod discovery;
 mod disturbing_peers;

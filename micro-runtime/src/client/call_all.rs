@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tracing::{Instrument as _, Span};
 
 use crate::bus::{MultiReply, MultiReplyEnd, Outgoing, PublishError, ReplyLimits, RequestError};
-use crate::client::bounded_layers::CallBounds;
+use crate::client::call_bounds::CallBounds;
 use crate::client::call_errors;
 use crate::client::replies::{Replies, next_reply};
 use crate::client::request::{OutgoingRequest, RequestBody as _, RequestTemplate, TypedBody};
@@ -147,11 +147,16 @@ where
         let mut call = ClientCall::default();
         call.begin(method, request.client.metrics(request.method));
         call.attempt(1);
+        let bounds = CallBounds {
+            method: method.full_name,
+            limit: Some(limit),
+            parent,
+        };
         let first = first_reply(request, limit, limits, call.span());
         let first = first.instrument(call.span()).await;
         call.end(first.as_ref().err().map(Status::code));
         let (multi_reply, first) = first?;
-        Ok(Replies::new(multi_reply, first, parent, &client, index))
+        Ok(Replies::new(multi_reply, first, bounds, &client, index))
     }
 }
 

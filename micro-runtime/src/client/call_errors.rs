@@ -16,6 +16,13 @@ pub(crate) fn deadline_exceeded_in_layers(method: &str, limit: &TimeLimit) -> St
     ))
 }
 
+/// The reply has arrived, and was not decoded in time: it is long, and waited for its turn or takes long.
+pub(crate) fn not_decoded_in_time(method: &str, limit: &TimeLimit) -> Status {
+    limit.exceeded(format_args!(
+        "the reply of {method} has arrived and was not decoded"
+    ))
+}
+
 /// There was no connection, or no room on it, until the deadline. An earlier attempt may have been sent.
 pub(crate) fn not_sent_in_time(method: &str, limit: &TimeLimit) -> Status {
     limit.exceeded(format_args!(

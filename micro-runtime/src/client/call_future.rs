@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use crate::bus::ReceivedReply;
-use crate::client::bounded_layers::CallBounds;
+use crate::client::call_bounds::CallBounds;
 use crate::client::request::{OutgoingRequest, RequestBody, RequestTemplate};
 use crate::client::retry_loop::{Attempt as _, RetryLoop};
 use crate::client::unary_exchange::UnaryExchange;
@@ -33,11 +33,16 @@ pin_project! {
             exchange: RetryLoop<UnaryExchange<B>>,
         },
         Layered {
-            call: ResponseFuture,
+            call: LayeredFuture,
             method: &'static MethodDescriptor,
+            // Set with the response.
+            bounds: Option<CallBounds>,
         },
     }
 }
+
+/// A unary call through middleware, whose time begins with its first poll.
+type LayeredFuture = Pin<Box<dyn Future<Output = Result<(Response, CallBounds), Status>> + Send>>;
 
 /// Reply of a unary call, still encoded.
 pub(crate) enum RawReply {
@@ -56,6 +61,7 @@ impl<B: RequestBody> CallFuture<B> {
             Some(stacks) => Self::Layered {
                 method: request.descriptor(),
                 call: Box::pin(layered(request.encoded(), stacks)),
+                bounds: None,
             },
         }
     }
@@ -66,6 +72,30 @@ impl<B: RequestBody> CallFuture<B> {
             Self::Layered { method, .. } => method,
         }
     }
+
+    /// Returns what ends the call, once its reply is there; nothing does before.
+    pub(crate) fn bounds(&self) -> CallBounds {
+        match self {
+            Self::Layered {
+                bounds: Some(bounds),
+                ..
+            } => bounds.clone(),
+            Self::Layered { method, .. } => CallBounds {
+                method: method.full_name,
+                limit: None,
+                parent: None,
+            },
+            Self::Plain { exchange } => {
+                let exchange = exchange.attempt();
+                let request = exchange.request();
+                CallBounds {
+                    method: request.method_name(),
+                    limit: exchange.time_limit(),
+                    parent: request.options.message.parent.clone(),
+                }
+            }
+        }
+    }
 }
 
 impl<B: RequestBody> Future for CallFuture<B> {
@@ -74,8 +104,11 @@ impl<B: RequestBody> Future for CallFuture<B> {
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         match self.project() {
             CallProjection::Plain { exchange } => exchange.poll(cx).map_ok(RawReply::Received),
-            CallProjection::Layered { call, .. } => {
-                call.as_mut().poll(cx).map_ok(RawReply::Response)
+            CallProjection::Layered { call, bounds, .. } => {
+                call.as_mut().poll(cx).map_ok(|(response, passed)| {
+                    *bounds = Some(passed);
+                    RawReply::Response(response)
+                })
             }
         }
     }
@@ -107,7 +140,7 @@ impl RawReply {
 async fn layered(
     request: OutgoingRequest<Bytes>,
     stacks: [middleware::Next; 2],
-) -> Result<Response, Status> {
+) -> Result<(Response, CallBounds), Status> {
     let limit = request.time_limit(Instant::now());
     let method = request.descriptor();
     let bounds = CallBounds {
@@ -121,7 +154,8 @@ async fn layered(
     let stacks = stacks.into_iter();
     let deadline = Some(limit.deadline);
     let request = middleware::Request::new(method, metadata, deadline, payload, stacks, terminal);
-    bounds.pass(request.start()).await
+    let response = bounds.pass(request.start()).await?;
+    Ok((response, bounds))
 }
 
 /// End of the client's middleware for unary calls: makes the call on the wire, retries included.

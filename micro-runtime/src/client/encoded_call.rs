@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::client::bounded_layers::CallBounds;
+use crate::client::call_bounds::CallBounds;
 use crate::client::client::Client;
 use crate::client::open_stream;
 use crate::client::open_stream::{OpenStream, WaitsFor};

@@ -5,8 +5,8 @@
 //! `CallOptions` are set by the same methods everywhere. A unary call becomes a `CallFuture`, a stream a
 //! `Reader`; both are made by attempts (`UnaryExchange`, `OpenStream`) that one `RetryLoop` repeats.
 
-mod bounded_layers;
 mod call_all;
+mod call_bounds;
 mod call_errors;
 mod call_future;
 mod call_options;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::stream::{Stream, StreamExt, unfold};
 
 use crate::bus::MultiReply;
+use crate::client::call_bounds::CallBounds;
 use crate::client::call_options::parent_ended;
 use crate::client::client::Client;
 use crate::context::Context;
@@ -67,25 +68,25 @@ where
     pub(super) fn new(
         multi_reply: MultiReply,
         first: Option<Message>,
-        parent: Option<Context>,
+        bounds: CallBounds,
         client: &Client,
         method: usize,
     ) -> Self {
         let (client, method) = (client.clone(), client.method(method));
-        let replies = unfold(
-            (multi_reply, parent, first),
-            move |(mut multi_reply, parent, received)| {
-                let client = client.clone();
-                async move {
-                    let message = match received {
-                        Some(first) => first,
-                        None => next_reply(&mut multi_reply, parent.as_ref(), &mut None).await?,
-                    };
-                    let reply = InstanceReply::decode(&message, &client, method).await;
-                    Some((reply, (multi_reply, parent, None)))
-                }
-            },
-        );
+        let replies = unfold((multi_reply, first), move |(mut multi_reply, received)| {
+            let (client, bounds) = (client.clone(), bounds.clone());
+            async move {
+                let message = match received {
+                    Some(first) => first,
+                    None => {
+                        let parent = bounds.parent.as_ref();
+                        next_reply(&mut multi_reply, parent, &mut None).await?
+                    }
+                };
+                let reply = InstanceReply::decode(&message, &client, method, &bounds).await;
+                Some((reply, (multi_reply, None)))
+            }
+        });
         Self(Box::pin(replies))
     }
 }
@@ -108,12 +109,20 @@ impl<M> Stream for Replies<M> {
 }
 
 impl<M: prost::Message + Default + 'static> InstanceReply<M> {
-    async fn decode(message: &Message, client: &Client, method: &'static MethodDescriptor) -> Self {
+    async fn decode(
+        message: &Message,
+        client: &Client,
+        method: &'static MethodDescriptor,
+        bounds: &CallBounds,
+    ) -> Self {
         let (payload, metadata) = read(message, client, method);
         Self {
             instance: instance_of(message).unwrap_or_default().to_owned(),
             result: match payload {
-                Ok(payload) => decode_reply(payload, method.output, wire::decode_reply).await,
+                Ok(payload) => {
+                    let decoding = decode_reply(payload, method.output, wire::decode_reply);
+                    bounds.decode(decoding).await
+                }
                 Err(status) => Err(status),
             },
             metadata,

@@ -6,8 +6,10 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
 
+use bytes::Bytes;
 use pin_project_lite::pin_project;
 
+use crate::client::call_bounds::CallBounds;
 use crate::client::call_future::CallFuture;
 use crate::client::call_options::call_option_methods;
 use crate::client::client::Client;
@@ -26,7 +28,8 @@ use crate::wire;
 ///
 /// - `UNAVAILABLE`: no instance serves the method, the server is shutting down, or the connection to NATS
 ///   was lost;
-/// - `DEADLINE_EXCEEDED`: there was no reply before the deadline; the handler may have run;
+/// - `DEADLINE_EXCEEDED`: there was no reply before the deadline, or a long one was not decoded; the handler may have
+///   run;
 /// - `RESOURCE_EXHAUSTED`: the server is at its limits, or a message is too large;
 /// - `FAILED_PRECONDITION`: it is awaited outside of a tokio runtime;
 /// - `CANCELLED`: the call or event that this one is [`within`](Self::within) has ended;
@@ -204,6 +207,17 @@ where
     }
 }
 
+/// Decodes a long reply, whose type is `name`, up to the deadline of its call.
+fn decode_within<Rep>(bounds: CallBounds, payload: Bytes, name: &'static str) -> DecodingReply<Rep>
+where
+    Rep: prost::Message + Default + 'static,
+{
+    Box::pin(async move {
+        let decoding = decode_reply(payload, name, wire::decode_reply);
+        bounds.decode(decoding).await
+    })
+}
+
 impl<Req, Rep> Future for UnaryFuture<Req, Rep>
 where
     Req: prost::Message,
@@ -221,7 +235,7 @@ where
         if payload.len() < MIN_OFFLOADED_PROTOBUF {
             return Poll::Ready(wire::decode_reply(payload, name));
         }
-        let decoding = Box::pin(decode_reply(payload, name, wire::decode_reply));
+        let decoding = decode_within(this.call.bounds(), payload, name);
         this.decoding.insert(decoding).as_mut().poll(cx)
     }
 }
@@ -245,8 +259,8 @@ where
                 return Poll::Ready(Ok(Reply { message, metadata }));
             }
             *this.metadata = metadata;
-            let decoding = decode_reply(payload, method.output, wire::decode_reply);
-            *this.decoding = Some(Box::pin(decoding));
+            let bounds = this.call.bounds();
+            *this.decoding = Some(decode_within(bounds, payload, method.output));
         }
         let Some(decoding) = this.decoding else {
             return Poll::Pending;

@@ -92,6 +92,11 @@ impl<B: RequestBody> UnaryExchange<B> {
         }
     }
 
+    /// Returns the time limit of the call; `None` before the first attempt.
+    pub(crate) fn time_limit(&self) -> Option<TimeLimit> {
+        self.time_limit
+    }
+
     /// Returns the time limit of the call. The first call of this function starts the clock, and the
     /// wait for the end of the parent.
     fn start_time_limit(self: Pin<&mut Self>, now: Instant) -> TimeLimit {

@@ -94,7 +94,7 @@ pub(crate) async fn convert<T: Send + 'static>(
     }
 }
 
-/// Runs `work` on a thread for blocking work, with the permits of the call.
+/// Runs `work` on a thread for blocking work, with the permits of the call and up to its deadline.
 async fn offload_call<T: Send + 'static>(
     scope: Option<&DecodeScope>,
     work: impl FnOnce(Option<&DecodeScope>) -> Result<T, Status> + Send + 'static,
@@ -102,7 +102,11 @@ async fn offload_call<T: Send + 'static>(
     let scope = scope.cloned();
     offload(move || {
         let _permit = scope.as_ref().and_then(DecodeScope::hold_permit);
-        work(scope.as_ref())
+        let check_deadline = || scope.as_ref().map_or(Ok(()), DecodeScope::check_deadline);
+        check_deadline()?;
+        let done = work(scope.as_ref())?;
+        check_deadline()?;
+        Ok(done)
     })
     .await?
 }

@@ -7,8 +7,9 @@
 //!   that no thread is idle for this alone. Under paused time tokio's clock waits for them, as tests expect.
 //! - **How much.** As many at a time as there are processors, for each runtime. The system shares the processors
 //!   among these threads and those of the runtime; more of them would take longer together, and hold more memory.
-//! - **Who waits.** The call, in its own future. Its deadline goes on meanwhile. Work whose turn has not come is
-//!   dropped with its call. Work that has begun cannot be ended: it goes on to its end, and keeps until then what it
+//! - **Who waits.** The call, in its own future. Its deadline ends the wait: at a caller by `CallBounds::decode` and
+//!   `MessageReader::within_deadline`, at a server with its handler. Work whose turn has not come is dropped with its
+//!   call. Work that has begun cannot be ended: it goes on to its end, and keeps until then what it
 //!   was given, as the permits of the call and the memory that counts for it.
 //! - **Where no thread begins.** Handlers that block may have all of them, and may wait for this very work. What has
 //!   not begun after [`MAX_THREAD_WAIT`] runs where it waits.

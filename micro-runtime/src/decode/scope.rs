@@ -4,6 +4,8 @@ use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
+use tokio::time::Instant;
+
 use crate::descriptor::{RequestSizes, UNCOUNTED_LEN};
 use crate::memory_budget;
 use crate::memory_budget::{HeldBytes, MemoryBudget};
@@ -17,6 +19,8 @@ pub(crate) struct DecodeScope {
     sizes: Arc<RequestSizes>,
     /// `None` where no message can be large.
     permit: Option<Weak<dyn DecodePermit>>,
+    /// Of the call.
+    deadline: Option<Instant>,
 }
 
 /// Permits of a call that a thread can hold.
@@ -30,11 +34,13 @@ impl DecodeScope {
         budget: Arc<MemoryBudget>,
         sizes: Arc<RequestSizes>,
         permit: Option<Weak<dyn DecodePermit>>,
+        deadline: Option<Instant>,
     ) -> Self {
         Self {
             budget,
             sizes,
             permit,
+            deadline,
         }
     }
 
@@ -83,6 +89,23 @@ impl DecodeScope {
                  the share of one caller, {limit} bytes; raise `Server::memory_budget`"
             ))),
         }
+    }
+
+    /// Fails once the deadline of the call has passed: that does not end a handler which has a thread of its own or is
+    /// detached, but such a handler must not begin behind it.
+    ///
+    /// # Errors
+    ///
+    /// `DEADLINE_EXCEEDED`.
+    pub(super) fn check_deadline(&self) -> Result<(), Status> {
+        if self
+            .deadline
+            .is_none_or(|deadline| deadline > Instant::now())
+        {
+            return Ok(());
+        }
+        let text = "the deadline of the call passed before a long message of it was decoded";
+        Err(Reason::Deadline.status(text))
     }
 
     /// Returns what keeps the permits of the call while a thread works for it.

@@ -280,7 +280,7 @@ impl ServedMethod {
             request.context,
             deadline,
             &self.server.stop,
-            permit.decode_scope(payload.len()),
+            permit.decode_scope(payload.len(), deadline),
         );
         Ok(match (&self.handler, request.stream) {
             (MethodHandler::Unary(handler), None) => {

@@ -7,6 +7,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use async_nats::Subject;
+use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::decode::{DecodePermit, DecodeScope};
@@ -122,7 +123,11 @@ impl Permit {
 
     /// Returns what the messages of the call are decoded against; `None` if its one request takes so little memory that
     /// it does not count.
-    pub(super) fn decode_scope(&mut self, request_len: usize) -> Option<DecodeScope> {
+    pub(super) fn decode_scope(
+        &mut self,
+        request_len: usize,
+        deadline: Option<Instant>,
+    ) -> Option<DecodeScope> {
         let memory = Arc::clone(self.memory()?);
         let sizes = Arc::clone(&self.method.request_sizes);
         let is_large = self.is_stream || request_len >= MIN_LARGE_LEN;
@@ -131,7 +136,7 @@ impl Permit {
             let permit: Arc<dyn DecodePermit> = release;
             Arc::downgrade(&permit)
         });
-        Some(DecodeScope::new(memory, sizes, permit))
+        Some(DecodeScope::new(memory, sizes, permit, deadline))
     }
 
     pub(super) fn method(&self) -> &Arc<ServedMethod> {

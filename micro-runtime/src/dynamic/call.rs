@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 
 use bytes::Bytes;
 use prost_reflect::MessageDescriptor;
@@ -149,7 +149,9 @@ impl DynamicCall {
         let TypedCall { call, output, .. } = self.into_call(&[MethodKind::Unary])?;
         let is_json = call.request.client.format().is_json();
         let method = call.request.descriptor();
-        let reply = CallFuture::new(call.request).await?;
+        let mut call = pin!(CallFuture::new(call.request));
+        let reply = call.as_mut().await?;
+        let bounds = call.bounds();
         let metadata = reply.metadata(method);
         let payload = reply.into_payload();
         // A reply in JSON has a content type, which an acknowledgment has not.
@@ -159,7 +161,7 @@ impl DynamicCall {
         let decoding = convert(None, payload.len(), move |_| {
             message::decode(payload, &output, is_json)
         });
-        Ok((decoding.await?, metadata))
+        Ok((bounds.decode(decoding).await?, metadata))
     }
 
     /// Makes a call with one request and many replies; completes when the handler has returned its

@@ -118,10 +118,8 @@ impl DynamicStreaming {
     fn decode(&self, payload: Bytes) -> BoxFuture<'static, Dynamic> {
         let (message_type, is_json) = (self.message_type.clone(), self.is_json);
         let length = payload.len();
-        Box::pin(async move {
-            let decode = move |_: Option<&_>| message::decode(payload, &message_type, is_json);
-            convert(None, length, decode).await
-        })
+        let decode = move |_: Option<&_>| message::decode(payload, &message_type, is_json);
+        Box::pin(self.reader.within_deadline(convert(None, length, decode)))
     }
 }
 

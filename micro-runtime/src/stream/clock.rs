@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::context::Words;
-use crate::status::Reason;
+use crate::status::{Reason, Status};
 use crate::stream::machine::{Machine, peer_gone};
 use crate::stream::options::StreamLimits;
 
@@ -83,6 +83,15 @@ impl Machine {
         } else if silence >= heartbeat * (self.pings + 1) {
             self.pings += 1;
             self.pending.ping = true;
+        }
+    }
+
+    /// Returns the failure of a message that has arrived and was not decoded before the deadline.
+    pub(crate) fn not_decoded_in_time(&self) -> Status {
+        let what = format!("a message of {} was not decoded", self.label.name());
+        match &self.time_limit {
+            Some(limit) => limit.exceeded(what),
+            None => Reason::Deadline.status(format!("{what} before the deadline")),
         }
     }
 

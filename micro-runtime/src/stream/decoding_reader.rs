@@ -17,6 +17,10 @@ use crate::wire;
 /// Decodes a message of this type name.
 type DecodeHere<M> = fn(Option<&DecodeScope>, Bytes, &'static str) -> Result<Decoded<M>, Status>;
 
+/// Decodes a long message of a reader.
+type DecodeLong<M> =
+    fn(&MessageReader, Option<DecodeScope>, Bytes, &'static str) -> DecodingFuture<M>;
+
 /// How the messages of a stream are decoded.
 pub(crate) struct MessageDecoder<M> {
     /// Full name of the message type, for errors.
@@ -27,8 +31,8 @@ pub(crate) struct MessageDecoder<M> {
     borrowed: fn(BorrowedMessage<'_>, &'static str) -> Result<M, Status>,
     /// Of messages on this thread.
     owned: DecodeHere<M>,
-    /// Of long messages, on a thread for blocking work.
-    long: fn(Option<DecodeScope>, Bytes, &'static str) -> DecodingFuture<M>,
+    /// Of long messages, on a thread for blocking work, up to the deadline of the stream.
+    long: DecodeLong<M>,
 }
 
 /// The receiving half of one end, with its decoder.
@@ -56,8 +60,9 @@ impl<M: prost::Message + Default + 'static> MessageDecoder<M> {
             scope,
             borrowed: |message, name| wire::decode_request(message, name),
             owned: |scope, message, name| decode_request_here(scope, message, name),
-            long: |scope, message, name| {
-                Box::pin(async move { decode_request(scope.as_ref(), message, name).await })
+            long: |reader, scope, message, name| {
+                let decoding = async move { decode_request(scope.as_ref(), message, name).await };
+                Box::pin(reader.within_deadline(decoding))
             },
         }
     }
@@ -69,10 +74,11 @@ impl<M: prost::Message + Default + 'static> MessageDecoder<M> {
             scope: None,
             borrowed: |message, name| wire::decode_streamed_reply(message, name),
             owned: |_, message, name| uncounted(wire::decode_streamed_reply(message, name)),
-            long: |_, message, name| {
+            long: |reader, _, message, name| {
                 let decode =
                     |message: Bytes, name: &str| wire::decode_streamed_reply(message, name);
-                Box::pin(async move { uncounted(decode_reply(message, name, decode).await) })
+                let decoding = async move { uncounted(decode_reply(message, name, decode).await) };
+                Box::pin(reader.within_deadline(decoding))
             },
         }
     }
@@ -146,7 +152,8 @@ impl<M> DecodingReader<M> {
                     Some(Ok(Taken::Counted(decoded))) => decoded,
                     Some(Ok(Taken::Long(bytes))) => {
                         let scope = decoder.scope.clone();
-                        self.running = Some((decoder.long)(scope, bytes, decoder.name));
+                        let decoding = (decoder.long)(&self.reader, scope, bytes, decoder.name);
+                        self.running = Some(decoding);
                         return self.poll_next(cx);
                     }
                 }

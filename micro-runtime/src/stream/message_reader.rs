@@ -4,11 +4,12 @@
 //! a frame. What it has read counts as taken when it asks for the next frame: credit is granted again by frames, not
 //! by messages.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::status::Status;
 use crate::stream::channel::{Channel, ReadOutcome};
@@ -16,7 +17,7 @@ use crate::stream::credit::Credit;
 use crate::stream::entries::Entries;
 use crate::stream::fragments::join_fragments;
 use crate::stream::frame_sharing::{EncodedMessage, FrameSharing};
-use crate::stream::machine::dropped;
+use crate::stream::machine::{Machine, dropped};
 use crate::stream::receiving::MessageBatch;
 
 /// Maximum length in bytes of a message that is read in place. The `bytes` fields of a longer one are shares of its
@@ -128,6 +129,38 @@ impl MessageReader {
     /// Waits for the next encoded message; `None` after the last. Cancel safe.
     pub(crate) async fn next_bytes(&mut self) -> Result<Option<Bytes>, Status> {
         poll_fn(|cx| self.poll_bytes(cx)).await.transpose()
+    }
+
+    /// Waits for the decoding of a message up to the deadline of the stream. Dropped before its turn, it does not
+    /// begin.
+    ///
+    /// The messages of a stream that has ended in order may be read behind its deadline, and are decoded without one.
+    ///
+    /// # Errors
+    ///
+    /// That of `decoding`; `DEADLINE_EXCEEDED` at the deadline.
+    pub(crate) fn within_deadline<T, F>(
+        &self,
+        decoding: F,
+    ) -> impl Future<Output = Result<T, Status>> + use<T, F>
+    where
+        F: Future<Output = Result<T, Status>>,
+    {
+        let channel = self.shared_channel();
+        let deadline = channel.inspect(|machine| machine.deadline);
+        let deadline = deadline.filter(|deadline| *deadline > Instant::now());
+        async move {
+            let Some(deadline) = deadline else {
+                return decoding.await;
+            };
+            tokio::select! {
+                biased;
+                decoded = decoding => decoded,
+                () = tokio::time::sleep_until(deadline) => {
+                    Err(channel.inspect(Machine::not_decoded_in_time))
+                }
+            }
+        }
     }
 
     /// Ends the reading, since a message could not be decoded or the stream has failed: a client's call is reset with

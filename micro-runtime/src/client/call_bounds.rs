@@ -1,9 +1,11 @@
-//! The way of a call through the client's middleware, which ends with the call's deadline and with its parent.
+//! `CallBounds`: the deadline of a call and the end of its parent, for the parts of it that are not the exchange of
+//! messages: its way through the client's middleware, and the decoding of a long reply.
 //!
-//! The exchange behind the layers keeps both as well, so that its errors are those of a call without middleware. What
-//! is added here is the time that the layers take themselves.
+//! The exchange keeps both itself, so that its errors are those of a call without middleware. What is added here is the
+//! time that the layers take themselves, and the time in which a reply waits for its turn to be decoded.
 
-use std::future::pending;
+use std::future::{Future, pending};
+
 use tokio::time::Instant;
 
 use crate::bus::NoRuntime;
@@ -13,8 +15,9 @@ use crate::context::{Context, TimeLimit};
 use crate::middleware::{LayeredCall, Response};
 use crate::status::Status;
 
-/// What ends a call, wherever in its layers it is.
-pub(super) struct CallBounds {
+/// Deadline and parent of a call, which end it wherever it is.
+#[derive(Clone)]
+pub(crate) struct CallBounds {
     /// Full name of the method.
     pub(super) method: &'static str,
     /// `None` for a stream without a deadline.
@@ -44,19 +47,42 @@ impl CallBounds {
 
     /// Waits for the response of the layers, up to the deadline and the end of the parent. Dropping the call then
     /// cancels it at the server.
-    pub(super) async fn pass(self, call: LayeredCall) -> Result<Response, Status> {
+    pub(super) async fn pass(&self, call: LayeredCall) -> Result<Response, Status> {
+        self.end(call, call_errors::deadline_exceeded_in_layers)
+            .await
+    }
+
+    /// Waits for the decoding of a reply, up to the deadline and the end of the parent. Dropped before its turn, it
+    /// does not begin.
+    ///
+    /// # Errors
+    ///
+    /// That of `decoding`; `DEADLINE_EXCEEDED` at the deadline, `CANCELLED` at the end of the parent.
+    pub(crate) async fn decode<M>(
+        &self,
+        decoding: impl Future<Output = Result<M, Status>>,
+    ) -> Result<M, Status> {
+        self.end(decoding, call_errors::not_decoded_in_time).await
+    }
+
+    /// Waits for `work` up to the deadline, of which `exceeded` is the failure, and the end of the parent.
+    async fn end<T>(
+        &self,
+        work: impl Future<Output = Result<T, Status>>,
+        exceeded: fn(&str, &TimeLimit) -> Status,
+    ) -> Result<T, Status> {
         let deadline = async {
             match &self.limit {
                 Some(limit) => {
                     tokio::time::sleep_until(limit.deadline).await;
-                    call_errors::deadline_exceeded_in_layers(self.method, limit)
+                    exceeded(self.method, limit)
                 }
                 None => pending().await,
             }
         };
         tokio::select! {
             biased;
-            response = call => response,
+            result = work => result,
             () = parent_ended(self.parent.as_ref()) => Err(call_errors::parent_ended(self.method)),
             status = deadline => Err(status),
         }
