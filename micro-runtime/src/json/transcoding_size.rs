@@ -15,7 +15,7 @@
 //! The sizes are those of prost-reflect 0.16 and of the collections of std, with the room that they have while they
 //! grow: the sum is more than what is taken, by a factor of three at most in what tests/decode_memory.rs measures.
 
-use prost_reflect::{FieldDescriptor, Kind, MapKey, MessageDescriptor, Value};
+use prost_reflect::{Kind, MapKey, MessageDescriptor, Value};
 
 /// Bytes that a small allocation takes besides what it holds, with what the allocator rounds it up by.
 const ALLOCATION_SIZE: usize = 32;
@@ -85,15 +85,19 @@ impl<'a> JsonWalk<'a> {
                 walk.add(FIRST_NODE_SIZE);
             }
             walk.add(MEMBER_SIZE);
-            walk.field(&find(message_type, key)?, depth)
+            match find(message_type, key) {
+                Some(field) => walk.field(&field, depth),
+                // The reader stops here, unless it knows the key: then it takes no more than this.
+                None => walk.well_known(depth, true),
+            }
         })
     }
 
-    /// Walks over the value of a field: a map, a list or a single one.
-    fn field(&mut self, field: &FieldDescriptor, depth: usize) -> Option<()> {
-        let kind = field.kind();
+    /// Walks over the value of a field or an extension: a map, a list or a single one.
+    fn field(&mut self, field: &Field, depth: usize) -> Option<()> {
+        let kind = &field.kind;
         match self.peek()? {
-            b'{' if field.is_map() => {
+            b'{' if field.is_map => {
                 let value = match kind {
                     Kind::Message(entry) => entry.map_entry_value_field().kind(),
                     _ => return None,
@@ -104,8 +108,8 @@ impl<'a> JsonWalk<'a> {
                     walk.value(&value, depth)
                 })
             }
-            b'[' if field.is_list() => self.elements(depth, |walk, depth| walk.value(&kind, depth)),
-            _ => self.value(&kind, depth),
+            b'[' if field.is_list => self.elements(depth, |walk, depth| walk.value(kind, depth)),
+            _ => self.value(kind, depth),
         }
     }
 
@@ -222,8 +226,15 @@ impl<'a> JsonWalk<'a> {
     }
 }
 
-/// Returns the field that a key names, by either of its names.
-fn find(message_type: &MessageDescriptor, key: &[u8]) -> Option<FieldDescriptor> {
+/// A field or an extension, as far as it decides how its value is read.
+struct Field {
+    kind: Kind,
+    is_map: bool,
+    is_list: bool,
+}
+
+/// Returns the field that a key names, by either of its names, or the extension, which is named in brackets.
+fn find(message_type: &MessageDescriptor, key: &[u8]) -> Option<Field> {
     let written = std::str::from_utf8(key).ok()?;
     let read;
     let key = match written.contains('\\') {
@@ -234,7 +245,20 @@ fn find(message_type: &MessageDescriptor, key: &[u8]) -> Option<FieldDescriptor>
         }
     };
     let by_json_name = message_type.get_field_by_json_name(key);
-    by_json_name.or_else(|| message_type.get_field_by_name(key))
+    let field = by_json_name.or_else(|| message_type.get_field_by_name(key));
+    if let Some(field) = field {
+        return Some(Field {
+            kind: field.kind(),
+            is_map: field.is_map(),
+            is_list: field.is_list(),
+        });
+    }
+    let extension = message_type.get_extension_by_json_name(key)?;
+    Some(Field {
+        kind: extension.kind(),
+        is_map: extension.is_map(),
+        is_list: extension.is_list(),
+    })
 }
 
 /// Returns whether texts within such a message may be lists of paths: a `google.protobuf.FieldMask`, which an
