@@ -40,8 +40,8 @@ pub(crate) async fn decode_request<M: prost::Message + Default + 'static>(
     if payload.len() < MIN_OFFLOADED_PROTOBUF {
         return decode_request_here(scope, payload, name);
     }
-    let decode = move |scope: Option<&_>| decode_request_here(scope, payload, name);
-    offload_call(scope, decode).await
+    let decode = move |scope: Option<&_>, payload| decode_request_here(scope, payload, name);
+    offload_call(scope, payload, decode).await
 }
 
 /// Decodes a request as [`decode_request`] does, on this thread.
@@ -74,37 +74,38 @@ pub(crate) async fn decode_reply<M: Send + 'static>(
 ) -> Result<M, Status> {
     match payload.len() < MIN_OFFLOADED_PROTOBUF {
         true => decode(payload, name),
-        false => offload(move || decode(payload, name)).await?,
+        false => offload(payload, move |payload| decode(payload, name)).await?,
     }
 }
 
-/// Converts a message of this length by descriptors, on a thread for blocking work if it is long.
+/// Converts a message by descriptors, on a thread for blocking work if it is long.
 ///
 /// # Errors
 ///
 /// That of `convert`; `UNAVAILABLE` if the runtime shuts down meanwhile.
 pub(crate) async fn convert<T: Send + 'static>(
     scope: Option<&DecodeScope>,
-    length: usize,
-    convert: impl FnOnce(Option<&DecodeScope>) -> Result<T, Status> + Send + 'static,
+    message: Bytes,
+    convert: impl FnOnce(Option<&DecodeScope>, Bytes) -> Result<T, Status> + Send + 'static,
 ) -> Result<T, Status> {
-    match length < MIN_OFFLOADED_CONVERSION {
-        true => convert(scope),
-        false => offload_call(scope, convert).await,
+    match message.len() < MIN_OFFLOADED_CONVERSION {
+        true => convert(scope, message),
+        false => offload_call(scope, message, convert).await,
     }
 }
 
 /// Runs `work` on a thread for blocking work, with the permits of the call and up to its deadline.
 async fn offload_call<T: Send + 'static>(
     scope: Option<&DecodeScope>,
-    work: impl FnOnce(Option<&DecodeScope>) -> Result<T, Status> + Send + 'static,
+    message: Bytes,
+    work: impl FnOnce(Option<&DecodeScope>, Bytes) -> Result<T, Status> + Send + 'static,
 ) -> Result<T, Status> {
     let scope = scope.cloned();
-    offload(move || {
+    offload(message, move |message| {
         let _permit = scope.as_ref().and_then(DecodeScope::hold_permit);
         let check_deadline = || scope.as_ref().map_or(Ok(()), DecodeScope::check_deadline);
         check_deadline()?;
-        let done = work(scope.as_ref())?;
+        let done = work(scope.as_ref(), message)?;
         check_deadline()?;
         Ok(done)
     })

@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::runtime::{Handle, Id};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinHandle};
@@ -59,7 +60,11 @@ impl Drop for ResetMark {
     }
 }
 
-/// Runs `work` on a thread for blocking work, and returns its result.
+/// Runs `work` on a thread for blocking work with the message that it takes, and returns its result.
+///
+/// A message that has to wait for its turn is copied before, since it is a slice of what was read from the connection
+/// and keeps all of that, up to twice its length and more: many that wait would take far more memory than counts for
+/// them.
 ///
 /// The code for all types is in [`run`]: here are only the closure, and the place for its result.
 ///
@@ -69,22 +74,23 @@ impl Drop for ResetMark {
 ///
 /// `UNAVAILABLE` if the runtime shuts down meanwhile.
 pub(crate) async fn offload<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
+    message: Bytes,
+    work: impl FnOnce(Bytes) -> T + Send + 'static,
 ) -> Result<T, Status> {
     // Outside of a runtime, as in a future that another executor polls, there are no other threads.
     let Ok(runtime) = Handle::try_current() else {
-        return Ok(work());
+        return Ok(work(message));
     };
     if MAY_BLOCK.get() {
-        return Ok(work());
+        return Ok(work(message));
     }
     let result = Arc::new(Mutex::new(None));
     let filled = Arc::clone(&result);
-    let work = move || {
-        let done = work();
+    let work = move |message| {
+        let done = work(message);
         *lock(&filled) = Some(done);
     };
-    run(&runtime, Box::new(work)).await?;
+    run(&runtime, message, Box::new(work)).await?;
     let done = lock(&result).take();
     done.ok_or_else(|| Status::unavailable("the runtime stops"))
 }
@@ -94,23 +100,36 @@ pub(crate) async fn offload<T: Send + 'static>(
 /// # Errors
 ///
 /// `UNAVAILABLE` if the runtime shuts down meanwhile.
-async fn run(runtime: &Handle, work: Box<dyn FnOnce() + Send>) -> Result<(), Status> {
-    let turn = turns_of(runtime.id()).acquire_owned().await;
-    let turn = turn.map_err(|_| Status::unavailable("the runtime stops"))?;
-    let waiting = Arc::new(Mutex::new(Some(WaitingWork { work, _turn: turn })));
+async fn run(runtime: &Handle, message: Bytes, work: Work) -> Result<(), Status> {
+    let turns = turns_of(runtime.id());
+    let (turn, message) = match Arc::clone(&turns).try_acquire_owned() {
+        Ok(turn) => (turn, message),
+        Err(_) => {
+            let copy = Bytes::copy_from_slice(&message);
+            drop(message);
+            let turn = turns.acquire_owned().await;
+            let turn = turn.map_err(|_| Status::unavailable("the runtime stops"))?;
+            (turn, copy)
+        }
+    };
+    let waiting = Arc::new(Mutex::new(Some(WaitingWork {
+        work,
+        message,
+        _turn: turn,
+    })));
     let job = Arc::clone(&waiting);
     let handle = runtime.spawn_blocking(move || {
         let begun = lock(&job).take();
-        if let Some(WaitingWork { work, _turn }) = begun {
-            on_thread_that_may_block(work);
+        if let Some(waiting) = begun {
+            on_thread_that_may_block(|| waiting.run());
         }
     });
     let mut running = RunningWork { handle, waiting };
     match timeout(MAX_THREAD_WAIT, &mut running.handle).await {
         Ok(ended) => check_end(ended),
         Err(_) => match running.take() {
-            Some(WaitingWork { work, _turn }) => {
-                work();
+            Some(waiting) => {
+                waiting.run();
                 Ok(())
             }
             None => check_end((&mut running.handle).await),
@@ -126,10 +145,20 @@ fn check_end(ended: Result<(), JoinError>) -> Result<(), Status> {
     })
 }
 
-/// Work that has not begun, and its turn.
+/// Work on a message.
+type Work = Box<dyn FnOnce(Bytes) + Send>;
+
+/// Work that has not begun, its message and its turn.
 struct WaitingWork {
-    work: Box<dyn FnOnce() + Send>,
+    work: Work,
+    message: Bytes,
     _turn: OwnedSemaphorePermit,
+}
+
+impl WaitingWork {
+    fn run(self) {
+        (self.work)(self.message);
+    }
 }
 
 /// Work that is dropped with its call unless it has begun.

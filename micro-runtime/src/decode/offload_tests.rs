@@ -8,10 +8,10 @@ use super::*;
 #[tokio::test]
 async fn work_runs_on_another_thread_unless_this_one_may_block() {
     let here = thread::current().id();
-    let used = || thread::current().id();
-    assert_ne!(offload(used).await.unwrap(), here);
+    let used = |_| thread::current().id();
+    assert_ne!(offload(Bytes::new(), used).await.unwrap(), here);
     let inner = tokio::task::spawn_blocking(move || {
-        let used = async { offload(used).await.unwrap() };
+        let used = async { offload(Bytes::new(), used).await.unwrap() };
         let used = on_thread_that_may_block(|| Handle::current().block_on(used));
         used == thread::current().id()
     });
@@ -28,7 +28,7 @@ async fn no_more_runs_at_a_time_than_there_are_processors() {
         let (end, ended) = mpsc::channel::<()>();
         let begun = begun.clone();
         ends.push(end);
-        let work = offload(move || {
+        let work = offload(Bytes::new(), move |_| {
             begun.send(number).unwrap();
             let _ = ended.recv();
         });
@@ -55,7 +55,7 @@ async fn what_has_begun_keeps_what_it_holds_after_its_call_was_dropped() {
     let seen = Arc::downgrade(&held);
     let (end, ended) = mpsc::channel::<()>();
     let (begun, begins) = tokio::sync::oneshot::channel();
-    let call = tokio::spawn(offload(move || {
+    let call = tokio::spawn(offload(Bytes::new(), move |_| {
         let _held = held;
         begun.send(()).unwrap();
         let _ = ended.recv();
@@ -70,9 +70,37 @@ async fn what_has_begun_keeps_what_it_holds_after_its_call_was_dropped() {
     }
 }
 
+/// A slice of a buffer, whose owner shows whether it is still kept.
+#[tokio::test]
+async fn a_message_that_waits_for_its_turn_does_not_keep_the_buffer_that_it_was_read_into() {
+    struct ReadBuffer {
+        _kept: Arc<()>,
+    }
+
+    impl AsRef<[u8]> for ReadBuffer {
+        fn as_ref(&self) -> &[u8] {
+            b"message and what was read with it"
+        }
+    }
+
+    let turns = turns_of(Handle::current().id());
+    let count = u32::try_from(turns.available_permits()).unwrap();
+    let taken = turns.acquire_many_owned(count).await.unwrap();
+    let kept = Arc::new(());
+    let message = Bytes::from_owner(ReadBuffer {
+        _kept: Arc::clone(&kept),
+    })
+    .slice(..7);
+    let mut waiting = std::pin::pin!(offload(message, |message| message));
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    assert_eq!(Arc::strong_count(&kept), 1);
+    drop(taken);
+    assert_eq!(waiting.await.unwrap(), "message");
+}
+
 #[tokio::test]
 async fn a_panic_is_passed_on() {
-    let call = tokio::spawn(offload(|| panic!("malformed")));
+    let call = tokio::spawn(offload(Bytes::new(), |_| panic!("malformed")));
     let panic = call.await.unwrap_err().into_panic();
     assert_eq!(panic.downcast_ref(), Some(&"malformed"));
 }
@@ -86,11 +114,18 @@ fn work_for_which_no_thread_is_free_runs_where_it_waits() {
         let here = thread::current().id();
         let (done, is_done) = mpsc::channel();
         let blocking = tokio::task::spawn_blocking(move || is_done.recv().unwrap());
-        let used = offload(|| thread::current().id()).await.unwrap();
+        let used = offload(Bytes::new(), |_| thread::current().id())
+            .await
+            .unwrap();
         assert_eq!(used, here);
         // What never began is not run by the thread either.
         done.send(()).unwrap();
         blocking.await.unwrap();
-        assert_ne!(offload(|| thread::current().id()).await.unwrap(), here);
+        assert_ne!(
+            offload(Bytes::new(), |_| thread::current().id())
+                .await
+                .unwrap(),
+            here
+        );
     });
 }

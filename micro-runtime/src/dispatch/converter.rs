@@ -36,7 +36,7 @@ impl Converter {
     ) -> Result<Bytes, Status> {
         let Self { transcoder, method } = self.clone();
         let length = json.len();
-        convert(scope, length, move |scope| {
+        convert(scope, json, move |scope, json| {
             let hold = |bytes| {
                 let held = scope.map(|scope| scope.hold(bytes, method.input, length));
                 held.transpose()
@@ -57,8 +57,8 @@ impl Converter {
         scope: Option<&DecodeScope>,
     ) -> Result<Bytes, Status> {
         let Self { transcoder, method } = self.clone();
-        let length = reply.len();
-        convert(scope, length, move |_| transcoder.reply(method, reply)).await
+        let convert_reply = move |_: Option<&_>, reply| transcoder.reply(method, reply);
+        convert(scope, reply, convert_reply).await
     }
 
     /// Returns the conversion of the requests of a stream.

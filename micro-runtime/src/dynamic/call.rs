@@ -158,7 +158,7 @@ impl DynamicCall {
         if !is_json && let Some(status) = wire::acknowledged_by(&payload) {
             return Err(status);
         }
-        let decoding = convert(None, payload.len(), move |_| {
+        let decoding = convert(None, payload, move |_, payload| {
             message::decode(payload, &output, is_json)
         });
         Ok((bounds.decode(decoding).await?, metadata))

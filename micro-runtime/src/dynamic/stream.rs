@@ -117,9 +117,8 @@ impl DynamicStreaming {
 impl DynamicStreaming {
     fn decode(&self, payload: Bytes) -> BoxFuture<'static, Dynamic> {
         let (message_type, is_json) = (self.message_type.clone(), self.is_json);
-        let length = payload.len();
-        let decode = move |_: Option<&_>| message::decode(payload, &message_type, is_json);
-        Box::pin(self.reader.within_deadline(convert(None, length, decode)))
+        let decode = move |_: Option<&_>, payload| message::decode(payload, &message_type, is_json);
+        Box::pin(self.reader.within_deadline(convert(None, payload, decode)))
     }
 }
 
