@@ -57,7 +57,8 @@ impl Connections {
                 .await
                 .map(Self::of_one);
         }
-        let connect = |role| Connection::connect(options.of_role(role), servers);
+        // In boxes: four of these large futures side by side would need much of a thread's stack.
+        let connect = |role| Box::pin(Connection::connect(options.of_role(role), servers));
         let calling = connect(ConnectionRole::Calling).await?;
         let serving = connect(ConnectionRole::Serving);
         let replying = connect(ConnectionRole::Replying);
@@ -95,10 +96,10 @@ impl Connections {
         !Arc::ptr_eq(&self.calling, &self.serving)
     }
 
-    /// Makes sure that what this process has called, published and replied before precedes, at NATS, whatever it sends next on
-    /// the serving connection: the end of a subscription must not overtake its own messages to it. One connection keeps
-    /// that order by itself, several need a round trip. A failure is logged: what the calling connection loses is lost
-    /// anyhow.
+    /// Makes sure that what this process has called, published and replied before precedes, at NATS, whatever it sends
+    /// next on the serving connection: the end of a subscription must not overtake its own messages to it. One
+    /// connection keeps that order by itself, several need a round trip. A failure is logged: what the calling
+    /// connection loses is lost anyhow.
     pub(crate) async fn precede_serving(&self) {
         if !self.are_separate() {
             self.calling.flush_requests().await;

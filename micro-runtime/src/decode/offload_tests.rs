@@ -118,7 +118,7 @@ fn work_for_which_no_thread_is_free_runs_where_it_waits() {
             .await
             .unwrap();
         assert_eq!(used, here);
-        // What never began is not run by the thread either.
+        // The thread does not run it later either.
         done.send(()).unwrap();
         blocking.await.unwrap();
         assert_ne!(

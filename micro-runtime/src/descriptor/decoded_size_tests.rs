@@ -203,7 +203,7 @@ fn unknown_types_are_not_counted() {
     assert_eq!(group, one);
 }
 
-/// Whatever is not counted to its end is no message for prost either.
+/// Bytes that are not counted to their end are no message for prost either.
 #[test]
 fn malformed_messages_have_no_size() {
     let sizes = element_sizes();

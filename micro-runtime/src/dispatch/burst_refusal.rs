@@ -23,7 +23,7 @@ const RETRY_AFTER_MS: i32 = 100;
 pub(super) enum BurstRefusal {
     /// A limit of concurrent calls is reached.
     Limit(CallLimit),
-    /// So many wait already that this one may not.
+    /// The backlog is full.
     Backlog,
     /// The memory budget of the server is used up.
     Memory,

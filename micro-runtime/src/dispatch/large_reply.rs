@@ -35,8 +35,8 @@ use crate::wire;
 use crate::wire::header::MICRO_STREAM;
 use crate::wire::{FrameMark, PayloadFormat};
 
-/// Time until the first grant, from which on the caller is known to take the reply (docs/PROTOCOL.md, LARGE-6): less than
-/// callers wait for the first part, so that a caller that has gone holds nothing after 5 s.
+/// Time until the first grant, from which on the caller is known to take the reply (docs/PROTOCOL.md, LARGE-6): less
+/// than callers wait for the first part, so that a caller that has gone holds nothing after 5 s.
 const GRANT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A reply that does not fit into one NATS message.

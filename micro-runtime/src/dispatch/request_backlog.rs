@@ -43,8 +43,8 @@ const MAX_TURNS: usize = 64;
 const MAX_REFUSED: usize = 1024;
 /// Maximum number of turns in a row: handlers and timers of the same runtime wait meanwhile.
 const MAX_TURNS_IN_A_ROW: usize = 16;
-/// What a refusal counts as of [`MAX_TURNS_IN_A_ROW`] turns: it takes about a microsecond. Of a loop that yielded as
-/// often for refusals, requests would pile up in the connection, where nothing bounds their bytes.
+/// Number of refusals that count as one of [`MAX_TURNS_IN_A_ROW`] turns: one takes about a microsecond. Of a loop that
+/// yielded as often for refusals, requests would pile up in the connection, where nothing bounds their bytes.
 const REFUSALS_OF_A_TURN: usize = MAX_REFUSED / MAX_TURNS_IN_A_ROW;
 /// Step in which memory is taken for requests that wait. The first so many bytes of a subscription need none: a small
 /// request in a burst is handled though others have used the budget up.
@@ -77,7 +77,7 @@ pub(super) trait Intake {
 /// The next step of the loop.
 pub(super) enum Turn {
     Handle(Message, Arrival),
-    /// So many wait that there is no room, or no memory.
+    /// There is no room for another one that waits, or no memory.
     Refuse(Message, Arrival, BurstRefusal),
 }
 

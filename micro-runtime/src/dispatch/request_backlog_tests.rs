@@ -107,7 +107,8 @@ async fn those_behind_the_first_of_what_was_taken_have_waited() {
     }
 }
 
-/// Publishes so many requests while a reply waits for the connection. Returns the payloads of those that are handled then, and the number of those that are refused.
+/// Publishes so many requests while a reply waits for the connection. Returns the payloads of those that are handled
+/// then, and the number of those that are refused.
 async fn taken_while_sending(
     count: usize,
     length: usize,

@@ -62,7 +62,7 @@ impl QueuedBytes {
     #[cold]
     fn give_back(&self) {
         let mut held = lock(&self.held);
-        // Whoever counts an event from now on waits for the lock; what was counted before is seen here.
+        // An event that is counted from now on waits for the lock; one that was counted before is seen here.
         self.taken.store(0, Ordering::SeqCst);
         held.shrink_to(self.needed().next_multiple_of(MEMORY_STEP));
         self.taken.store(held.bytes(), Ordering::SeqCst);

@@ -22,7 +22,7 @@ const ALLOCATION_SIZE: usize = 32;
 /// Size of a field of a message in the nodes of its tree, of which the first has room for eleven.
 const FIELD_SIZE: usize = size_of::<Value>() + size_of::<u32>();
 const FIRST_NODE_SIZE: usize = 11 * FIELD_SIZE + ALLOCATION_SIZE;
-/// What each field takes, as nodes may be less than half full.
+/// Size of each field, as nodes may be less than half full.
 const MEMBER_SIZE: usize = 3 * FIELD_SIZE;
 /// Size of an entry of a map, whose table has up to four times the room that it needs while it grows, and more for the
 /// first.

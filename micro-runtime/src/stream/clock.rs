@@ -96,8 +96,8 @@ impl Machine {
     }
 
     /// Returns the time without a frame after which the peer is asked for one. A server asks a caller that has sent
-    /// none yet earlier, and any other one a little earlier than it is asked itself: NATS then reports a caller that has
-    /// gone, and within one heartbeat nothing is held for it.
+    /// none yet earlier, and any other one a little earlier than it is asked itself: NATS then reports a caller that
+    /// has gone, and within one heartbeat nothing is held for it.
     fn heartbeat(&self) -> Duration {
         let StreamLimits {
             heartbeat,

@@ -25,7 +25,6 @@ on_both_carriers! {
     concurrent_handlers_are_bounded
     events_with_the_same_key_keep_their_order
     events_beyond_max_waiting_are_dropped_and_counted
-    events_that_wait_take_half_of_the_memory_budget
     undecodable_events_are_counted_with_their_error
     failures_panics_and_timeouts_are_counted_with_their_error
     a_slow_handler_does_not_delay_other_subscribers
@@ -52,7 +51,7 @@ async fn serve(
 }
 
 /// Waits until the counters of the server's first subscription meet a condition, and returns them.
-async fn wait_for_stats(
+pub(super) async fn wait_for_stats(
     server: &RunningServer,
     is_met: impl Fn(&EventStats) -> bool,
 ) -> EventStats {
@@ -173,42 +172,6 @@ async fn events_beyond_max_waiting_are_dropped_and_counted(carrier: Carrier) {
             .dropped,
         89
     );
-}
-
-async fn events_that_wait_take_half_of_the_memory_budget(carrier: Carrier) {
-    const LENGTH: usize = 100_000;
-    // Half of it holds forty of them, and the worker has one.
-    let budget = 2 * 40 * (LENGTH + 1000);
-    let (subscriber, mut handled) = gated_subscriber();
-    let server = Server::new(&carrier.bus)
-        .subscribe::<Trade>(subscriber.clone(), Subscription::broadcast())
-        .memory_budget(budget)
-        .start()
-        .await
-        .unwrap();
-    let publish = |number| {
-        let mut large = trade("v", "wait", number).encode_to_vec();
-        // A field that the handler does not know.
-        prost::encoding::bytes::encode(100, &vec![0; LENGTH], &mut large);
-        carrier.bus.publish_raw("evt.market.trade.v.wait", large)
-    };
-    for number in 0..100 {
-        publish(number).await.unwrap();
-    }
-    let stats = wait_for_stats(&server, |stats| stats.received == 100).await;
-    let kept = 100 - stats.dropped;
-    assert!((38..=42).contains(&kept), "{stats:?}");
-    subscriber.gate.add_permits(100);
-    for _ in 0..kept {
-        next_number(&mut handled).await;
-    }
-    // All is given back: as many are kept again.
-    for number in 0..30 {
-        publish(number).await.unwrap();
-        next_number(&mut handled).await;
-    }
-    assert_eq!(server.events()[0].dropped, stats.dropped);
-    server.shutdown().await.unwrap();
 }
 
 async fn undecodable_events_are_counted_with_their_error(carrier: Carrier) {

@@ -5,3 +5,4 @@ mod handlers;
 mod inline_handlers;
 mod subscriptions;
 pub(crate) mod trades;
+mod waiting_events;

@@ -173,10 +173,14 @@ async fn a_call_that_expires_does_not_begin_late(injected: Injected) {
     });
     join_all(calls).await.into_iter().for_each(expect_deadline);
     until(|| injected.bus.unmatched_replies() == 20).await;
-    for number in 0..20 {
-        let runs = injected.runs_on(&own(number));
-        assert_eq!(runs as u64, number % 2, "call {number}");
+    let runs = |number| injected.runs_on(&own(number));
+    let mut late = 0;
+    for number in (0..20).step_by(2) {
+        assert_eq!(runs(number), 0, "call {number}");
+        late += runs(number + 1);
     }
+    // On a busy machine the time of some has passed in the server, too.
+    assert!(late > 0);
     // In time.
     let call = injected.client.echo(own(20)).timeout(DELAY * 100).expires();
     assert_eq!(call.await.unwrap(), own(20));

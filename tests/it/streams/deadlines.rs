@@ -240,7 +240,7 @@ async fn a_server_caps_the_timeout_of_streams(carrier: Carrier) {
 
 async fn heartbeats_keep_an_idle_stream_open(carrier: Carrier) {
     // Idle timeouts below the default heartbeat: both ends must send heartbeats more often.
-    let options = StreamOptions::new().idle_timeout(Duration::from_millis(600));
+    let options = StreamOptions::new().idle_timeout(Duration::from_millis(1_200));
     let fixture =
         StreamsFixture::start_with(&carrier.bus, |server| server.stream_options(options)).await;
     let call = fixture
@@ -257,7 +257,7 @@ async fn heartbeats_keep_an_idle_stream_open(carrier: Carrier) {
         .await
         .unwrap();
     // sleep: longer than the idle timeout of both ends.
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    tokio::time::sleep(Duration::from_millis(3_000)).await;
     sender.send(item(7)).await.unwrap();
     assert_eq!(echoes.message().await.unwrap().unwrap().number, 7);
     sender.finish().await.unwrap();
