@@ -117,7 +117,7 @@ const CRATES: Layering = &[
         &["jetstream"],
         &["dispatch"],
         &["call", "codegen", "dynamic", "server"],
-        &["bench"],
+        &["bench", "fuzz"],
     ]),
 ];
 

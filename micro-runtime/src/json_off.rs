@@ -53,7 +53,7 @@ impl Transcoder {
 }
 
 /// Reads no failure in JSON: the text in the headers stands in for it.
-pub(crate) fn read_failure(_: &[u8]) -> Option<(i32, String, Vec<prost_types::Any>)> {
+pub(crate) fn read_failure(_: &[u8], _: usize) -> Option<(i32, String, Vec<prost_types::Any>)> {
     None
 }
 

@@ -80,6 +80,8 @@ pub mod dynamic;
 mod error;
 pub mod event;
 mod execute;
+#[cfg(any(test, fuzzing))]
+mod fuzz;
 #[cfg(test)]
 mod growth;
 #[cfg(feature = "jetstream")]
@@ -125,6 +127,9 @@ pub use context::Context;
 pub use dispatch::{Service, ServiceOptions};
 pub use error::{Error, ErrorKind};
 pub use event::{Event, Subscriber, Subscription};
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use fuzz::{fuzz_headers, fuzz_metadata, fuzz_subjects};
 pub use metadata::Metadata;
 pub use server::{RunningServer, Server};
 pub use shutdown_signal::shutdown_signal;

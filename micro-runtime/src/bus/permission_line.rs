@@ -47,7 +47,7 @@ fn publish_line(refused: &str) -> PermissionLine {
     let tokens = refused.split('.').collect::<Vec<_>>();
     match *tokens.as_slice() {
         ["$SRV", "_EVENT", name, _] => line(format!("$SRV._EVENT.{name}.*"), OF_ANNOUNCEMENT),
-        ["$SRV", ..] => line("$SRV.>".to_owned(), ""),
+        ["$SRV", _, ..] => line("$SRV.>".to_owned(), ""),
         // With domain and account before the names from nats-server 2.14 on.
         ["$JS", "ACK", _, _, ..] if tokens.len() > 9 => line(under(&tokens[..6]), ""),
         ["$JS", "ACK", _, _, ..] => line(under(&tokens[..4]), ""),
@@ -156,6 +156,7 @@ mod tests {
         check("x", "x");
         check("dlq.MARKET.books", "dlq.MARKET.books");
         check("$SRV.PING", "$SRV.>");
+        check("$SRV", "$SRV");
         check(
             "$SRV._EVENT.greeter-v1-Greeter.a1",
             "$SRV._EVENT.greeter-v1-Greeter.*",

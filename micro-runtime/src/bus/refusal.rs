@@ -197,7 +197,10 @@ fn unescape<'a>(escape: &'a str, bytes: &mut Vec<u8>) -> Option<&'a str> {
         'U' => 8,
         _ => return None,
     };
-    let number = u32::from_str_radix(rest.get(..digits)?, 16).ok()?;
+    let text = rest.get(..digits)?;
+    // `from_str_radix` reads a sign, too.
+    let is_number = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = u32::from_str_radix(text, 16).ok().filter(|_| is_number)?;
     match u8::try_from(number) {
         Ok(byte) if kind == 'x' => bytes.push(byte),
         _ => {

@@ -151,6 +151,10 @@ fn what_cannot_be_read_is_left_out_alone_and_named() {
         &[],
     );
     assert_eq!((&*stats.version, &*stats.started), ("3", "1795378447"));
+    check(
+        r#""endpoints":[{"name":"a","subject":"s","num_errors":"+2"}]"#,
+        &[("endpoints[0].num_errors", "a text")],
+    );
     let stats = check(
         r#""endpoints":["add",{"name":"a","subject":"s","last_error":{"message":"x"},"num_requests":-1,
             "num_errors":"2","queue_group":null,"metadata":{"k":null},"processing_time":"x"},{"name":"b"},

@@ -7,6 +7,7 @@
 use serde_json::{Map, Value};
 
 use crate::discovery::invalid_field::kind_of;
+use crate::wire::header::parse_number;
 
 /// Kind of value that our types need in a field.
 #[derive(Clone, Copy)]
@@ -92,7 +93,7 @@ fn repair_text(value: &mut Value) -> bool {
 fn repair_count(value: &mut Value) -> bool {
     let count = match value {
         Value::Null => Some(0),
-        Value::String(text) => text.parse().ok(),
+        Value::String(text) => parse_number(text),
         // JavaScript has no integers: `1e3` and `7.0` are whole.
         Value::Number(number) => number.as_u64().or_else(|| whole(number.as_f64()?)),
         Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,

@@ -86,6 +86,8 @@ pub(crate) use method_logs::MethodLogs;
 pub(crate) use method_options::{MethodOptions, OptionSources};
 pub(crate) use method_stats::MethodStats;
 pub(crate) use phase::Phase;
+#[cfg(any(test, fuzzing))]
+pub(crate) use request_headers::RequestHeaders;
 pub(crate) use request_loop::spawn_loop;
 pub(crate) use route::Route;
 pub use rpc_options::RpcOptions;

@@ -13,17 +13,17 @@ use crate::wire::header::{MICRO_STREAM, find};
 
 /// Headers of a request, decoded (docs/PROTOCOL.md, "A unary call" and "A streaming call"). `Content-Type`
 /// is not among them: it is read first, since it decides in which format a refusal is written.
-pub(super) struct RequestHeaders {
+pub(crate) struct RequestHeaders {
     /// Time that the caller still waits, from `Micro-Timeout`.
-    pub(super) timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
     /// How long ago the call has expired, by `Micro-Expires`.
-    pub(super) expired: Option<Duration>,
+    pub(crate) expired: Option<Duration>,
     /// Metadata and trace, which the handler sees.
-    pub(super) context: ContextHeaders,
+    pub(crate) context: ContextHeaders,
     /// Id of `Micro-Cancel`.
-    pub(super) cancel_id: Option<CancelToken>,
+    pub(crate) cancel_id: Option<CancelToken>,
     /// `Micro-Stream`; absent on unary calls and calls by hand.
-    pub(super) stream: Option<StreamHeader>,
+    pub(crate) stream: Option<StreamHeader>,
 }
 
 impl RequestHeaders {
@@ -33,7 +33,7 @@ impl RequestHeaders {
     ///
     /// `INVALID_ARGUMENT` for a header that breaks the protocol, `UNIMPLEMENTED` for a version of streams
     /// that is not known here.
-    pub(super) fn decode(headers: Option<&HeaderMap>) -> Result<Self, Status> {
+    pub(crate) fn decode(headers: Option<&HeaderMap>) -> Result<Self, Status> {
         let Some(headers) = headers else {
             return Ok(Self {
                 timeout: None,

@@ -52,13 +52,15 @@ pub(crate) fn write_failure(pool: &DescriptorPool, status: &Status, details: &[A
     format!("{{{}}}", parts.join(",")).into()
 }
 
-/// Reads code, text and details of a failure; `None` if `json` is no failure. A detail that cannot be read is left out.
-pub(crate) fn read_failure(json: &[u8]) -> Option<(i32, String, Vec<Any>)> {
+/// Reads code, text and the first `max_details` details of a failure; `None` if `json` is no failure. A detail that
+/// cannot be read is left out.
+pub(crate) fn read_failure(json: &[u8], max_details: usize) -> Option<(i32, String, Vec<Any>)> {
     let failure: Map<String, Value> = serde_json::from_slice(json).ok()?;
     let code = failure.get("code")?.as_i64()?;
     let message = failure.get("message").and_then(Value::as_str);
     let details = failure.get("details").and_then(Value::as_array);
-    let details = details.into_iter().flatten().filter_map(read_detail);
+    let details = details.into_iter().flatten().take(max_details);
+    let details = details.filter_map(read_detail);
     Some((
         i32::try_from(code).ok()?,
         message.unwrap_or_default().to_owned(),

@@ -61,11 +61,11 @@ pub(crate) use channel::Channel;
 pub(crate) use clock::IN_PARTS;
 pub(crate) use decoding_reader::MessageDecoder;
 pub(crate) use driver::{FrameDestination, FrameTransport};
-#[cfg(feature = "__bench")]
+#[cfg(any(test, fuzzing, feature = "__bench"))]
 pub(crate) use frame::Frame;
-#[cfg(feature = "__bench")]
+#[cfg(any(test, fuzzing, feature = "__bench"))]
 pub(crate) use frame_body::FrameBody;
-#[cfg(feature = "__bench")]
+#[cfg(any(test, fuzzing, feature = "__bench"))]
 pub(crate) use frame_control::FrameControl;
 pub(crate) use frame_writer::FrameWriter;
 pub(crate) use machine::Machine;

@@ -163,6 +163,7 @@ mod tests {
             ("1", "caller"),
             ("3", "server"),
             ("x", "caller"),
+            ("+3", "caller"),
             ("", "caller"),
         ] {
             let text = format!(

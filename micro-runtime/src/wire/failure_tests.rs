@@ -202,3 +202,15 @@ fn the_payload_of_a_failure_counts_only_if_it_is_the_same_failure() {
     let text = [("Nats-Service-Error", "short")];
     assert_eq!(message(&text, &body), (Code::Unknown, "short".to_owned()));
 }
+
+#[cfg(feature = "json")]
+#[test]
+fn details_in_json_are_read_up_to_their_limit() {
+    let details = [r#"{"@type":"a/b.C","value":"AA=="}"#; 1_025].join(",");
+    let json = format!(r#"{{"code":5,"message":"no","details":[{details}]}}"#);
+    let mut headers = HeaderMap::new();
+    headers.insert(STATUS, "5");
+    headers.insert("Content-Type", "application/json");
+    let status = decode_status(&headers, &Bytes::from(json)).unwrap();
+    assert_eq!((status.message(), status.details().len()), ("no", 1_024));
+}

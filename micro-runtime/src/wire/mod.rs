@@ -46,7 +46,9 @@ pub(crate) use opening::{FrameMark, opening_payload};
 pub(crate) use payload::{
     PayloadFormat, as_plain_payload, read_event, read_reply, read_request, write_payload,
 };
-#[cfg(feature = "jetstream")]
+#[cfg(any(test, fuzzing))]
+pub(crate) use percent::percent_decode;
+#[cfg(any(test, fuzzing, feature = "jetstream"))]
 pub(crate) use percent::percent_encode;
 pub(crate) use status::{RpcStatus, encode_end, encode_status, encode_status_in_json, not_a_reply};
 pub(crate) use timeout::{DEFAULT_TIMEOUT, decode_timeout, encode_timeout};

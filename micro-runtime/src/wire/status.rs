@@ -134,9 +134,9 @@ impl RpcStatus {
         Ok(status)
     }
 
-    /// Reads the message from JSON.
+    /// Reads the message from JSON, with its first 1,024 details.
     fn of_json(json: &[u8]) -> Option<Self> {
-        let (code, message, details) = read_failure(json)?;
+        let (code, message, details) = read_failure(json, MAX_DETAILS)?;
         Some(Self {
             code,
             message,

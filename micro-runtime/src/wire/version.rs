@@ -4,6 +4,8 @@
 //! One number stands in both places where a version is visible: `micro.wire` in an instance's records, and `v` of the
 //! header `Micro-Stream`, since bare requests and replies are the same in every version.
 
+use crate::wire::header::parse_number;
+
 /// Version of docs/PROTOCOL.md that this crate speaks.
 pub(crate) const WIRE_VERSION: &str = "2";
 /// Metadata of an instance with the version that it speaks. An instance without it serves its methods alone: neither
@@ -22,9 +24,8 @@ pub(crate) fn quoted(version: &str) -> String {
 
 /// Returns which side to upgrade so that both speak one version: `own` for a peer of a later version, else `peer`.
 pub(crate) fn older<'a>(peer_version: &str, own: &'a str, peer: &'a str) -> &'a str {
-    let number = |version: &str| version.parse::<u32>().ok();
-    match number(peer_version) {
-        Some(version) if Some(version) > number(WIRE_VERSION) => own,
+    match parse_number(peer_version) {
+        Some(version) if Some(version) > parse_number(WIRE_VERSION) => own,
         _ => peer,
     }
 }
