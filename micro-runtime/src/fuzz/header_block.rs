@@ -15,9 +15,9 @@ pub(super) struct HeaderBlock {
 impl HeaderBlock {
     /// Reads lines up to an empty one; the rest is the payload. A line that async-nats rejects is left out.
     ///
-    /// A first byte of `f0` to `ff` is no part of the first line: it repeats all lines, `f0` once and `ff` 32,768 times,
-    /// as far as they fit into one message, with the number of the copy in place of each `#`. So a short input can be a
-    /// long message.
+    /// A first byte of `f0` to `ff` is no part of the first line: it repeats all lines, `f0` once and `ff` 32,768
+    /// times, as far as they fit into one message, with the number of the copy in place of each `#`. So a short input
+    /// can be a long message.
     pub(super) fn read(bytes: &[u8]) -> Self {
         let (copies, bytes) = match bytes {
             [first @ 0xf0..=0xff, rest @ ..] => (1 << (first & 0xf), rest),
