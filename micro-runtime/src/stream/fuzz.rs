@@ -56,8 +56,7 @@ struct Run {
 ///
 /// Panics if an invariant is violated.
 pub(super) fn run(bytes: &[u8]) -> Reached {
-    let mark = FrameMark::OfClient;
-    check_reading(mark, marked(mark, bytes));
+    check_reading(FrameMark::OfClient, marked(FrameMark::OfClient, bytes));
     let mut input = Input(bytes);
     let mut run = Run::new(&mut input);
     for _ in 0..STEPS {
@@ -97,10 +96,9 @@ fn check_reading(mark: FrameMark, bytes: Bytes) {
         .iter()
         .for_each(|message| body.write_bytes(message));
     let mut control = frame.control;
-    // An entry without a name, of unknown fields alone, is written as an empty one, which is left out when it is read.
+    // One of unknown fields alone is written as an empty one, which is left out when it is read.
     control.metadata.retain(|entry| entry.encoded_len() > 0);
     if count == 0 && control == FrameControl::default() {
-        // It has unknown fields alone, which are not written again.
         return;
     }
     let again = Frame::read(mark, body.finish_frame(mark, control.clone()));
@@ -198,8 +196,7 @@ impl Run {
     fn receive_written(&mut self, input: &mut Input<'_>) {
         let mut body = FrameBody::default();
         for _ in 0..input.byte() % 5 {
-            let length = 4 * usize::from(input.byte());
-            body.write_bytes(&vec![7; length]);
+            body.write_bytes(&vec![7; 4 * usize::from(input.byte())]);
         }
         let flags = match input.byte() {
             byte @ 0..=63 => u32::from(byte),
@@ -220,7 +217,6 @@ impl Run {
             self.peer_seq = seq;
         }
         self.peer_limit += u64::from(input.byte());
-        let status = Status::not_found("x");
         let mut control = FrameControl {
             seq,
             flags,
@@ -229,7 +225,7 @@ impl Run {
             ..FrameControl::default()
         };
         if input.byte().is_multiple_of(4) {
-            control = control.with_status(Some(&status));
+            control = control.with_status(Some(&Status::not_found("x")));
         }
         if control.has(frame_control::ACCEPT) {
             control.instance = "a1".to_owned();
