@@ -2,6 +2,7 @@
 //! were made.
 
 use super::*;
+use crate::fuzz::cases::Cases;
 
 /// Runs each input of a corpus, and checks which cases they reach.
 fn replay(target: &str, run: fn(&[u8]) -> Cases, expected: &[&str]) {

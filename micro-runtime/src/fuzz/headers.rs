@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::bus::instant_after;
 use crate::context::ContextHeaders;
 use crate::dispatch::RequestHeaders;
-use crate::fuzz::Cases;
+use crate::fuzz::cases::Cases;
 use crate::fuzz::header_block::HeaderBlock;
 use crate::status::{Reason, Status};
 use crate::stream::{Machine, StreamAddress, StreamHeader, StreamOptions};
@@ -22,6 +22,12 @@ const OWN_TEXT_LEN: usize = 512;
 /// Maximum number of details that are read of a failure (docs/PROTOCOL.md, FAIL-4).
 const DETAILS: usize = 1024;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Entry point of the fuzz target `headers`.
+#[cfg(fuzzing)]
+pub fn fuzz_headers(bytes: &[u8]) {
+    run(bytes);
+}
 
 /// Reads the headers and the payload that `bytes` are.
 ///

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use prost::encoding::encode_varint;
 
-use crate::fuzz::Cases;
+use crate::fuzz::cases::Cases;
 use crate::fuzz::header_block::HeaderBlock;
 use crate::metadata::Metadata;
 use crate::status::{Code, Reason, Status};
@@ -21,6 +21,12 @@ const FLAWS: usize = 32;
 
 /// Name and value of each entry, sorted: headers of different names have no order, nor has a name in several spellings.
 type Sorted = Vec<(String, Vec<u8>)>;
+
+/// Entry point of the fuzz target `metadata`.
+#[cfg(fuzzing)]
+pub fn fuzz_metadata(bytes: &[u8]) {
+    run(bytes);
+}
 
 /// Reads the metadata that `bytes` are.
 ///

@@ -7,7 +7,7 @@ use crate::bus::Refusal;
 use crate::descriptor::{EventDescriptor, EventField};
 use crate::discovery::names;
 use crate::event::SubjectWriter;
-use crate::fuzz::Cases;
+use crate::fuzz::cases::Cases;
 use crate::fuzz::overlap_model;
 use crate::subject;
 use crate::wire::subject as forms;
@@ -24,6 +24,12 @@ static EVENT: EventDescriptor = EventDescriptor::new(
     "evt.demo.{text}.on.{other}",
     &[EventField::new("text"), EventField::new("other")],
 );
+
+/// Entry point of the fuzz target `subjects`.
+#[cfg(fuzzing)]
+pub fn fuzz_subjects(bytes: &[u8]) {
+    run(bytes);
+}
 
 /// Reads each line of `bytes` as a subject and as an error of nats-server, and each two lines as patterns.
 ///
@@ -210,7 +216,8 @@ fn check_acknowledgment(text: &str) {
         assert_eq!(again.map(|again| again.stored_ns), Some(numbers.stored_ns));
     }
     if let Some(delivery) = Delivery::parse(&stream, text) {
-        assert!(delivery.time() >= std::time::SystemTime::UNIX_EPOCH);
+        // For any number of nanoseconds.
+        let _ = delivery.time();
     }
     if !text.contains('.') {
         assert!(is_ack_of(&ack("S", text, 1, 1), "S", text));
