@@ -33,11 +33,15 @@ pub(crate) async fn drive(
         // second responder that accepts the stream finds its caller gone (docs/PROTOCOL.md, STREAM-9).
         let mut driven = pin!(poll_fn(|cx| {
             let driven = driving.as_mut().poll(cx);
-            let is_over = driven.is_ready() || room.is_some();
-            if is_over || !channel.inspect(Machine::awaits_late_accept) {
+            if driven.is_ready() || !channel.inspect(Machine::awaits_late_accept) {
                 return driven;
             }
-            room = slot.mux().reserve_late_accept();
+            let is_refused = channel.inspect(Machine::is_refused);
+            if matches!(&room, Some((of_refused, _)) if *of_refused == is_refused) {
+                return driven;
+            }
+            let reserved = slot.mux().reserve_late_accept(is_refused);
+            room = reserved.map(|permit| (is_refused, permit));
             match room {
                 Some(_) => Poll::Pending,
                 None => Poll::Ready(()),

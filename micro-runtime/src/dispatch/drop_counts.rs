@@ -108,6 +108,12 @@ impl DropCounts {
         });
     }
 
+    /// Counts a reply in whose place a failure is sent, since no memory is left for it; the budget logs that.
+    #[cold]
+    pub(super) fn reply_without_memory(&self) {
+        self.count_unsent();
+    }
+
     fn count_dropped(&self) {
         self.dropped.fetch_add(1, Ordering::Relaxed);
         observe::dropped(self.name);

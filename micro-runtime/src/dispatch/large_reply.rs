@@ -124,6 +124,7 @@ impl ServerState {
             permit,
         } = reply;
         let Some(held) = self.hold_offer(&subject, payload.len()).await else {
+            address.drops.reply_without_memory();
             return;
         };
         let stream = address.new_stream_address();

@@ -153,6 +153,7 @@ impl ServerState {
         };
         // It may have to wait for the connection.
         let Some(held) = self.hold_reply(payload.len()) else {
+            drops.reply_without_memory();
             let status = retry_after(memory_budget::exceeded());
             let failing = self.send_short_failure(subject, &status, format, responder, drops);
             return failing.await;

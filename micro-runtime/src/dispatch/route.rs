@@ -101,7 +101,7 @@ impl Intake for Route {
 
     fn reached_by(&self, now: Instant) -> Instant {
         let server = self.server();
-        server.map_or(now, |server| server.serving.reached_by(now))
+        server.map_or(now, |server| server.requests_reached_by(now))
     }
 
     fn give_up(&self, message: Message) {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use async_nats::Message;
 
@@ -39,11 +40,13 @@ impl ServedMethod {
         if self.drops.is_of_nats(message) {
             return;
         }
+        let text = "the connection sends no replies, and as many requests wait for it as memory is left for";
+        let status = Reason::Overloaded.status(text);
         self.metrics.shed();
         self.stats.shed();
+        self.stats.record(Duration::ZERO, Some(&status));
         if message.reply.is_some() {
-            let text = "the connection sends no replies, and as many requests wait for it as memory is left for";
-            self.drops.unsent_reply(Reason::Overloaded.status(text));
+            self.drops.unsent_reply(status);
         }
     }
 

@@ -58,6 +58,25 @@ impl Machine {
         true
     }
 
+    /// Ends the stream on a plain reply with its failure: the server does not open the stream. Returns whether it did.
+    ///
+    /// Once the server has accepted it, it sends frames only. A plain message then comes from a second responder, as
+    /// one of another queue group that refuses the call or replies to it, and is ignored.
+    pub(crate) fn on_plain_reply(&mut self, status: Status, trailers: Metadata) -> bool {
+        self.pending.is_refused |= self.is_unaccepted();
+        let is_awaited = self.is_unaccepted() && self.end.is_none();
+        if is_awaited {
+            self.trailers = trailers;
+            self.give_up(status);
+        }
+        is_awaited
+    }
+
+    /// Returns whether a responder has refused the opening of this client, which no other one has accepted yet.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.pending.is_refused
+    }
+
     /// Ends the stream on a violation of the protocol by the peer.
     fn on_violation(&mut self, status: Status) {
         // A client that does not know the server's address cannot reset it.

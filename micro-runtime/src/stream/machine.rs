@@ -105,6 +105,8 @@ pub(super) struct PendingControl {
     pub(super) ack: bool,
     /// End both directions with this status. Replaces everything else.
     pub(super) reset: Option<Status>,
+    /// At a client: a responder has refused the opening, so that hardly another one accepts it.
+    pub(super) is_refused: bool,
 }
 
 impl Machine {
@@ -309,25 +311,13 @@ impl Machine {
         self.fail(status);
     }
 
-    /// Ends the stream on a plain reply with its failure: the server does not open the stream. Returns whether it did.
-    ///
-    /// Once the server has accepted it, it sends frames only. A plain message then comes from a second responder, as
-    /// one of another queue group that refuses the call or replies to it, and is ignored.
-    pub(crate) fn on_plain_reply(&mut self, status: Status, trailers: Metadata) -> bool {
-        let is_awaited = self.is_unaccepted() && self.end.is_none();
-        if is_awaited {
-            self.trailers = trailers;
-            self.give_up(status);
-        }
-        is_awaited
-    }
-
     /// Ends the stream on a message of a peer that ends it, without a RESET to that peer. Before ACCEPT a second
     /// responder may accept the stream; it gets a RESET.
     pub(super) fn give_up(&mut self, status: Status) {
         if !self.is_unaccepted() {
             return self.fail(status);
         }
+        self.pending.is_refused = true;
         if self.is_done || self.pending.reset.is_some() {
             return;
         }

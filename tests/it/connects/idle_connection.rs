@@ -21,3 +21,31 @@ async fn a_silent_connection_without_traffic_is_lost_by_its_ping_interval() {
     let elapsed = silent_since.elapsed();
     assert!(elapsed < Duration::from_secs(8), "{elapsed:?}");
 }
+
+/// By messages to itself, since it sends no others: its PINGs alone would tell after 11 s.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_connection_that_only_reads_is_lost_within_seconds() {
+    let nats = NatsServer::start().await.unwrap();
+    let proxy = Proxy::start(nats.port()).await.unwrap();
+    let bus = Bus::connect(proxy.url()).await.unwrap();
+    let others = Bus::connect(nats.url()).await.unwrap();
+    let mut events = bus.subscribe_raw("evt.any").open().await.unwrap();
+    let publishing = tokio::spawn(async move {
+        loop {
+            others.publish_raw("evt.any", "x").await.unwrap();
+            // sleep: the rate of the events.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(4) {
+        events.next().await.unwrap();
+    }
+    proxy.ignore_new();
+    let silent_since = Instant::now();
+    proxy.hold(Direction::ToClient);
+    until(|| bus.state() == ConnectionState::Disconnected).await;
+    let elapsed = silent_since.elapsed();
+    assert!(elapsed < Duration::from_secs(7), "{elapsed:?}");
+    publishing.abort();
+}

@@ -1,8 +1,11 @@
 //! A flood that comes as fast as it is read: async-nats sends nothing on its connection while it lasts.
 
+use std::future::IntoFuture as _;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
+use futures_util::future::join_all;
 use micro_runtime::{Reason, Server};
 use micro_testkit::{NatsServer, within};
 use micro_tests::StreamsHandler;
@@ -19,6 +22,8 @@ use super::system::start_nats;
 use super::{LIMIT, connect};
 use crate::until::until;
 
+/// Time of the calls.
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// Length of the payload of a message of the flood.
 const LENGTH: usize = 60_000;
 
@@ -121,8 +126,14 @@ async fn replies_leave_while_the_serving_connection_is_flooded() {
         let client = attacked.incoming();
         client.echo(Blob::default()).await.unwrap();
         relay.is_flooding.send_replace(true);
-        for _ in 0..20 {
-            client.echo(Blob::default()).await.unwrap();
+        let begun = Instant::now();
+        // Longer than the time of the calls: the messages to itself by which the connection would know how long a
+        // request has waited at NATS do not leave either.
+        while begun.elapsed() < 2 * TIMEOUT {
+            let calls = (0..8).map(|_| client.echo(Blob::default()).timeout(TIMEOUT).into_future());
+            for called in join_all(calls).await {
+                called.unwrap();
+            }
         }
         relay.is_flooding.send_replace(false);
         attacked.shut_down().await;

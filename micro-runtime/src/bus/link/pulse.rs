@@ -24,6 +24,8 @@ use crate::sync::lock;
 
 /// Interval of the pulses while anything is unconfirmed.
 const PULSE_INTERVAL: Duration = Duration::from_millis(50);
+/// Interval of the pulses of a link that something comes on, and nothing goes out.
+const READING_PULSE_INTERVAL: Duration = Duration::from_secs(1);
 /// Interval of the pulses while requests come in a burst.
 const BURST_PULSE_INTERVAL: Duration = Duration::from_millis(10);
 /// Maximum number of pulses whose times are kept. A connection has fewer on the way but for one that is frozen.
@@ -50,6 +52,8 @@ struct PulseTimes {
     last_number: u64,
     /// When the last one was sent, of all.
     last: Option<Instant>,
+    /// Number of those that have arrived.
+    arrived: u64,
 }
 
 /// Receiver of pulses.
@@ -191,6 +195,7 @@ impl PulseTimes {
 
     /// Takes off the pulses up to this one; returns when it was sent, if that is known.
     fn arrived(&mut self, number: u64) -> Option<Instant> {
+        self.arrived += 1;
         let mut last = None;
         while self.sent.front().is_some_and(|(sent, _)| *sent <= number) {
             last = self.sent.pop_front();
@@ -211,10 +216,12 @@ pub(super) async fn watch(
     let window = &pulses.window;
     let mut silence = Silence::new(limits);
     let mut last = Instant::now();
+    let (mut received, mut is_reading) = (0, false);
     loop {
         let is_busy = window.unconfirmed() > 0;
         let step = match is_busy {
             true => PULSE_INTERVAL,
+            false if is_reading => READING_PULSE_INTERVAL,
             false => limits.ping_interval / 2,
         };
         tokio::select! {
@@ -239,6 +246,15 @@ pub(super) async fn watch(
         }
         if unconfirmed > 0 {
             pulses.send();
+            continue;
+        }
+        let messages = statistics.in_messages.load(Ordering::Relaxed);
+        let others = messages.saturating_sub(lock(&pulses.times).arrived);
+        is_reading = others > received;
+        received = others;
+        if is_reading {
+            // A pulse is due: a connection that only reads has nothing unconfirmed by itself.
+            window.add(0);
         }
     }
 }

@@ -20,8 +20,11 @@ use crate::wire::subject::reply_token;
 
 /// Interval at which is looked whether calls have taken out their results.
 const POLL_INTERVAL: Duration = Duration::from_millis(1);
-/// Maximum number of ended streams of one connection that wait for an ACCEPT, to reset a second responder.
+/// Maximum number of ended streams of one connection that wait for an ACCEPT, to reset its sender.
 const MAX_LATE_ACCEPTS: usize = 1024;
+/// The same of those that a responder has refused: a second one rarely accepts, and a flood of refusals must leave room
+/// for streams that their callers have dropped.
+const MAX_REFUSED_LATE_ACCEPTS: usize = 256;
 
 /// Result of the wait for a reply, or the reason why none will arrive.
 pub(crate) type ReplyResult = Result<ReceivedReply, Status>;
@@ -62,6 +65,7 @@ pub(crate) struct Mux {
     /// Room for ended streams that keep their slot, and wait for an ACCEPT. Without a bound a service that refuses
     /// every opening would cost its caller seconds of slots and tasks.
     late_accepts: Semaphore,
+    refused_late_accepts: Semaphore,
 }
 
 /// Place of the last request, in the order of all, that NATS is known to have taken. All are where nothing confirms
@@ -104,6 +108,7 @@ impl Mux {
             counts: Arc::default(),
             confirmed: Arc::new(ConfirmedRequests(AtomicU64::new(u64::MAX))),
             late_accepts: Semaphore::new(MAX_LATE_ACCEPTS),
+            refused_late_accepts: Semaphore::new(MAX_REFUSED_LATE_ACCEPTS),
         }
     }
 
@@ -128,9 +133,13 @@ impl Mux {
         lock(&self.state).table.in_use()
     }
 
-    /// Reserves room for an ended stream that waits for an ACCEPT; `None` while 1,024 do.
-    pub(crate) fn reserve_late_accept(&self) -> Option<SemaphorePermit<'_>> {
-        self.late_accepts.try_acquire().ok()
+    /// Reserves room for an ended stream that waits for an ACCEPT, refused or not; `None` while too many do.
+    pub(crate) fn reserve_late_accept(&self, is_refused: bool) -> Option<SemaphorePermit<'_>> {
+        let room = match is_refused {
+            true => &self.refused_late_accepts,
+            false => &self.late_accepts,
+        };
+        room.try_acquire().ok()
     }
 
     /// Notes that the stream under this reply subject is accepted, and sends its frames to `destination`.
