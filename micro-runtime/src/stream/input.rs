@@ -63,7 +63,7 @@ impl Machine {
     /// Once the server has accepted it, it sends frames only. A plain message then comes from a second responder, as
     /// one of another queue group that refuses the call or replies to it, and is ignored.
     pub(crate) fn on_plain_reply(&mut self, status: Status, trailers: Metadata) -> bool {
-        self.pending.is_refused |= self.is_unaccepted();
+        self.is_refused |= self.is_unaccepted();
         let is_awaited = self.is_unaccepted() && self.end.is_none();
         if is_awaited {
             self.trailers = trailers;
@@ -74,7 +74,7 @@ impl Machine {
 
     /// Returns whether a responder has refused the opening of this client, which no other one has accepted yet.
     pub(crate) fn is_refused(&self) -> bool {
-        self.pending.is_refused
+        self.is_refused
     }
 
     /// Ends the stream on a violation of the protocol by the peer.

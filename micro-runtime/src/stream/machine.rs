@@ -73,6 +73,8 @@ pub(crate) struct Machine {
     pub(super) last_received: Instant,
     /// Whether this end receives a large reply, which its server has offered in a message before the stream.
     pub(super) was_offered: bool,
+    /// At a client: whether a responder has refused the opening. Another one may accept it, and hardly ever does.
+    pub(super) is_refused: bool,
     /// Number of frames of the peer that have arrived.
     pub(super) frames_received: u64,
     /// Number of PINGs sent since a frame of the peer arrived last.
@@ -105,8 +107,6 @@ pub(super) struct PendingControl {
     pub(super) ack: bool,
     /// End both directions with this status. Replaces everything else.
     pub(super) reset: Option<Status>,
-    /// At a client: a responder has refused the opening, so that hardly another one accepts it.
-    pub(super) is_refused: bool,
 }
 
 impl Machine {
@@ -225,6 +225,7 @@ impl Machine {
             deadline,
             last_received: now,
             was_offered: false,
+            is_refused: false,
             frames_received: 0,
             pings: 0,
             frames_since_probe: 0,
@@ -317,7 +318,7 @@ impl Machine {
         if !self.is_unaccepted() {
             return self.fail(status);
         }
-        self.pending.is_refused = true;
+        self.is_refused = true;
         if self.is_done || self.pending.reset.is_some() {
             return;
         }

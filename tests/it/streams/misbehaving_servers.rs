@@ -84,11 +84,11 @@ async fn a_server_that_never_accepts_is_given_up_after_the_open_timeout() {
 /// Openings that were refused wait for an ACCEPT as well, and those that were dropped and then refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_accept_of_a_dropped_call_is_reset_behind_a_flood_of_refusals() {
-    // More than the 1,024 that a connection has room for.
+    // Of each kind, more than the 1,024 that a connection has room for.
     const REFUSED: usize = 1_100;
     let mut server = RawServer::start("Echo").await;
     let refusal = [number_field(3, RESET)].concat();
-    for number in 0..REFUSED {
+    for number in 0..2 * REFUSED {
         let client = server.client.clone();
         let opened = tokio::spawn(async move { client.echo().no_retry().open().await.map(drop) });
         let opening = next_message(&mut server.openings).await;
