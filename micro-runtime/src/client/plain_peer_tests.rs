@@ -274,5 +274,5 @@ async fn openings_that_are_refused_keep_a_bounded_number_of_slots() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(mux.reserved_slots(), 1024);
+    assert_eq!(mux.reserved_slots(), 256);
 }

@@ -147,8 +147,9 @@ impl ServerState {
 
     /// Returns when the requests that are read now had reached NATS at the latest; `now` if that is not known.
     ///
-    /// It is known by messages to itself, which may be held up on their way to NATS. Where replies leave on a connection
-    /// of their own, that says nothing about them: a request would be refused as late that can be replied to in time.
+    /// It is known by messages to itself, which may be held up on their way to NATS. Where replies leave on a
+    /// connection of their own, that says nothing about them: a request would be refused as late that can be replied to
+    /// in time.
     pub(super) fn requests_reached_by(&self, now: Instant) -> Instant {
         match Arc::ptr_eq(&self.serving, &self.replying) {
             true => self.serving.reached_by(now),
