@@ -103,21 +103,29 @@ async fn calls_of_a_killed_instance_end_within_a_heartbeat_or_at_their_deadline(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_of_an_instance_that_has_gone_in_process_ends_within_a_heartbeat() {
     within(Duration::from_secs(60), async {
-        let (bus, faults) = Bus::in_process_with_faults(1);
-        let handler = BehaviorHandler::default();
-        let server = Server::new(&bus).add(BehaviorServer::new(handler.clone()));
-        let server = server.start().await.unwrap();
-        let client = client_of(&bus, &server.instances()[0]);
-        let calling = call(&client, PATIENT);
-        until(|| handler.running() == 1).await;
-        let lost = faults.add(Rule::drop(">").of_kind(MessageKind::Reply).times(1));
-        drop(server);
-        let dropped = Instant::now();
-        let (status, _) = calling.await.unwrap();
-        assert_eq!(status.reason(), Some(Reason::PeerGone), "{status}");
-        assert_eq!(status.code(), Code::Unavailable);
-        assert!(dropped.elapsed() < HEARTBEAT + ALLOWANCE, "{status}");
-        assert_eq!(lost.applied(), 1);
+        for _ in 0..10 {
+            let (bus, faults) = Bus::in_process_with_faults(1);
+            let handler = BehaviorHandler::default();
+            let server = Server::new(&bus).add(BehaviorServer::new(handler.clone()));
+            let server = server.start().await.unwrap();
+            let client = client_of(&bus, &server.instances()[0]);
+            let calling = call(&client, PATIENT);
+            until(|| handler.running() == 1).await;
+            let lost = faults.add(Rule::drop(">").of_kind(MessageKind::Reply).times(1));
+            drop(server);
+            let dropped = Instant::now();
+            let (status, _) = calling.await.unwrap();
+            if status.reason() == Some(Reason::ShuttingDown) {
+                // Another reply was lost, as that to a probe of the instance.
+                continue;
+            }
+            assert_eq!(status.reason(), Some(Reason::PeerGone), "{status}");
+            assert_eq!(status.code(), Code::Unavailable);
+            assert!(dropped.elapsed() < HEARTBEAT + ALLOWANCE, "{status}");
+            assert_eq!(lost.applied(), 1);
+            return;
+        }
+        panic!("it was never the reply of the call that was lost");
     })
     .await;
 }
