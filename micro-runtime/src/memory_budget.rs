@@ -26,6 +26,9 @@ pub(crate) struct MemoryBudget {
     log: LogLimit,
 }
 
+/// Step in which memory is taken for messages that wait in a queue. The first so many bytes of each queue need none: a
+/// small message is kept though others have used the budget up.
+pub(crate) const QUEUE_STEP: usize = 64 * 1024;
 /// Bytes that a message takes besides its content and itself, about: its buffers, and the table of its headers.
 const MESSAGE_OVERHEAD: usize = 256;
 
@@ -188,6 +191,19 @@ impl HeldBytes {
             budget.note_refused();
         }
         fits
+    }
+
+    /// Holds what a queue of so many bytes needs, some in advance; `false` if it is not left, which is counted.
+    #[must_use]
+    pub(crate) fn try_set_queue(&mut self, bytes: usize) -> bool {
+        let needed = bytes.saturating_sub(QUEUE_STEP);
+        needed <= self.bytes || self.try_reserve(needed.next_multiple_of(QUEUE_STEP), needed)
+    }
+
+    /// Gives back what exceeds the need of a queue of so many bytes.
+    pub(crate) fn shrink_to_queue(&mut self, bytes: usize) {
+        let needed = bytes.saturating_sub(QUEUE_STEP);
+        self.shrink_to(needed.next_multiple_of(QUEUE_STEP));
     }
 
     fn try_hold(&mut self, bytes: usize) -> bool {

@@ -96,16 +96,14 @@ impl Connections {
         !Arc::ptr_eq(&self.calling, &self.serving)
     }
 
-    /// Makes sure that what this process has called, published and replied before precedes, at NATS, whatever it sends
-    /// next on the serving connection: the end of a subscription must not overtake its own messages to it. One
-    /// connection keeps that order by itself, several need a round trip. A failure is logged: what the calling
-    /// connection loses is lost anyhow.
+    /// Makes sure that what this process has called and published before precedes, at NATS, whatever it sends next on
+    /// the serving connection: the end of a subscription must not overtake its own messages to it. One connection keeps
+    /// that order by itself, several need a round trip. A failure is logged: what the calling connection loses is lost
+    /// anyhow.
     pub(crate) async fn precede_serving(&self) {
         if !self.are_separate() {
             self.calling.flush_requests().await;
-        } else if let (Err(error), _) | (_, Err(error)) =
-            tokio::join!(self.calling.flush(), self.replying.flush())
-        {
+        } else if let Err(error) = self.calling.flush().await {
             tracing::debug!(%error, "messages of this process to itself may come behind an end of their subscription");
         }
     }

@@ -33,11 +33,14 @@ pub(crate) async fn drive(
         // second responder that accepts the stream finds its caller gone (docs/PROTOCOL.md, STREAM-9).
         let mut driven = pin!(poll_fn(|cx| {
             let driven = driving.as_mut().poll(cx);
-            if driven.is_ready() || !channel.inspect(Machine::awaits_late_accept) {
+            if driven.is_ready() {
                 return driven;
             }
-            let is_refused = channel.inspect(Machine::is_refused);
-            if matches!(&room, Some((of_refused, _)) if *of_refused == is_refused) {
+            let Some(is_refused) = channel.inspect(Machine::late_accept_is_refused) else {
+                return driven;
+            };
+            // One that is refused later moves to the room of those.
+            if room.as_ref().is_some_and(|(of, _)| *of == is_refused) {
                 return driven;
             }
             let reserved = slot.mux().reserve_late_accept(is_refused);

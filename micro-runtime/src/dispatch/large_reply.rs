@@ -109,7 +109,7 @@ impl ServerState {
     ///
     /// The caller gets `status`, an error that plain clients take for the outcome, with an ACCEPT frame
     /// as its payload that names a stream. A caller that knows better grants credits on that stream
-    /// within 5 s, and receives the fragments, then END with the reply's metadata as trailers, under the
+    /// within 4 s, and receives the fragments, then END with the reply's metadata as trailers, under the
     /// reply subject of its latest grant; a grant without one leaves them at the request's. So neither
     /// needs to know beforehand how large the reply will be.
     ///

@@ -27,6 +27,7 @@ use crate::dispatch::burst_refusal::BurstRefusal;
 use crate::dispatch::reply::PendingReply;
 use crate::memory_budget::{HeldBytes, MemoryBudget, memory_of};
 use crate::wire;
+use crate::wire::BrokerMessage;
 use crate::wire::header::{CONTENT_TYPE, find};
 
 /// Maximum number of requests that wait; further ones are refused. Their time bounds those that run: a method whose
@@ -46,9 +47,6 @@ const MAX_TURNS_IN_A_ROW: usize = 16;
 /// Number of refusals that count as one of [`MAX_TURNS_IN_A_ROW`] turns: one takes about a microsecond. Of a loop that
 /// yielded as often for refusals, requests would pile up in the connection, where nothing bounds their bytes.
 const REFUSALS_OF_A_TURN: usize = MAX_REFUSED / MAX_TURNS_IN_A_ROW;
-/// Step in which memory is taken for requests that wait. The first so many bytes of a subscription need none: a small
-/// request in a burst is handled though others have used the budget up.
-const MEMORY_STEP: usize = 64 * 1024;
 /// Maximum length in bytes of a format that is kept for a refusal.
 const MAX_FORMAT_LEN: usize = 128;
 /// Number of requests for which room is kept once none waits.
@@ -195,8 +193,7 @@ impl RequestQueue {
         self.bytes -= memory_of(&message);
         if let Some(held) = &mut self.held {
             // Its call takes memory of its own.
-            let counted = self.bytes.saturating_sub(MEMORY_STEP);
-            held.shrink_to(counted.next_multiple_of(MEMORY_STEP));
+            held.shrink_to_queue(self.bytes);
         }
         let begun = match self.turns {
             // The first of them: it was taken a moment ago.
@@ -320,6 +317,11 @@ impl RequestQueue {
             if refusal.is_none() && !self.hold(self.bytes + memory_of(&message), intake) {
                 refusal = Some(BurstRefusal::Memory);
             }
+            if refusal.is_some() && BrokerMessage::of(&message).is_some() {
+                // No request, which its headers alone tell: nothing is replied to it.
+                intake.give_up(message);
+                continue;
+            }
             if refusal.is_some() {
                 strip(&mut message);
                 let bytes = self.bytes + memory_of(&message);
@@ -344,9 +346,8 @@ impl RequestQueue {
         let Some(memory) = intake.memory() else {
             return true;
         };
-        let bytes = bytes.saturating_sub(MEMORY_STEP);
         let held = self.held.get_or_insert_with(|| HeldBytes::of(memory));
-        bytes <= held.bytes() || held.try_reserve(bytes.next_multiple_of(MEMORY_STEP), bytes)
+        held.try_set_queue(bytes)
     }
 }
 

@@ -179,3 +179,40 @@ async fn what_arrives_while_a_reply_waits_is_refused_where_half_of_the_memory_is
         assert_eq!(memory.used(), 0);
     }
 }
+
+/// A marker of an expired key: its headers tell that NATS has made it. As a refusal it would lose them, and get a
+/// reply.
+#[tokio::test]
+async fn a_message_of_nats_is_no_refusal_while_a_reply_waits() {
+    let bus = Bus::in_process();
+    let (subject, mut subscription) = subscribed(&bus).await;
+    let mut marker = Outgoing::to(subject, Bytes::new());
+    marker.reply = Some(Subject::from_static("reply"));
+    let mut headers = HeaderMap::new();
+    headers.insert("Nats-Marker-Reason", "MaxAge");
+    marker.headers = Some(headers);
+    assert!(bus.calling().publish(marker).await.is_ok());
+    subscription.close().await;
+    let memory = MemoryBudget::new(10);
+    let _used = memory.try_take(10).unwrap();
+    let intake = TestIntake {
+        memory: Some(memory),
+        ..TestIntake::default()
+    };
+    let mut backlog = RequestBacklog::default();
+    let mut polls = 0;
+    let reply = Box::pin(poll_fn(move |cx| {
+        polls += 1;
+        cx.waker().wake_by_ref();
+        match polls > 2 {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }));
+    backlog
+        .take_while_sending(reply, &mut subscription, &intake)
+        .await;
+    assert_eq!(intake.given_up.load(Ordering::Relaxed), 1);
+    let turn = poll_fn(|cx| backlog.poll_turn(&mut subscription, &intake, cx)).await;
+    assert!(turn.is_none());
+}

@@ -23,27 +23,31 @@ impl ServedMethod {
         why: BurstRefusal,
         responder: Option<&Arc<str>>,
     ) -> Option<PendingReply<'static>> {
-        if self.drops.is_of_nats(&message) {
+        self.count_shed(&message)?;
+        self.refuse_in_burst(why, message, arrival, responder)
+    }
+
+    /// Counts a request that is shed; `None` for a message that is none, or that may get no reply.
+    fn count_shed(&self, message: &Message) -> Option<()> {
+        if self.drops.is_of_nats(message) {
             return None;
         }
         if message.reply.is_some() {
-            self.server.reply_subject(&message, &self.drops)?;
+            self.server.reply_subject(message, &self.drops)?;
         }
         self.metrics.shed();
         self.stats.shed();
-        self.refuse_in_burst(why, message, arrival, responder)
+        Some(())
     }
 
     /// Counts a request that gets no reply, since the connection takes none and no memory is left for a refusal.
     #[cold]
     pub(super) fn give_up(&self, message: &Message) {
-        if self.drops.is_of_nats(message) {
+        if self.count_shed(message).is_none() {
             return;
         }
         let text = "the connection sends no replies, and as many requests wait for it as memory is left for";
         let status = Reason::Overloaded.status(text);
-        self.metrics.shed();
-        self.stats.shed();
         self.stats.record(Duration::ZERO, Some(&status));
         if message.reply.is_some() {
             self.drops.unsent_reply(status);

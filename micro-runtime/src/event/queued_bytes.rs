@@ -3,12 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::memory_budget::{HeldBytes, MemoryBudget};
+use crate::memory_budget::{HeldBytes, MemoryBudget, QUEUE_STEP};
 use crate::sync::lock;
-
-/// Step in which memory is taken. The first so many bytes need none: a small event is queued though others have used
-/// the budget up.
-const MEMORY_STEP: usize = 64 * 1024;
 
 /// The bytes of the events that are queued, and the memory that is taken for them in steps: most events change one
 /// counter.
@@ -33,16 +29,14 @@ impl QueuedBytes {
     #[must_use]
     pub(super) fn try_add(&self, bytes: usize) -> bool {
         let total = self.bytes.fetch_add(bytes, Ordering::SeqCst) + bytes;
-        total.saturating_sub(MEMORY_STEP) <= self.taken.load(Ordering::SeqCst)
+        total.saturating_sub(QUEUE_STEP) <= self.taken.load(Ordering::SeqCst)
             || self.take_more(bytes)
     }
 
     #[cold]
     fn take_more(&self, bytes: usize) -> bool {
         let mut held = lock(&self.held);
-        let needed = self.needed();
-        let fits = needed <= held.bytes()
-            || held.try_reserve(needed.next_multiple_of(MEMORY_STEP), needed);
+        let fits = held.try_set_queue(self.bytes.load(Ordering::SeqCst));
         if !fits {
             self.bytes.fetch_sub(bytes, Ordering::SeqCst);
         }
@@ -54,7 +48,7 @@ impl QueuedBytes {
         let left = self.bytes.fetch_sub(bytes, Ordering::SeqCst) - bytes;
         let taken = self.taken.load(Ordering::SeqCst);
         // Two steps less, so that a queue of about one length takes and gives back nothing.
-        if taken > 0 && (left == 0 || left + 2 * MEMORY_STEP < taken) {
+        if taken > 0 && (left == 0 || left + 2 * QUEUE_STEP < taken) {
             self.give_back();
         }
     }
@@ -64,15 +58,8 @@ impl QueuedBytes {
         let mut held = lock(&self.held);
         // An event that is counted from now on waits for the lock; one that was counted before is seen here.
         self.taken.store(0, Ordering::SeqCst);
-        held.shrink_to(self.needed().next_multiple_of(MEMORY_STEP));
+        held.shrink_to_queue(self.bytes.load(Ordering::SeqCst));
         self.taken.store(held.bytes(), Ordering::SeqCst);
-    }
-
-    /// Returns how many bytes must be taken for what is queued.
-    fn needed(&self) -> usize {
-        self.bytes
-            .load(Ordering::SeqCst)
-            .saturating_sub(MEMORY_STEP)
     }
 }
 
@@ -82,27 +69,27 @@ mod tests {
 
     #[test]
     fn what_is_queued_is_taken_from_the_budget_and_given_back() {
-        let memory = MemoryBudget::new(10 * MEMORY_STEP);
+        let memory = MemoryBudget::new(10 * QUEUE_STEP);
         let queued = QueuedBytes::of(&memory);
-        assert!(queued.try_add(MEMORY_STEP));
+        assert!(queued.try_add(QUEUE_STEP));
         assert_eq!(memory.used(), 0, "the first step needs none");
         let mut count = 1;
-        while queued.try_add(MEMORY_STEP / 4) {
+        while queued.try_add(QUEUE_STEP / 4) {
             count += 1;
         }
         assert_eq!((count, memory.used()), (41, memory.limit()));
         assert_eq!(memory.refused(), 1);
         for _ in 1..count {
-            queued.remove(MEMORY_STEP / 4);
+            queued.remove(QUEUE_STEP / 4);
         }
-        assert!(memory.used() <= 2 * MEMORY_STEP, "{}", memory.used());
-        queued.remove(MEMORY_STEP);
+        assert!(memory.used() <= 2 * QUEUE_STEP, "{}", memory.used());
+        queued.remove(QUEUE_STEP);
         assert_eq!(memory.used(), 0);
     }
 
     #[test]
     fn threads_that_queue_and_take_at_once_leave_nothing() {
-        let memory = MemoryBudget::new(100 * MEMORY_STEP);
+        let memory = MemoryBudget::new(100 * QUEUE_STEP);
         let queued = QueuedBytes::of(&memory);
         std::thread::scope(|scope| {
             for seed in 0..4 {
@@ -119,7 +106,7 @@ mod tests {
                 });
             }
         });
-        assert_eq!(queued.needed(), 0);
+        assert_eq!(queued.bytes.load(Ordering::SeqCst), 0);
         assert_eq!(memory.used(), 0);
     }
 }

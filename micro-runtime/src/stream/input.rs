@@ -72,11 +72,6 @@ impl Machine {
         is_awaited
     }
 
-    /// Returns whether a responder has refused the opening of this client, which no other one has accepted yet.
-    pub(crate) fn is_refused(&self) -> bool {
-        self.is_refused
-    }
-
     /// Ends the stream on a violation of the protocol by the peer.
     fn on_violation(&mut self, status: Status) {
         // A client that does not know the server's address cannot reset it.

@@ -338,6 +338,12 @@ impl Machine {
         self.is_unaccepted() && self.pending.reset.is_some() && !self.is_done
     }
 
+    /// Returns whether a responder has refused the opening of a client that [awaits a late
+    /// ACCEPT](Self::awaits_late_accept); `None` of any other end.
+    pub(crate) fn late_accept_is_refused(&self) -> Option<bool> {
+        self.awaits_late_accept().then_some(self.is_refused)
+    }
+
     /// Ends the stream without a frame to the peer.
     pub(crate) fn fail(&mut self, status: Status) {
         if self.is_done {

@@ -6,7 +6,8 @@
 //! - **Room.** Requests wait here, and not in a queue that nobody can take them back from, while so many bytes are
 //!   unconfirmed ([`MAX_UNCONFIRMED`]): a NATS that is frozen gets one window of requests that may run late, no more.
 //! - **Bulk.** Large messages that are no requests wait here while calls would wait behind them (`bulk_window`).
-//! - **Silence.** While anything is unconfirmed, NATS has a reason to send something.
+//! - **Silence.** While anything is unconfirmed, NATS has a reason to send something. A link that only reads has
+//!   nothing by itself, so that a pulse goes out each second while something comes (`pulse::watch`).
 //!
 //! Without the permission to publish to the own inbox there are no pulses: then nothing counts as unconfirmed.
 
