@@ -29,6 +29,9 @@ pub(crate) struct MemoryBudget {
 /// Step in which memory is taken for messages that wait in a queue. The first so many bytes of each queue need none: a
 /// small message is kept though others have used the budget up.
 pub(crate) const QUEUE_STEP: usize = 64 * 1024;
+/// Maximum number of bytes besides the limit that refusals of requests may take while the connection takes no replies: so many
+/// callers learn of a budget that is used up. 16 MiB hold 30,000 or so.
+const MAX_REFUSAL_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes that a message takes besides its content and itself, about: its buffers, and the table of its headers.
 const MESSAGE_OVERHEAD: usize = 256;
 
@@ -121,12 +124,16 @@ impl MemoryBudget {
         });
     }
 
-    fn try_add(&self, bytes: usize) -> bool {
+    /// Adds bytes that are held; `false`, and nothing, if they exceed the limit and what may be held besides.
+    fn try_add(&self, bytes: usize, besides: usize) -> bool {
         let before = self.used.fetch_add(bytes, Ordering::AcqRel);
-        let fits = before
-            .checked_add(bytes)
-            .is_some_and(|used| used <= self.limit);
-        let fits = fits && self.whole.as_ref().is_none_or(|whole| whole.try_add(bytes));
+        let limit = self.limit.saturating_add(besides);
+        let fits = before.checked_add(bytes).is_some_and(|used| used <= limit);
+        let fits = fits
+            && self
+                .whole
+                .as_ref()
+                .is_none_or(|whole| whole.try_add(bytes, besides));
         match &self.metrics {
             _ if !fits => {
                 self.used.fetch_sub(bytes, Ordering::Relaxed);
@@ -184,7 +191,7 @@ impl HeldBytes {
     /// [`try_set`](Self::try_set).
     #[must_use]
     pub(crate) fn try_reserve(&mut self, wanted: usize, needed: usize) -> bool {
-        let fits = self.try_hold(wanted) || (needed < wanted && self.try_hold(needed));
+        let fits = self.try_hold(wanted, 0) || (needed < wanted && self.try_hold(needed, 0));
         if let Some(budget) = &self.budget
             && !fits
         {
@@ -200,16 +207,25 @@ impl HeldBytes {
         needed <= self.bytes || self.try_reserve(needed.next_multiple_of(QUEUE_STEP), needed)
     }
 
+    /// Holds what a queue of so many bytes needs, of which the last message is a refusal: [`MAX_REFUSAL_BYTES`] may be
+    /// held besides the limit. `false` if that is not left, which is not counted.
+    #[must_use]
+    pub(crate) fn try_set_queue_with_refusal(&mut self, bytes: usize) -> bool {
+        let needed = bytes.saturating_sub(QUEUE_STEP);
+        let wanted = needed.next_multiple_of(QUEUE_STEP);
+        needed <= self.bytes || self.try_hold(wanted, MAX_REFUSAL_BYTES)
+    }
+
     /// Gives back what exceeds the need of a queue of so many bytes.
     pub(crate) fn shrink_to_queue(&mut self, bytes: usize) {
         let needed = bytes.saturating_sub(QUEUE_STEP);
         self.shrink_to(needed.next_multiple_of(QUEUE_STEP));
     }
 
-    fn try_hold(&mut self, bytes: usize) -> bool {
+    fn try_hold(&mut self, bytes: usize, besides: usize) -> bool {
         if let Some(budget) = &self.budget
             && bytes > self.bytes
-            && !budget.try_add(bytes - self.bytes)
+            && !budget.try_add(bytes - self.bytes, besides)
         {
             return false;
         }
@@ -266,6 +282,23 @@ mod tests {
         assert!(second.is_short());
         drop(held);
         assert_eq!((budget.used(), first.used()), (0, 0));
+    }
+
+    #[test]
+    fn refusals_may_take_a_reserve_besides_the_limit() {
+        let budget = MemoryBudget::new(QUEUE_STEP);
+        let taken = budget.try_take(QUEUE_STEP).unwrap();
+        let mut queue = HeldBytes::of(&budget);
+        assert!(!queue.try_set_queue(QUEUE_STEP + 1));
+        let most = QUEUE_STEP + MAX_REFUSAL_BYTES;
+        assert!(queue.try_set_queue_with_refusal(most));
+        assert!(!queue.try_set_queue_with_refusal(most + 1));
+        assert!(budget.try_take(1).is_none(), "nothing else may");
+        assert_eq!(budget.refused(), 2, "refusals are not counted here");
+        queue.shrink_to_queue(0);
+        drop(taken);
+        assert!(budget.try_take(QUEUE_STEP).is_some());
+        assert_eq!(budget.used(), 0);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Deadlines of calls with long replies: the wait for their turn to be decoded is within them.
+//! Deadlines of calls with long messages: the wait for their turn to be decoded or converted is within them.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,6 +13,7 @@ use micro_runtime::codegen::prost::encoding::{DecodeContext, WireType, skip_fiel
 use micro_runtime::codegen::prost::{DecodeError, Message};
 use micro_runtime::codegen::{Client, ServiceClient, unary};
 use micro_runtime::descriptor::ServiceDescriptor;
+use micro_runtime::prost_reflect::DynamicMessage;
 use micro_runtime::{
     Bus, ClientOptions, Code, Context, Reason, ReplyStream, Server, Status, Streaming, service,
 };
@@ -20,7 +21,7 @@ use micro_testkit::within;
 use micro_tests::elements::{Counted, Elements, ElementsClient, ElementsServer, Tree};
 
 use crate::carriers::{Carrier, on_both_carriers};
-use crate::large_decodes::{CountingHandler, of_texts};
+use crate::large_decodes::{CountingHandler, json_of_texts, of_texts};
 use crate::layered::with_and_without_layer;
 use crate::until::until;
 
@@ -31,6 +32,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 
 on_both_carriers! {
     replies_that_wait_for_their_turn_end_at_the_deadline
+    dynamic_requests_that_wait_for_their_turn_end_at_the_deadline
     a_detached_handler_does_not_begin_behind_its_deadline
 }
 
@@ -42,7 +44,7 @@ struct DecodeGate {
 }
 
 /// One for each test, which run at the same time.
-static GATES: [DecodeGate; 4] = [const { DecodeGate::new() }; 4];
+static GATES: [DecodeGate; 6] = [const { DecodeGate::new() }; 6];
 
 impl DecodeGate {
     const fn new() -> Self {
@@ -235,6 +237,65 @@ async fn replies_that_wait_for_their_turn_end_at_the_deadline(carrier: Carrier) 
     match carrier.nats.is_some() {
         false => check_deadlines::<0>(carrier).await,
         true => check_deadlines::<1>(carrier).await,
+    }
+}
+
+/// Calls with long requests of a dynamic client, whose conversion waits for its turn.
+async fn calls_with_long_requests(bus: &Bus) -> Vec<(&'static str, ReplyCheck)> {
+    let dynamic = bus.dynamic("elements.v1.Elements").await.unwrap();
+    let json = json_of_texts(TEXTS);
+    let tree = dynamic.request_type("Count").unwrap();
+    let message = DynamicMessage::decode(tree, of_texts(TEXTS).encode_to_vec().as_slice());
+    let in_json = dynamic.clone().in_json().call("Count", json.clone());
+    let of_text = dynamic.call("Count", json.clone());
+    let of_message = dynamic.call("Count", message.unwrap());
+    let stream = dynamic.call_streaming("CountAll").timeout(TIMEOUT);
+    let unary = [
+        ("text", of_text),
+        ("message", of_message),
+        ("in JSON", in_json),
+    ];
+    let mut calls = Vec::from(unary.map(|(name, call)| {
+        let call = call.timeout(TIMEOUT);
+        (name, boxed(async move { call.await.map(drop) }))
+    }));
+    let sent = boxed(async move {
+        let (mut requests, _replies) = stream.open().await?;
+        requests.send(json).await
+    });
+    calls.push(("stream", sent));
+    calls
+}
+
+async fn check_long_requests<const GATE: usize>(carrier: Carrier) {
+    let server = Server::new(&carrier.bus).add(ElementsServer::new(CountingHandler));
+    let server = server.start().await.unwrap();
+    let late = calls_with_long_requests(&carrier.bus).await;
+    let count = || server.stats()[0].endpoints[0].num_requests;
+    let (closed, taking) = take_all_turns::<GATE>(&carrier.bus).await;
+    join_all(late.into_iter().map(|(name, call)| async move {
+        let status = call.await.expect_err(name);
+        assert_eq!(status.code(), Code::DeadlineExceeded, "{name}: {status}");
+        let is_expected = name == "stream" || status.message().contains("was not encoded");
+        assert!(is_expected, "{name}: {status}");
+    }))
+    .await;
+    assert_eq!(count(), 0, "none was sent");
+    drop(closed);
+    for call in taking {
+        call.await.unwrap();
+    }
+    for (name, call) in calls_with_long_requests(&carrier.bus).await {
+        call.await
+            .unwrap_or_else(|status| panic!("{name}: {status}"));
+    }
+    assert_eq!(count(), 3);
+}
+
+async fn dynamic_requests_that_wait_for_their_turn_end_at_the_deadline(carrier: Carrier) {
+    match carrier.nats.is_some() {
+        false => check_long_requests::<4>(carrier).await,
+        true => check_long_requests::<5>(carrier).await,
     }
 }
 

@@ -69,7 +69,7 @@ pub(crate) fn of_texts(count: usize) -> Tree {
 }
 
 /// Returns the same in JSON.
-fn json_of_texts(count: usize) -> String {
+pub(crate) fn json_of_texts(count: usize) -> String {
     let text = format!("{{\"text\":\"{}\"}}", "x".repeat(1_000));
     format!("{{\"empties\":[{}]}}", vec![text; count].join(","))
 }

@@ -1,11 +1,14 @@
 //! `CallBounds`: the deadline of a call and the end of its parent, for the parts of it that are not the exchange of
-//! messages: its way through the client's middleware, and the decoding of a long reply.
+//! messages: the encoding of a long request by descriptors, its way through the client's middleware, and the decoding
+//! of a long reply.
 //!
 //! The exchange keeps both itself, so that its errors are those of a call without middleware. What is added here is the
 //! time that the layers take themselves, and the time in which a reply waits for its turn to be decoded.
 
 use std::future::{Future, pending};
 
+#[cfg(feature = "json")]
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::bus::NoRuntime;
@@ -63,6 +66,19 @@ impl CallBounds {
         decoding: impl Future<Output = Result<M, Status>>,
     ) -> Result<M, Status> {
         self.end(decoding, call_errors::not_decoded_in_time).await
+    }
+
+    /// Waits for the encoding of a request, up to the deadline and the end of the parent; as [`decode`](Self::decode).
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode).
+    #[cfg(feature = "json")]
+    pub(super) async fn encode(
+        &self,
+        encoding: impl Future<Output = Result<Bytes, Status>>,
+    ) -> Result<Bytes, Status> {
+        self.end(encoding, call_errors::not_encoded_in_time).await
     }
 
     /// Waits for `work` up to the deadline, of which `exceeded` is the failure, and the end of the parent.

@@ -30,6 +30,12 @@ pub(crate) fn not_sent_in_time(method: &str, limit: &TimeLimit) -> Status {
     ))
 }
 
+/// The request was still converted at the deadline, or waited for its turn.
+#[cfg(feature = "json")]
+pub(crate) fn not_encoded_in_time(method: &str, limit: &TimeLimit) -> Status {
+    limit.exceeded(format_args!("the request to {method} was not encoded"))
+}
+
 /// The request or the reply is in parts, and they did not arrive in time.
 pub(crate) fn deadline_exceeded_in_parts(method: &str, limit: &TimeLimit) -> Status {
     Reason::Deadline.status(format!("{method} had no reply within {limit}{IN_PARTS}"))

@@ -22,7 +22,7 @@ pub(crate) struct CallOptions {
     pub(crate) message: MessageOptions,
     /// Time allowed from the first poll on; `None` stands for the default of the kind of call.
     pub(crate) timeout: Option<Duration>,
-    /// Time limit of a call that has passed layers, computed before the first of them.
+    /// Time limit of a call that has passed layers, or whose request took time to encode, computed before that.
     pub(crate) limit: Option<Box<TimeLimit>>,
     /// Whether the request may be sent again after a failure.
     pub(crate) may_retry: bool,

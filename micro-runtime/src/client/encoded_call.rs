@@ -11,6 +11,8 @@ use crate::client::open_stream;
 use crate::client::open_stream::{OpenStream, WaitsFor};
 use crate::client::request::{OutgoingRequest, RequestTemplate};
 use crate::context::TimeLimit;
+#[cfg(feature = "json")]
+use crate::descriptor::MethodKind;
 use crate::middleware;
 use crate::middleware::{Response, ResponseFuture, Terminal};
 use crate::status::{Code, Status};
@@ -29,6 +31,33 @@ impl EncodedCall {
             request: OutgoingRequest::new(client, method, body),
             stream_options: StreamOptions::new(),
         }
+    }
+
+    /// Waits for the encoding of the request. The time that it takes is a part of the call's, and ends it.
+    ///
+    /// # Errors
+    ///
+    /// That of `encoding`; `DEADLINE_EXCEEDED` at the deadline of the call, `CANCELLED` at the end of its parent.
+    #[cfg(feature = "json")]
+    pub(crate) async fn encode(
+        &mut self,
+        encoding: impl Future<Output = Result<Bytes, Status>>,
+    ) -> Result<(), Status> {
+        let request = &mut self.request;
+        let method = request.descriptor();
+        let now = Instant::now();
+        let limit = match method.kind {
+            MethodKind::Unary => Some(request.time_limit(now)),
+            _ => request.stream_limit(now),
+        };
+        let bounds = CallBounds {
+            method: method.full_name,
+            limit,
+            parent: request.options.message.parent.clone(),
+        };
+        request.body = bounds.encode(encoding).await?;
+        request.options.limit = limit.map(Box::new);
+        Ok(())
     }
 
     /// Opens the stream, through the client's middleware if there is any.

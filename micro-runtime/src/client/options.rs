@@ -271,11 +271,6 @@ impl ClientOptions {
         self
     }
 
-    #[cfg(feature = "json")]
-    pub(crate) fn is_in_json(&self) -> bool {
-        self.format.is_json()
-    }
-
     /// Returns whether the caller has named where the service is, so that instances of other prefixes are meant
     /// too.
     #[cfg(feature = "json")]

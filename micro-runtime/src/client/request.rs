@@ -156,6 +156,9 @@ impl<B> OutgoingRequest<B> {
 
     /// Computes the deadline of a stream that is opened `now`, which has one only if it or its parent does.
     pub(crate) fn stream_limit(&self, now: Instant) -> Option<TimeLimit> {
+        if let Some(limit) = &self.options.limit {
+            return Some(**limit);
+        }
         // A timeout too large for an `Instant` means no deadline, as no timeout does.
         let own = self.options.timeout.and_then(|timeout| {
             Some(TimeLimit {

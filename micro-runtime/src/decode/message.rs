@@ -94,6 +94,23 @@ pub(crate) async fn convert<T: Send + 'static>(
     }
 }
 
+/// Runs `work`, which converts a message of so many bytes by descriptors and is not counted, on a thread for blocking
+/// work if that is long.
+///
+/// # Errors
+///
+/// That of `work`; `UNAVAILABLE` if the runtime shuts down meanwhile.
+#[cfg(feature = "json")]
+pub(crate) async fn convert_own<T: Send + 'static>(
+    len: usize,
+    work: impl FnOnce() -> Result<T, Status> + Send + 'static,
+) -> Result<T, Status> {
+    match len < MIN_OFFLOADED_CONVERSION {
+        true => work(),
+        false => offload(Bytes::new(), |_| work()).await?,
+    }
+}
+
 /// Runs `work` on a thread for blocking work, with the permits of the call and up to its deadline.
 async fn offload_call<T: Send + 'static>(
     scope: Option<&DecodeScope>,

@@ -9,11 +9,14 @@
 //! | message of a stream at a server | by its length, as above | its elements, until the next one is taken |
 //! | request in JSON, from 32 KiB on | one for blocking work | its tree, until it is protobuf |
 //! | reply at a caller, in protobuf or JSON | by its length, as above | does not count |
+//! | request of a dynamic client, from 32 KiB on, which is encoded | one for blocking work | does not count |
 
 mod message;
 mod offload;
 mod scope;
 
+#[cfg(feature = "json")]
+pub(crate) use message::convert_own;
 pub(crate) use message::{
     Decoded, DecodingFuture, MIN_OFFLOADED_PROTOBUF, convert, decode_reply, decode_request,
     decode_request_here,

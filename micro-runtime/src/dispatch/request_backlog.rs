@@ -7,7 +7,8 @@
 //! The same holds while a reply waits for the connection. async-nats reads all that has arrived before it writes
 //! (`ConnectionHandler::process`): a flood that NATS passes on as fast as it is read keeps every reply back, and what
 //! nobody takes meanwhile piles up in the subscription, where nothing bounds its bytes. So it is taken here, in full
-//! while memory is left for it, then as a refusal without its payload, and in the end it is given up.
+//! while memory is left for it, then as a refusal without its payload, for which the budget has a reserve, and in the
+//! end it is given up.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -325,7 +326,7 @@ impl RequestQueue {
             if refusal.is_some() {
                 strip(&mut message);
                 let bytes = self.bytes + memory_of(&message);
-                if self.waiting.len() >= MAX_WAITING_REFUSED || !self.hold(bytes, intake) {
+                if self.waiting.len() >= MAX_WAITING_REFUSED || !self.hold_refusal(bytes, intake) {
                     intake.give_up(message);
                     continue;
                 }
@@ -348,6 +349,15 @@ impl RequestQueue {
         };
         let held = self.held.get_or_insert_with(|| HeldBytes::of(memory));
         held.try_set_queue(bytes)
+    }
+
+    /// Takes memory for so many bytes of what waits, of which the last one is a refusal.
+    fn hold_refusal(&mut self, bytes: usize, intake: &impl Intake) -> bool {
+        let Some(memory) = intake.memory() else {
+            return true;
+        };
+        let held = self.held.get_or_insert_with(|| HeldBytes::of(memory));
+        held.try_set_queue_with_refusal(bytes)
     }
 }
 

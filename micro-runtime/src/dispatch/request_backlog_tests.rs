@@ -164,7 +164,7 @@ async fn what_arrives_while_a_reply_waits_is_refused_where_half_of_the_memory_is
  {
     // Requests of 10 kB: the memory of 1,000 of them holds half of these, and refusals of the others.
     const LENGTH: usize = 10_000;
-    for (count, gives_up) in [(2000, false), (40_000, true)] {
+    for (count, gives_up) in [(2000, false), (90_000, true)] {
         let memory = MemoryBudget::new(1000 * LENGTH);
         let intake = TestIntake {
             memory: Some(Arc::clone(&memory)),
@@ -178,6 +178,21 @@ async fn what_arrives_while_a_reply_waits_is_refused_where_half_of_the_memory_is
         assert_eq!(given_up > 0, gives_up, "{given_up}");
         assert_eq!(memory.used(), 0);
     }
+}
+
+#[tokio::test]
+async fn refusals_wait_although_the_memory_is_used_up() {
+    let memory = MemoryBudget::new(10);
+    let used = memory.try_take(10).unwrap();
+    let intake = TestIntake {
+        memory: Some(Arc::clone(&memory)),
+        ..TestIntake::default()
+    };
+    let (handled, refused) = taken_while_sending(20_000, 3_000, &intake).await;
+    assert_eq!(intake.given_up.load(Ordering::Relaxed), 0);
+    assert_eq!((handled.len(), refused), (0, 20_000));
+    drop(used);
+    assert_eq!(memory.used(), 0);
 }
 
 /// A marker of an expired key: its headers tell that NATS has made it. As a refusal it would lose them, and get a

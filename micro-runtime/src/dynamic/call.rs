@@ -13,7 +13,7 @@ use crate::client::{
 use crate::decode::convert;
 use crate::descriptor::MethodKind;
 use crate::dynamic::message;
-use crate::dynamic::message::Dynamic;
+use crate::dynamic::message::{Dynamic, DynamicRequest};
 use crate::dynamic::stream::{DynamicSender, DynamicStreaming};
 use crate::status::Status;
 use crate::stream::{Sender, StreamOptions};
@@ -34,6 +34,8 @@ use crate::wire::ReceivedMetadata;
 /// A method that does not exist and a request that is not its message are errors of making the call, before
 /// anything is sent: `UNIMPLEMENTED` and `INVALID_ARGUMENT`. All others are those of a
 /// [`UnaryCall`](crate::call::UnaryCall).
+///
+/// A request of 32 KiB or more is converted on a thread for blocking work, within the time of the call.
 ///
 /// # Examples
 ///
@@ -77,13 +79,13 @@ pub struct RawCall {
     options: CallOptions,
 }
 
-/// A call whose method exists and whose request is a message of that method.
+/// A call whose method exists.
 pub(super) struct PreparedCall {
     pub(super) client: Client,
     /// Index of the method in the service's descriptor.
     pub(super) method: usize,
-    /// The encoded request; empty for a call with many requests.
-    pub(super) body: Bytes,
+    /// The request, which is converted when the call is made; `None` for a call with many requests.
+    pub(super) request: Option<DynamicRequest>,
     pub(super) input: MessageDescriptor,
     pub(super) output: MessageDescriptor,
 }
@@ -146,7 +148,7 @@ impl DynamicCall {
 
     /// Makes a unary call.
     async fn call(self) -> Result<(Dynamic, ReceivedMetadata), Status> {
-        let TypedCall { call, output, .. } = self.into_call(&[MethodKind::Unary])?;
+        let TypedCall { call, output, .. } = self.into_call(&[MethodKind::Unary]).await?;
         let is_json = call.request.client.format().is_json();
         let method = call.request.descriptor();
         let mut call = pin!(CallFuture::new(call.request));
@@ -182,7 +184,8 @@ impl DynamicCall {
     /// # Ok(()) }
     /// ```
     pub async fn stream(self) -> Result<DynamicStreaming, Status> {
-        let TypedCall { call, output, .. } = self.into_call(&[MethodKind::ServerStreaming])?;
+        let kinds = [MethodKind::ServerStreaming];
+        let TypedCall { call, output, .. } = self.into_call(&kinds).await?;
         let is_json = call.request.client.format().is_json();
         Ok(DynamicStreaming {
             reader: call.open(WaitsFor::Open).await?,
@@ -217,7 +220,7 @@ impl DynamicCall {
             call,
             input,
             output,
-        } = self.into_call(&kinds)?;
+        } = self.into_call(&kinds).await?;
         let is_json = call.request.client.format().is_json();
         let method = call.request.descriptor();
         let reader = call.open(WaitsFor::Accept).await?;
@@ -237,13 +240,19 @@ impl DynamicCall {
         Ok((sender, replies))
     }
 
-    /// Returns the call with its options, if the method is one of these kinds.
-    fn into_call(self, kinds: &[MethodKind]) -> Result<TypedCall, Status> {
+    /// Returns the call with its options and its encoded request, if the method is one of these kinds.
+    async fn into_call(self, kinds: &[MethodKind]) -> Result<TypedCall, Status> {
         let prepared = self.prepared?;
-        let mut call = EncodedCall::new(&prepared.client, prepared.method, prepared.body);
+        let mut call = EncodedCall::new(&prepared.client, prepared.method, Bytes::new());
         call.request.options = self.options;
         call.stream_options = self.stream_options;
         check_kind(&call, kinds)?;
+        if let Some(request) = prepared.request {
+            let is_json = call.request.client.format().is_json();
+            let method = call.request.descriptor();
+            let encoding = message::encode(request, prepared.input.clone(), method, is_json);
+            call.encode(encoding).await?;
+        }
         Ok(TypedCall {
             call,
             input: prepared.input,

@@ -13,8 +13,7 @@ use crate::discovery::{EndpointInfo, Info, SealedRecord};
 use crate::dynamic::call::{DynamicCall, PreparedCall, RawCall};
 use crate::dynamic::message::DynamicRequest;
 use crate::dynamic::schema_lookup::ParsedSchema;
-use crate::dynamic::{describe, endpoint_client, message, schema_lookup};
-use crate::json;
+use crate::dynamic::{describe, endpoint_client, schema_lookup};
 use crate::status::{Code, Reason, Status};
 use crate::subject;
 
@@ -280,7 +279,7 @@ impl DynamicClient {
         RawCall::new(client, payload.into())
     }
 
-    /// Finds the method and encodes the request; `None` for a call with many requests.
+    /// Finds the method of a call with this request; `None` for one with many requests.
     fn prepare(
         &self,
         method: &str,
@@ -293,20 +292,12 @@ impl DynamicClient {
         let (Some(index), Some(found)) = (index, found) else {
             return Err(self.no_method(method));
         };
-        let (input, output) = (found.input(), found.output());
-        let body = match request {
-            Some(request) => message::encode(request, &input, self.options.is_in_json())?,
-            None => Bytes::new(),
-        };
-        if self.options.is_in_json() {
-            json::check_request_len(typed.client.method(index), body.len())?;
-        }
         Ok(PreparedCall {
             client: typed.client.clone(),
             method: index,
-            body,
-            input,
-            output,
+            request,
+            input: found.input(),
+            output: found.output(),
         })
     }
 

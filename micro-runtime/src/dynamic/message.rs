@@ -7,6 +7,8 @@ use prost::Message as _;
 use prost_reflect::{DynamicMessage, MessageDescriptor, ReflectMessage as _};
 use serde_json::Value;
 
+use crate::decode::convert_own;
+use crate::descriptor::MethodDescriptor;
 use crate::json;
 use crate::json::guarded;
 use crate::status::{Code, Reason, Status};
@@ -124,12 +126,32 @@ impl fmt::Debug for Dynamic {
 /// Encodes a request of a method that takes `message_type`, in protobuf or JSON.
 ///
 /// JSON is parsed and written again even if the wire format is JSON: the caller learns of a misspelt field
-/// here, and the server receives canonical JSON whatever the caller wrote.
+/// here, and the server receives canonical JSON whatever the caller wrote. A long request is encoded on a thread for
+/// blocking work.
 ///
 /// # Errors
 ///
-/// `INVALID_ARGUMENT` if the request is not a message of this type.
-pub(super) fn encode(
+/// `INVALID_ARGUMENT` if the request is not a message of this type; `RESOURCE_EXHAUSTED` if it is too long in JSON.
+pub(super) async fn encode(
+    request: DynamicRequest,
+    message_type: MessageDescriptor,
+    method: &'static MethodDescriptor,
+    is_json: bool,
+) -> Result<Bytes, Status> {
+    let len = match &request.0 {
+        RequestSource::Text(text) => text.len(),
+        RequestSource::Message(message) => message.encoded_len(),
+    };
+    let encode = move || encode_here(request, &message_type, is_json);
+    let encoded = convert_own(len, encode).await?;
+    if is_json {
+        json::check_request_len(method, encoded.len())?;
+    }
+    Ok(encoded)
+}
+
+/// Encodes a request as [`encode`] does, on this thread.
+fn encode_here(
     request: DynamicRequest,
     message_type: &MessageDescriptor,
     is_json: bool,

@@ -13,7 +13,6 @@ use crate::descriptor::MethodDescriptor;
 use crate::dynamic::message;
 use crate::dynamic::message::{Dynamic, DynamicRequest};
 use crate::execute::BoxFuture;
-use crate::json;
 use crate::metadata::Metadata;
 use crate::status::{Code, Status};
 use crate::stream::{MessageReader, Sender};
@@ -176,10 +175,14 @@ impl DynamicSender {
     /// `INVALID_ARGUMENT` if it is not a message of the method's request type, and `RESOURCE_EXHAUSTED` if it is too
     /// long; the call goes on. Otherwise the status with which the call ended.
     pub async fn send(&mut self, message: impl Into<DynamicRequest>) -> Result<(), Status> {
-        let message = message::encode(message.into(), &self.message_type, self.is_json)?;
-        if self.is_json {
-            json::check_request_len(self.method, message.len())?;
-        }
+        let message_type = self.message_type.clone();
+        let encoding = message::encode(message.into(), message_type, self.method, self.is_json);
+        let message = tokio::select! {
+            biased;
+            message = encoding => message?,
+            // Sending fails with the status of the call.
+            () = self.sender.closed() => Bytes::new(),
+        };
         self.sender.send_encoded(message).await
     }
 

@@ -185,7 +185,8 @@ impl Server {
     /// wire, and a request besides with what its elements are estimated to take once it is decoded, until its handler
     /// has returned, or takes the next one of a stream. A request up to 1 KiB counts as well if its elements take more
     /// than that. The rest that a handler makes of a request does not count, nor do the first 64 KiB of what waits for
-    /// one method or one subscription. What would exceed the budget is refused with `RESOURCE_EXHAUSTED`: a call, an
+    /// one method or one subscription. While the connection takes no replies, refusals of requests may take 16 MiB
+    /// besides. What would exceed the budget is refused with `RESOURCE_EXHAUSTED`: a call, an
     /// opening, an open stream whose messages find no room, a reply. Above half of it, streams get smaller windows. One
     /// caller, known by the inbox of its reply subjects, gets at most seven eighths.
     pub fn memory_budget(mut self, bytes: usize) -> Self {
