@@ -29,7 +29,7 @@ pub(crate) struct MemoryBudget {
 /// Step in which memory is taken for messages that wait in a queue. The first so many bytes of each queue need none: a
 /// small message is kept though others have used the budget up.
 pub(crate) const QUEUE_STEP: usize = 64 * 1024;
-/// Maximum number of bytes besides the limit that refusals of requests may take while the connection takes no replies: so many
+/// Maximum number of bytes besides the limit for refusals of requests while the connection takes no replies: so many
 /// callers learn of a budget that is used up. 16 MiB hold 30,000 or so.
 const MAX_REFUSAL_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes that a message takes besides its content and itself, about: its buffers, and the table of its headers.

@@ -21,6 +21,7 @@ pub(crate) const FIRST_TIER: &[&str] = &[
     "market",
     "metrics-example",
     "middleware",
+    "outbox",
     "streams",
     "micro-tests",
     "micro-corpus",
@@ -125,6 +126,18 @@ pub(crate) const SLOW: &[Suite] = &[
             binary: "it",
             tests: &["loss::no_event_is_lost_when_the_leader_of_a_cluster_is_killed"],
             ..AT_ONCE
+        })],
+    },
+    Suite {
+        name: "outbox",
+        about: "the outbox example is killed at each step of an order, a hundred times each",
+        minutes: 2,
+        tools: &[NATS_SERVER],
+        steps: &[Step::IgnoredTests(IgnoredTests {
+            package: "outbox",
+            binary: "kills",
+            tests: &["rows_and_events_agree_after_a_hundred_kills_at_each_step"],
+            ..IN_TURN
         })],
     },
     Suite {
