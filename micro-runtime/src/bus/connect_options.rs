@@ -9,6 +9,7 @@ use futures_util::FutureExt as _;
 
 use crate::bus::capacity::SUBSCRIPTION_CAPACITY;
 use crate::bus::connection_role::Carries;
+use crate::bus::jetstream_place::JetStreamPlace;
 use crate::bus::link::SilenceLimits;
 use crate::bus::login::{Login, SignatureError};
 use crate::bus::served_services::ServedServices;
@@ -39,6 +40,7 @@ const DEFAULT_MAX_RECONNECT_DELAY: Duration = Duration::from_secs(2);
 /// | [`max_reconnect_delay`](Self::max_reconnect_delay) | 2 s |
 /// | [`discover_servers`](Self::discover_servers) | yes |
 /// | [`separate_connections`](Self::separate_connections) | no: one for everything |
+/// | `jetstream_domain`, `jetstream_api_prefix` | the JetStream of the server, `$JS.API` |
 ///
 /// # Examples
 ///
@@ -71,6 +73,7 @@ pub struct ConnectOptions {
     pub(super) max_reconnect_delay: Duration,
     pub(super) discovers_servers: bool,
     pub(super) carries: Carries,
+    pub(super) jetstream: JetStreamPlace,
 }
 
 impl Default for ConnectOptions {
@@ -90,6 +93,7 @@ impl Default for ConnectOptions {
             max_reconnect_delay: DEFAULT_MAX_RECONNECT_DELAY,
             discovers_servers: true,
             carries: Carries::Everything,
+            jetstream: JetStreamPlace::Own,
         }
     }
 }

@@ -30,6 +30,7 @@ use crate::error::{Error, ErrorKind};
 use crate::status::{Reason, Status};
 #[cfg(feature = "jetstream")]
 use crate::wire::subject;
+use crate::wire::subject::JETSTREAM_API;
 
 /// Time after a reconnect in which services may still be missing.
 const SETTLING_TIME: Duration = Duration::from_secs(5);
@@ -46,6 +47,8 @@ pub(crate) struct Connection {
     pub(super) mux: Arc<Mux>,
     pub(super) refusals: Arc<Refusals>,
     pub(super) waiting: WaitingRoom,
+    /// First tokens of the subjects of JetStream's API.
+    pub(super) jetstream_api: Box<str>,
     #[cfg(feature = "jetstream")]
     pub(super) jetstream: jetstream_state::State,
 }
@@ -64,6 +67,7 @@ impl Connection {
             mux,
             refusals,
             waiting: WaitingRoom::default(),
+            jetstream_api: JETSTREAM_API.into(),
             #[cfg(feature = "jetstream")]
             jetstream: jetstream_state::State::default(),
         }
@@ -109,6 +113,11 @@ impl Connection {
             Carrier::Nats(nats) => Some(Arc::clone(&nats.services).add(names)),
             Carrier::InProcess(_) => None,
         }
+    }
+
+    /// Returns the first tokens of the subjects of JetStream's API on this connection.
+    pub(crate) fn jetstream_api(&self) -> &str {
+        &self.jetstream_api
     }
 
     /// Returns whether this connection stays inside the process.

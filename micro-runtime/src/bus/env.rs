@@ -38,6 +38,7 @@ impl Bus {
     /// | `MICRO_CONNECTION_NAME` | name of the connection, as [`ConnectOptions::name`]; default the program's |
     /// | `MICRO_PREFIX` | prefix of calls and events, as [`Bus::with_prefix`]; default none |
     /// | `MICRO_WAIT_FOR_SERVER` | seconds for [`ConnectOptions::wait_for_server`], as `30`; default `0` |
+    /// | `MICRO_JETSTREAM_DOMAIN` | domain of JetStream, as `ConnectOptions::jetstream_domain`; default that of the server |
     /// | `MICRO_SEPARATE_CONNECTIONS` | `true` for [`ConnectOptions::separate_connections`]; default `false` |
     ///
     /// An empty variable counts as unset. At most one way to log in may be set, a login in `NATS_URL` among them.
@@ -89,6 +90,8 @@ struct EnvSettings {
     inbox_prefix: Option<String>,
     has_separate_connections: bool,
     wait_for_server: Duration,
+    #[cfg(feature = "jetstream")]
+    jetstream_domain: Option<String>,
     ca: Option<String>,
     /// Paths of the client's certificate and of its key.
     certificate: Option<(String, String)>,
@@ -146,6 +149,8 @@ impl EnvSettings {
         Ok(Self {
             has_separate_connections,
             wait_for_server,
+            #[cfg(feature = "jetstream")]
+            jetstream_domain: variable("MICRO_JETSTREAM_DOMAIN"),
             url,
             prefix: variable("MICRO_PREFIX"),
             name: variable("MICRO_CONNECTION_NAME"),
@@ -171,6 +176,10 @@ impl EnvSettings {
         }
         if let Some(prefix) = self.inbox_prefix {
             options = options.inbox_prefix(prefix);
+        }
+        #[cfg(feature = "jetstream")]
+        if let Some(domain) = self.jetstream_domain {
+            options = options.jetstream_domain(domain);
         }
         options = options.wait_for_server(self.wait_for_server);
         if self.has_separate_connections {

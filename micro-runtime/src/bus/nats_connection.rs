@@ -26,11 +26,12 @@ impl Connection {
     ///
     /// [`ErrorKind::Connect`](crate::ErrorKind::Connect) if no server takes the connection, or it is too old;
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) for an inbox prefix that is a pattern or no
-    /// subject, and for a file of the options that cannot be read.
+    /// subject, for a domain or prefix of JetStream that is none, and for a file of the options that cannot be read.
     pub(super) async fn connect(
         options: ConnectOptions,
         servers: &ServerUrls,
     ) -> Result<Self, Error> {
+        let jetstream_api = options.jetstream_api()?;
         let mux = Arc::new(Mux::new(&nats::new_inbox(options.prefix_of_inboxes())?));
         let refusals = Arc::new(Refusals::new(Arc::clone(&mux)));
         let (own_mux, own_refusals) = (Arc::clone(&mux), Arc::clone(&refusals));
@@ -41,7 +42,11 @@ impl Connection {
         let link = keeper.connect_first().await?;
         let current = Arc::new(CurrentLink::new(link));
         let keeping = tokio::spawn(keeper.run(Arc::clone(&current))).abort_handle();
-        Ok(Self::over_nats(current, keeping, mux, refusals, services))
+        let connection = Self::over_nats(current, keeping, mux, refusals, services);
+        Ok(Self {
+            jetstream_api,
+            ..connection
+        })
     }
 
     /// Starts the tasks of the connection; `keeping` makes the links.

@@ -46,8 +46,8 @@ pub(super) struct Api<'a> {
 pub(super) enum ApiError {
     /// JetStream rejected the request.
     Rejected(jetstream::Error),
-    /// The account has no JetStream.
-    NoJetStream,
+    /// Nothing replies to JetStream's API under these first tokens: the account has none.
+    NoJetStream(Box<str>),
     /// A name cannot be a token of the request's subject; the text states why.
     Malformed(String),
     /// No reply arrived: NATS refused the request, the connection was lost, or the time ran out.
@@ -193,7 +193,7 @@ impl<'a> Api<'a> {
         }
         NoRuntime::check().map_err(ApiError::NoRuntime)?;
         let about: Vec<&str> = names.iter().copied().chain(filter).collect();
-        let subject = subject::api(verb, &about);
+        let subject = subject::api(self.connection.jetstream_api(), verb, &about);
         let payload = match request {
             serde_json::Value::Null => Bytes::new(),
             request => Bytes::from(request.to_string()),
@@ -226,7 +226,9 @@ impl<'a> Api<'a> {
         let reply = poll_fn(|cx| slot.poll(cx)).await;
         let reply = reply.map_err(ApiError::NoReply)?;
         match reply.is_no_responders() {
-            true => Err(ApiError::NoJetStream),
+            true => Err(ApiError::NoJetStream(
+                self.connection.jetstream_api().into(),
+            )),
             false => Ok(reply.into_payload()),
         }
     }
@@ -286,7 +288,11 @@ impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rejected(error) => write!(f, "{error}"),
-            Self::NoJetStream => f.write_str(NO_JETSTREAM),
+            Self::NoJetStream(api) if **api == *subject::JETSTREAM_API => f.write_str(NO_JETSTREAM),
+            Self::NoJetStream(api) => write!(
+                f,
+                "no JetStream replies under `{api}`; is that its domain, or the prefix of its API?"
+            ),
             Self::Malformed(reason) => f.write_str(reason),
             Self::NoReply(status) => f.write_str(status.message()),
             Self::Undecodable(error) => write!(f, "its reply cannot be read: {error}"),
@@ -301,7 +307,7 @@ impl StdError for ApiError {
             Self::Rejected(error) => Some(error),
             Self::NoReply(status) => Some(status),
             Self::Undecodable(error) => Some(error),
-            Self::NoJetStream | Self::Malformed(_) | Self::NoRuntime(_) => None,
+            Self::NoJetStream(_) | Self::Malformed(_) | Self::NoRuntime(_) => None,
         }
     }
 }

@@ -75,7 +75,7 @@ impl PullRequests {
     ) -> Result<Self, Error> {
         let inbox = connection.new_inbox();
         let subscription = connection.subscribe_confirmed(inbox.clone(), None).await?;
-        let request_subject = subject::pull(stream, consumer);
+        let request_subject = subject::pull(connection.jetstream_api(), stream, consumer);
         Ok(Self {
             subscription,
             refused: refused(connection, &request_subject),

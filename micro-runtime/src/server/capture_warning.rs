@@ -52,7 +52,7 @@ pub(super) fn warn_of_captured_calls(connection: &Arc<Connection>, calls: Vec<Su
 /// Returns the names of the streams that store something of a pattern; `None` if JetStream does not reply, or
 /// with an error.
 async fn streams_of(connection: &Connection, pattern: &Subject) -> Option<Vec<String>> {
-    let subject = subject::api("STREAM.NAMES", &[]);
+    let subject = subject::api(connection.jetstream_api(), "STREAM.NAMES", &[]);
     let request = json!({ "subject": pattern.as_str() }).to_string();
     let (mut slot, reply) = connection.mux().reserve(&subject).ok()?;
     let outgoing = Outgoing {

@@ -42,8 +42,8 @@ pub(crate) const REPLY_PREFIXES: [&str; 2] = ["_INBOX.", "_R_."];
 /// First token of the subjects of dead letters (DEAD-1).
 #[cfg(feature = "jetstream")]
 const DEAD_LETTERS: &str = "dlq";
-/// First tokens of the subjects of JetStream's API.
-const API_PREFIX: &str = "$JS.API";
+/// First tokens of the subjects of JetStream's API, unless the connection has others.
+pub(crate) const JETSTREAM_API: &str = "$JS.API";
 
 /// Service base of one service: what all its subjects begin with, and the dot after it.
 ///
@@ -318,9 +318,16 @@ pub(crate) fn dead_letter_pattern(prefix: Option<&str>, stream: &str) -> Subject
     dead_letter(prefix, stream, ">")
 }
 
-/// Returns the subject of a request to JetStream's API: its verb, such as `STREAM.INFO`, and what it is about.
-pub(crate) fn api(verb: &str, about: &[&str]) -> Subject {
-    let mut subject = format!("{API_PREFIX}.{verb}");
+/// Returns the first tokens of the subjects of JetStream's API in a domain.
+#[cfg(feature = "jetstream")]
+pub(crate) fn domain_api(domain: &str) -> String {
+    format!("$JS.{domain}.API")
+}
+
+/// Returns the subject of a request to JetStream's API: its verb, such as `STREAM.INFO`, and what it is about. `api` is
+/// [`JETSTREAM_API`] or what stands in its place.
+pub(crate) fn api(api: &str, verb: &str, about: &[&str]) -> Subject {
+    let mut subject = format!("{api}.{verb}");
     for token in about {
         subject.push('.');
         subject.push_str(token);
@@ -330,8 +337,8 @@ pub(crate) fn api(verb: &str, about: &[&str]) -> Subject {
 
 /// Returns the subject on which a consumer of JetStream is asked for its next events.
 #[cfg(feature = "jetstream")]
-pub(crate) fn pull(stream: &str, consumer: &str) -> Subject {
-    api("CONSUMER.MSG.NEXT", &[stream, consumer])
+pub(crate) fn pull(api_prefix: &str, stream: &str, consumer: &str) -> Subject {
+    api(api_prefix, "CONSUMER.MSG.NEXT", &[stream, consumer])
 }
 
 #[cfg(test)]

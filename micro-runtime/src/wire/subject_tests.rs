@@ -168,7 +168,7 @@ fn subjects_of_stored_events_are_those_of_jetstream() {
     );
     check(&dead_letter_pattern(None, "MARKET"), "dlq.MARKET.>");
     check(
-        &pull("MARKET", "books"),
+        &pull(JETSTREAM_API, "MARKET", "books"),
         "$JS.API.CONSUMER.MSG.NEXT.MARKET.books",
     );
 }
