@@ -45,6 +45,16 @@ const UNLIMITED: &[(&str, usize, &str)] = &[
         1,
         "once at the stop of a server",
     ),
+    (
+        "jetstream/differences.rs",
+        1,
+        "once at a declaration of what differs, which the program makes",
+    ),
+    (
+        "jetstream/stream_declaration.rs",
+        2,
+        "once at a declaration, which the program makes",
+    ),
     ("json/details.rs", 1, "once in a process"),
     (
         "server/capture_warning.rs",

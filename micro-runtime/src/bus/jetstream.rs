@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::bus::bus::Bus;
 use crate::bus::connection::Connection;
+use crate::bus::declared_streams::DeclaredStreams;
 use crate::bus::jetstream_state::JetStream;
 use crate::bus::subject_claims::SubjectClaims;
 use crate::error::{Error, ErrorKind};
@@ -32,6 +33,8 @@ impl Connection {
         }
         Some(self.jetstream.jetstream.get_or_init(|| JetStream {
             in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
+            declared: DeclaredStreams::default(),
+            looking_up: Mutex::default(),
         }))
     }
 

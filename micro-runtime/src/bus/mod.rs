@@ -13,6 +13,7 @@
 //! | `connect_options`, `separate_connections` | how a bus connects; `states` are those of its connections |
 //! | `jetstream_place` | the JetStream of a connection: its own, or that of a domain or another account |
 //! | `served_services` | the services in the name of a connection |
+//! | `jetstream`, `declared_streams` | what a connection holds for JetStream; the streams that were declared over it |
 //! | `wait_for_ready`, `flush` | messages that wait for the connection; the confirmation of what was sent, and the end
 //! |
 //! | `nats`, `in_process` | the two carriers; `nats_connection` makes a connection over NATS, `nats_carrier` ends it |
@@ -54,6 +55,8 @@ mod connection_counts;
 mod connection_role;
 mod connection_state;
 mod connections;
+#[cfg(feature = "jetstream")]
+mod declared_streams;
 mod env;
 #[cfg(feature = "__testkit")]
 pub mod fault_injection;

@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Subject;
@@ -38,7 +39,7 @@ const NO_JETSTREAM: &str =
 /// are used once and cannot be guessed, and so that a lost connection or a refusal of NATS ends them at once,
 /// as it ends a call.
 pub(super) struct Api<'a> {
-    connection: &'a Connection,
+    connection: &'a Arc<Connection>,
 }
 
 /// Failure of a request to JetStream's API.
@@ -72,15 +73,25 @@ struct StoredMessageReply {
 }
 
 impl<'a> Api<'a> {
-    pub(super) fn new(connection: &'a Connection) -> Self {
+    pub(super) fn new(connection: &'a Arc<Connection>) -> Self {
         Self { connection }
+    }
+
+    /// Returns the connection of the requests.
+    pub(super) fn connection(&self) -> &'a Arc<Connection> {
+        self.connection
     }
 
     /// Returns the name of a stream that stores this subject or pattern; `None` if there is none.
     pub(super) async fn stream_of(&self, subject: &str) -> Result<Option<String>, ApiError> {
+        Ok(self.streams_of(subject).await?.into_iter().next())
+    }
+
+    /// Returns the names of the streams that store something of this subject or pattern.
+    pub(super) async fn streams_of(&self, subject: &str) -> Result<Vec<String>, ApiError> {
         let request = json!({ "subject": subject });
         let names: StreamNames = self.request("STREAM.NAMES", &[], None, &request).await?;
-        Ok(names.streams.unwrap_or_default().into_iter().next())
+        Ok(names.streams.unwrap_or_default())
     }
 
     /// Returns settings and state of a stream.
@@ -143,16 +154,6 @@ impl<'a> Api<'a> {
         self.reply_in_time(subject, payload).await.map(drop)
     }
 
-    /// Creates a stream; no effect if it exists with the same settings.
-    pub(super) async fn create_stream(
-        &self,
-        config: &stream::Config,
-    ) -> Result<stream::Info, ApiError> {
-        let request = json!(config);
-        self.request("STREAM.CREATE", &[&config.name], None, &request)
-            .await
-    }
-
     /// Returns settings and state of a consumer.
     pub(super) async fn consumer_info(
         &self,
@@ -181,7 +182,7 @@ impl<'a> Api<'a> {
 
     /// Sends a request about the stream or consumer with these names. `filter` ends the subject where the request
     /// has one: it lets permissions restrict what a user may consume.
-    async fn request<T: DeserializeOwned>(
+    pub(super) async fn request<T: DeserializeOwned>(
         &self,
         verb: &str,
         names: &[&str],

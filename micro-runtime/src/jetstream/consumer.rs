@@ -1,122 +1,232 @@
 //! `Consumer`: a durable consumer at the server, created or compared, and created anew when it was deleted.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use async_nats::jetstream::ErrorCode;
-use async_nats::jetstream::consumer;
-use async_nats::jetstream::consumer::AckPolicy;
-use async_nats::jetstream::consumer::pull::Config;
+use tokio::task::AbortHandle;
 
 use crate::bus::{Bus, Connection};
 use crate::error::{Error, ErrorKind};
+use crate::event::EventCounters;
 use crate::jetstream::api::Api;
-use crate::jetstream::differences::Differences;
+use crate::jetstream::config_api::{Change, ConsumerDetails, StreamDetails};
+use crate::jetstream::consumer_position::ConsumerPosition;
+use crate::jetstream::consumer_settings::{CONSUMER_SETTINGS, config, starting_at};
+use crate::jetstream::differences::Comparison;
 use crate::jetstream::durable::Durable;
 use crate::jetstream::event_stream::stream_name;
+use crate::jetstream::on_difference::DifferenceRules;
+use crate::jetstream::raw_config::RawConfig;
+use crate::jetstream::redeclaration::declare_again;
+use crate::jetstream::start_from::StartFrom;
+use crate::jetstream::stream_declaration::find;
+use crate::jetstream::stream_lookup;
 use crate::log_limit::LogLimit;
+
+/// Interval at which a consumer that receives events is asked how far they are settled.
+const POSITION_INTERVAL: Duration = Duration::from_secs(1);
+/// Number of these intervals after which one that receives none is asked: other processes may.
+const MAX_IDLE_INTERVALS: u32 = 30;
+
+/// Interval of this where NATS refuses it to this user: each time is a line in the log of NATS.
+const REFUSED_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A durable pull consumer with explicit acknowledgments (docs/PROTOCOL.md, DUR-3).
 ///
-/// It exists at the server once [`start`](Self::start) has returned. An operator may delete it later, or a
-/// server may lose it: [`restore`](Self::restore) creates it again. The new consumer has no acknowledgments, so
-/// it begins where a first start would ([`Durable::start_from`]), and delivers events again that were handled.
+/// It exists at the server, as it is declared, once [`start`](Self::start) has returned. An operator may edit or delete
+/// it later, or a server may lose it: [`restore`](Self::restore) creates it again where it is gone, and compares
+/// nothing. The new consumer has no acknowledgments, so that it begins behind the events that were settled before
+/// ([`ConsumerPosition`]); those that were settled out of order come again.
 pub(super) struct Consumer {
     pub(super) connection: Arc<Connection>,
     /// Name of the stream in NATS.
     pub(super) stream: Arc<str>,
     /// Number of copies of the stream, which its dead letters get as well.
     pub(super) replicas: usize,
-    config: Config,
+    config: RawConfig,
+    start: StartFrom,
+    rules: DifferenceRules,
+    position: Arc<ConsumerPosition>,
+    /// Follows the position, and ends with this.
+    following: OnceLock<AbortHandle>,
     creation_log: LogLimit,
 }
 
 impl Consumer {
-    /// Finds the stream, and creates the consumer or compares the one that exists. `filter` is the subject
-    /// to consume, with the bus's prefix.
+    /// Finds the stream, and creates the consumer or compares the one that exists. `event` is the full name of the
+    /// message, and `filter` the subject to consume, with the bus's prefix.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::JetStream`] if there is no stream, or the existing consumer has other settings.
-    pub(super) async fn start(bus: &Bus, durable: &Durable, filter: String) -> Result<Self, Error> {
+    /// [`ErrorKind::JetStream`] if there is no stream or several, or the existing consumer has other settings.
+    pub(super) async fn start(
+        bus: &Bus,
+        durable: &Durable,
+        event: &str,
+        filter: String,
+    ) -> Result<Self, Error> {
         let connection = Arc::clone(bus.consuming());
         connection.jetstream_or_error()?;
         let api = Api::new(&connection);
         let name = match &durable.stream {
             Some(name) => stream_name(bus, name),
-            None => match api.stream_of(&filter).await {
-                Ok(Some(name)) => name,
-                Ok(None) => return Err(not_found(&filter, durable)),
-                Err(error) => {
-                    return Err(error.into_error(&format!("look up the stream of `{filter}`")));
-                }
-            },
+            None => stream_lookup::stream_to_consume(&api, &filter, &durable.name).await?,
         };
-        let stream = api.stream_info(&name).await.map_err(|error| {
+        let stream = api.stream_details(&name).await.map_err(|error| {
             let action = match error.is(ErrorCode::STREAM_NOT_FOUND) {
                 true => "know",
                 false => "look up",
             };
             error.into_error(&format!("{action} stream `{name}`"))
         })?;
+        let replicas = usize::try_from(stream.config.number("num_replicas")).unwrap_or(1);
         let consumer = Self {
             stream: name.into(),
-            replicas: stream.config.num_replicas.max(1),
-            config: config(durable, filter),
+            replicas: replicas.max(1),
+            config: config(durable, event, &filter),
+            start: durable.start,
+            rules: durable.rules,
+            position: Arc::default(),
+            following: OnceLock::new(),
             creation_log: LogLimit::default(),
             connection: Arc::clone(&connection),
         };
-        consumer.restore().await?;
+        consumer.position.note_stream(&stream.created);
+        if let Some(found) = consumer.restore_in(&stream).await? {
+            consumer.settle(&found).await?;
+        }
         Ok(consumer)
     }
 
     /// Returns the name of the consumer.
     pub(super) fn name(&self) -> &str {
-        self.config.durable_name.as_deref().unwrap_or_default()
+        self.config.text("durable_name")
     }
 
     /// Returns the subject that it consumes.
     pub(super) fn filter(&self) -> &str {
-        &self.config.filter_subject
+        self.config.text("filter_subject")
     }
 
-    /// Looks the consumer up, and creates it unless it exists. Creation is strict: it fails for an existing
-    /// consumer instead of changing its settings, which other processes rely on.
+    /// Follows how far the events are settled, until the consumer is dropped.
+    pub(super) fn follow_position(&self, counters: &Arc<EventCounters>) {
+        let connection = Arc::clone(&self.connection);
+        let names = (Arc::clone(&self.stream), self.name().to_owned());
+        let position = Arc::clone(&self.position);
+        let following = follow_position(connection, names, position, Arc::clone(counters));
+        self.following
+            .get_or_init(|| tokio::spawn(following).abort_handle());
+    }
+
+    /// Looks the consumer up, and creates it unless it exists, whatever its settings: an operator may have edited it,
+    /// and one that runs goes on. Its stream is declared again if that is gone.
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start).
+    /// [`ErrorKind::JetStream`] if the stream is gone and was not declared over this connection, if the consumer is
+    /// none that can be pulled from, or if JetStream does not create it; otherwise those of a request to JetStream.
     pub(super) async fn restore(&self) -> Result<(), Error> {
-        if self.exists().await? {
+        let stream = self.stream_now().await?;
+        self.position.note_stream(&stream.created);
+        let Some(found) = self.restore_in(&stream).await? else {
             return Ok(());
+        };
+        self.position.note_settled(found.settled());
+        match found.config.text("deliver_subject") {
+            "" => Ok(()),
+            subject => {
+                let text = format!(
+                    "consumer `{}` of stream `{}` is pushed to `{subject}` now, so that nothing can be pulled from it; \
+                     remove it, and it is created again",
+                    self.name(),
+                    self.stream
+                );
+                Err(Error::new(ErrorKind::JetStream, text))
+            }
         }
-        let (stream, consumer) = (&*self.stream, self.name());
+    }
+
+    /// Returns the stream, which is declared again if it is gone.
+    async fn stream_now(&self) -> Result<StreamDetails, Error> {
         let api = Api::new(&self.connection);
-        match api.create_consumer(stream, &self.config).await {
-            Ok(_) => {
-                let (stream, consumer) = (Arc::clone(&self.stream), consumer.to_owned());
+        let name = &*self.stream;
+        if let Some(stream) = find(&api, name).await? {
+            return Ok(stream);
+        }
+        let declared = declare_again(&api, name).await;
+        declared.map_err(|error| error.into_error(&format!("declare stream `{name}` again")))?;
+        let stream = find(&api, name).await?;
+        stream.ok_or_else(|| {
+            let text = format!(
+                "stream `{name}` is gone, and this program has not declared it; declare it again"
+            );
+            Error::new(ErrorKind::JetStream, text)
+        })
+    }
+
+    /// Returns the consumer if it exists, and creates it otherwise. Creation is strict: it fails for an existing
+    /// consumer instead of changing its settings, which other processes rely on.
+    async fn restore_in(&self, stream: &StreamDetails) -> Result<Option<ConsumerDetails>, Error> {
+        if let Some(found) = self.find().await? {
+            return Ok(Some(found));
+        }
+        let name = self.name();
+        let api = Api::new(&self.connection);
+        let config = starting_at(&self.config, self.position.start(self.start));
+        match api
+            .put_consumer(&self.stream, Change::Create, &config)
+            .await
+        {
+            Ok(created) => {
+                self.position.note_settled(created.settled());
+                let (stream, consumer) = (Arc::clone(&self.stream), name.to_owned());
                 self.creation_log.write(move |count| {
                     tracing::info!(stream = &*stream, consumer, count, "created a consumer");
                 });
-                Ok(())
+                Ok(None)
             }
             // Another process may have created it meanwhile.
-            Err(error) => match self.exists().await? {
-                true => Ok(()),
-                false => {
-                    let action = format!("create consumer `{consumer}` of stream `{stream}`");
+            Err(error) => match self.find().await? {
+                Some(found) => Ok(Some(found)),
+                None => {
+                    let stream = stream.config.text("name");
+                    let action = format!("create consumer `{name}` of stream `{stream}`");
                     Err(error.into_error(&action))
                 }
             },
         }
     }
 
-    /// Returns whether the consumer exists; one with other settings is an error.
-    async fn exists(&self) -> Result<bool, Error> {
+    /// Compares an existing consumer, and updates it where its declaration permits that.
+    async fn settle(&self, found: &ConsumerDetails) -> Result<(), Error> {
+        self.position.note_settled(found.settled());
+        let (stream, name) = (&*self.stream, self.name());
+        let comparison = Comparison {
+            subject: format!("consumer `{name}` of stream `{stream}`"),
+            command: format!("`nats consumer edit {stream} {name}`"),
+            settings: CONSUMER_SETTINGS,
+            declared: &self.config,
+            found: &found.config,
+            rules: self.rules,
+        };
+        let Some(config) = comparison.resolve(Vec::new)? else {
+            return Ok(());
+        };
+        let api = Api::new(&self.connection);
+        let updated = api.put_consumer(stream, Change::Update, &config).await;
+        updated.map(drop).map_err(|error| {
+            error.into_error(&format!("update consumer `{name}` of stream `{stream}`"))
+        })
+    }
+
+    /// Returns the consumer; `None` if there is none with this name.
+    async fn find(&self) -> Result<Option<ConsumerDetails>, Error> {
         let (stream, consumer) = (&*self.stream, self.name());
         let api = Api::new(&self.connection);
-        match api.consumer_info(stream, consumer).await {
-            Ok(info) => compare(stream, &self.config, &info.config).map(|()| true),
-            Err(error) if error.is(ErrorCode::CONSUMER_NOT_FOUND) => Ok(false),
+        match api.consumer_details(stream, consumer).await {
+            Ok(info) => Ok(Some(info)),
+            Err(error) if error.is(ErrorCode::CONSUMER_NOT_FOUND) => Ok(None),
             Err(error) => {
                 let action = format!("look up consumer `{consumer}` of stream `{stream}`");
                 Err(error.into_error(&action))
@@ -125,65 +235,41 @@ impl Consumer {
     }
 }
 
-/// Returns an error for a filter whose stream was not found.
-fn not_found(filter: &str, durable: &Durable) -> Error {
-    let text = format!(
-        "no stream stores `{filter}`, which `{}` is to consume; declare one",
-        durable.name
-    );
-    Error::new(ErrorKind::JetStream, text)
-}
-
-/// Returns the settings of the consumer at the server. The others of [`Durable`], such as its backoff, are
-/// applied by the runtime: a `-NAK` (negative acknowledgment) carries the delay until the event's redelivery.
-fn config(durable: &Durable, filter_subject: String) -> Config {
-    Config {
-        durable_name: Some(durable.name.clone()),
-        deliver_policy: durable.start.deliver_policy(),
-        ack_policy: AckPolicy::Explicit,
-        ack_wait: durable.ack_wait,
-        max_ack_pending: match durable.is_ordered {
-            true => 1,
-            false => durable.max_ack_pending.into(),
-        },
-        // Unlimited, since the runtime counts deliveries: at its own limit JetStream stops to deliver an
-        // event, without a dead letter and without a trace in any log. An event that ends every process
-        // that handles it must still reach the dead letters.
-        max_deliver: -1,
-        filter_subject,
-        ..Config::default()
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        if let Some(following) = self.following.get() {
+            following.abort();
+        }
     }
 }
 
-/// Compares the settings that [`Durable`] has. Others are left to operators.
-fn compare(stream: &str, declared: &Config, found: &consumer::Config) -> Result<(), Error> {
-    let filters = |one: &str, many: &[String]| {
-        let mut all = many.to_vec();
-        all.extend((!one.is_empty()).then(|| one.to_owned()));
-        all.sort();
-        all.join(", ")
-    };
-    let mut differences = Differences::default();
-    if let Some(subject) = &found.deliver_subject {
-        differences.text("kind", "pull", &format!("push to {subject}"));
+/// Notes regularly how far the events of a consumer, with these names of its stream and its own, are settled. It costs
+/// one request a second at most, and next to nothing while no event arrives.
+async fn follow_position(
+    connection: Arc<Connection>,
+    (stream, consumer): (Arc<str>, String),
+    position: Arc<ConsumerPosition>,
+    counters: Arc<EventCounters>,
+) {
+    let api = Api::new(&connection);
+    let (mut received, mut idle) = (counters.stats().received, 0);
+    // Those that arrived last may be settled after the look that counted them.
+    let mut is_unsettled = false;
+    loop {
+        tokio::time::sleep(POSITION_INTERVAL).await;
+        let now = counters.stats().received;
+        idle += 1;
+        if now == received && !is_unsettled && idle < MAX_IDLE_INTERVALS {
+            continue;
+        }
+        (received, idle) = (now, 0);
+        match api.consumer_details(&stream, &consumer).await {
+            Ok(found) => {
+                is_unsettled = found.is_unsettled();
+                position.note_settled(found.settled());
+            }
+            Err(error) if error.is_refused() => tokio::time::sleep(REFUSED_INTERVAL).await,
+            Err(_) => {}
+        }
     }
-    differences.text(
-        "filters",
-        &filters(&declared.filter_subject, &declared.filter_subjects),
-        &filters(&found.filter_subject, &found.filter_subjects),
-    );
-    differences.debug("start", declared.deliver_policy, found.deliver_policy);
-    differences.debug("ack_policy", declared.ack_policy, found.ack_policy);
-    differences.duration("ack_wait", declared.ack_wait, found.ack_wait);
-    differences.limit(
-        "max_ack_pending",
-        declared.max_ack_pending,
-        found.max_ack_pending,
-    );
-    differences.limit("max_deliver", declared.max_deliver, found.max_deliver);
-    let name = declared.durable_name.as_deref().unwrap_or_default();
-    differences.into_result(
-        &format!("consumer `{name}` of stream `{stream}`"),
-        &format!("`nats consumer edit {stream} {name}`"),
-    )
 }

@@ -1,59 +1,149 @@
-//! `Differences`: compares declared settings with existing ones, as text for operators. Does no I/O.
-
-use std::fmt::Debug;
-use std::time::Duration;
+//! `Comparison`: a declaration beside what exists, and what follows from their differences. Does no I/O.
 
 use crate::error::{Error, ErrorKind};
+use crate::jetstream::on_difference::{DifferenceRules, OnDifference};
+use crate::jetstream::raw_config::RawConfig;
 
-/// The settings in which two configurations differ, one line each.
-#[derive(Default)]
-pub(super) struct Differences(Vec<String>);
+/// One setting that is compared.
+pub(super) struct Setting {
+    /// Name for operators.
+    pub(super) name: &'static str,
+    /// Shows the setting of a configuration; two that are shown alike are the same.
+    pub(super) shown: fn(&RawConfig) -> String,
+    /// Returns why an update does not change the setting in place, given both as shown; `None` if it does.
+    pub(super) obstacle: fn(&str, &str) -> Option<&'static str>,
+}
 
-impl Differences {
-    /// Compares two values as texts.
-    pub(super) fn text(&mut self, name: &str, expected: &str, found: &str) {
-        if expected != found {
-            let line = format!("  {name}: expected {expected}, found {found}");
-            self.0.push(line);
+/// A declared stream or consumer beside the one that exists.
+pub(super) struct Comparison<'a> {
+    /// Names it in messages, as "stream `MARKET`".
+    pub(super) subject: String,
+    /// Command of an operator that changes it.
+    pub(super) command: String,
+    pub(super) settings: &'static [Setting],
+    pub(super) declared: &'a RawConfig,
+    pub(super) found: &'a RawConfig,
+    pub(super) rules: DifferenceRules,
+}
+
+/// A setting of which both sides differ.
+struct Difference {
+    line: String,
+    obstacle: Option<&'static str>,
+}
+
+impl Setting {
+    /// Returns a setting that an update changes in place.
+    pub(super) const fn new(name: &'static str, shown: fn(&RawConfig) -> String) -> Self {
+        Self {
+            name,
+            shown,
+            obstacle: |_, _| None,
         }
     }
 
-    /// Compares two values by their debug output.
-    pub(super) fn debug(&mut self, name: &str, expected: impl Debug, found: impl Debug) {
-        self.text(name, &format!("{expected:?}"), &format!("{found:?}"));
+    /// Returns a setting that no update changes.
+    pub(super) const fn fixed(name: &'static str, shown: fn(&RawConfig) -> String) -> Self {
+        Self {
+            name,
+            shown,
+            obstacle: |_, _| Some("JetStream does not change it in place"),
+        }
     }
+}
 
-    /// Compares two durations, where zero is no limit.
-    pub(super) fn duration(&mut self, name: &str, expected: Duration, found: Duration) {
-        let shown = |duration| match duration {
-            Duration::ZERO => "unlimited".to_owned(),
-            duration => format!("{duration:?}"),
-        };
-        self.text(name, &shown(expected), &shown(found));
-    }
-
-    /// Compares two limits, where zero and less is none, as for nats-server.
-    pub(super) fn limit(&mut self, name: &str, expected: i64, found: i64) {
-        let shown = |limit| match limit {
-            ..=0 => "unlimited".to_owned(),
-            limit => limit.to_string(),
-        };
-        self.text(name, &shown(expected), &shown(found));
-    }
-
-    /// Ends the comparison. `subject` names the stream or consumer, and `remedy` the command that changes it.
+impl Comparison<'_> {
+    /// Returns the configuration to send as an update; `None` if what exists stays as it is. `deletions` returns a line
+    /// for each change that would delete events.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::JetStream`] with all differences, if there is one.
-    pub(super) fn into_result(self, subject: &str, remedy: &str) -> Result<(), Error> {
-        if self.0.is_empty() {
-            return Ok(());
+    /// [`ErrorKind::JetStream`] with all differences, where [`OnDifference::Fail`] holds, or an update is not possible
+    /// or would delete events.
+    pub(super) fn resolve(
+        &self,
+        deletions: impl FnOnce() -> Vec<String>,
+    ) -> Result<Option<RawConfig>, Error> {
+        let differences = self.differences();
+        if differences.is_empty() {
+            return Ok(None);
         }
-        let message = format!("{subject} is not as declared:");
-        let advice = format!("change the declaration, or what is there ({remedy})");
-        Err(Error::new(ErrorKind::JetStream, message)
-            .with_lines(self.0)
-            .with_lines([advice]))
+        let lines = || differences.iter().map(|difference| difference.line.clone());
+        match self.rules.on_difference {
+            OnDifference::Fail => {
+                let message = format!("{} is not as declared:", self.subject);
+                let advice = format!(
+                    "change the declaration or its `on_difference`, or what is there ({})",
+                    self.command
+                );
+                Err(failure(message, lines(), advice))
+            }
+            OnDifference::Keep => {
+                self.log_kept(lines());
+                Ok(None)
+            }
+            OnDifference::Update if self.rules.is_outdated(self.found.version()) => {
+                self.log_kept(lines());
+                Ok(None)
+            }
+            OnDifference::Update => self.update(&differences, deletions()).map(Some),
+        }
     }
+
+    fn update(
+        &self,
+        differences: &[Difference],
+        deletions: Vec<String>,
+    ) -> Result<RawConfig, Error> {
+        let obstacles = differences.iter().filter_map(|difference| {
+            let line = &difference.line;
+            Some(format!("{line} ({})", difference.obstacle?))
+        });
+        let obstacles: Vec<_> = obstacles.collect();
+        if !obstacles.is_empty() {
+            let message = format!("{} cannot be updated as declared:", self.subject);
+            let advice = format!(
+                "declare it under a new name, or change the declaration or what is there ({})",
+                self.command
+            );
+            return Err(failure(message, obstacles, advice));
+        }
+        if !deletions.is_empty() && !self.rules.may_delete {
+            let message = format!(
+                "{} is not updated, since that would delete events:",
+                self.subject
+            );
+            let advice = "permit it with `EventStream::allow_deleting`, or change the declaration";
+            return Err(failure(message, deletions, advice.to_owned()));
+        }
+        Ok(self.found.overlaid(self.declared, self.rules))
+    }
+
+    fn differences(&self) -> Vec<Difference> {
+        let differences = self.settings.iter().filter_map(|setting| {
+            let (expected, found) = ((setting.shown)(self.declared), (setting.shown)(self.found));
+            let line = format!("  {}: expected {expected}, found {found}", setting.name);
+            (expected != found).then(|| Difference {
+                line,
+                obstacle: (setting.obstacle)(&expected, &found),
+            })
+        });
+        differences.collect()
+    }
+
+    fn log_kept(&self, lines: impl Iterator<Item = String>) {
+        let differences = lines.map(|line| line.trim_start().to_owned());
+        let differences = Vec::from_iter(differences).join("; ");
+        tracing::warn!(
+            kept = self.subject,
+            differences,
+            "a stream or a consumer is used as it is, which differs from its declaration"
+        );
+    }
+}
+
+fn failure(message: String, lines: impl IntoIterator<Item = String>, advice: String) -> Error {
+    Error::new(ErrorKind::JetStream, message)
+        .with_lines(lines)
+        .with_lines([advice])
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::event::EventFilter;
+use crate::jetstream::on_difference::{DifferenceRules, OnDifference};
 use crate::jetstream::start_from::StartFrom;
 use crate::status::Status;
 
@@ -33,8 +34,13 @@ const DEFAULT_BATCH: usize = 256;
 /// [`Delivery`](crate::jetstream::Delivery) has a sequence that names it for good.
 ///
 /// The consumer is created by the first server that starts with it. Later ones compare its settings, and
-/// do not start if filter, start, `ack_wait` or `max_ack_pending` differ. The other options are those of
-/// the process.
+/// do not start if filter, `ack_wait` or `max_ack_pending` differ, unless [`on_difference`](Self::on_difference) is
+/// set. The other options are those of the process. While servers run, nothing is compared: an operator may edit the
+/// consumer.
+///
+/// A consumer that is deleted while a server runs is created again, behind the last event up to which all were settled
+/// as far as the server knows, a second ago at most: none is left out, and some may be delivered again. In a stream
+/// that was made anew it begins with the first event.
 ///
 /// # Examples
 ///
@@ -64,6 +70,7 @@ pub struct Durable {
     pub(super) max_deliver: Option<u64>,
     pub(super) backoff: Vec<Duration>,
     pub(super) dead_letter: DeadLetterPolicy,
+    pub(super) rules: DifferenceRules,
 }
 
 /// Destination of events that are given up.
@@ -100,11 +107,12 @@ impl Durable {
             max_deliver: None,
             backoff: DEFAULT_BACKOFF.into(),
             dead_letter: DeadLetterPolicy::Off,
+            rules: DifferenceRules::default(),
         }
     }
 
     /// Sets the stream by the name that it was declared with. By default the stream that stores the events'
-    /// subjects is looked up.
+    /// subjects is looked up; several that do are an error.
     pub fn stream(mut self, name: impl Into<String>) -> Self {
         self.stream = Some(name.into());
         self
@@ -121,8 +129,8 @@ impl Durable {
         self
     }
 
-    /// Sets the first event, for when the consumer is created. [`StartFrom::First`] by default: events
-    /// that were published before the first start are not skipped.
+    /// Sets the first event, for when the consumer is created; later it has no effect. [`StartFrom::First`] by default:
+    /// events that were published before the first start are not skipped.
     pub fn start_from(mut self, start: StartFrom) -> Self {
         self.start = start;
         self
@@ -209,6 +217,20 @@ impl Durable {
     /// that subject already.
     pub fn dead_letter_to(mut self, subject: impl Into<String>) -> Self {
         self.dead_letter = DeadLetterPolicy::To(subject.into());
+        self
+    }
+
+    /// Sets the effect on a consumer that exists with other settings. [`OnDifference::Fail`] by default.
+    ///
+    /// A new filter holds for events that are delivered for the first time.
+    pub fn on_difference(mut self, effect: OnDifference) -> Self {
+        self.rules.on_difference = effect;
+        self
+    }
+
+    /// Sets the version of these settings, from 1: with [`OnDifference::Update`] the highest one wins, see there.
+    pub fn version(mut self, version: u64) -> Self {
+        self.rules.version = Some(version);
         self
     }
 

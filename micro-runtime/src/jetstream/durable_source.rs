@@ -103,8 +103,10 @@ impl DurableSource {
         let counters = &self.handler.counters;
         counters.set_source(&filter, Some(&name));
         counters.set_logged_by_source();
-        let consumer = Consumer::start(&scope.bus, &self.durable, filter.into_string()).await?;
+        let (durable, filter) = (&self.durable, filter.into_string());
+        let consumer = Consumer::start(&scope.bus, durable, event.full_name, filter).await?;
         let consumer = Arc::new(consumer);
+        consumer.follow_position(counters);
         let policy = &self.durable.dead_letter;
         let dead_letters = DeadLetters::start(&scope, &consumer, policy, counters).await?;
         let acknowledger = Acknowledger {

@@ -15,6 +15,10 @@
 //! | keep events that cannot be handled | [`Durable::dead_letter`] |
 //! | read stored events again | [`Bus::replay`](crate::Bus::replay) |
 
+// How a stream or consumer comes to be: `event_stream` and `durable` make a `raw_config`, which `differences` compares
+// with the one that exists, by the rules of `on_difference`; `redeclaration` creates streams again that are gone, and
+// `consumer` itself, at its `consumer_position`.
+//
 // How a delivery comes to its handler: `pull` requests deliveries by `pull_requests` and survives lost servers;
 // `consumer_loop` hands them to a `delivery_handler` or `batch_handler`; `in_flight` knows which are not
 // acknowledged, and `acknowledger` reports their outcome, after `dead_letters` has stored those given up. What
@@ -24,9 +28,12 @@ mod acknowledger;
 mod api;
 mod batch_handler;
 mod batch_subscriber;
+mod config_api;
 mod consumer;
 mod consumer_logs;
 mod consumer_loop;
+mod consumer_position;
+mod consumer_settings;
 mod dead_letters;
 mod delivery_handler;
 mod differences;
@@ -42,7 +49,9 @@ mod ordered_consumer;
 mod pending_delivery;
 mod pull;
 mod pull_requests;
+mod raw_config;
 mod reconnect_detector;
+mod redeclaration;
 mod replay;
 mod replay_builder;
 mod start_from;
@@ -58,6 +67,7 @@ pub use durable_publish::{DurablePublish, DurablePublishFuture, PublishHandle};
 pub use durable_publisher::DurablePublisher;
 pub(crate) use durable_source::bind_batches;
 pub use event_stream::{EventStream, Retention};
+pub use on_difference::OnDifference;
 pub use replay::Replay;
 pub use replay_builder::ReplayBuilder;
 pub use start_from::StartFrom;

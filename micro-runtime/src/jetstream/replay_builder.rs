@@ -9,6 +9,7 @@ use crate::jetstream::event_stream::stream_name;
 use crate::jetstream::ordered_consumer::OrderedConsumer;
 use crate::jetstream::replay::Replay;
 use crate::jetstream::start_from::StartFrom;
+use crate::jetstream::stream_lookup;
 use crate::status::Status;
 
 /// A replay with its options, made by [`Bus::replay`]; [`open`](Self::open) starts to read.
@@ -29,7 +30,7 @@ impl Bus {
     /// # Errors
     ///
     /// Opening it fails with `UNIMPLEMENTED` on a bus inside one process, `NOT_FOUND` if no stream stores
-    /// the events, and `UNAVAILABLE` if JetStream does not reply.
+    /// the events, `FAILED_PRECONDITION` if several do, and `UNAVAILABLE` if JetStream does not reply.
     ///
     /// # Examples
     ///
@@ -80,7 +81,7 @@ impl<E: Event> ReplayBuilder<E> {
     }
 
     /// Sets the stream by the name that it was declared with. By default the stream that stores the events'
-    /// subjects is looked up.
+    /// subjects is looked up; several that do are an error.
     pub fn stream(mut self, name: impl Into<String>) -> Self {
         self.stream = Some(name.into());
         self
@@ -104,14 +105,7 @@ impl<E: Event> ReplayBuilder<E> {
         let filter = self.bus.subject(&self.filter.subject()?).into_string();
         let name = match &self.stream {
             Some(name) => stream_name(&self.bus, name),
-            None => match api.stream_of(&filter).await {
-                Ok(Some(name)) => name,
-                Ok(None) => return Err(Status::not_found(format!("no stream stores `{filter}`"))),
-                Err(error) => {
-                    let text = format!("the stream of `{filter}` cannot be looked up");
-                    return Err(error.into_status(&text));
-                }
-            },
+            None => stream_lookup::stream_to_replay(&api, &filter).await?,
         };
         let stream = api.stream_info(&name).await;
         let stream = stream

@@ -5,7 +5,8 @@ use std::time::SystemTime;
 use async_nats::jetstream::consumer::DeliverPolicy;
 
 /// First event that a [`Durable`](crate::jetstream::Durable) consumer or a
-/// [replay](crate::Bus::replay) reads.
+/// [replay](crate::Bus::replay) reads. It is resolved once: a consumer or a replay that is interrupted goes on where it
+/// was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StartFrom {

@@ -1,22 +1,41 @@
 //! `Bus::declare`: creates a stream as it is declared, or compares the one that exists.
 
+use std::time::SystemTime;
+
 use async_nats::jetstream::ErrorCode;
-use async_nats::jetstream::stream::Config;
+use serde_json::json;
 
 use crate::bus::Bus;
 use crate::error::{Error, ErrorKind};
 use crate::jetstream::api::Api;
-use crate::jetstream::differences::Differences;
+use crate::jetstream::config_api::{Change, StreamDetails};
+use crate::jetstream::differences::Comparison;
 use crate::jetstream::event_stream::EventStream;
+use crate::jetstream::on_difference::DifferenceRules;
+use crate::jetstream::raw_config::RawConfig;
+use crate::jetstream::redeclaration;
+use crate::jetstream::stream_settings::{STREAM_SETTINGS, deletions};
+
+/// A stream as a program declares it, by its name in NATS.
+pub(super) struct StreamDeclaration {
+    pub(super) name: String,
+    pub(super) subjects: Vec<String>,
+    pub(super) config: RawConfig,
+    pub(super) rules: DifferenceRules,
+}
 
 impl Bus {
-    /// Creates a stream, or compares the one that exists with the declaration. An existing stream is never
-    /// changed: two versions of a program that declare it differently would otherwise change it in turns.
+    /// Creates a stream, or compares the one that exists with the declaration.
+    ///
+    /// By default an existing stream is never changed: two versions of a program that declare it differently would
+    /// otherwise change it in turns. [`EventStream::on_difference`] changes that. A stream that is gone later, also by
+    /// a restart of nats-server, is declared again.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::JetStream`], when
-    /// - the existing stream differs; the message shows both sides of each difference,
+    /// - the existing stream differs, unless [`OnDifference`](crate::jetstream::OnDifference) permits it; the message
+    ///   shows both sides of each difference,
     /// - one of its subjects covers the subject of a method that is served over this connection, or belongs
     ///   to another stream,
     /// - JetStream is not enabled or rejects the stream,
@@ -38,7 +57,7 @@ impl Bus {
     /// ```
     pub async fn declare(&self, stream: &EventStream) -> Result<(), Error> {
         self.calling().jetstream_or_error()?;
-        let declared = stream.config_on(self);
+        let declared = stream.declaration_on(self);
         if declared.subjects.is_empty() {
             let text = format!(
                 "stream `{}` has no subject; say which events it stores",
@@ -48,7 +67,10 @@ impl Bus {
         }
         self.subject_claims()
             .claim_stream(&declared.name, &declared.subjects)?;
-        create_or_compare(&Api::new(self.calling()), declared).await
+        let found = declare(&Api::new(self.calling()), &declared).await?;
+        warn_of_losses(&found, self.calling().max_payload());
+        redeclaration::keep(self.calling(), &declared)?;
+        redeclaration::keep(self.consuming(), &declared)
     }
 }
 
@@ -64,19 +86,29 @@ pub(super) async fn declare_dead_letter_stream(
     subject: String,
     replicas: usize,
 ) -> Result<(), Error> {
-    let stream = EventStream::named(name).subject(subject).replicas(replicas);
-    create_or_compare(api, stream.into_config()).await
+    let origin = name.rsplit_once("-DLQ");
+    let origin = origin.map_or(&*name, |(origin, _)| origin).to_owned();
+    let description = format!("dead letters of consumers of stream {origin}");
+    let stream = EventStream::named(name)
+        .subject(subject)
+        .replicas(replicas)
+        .metadata("micro.dead_letters_of", &origin)
+        .description(description);
+    let declared = stream.into_declaration();
+    declare(api, &declared).await?;
+    redeclaration::keep(api.connection(), &declared)
 }
 
-async fn create_or_compare(api: &Api<'_>, declared: Config) -> Result<(), Error> {
+/// Creates a stream, or compares the one that exists; returns what is there then.
+async fn declare(api: &Api<'_>, declared: &StreamDeclaration) -> Result<StreamDetails, Error> {
     if let Some(found) = find(api, &declared.name).await? {
-        return compare(&declared, &found);
+        return settle(api, declared, found).await;
     }
-    match api.create_stream(&declared).await {
-        Ok(_) => Ok(()),
+    match api.put_stream(Change::Create, &declared.config).await {
+        Ok(created) => Ok(created),
         // Another process may have created it meanwhile.
         Err(error) => match find(api, &declared.name).await? {
-            Some(found) => compare(&declared, &found),
+            Some(found) => settle(api, declared, found).await,
             None => {
                 let action = format!("create stream `{}`", declared.name);
                 Err(error.into_error(&action))
@@ -85,75 +117,73 @@ async fn create_or_compare(api: &Api<'_>, declared: Config) -> Result<(), Error>
     }
 }
 
-async fn find(api: &Api<'_>, name: &str) -> Result<Option<Config>, Error> {
-    match api.stream_info(name).await {
-        Ok(stream) => Ok(Some(stream.config)),
+/// Compares a stream, and updates it where its declaration permits that; returns what is there then.
+async fn settle(
+    api: &Api<'_>,
+    declared: &StreamDeclaration,
+    found: StreamDetails,
+) -> Result<StreamDetails, Error> {
+    let name = &declared.name;
+    let comparison = Comparison {
+        subject: format!("stream `{name}`"),
+        command: format!("`nats stream edit {name}`"),
+        settings: STREAM_SETTINGS,
+        declared: &declared.config,
+        found: &found.config,
+        rules: declared.rules,
+    };
+    let deletions = || {
+        deletions(
+            &declared.config,
+            &found.config,
+            &found.state,
+            SystemTime::now(),
+        )
+    };
+    match comparison.resolve(deletions)? {
+        None => Ok(found),
+        Some(config) => {
+            let updated = api.put_stream(Change::Update, &config).await;
+            updated.map_err(|error| error.into_error(&format!("update stream `{name}`")))
+        }
+    }
+}
+
+/// Returns a stream; `None` if there is none with this name.
+pub(super) async fn find(api: &Api<'_>, name: &str) -> Result<Option<StreamDetails>, Error> {
+    match api.stream_details(name).await {
+        Ok(stream) => Ok(Some(stream)),
         Err(error) if error.is(ErrorCode::STREAM_NOT_FOUND) => Ok(None),
         Err(error) => Err(error.into_error(&format!("look up stream `{name}`"))),
     }
 }
 
-/// Compares the settings that a declaration has. Others, such as the placement in a cluster, are left to
-/// operators.
-fn compare(declared: &Config, found: &Config) -> Result<(), Error> {
-    let sorted = |config: &Config| {
-        let mut subjects = config.subjects.clone();
-        subjects.sort();
-        subjects.join(", ")
-    };
-    let mut differences = Differences::default();
-    differences.text("subjects", &sorted(declared), &sorted(found));
-    differences.debug("retention", declared.retention, found.retention);
-    differences.debug("storage", declared.storage, found.storage);
-    differences.debug("discard", declared.discard, found.discard);
-    differences.debug(
-        "replicas",
-        declared.num_replicas.max(1),
-        found.num_replicas.max(1),
-    );
-    differences.duration("max_age", declared.max_age, found.max_age);
-    differences.limit("max_bytes", declared.max_bytes, found.max_bytes);
-    differences.limit("max_events", declared.max_messages, found.max_messages);
-    differences.limit(
-        "max_events_per_subject",
-        declared.max_messages_per_subject,
-        found.max_messages_per_subject,
-    );
-    differences.duration(
-        "duplicate_window",
-        declared.duplicate_window,
-        found.duplicate_window,
-    );
-    let name = &declared.name;
-    differences.into_result(
-        &format!("stream `{name}`"),
-        &format!("`nats stream edit {name}`"),
-    )
+/// Logs a warning for a stream that acknowledges events and does not store them.
+fn warn_of_losses(stream: &StreamDetails, max_payload: usize) {
+    let config = &stream.config;
+    let name = config.text("name");
+    if config.text("retention") == "interest" && stream.state.consumer_count == 0 {
+        tracing::warn!(
+            stream = name,
+            "a stream with the retention `Interest` has no consumer: its events are acknowledged and not stored"
+        );
+    }
+    let max_bytes = config.number("max_bytes");
+    let enough = i64::try_from(max_payload.saturating_mul(2)).unwrap_or(i64::MAX);
+    if (1..enough).contains(&max_bytes) && config.text("discard") == "old" {
+        tracing::warn!(
+            stream = name,
+            max_bytes,
+            max_payload,
+            "the `max_bytes` of a stream is less than twice the length of a message: an event that does not fit is \
+             acknowledged and removed at once"
+        );
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn a_difference_shows_both_sides() {
-        let bus = Bus::in_process();
-        let declared = EventStream::named("MARKET")
-            .subject("evt.market.>")
-            .replicas(3);
-        let found = EventStream::named("MARKET")
-            .subject("evt.>")
-            .max_age(Duration::from_secs(60));
-        let error = compare(&declared.config_on(&bus), &found.config_on(&bus)).unwrap_err();
-        let expected = "stream `MARKET` is not as declared:
-  subjects: expected evt.market.>, found evt.>
-  replicas: expected 3, found 1
-  max_age: expected unlimited, found 60s
-  duplicate_window: expected 120s, found 60s
-change the declaration, or what is there (`nats stream edit MARKET`)";
-        assert_eq!(error.to_string(), expected);
-        compare(&declared.config_on(&bus), &declared.config_on(&bus)).unwrap();
+impl StreamDeclaration {
+    /// Returns the configuration that creates the stream.
+    pub(super) fn creation(&self) -> serde_json::Value {
+        json!(self.config)
     }
 }

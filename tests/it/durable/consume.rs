@@ -312,7 +312,7 @@ async fn an_invalid_consumer_fails_the_start() {
         let expected = "consumer `recorder` of stream `MARKET` is not as declared:
   ack_wait: expected 5s, found 30s
   max_ack_pending: expected 1, found 1000
-change the declaration, or what is there (`nats consumer edit MARKET recorder`)";
+change the declaration or its `on_difference`, or what is there (`nats consumer edit MARKET recorder`)";
         check(&bus, other, expected).await;
         check(&bus, Durable::named("c").stream("NONE"), "`NONE`").await;
         check(&bus, Durable::named("a.b"), "`a.b`").await;

@@ -73,7 +73,7 @@ async fn a_differing_stream_is_an_error_with_both_settings_and_stays_unchanged()
             let expected = "stream `MARKET` is not as declared:
   subjects: expected evt.>, found evt.market.>
   max_age: expected 3600s, found unlimited
-change the declaration, or what is there (`nats stream edit MARKET`)";
+change the declaration or its `on_difference`, or what is there (`nats stream edit MARKET`)";
             assert_eq!(error.to_string(), expected);
         }
         let overlapping = EventStream::named("OTHER").subject("evt.market.trade.>");
