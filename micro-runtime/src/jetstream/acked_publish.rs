@@ -3,20 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::jetstream::publish;
 use async_nats::jetstream::response::Response;
-use async_nats::jetstream::{ErrorCode, publish};
 use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
 use crate::bus::{Connection, Outgoing, PublishError, ReceivedReply, ReplySlot, is_runtime_ending};
 use crate::context::TimeLimit;
+use crate::jetstream::no_stream_cause::NoStreamCause;
+use crate::jetstream::store_refusal::StoreRefusal;
 use crate::status::{Code, Reason, Status};
 use crate::wire::header::stored::MESSAGE_ID;
 
 /// Time that one attempt waits for its acknowledgment. A leader that dies with an event under way never
 /// acknowledges it, and is replaced within 5 to 6 s.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time that the look-up of a missing stream takes at most.
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Cause of an attempt that got no reply.
 const NO_REPLY: &str = "JetStream did not reply";
 /// Wait before the second attempt; it doubles with each further one.
@@ -49,9 +53,10 @@ pub struct PublishAck {
 /// | failure | retried |
 /// |---|---|
 /// | no acknowledgment within [`ATTEMPT_TIMEOUT`], or the connection was lost | yes |
-/// | no responders: no stream has the subject, its leader is being elected, or JetStream is off | yes, since all three look the same |
-/// | an error of JetStream with a code of 500 or more, such as a lack of memory | yes |
-/// | any other error of JetStream, such as a message that is too large for the stream | no |
+/// | no responders, since the stream is gone that this program has declared | yes, once it is declared again |
+/// | no responders, since its leader is being elected, or JetStream is away or off | yes |
+/// | no responders, since no stream has the subject | only with `waits_for_ready`: another program may declare it |
+/// | an error of JetStream | [`StoreRefusal`] decides |
 /// | a reply that is not JetStream's, as of a service with this subject | no |
 /// | NATS does not let this user publish to the subject, or receive replies | no |
 pub(super) struct AckedPublish {
@@ -69,7 +74,10 @@ pub(super) struct AckedPublish {
 
 /// Failure of one attempt.
 enum AttemptFailure {
+    /// Another attempt may succeed; the stream may have stored this one.
     Transient(Status),
+    /// Another attempt may succeed; this one is not stored.
+    NotStored(Status),
     /// The deadline ended the wait before an attempt's own time was over.
     TooLate,
     Permanent(Status),
@@ -114,7 +122,7 @@ impl AckedPublish {
             .connection
             .mux()
             .reserve(&self.subject)
-            .map_err(|refused| self.not_permitted(&refused, None))?;
+            .map_err(|refused| self.not_permitted(&refused, None, false))?;
         outgoing.reply = Some(reply);
         loop {
             let publishing = self.connection.publish_request(&mut slot, outgoing.clone());
@@ -122,11 +130,11 @@ impl AckedPublish {
                 Ok(Ok(())) => return Ok(slot),
                 Ok(Err(PublishError::Disconnected)) if waits => {}
                 Ok(Err(error)) => return Err(self.not_sent(error)),
-                Err(_) => return Err(self.too_late("the connection's queue was full")),
+                Err(_) => return Err(self.too_late("the connection's queue was full", true)),
             }
             match timeout_at(self.deadline(), self.connection.ready()).await {
                 Ok(ready) => ready.map_err(|error| self.not_sent(error))?,
-                Err(_) => return Err(self.too_late("there was no connection to NATS")),
+                Err(_) => return Err(self.too_late("there was no connection to NATS", true)),
             }
         }
     }
@@ -149,37 +157,35 @@ impl AckedPublish {
         let mut slot = first?;
         // Failure of the attempt before this one.
         let mut cause = None;
+        let mut may_be_stored = false;
         loop {
             let status = match self.receive_ack(slot).await {
                 Ok(ack) => return Ok(ack),
                 Err(AttemptFailure::Permanent(status)) => return Err(status),
                 Err(AttemptFailure::Refused(refused)) => {
-                    return Err(self.not_permitted(&refused, cause));
+                    return Err(self.not_permitted(&refused, cause, may_be_stored));
                 }
-                Err(AttemptFailure::Transient(status)) => status,
                 Err(AttemptFailure::TooLate) => return Err(self.cut_short(cause)),
+                Err(AttemptFailure::NotStored(status)) => status,
+                Err(AttemptFailure::Transient(status)) => {
+                    may_be_stored = true;
+                    status
+                }
             };
             if self.connection.is_closed() {
+                let outcome = outcome(may_be_stored);
                 let closed = format!(
-                    "`{}` may or may not be stored: the bus was closed before its acknowledgment",
+                    "`{}` {outcome}: the bus was closed before its acknowledgment",
                     self.subject
                 );
                 return Err(Reason::Disconnected.status(closed).with_source(status));
             }
             let wake = Instant::now() + backoff.mul_f64(0.5 + fastrand::f64() / 2.0);
             if wake >= self.deadline() {
-                return Err(self.too_late(status.message()).with_source(status));
+                let late = self.too_late(status.message(), may_be_stored);
+                return Err(late.with_source(status));
             }
-            match backoff {
-                INITIAL_BACKOFF if !is_runtime_ending().await => {
-                    let (subject, status) = (self.subject.clone(), status.clone());
-                    let log = &self.connection.mux().counts().unstored_events_log;
-                    log.write(move |count| {
-                        tracing::warn!(%subject, %status, count, "an event is not stored yet; sending it again");
-                    });
-                }
-                _ => tracing::debug!(subject = %self.subject, %status, "sending the event again"),
-            }
+            self.log_retry(backoff, &status).await;
             tokio::time::sleep_until(wake).await;
             backoff = (backoff * 2).min(MAX_BACKOFF);
             slot = self.send_when_ready(true).await?;
@@ -187,21 +193,54 @@ impl AckedPublish {
         }
     }
 
+    /// Logs that the event is sent again: in a warning for its first repetition.
+    async fn log_retry(&self, backoff: Duration, status: &Status) {
+        match backoff {
+            INITIAL_BACKOFF if !is_runtime_ending().await => {
+                let (subject, status) = (self.subject.clone(), status.clone());
+                let log = &self.connection.mux().counts().unstored_events_log;
+                log.write(move |count| {
+                    tracing::warn!(%subject, %status, count, "an event is not stored yet; sending it again");
+                });
+            }
+            _ => tracing::debug!(subject = %self.subject, %status, "sending the event again"),
+        }
+    }
+
+    /// Returns the failure of an attempt that nothing has received, with the cause.
+    async fn explain_absence(&self) -> AttemptFailure {
+        let until = self.deadline().min(Instant::now() + LOOK_UP_TIMEOUT);
+        let looking = NoStreamCause::look_up(&self.connection, &self.subject);
+        let cause = match timeout_at(until, looking).await {
+            Ok(cause) => cause,
+            Err(_) => NoStreamCause::Unknown,
+        };
+        let text = cause.text(&self.subject);
+        match cause {
+            NoStreamCause::NoStream if !self.waits_for_ready => {
+                let text = format!("`{}` is not stored: {text}", self.subject);
+                AttemptFailure::Permanent(Reason::NotStored.status(text))
+            }
+            _ => AttemptFailure::NotStored(Status::unavailable(text)),
+        }
+    }
+
     /// Returns the error of a last attempt that the deadline has cut short. The attempt before it mostly knows the
     /// cause.
     fn cut_short(&self, cause: Option<Status>) -> Status {
         let Some(cause) = cause else {
-            return self.too_late(NO_REPLY);
+            return self.too_late(NO_REPLY, true);
         };
         let before = cause.message();
         let text = format!("the last attempt had no reply; before it: {before}");
-        self.too_late(&text).with_source(cause)
+        self.too_late(&text, true).with_source(cause)
     }
 
     async fn receive_ack(&self, mut slot: ReplySlot) -> Result<PublishAck, AttemptFailure> {
         let until = self.deadline().min(Instant::now() + ATTEMPT_TIMEOUT);
         let reply = std::future::poll_fn(|cx| slot.poll(cx));
         match timeout_at(until, reply).await {
+            Ok(Ok(reply)) if reply.is_no_responders() => Err(self.explain_absence().await),
             Ok(Ok(reply)) => self.read(&reply),
             Ok(Err(status)) if status.reason() == Some(Reason::NotPermitted) => {
                 Err(AttemptFailure::Refused(status))
@@ -213,13 +252,6 @@ impl AckedPublish {
     }
 
     fn read(&self, reply: &ReceivedReply) -> Result<PublishAck, AttemptFailure> {
-        if reply.is_no_responders() {
-            let text = format!(
-                "no stream stores `{}`, its leader is away, or JetStream is off",
-                self.subject
-            );
-            return Err(AttemptFailure::Transient(Status::unavailable(text)));
-        }
         match serde_json::from_slice::<publish::PublishAck>(reply.payload()) {
             // An error may name the stream as well; its sequence is 0 then.
             Ok(ack) if ack.sequence > 0 => Ok(PublishAck {
@@ -235,15 +267,12 @@ impl AckedPublish {
         match serde_json::from_slice::<Response<publish::PublishAck>>(payload) {
             Ok(Response::Err { error }) => {
                 let text = format!("JetStream does not store `{}`: {error}", self.subject);
-                match error.code() {
-                    // Another attempt is about to be stored; a repetition gets its sequence.
-                    _ if error.error_code() == ErrorCode::STREAM_DUPLICATE_MESSAGE_CONFLICT => {
-                        AttemptFailure::Transient(Status::unavailable(text))
+                match StoreRefusal::of(&error) {
+                    StoreRefusal::Final(code) => {
+                        AttemptFailure::Permanent(Reason::NotStored.status_with(code, text))
                     }
-                    500.. => AttemptFailure::Transient(Status::unavailable(text)),
-                    _ => AttemptFailure::Permanent(
-                        Reason::NotStored.status_with(Code::FailedPrecondition, text),
-                    ),
+                    StoreRefusal::Passing => AttemptFailure::NotStored(Status::unavailable(text)),
+                    StoreRefusal::UnderWay => AttemptFailure::Transient(Status::unavailable(text)),
                 }
             }
             _ => AttemptFailure::Permanent(Reason::NotStored.status_with(
@@ -257,9 +286,10 @@ impl AckedPublish {
         self.limit.deadline
     }
 
-    fn too_late(&self, cause: &str) -> Status {
+    fn too_late(&self, cause: &str, may_be_stored: bool) -> Status {
+        let outcome = outcome(may_be_stored);
         let text = format!(
-            "`{}` was not acknowledged within {}, and may or may not be stored; the same id can be published again: {cause}",
+            "`{}` was not acknowledged within {}, and {outcome}; the same id can be published again: {cause}",
             self.subject, self.limit
         );
         Reason::NotStored.status(text)
@@ -267,10 +297,15 @@ impl AckedPublish {
 
     /// Returns the error of an event that NATS refuses to take. `cause` is the failure of an attempt before, which
     /// may have stored it.
-    fn not_permitted(&self, refused: &Status, cause: Option<Status>) -> Status {
-        let outcome = match &cause {
-            None => "is not stored",
-            Some(_) => "may or may not be stored by an earlier attempt",
+    fn not_permitted(
+        &self,
+        refused: &Status,
+        cause: Option<Status>,
+        may_be_stored: bool,
+    ) -> Status {
+        let outcome = match may_be_stored {
+            false => "is not stored",
+            true => "may or may not be stored by an earlier attempt",
         };
         let text = format!("`{}` {outcome}: {}", self.subject, refused.message());
         let status = Reason::NotPermitted.status(text);
@@ -283,5 +318,12 @@ impl AckedPublish {
     fn not_sent(&self, error: PublishError) -> Status {
         let (subject, length) = (&self.subject, self.payload.len());
         error.into_status(format_args!("`{subject}`, {length} bytes,"))
+    }
+}
+
+fn outcome(may_be_stored: bool) -> &'static str {
+    match may_be_stored {
+        true => "may or may not be stored",
+        false => "is not stored",
     }
 }

@@ -99,6 +99,7 @@ impl DurablePublish {
         /// than 15 s may not outlast the death of a cluster's leader.
         timeout;
         headers;
+        /// It waits for a stream that stores the event as well, which another program may declare until the timeout.
         wait_for_ready;
         /// Publishes as part of the call or event that `ctx` belongs to: with its trace, and until its
         /// deadline at the latest.
@@ -225,11 +226,14 @@ impl Bus {
     /// - `UNIMPLEMENTED`: the bus is inside one process.
     /// - `PERMISSION_DENIED`: NATS does not let this user publish the event, or receive the acknowledgment. It is
     ///   not sent again.
-    /// - `FAILED_PRECONDITION`: JetStream rejects the event, such as one that is too large for the stream.
-    /// - `RESOURCE_EXHAUSTED`: too many events waited for their acknowledgments until the timeout, or the
-    ///   event does not fit into a NATS message.
-    /// - `UNAVAILABLE`: the event was not acknowledged in time, and may or may not be stored. Publishing it
-    ///   again with the same id is safe.
+    /// - `FAILED_PRECONDITION`, `ABORTED`: the stream rejects the event, as one that is sealed, or in another state
+    ///   than a header expects. An event that is too large for it is `INVALID_ARGUMENT`.
+    /// - `RESOURCE_EXHAUSTED`: the stream is full and [refuses](crate::jetstream::EventStream::refuse_when_full) it,
+    ///   too many events waited for their acknowledgments until the timeout, or the event does not fit into a NATS
+    ///   message.
+    /// - `UNAVAILABLE`: no stream stores the event, which is found out at once; or it was not acknowledged in time, as
+    ///   without JetStream or a leader of the stream. The message states the cause, and whether the event may be
+    ///   stored. Publishing it again with the same id is safe.
     ///
     /// # Examples
     ///

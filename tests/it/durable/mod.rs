@@ -9,6 +9,7 @@ mod golden_bytes;
 mod logged_failures;
 mod malformed;
 pub(crate) mod market;
+mod missing_streams;
 mod publish;
 mod publish_load;
 mod raw_api;

@@ -65,27 +65,30 @@ async fn pipelined_events_are_stored_in_order() {
 }
 
 #[tokio::test]
-async fn an_event_without_a_stream_fails_after_its_timeout() {
+async fn an_event_without_a_stream_fails_at_once_or_waits_for_one_that_is_declared() {
     within(TIMEOUT, async {
         let nats = NatsServer::builder().jetstream().start().await.unwrap();
         let bus = Bus::connect(nats.url()).await.unwrap();
-        let started = Instant::now();
-        let publish = bus
-            .publish_durable(&trade(1))
-            .timeout(Duration::from_millis(700));
-        let status = publish.await.unwrap_err();
+        let status = bus.publish_durable(&trade(1)).await.unwrap_err();
         assert_eq!(status.code(), Code::Unavailable);
         assert_eq!(status.reason(), Some(Reason::NotStored));
+
+        // With `wait_for_ready` another program may declare it until the timeout.
+        let waiting = || bus.publish_durable(&trade(1)).wait_for_ready();
+        let started = Instant::now();
+        let status = waiting()
+            .timeout(Duration::from_millis(700))
+            .await
+            .unwrap_err();
         assert!(
             status
                 .message()
                 .contains("no stream stores `evt.market.trade.sim.S1`"),
             "{status}"
         );
+        assert!(started.elapsed() >= Duration::from_millis(300));
         assert!(started.elapsed() < Duration::from_secs(2));
-
-        // A stream that is declared within the timeout stores the event.
-        let late = tokio::spawn(bus.publish_durable(&trade(1)).into_future());
+        let late = tokio::spawn(waiting().into_future());
         bus.declare(&market_stream()).await.unwrap();
         assert_eq!(late.await.unwrap().unwrap().sequence, 1);
 
