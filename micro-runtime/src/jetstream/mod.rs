@@ -60,6 +60,9 @@ mod start_from;
 mod store_refusal;
 mod stored_message;
 mod stream_declaration;
+mod stream_lookup;
+mod stream_settings;
+mod stream_states;
 mod worker_permit;
 
 pub use acked_publish::PublishAck;
@@ -74,5 +77,6 @@ pub use on_difference::OnDifference;
 pub use replay::Replay;
 pub use replay_builder::ReplayBuilder;
 pub use start_from::StartFrom;
+pub use stream_states::{ConsumerState, EventStreamState};
 
 pub use crate::context::Delivery;
