@@ -126,7 +126,7 @@ async fn the_lines_of_durable_events_suffice() {
         publisher.publish_durable(&trade(7)).await.unwrap();
         let consumer = bus(&nats, "durable-consumer").await;
         let (numbers, mut arrived) = mpsc::unbounded_channel();
-        let durable = Durable::named("books").max_deliver(1).dead_letter();
+        let durable = Durable::named("books").max_attempts(1).dead_letter();
         let server = Server::new(&consumer)
             .subscribe::<Trade>(Numbers(numbers), durable)
             .start();

@@ -64,6 +64,11 @@ fn publish_line(refused: &str) -> PermissionLine {
         ["_INBOX" | "_R_", ..] => line("_INBOX.>".to_owned(), OF_REPLIES),
         // An inbox prefix of its own.
         [first, _, ..] if first.starts_with('_') => line(format!("{first}.>"), ""),
+        // A record of attempts, of one event.
+        [.., "attempts", _, _, event] if event.contains('-') => {
+            let consumer = &tokens[..tokens.len() - 1];
+            line(format!("{}.*", consumer.join(".")), "")
+        }
         _ => match service_base(&tokens) {
             Some(base) => line(under(base), ""),
             None => literal(refused, &tokens),
@@ -155,6 +160,7 @@ mod tests {
         check("orders.placed", "orders.placed");
         check("x", "x");
         check("dlq.MARKET.books", "dlq.MARKET.books");
+        check("a.attempts.MARKET.Books.7-12", "a.attempts.MARKET.Books.*");
         check("$SRV.PING", "$SRV.>");
         check("$SRV", "$SRV");
         check(

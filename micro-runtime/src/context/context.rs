@@ -10,11 +10,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::call_end::CallEnd;
 use crate::context::context_headers::ContextHeaders;
+use crate::context::deadline_extension::DeadlineExtension;
 #[cfg(feature = "jetstream")]
 use crate::context::delivery::Delivery;
 use crate::context::origin::Origin;
 use crate::context::reply_metadata::ReplyMetadata;
 use crate::context::stop_signal::StopSignal;
+#[cfg(feature = "jetstream")]
+use crate::context::time_limit::TimeLimit;
 use crate::decode::DecodeScope;
 use crate::descriptor::{EventDescriptor, MethodDescriptor};
 use crate::metadata::Metadata;
@@ -44,9 +47,13 @@ struct Inner {
     method: Option<&'static MethodDescriptor>,
     headers: ContextHeaders,
     deadline: Option<Instant>,
+    extension: DeadlineExtension,
     origin: Option<Origin>,
     #[cfg(feature = "jetstream")]
     delivery: Option<Delivery>,
+    /// Of the events of a batch.
+    #[cfg(feature = "jetstream")]
+    batch: Vec<Context>,
     reply_metadata: Mutex<ReplyMetadata>,
     end: CallEnd,
     /// Of the server that runs the handler; `None` in a unit test, and for events that are read as a stream.
@@ -64,14 +71,30 @@ impl Inner {
             method: None,
             headers,
             deadline,
+            extension: DeadlineExtension::default(),
             origin: None,
             #[cfg(feature = "jetstream")]
             delivery: None,
+            #[cfg(feature = "jetstream")]
+            batch: Vec::new(),
             reply_metadata: Mutex::default(),
             end: CallEnd::default(),
             stop: stop.cloned(),
             decode_scope: None,
             outermost: None,
+        }
+    }
+
+    /// Makes one whose deadline moves with the progress of its handler.
+    #[cfg(feature = "jetstream")]
+    fn with_progress(
+        headers: ContextHeaders,
+        limit: Option<TimeLimit>,
+        stop: Option<&StopSignal>,
+    ) -> Self {
+        Self {
+            extension: DeadlineExtension::by_progress(limit.map(|limit| limit.timeout)),
+            ..Self::new(headers, limit.map(|limit| limit.deadline), stop)
         }
     }
 
@@ -122,66 +145,59 @@ impl Context {
         inner.into_context(recycled)
     }
 
-    /// Makes the context of a durable event; `recycled` as for [`of_event`](Self::of_event).
+    /// Makes the context of a durable event; `recycled` as for [`of_event`](Self::of_event). Its handler may report
+    /// progress, which begins the timeout of `limit` anew.
     #[cfg(feature = "jetstream")]
     pub(crate) fn of_delivery(
         origin: Option<Origin>,
         headers: ContextHeaders,
         delivery: Delivery,
+        limit: Option<TimeLimit>,
         stop: Option<&StopSignal>,
         recycled: Option<Self>,
     ) -> Self {
         let inner = Inner {
             origin,
             delivery: Some(delivery),
-            ..Inner::new(headers, None, stop)
+            ..Inner::with_progress(headers, limit, stop)
         };
         inner.into_context(recycled)
     }
 
-    /// Makes the context of a batch of durable events, each of which has a delivery of its own.
+    /// Makes the context of a batch of durable `events`, each of which has a context of its own.
     #[cfg(feature = "jetstream")]
-    pub(crate) fn of_batch(stop: &StopSignal) -> Self {
-        Inner::new(ContextHeaders::default(), None, Some(stop)).into_context(None)
+    pub(crate) fn of_batch(events: Vec<Self>, limit: Option<TimeLimit>, stop: &StopSignal) -> Self {
+        let inner = Inner {
+            batch: events,
+            ..Inner::with_progress(ContextHeaders::default(), limit, Some(stop))
+        };
+        inner.into_context(None)
     }
 
-    /// Makes a context without method, metadata and deadline, to call a handler from a unit test.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use micro_runtime::{Context, Status};
-    ///
-    /// async fn greet(ctx: Context, name: &str) -> Result<String, Status> {
-    ///     ctx.set_header("served-by", "a1")?;
-    ///     Ok(format!("Hello, {name}!"))
-    /// }
-    ///
-    /// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    /// # runtime.block_on(async {
-    /// let ctx = Context::for_test();
-    /// assert_eq!(greet(ctx.clone(), "Ada").await?, "Hello, Ada!");
-    /// assert_eq!(ctx.reply_metadata().get("served-by"), Some("a1"));
-    /// # Ok::<(), Status>(())
-    /// # }).unwrap();
-    /// ```
-    #[must_use]
-    pub fn for_test() -> Self {
-        Self::for_test_with(Metadata::new(), None)
-    }
-
-    /// Makes a context with metadata and a timeout from now, to call a handler from a unit test.
-    #[must_use]
-    pub fn for_test_with(metadata: Metadata, timeout: Option<Duration>) -> Self {
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    /// Makes the context of a call that no server has received.
+    pub(super) fn of_test(metadata: Metadata, deadline: Option<Instant>) -> Self {
         Inner::new(metadata.into(), deadline, None).into_context(None)
     }
 
-    /// Makes the context of a durable event, to call a handler from a unit test.
+    /// Returns the context of one event of a batch, which is the same execution as the whole; without metadata, if the
+    /// event is none of the batch.
     #[cfg(feature = "jetstream")]
-    #[must_use]
-    pub fn for_test_of(delivery: Delivery) -> Self {
-        Self::of_delivery(None, ContextHeaders::default(), delivery, None, None)
+    pub(super) fn of_event_in_batch(&self, delivery: &Delivery) -> Self {
+        let whole = self.outermost();
+        let is_it = |event: &&Self| event.delivery().is_some_and(|own| own.is_of_same(delivery));
+        let event = whole.0.batch.iter().find(is_it);
+        let headers = event.map(|event| event.0.headers.clone());
+        let inner = Inner {
+            origin: event.and_then(|event| event.0.origin.clone()),
+            delivery: Some(delivery.clone()),
+            outermost: Some(whole.clone()),
+            ..Inner::new(
+                headers.unwrap_or_default(),
+                whole.0.deadline,
+                whole.0.stop.as_ref(),
+            )
+        };
+        inner.into_context(None)
     }
 
     /// Returns the same call with other metadata, for the handler behind middleware.
@@ -234,7 +250,8 @@ impl Context {
     #[cfg(feature = "jetstream")]
     #[must_use]
     pub fn delivery(&self) -> Option<&Delivery> {
-        self.outermost().0.delivery.as_ref()
+        let own = self.0.delivery.as_ref();
+        own.or(self.outermost().0.delivery.as_ref())
     }
 
     /// Returns the metadata that the caller, or the publisher, added to the message.
@@ -251,9 +268,19 @@ impl Context {
 
     /// Returns the time at which the caller stops waiting; the handler is dropped then. `None` if there is no limit.
     /// It is a time of tokio's clock, as all times of this crate are.
+    ///
+    /// Of a durable event it is the end of the [`handler_timeout`](crate::jetstream::Durable::handler_timeout), which
+    /// [`progress`](Self::progress) moves.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.0.deadline
+        let extension = &self.outermost().0.extension;
+        self.0.deadline.map(|first| extension.apply(first))
+    }
+
+    /// Begins the timeout of a durable event's handler anew.
+    pub(super) fn restart_deadline(&self) {
+        let inner = &self.outermost().0;
+        inner.extension.restart(inner.deadline);
     }
 
     /// Returns whether the caller has chosen the time that it waits, as by
@@ -348,6 +375,12 @@ impl Context {
     /// Ends the call, and with it everything that was made within it.
     pub(crate) fn end(&self) {
         self.outermost().0.end.end();
+    }
+
+    /// Returns the W3C headers of the events of a batch.
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn traces_of_batch(&self) -> impl Iterator<Item = &HeaderMap> {
+        self.0.batch.iter().filter_map(Self::trace)
     }
 
     /// Returns the W3C headers of the caller, which nested calls forward.

@@ -7,8 +7,9 @@ use crate::wire::ack_subject;
 
 /// Position of a durable event in its stream, and number of its deliveries.
 ///
-/// Stream and sequence identify an event forever. Durable events are delivered at least once, so a handler that
-/// stores both beside what it writes can recognize an event that it has handled before.
+/// Stream and sequence identify an event for as long as its stream is not deleted and declared anew; with the
+/// [`time`](Self::time) at which it was stored also beyond that. Durable events are delivered at least once, so a
+/// handler that stores both beside what it writes can recognize an event that it has handled before.
 ///
 /// # Examples
 ///
@@ -24,6 +25,7 @@ pub struct Delivery {
     stream: Arc<str>,
     sequence: u64,
     count: u64,
+    attempt: u64,
     time: SystemTime,
     pending: u64,
 }
@@ -36,6 +38,7 @@ impl Delivery {
             stream: stream.into(),
             sequence,
             count: 1,
+            attempt: 1,
             time: SystemTime::now(),
             pending: 0,
         }
@@ -50,6 +53,7 @@ impl Delivery {
             stream: Arc::clone(stream),
             sequence: numbers.sequence,
             count: numbers.deliveries,
+            attempt: numbers.deliveries,
             time: SystemTime::UNIX_EPOCH.checked_add(since_1970)?,
             pending: numbers.pending,
         })
@@ -64,9 +68,16 @@ impl Delivery {
             stream: Arc::clone(stream),
             sequence,
             count: 1,
+            attempt: 1,
             time: time.unwrap_or(SystemTime::UNIX_EPOCH),
             pending: 0,
         }
+    }
+
+    /// Returns whether both are deliveries of one event.
+    #[cfg(feature = "jetstream")]
+    pub(super) fn is_of_same(&self, other: &Self) -> bool {
+        self.sequence == other.sequence && self.stream == other.stream
     }
 
     /// Returns the name of the stream that the event is stored in.
@@ -85,6 +96,22 @@ impl Delivery {
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count
+    }
+
+    /// Returns the number of this attempt at the event, from 1: how often a handler has begun with it, as far as the
+    /// consumer knows. A delivery that no handler has begun with, as in a process that ended first, is no attempt.
+    ///
+    /// The same as [`count`](Self::count) in a replay, and for a consumer without a limit of attempts, which does not
+    /// count them.
+    #[must_use]
+    pub fn attempt(&self) -> u64 {
+        self.attempt
+    }
+
+    /// Sets the number of the attempt.
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn set_attempt(&mut self, attempt: u64) {
+        self.attempt = attempt;
     }
 
     /// Returns whether the event has been delivered before, so that it may have been handled before.

@@ -3,8 +3,11 @@
 mod call_end;
 mod context;
 mod context_headers;
+mod deadline_extension;
 #[cfg(feature = "jetstream")]
 mod delivery;
+mod for_test;
+mod handler_of_delivery;
 mod origin;
 mod reply_metadata;
 mod stop_signal;

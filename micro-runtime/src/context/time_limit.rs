@@ -33,6 +33,12 @@ pub(crate) enum TimeoutSource {
     Caller,
     /// At the server: its own limit.
     Server,
+    /// At the server: `Durable::handler_timeout` of a durable consumer.
+    #[cfg_attr(
+        not(feature = "jetstream"),
+        expect(dead_code, reason = "of durable consumers alone")
+    )]
+    Consumer,
 }
 
 impl TimeLimit {
@@ -55,6 +61,7 @@ impl fmt::Display for TimeLimit {
             TimeoutSource::Parent => "the time left of the call that it is within",
             TimeoutSource::Caller => "the timeout of its caller",
             TimeoutSource::Server => "the timeout of its server",
+            TimeoutSource::Consumer => "the handler timeout of its consumer",
         };
         write!(f, "{}, {source}", Words(self.timeout))
     }

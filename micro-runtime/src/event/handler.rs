@@ -7,7 +7,7 @@ use std::task::{Context as TaskContext, Poll};
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
-use crate::context::Context;
+use crate::context::{Context, TimeLimit};
 use crate::descriptor::EventDescriptor;
 use crate::event;
 use crate::event::counters::EventCounters;
@@ -150,10 +150,17 @@ impl InlineRunner {
 }
 
 impl EventExecution {
+    /// Returns the context of the handler.
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn ctx(&self) -> Option<&Context> {
+        self.0.ctx()
+    }
+
     /// Runs the handler until the deadline of its context, and counts the outcome. Returns `None` and
     /// counts nothing if `stop` was canceled first: a durable event is delivered again then.
     ///
-    /// The first poll is timed if there is a `cost`. Dropping the returned future drops the handler.
+    /// The first poll is timed if there is a `cost`; `limit` is what the deadline follows from. Dropping the returned
+    /// future drops the handler.
     ///
     /// # Errors
     ///
@@ -163,10 +170,11 @@ impl EventExecution {
         mut self,
         cost: Option<&PollCost>,
         stop: &CancellationToken,
+        limit: Option<TimeLimit>,
     ) -> Option<Result<(), Status>> {
         let execution = &mut self.0;
         let completion = execution.run(cost, stop, DeadlinePolicy::Drop).await;
-        let result = completion.into_outcome(execution.observer().full_name(), None)?;
+        let result = completion.into_outcome(execution.observer().full_name(), limit)?;
         execution.record(result.as_ref().err());
         Some(result)
     }

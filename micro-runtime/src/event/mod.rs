@@ -55,7 +55,7 @@ pub use filter::EventFilter;
 pub use filter::Fixed;
 pub(crate) use handler::EventHandler;
 #[cfg(feature = "jetstream")]
-pub(crate) use handler::InlineRunner;
+pub(crate) use handler::{EventExecution, InlineRunner};
 #[cfg(feature = "jetstream")]
 pub(crate) use observer::EventObserver;
 pub use publish::{Publish, PublishFuture};

@@ -1,6 +1,10 @@
 //! `SourceScope`: the parts of a running server that its sources of events use.
 
+#[cfg(feature = "jetstream")]
+use std::collections::BTreeSet;
 use std::sync::Arc;
+#[cfg(feature = "jetstream")]
+use std::sync::Mutex;
 
 use async_nats::Subject;
 use tokio_util::sync::CancellationToken;
@@ -11,6 +15,8 @@ use crate::context::StopSignal;
 use crate::error::{Error, ErrorKind};
 use crate::memory_budget::MemoryBudget;
 use crate::subject;
+#[cfg(feature = "jetstream")]
+use crate::sync::lock;
 
 /// The parts of a running server that a source uses.
 #[derive(Clone)]
@@ -28,6 +34,9 @@ pub(crate) struct SourceScope {
     pub(crate) end: CancellationToken,
     /// Subjects of this server's methods with the prefix of the bus; patterns for those of instances.
     pub(crate) call_subjects: Vec<Subject>,
+    /// Stream and name of the durable consumers of this server.
+    #[cfg(feature = "jetstream")]
+    pub(crate) durables: Arc<Mutex<BTreeSet<(String, String)>>>,
     /// The memory of events that wait for their handlers, a part of the server's budget.
     pub(crate) memory: Arc<MemoryBudget>,
 }
@@ -43,7 +52,28 @@ impl SourceScope {
             stop: StopSignal::default(),
             end: CancellationToken::new(),
             call_subjects: Vec::new(),
+            #[cfg(feature = "jetstream")]
+            durables: Arc::default(),
             memory: MemoryBudget::new(usize::MAX),
+        }
+    }
+
+    /// Notes a durable consumer of this server.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Service`] if a handler of this server has it already: each would get some of the events.
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn claim_durable(&self, stream: &str, name: &str) -> Result<(), Error> {
+        let mut durables = lock(&self.durables);
+        match durables.insert((stream.to_owned(), name.to_owned())) {
+            true => Ok(()),
+            false => Err(Error::new(
+                ErrorKind::Service,
+                format!(
+                    "two handlers of this server consume stream `{stream}` as `{name}`, and each would get some of the events; give each a name of its own"
+                ),
+            )),
         }
     }
 

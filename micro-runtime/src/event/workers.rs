@@ -156,7 +156,7 @@ impl WorkerScope {
             // Its first poll was timed in place.
             WorkerTask::Resume(handler) => (handler, None),
         };
-        if handler.run(cost, &self.end).await.is_none() {
+        if handler.run(cost, &self.end, None).await.is_none() {
             self.record_stopped();
         }
     }

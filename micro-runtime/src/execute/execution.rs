@@ -170,11 +170,11 @@ impl<H: HandlerFuture, O: Observer> Execution<H, O> {
         stop: &CancellationToken,
         at_deadline: DeadlinePolicy,
     ) -> Completion<H::Output> {
-        let deadline = self.ctx().and_then(Context::deadline);
+        let ctx = self.ctx().cloned();
         let completion = tokio::select! {
             biased;
             result = poll_fn(|cx| self.poll(cost, cx)) => Completion::Returned(result),
-            () = deadline_reached(deadline) => Completion::DeadlinePassed,
+            () = deadline_reached(ctx.as_ref()) => Completion::DeadlinePassed,
             () = stop.cancelled() => Completion::Stopped,
         };
         if !completion.is_detached(at_deadline) {
@@ -272,9 +272,16 @@ impl Drop for ActiveContext {
     }
 }
 
-async fn deadline_reached(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
+/// Waits for the deadline of a context, which its handler may move meanwhile ([`Context::progress`]).
+async fn deadline_reached(ctx: Option<&Context>) {
+    let mut reached = None;
+    while let Some(deadline) = ctx.and_then(Context::deadline)
+        && reached != Some(deadline)
+    {
+        tokio::time::sleep_until(deadline).await;
+        reached = Some(deadline);
+    }
+    if reached.is_none() {
+        std::future::pending::<()>().await;
     }
 }

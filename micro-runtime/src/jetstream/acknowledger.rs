@@ -8,15 +8,19 @@ use bytes::Bytes;
 use tokio::task::coop::unconstrained;
 
 use crate::bus::{Concern, Outgoing, Refusal, RefusalObserver};
-use crate::context::{Context, ContextHeaders, Origin, StopSignal};
+use crate::context::{Context, ContextHeaders, Delivery, Origin, StopSignal, TimeLimit};
 use crate::descriptor::EventDescriptor;
 use crate::event::EventCounters;
+use crate::jetstream::ack_confirmation::AckConfirmation;
+use crate::jetstream::attempt_ledger::AttemptLedger;
 use crate::jetstream::consumer::Consumer;
 use crate::jetstream::consumer_logs::ConsumerLogs;
 use crate::jetstream::dead_letters::DeadLetters;
+use crate::jetstream::delivery_state::{AttemptOutcome, Judgment, outcome};
 use crate::jetstream::durable::Durable;
+use crate::jetstream::in_flight::LeftDelivery;
 use crate::jetstream::pending_delivery::PendingDelivery;
-use crate::status::{Code, Reason, Status};
+use crate::status::{Code, Status};
 use crate::wire;
 use crate::wire::ack_subject;
 use crate::wire::percent_encode;
@@ -32,22 +36,19 @@ const MAX_TERM_REASON_LEN: usize = 256;
 
 /// Acknowledgment of one consumer's deliveries (docs/PROTOCOL.md, DUR-4).
 ///
-/// | outcome | sent |
-/// |---|---|
-/// | the handler succeeded | `+ACK` |
-/// | it failed, and deliveries are left | `-NAK` with the delay of [`Durable::backoff`] |
-/// | it failed at its last delivery, or the bytes are no such event | `+TERM`, after the dead letter was stored |
-/// | it never arrived, since its headers cannot be parsed | the same, as a request ([`malformed_search`](crate::jetstream::malformed_search)) |
-/// | it still runs | `+WPI`, up to three times in each `ack_wait` |
-/// | it was stopped at the end of the grace period | `-NAK` without delay |
-/// | its dead letter is refused, and the server stops | `-NAK` without delay |
+/// [`delivery_state`](crate::jetstream::delivery_state) has the states of a delivery, and what is sent in each. An
+/// event that never arrived, since its headers cannot be parsed, is terminated by a request
+/// ([`malformed_search`](crate::jetstream::malformed_search)); a delivery whose dead letter is refused while the server
+/// stops is given back.
 ///
-/// Nothing confirms an acknowledgment. One that is lost costs a redelivery, never an event: handlers must
-/// tolerate those anyway.
+/// Nearly all acknowledgments are sent and no more ([`AckConfirmation`]). One that is lost costs a redelivery, never an
+/// event: handlers must tolerate those anyway.
 pub(super) struct Acknowledger {
     pub(super) consumer: Arc<Consumer>,
     pub(super) durable: Durable,
     pub(super) dead_letters: Option<DeadLetters>,
+    /// `None` without a limit of attempts.
+    pub(super) ledger: Option<AttemptLedger>,
     pub(super) event: &'static EventDescriptor,
     /// Length of the bus's prefix with its dot, in bytes.
     pub(super) prefix_len: usize,
@@ -55,35 +56,34 @@ pub(super) struct Acknowledger {
     pub(super) logs: ConsumerLogs,
     /// Of the server.
     pub(super) stop: StopSignal,
+    pub(super) confirmation: Arc<AckConfirmation>,
     /// Counts acknowledgments that NATS refuses.
     pub(super) _refused: RefusalObserver,
 }
 
 impl Acknowledger {
-    /// Counts the acknowledgments of a consumer that NATS refuses, from now on and until the result is dropped.
-    ///
-    /// Nothing confirms an acknowledgment, so that a consumer that may not send them would handle each event again
-    /// and again in silence.
+    /// Counts the acknowledgments of a consumer that NATS refuses, from now on and until the result is dropped, and
+    /// stops the consumer.
     pub(super) fn observe_refusals(
         consumer: &Consumer,
-        counters: &Arc<EventCounters>,
+        confirmation: &Arc<AckConfirmation>,
     ) -> RefusalObserver {
         let (stream, name) = (Arc::clone(&consumer.stream), consumer.name().to_owned());
-        let counters = Arc::clone(counters);
+        let confirmation = Arc::clone(confirmation);
         consumer
             .connection
             .refusals()
             .observe(move |refusal| match refusal {
                 Refusal::Publish(subject) if ack_subject::is_ack_of(subject, &stream, &name) => {
-                    counters.record_refusal(refusal.status());
+                    confirmation.stop(subject, refusal.status());
                     Concern::Acknowledgment
                 }
                 _ => Concern::None,
             })
     }
 
-    /// Reads a delivery: its context and its payload. The context takes the memory of `reusable` if nothing
-    /// else refers to that ([`Context::of_delivery`]).
+    /// Reads a delivery: its context, with the time limit of its handler, and its payload. The context takes the memory
+    /// of `reusable` if nothing else refers to that ([`Context::of_delivery`]).
     ///
     /// Headers that are no valid metadata are left out, other than for core events: the event is stored
     /// already, and would end as a dead letter for a header that its handler may never read.
@@ -94,6 +94,7 @@ impl Acknowledger {
     pub(super) fn receive(
         &self,
         delivery: &PendingDelivery,
+        limit: Option<TimeLimit>,
         reusable: Option<Context>,
     ) -> Result<(Context, Bytes), Status> {
         let headers = delivery.headers.as_ref();
@@ -105,7 +106,8 @@ impl Acknowledger {
             prefix: self.prefix_len,
         };
         let info = delivery.info.clone();
-        let ctx = Context::of_delivery(Some(origin), headers, info, Some(&self.stop), reusable);
+        let stop = Some(&self.stop);
+        let ctx = Context::of_delivery(Some(origin), headers, info, limit, stop, reusable);
         Ok((ctx, payload))
     }
 
@@ -131,27 +133,67 @@ impl Acknowledger {
         deliveries: &[PendingDelivery],
         handled: Result<(), Status>,
     ) {
-        let Err(status) = handled else {
-            for delivery in deliveries {
-                self.send(&delivery.reply, ACK).await;
-            }
-            return;
+        let is_alone = deliveries.len() == 1;
+        let status = match &handled {
+            Ok(()) => return self.ack_all(deliveries).await,
+            Err(status) => status,
         };
-        let max = self.durable.max_deliveries();
-        let (given_up, redelivered): (Vec<_>, Vec<_>) = deliveries
-            .iter()
-            .partition(|delivery| is_poison(&status) || delivery.info.count() >= max);
-        if let Some(first) = redelivered.first() {
-            let delay = self.durable.delay_after(first.info.count());
-            self.logs.failed(first, redelivered.len(), delay, &status);
+        let mut retried = Vec::new();
+        let mut given_up = Vec::new();
+        for delivery in deliveries {
+            let attempt = delivery.info.attempt();
+            match outcome(&self.durable, &handled, attempt, is_alone) {
+                AttemptOutcome::Succeeded => {}
+                AttemptOutcome::Retried(delay) => retried.push((delivery, delay)),
+                AttemptOutcome::GivenUp => given_up.push(delivery),
+            }
         }
-        for delivery in redelivered {
-            let delay = self.durable.delay_after(delivery.info.count());
+        if let Some((first, delay)) = retried.first() {
+            self.logs.failed(first, retried.len(), *delay, status);
+        }
+        for (delivery, delay) in retried {
+            self.record_ended(&delivery.info, delivery.info.attempt())
+                .await;
             let nak = format!(r#"-NAK {{"delay":{}}}"#, delay.as_nanos());
-            self.send(&delivery.reply, nak.into()).await;
+            self.send(delivery, nak.into()).await;
         }
         for delivery in given_up {
-            self.terminate(delivery, &status).await;
+            self.terminate(delivery, status).await;
+        }
+    }
+
+    async fn ack_all(&self, deliveries: &[PendingDelivery]) {
+        for delivery in deliveries {
+            self.send(delivery, ACK).await;
+        }
+    }
+
+    /// Acknowledges a delivery that succeeded in place, and makes sure that this arrives.
+    pub(super) async fn confirm(&self, reply: Subject) {
+        self.confirmation.confirm(reply, ACK).await;
+    }
+
+    /// Judges a redelivery, before it is handled.
+    pub(super) async fn judge(&self, delivery: &mut PendingDelivery) {
+        let judgment = match &self.ledger {
+            Some(ledger) => ledger.judge(&delivery.info).await,
+            None => Judgment::by_deliveries(delivery.info.count()),
+        };
+        delivery.judge(judgment);
+    }
+
+    /// Records that a handler begins with a suspect, which may end this process.
+    pub(super) async fn record_begun(&self, delivery: &PendingDelivery) {
+        if let Some(ledger) = &self.ledger
+            && delivery.judgment.is_suspect
+        {
+            ledger.record_begun(&delivery.info).await;
+        }
+    }
+
+    async fn record_ended(&self, delivery: &Delivery, attempts: u64) {
+        if let Some(ledger) = &self.ledger {
+            ledger.record_ended(delivery, attempts).await;
         }
     }
 
@@ -161,12 +203,17 @@ impl Acknowledger {
     /// the same id, which the stream does not store. The other order could lose the event. A delivery whose letter is
     /// refused while the server stops is given back.
     pub(super) async fn terminate(&self, delivery: &PendingDelivery, status: &Status) {
+        delivery.settle();
         self.note_given_up(delivery, status);
         let payload = match self.store_letter(delivery, status).await {
             Ok(()) => self.termination(status),
-            Err(_) => NAK,
+            Err(_) => {
+                self.record_ended(&delivery.info, delivery.info.attempt())
+                    .await;
+                NAK
+            }
         };
-        self.send(&delivery.reply, payload).await;
+        self.send(delivery, payload).await;
     }
 
     /// Logs and counts an event that is given up.
@@ -199,15 +246,15 @@ impl Acknowledger {
     }
 
     /// Returns the status with which an event is given up before its handler runs, because it has used up
-    /// its deliveries already.
+    /// its attempts already.
     ///
-    /// A handler that fails at its last delivery is given up then. So an event arrives once more only if
-    /// the last delivery had no outcome, as when its process was killed: likely by this very event.
+    /// A handler that fails at its last attempt is given up then. So an event arrives once more only if
+    /// the last attempt had no outcome, as when its process was killed: likely by this very event.
     pub(super) fn exhausted(&self, delivery: &PendingDelivery) -> Option<Status> {
-        let (count, max) = (delivery.info.count(), self.durable.max_deliveries());
-        (count > max).then(|| {
+        let (known, max) = (delivery.judgment.known, self.durable.attempt_limit());
+        (known >= max).then(|| {
             let text = format!(
-                "delivered {max} times, the last time without an outcome: did the process end, or NATS refuse its dead letter?"
+                "handled {known} times, the last time without an outcome: did the process end, or NATS refuse its dead letter?"
             );
             Status::new(Code::Aborted, text)
         })
@@ -216,30 +263,45 @@ impl Acknowledger {
     /// Reports that the handlers of these deliveries still run.
     pub(super) async fn report_progress(&self, replies: Vec<Subject>) {
         for reply in replies {
-            self.send(&reply, PROGRESS).await;
+            self.publish(reply, PROGRESS).await;
         }
     }
 
     /// Gives back deliveries that this process will not handle, so that others get them at once instead of
     /// after `ack_wait`.
-    pub(super) async fn nak_all(&self, replies: Vec<Subject>) {
-        for reply in replies {
-            self.send(&reply, NAK).await;
+    ///
+    /// In a stream that was declared anew this delivers a new event once more, which costs nothing but that.
+    pub(super) async fn give_back(&self, deliveries: Vec<LeftDelivery>) {
+        for left in deliveries {
+            if let Some(attempts) = left.attempts {
+                self.record_ended(&left.info, attempts).await;
+            }
+            self.publish(left.reply, NAK).await;
         }
     }
 
-    async fn send(&self, reply: &Subject, payload: Bytes) {
-        let outgoing = Outgoing::to(reply.clone(), payload);
+    /// Sends an acknowledgment, unless the stream was declared anew since the delivery.
+    async fn send(&self, delivery: &PendingDelivery, payload: Bytes) {
+        let Consumer {
+            generation,
+            connection,
+            ..
+        } = &*self.consumer;
+        let reply = delivery.reply.clone();
+        if !generation.is_current(delivery.generation, connection).await {
+            let sequence = delivery.info.sequence();
+            tracing::debug!(sequence, "the stream of a handled event is gone");
+        } else if self.confirmation.take_due() {
+            self.confirmation.confirm(reply, payload).await;
+        } else {
+            self.publish(reply, payload).await;
+        }
+    }
+
+    async fn publish(&self, reply: Subject, payload: Bytes) {
+        let outgoing = Outgoing::to(reply, payload);
         if self.consumer.connection.publish(outgoing).await.is_err() {
             self.logs.unacknowledged();
         }
     }
-}
-
-/// Returns whether a delivery can never be handled by any process: its bytes are no such event.
-fn is_poison(status: &Status) -> bool {
-    matches!(
-        status.reason(),
-        Some(Reason::Undecodable | Reason::BadHeader | Reason::ContentType)
-    )
 }

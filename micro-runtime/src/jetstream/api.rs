@@ -116,14 +116,33 @@ impl<'a> Api<'a> {
             }
             StartFrom::First | StartFrom::New => request["seq"] = 1.into(),
         }
+        self.message(stream, &request).await
+    }
+
+    /// Returns the stored message that a request picks; `None` if there is none.
+    async fn message(
+        &self,
+        stream: &str,
+        request: &serde_json::Value,
+    ) -> Result<Option<StoredMessage>, ApiError> {
         let reply = self
-            .request("STREAM.MSG.GET", &[stream], None, &request)
+            .request("STREAM.MSG.GET", &[stream], None, request)
             .await;
         match reply {
             Ok(StoredMessageReply { message }) => Ok(Some(message.into())),
             Err(error) if error.is(ErrorCode::NO_MESSAGE_FOUND) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Returns the last stored message of a subject; `None` if there is none.
+    pub(super) async fn last_message(
+        &self,
+        stream: &str,
+        subject: &str,
+    ) -> Result<Option<StoredMessage>, ApiError> {
+        let request = json!({ "last_by_subj": subject });
+        self.message(stream, &request).await
     }
 
     /// Returns why async-nats cannot parse a stored message when it is delivered; `None` if it can.

@@ -13,8 +13,12 @@ use crate::status::Status;
 ///
 /// A batch has up to [`Durable::batch`](crate::jetstream::Durable::batch) events, 256 by default: those that
 /// are there, without waiting for more. All are acknowledged once the handler returns `Ok`; after `Err`
-/// all are delivered again later. From its third delivery on an event comes in a batch of its own, so that
-/// one that cannot be handled does not take others with it into the dead letters.
+/// all are tried again later. From its third attempt on an event comes in a batch of its own, so that
+/// one that cannot be handled does not take others with it into the dead letters; so does one that may have
+/// ended a process.
+///
+/// [`Context::for_delivery`] has the metadata, the trace and the subject of one of the events; the span of the
+/// batch is linked to those of their publishers.
 ///
 /// Events that are redelivered may have been handled before. The sequence names an event for good, and a
 /// database can ignore one that it has.
@@ -53,8 +57,9 @@ pub trait BatchSubscriber<E: Event>: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// A failure is counted and logged for each event, and all of them are delivered again after
-    /// [`Durable::backoff`](crate::jetstream::Durable::backoff), or given up.
+    /// A failure is counted and logged for each event, and all of them are tried again after
+    /// [`Durable::backoff`](crate::jetstream::Durable::backoff), or given up. One that is final
+    /// ([`Durable`](crate::jetstream::Durable), "Failures") gives an event up at once only if it is alone.
     fn on_batch(
         &self,
         ctx: Context,

@@ -21,6 +21,7 @@ use crate::jetstream::raw_config::RawConfig;
 use crate::jetstream::redeclaration::declare_again;
 use crate::jetstream::start_from::StartFrom;
 use crate::jetstream::stream_declaration::find;
+use crate::jetstream::stream_generation::StreamGeneration;
 use crate::jetstream::stream_lookup;
 use crate::log_limit::LogLimit;
 
@@ -51,6 +52,8 @@ pub(super) struct Consumer {
     /// Follows the position, and ends with this.
     following: OnceLock<AbortHandle>,
     creation_log: LogLimit,
+    /// Of the stream that its deliveries come from.
+    pub(super) generation: StreamGeneration,
 }
 
 impl Consumer {
@@ -73,6 +76,7 @@ impl Consumer {
             Some(name) => stream_name(bus, name),
             None => stream_lookup::stream_to_consume(&api, &filter, &durable.name).await?,
         };
+        let reconnects = connection.refusals().reconnect_count();
         let stream = api.stream_details(&name).await.map_err(|error| {
             let action = match error.is(ErrorCode::STREAM_NOT_FOUND) {
                 true => "know",
@@ -90,6 +94,7 @@ impl Consumer {
             position: Arc::default(),
             following: OnceLock::new(),
             creation_log: LogLimit::default(),
+            generation: StreamGeneration::new(&stream.created, reconnects),
             connection: Arc::clone(&connection),
         };
         consumer.position.note_stream(&stream.created);
@@ -127,9 +132,17 @@ impl Consumer {
     /// [`ErrorKind::JetStream`] if the stream is gone and was not declared over this connection, if the consumer is
     /// none that can be pulled from, or if JetStream does not create it; otherwise those of a request to JetStream.
     pub(super) async fn restore(&self) -> Result<(), Error> {
+        let reconnects = self.connection.refusals().reconnect_count();
         let stream = self.stream_now().await?;
+        self.restore_pull(&stream).await?;
+        self.generation.verify(&stream.created, reconnects);
+        Ok(())
+    }
+
+    /// Restores the consumer, so that it can be pulled from.
+    async fn restore_pull(&self, stream: &StreamDetails) -> Result<(), Error> {
         self.position.note_stream(&stream.created);
-        let Some(found) = self.restore_in(&stream).await? else {
+        let Some(found) = self.restore_in(stream).await? else {
             return Ok(());
         };
         self.position.note_settled(found.settled());

@@ -1,13 +1,9 @@
 //! `ConsumerLoop`: the loop of one durable consumer in this process, from pull request to acknowledgment.
 
-use std::collections::VecDeque;
-use std::future::Future;
-use std::slice;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_nats::Subject;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -17,17 +13,17 @@ use crate::execute::{ConcurrencyLimit, PollCost, PollTimer, poll_once};
 use crate::jetstream::acknowledger::Acknowledger;
 use crate::jetstream::delivery_handler::{DeliveryHandler, HandlerScope};
 use crate::jetstream::in_flight::InFlight;
+use crate::jetstream::loop_timers::{LoopTimers, Tick};
 use crate::jetstream::malformed_search::MalformedSearch;
 use crate::jetstream::pending_delivery::PendingDelivery;
 use crate::jetstream::pull::{PullOutcome, PullSubscription};
-use crate::jetstream::reconnect_detector::HEALTH_CHECK_INTERVAL;
+use crate::jetstream::ready_deliveries::ReadyDeliveries;
+use crate::jetstream::redeliveries::Redeliveries;
 use crate::jetstream::worker_permit::WorkerPermit;
 use crate::wire::header::delete_marker;
 
 /// Maximum number of messages taken in one step, before the loop looks at its other duties.
 const MAX_PER_POLL: usize = 64;
-/// Delivery count from which an event is handled in a batch of its own.
-const FIRST_ISOLATED_DELIVERY: u64 = 3;
 
 /// One durable consumer at work in this process.
 ///
@@ -40,8 +36,12 @@ const FIRST_ISOLATED_DELIVERY: u64 = 3;
 /// - A delete marker of JetStream is acknowledged and no more: nobody has published it.
 /// - In place, at once, without entering `ready` or `in_flight`: see [`try_inline`](Self::try_inline).
 ///   This is the fast path; its acknowledgment leaves at the end of the step.
+/// - A redelivery is tracked in `in_flight`, and judged among the [`Redeliveries`]; a suspect stays there until it is
+///   its turn, alone.
 /// - Otherwise it is tracked in `in_flight`, queued in `ready`, and handled under a [`WorkerPermit`] by the
 ///   [`DeliveryHandler`], which acknowledges it.
+///
+/// [`delivery_state`](crate::jetstream::delivery_state) has the states of a delivery.
 ///
 /// # Invariants
 ///
@@ -59,19 +59,26 @@ pub(super) struct ConsumerLoop {
     /// `None` for handlers of batches, which do not run delivery by delivery.
     inline: Option<InlineRunner>,
     in_flight: Arc<InFlight>,
-    /// Deliveries that wait for a permit, in the order of arrival.
-    ready: VecDeque<PendingDelivery>,
+    ready: ReadyDeliveries,
+    redeliveries: Redeliveries,
     /// Reply subjects of deliveries that succeeded in place and are not acknowledged yet.
     pending_acks: Vec<Subject>,
+    /// Number of the stream's generation that those came in.
+    generation: u64,
     workers: Arc<ConcurrencyLimit>,
     timer: PollTimer,
-    /// Maximum number of deliveries that one handler gets together.
-    max_batch: usize,
     max_in_flight: usize,
     /// `false` once the subscription has ended.
     is_open: bool,
-    progress: Interval,
-    health_check: Interval,
+    timers: LoopTimers,
+}
+
+/// Values that hold for all messages of one step: read once, since a step handles in place what is short, or ends.
+#[derive(Clone, Copy)]
+struct ReceiveStep {
+    now: Instant,
+    /// Number of the stream's generation.
+    generation: u64,
 }
 
 impl ConsumerLoop {
@@ -91,8 +98,8 @@ impl ConsumerLoop {
         let counted = Arc::clone(&in_flight);
         acknowledger.counters.set_in_hand(move || counted.count());
         let max_in_flight = durable.max_in_flight(workers.saturating_mul(max_batch));
-        // Three ticks per `ack_wait`, see `InFlight::tick`.
-        let progress = ticks(durable.ack_wait / 3);
+        let timers = LoopTimers::new(durable.ack_wait);
+        let ready = ReadyDeliveries::new(durable, max_batch);
         let scope = Arc::new(HandlerScope {
             acknowledger,
             cost: PollCost::new(),
@@ -109,26 +116,27 @@ impl ConsumerLoop {
             inline: handler.inline_runner(),
             handler,
             in_flight,
-            ready: VecDeque::new(),
+            ready,
+            redeliveries: Redeliveries::new(),
             pending_acks: Vec::new(),
+            generation: acknowledger.consumer.generation.number(),
             workers: Arc::new(ConcurrencyLimit::new(workers)),
             timer: PollTimer::default(),
-            max_batch,
             max_in_flight,
             is_open: true,
-            progress,
-            health_check: ticks(HEALTH_CHECK_INTERVAL),
+            timers,
             scope,
         })
     }
 
-    /// Consumes until the server begins to stop, and then handles what has arrived. Deliveries that are left when
-    /// `end` is canceled are given back. Handlers run in tasks of `tasks`.
+    /// Consumes until the server begins to stop, and then waits for the handlers that have begun. The other deliveries,
+    /// and those that are left when `end` is canceled, are given back. Handlers run in tasks of `tasks`.
     pub(super) async fn run(mut self, tasks: TaskTracker, end: CancellationToken) {
         let stop = self.scope.acknowledger.stop.clone();
         while self.is_open {
             self.start_handlers(&tasks);
-            if !self.malformed.holds_up() {
+            let is_stopped = self.scope.acknowledger.confirmation.is_stopped();
+            if !is_stopped && !self.malformed.holds_up() {
                 let free = self.max_in_flight.saturating_sub(self.in_flight.count());
                 self.pull.request(free, self.max_in_flight).await;
             }
@@ -137,7 +145,7 @@ impl ConsumerLoop {
                 () = stop.wait() => break,
                 () = self.step(&tasks) => {}
             }
-            self.acknowledge(&end).await;
+            self.acknowledge(&tasks, &end).await;
         }
         self.pull.stop().await;
         // After the barrier every delivery that the server sent has arrived.
@@ -155,29 +163,57 @@ impl ConsumerLoop {
         self.drain(tasks, end).await;
     }
 
-    /// Handles what has arrived, until nothing is in flight or `end` is canceled.
+    /// Gives back what no handler has begun with, and waits for the others, until nothing is in flight or `end` is
+    /// canceled.
+    ///
+    /// Those given back would begin behind handlers that take an unknown part of the grace period, and be cut off by
+    /// its end; another process handles them at once.
     async fn drain(&mut self, tasks: TaskTracker, end: CancellationToken) {
-        while self.is_open || !self.ready.is_empty() || self.in_flight.count() > 0 {
-            self.start_handlers(&tasks);
+        // Later arrivals are not handled in place.
+        self.inline = None;
+        while self.is_open || self.in_flight.count() > 0 {
+            let unbegun = self.ready.take_all().chain(self.redeliveries.take_all());
+            let unbegun = unbegun.filter_map(|delivery| delivery.left()).collect();
+            tokio::select! {
+                biased;
+                () = self.scope.acknowledger.give_back(unbegun) => {}
+                () = end.cancelled() => {}
+            }
             tokio::select! {
                 biased;
                 () = end.cancelled() => {
+                    let _judged = self.redeliveries.finish_judging().await;
                     // Read before the handlers stop: a stopped handler drops its deliveries.
-                    let left = self.in_flight.reply_subjects();
+                    let left = self.in_flight.left();
                     self.scope.stop.cancel();
-                    self.scope.acknowledger.nak_all(left).await;
+                    self.scope.acknowledger.give_back(left).await;
                     return;
                 }
                 () = self.step(&tasks) => {}
             }
-            self.acknowledge(&end).await;
+            self.acknowledge(&tasks, &end).await;
         }
     }
 
-    /// Acknowledges together what the last step handled in place.
-    async fn acknowledge(&mut self, end: &CancellationToken) {
-        if self.pending_acks.is_empty() {
+    /// Acknowledges together what the last step handled in place, unless the stream was declared anew meanwhile. Keeps
+    /// it while that is not known, in which time no further events are requested.
+    async fn acknowledge(&mut self, tasks: &TaskTracker, end: &CancellationToken) {
+        let consumer = &self.scope.acknowledger.consumer;
+        let generation = &consumer.generation;
+        if self.pending_acks.is_empty() || !generation.is_verified(&consumer.connection) {
             return;
+        }
+        let number = generation.number();
+        if std::mem::replace(&mut self.generation, number) != number {
+            self.pending_acks.clear();
+            return;
+        }
+        if self.scope.acknowledger.confirmation.take_due()
+            && let Some(reply) = self.pending_acks.pop()
+        {
+            let scope = Arc::clone(&self.scope);
+            let confirming = async move { scope.acknowledger.confirm(reply).await };
+            self.scope.spawn(tasks, [None, None], confirming);
         }
         tokio::select! {
             biased;
@@ -194,20 +230,22 @@ impl ConsumerLoop {
     async fn step(&mut self, tasks: &TaskTracker) {
         tokio::select! {
             biased;
-            _ = self.progress.tick() => {
-                let replies = self.in_flight.tick();
-                self.scope.acknowledger.report_progress(replies).await;
-            }
-            _ = self.health_check.tick() => {
-                self.pull.check_health();
-                self.malformed.look();
-            }
+            tick = self.timers.tick() => self.on_tick(tick, tasks).await,
             () = self.malformed.ended() => {}
+            judged = self.redeliveries.next_judged(), if self.redeliveries.is_judging() => {
+                if let Some(delivery) = judged {
+                    self.ready.push(delivery);
+                }
+            }
             pulled = self.pull.next(), if self.is_open => {
-                self.receive(pulled, tasks);
+                let step = ReceiveStep {
+                    now: Instant::now(),
+                    generation: self.scope.acknowledger.consumer.generation.number(),
+                };
+                self.receive(pulled, step, tasks);
                 for _ in 1..MAX_PER_POLL {
                     match self.pull.try_next() {
-                        Some(pulled) if self.is_open => self.receive(pulled, tasks),
+                        Some(pulled) if self.is_open => self.receive(pulled, step, tasks),
                         _ => break,
                     }
                     // Handlers have just become long. What was handled before must be acknowledged within
@@ -222,7 +260,29 @@ impl ConsumerLoop {
         }
     }
 
-    fn receive(&mut self, pulled: Option<PullOutcome>, tasks: &TaskTracker) {
+    async fn on_tick(&mut self, tick: Tick, tasks: &TaskTracker) {
+        let acknowledger = &self.scope.acknowledger;
+        match tick {
+            Tick::Progress => {
+                let replies = self.in_flight.tick(Instant::now());
+                acknowledger.report_progress(replies).await;
+            }
+            Tick::HealthCheck => {
+                self.pull.check_health();
+                self.malformed.look();
+                let confirmation = Arc::clone(&acknowledger.confirmation);
+                if confirmation.take_probe() {
+                    self.scope.spawn(
+                        tasks,
+                        [None, None],
+                        async move { confirmation.probe().await },
+                    );
+                }
+            }
+        }
+    }
+
+    fn receive(&mut self, pulled: Option<PullOutcome>, step: ReceiveStep, tasks: &TaskTracker) {
         let message = match pulled {
             Some(PullOutcome::Message(message)) => message,
             Some(PullOutcome::Control) => return,
@@ -231,17 +291,21 @@ impl ConsumerLoop {
                 return;
             }
         };
-        match PendingDelivery::read(message, &self.scope.acknowledger.consumer.stream) {
+        let stream = &self.scope.acknowledger.consumer.stream;
+        match PendingDelivery::read(message, stream, step.generation) {
             Ok(delivery) if delete_marker(delivery.headers.as_ref()).is_some() => {
                 let sequence = delivery.info.sequence();
                 tracing::debug!(sequence, "acknowledged a delete marker of JetStream");
                 self.pending_acks.push(delivery.reply);
             }
-            Ok(delivery) => {
+            Ok(mut delivery) => {
                 self.scope.acknowledger.counters.record_received();
-                if let Some(mut delivery) = self.try_inline(delivery, tasks) {
+                if delivery.info.is_redelivered() {
                     delivery.track(&self.in_flight);
-                    self.ready.push_back(delivery);
+                    self.redeliveries.push(delivery, &self.scope);
+                } else if let Some(mut delivery) = self.try_inline(delivery, step.now, tasks) {
+                    delivery.track(&self.in_flight);
+                    self.ready.push(delivery);
                 }
             }
             Err(subject) => self.scope.acknowledger.logs.no_delivery(subject),
@@ -251,25 +315,28 @@ impl ConsumerLoop {
     /// Handles a delivery in place, or returns it.
     ///
     /// Four conditions: the handlers have proved short, no delivery waits before this one, a permit is free,
-    /// and it is the first delivery. A redelivered event may have used up its deliveries, which the
-    /// [`DeliveryHandler`] checks.
+    /// and it is the first delivery, as the caller has made sure: a redelivered event may have used up its attempts,
+    /// which the [`DeliveryHandler`] checks.
     ///
     /// A handler that is not ready after its first poll, and an outcome other than success, move to a task
     /// with a permit: storing a dead letter may take as long as a new leader needs.
     fn try_inline(
         &mut self,
         mut delivery: PendingDelivery,
+        now: Instant,
         tasks: &TaskTracker,
     ) -> Option<PendingDelivery> {
         let Some(inline) = &mut self.inline else {
             return Some(delivery);
         };
         let is_free = self.ready.is_empty() && self.workers.running() < self.workers.limit();
-        if !is_free || !self.scope.cost.is_short() || delivery.info.is_redelivered() {
+        if !is_free || !self.scope.cost.is_short() {
             return Some(delivery);
         }
         let acknowledger = &self.scope.acknowledger;
-        let Ok((ctx, payload)) = acknowledger.receive(&delivery, inline.reusable_context()) else {
+        let limit = acknowledger.durable.limit_from(now);
+        let reusable = inline.reusable_context();
+        let Ok((ctx, payload)) = acknowledger.receive(&delivery, limit, reusable) else {
             return Some(delivery);
         };
         self.timer.start();
@@ -281,83 +348,43 @@ impl ConsumerLoop {
         }
         let permit = WorkerPermit::try_acquire(&self.workers, &self.in_flight);
         delivery.track(&self.in_flight);
-        let scope = Arc::clone(&self.scope);
-        let finishing = async move {
-            let handled = match handled {
-                Ok(handled) => Some(handled),
-                Err(execution) => execution.run(None, &scope.stop).await,
-            };
-            if let Some(handled) = handled {
-                scope
-                    .acknowledger
-                    .ack_or_nak(slice::from_ref(&delivery), handled)
-                    .await;
-            }
-        };
-        self.spawn(tasks, permit, finishing);
+        let finishing = Arc::clone(&self.scope).finish(delivery, handled, limit);
+        self.scope.spawn(tasks, [permit, None], finishing);
         None
     }
 
-    /// Starts handlers while there are permits and deliveries that are ready.
-    ///
-    /// A handler that is known to be short is polled here first, which mostly ends it without a task. If
-    /// it is not ready, a task polls it again, with a waker that works.
+    /// Starts handlers while there are permits and deliveries that are ready; a suspect first, since it has waited for
+    /// longest.
     fn start_handlers(&mut self, tasks: &TaskTracker) {
+        let suspect = self
+            .redeliveries
+            .next_suspect(&self.workers, &self.in_flight);
+        if let Some((suspect, permits)) = suspect {
+            self.start_handler(vec![suspect], permits.map(Some), tasks);
+        }
         while !self.ready.is_empty() {
             let Some(permit) = WorkerPermit::try_acquire(&self.workers, &self.in_flight) else {
                 return;
             };
-            let batch = self.next_batch();
-            let mut future = self.handler.handle(batch, Arc::clone(&self.scope));
-            if self.scope.cost.is_short() && poll_once(|cx| future.as_mut().poll(cx)).is_ready() {
-                continue;
-            }
-            self.spawn(tasks, Some(permit), future);
+            let batch = self.ready.next_batch();
+            self.start_handler(batch, [Some(permit), None], tasks);
         }
     }
 
-    /// Spawns the handling of deliveries, which ends with the grace period at the latest. The permit, if
-    /// there is one, is given back after the handler was dropped.
-    fn spawn(
-        &self,
-        tasks: &TaskTracker,
-        permit: Option<WorkerPermit>,
-        handling: impl Future<Output = ()> + Send + 'static,
-    ) {
-        let scope = Arc::clone(&self.scope);
-        tasks.spawn(async move {
-            let _permit = permit;
-            tokio::select! {
-                biased;
-                () = handling => {}
-                () = scope.stop.cancelled() => {}
-            }
-        });
-    }
-
-    /// Takes the next deliveries for one handler: up to `max_batch`, or one that has failed before.
+    /// Starts the handler of deliveries.
     ///
-    /// A batch succeeds or fails as a whole. An event that cannot be handled would take all others of its
-    /// batches with it, up to the dead letters. So from its third delivery on it comes alone; the second is
-    /// still shared, since most failures are not the fault of one event.
-    fn next_batch(&mut self) -> Vec<PendingDelivery> {
-        let is_isolated =
-            |delivery: &PendingDelivery| delivery.info.count() >= FIRST_ISOLATED_DELIVERY;
-        let count = match self.ready.front() {
-            Some(first) if is_isolated(first) => 1,
-            _ => self
-                .ready
-                .iter()
-                .take(self.max_batch)
-                .take_while(|delivery| !is_isolated(delivery))
-                .count(),
-        };
-        self.ready.drain(..count).collect()
+    /// A handler that is known to be short is polled here first, which mostly ends it without a task. If
+    /// it is not ready, a task polls it again, with a waker that works.
+    fn start_handler(
+        &self,
+        batch: Vec<PendingDelivery>,
+        permits: [Option<WorkerPermit>; 2],
+        tasks: &TaskTracker,
+    ) {
+        let mut future = self.handler.handle(batch, Arc::clone(&self.scope));
+        if self.scope.cost.is_short() && poll_once(|cx| future.as_mut().poll(cx)).is_ready() {
+            return;
+        }
+        self.scope.spawn(tasks, permits, future);
     }
-}
-
-fn ticks(period: Duration) -> Interval {
-    let mut ticks = interval(period.max(Duration::from_millis(1)));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
 }

@@ -47,10 +47,11 @@ pub(super) fn config(durable: &Durable, event: &str, filter: &str) -> RawConfig 
     config.set_duration("ack_wait", durable.ack_wait);
     let max_ack_pending: i64 = match durable.is_ordered {
         true => 1,
-        false => durable.max_ack_pending.into(),
+        // Failing events wait for their next attempt without taking the places of others.
+        false => durable.max_ack_pending.map_or(-1, i64::from),
     };
     config.set("max_ack_pending", max_ack_pending);
-    // Unlimited, since the runtime counts deliveries: at its own limit JetStream stops to deliver an
+    // Unlimited, since the runtime counts attempts: at its own limit JetStream stops to deliver an
     // event, without a dead letter and without a trace in any log. An event that ends every process
     // that handles it must still reach the dead letters.
     config.set("max_deliver", -1);

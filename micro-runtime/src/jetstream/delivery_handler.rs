@@ -5,12 +5,17 @@ use std::pin::Pin;
 use std::slice;
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::event::{EventHandler, InlineRunner};
+use crate::context::TimeLimit;
+use crate::event::{EventExecution, EventHandler, InlineRunner};
 use crate::execute::PollCost;
 use crate::jetstream::acknowledger::Acknowledger;
 use crate::jetstream::pending_delivery::PendingDelivery;
+use crate::jetstream::worker_permit::WorkerPermit;
+use crate::status::Status;
 
 /// Handles and acknowledges deliveries that were taken together, one by one or as a batch.
 pub(super) trait DeliveryHandler: Send + Sync + 'static {
@@ -38,6 +43,50 @@ pub(super) struct HandlerScope {
     pub(super) stop: CancellationToken,
 }
 
+impl HandlerScope {
+    /// Spawns the handling of deliveries, which ends with the grace period at the latest. The permits are
+    /// given back after the handler was dropped.
+    pub(super) fn spawn(
+        self: &Arc<Self>,
+        tasks: &TaskTracker,
+        permits: [Option<WorkerPermit>; 2],
+        handling: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let scope = Arc::clone(self);
+        tasks.spawn(async move {
+            let _permits = permits;
+            tokio::select! {
+                biased;
+                () = handling => {}
+                () = scope.stop.cancelled() => {}
+            }
+        });
+    }
+
+    /// Finishes a delivery that was handled in place: runs the handler on that was not ready, up to its `limit`, and
+    /// reports the outcome.
+    pub(super) async fn finish(
+        self: Arc<Self>,
+        delivery: PendingDelivery,
+        handled: Result<Result<(), Status>, EventExecution>,
+        limit: Option<TimeLimit>,
+    ) {
+        let handled = match handled {
+            Ok(handled) => Some(handled),
+            Err(execution) => {
+                if let Some(ctx) = execution.ctx() {
+                    delivery.begin(ctx);
+                }
+                execution.run(None, &self.stop, limit).await
+            }
+        };
+        if let Some(handled) = handled {
+            let one = slice::from_ref(&delivery);
+            self.acknowledger.ack_or_nak(one, handled).await;
+        }
+    }
+}
+
 /// Passes deliveries to a [`Subscriber`](crate::Subscriber), one by one.
 pub(super) struct SingleHandler(pub(super) EventHandler);
 
@@ -55,10 +104,13 @@ impl DeliveryHandler for SingleHandler {
                     acknowledger.terminate(&delivery, &status).await;
                     continue;
                 }
-                let handled = match acknowledger.receive(&delivery, None) {
+                acknowledger.record_begun(&delivery).await;
+                let limit = acknowledger.durable.limit_from(Instant::now());
+                let handled = match acknowledger.receive(&delivery, limit, None) {
                     Ok((ctx, payload)) => {
+                        delivery.begin(&ctx);
                         let execution = handler.execution(ctx, payload);
-                        execution.run(Some(&scope.cost), &scope.stop).await
+                        execution.run(Some(&scope.cost), &scope.stop, limit).await
                     }
                     Err(status) => {
                         handler.counters.record(Some(&status));

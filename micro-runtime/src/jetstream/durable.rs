@@ -2,13 +2,19 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+use crate::context::{TimeLimit, TimeoutSource};
+use crate::error::{Error, ErrorKind};
 use crate::event::EventFilter;
 use crate::jetstream::on_difference::{DifferenceRules, OnDifference};
 use crate::jetstream::start_from::StartFrom;
 use crate::status::Status;
 
-/// Default of [`Durable::max_deliver`] for consumers with dead letters, in deliveries.
-const DEFAULT_MAX_DELIVER: u64 = 5;
+/// Default of [`Durable::max_attempts`] for consumers with dead letters, in attempts.
+const DEFAULT_MAX_ATTEMPTS: u64 = 5;
+/// Default of [`Durable::handler_timeout`].
+const DEFAULT_HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Default of [`Durable::backoff`].
 const DEFAULT_BACKOFF: [Duration; 5] = [
     Duration::from_millis(500),
@@ -19,8 +25,6 @@ const DEFAULT_BACKOFF: [Duration; 5] = [
 ];
 /// Default of [`Durable::ack_wait`], that of nats-server.
 const DEFAULT_ACK_WAIT: Duration = Duration::from_secs(30);
-/// Default of [`Durable::max_ack_pending`], that of nats-server, in events.
-const DEFAULT_MAX_ACK_PENDING: u32 = 1000;
 /// Default of [`Durable::max_concurrent`] for events that are handled one by one, in handlers.
 pub(super) const DEFAULT_MAX_CONCURRENT: usize = 16;
 /// Default of [`Durable::batch`], in events.
@@ -32,6 +36,17 @@ const DEFAULT_BATCH: usize = 256;
 /// succeeded; one whose handler failed, or whose process ended, is delivered again. So nothing is lost, and
 /// a handler must tolerate an event that it has handled before: its
 /// [`Delivery`](crate::jetstream::Delivery) has a sequence that names it for good.
+///
+/// # Failures
+///
+/// | failure | what follows |
+/// |---|---|
+/// | the handler returns an error, panics, or takes longer than [`handler_timeout`](Self::handler_timeout) | another attempt after [`backoff`](Self::backoff); a dead letter after [`max_attempts`](Self::max_attempts) |
+/// | it returns `INVALID_ARGUMENT`, `OUT_OF_RANGE`, `UNIMPLEMENTED`, or [`Context::reject`](crate::Context::reject) | a dead letter at once |
+/// | the bytes are no such event | a dead letter at once |
+/// | its process ends | another attempt after [`ack_wait`](Self::ack_wait), alone: an event that ends each process that handles it becomes a dead letter after as many attempts, and takes no other with it |
+///
+/// By default an event has 5 attempts of 30 s, and becomes a [dead letter](Self::dead_letter) then.
 ///
 /// The consumer is created by the first server that starts with it. Later ones compare its settings, and
 /// do not start if filter, `ack_wait` or `max_ack_pending` differ, unless [`on_difference`](Self::on_difference) is
@@ -51,8 +66,8 @@ const DEFAULT_BATCH: usize = 256;
 /// let recorder = Durable::named("recorder")
 ///     .max_concurrent(8)
 ///     .backoff([Duration::from_millis(100), Duration::from_secs(5)])
-///     .max_deliver(4)
-///     .dead_letter();
+///     .handler_timeout(Duration::from_secs(10))
+///     .max_attempts(4);
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until they are given to `Server::subscribe`"]
@@ -66,8 +81,9 @@ pub struct Durable {
     pub(super) batch: usize,
     pub(super) is_ordered: bool,
     pub(super) ack_wait: Duration,
-    pub(super) max_ack_pending: u32,
-    pub(super) max_deliver: Option<u64>,
+    pub(super) max_ack_pending: Option<u32>,
+    pub(super) max_attempts: Option<u64>,
+    pub(super) handler_timeout: Duration,
     pub(super) backoff: Vec<Duration>,
     pub(super) dead_letter: DeadLetterPolicy,
     pub(super) rules: DifferenceRules,
@@ -76,11 +92,11 @@ pub struct Durable {
 /// Destination of events that are given up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum DeadLetterPolicy {
-    /// None. A failed event is delivered again without end, unless `max_deliver` is set; bytes that are no
-    /// such event are logged and dropped.
-    #[default]
+    /// None. A failed event is tried again without end, unless `max_attempts` is set; what is given up is logged
+    /// and dropped.
     Off,
     /// The subject of docs/PROTOCOL.md, DEAD-1.
+    #[default]
     Default,
     /// Another subject, without the prefix of the bus.
     To(String),
@@ -103,10 +119,11 @@ impl Durable {
             batch: DEFAULT_BATCH,
             is_ordered: false,
             ack_wait: DEFAULT_ACK_WAIT,
-            max_ack_pending: DEFAULT_MAX_ACK_PENDING,
-            max_deliver: None,
+            max_ack_pending: None,
+            max_attempts: None,
+            handler_timeout: DEFAULT_HANDLER_TIMEOUT,
             backoff: DEFAULT_BACKOFF.into(),
-            dead_letter: DeadLetterPolicy::Off,
+            dead_letter: DeadLetterPolicy::Default,
             rules: DifferenceRules::default(),
         }
     }
@@ -170,30 +187,48 @@ impl Durable {
     /// Sets how long JetStream waits for an acknowledgment or a report of progress before it delivers an
     /// event again. 30 s by default.
     ///
-    /// A handler may take longer, since the runtime reports progress while it runs. So this is the time
-    /// until another process gets the events of one that was killed.
+    /// A handler may take longer, since the runtime reports progress while it runs, up to its
+    /// [`handler_timeout`](Self::handler_timeout). So this is the time until another process gets the events of one
+    /// that was killed. Zero is an error at the start.
     pub fn ack_wait(mut self, wait: Duration) -> Self {
         self.ack_wait = wait;
         self
     }
 
-    /// Sets how many events of this consumer may be unacknowledged, over all processes. 1,000 by default.
+    /// Sets how long a handler may take for one attempt, and a batch for all of its events. 30 s by default.
     ///
-    /// Events that wait for their redelivery count. So this many failing events stop the consumer until a
-    /// backoff has passed.
+    /// Then it is dropped, which counts as `DEADLINE_EXCEEDED`, and the event is tried again after its
+    /// [`backoff`](Self::backoff). A handler with much to do calls [`Context::progress`](crate::Context::progress),
+    /// which begins the time anew. `Duration::MAX` is no limit; zero is an error at the start.
+    ///
+    /// A handler that blocks its thread cannot be dropped. Its event goes to another process after
+    /// [`ack_wait`](Self::ack_wait) all the same.
+    pub fn handler_timeout(mut self, timeout: Duration) -> Self {
+        self.handler_timeout = timeout;
+        self
+    }
+
+    /// Sets how many events of this consumer may be unacknowledged, over all processes. No limit by default.
+    ///
+    /// Each process requests no more than it has room for, whatever this is. Events that wait for their next attempt
+    /// count: with a limit, this many failing events stop the consumer until a backoff has passed.
     pub fn max_ack_pending(mut self, events: u32) -> Self {
-        self.max_ack_pending = events.max(1);
+        self.max_ack_pending = Some(events.max(1));
         self
     }
 
-    /// Sets how many times an event is delivered before it is given up. 5 by default with dead letters, and
-    /// no limit without. A delivery whose process ended before its handler did counts as well.
-    pub fn max_deliver(mut self, deliveries: u64) -> Self {
-        self.max_deliver = Some(deliveries.max(1));
+    /// Sets how many attempts an event has before it is given up: how often handlers begin with it. 5 by default with
+    /// dead letters, and no limit without. An attempt whose process ended before its handler did counts as well; a
+    /// delivery that no handler has begun with does not.
+    ///
+    /// Attempts are recorded in the stream `<stream>-ATTEMPTS`, which is created unless there is one. Only events that
+    /// are delivered more than once are recorded.
+    pub fn max_attempts(mut self, attempts: u64) -> Self {
+        self.max_attempts = Some(attempts.max(1));
         self
     }
 
-    /// Sets the delays before a failed event is delivered again: after the first delivery, the second, and
+    /// Sets the delays before a failed event is delivered again: after the first attempt, the second, and
     /// so on; the last holds for all that follow. 0.5, 2, 10, 30, 60 s by default. Without any, it is
     /// delivered again at once.
     pub fn backoff(mut self, delays: impl IntoIterator<Item = Duration>) -> Self {
@@ -201,8 +236,8 @@ impl Durable {
         self
     }
 
-    /// Stores events that are given up as dead letters: those that cannot be decoded at once, others after
-    /// [`max_deliver`](Self::max_deliver) deliveries.
+    /// Stores events that are given up as dead letters, which is the default: those that cannot be decoded and those
+    /// that their handler rejects at once, others after [`max_attempts`](Self::max_attempts).
     ///
     /// A letter has payload and headers of the event, and the reason in further headers (docs/PROTOCOL.md,
     /// DEAD-2). It goes to the subject `dlq.<stream>.<consumer>`; the stream `<stream>-DLQ` is created for it
@@ -220,6 +255,14 @@ impl Durable {
         self
     }
 
+    /// Stores no dead letters: events that are given up are logged and dropped. Without
+    /// [`max_attempts`](Self::max_attempts) an event is tried again without end then, unless it cannot be decoded or
+    /// its handler rejects it.
+    pub fn without_dead_letters(mut self) -> Self {
+        self.dead_letter = DeadLetterPolicy::Off;
+        self
+    }
+
     /// Sets the effect on a consumer that exists with other settings. [`OnDifference::Fail`] by default.
     ///
     /// A new filter holds for events that are delivered for the first time.
@@ -234,16 +277,48 @@ impl Durable {
         self
     }
 
-    /// Returns how many times an event is delivered before it is given up.
-    pub(super) fn max_deliveries(&self) -> u64 {
-        match (self.max_deliver, &self.dead_letter) {
-            (Some(deliveries), _) => deliveries,
-            (None, DeadLetterPolicy::Off) => u64::MAX,
-            (None, _) => DEFAULT_MAX_DELIVER,
+    /// Checks the options that cannot be what is meant.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::JetStream`] for a duration of zero, which JetStream would replace by a default of its own.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let durations = [
+            ("ack_wait", self.ack_wait),
+            ("handler_timeout", self.handler_timeout),
+        ];
+        match durations.iter().find(|(_, duration)| duration.is_zero()) {
+            None => Ok(()),
+            Some((option, _)) => Err(Error::new(
+                ErrorKind::JetStream,
+                format!(
+                    "`{option}` of consumer `{}` is zero; leave it out for the default of 30 s",
+                    self.name
+                ),
+            )),
         }
     }
 
-    /// Returns the delay after the delivery with this number, from 1.
+    /// Returns how many attempts an event has before it is given up.
+    pub(super) fn attempt_limit(&self) -> u64 {
+        match (self.max_attempts, &self.dead_letter) {
+            (Some(attempts), _) => attempts,
+            (None, DeadLetterPolicy::Off) => u64::MAX,
+            (None, _) => DEFAULT_MAX_ATTEMPTS,
+        }
+    }
+
+    /// Returns the time limit of a handler that begins now; `None` if there is none.
+    pub(super) fn limit_from(&self, now: Instant) -> Option<TimeLimit> {
+        let deadline = now.checked_add(self.handler_timeout)?;
+        Some(TimeLimit {
+            deadline,
+            timeout: self.handler_timeout,
+            source: TimeoutSource::Consumer,
+        })
+    }
+
+    /// Returns the delay after the attempt with this number, from 1.
     pub(super) fn delay_after(&self, count: u64) -> Duration {
         let index = usize::try_from(count.saturating_sub(1)).unwrap_or(usize::MAX);
         let last = self.backoff.len().saturating_sub(1);
@@ -260,7 +335,10 @@ impl Durable {
             true => 1,
             false => concurrent
                 .saturating_add(self.prefetch.unwrap_or(concurrent))
-                .min(self.max_ack_pending as usize),
+                .min(
+                    self.max_ack_pending
+                        .map_or(usize::MAX, |events| events as usize),
+                ),
         }
     }
 }
@@ -283,9 +361,18 @@ mod tests {
     }
 
     #[test]
-    fn events_are_given_up_only_with_max_deliver_or_dead_letters() {
-        assert_eq!(Durable::named("c").max_deliveries(), u64::MAX);
-        assert_eq!(Durable::named("c").dead_letter().max_deliveries(), 5);
-        assert_eq!(Durable::named("c").max_deliver(2).max_deliveries(), 2);
+    fn attempts_are_limited_unless_there_are_no_dead_letters() {
+        let check = |durable: Durable, expected: u64| {
+            assert_eq!(durable.attempt_limit(), expected, "{durable:?}");
+        };
+        check(Durable::named("c"), 5);
+        check(Durable::named("c").max_attempts(2), 2);
+        check(Durable::named("c").max_attempts(0), 1);
+        check(Durable::named("c").without_dead_letters(), u64::MAX);
+        check(Durable::named("c").without_dead_letters().dead_letter(), 5);
+        check(
+            Durable::named("c").without_dead_letters().max_attempts(3),
+            3,
+        );
     }
 }

@@ -9,7 +9,9 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{
     BoundSource, Event, EventHandler, EventSource, ExternalSource, SourceKind, SourceScope,
 };
+use crate::jetstream::ack_confirmation::AckConfirmation;
 use crate::jetstream::acknowledger::Acknowledger;
+use crate::jetstream::attempt_ledger::AttemptLedger;
 use crate::jetstream::batch_handler::{BatchHandler, SingleEventBatches};
 use crate::jetstream::batch_subscriber::BatchSubscriber;
 use crate::jetstream::consumer::Consumer;
@@ -96,6 +98,7 @@ impl DurableSource {
     /// [`ErrorKind::Service`] if the filter covers the subject of a method of this server.
     async fn run(self: Box<Self>, scope: SourceScope) -> Result<(), Error> {
         scope.bus.consuming().jetstream_or_error()?;
+        self.durable.check()?;
         let event = self.handler.event;
         let filter = scope.bus.subject(&self.filter()?);
         scope.check_subject(event.full_name, &filter)?;
@@ -105,15 +108,23 @@ impl DurableSource {
         counters.set_logged_by_source();
         let (durable, filter) = (&self.durable, filter.into_string());
         let consumer = Consumer::start(&scope.bus, durable, event.full_name, filter).await?;
+        scope.claim_durable(&consumer.stream, &name)?;
         let consumer = Arc::new(consumer);
         consumer.follow_position(counters);
         let policy = &self.durable.dead_letter;
         let dead_letters = DeadLetters::start(&scope, &consumer, policy, counters).await?;
+        let ledger = match self.durable.attempt_limit() {
+            u64::MAX => None,
+            _ => Some(AttemptLedger::start(&scope.bus, &consumer).await?),
+        };
+        let confirmation = Arc::new(AckConfirmation::new(&consumer, counters));
         let acknowledger = Acknowledger {
-            _refused: Acknowledger::observe_refusals(&consumer, counters),
+            _refused: Acknowledger::observe_refusals(&consumer, &confirmation),
+            confirmation,
             logs: ConsumerLogs::new(event.full_name, &consumer),
             consumer,
             dead_letters,
+            ledger,
             event,
             prefix_len: scope.bus.prefix_len(),
             counters: Arc::clone(counters),

@@ -4,14 +4,17 @@ use std::sync::{Arc, Mutex};
 
 use async_nats::Subject;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
+use crate::context::Delivery;
+use crate::jetstream::delivery_state::{DeliveryState, Judgment};
 use crate::sync::lock;
 
-/// Reply subjects of the deliveries of one consumer that are queued or at work in this process.
+/// The deliveries of one consumer that are queued or at work in this process, with their states.
 ///
 /// It serves three purposes: the consumer loop requests no more deliveries than it has room for
 /// ([`count`](Self::count)); it reports progress for those that take long ([`tick`](Self::tick)); and at the
-/// end of the grace period it gives back those that are left ([`reply_subjects`](Self::reply_subjects)).
+/// end of the grace period it gives back those that are left ([`left`](Self::left)).
 ///
 /// A table with slots instead of a hash map: a slot is found without hashing, and is used again.
 #[derive(Debug, Default)]
@@ -28,6 +31,17 @@ pub(super) struct InFlightGuard {
     slot: usize,
 }
 
+/// A delivery that is given back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LeftDelivery {
+    /// Subject on which it is acknowledged.
+    pub(super) reply: Subject,
+    pub(super) info: Delivery,
+    /// Number of attempts to record: those that have begun. `None` where the record that there is stays right, as that
+    /// of a suspect that was not begun once more.
+    pub(super) attempts: Option<u64>,
+}
+
 #[derive(Debug, Default)]
 struct State {
     slots: Vec<Option<InFlightEntry>>,
@@ -37,22 +51,29 @@ struct State {
 
 #[derive(Debug)]
 struct InFlightEntry {
-    reply: Subject,
+    left: LeftDelivery,
     /// Whether an earlier tick found this delivery.
     is_seen: bool,
+    state: DeliveryState,
 }
 
 impl InFlight {
     /// Adds a delivery until the returned guard is dropped.
-    pub(super) fn insert(self: &Arc<Self>, reply: Subject) -> InFlightGuard {
+    pub(super) fn insert(self: &Arc<Self>, reply: Subject, info: Delivery) -> InFlightGuard {
+        let attempts = (!info.is_redelivered()).then_some(0);
         let mut state = lock(&self.state);
         let slot = state.free.pop().unwrap_or_else(|| {
             state.slots.push(None);
             state.slots.len() - 1
         });
         state.slots[slot] = Some(InFlightEntry {
-            reply,
+            left: LeftDelivery {
+                reply,
+                info,
+                attempts,
+            },
             is_seen: false,
+            state: DeliveryState::Waiting,
         });
         InFlightGuard {
             in_flight: Arc::clone(self),
@@ -70,49 +91,87 @@ impl InFlight {
     ///
     /// With three ticks per `ack_wait` a delivery is reported before two thirds of it have passed. A
     /// delivery that is acknowledged within a third of `ack_wait`, as nearly all are, costs no report.
-    pub(super) fn tick(&self) -> Vec<Subject> {
+    ///
+    /// No progress of a handler that has outlived its deadline: it blocks its thread, or it would have been dropped,
+    /// and another process may do better. If all handlers do, the deliveries that wait for them are left to others,
+    /// too.
+    pub(super) fn tick(&self, now: Instant) -> Vec<Subject> {
         let mut state = lock(&self.state);
+        let entries = state.slots.iter().flatten();
+        let begun = entries.filter(|entry| matches!(entry.state, DeliveryState::Begun(_)));
+        let (mut any_begun, mut all_overdue) = (false, true);
+        for entry in begun {
+            any_begun = true;
+            all_overdue &= entry.state.is_overdue(now);
+        }
+        let is_stuck = any_begun && all_overdue;
         let entries = state.slots.iter_mut().flatten();
         entries
             .filter_map(|entry| {
-                std::mem::replace(&mut entry.is_seen, true).then(|| entry.reply.clone())
+                let is_seen = std::mem::replace(&mut entry.is_seen, true);
+                let comes_on = match entry.state {
+                    DeliveryState::Waiting => !is_stuck,
+                    DeliveryState::Begun(_) => !entry.state.is_overdue(now),
+                    DeliveryState::Settling => true,
+                };
+                (is_seen && comes_on).then(|| entry.left.reply.clone())
             })
             .collect()
     }
 
-    /// Returns the reply subjects of all deliveries.
-    pub(super) fn reply_subjects(&self) -> Vec<Subject> {
+    /// Returns all deliveries.
+    pub(super) fn left(&self) -> Vec<LeftDelivery> {
         let state = lock(&self.state);
         let entries = state.slots.iter().flatten();
-        entries.map(|entry| entry.reply.clone()).collect()
+        entries.map(|entry| entry.left.clone()).collect()
+    }
+}
+
+impl InFlightGuard {
+    /// Returns what is needed to give the delivery back.
+    pub(super) fn left(&self) -> Option<LeftDelivery> {
+        let state = lock(&self.in_flight.state);
+        let entry = state.slots[self.slot].as_ref();
+        entry.map(|entry| entry.left.clone())
+    }
+
+    /// Notes the judgment of a redelivery that has no handler yet.
+    pub(super) fn judge(&self, judgment: Judgment) {
+        self.change(|entry| {
+            entry.left.attempts = (!judgment.is_suspect).then_some(judgment.known);
+            entry.left.info.set_attempt(judgment.attempt);
+        });
+    }
+
+    /// Notes the state of the delivery.
+    pub(super) fn enter(&self, state: DeliveryState) {
+        self.change(|entry| {
+            if matches!(state, DeliveryState::Begun(_)) {
+                entry.left.attempts = Some(entry.left.info.attempt());
+            }
+            entry.state = state;
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut InFlightEntry)) {
+        if let Some(entry) = &mut lock(&self.in_flight.state).slots[self.slot] {
+            change(entry);
+        }
     }
 }
 
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
         let mut state = lock(&self.in_flight.state);
-        state.slots[self.slot] = None;
+        let entry = state.slots[self.slot].take();
         state.free.push(self.slot);
         drop(state);
+        // Behind the lock: the context of a handler may be the last one, with the user's metadata.
+        drop(entry);
         self.in_flight.freed.notify_one();
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn progress_is_due_for_deliveries_that_an_earlier_tick_has_seen() {
-        let in_flight = Arc::new(InFlight::default());
-        let first = in_flight.insert("a".into());
-        assert_eq!(in_flight.tick(), []);
-        let second = in_flight.insert("b".into());
-        assert_eq!(in_flight.tick(), [Subject::from("a")]);
-        drop(first);
-        assert_eq!(in_flight.tick(), [Subject::from("b")]);
-        assert_eq!(in_flight.count(), 1);
-        drop(second);
-        assert_eq!((in_flight.count(), in_flight.tick().len()), (0, 0));
-    }
-}
+#[path = "in_flight_tests.rs"]
+mod tests;

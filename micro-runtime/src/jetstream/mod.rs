@@ -20,12 +20,17 @@
 // `consumer` itself, at its `consumer_position`.
 //
 // How a delivery comes to its handler: `pull` requests deliveries by `pull_requests` and survives lost servers;
-// `consumer_loop` hands them to a `delivery_handler` or `batch_handler`; `in_flight` knows which are not
-// acknowledged, and `acknowledger` reports their outcome, after `dead_letters` has stored those given up. What
+// `consumer_loop` hands them to a `delivery_handler` or `batch_handler`, those of events that were delivered before by
+// way of `redeliveries`, which asks the `attempt_ledger`; `in_flight` knows which are not acknowledged, in which of the
+// states of `delivery_state`, and `acknowledger` reports their outcome, after `dead_letters` has stored those given up.
+// `stream_generation` keeps it from acknowledging events of a stream that was declared anew, and `ack_confirmation`
+// makes sure that acknowledgments arrive. What
 // async-nats cannot parse never arrives: `malformed_search` finds it as a `stored_message`.
+mod ack_confirmation;
 mod acked_publish;
 mod acknowledger;
 mod api;
+mod attempt_ledger;
 mod batch_handler;
 mod batch_subscriber;
 mod config_api;
@@ -36,6 +41,7 @@ mod consumer_position;
 mod consumer_settings;
 mod dead_letters;
 mod delivery_handler;
+mod delivery_state;
 mod differences;
 mod durable;
 mod durable_event;
@@ -44,6 +50,7 @@ mod durable_publisher;
 mod durable_source;
 mod event_stream;
 mod in_flight;
+mod loop_timers;
 mod malformed_search;
 mod no_stream_cause;
 mod on_difference;
@@ -52,14 +59,17 @@ mod pending_delivery;
 mod pull;
 mod pull_requests;
 mod raw_config;
+mod ready_deliveries;
 mod reconnect_detector;
 mod redeclaration;
+mod redeliveries;
 mod replay;
 mod replay_builder;
 mod start_from;
 mod store_refusal;
 mod stored_message;
 mod stream_declaration;
+mod stream_generation;
 mod stream_lookup;
 mod stream_settings;
 mod stream_states;

@@ -142,7 +142,7 @@ impl PullSubscription {
     /// Requests as many messages as are `free` and not requested yet, unless the consumer is lost or
     /// [it is not worth a message](PullRequests::next_request).
     pub(super) async fn request(&mut self, free: usize, max_in_flight: usize) {
-        if self.recovery.is_some() {
+        if self.recovery.is_some() || !self.is_verified() {
             return;
         }
         let Some(request) = self.requests.next_request(free, max_in_flight) else {
@@ -159,9 +159,23 @@ impl PullSubscription {
         if self.requests.has_reconnected() {
             self.requests.reset();
         }
+        // After a reconnect: the stream may have been declared anew, or be gone with a server that kept it in memory.
+        if !self.is_verified() {
+            self.recover(INITIAL_BACKOFF);
+        }
         if self.requests.is_silent() {
             self.lose("no heartbeat");
         }
+    }
+
+    /// Returns whether the stream is known to be the one that deliveries came from.
+    fn is_verified(&self) -> bool {
+        let Consumer {
+            generation,
+            connection,
+            ..
+        } = &*self.consumer;
+        generation.is_verified(connection)
     }
 
     /// Stops the server from sending more, while messages on their way still arrive.
@@ -169,6 +183,7 @@ impl PullSubscription {
         self.recovery = None;
         self.is_revoked = false;
         self.is_stopping = true;
+        self.consumer.generation.release();
         self.requests.stop().await;
     }
 
@@ -177,8 +192,9 @@ impl PullSubscription {
         self.requests.close().await;
     }
 
-    /// Looks a lost consumer up.
+    /// Looks a lost consumer up. Acknowledgments wait until it is known whether its stream is still the same.
     fn lose(&mut self, cause: &str) {
+        self.consumer.generation.suspend();
         if self.recovery.is_none() {
             let (consumer, why) = (Arc::clone(&self.consumer), cause.to_owned());
             self.loss_log.write(move |count| {
@@ -201,7 +217,7 @@ impl PullSubscription {
     /// The waits are random, between half and all of the backoff: all processes of a consumer lose it at the
     /// same moment, and must not all ask at the same moment.
     fn recover(&mut self, first: Duration) {
-        if self.recovery.is_some() {
+        if self.recovery.is_some() || self.is_stopping {
             return;
         }
         let (consumer, is_revoked) = (Arc::clone(&self.consumer), self.is_revoked);

@@ -18,4 +18,6 @@ pub(crate) use metrics::{
     reply_dropped, reply_refused, reply_unmatched, reply_unsent,
 };
 pub(crate) use side::Side;
+#[cfg(feature = "jetstream")]
+pub(crate) use trace::link;
 pub(crate) use trace::{extract, inject};

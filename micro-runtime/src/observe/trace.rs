@@ -42,13 +42,28 @@ pub(crate) fn extract(span: &Span, headers: Option<&HeaderMap>) {
     let Some(headers) = headers.filter(|_| !span.is_disabled()) else {
         return;
     };
-    let state = headers.get(TRACESTATE).map(HeaderValue::as_str);
-    let parent = headers.get(TRACEPARENT).map(HeaderValue::as_str);
-    if let Some(remote) = parent.and_then(|parent| span_context(parent, state.unwrap_or_default()))
+    if let Some(remote) = remote(headers)
         && let Err(error) = span.set_parent(Context::new().with_remote_span_context(remote))
     {
         tracing::debug!(%error, "the caller's span cannot be the parent of this one");
     }
+}
+
+/// Links `span` to the span in the headers, of which there may be several; a malformed header is ignored.
+#[cfg(feature = "jetstream")]
+pub(crate) fn link(span: &Span, headers: &HeaderMap) {
+    if !span.is_disabled()
+        && let Some(remote) = remote(headers)
+    {
+        span.add_link(remote);
+    }
+}
+
+/// Returns the span in the headers.
+fn remote(headers: &HeaderMap) -> Option<SpanContext> {
+    let state = headers.get(TRACESTATE).map(HeaderValue::as_str);
+    let parent = headers.get(TRACEPARENT).map(HeaderValue::as_str);
+    parent.and_then(|parent| span_context(parent, state.unwrap_or_default()))
 }
 
 fn set(headers: &mut Option<HeaderMap>, name: HeaderName, value: &str) {

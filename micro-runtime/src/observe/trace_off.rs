@@ -7,3 +7,6 @@ use tracing::Span;
 pub(crate) fn inject(_: &Span, _: &mut Option<HeaderMap>) {}
 
 pub(crate) fn extract(_: &Span, _: Option<&HeaderMap>) {}
+
+#[cfg(feature = "jetstream")]
+pub(crate) fn link(_: &Span, _: &HeaderMap) {}

@@ -55,6 +55,8 @@ impl EventSources {
             stop: server.stop.clone(),
             end: server.grace_ended.clone(),
             call_subjects: plans.iter().map(|plan| plan.subject.clone()).collect(),
+            #[cfg(feature = "jetstream")]
+            durables: Arc::default(),
             // A flood of events leaves memory for calls.
             memory: memory.share(memory.limit() / 2),
         };

@@ -136,7 +136,7 @@ impl Server {
     }
 
     /// Handles durable events of one kind many at a time, as in one database transaction: they are
-    /// acknowledged after the handler succeeded for all of them, and each is delivered again if it failed.
+    /// acknowledged after the handler succeeded for all of them, and each is tried again if it failed.
     #[cfg(feature = "jetstream")]
     pub fn subscribe_batch<E: Event>(
         mut self,

@@ -56,6 +56,8 @@ struct Inner {
     source: Option<Arc<dyn StdError + Send + Sync>>,
     /// Whether the text leaves the source out, so that the log alone can show it.
     hides_source: bool,
+    /// Whether a handler of durable events rejects its event for good.
+    is_rejection: bool,
 }
 
 impl Status {
@@ -71,6 +73,7 @@ impl Status {
             ended_call: 0,
             source: None,
             hides_source: false,
+            is_rejection: false,
         }))
     }
 
@@ -88,6 +91,19 @@ impl Status {
     /// Returns whether the text leaves the source out, which then belongs into the log.
     pub(crate) fn hides_source(&self) -> bool {
         self.0.hides_source
+    }
+
+    /// Makes it the failure by which a handler of durable events rejects its event for good. Nothing of that is
+    /// transmitted.
+    pub(crate) fn into_rejection(mut self) -> Self {
+        self.0.is_rejection = true;
+        self
+    }
+
+    /// Returns whether a handler of durable events rejects its event for good.
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn is_rejection(&self) -> bool {
+        self.0.is_rejection
     }
 
     /// Sets the reason. `None` makes it the failure of a handler, which may have got it from a nested call.

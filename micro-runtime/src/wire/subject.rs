@@ -42,6 +42,9 @@ pub(crate) const REPLY_PREFIXES: [&str; 2] = ["_INBOX.", "_R_."];
 /// First token of the subjects of dead letters (DEAD-1).
 #[cfg(feature = "jetstream")]
 const DEAD_LETTERS: &str = "dlq";
+/// First token of the subjects of attempts at events (DUR-9).
+#[cfg(feature = "jetstream")]
+const ATTEMPTS: &str = "attempts";
 /// First tokens of the subjects of JetStream's API, unless the connection has others.
 pub(crate) const JETSTREAM_API: &str = "$JS.API";
 
@@ -316,6 +319,18 @@ pub(crate) fn dead_letter(prefix: Option<&str>, stream: &str, consumer: &str) ->
 #[cfg(feature = "jetstream")]
 pub(crate) fn dead_letter_pattern(prefix: Option<&str>, stream: &str) -> Subject {
     dead_letter(prefix, stream, ">")
+}
+
+/// Returns `attempts.<stream>.<consumer>`, under which a durable consumer records its attempts at events.
+#[cfg(feature = "jetstream")]
+pub(crate) fn attempts(prefix: Option<&str>, stream: &str, consumer: &str) -> Subject {
+    with_prefix(prefix, &format!("{ATTEMPTS}.{stream}.{consumer}"))
+}
+
+/// Returns the pattern of the attempts of all consumers of a stream.
+#[cfg(feature = "jetstream")]
+pub(crate) fn attempt_pattern(prefix: Option<&str>, stream: &str) -> Subject {
+    attempts(prefix, stream, ">")
 }
 
 /// Returns the first tokens of the subjects of JetStream's API in a domain.

@@ -194,7 +194,7 @@ async fn a_failed_batch_is_redelivered_event_by_event_up_to_the_dead_letter() {
         let durable = Durable::named("recorder")
             .batch(64)
             .backoff([50 * MS])
-            .max_deliver(4)
+            .max_attempts(4)
             .dead_letter();
         let server = Server::new(&bus)
             .subscribe_batch::<Trade>(recorder.clone(), durable)
@@ -311,7 +311,7 @@ async fn an_invalid_consumer_fails_the_start() {
         let other = Durable::named("recorder").ordered().ack_wait(5_000 * MS);
         let expected = "consumer `recorder` of stream `MARKET` is not as declared:
   ack_wait: expected 5s, found 30s
-  max_ack_pending: expected 1, found 1000
+  max_ack_pending: expected 1, found unlimited
 change the declaration or its `on_difference`, or what is there (`nats consumer edit MARKET recorder`)";
         check(&bus, other, expected).await;
         check(&bus, Durable::named("c").stream("NONE"), "`NONE`").await;

@@ -73,7 +73,7 @@ async fn undecodable_and_exhausted_events_become_dead_letters_with_the_reason() 
         });
         let durable = Durable::named("recorder")
             .backoff([200 * MS])
-            .max_deliver(3)
+            .max_attempts(3)
             .dead_letter();
         let server = Server::new(&bus)
             .subscribe::<Trade>(recorder.clone(), durable)
@@ -145,7 +145,7 @@ async fn an_event_that_no_handler_finishes_becomes_a_dead_letter() {
     within(TIMEOUT, async {
         let (_nats, bus) = start_market().await;
         publish_trades(&bus, [1]).await;
-        let durable = || Durable::named("recorder").max_deliver(2).dead_letter();
+        let durable = || Durable::named("recorder").max_attempts(2).dead_letter();
         for _ in 0..2 {
             let recorder = Recorder::new(|_, _| Outcome::SucceedAfter(TIMEOUT));
             let server = Server::new(&bus)

@@ -45,7 +45,7 @@ async fn a_durable_consumer_has_its_golden_bytes() {
     let durable = Durable::named("books")
         .max_concurrent(4)
         .backoff([Duration::from_millis(50)])
-        .max_deliver(2)
+        .max_attempts(2)
         .dead_letter();
     let recorder = Recorder::new(|trade, _| match trade.number {
         0 => Outcome::Fail,

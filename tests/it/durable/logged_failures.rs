@@ -73,7 +73,7 @@ async fn an_event_that_is_given_up_is_one_line() {
         publish_trades(&bus, [1]).await;
         let (log, guard) = LogLines::start();
         let failing = Recorder::new(|_, _| Outcome::Fail);
-        let durable = || Durable::named("recorder").max_deliver(1).dead_letter();
+        let durable = || Durable::named("recorder").max_attempts(1).dead_letter();
         let server = Server::new(&bus).subscribe::<Trade>(failing, durable());
         let server = server.start().await.unwrap();
         read_dead_letters(&bus, "dlq.MARKET.recorder", 1).await;
@@ -151,7 +151,7 @@ async fn log_and_dead_letter_have_the_error_behind_a_status() {
         let (_nats, bus) = start_market().await;
         publish_trades(&bus, [1]).await;
         let (log, _guard) = LogLines::start();
-        let durable = |name| Durable::named(name).max_deliver(1).dead_letter();
+        let durable = |name| Durable::named(name).max_attempts(1).dead_letter();
         let server = Server::new(&bus)
             .subscribe::<Trade>(MissingFile, durable("one"))
             .subscribe_batch::<Trade>(MissingFile, durable("batch"));

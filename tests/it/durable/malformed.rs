@@ -86,8 +86,8 @@ async fn durable_consumers_give_up_what_cannot_be_received_and_go_on() {
         let bus = Bus::connect(nats.url()).await.unwrap();
         let [first, second] = [Recorder::succeeding(), Recorder::succeeding()];
         let consumers = [
-            (&first, Durable::named("first").dead_letter()),
-            (&second, Durable::named("second")),
+            (&first, Durable::named("first")),
+            (&second, Durable::named("second").without_dead_letters()),
         ];
         let server = consume(&bus, consumers).await;
         for recorder in [&first, &second] {
@@ -183,7 +183,7 @@ async fn a_consumer_that_may_not_look_for_malformed_events_logs_it() {
     within(TIMEOUT, async {
         let (log, _guard) = LogLines::start();
         let users = r#"authorization { users = [
-            { user: app, password: app, permissions: { publish: { deny: "$JS.API.STREAM.MSG.GET.>" } } }
+            { user: app, password: app, permissions: { publish: { deny: "$JS.API.STREAM.MSG.GET.MARKET" } } }
             { user: admin, password: admin }
         ] }"#;
         let nats = NatsServer::builder().jetstream().config(users);

@@ -1,5 +1,8 @@
 //! Durable events: declared streams, acknowledged publishing, durable consumers, and replay.
 
+mod ack_confirmation;
+mod attempts;
+mod batch_headers;
 mod consume;
 mod crash;
 mod dead_letter_stream;
@@ -7,9 +10,12 @@ mod dead_letters;
 mod delete_markers;
 mod differences;
 mod domains;
+mod final_failures;
 mod golden_bytes;
+mod handler_timeout;
 mod logged_failures;
 mod malformed;
+mod many_failing;
 pub(crate) mod market;
 mod missing_streams;
 mod publish;
@@ -18,6 +24,7 @@ mod raw_api;
 pub(crate) mod recorder;
 mod recorder_files;
 mod recovery;
+mod redeclared;
 mod replay;
 mod states;
 mod stopping;

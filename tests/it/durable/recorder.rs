@@ -25,6 +25,7 @@ type ChooseOutcome = dyn Fn(&Trade, &Delivery) -> Outcome + Send + Sync;
 pub(crate) enum Outcome {
     Succeed,
     Fail,
+    FailWith(Status),
     Panic,
     SucceedAfter(Duration),
 }
@@ -102,6 +103,7 @@ impl Recorder {
         let result = match (self.0.choose_outcome)(trade, delivery) {
             Outcome::Succeed => Ok(()),
             Outcome::Fail => Err(Status::unavailable(format!("no room for {}", trade.number))),
+            Outcome::FailWith(status) => Err(status),
             Outcome::Panic => panic!("asked to panic"),
             Outcome::SucceedAfter(time) => {
                 // sleep: the handler is slow.

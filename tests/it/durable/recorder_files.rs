@@ -33,14 +33,34 @@ impl RecorderFiles {
 
     /// Starts a recorder process with its own file, and waits until it consumes.
     pub(super) async fn start_recorder(&self, url: &str, name: &str) -> Process {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_durable-recorder"));
-        command.env("NATS_URL", url).env("RECORD", self.path(name));
-        let process = Process::spawn(command).unwrap();
+        let process = self.spawn_recorder(url, name, None);
         process
             .wait_for_line("ready", Duration::from_secs(20))
             .await
             .unwrap();
         process
+    }
+
+    /// Spawns a recorder process, which the event with the number `poison` aborts.
+    pub(super) fn spawn_recorder(&self, url: &str, name: &str, poison: Option<u64>) -> Process {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_durable-recorder"));
+        command.env("NATS_URL", url).env("RECORD", self.path(name));
+        if let Some(number) = poison {
+            command.env("POISON", number.to_string());
+        }
+        Process::spawn(command).unwrap()
+    }
+
+    /// Numbers of the events that all recorders have written.
+    pub(super) fn recorded(&self) -> BTreeSet<u64> {
+        self.read().trades.into_values().collect()
+    }
+
+    /// Attempts at which an event has aborted one recorder.
+    pub(super) fn aborted(&self, name: &str) -> Vec<u64> {
+        let text = std::fs::read_to_string(self.path(name)).unwrap_or_default();
+        let attempts = text.lines().filter_map(|line| line.strip_prefix("begun "));
+        attempts.map(|attempt| attempt.parse().unwrap()).collect()
     }
 
     fn read(&self) -> RecordedEvents {
@@ -90,6 +110,9 @@ impl RecordedEvents {
             .filter(|line| line.ends_with('\n'))
         {
             let (sequence, number) = line.trim().split_once(' ').unwrap();
+            if sequence == "begun" {
+                continue;
+            }
             self.trades
                 .insert(sequence.parse().unwrap(), number.parse().unwrap());
             self.lines += 1;

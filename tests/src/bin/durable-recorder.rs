@@ -1,5 +1,5 @@
 //! A durable consumer as a process, for tests that kill processes: it appends each event to the
-//! file `RECORD`, and acknowledges the event after that.
+//! file `RECORD`, and acknowledges the event after that. The event with the number `POISON` aborts the process.
 #![expect(clippy::print_stdout, reason = "the test waits for the line")]
 
 use std::error::Error;
@@ -13,7 +13,10 @@ use micro_runtime::{Bus, Context, Server, Status};
 use micro_tests::market::Trade;
 use tokio::signal::unix::{SignalKind, signal};
 
-struct FileRecorder(File);
+struct FileRecorder {
+    file: File,
+    poison: Option<u64>,
+}
 
 impl BatchSubscriber<Trade> for FileRecorder {
     async fn on_batch(
@@ -23,10 +26,16 @@ impl BatchSubscriber<Trade> for FileRecorder {
     ) -> Result<(), Status> {
         let mut lines = String::new();
         for trade in &trades {
+            if Some(trade.number) == self.poison {
+                // One write, as of lines.
+                let line = format!("begun {}\n", trade.delivery.attempt());
+                (&self.file).write_all(line.as_bytes())?;
+                std::process::abort();
+            }
             let _ = writeln!(lines, "{} {}", trade.delivery.sequence(), trade.number);
         }
         // One write per batch, so that a kill leaves at most one incomplete line.
-        (&self.0).write_all(lines.as_bytes())?;
+        (&self.file).write_all(lines.as_bytes())?;
         Ok(())
     }
 }
@@ -34,12 +43,20 @@ impl BatchSubscriber<Trade> for FileRecorder {
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::var("RECORD")?;
-    let recorder = FileRecorder(File::options().create(true).append(true).open(path)?);
+    let poison = std::env::var("POISON").ok();
+    let recorder = FileRecorder {
+        file: File::options().create(true).append(true).open(path)?,
+        poison: poison.map(|number| number.parse()).transpose()?,
+    };
     let bus = Bus::from_env().await?;
     let mut terminated = signal(SignalKind::terminate())?;
     let durable = Durable::named("recorder")
         .batch(32)
-        .ack_wait(Duration::from_secs(2));
+        .ack_wait(Duration::from_secs(if recorder.poison.is_some() {
+            1
+        } else {
+            2
+        }));
     let server = Server::new(&bus)
         .subscribe_batch::<Trade>(recorder, durable)
         .start()
