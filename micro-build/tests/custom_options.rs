@@ -132,7 +132,7 @@ fn invalid_subjects_are_reported_all_at_once() {
         message M8 { option (micro.v1.event).subject = "test.{a}.{b}"; string a = 1; string b = 2; }
         message M6 { message In { option (micro.v1.event).subject = "_evt.$x.}.ü"; } }"#,
         &expect![[r#"
-            19 problems
+            20 problems
               test.proto:5: event subject `evt.a b.*.>` of `test.M1`: ' ' cannot stand in a subject; write printable ASCII without spaces
               test.proto:5: event subject `evt.a b.*.>` of `test.M1`: `*` is a wildcard, and nothing can be published to one
               test.proto:5: event subject `evt.a b.*.>` of `test.M1`: `>` is a wildcard, and nothing can be published to one
@@ -148,10 +148,27 @@ fn invalid_subjects_are_reported_all_at_once() {
               test.proto:16: event subject `{a}.x{b}.{a}{b}.{c}` of `test.M7`: field `c` is part of the oneof `o`, and so is not always there
               test.proto:16: event subject `{a}.x{b}.{a}{b}.{c}` of `test.M7`: it begins with a placeholder, and so a value could lead anywhere; begin with a word, as in `evt.…`
               test.proto:19: event subject `test.{a}.{b}` of `test.M8`: it is the call subject of the method at test.proto:4
+              test.proto:19: event subject `test.{a}.{b}` of `test.M8`: `test.M4` at test.proto:13 has subjects of the same form (`test.S.A`), so that subscribers of one would get the other as well; begin one of them with other words
               test.proto:20: event subject `_evt.$x.}.ü` of `test.M6.In`: token `_evt` begins with `_` or `$`, which is reserved
               test.proto:20: event subject `_evt.$x.}.ü` of `test.M6.In`: token `$x` begins with `_` or `$`, which is reserved
               test.proto:20: event subject `_evt.$x.}.ü` of `test.M6.In`: `}` without `{`
               test.proto:20: event subject `_evt.$x.}.ü` of `test.M6.In`: 'ü' cannot stand in a subject; write printable ASCII without spaces"#]],
+    );
+}
+
+#[test]
+fn events_that_share_a_subject_are_reported() {
+    check(
+        r#"message Trade { option (micro.v1.event).subject = "evt.{venue}.{id}"; string venue = 1; string id = 2; }
+        message Quote { option (micro.v1.event).subject = "evt.{id}.{venue}"; string venue = 1; string id = 2; }
+        message Closed { option (micro.v1.event).subject = "evt.market.closed"; }
+        message Other { option (micro.v1.event).subject = "evt.market.closed.early"; }
+        message Outer { message Inner { option (micro.v1.event).subject = "evt.market.closed.{id}"; string id = 1; } }"#,
+        &expect![[r#"
+            3 problems
+              test.proto:5: event subject `evt.{id}.{venue}` of `test.Quote`: `test.Trade` at test.proto:4 has subjects of the same form (`evt.{venue}.{id}`), so that subscribers of one would get the other as well; begin one of them with other words
+              test.proto:6: event subject `evt.market.closed` of `test.Closed`: `test.Trade` at test.proto:4 has subjects of the same form (`evt.{venue}.{id}`), so that subscribers of one would get the other as well; begin one of them with other words
+              test.proto:8: event subject `evt.market.closed.{id}` of `test.Outer.Inner`: `test.Other` at test.proto:7 has subjects of the same form (`evt.market.closed.early`), so that subscribers of one would get the other as well; begin one of them with other words"#]],
     );
 }
 

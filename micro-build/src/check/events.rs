@@ -1,11 +1,11 @@
 //! Checks the subject templates of events.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use prost_reflect::{Kind, MessageDescriptor};
 
 use crate::descriptors::{SourceFile, SourceLocations};
-use crate::error::Problem;
+use crate::error::{Location, Problem};
 use crate::model::Package;
 use crate::options::OptionExtensions;
 use crate::suggestions::closest_first;
@@ -24,32 +24,83 @@ pub(super) fn check(
     let call_subjects: HashMap<&str, String> = methods
         .map(|method| (method.full_name.as_str(), method.at.to_string()))
         .collect();
+    let events = declared_events(files, options);
+    for (index, event) in events.iter().enumerate() {
+        let mut flaws = template_flaws(&event.template, &event.message);
+        let colliding_methods = call_subjects
+            .iter()
+            .filter(|(subject, _)| can_produce(&event.template, subject))
+            .map(|(_, at)| at);
+        if let Some(method) = colliding_methods.min() {
+            flaws.push(format!("it is the call subject of the method at {method}"));
+        }
+        flaws.extend(clash(event, &events[..index]));
+        let shown = match event.template.as_str() {
+            "" => format!("event subject of `{}`", event.message.full_name()),
+            template => {
+                let name = event.message.full_name();
+                format!("event subject `{template}` of `{name}`")
+            }
+        };
+        problems.extend(
+            flaws
+                .into_iter()
+                .map(|flaw| Problem::at(&event.at, format!("{shown}: {flaw}"))),
+        );
+    }
+}
+
+/// A message with a subject.
+struct DeclaredEvent {
+    message: MessageDescriptor,
+    template: String,
+    at: Location,
+}
+
+/// Returns all events of the files, in the order in which they are declared, nested ones behind the others of a file.
+fn declared_events(files: &[&SourceFile], options: &OptionExtensions) -> Vec<DeclaredEvent> {
+    let mut events = Vec::new();
     for file in files {
         let locations = SourceLocations::of(&file.descriptor);
-        let mut messages: Vec<MessageDescriptor> = file.descriptor.messages().collect();
-        while let Some(message) = messages.pop() {
+        let mut messages: VecDeque<MessageDescriptor> = file.descriptor.messages().collect();
+        while let Some(message) = messages.pop_front() {
             messages.extend(message.child_messages());
-            let Some((template, at)) = options.event(&message, &locations) else {
-                continue;
-            };
-            let name = message.full_name();
-            let event = match template.as_str() {
-                "" => format!("event subject of `{name}`"),
-                template => format!("event subject `{template}` of `{name}`"),
-            };
-            let mut flaws = template_flaws(&template, &message);
-            let colliding_methods = call_subjects
-                .iter()
-                .filter(|(subject, _)| can_produce(&template, subject))
-                .map(|(_, at)| at);
-            if let Some(method) = colliding_methods.min() {
-                flaws.push(format!("it is the call subject of the method at {method}"));
+            if let Some((template, at)) = options.event(&message, &locations) {
+                events.push(DeclaredEvent {
+                    message,
+                    template,
+                    at,
+                });
             }
-            problems.extend(
-                flaws
-                    .into_iter()
-                    .map(|flaw| Problem::at(&at, format!("{event}: {flaw}"))),
-            );
+        }
+    }
+    events
+}
+
+/// Returns the clash of an event with the first one before it that shares a subject with it: who subscribes to one would
+/// get the other, and read its bytes as the wrong message.
+fn clash(event: &DeclaredEvent, earlier: &[DeclaredEvent]) -> Option<String> {
+    let shared = |other: &&DeclaredEvent| {
+        !event.template.is_empty() && share_a_subject(&event.template, &other.template)
+    };
+    let other = earlier.iter().find(shared)?;
+    Some(format!(
+        "`{}` at {} has subjects of the same form (`{}`), so that subscribers of one would get the other as well; \
+         begin one of them with other words",
+        other.message.full_name(),
+        other.at,
+        other.template
+    ))
+}
+
+/// Returns whether events of both templates can have one subject.
+fn share_a_subject(one: &str, other: &str) -> bool {
+    let (mut left, mut right) = (one.split('.'), other.split('.'));
+    loop {
+        match (left.next(), right.next()) {
+            (None, None) => return true,
+            (Some(a), Some(b)) if a == b || a.starts_with('{') || b.starts_with('{') => {}
+            _ => return false,
         }
     }
 }
