@@ -9,6 +9,12 @@
 use bytes::{BufMut as _, BytesMut};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
+/// Maximum length of a subject that a user or an event chooses, in bytes. nats-server ends a connection that sends a line
+/// of more than 4,096 bytes, which has the reply subject as well; an API subject of JetStream has a filter within it.
+pub(crate) const MAX_SUBJECT_LEN: usize = 3_072;
+/// Maximum length of literal tokens that become a part of subjects, in bytes.
+const MAX_LITERAL_LEN: usize = 256;
+
 /// Token that stands for an empty text: NATS has no empty tokens.
 const EMPTY: &str = "%";
 
@@ -23,6 +29,9 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'
 pub(crate) fn literal_flaw(text: &str) -> Option<&'static str> {
     if text.is_empty() {
         return Some("it is empty");
+    }
+    if text.len() > MAX_LITERAL_LEN {
+        return Some("it has more than 256 bytes");
     }
     text.split('.')
         .find_map(|token| match token.chars().next() {
@@ -39,6 +48,9 @@ pub(crate) fn literal_flaw(text: &str) -> Option<&'static str> {
 /// Returns why `text` cannot be a subject of any kind, reserved ones included: for raw publishing and subscribing,
 /// where users name whole subjects.
 pub(crate) fn raw_flaw(text: &str, may_be_pattern: bool) -> Option<&'static str> {
+    if text.len() > MAX_SUBJECT_LEN {
+        return Some("it has more than 3,072 bytes, and NATS takes no longer ones");
+    }
     let mut tokens = text.split('.').peekable();
     while let Some(token) = tokens.next() {
         if token.is_empty() {
@@ -183,6 +195,8 @@ mod tests {
         check("a..b", true, false);
         check("a b", true, false);
         check("a\r\nPUB x", true, false);
+        check(&"a".repeat(MAX_SUBJECT_LEN), false, true);
+        check(&"a".repeat(MAX_SUBJECT_LEN + 1), false, false);
     }
 
     #[test]
@@ -203,6 +217,11 @@ mod tests {
         check("a>", Some("wildcard"));
         check("_a", Some("reserved"));
         check("$SRV", Some("reserved"));
+        check(&"a".repeat(MAX_LITERAL_LEN), None);
+        check(
+            &"a".repeat(MAX_LITERAL_LEN + 1),
+            Some("more than 256 bytes"),
+        );
     }
 
     #[test]

@@ -3,8 +3,9 @@
 use bytes::BytesMut;
 
 use crate::descriptor::EventDescriptor;
-use crate::event::subject_writer::SubjectWriter;
+use crate::event::subject_writer::{SubjectWriter, too_long};
 use crate::status::Status;
+use crate::subject::MAX_SUBJECT_LEN;
 
 /// Filter for events of one kind by the fields in their subjects.
 ///
@@ -102,9 +103,14 @@ impl Fixed {
     pub(super) fn pattern(&self) -> Result<String, Status> {
         match &self.error {
             Some(error) => Err(error.clone()),
-            None => Ok(self
-                .event
-                .pattern_with(|field| self.tokens[field].as_deref())),
+            None => {
+                let tokens = |field: usize| self.tokens[field].as_deref();
+                let pattern = self.event.pattern_with(tokens);
+                match pattern.len() {
+                    ..=MAX_SUBJECT_LEN => Ok(pattern),
+                    length => Err(too_long(self.event, length)),
+                }
+            }
         }
     }
 }

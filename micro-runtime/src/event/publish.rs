@@ -124,7 +124,7 @@ impl Bus {
     /// # Errors
     ///
     /// Awaiting it fails with `INVALID_ARGUMENT` for a subject with an empty token, white space or a
-    /// wildcard; otherwise as [`publish`](Self::publish).
+    /// wildcard, or of more than 3,072 bytes; otherwise as [`publish`](Self::publish).
     ///
     /// # Examples
     ///

@@ -7,7 +7,7 @@ use bytes::{BufMut as _, BytesMut};
 
 use crate::descriptor::EventDescriptor;
 use crate::status::Status;
-use crate::subject::escape;
+use crate::subject::{MAX_SUBJECT_LEN, escape};
 
 /// Maximum length of one value in a subject, escaped, in bytes (docs/PROTOCOL.md, EVENT-4).
 const MAX_VALUE_LEN: usize = 128;
@@ -24,6 +24,8 @@ const MAX_VALUE_LEN: usize = 128;
 pub struct SubjectWriter<'a> {
     event: &'static EventDescriptor,
     buffer: &'a mut BytesMut,
+    /// Length of the buffer in front of the subject.
+    start: usize,
     error: Option<Status>,
 }
 
@@ -32,6 +34,7 @@ impl<'a> SubjectWriter<'a> {
     pub(crate) fn new(event: &'static EventDescriptor, buffer: &'a mut BytesMut) -> Self {
         Self {
             event,
+            start: buffer.len(),
             buffer,
             error: None,
         }
@@ -41,10 +44,15 @@ impl<'a> SubjectWriter<'a> {
     ///
     /// # Errors
     ///
-    /// The first value that could not be written. The buffer is cleared then, so that half a subject does
-    /// not stay in it.
+    /// The first value that could not be written, or a subject that is too long. The buffer is cleared then, so that half
+    /// a subject does not stay in it.
     pub(crate) fn finish(self) -> Result<(), Status> {
-        match self.error {
+        let length = self.buffer.len() - self.start;
+        let is_too_long = length > MAX_SUBJECT_LEN;
+        match self
+            .error
+            .or_else(|| is_too_long.then(|| too_long(self.event, length)))
+        {
             None => Ok(()),
             Some(error) => {
                 self.buffer.clear();
@@ -104,4 +112,13 @@ impl<'a> SubjectWriter<'a> {
             Status::invalid_argument(format!("field `{name}` of {} {cause}", event.full_name))
         });
     }
+}
+
+/// Returns the error for a subject, or the pattern of a filter, of so many bytes.
+#[cold]
+pub(super) fn too_long(event: &EventDescriptor, length: usize) -> Status {
+    Status::invalid_argument(format!(
+        "the subject of {} takes {length} bytes; NATS takes at most {MAX_SUBJECT_LEN}",
+        event.full_name
+    ))
 }

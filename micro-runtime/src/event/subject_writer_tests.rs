@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use crate::descriptor::{EventDescriptor, EventField};
 use crate::event::{Fixed, SubjectWriter};
 use crate::status::{Code, Status};
+use crate::subject::MAX_SUBJECT_LEN;
 
 static DEMO: EventDescriptor = EventDescriptor::new(
     "demo.v1.Demo",
@@ -76,6 +77,24 @@ fn too_long_values_and_unknown_enum_numbers_are_rejected() {
         assert_eq!(status.code(), Code::InvalidArgument);
         assert!(status.message().contains(part), "{status}");
     }
+}
+
+#[test]
+fn a_subject_that_nats_does_not_take_is_rejected() {
+    let check = |prefix: usize, is_right: bool| {
+        let mut buffer = BytesMut::from("of another event");
+        let mut subject = SubjectWriter::new(&DEMO, &mut buffer);
+        subject.literal(&"p".repeat(prefix));
+        subject.text(0, "x");
+        let finished = subject.finish();
+        assert_eq!(finished.is_ok(), is_right, "{prefix}");
+        if let Err(status) = finished {
+            assert_eq!(status.code(), Code::InvalidArgument);
+            assert!(status.message().contains("takes 3073 bytes"), "{status}");
+        }
+    };
+    check(MAX_SUBJECT_LEN - 1, true);
+    check(MAX_SUBJECT_LEN, false);
 }
 
 #[test]

@@ -21,6 +21,7 @@ on_both_carriers! {
     raw_events_are_published_and_received_as_bytes
     requests_are_raw_events_with_reply_subject_and_all_headers
     an_event_without_fields_has_one_subject
+    a_subject_that_nats_does_not_take_costs_no_connection
 }
 
 async fn a_filter_selects_events_by_their_fields(carrier: Carrier) {
@@ -278,4 +279,19 @@ async fn an_event_without_fields_has_one_subject(carrier: Carrier) {
     carrier.bus.publish(&Closed { number: 7 }).await.unwrap();
     assert_eq!(closed.next().await.unwrap().unwrap().number, 7);
     assert_eq!(Closed::default().subject().unwrap(), "evt.market.closed");
+}
+
+/// nats-server ends the connection of a longer line of its protocol.
+async fn a_subject_that_nats_does_not_take_costs_no_connection(carrier: Carrier) {
+    let bus = &carrier.bus;
+    let too_long = format!("evt.{}", "x".repeat(5_000));
+    let status = bus.publish_raw(&too_long, "x").await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(status.message().contains("3,072 bytes"), "{status}");
+    let error = bus.subscribe_raw(&too_long).open().await.unwrap_err();
+    assert!(error.to_string().contains("3,072 bytes"), "{error}");
+    let longest = format!("evt.{}", "x".repeat(3_068));
+    let mut events = bus.subscribe_raw(&longest).open().await.unwrap();
+    bus.publish_raw(&longest, "x").await.unwrap();
+    assert_eq!(events.next().await.unwrap().subject(), longest);
 }
