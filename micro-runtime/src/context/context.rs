@@ -206,6 +206,7 @@ impl Context {
             metadata,
             trace: self.0.headers.trace.clone(),
             has_timeout: self.0.headers.has_timeout,
+            ..ContextHeaders::default()
         };
         let inner = Inner {
             method: self.0.method,

@@ -16,6 +16,8 @@ pub(crate) struct ContextHeaders {
     pub(super) trace: Option<HeaderMap>,
     /// Whether the caller has sent the time that it waits.
     pub(super) has_timeout: bool,
+    /// Number of values of an event that are no metadata and were left out.
+    pub(super) malformed: u32,
 }
 
 impl ContextHeaders {
@@ -31,7 +33,7 @@ impl ContextHeaders {
         Ok(Self {
             metadata: wire::decode_metadata(headers)?,
             trace: wire::trace_headers(headers),
-            has_timeout: false,
+            ..Self::default()
         })
     }
 
@@ -41,16 +43,24 @@ impl ContextHeaders {
         self
     }
 
-    /// Reads the headers of a message that is accepted whatever they are: a stored event, or raw bytes. Metadata
-    /// that breaks the rules is left out as a whole.
+    /// Reads the headers of an event, of whichever kind, which is accepted whatever they are: what is no metadata is left
+    /// out, and counted as [`malformed`](Self::malformed).
     pub(crate) fn read_accepted(headers: Option<&HeaderMap>) -> Self {
+        let Some(headers) = headers else {
+            return Self::default();
+        };
+        let (metadata, malformed) = wire::decode_event_metadata(headers);
         Self {
-            metadata: headers
-                .and_then(|headers| wire::decode_metadata(headers).ok())
-                .unwrap_or_default(),
-            trace: headers.and_then(wire::trace_headers),
-            has_timeout: false,
+            metadata,
+            trace: wire::trace_headers(headers),
+            malformed,
+            ..Self::default()
         }
+    }
+
+    /// Returns the number of values that were left out.
+    pub(crate) fn malformed(&self) -> u32 {
+        self.malformed
     }
 }
 

@@ -96,6 +96,8 @@ pub struct EventData {
     pub panicked: u64,
     /// Messages that are no such event.
     pub undecodable: u64,
+    /// Headers that are no metadata and were left out.
+    pub malformed_headers: u64,
     /// Events that were dropped before or without an outcome.
     pub dropped: u64,
     /// Messages of a durable consumer that NATS does not allow.

@@ -147,6 +147,7 @@ fn event_data(counters: &EventCounters) -> EventData {
         failed: stats.failed,
         panicked: stats.panicked,
         undecodable: stats.undecodable,
+        malformed_headers: stats.malformed_headers,
         dropped: stats.dropped,
         refused: stats.refused,
         given_up: stats.given_up,

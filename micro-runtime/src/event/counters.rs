@@ -37,6 +37,9 @@ pub struct EventStats {
     /// Messages that are no such event: bytes that cannot be decoded, invalid headers, a content type
     /// other than protobuf, or a message of NATS itself, as a status.
     pub undecodable: u64,
+    /// Headers that are no metadata and were left out, as values that are not ASCII: of the first 32 of an event. The
+    /// handler gets the event and its other headers.
+    pub malformed_headers: u64,
     /// Events that were dropped before or without an outcome: too many were queued
     /// ([`Subscription::max_waiting`](crate::Subscription::max_waiting)), or the server stopped.
     pub dropped: u64,
@@ -66,6 +69,7 @@ pub(crate) struct EventCounters {
     failed: AtomicU64,
     panicked: AtomicU64,
     undecodable: AtomicU64,
+    malformed_headers: AtomicU64,
     dropped: AtomicU64,
     refused: AtomicU64,
     given_up: AtomicU64,
@@ -89,6 +93,7 @@ impl EventCounters {
             failed: AtomicU64::new(0),
             panicked: AtomicU64::new(0),
             undecodable: AtomicU64::new(0),
+            malformed_headers: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             given_up: AtomicU64::new(0),
@@ -182,6 +187,20 @@ impl EventCounters {
         self.logs.of_nats(name, status);
     }
 
+    /// Counts headers that are no metadata, and were left out.
+    #[cold]
+    pub(crate) fn record_malformed_headers(&self, values: u32) {
+        let values = u64::from(values);
+        self.malformed_headers.fetch_add(values, Ordering::Release);
+        self.metrics.malformed_headers.increment(values);
+        let event = self.event.full_name;
+        tracing::debug!(
+            event,
+            values,
+            "left out headers of an event that are no metadata"
+        );
+    }
+
     /// Logs a destructor of a handler that panicked with `text`.
     pub(super) fn log_destructor_panic(&self, text: &str) {
         self.logs.destructor_panicked(self.event.full_name, text);
@@ -247,6 +266,7 @@ impl EventCounters {
             failed: count(&self.failed),
             panicked: count(&self.panicked),
             undecodable: count(&self.undecodable),
+            malformed_headers: count(&self.malformed_headers),
             dropped: count(&self.dropped),
             refused: count(&self.refused),
             given_up: count(&self.given_up),

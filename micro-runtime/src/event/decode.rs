@@ -13,12 +13,12 @@ use crate::wire;
 /// Reads an event of core NATS: its context, which is subject, metadata, trace and deadline, and its payload.
 ///
 /// `prefix_len` is the length of the bus's prefix with its dot, in bytes. `reusable` is the context of an
-/// earlier event, whose memory is used again if nothing else refers to it ([`Context::of_event`]).
+/// earlier event, whose memory is used again if nothing else refers to it ([`Context::of_event`]). `on_malformed` gets
+/// the number of headers that were left out, if there are any.
 ///
 /// # Errors
 ///
-/// [`Reason::ContentType`](crate::Reason::ContentType) if the payload is not protobuf,
-/// [`Reason::BadHeader`](crate::Reason::BadHeader) if a header is no valid metadata.
+/// [`Reason::ContentType`](crate::Reason::ContentType) if the payload is not protobuf.
 pub(crate) fn receive(
     event: &'static EventDescriptor,
     message: Message,
@@ -26,10 +26,14 @@ pub(crate) fn receive(
     deadline: Option<Instant>,
     stop: Option<&StopSignal>,
     reusable: Option<Context>,
+    on_malformed: impl FnOnce(u32),
 ) -> Result<(Context, Bytes), Status> {
     let headers = message.headers.as_ref();
     let payload = wire::read_event(headers, message.payload)?;
-    let headers = ContextHeaders::read(headers)?;
+    let headers = ContextHeaders::read_accepted(headers);
+    if headers.malformed() > 0 {
+        on_malformed(headers.malformed());
+    }
     let origin = Origin {
         event: Some(event),
         subject: message.subject,

@@ -35,6 +35,7 @@ use crate::wire::BrokerMessage;
 pub struct Events<E> {
     pub(super) reader: SubscriptionReader,
     pub(super) undecodable: u64,
+    pub(super) malformed_headers: u64,
     pub(super) undecodable_log: LogLimit,
     pub(super) event: PhantomData<fn() -> E>,
 }
@@ -70,7 +71,7 @@ pub struct RawEvents {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RawEvent {
-    /// Subject, metadata and trace. Headers that are no valid metadata are left out.
+    /// Subject, metadata and trace. Headers that are no metadata are left out; [`headers`](Self::headers) has them.
     pub context: Context,
     /// Payload as it was published.
     pub payload: Bytes,
@@ -110,7 +111,8 @@ impl<E: Event> Events<E> {
     ///
     /// # Errors
     ///
-    /// As [`next`](Self::next), and `INVALID_ARGUMENT` for headers that are no valid metadata.
+    /// As [`next`](Self::next). Headers that are no metadata are left out, and
+    /// [counted](Self::malformed_headers).
     pub async fn next_with_context(&mut self) -> Option<Result<(Context, E), Status>> {
         let message = match poll_fn(|cx| self.reader.poll_message(cx)).await? {
             Ok(message) => message,
@@ -123,6 +125,7 @@ impl<E: Event> Events<E> {
             None,
             None,
             None,
+            |values| self.malformed_headers += u64::from(values),
         );
         let read = received.and_then(|(ctx, payload)| Ok((ctx, decode(payload)?)));
         Some(read.inspect_err(|status| self.record_undecodable(status)))
@@ -145,6 +148,13 @@ impl<E: Event> Events<E> {
     #[must_use]
     pub fn undecodable(&self) -> u64 {
         self.undecodable + self.reader.of_nats
+    }
+
+    /// Returns the number of headers so far that are no metadata, as values that are not ASCII, and were left out of the
+    /// contexts of [`next_with_context`](Self::next_with_context): of the first 32 of each event.
+    #[must_use]
+    pub fn malformed_headers(&self) -> u64 {
+        self.malformed_headers
     }
 
     fn poll_event(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Result<E, Status>>> {
@@ -318,8 +328,7 @@ impl SubscriptionReader {
         arrived
     }
 
-    /// Returns a message with its context. A reader of bytes takes messages of any origin, so headers
-    /// that are no valid metadata are left out instead of refused.
+    /// Returns a message with its context.
     fn raw(&self, message: Message) -> RawEvent {
         let headers = ContextHeaders::read_accepted(message.headers.as_ref());
         let origin = Origin {

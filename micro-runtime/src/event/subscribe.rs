@@ -154,6 +154,7 @@ impl<E: Event> Subscribe<Events<E>> {
         Ok(Events {
             reader: self.open_reader().await?,
             undecodable: 0,
+            malformed_headers: 0,
             undecodable_log: LogLimit::default(),
             event: PhantomData,
         })

@@ -175,7 +175,17 @@ impl WorkerScope {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let event = self.handler.event;
         let (prefix_len, stop) = (self.prefix_len, Some(&self.stop));
-        event::receive(event, message, prefix_len, deadline, stop, reusable)
+        let counters = &self.handler.counters;
+        let on_malformed = |values| counters.record_malformed_headers(values);
+        event::receive(
+            event,
+            message,
+            prefix_len,
+            deadline,
+            stop,
+            reusable,
+            on_malformed,
+        )
     }
 
     /// Counts an event that the end of the server left without an outcome.

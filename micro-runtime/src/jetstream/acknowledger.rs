@@ -85,8 +85,7 @@ impl Acknowledger {
     /// Reads a delivery: its context, with the time limit of its handler, and its payload. The context takes the memory
     /// of `reusable` if nothing else refers to that ([`Context::of_delivery`]).
     ///
-    /// Headers that are no valid metadata are left out, other than for core events: the event is stored
-    /// already, and would end as a dead letter for a header that its handler may never read.
+    /// Headers that are no metadata are left out and counted, as for core events.
     ///
     /// # Errors
     ///
@@ -100,6 +99,9 @@ impl Acknowledger {
         let headers = delivery.headers.as_ref();
         let payload = wire::read_event(headers, delivery.payload.clone())?;
         let headers = ContextHeaders::read_accepted(headers);
+        if headers.malformed() > 0 {
+            self.counters.record_malformed_headers(headers.malformed());
+        }
         let origin = Origin {
             event: Some(self.event),
             subject: delivery.subject.clone(),

@@ -42,6 +42,7 @@ pub(crate) struct EventMetrics {
     pub(crate) failed: Counter,
     pub(crate) panicked: Counter,
     pub(crate) undecodable: Counter,
+    pub(crate) malformed_headers: Counter,
     pub(crate) dropped: Counter,
     #[cfg(feature = "jetstream")]
     pub(crate) refused: Counter,
@@ -89,6 +90,7 @@ impl EventMetrics {
             failed: counter!("event.failed", "event" => name),
             panicked: counter!("event.panicked", "event" => name),
             undecodable: counter!("event.undecodable", "event" => name),
+            malformed_headers: counter!("event.headers.malformed", "event" => name),
             dropped: counter!("event.dropped", "event" => name),
             #[cfg(feature = "jetstream")]
             refused: counter!("event.refused", "event" => name),

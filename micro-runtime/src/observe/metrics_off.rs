@@ -26,6 +26,7 @@ pub(crate) struct EventMetrics {
     pub(crate) failed: UncountedMetric,
     pub(crate) panicked: UncountedMetric,
     pub(crate) undecodable: UncountedMetric,
+    pub(crate) malformed_headers: UncountedMetric,
     pub(crate) dropped: UncountedMetric,
     #[cfg(feature = "jetstream")]
     pub(crate) refused: UncountedMetric,
@@ -63,6 +64,7 @@ impl EventMetrics {
             failed: UncountedMetric,
             panicked: UncountedMetric,
             undecodable: UncountedMetric,
+            malformed_headers: UncountedMetric,
             dropped: UncountedMetric,
             #[cfg(feature = "jetstream")]
             refused: UncountedMetric,

@@ -48,6 +48,24 @@ pub(crate) fn decode_metadata(headers: &HeaderMap) -> Result<Metadata, Status> {
     Ok(metadata)
 }
 
+/// Reads the metadata among the headers of an event, as [`decode_metadata`]. A header that breaks the rules is left out,
+/// and so is one for which the 8 KiB have no room: events come from publishers of all kinds, whose headers need not be
+/// metadata. Returns besides how many values were left out; behind 32 of them the rest is, uncounted.
+pub(crate) fn decode_event_metadata(headers: &HeaderMap) -> (Metadata, u32) {
+    let mut metadata = Metadata::new();
+    let mut malformed = 0;
+    let count = |status: Status| {
+        malformed += 1;
+        match malformed as usize >= metadata::MAX_FLAWS {
+            true => Err(status),
+            false => Ok(()),
+        }
+    };
+    // The error has been counted.
+    let _ = decode_each(headers, &mut metadata, count);
+    (metadata, malformed)
+}
+
 /// Reads the metadata among the headers of a reply, as [`decode_metadata`]; `method` is the full name of the method
 /// that was called, for the error.
 pub(crate) fn decode_reply_metadata(headers: Option<&HeaderMap>, method: &str) -> ReceivedMetadata {
@@ -147,9 +165,36 @@ mod tests {
         // A reply is read to its end, whatever its headers are, and a request up to the first flaw.
         let read = |headers: HeaderMap| {
             let request = decode_metadata(&headers);
-            (request, decode_reply_metadata(Some(&headers), "a.B.C"))
+            let event = decode_event_metadata(&headers);
+            (
+                request,
+                event,
+                decode_reply_metadata(Some(&headers), "a.B.C"),
+            )
         };
         check_linear(3_000, one_name, read);
         check_linear(3_000, many_names, read);
+    }
+
+    #[test]
+    fn an_event_keeps_the_headers_that_are_metadata() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("tenant", "acme"),
+            ("city", "Z\u{fc}rich"),
+            ("tab", "a\tb"),
+            ("hash-bin", "no base64"),
+            ("Id", "7"),
+            ("Nats-Msg-Id", "1"),
+        ] {
+            headers.insert(name, value);
+        }
+        let long = "x".repeat(9_000);
+        headers.insert("long", &*long);
+        let (metadata, malformed) = decode_event_metadata(&headers);
+        let mut kept: Vec<_> = metadata.iter().collect();
+        kept.sort_unstable();
+        assert_eq!(kept, [("id", &b"7"[..]), ("tenant", &b"acme"[..])]);
+        assert_eq!(malformed, 4);
     }
 }

@@ -40,7 +40,8 @@ pub(crate) use codec::{
 pub(crate) use empty::encode_empty;
 pub(crate) use expires::{encode_expires, expired_since};
 pub(crate) use metadata::{
-    ReceivedMetadata, decode_metadata, decode_reply_metadata, encode_metadata,
+    ReceivedMetadata, decode_event_metadata, decode_metadata, decode_reply_metadata,
+    encode_metadata,
 };
 pub(crate) use opening::{FrameMark, opening_payload};
 pub(crate) use payload::{

@@ -11,6 +11,7 @@ mod delete_markers;
 mod differences;
 mod domains;
 mod final_failures;
+mod foreign_headers;
 mod golden_bytes;
 mod handler_timeout;
 mod logged_failures;
