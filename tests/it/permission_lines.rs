@@ -22,7 +22,7 @@ async fn start() -> NatsServer {
         format!("{{ user: {role}, password: secret\n{permissions} }}\n")
     });
     let users: String = users.collect();
-    assert_eq!(users.matches("user: ").count(), 7, "{users}");
+    assert_eq!(users.matches("user: ").count(), 8, "{users}");
     let users = users
         .replace("greeter.v1.Greeter", "behavior.v1.Behavior")
         .replace("greeter-v1-Greeter", "behavior-v1-Behavior");
@@ -147,6 +147,20 @@ async fn the_lines_of_durable_events_suffice() {
             tokio::task::yield_now().await;
         }
         server.shutdown().await.unwrap();
+
+        let reader = bus(&nats, "replay").await;
+        let mut replay = reader.replay::<Trade>().open().await.unwrap();
+        for expected in [1, 7] {
+            assert_eq!(replay.next().await.unwrap().unwrap().number, expected);
+        }
+        assert!(replay.next().await.is_none());
+        let consumers = || async {
+            let stream = jetstream.get_stream("MARKET").await.unwrap();
+            stream.cached_info().state.consumer_count
+        };
+        while consumers().await > 1 {
+            tokio::task::yield_now().await;
+        }
     })
     .await;
 }

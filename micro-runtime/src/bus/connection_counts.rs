@@ -29,6 +29,9 @@ pub(crate) struct ConnectionCounts {
     /// Of durable publishes that are sent again.
     #[cfg(feature = "jetstream")]
     pub(crate) unstored_events_log: LogLimit,
+    /// Number of consumers and replays that request stored events at present.
+    #[cfg(feature = "jetstream")]
+    pull_consumers: std::sync::atomic::AtomicUsize,
 }
 
 /// Counts of all connections of a bus, as STATS shows them.
@@ -62,6 +65,24 @@ impl ConnectionCounts {
     #[cfg(feature = "jetstream")]
     pub(crate) fn suspected_cuts(&self) -> u64 {
         self.suspected_cuts.load(Ordering::Relaxed)
+    }
+
+    /// Counts a consumer that requests stored events, until [`remove_pull_consumer`](Self::remove_pull_consumer).
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn add_pull_consumer(&self) {
+        self.pull_consumers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts one that requests none any more.
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn remove_pull_consumer(&self) {
+        self.pull_consumers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Returns the number of consumers that request stored events.
+    #[cfg(feature = "jetstream")]
+    pub(crate) fn pull_consumers(&self) -> usize {
+        self.pull_consumers.load(Ordering::Relaxed)
     }
 
     /// Notes a loss that a message may have caused which async-nats cannot parse; `losses` count as cuts by it. `role`

@@ -109,7 +109,7 @@ impl<'a> Api<'a> {
     ) -> Result<Option<StoredMessage>, ApiError> {
         let mut request = json!({ "next_by_subj": filter });
         match start {
-            StartFrom::Sequence(sequence) => request["seq"] = sequence.into(),
+            StartFrom::Sequence(sequence) => request["seq"] = sequence.max(1).into(),
             // Written as a consumer has it.
             StartFrom::Time(_) => {
                 request["start_time"] = json!(start.deliver_policy())["opt_start_time"].take();
@@ -197,6 +197,18 @@ impl<'a> Api<'a> {
         let request = json!({ "stream_name": stream, "config": config, "action": "create" });
         self.request("CONSUMER.CREATE", &names, filter, &request)
             .await
+    }
+
+    /// Deletes a consumer.
+    pub(super) async fn delete_consumer(
+        &self,
+        stream: &str,
+        consumer: &str,
+    ) -> Result<(), ApiError> {
+        let names = [stream, consumer];
+        let deleted =
+            self.request::<serde_json::Value>("CONSUMER.DELETE", &names, None, &json!(null));
+        deleted.await.map(drop)
     }
 
     /// Sends a request about the stream or consumer with these names. `filter` ends the subject where the request

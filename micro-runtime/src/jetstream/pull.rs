@@ -36,6 +36,8 @@ pub(super) struct PullSubscription {
     /// Of attempts to restore it that fail: each is several seconds behind the last one, without an end.
     failure_log: Arc<LogLimit>,
     loss_log: LogLimit,
+    /// Of requests that the consumer does not take.
+    rejection_log: LogLimit,
     /// Whether NATS has revoked the subscription, which the recovery makes again.
     is_revoked: bool,
     is_stopping: bool,
@@ -69,6 +71,7 @@ impl PullSubscription {
             recovery: None,
             failure_log: Arc::default(),
             loss_log: LogLimit::default(),
+            rejection_log: LogLimit::default(),
             is_revoked: false,
             is_stopping: false,
             counters,
@@ -119,8 +122,21 @@ impl PullSubscription {
     fn outcome(&mut self, message: PullMessage) -> PullOutcome {
         match message {
             PullMessage::Delivery(message) => return PullOutcome::Message(message),
-            PullMessage::Control => {}
+            PullMessage::Control | PullMessage::Idle(_) => {}
             PullMessage::ConsumerLost(cause) => self.lose(&cause),
+            PullMessage::Rejected(cause) => {
+                let consumer = Arc::clone(&self.consumer);
+                self.rejection_log.write(move |count| {
+                    let (stream, consumer) = (&*consumer.stream, consumer.name());
+                    tracing::error!(
+                        stream,
+                        consumer,
+                        cause,
+                        count,
+                        "JetStream rejects the requests for events; asking again"
+                    );
+                });
+            }
             // Logged as every refusal of this kind.
             PullMessage::Refused(refusal) => {
                 self.counters.record_refusal(refusal.status());
@@ -153,7 +169,7 @@ impl PullSubscription {
         }
     }
 
-    /// Detects a new connection and a consumer that is silent. Must be called every
+    /// Detects a new connection. Must be called every
     /// [`HEALTH_CHECK_INTERVAL`](crate::jetstream::reconnect_detector::HEALTH_CHECK_INTERVAL) or so.
     pub(super) fn check_health(&mut self) {
         if self.requests.has_reconnected() {
@@ -162,9 +178,6 @@ impl PullSubscription {
         // After a reconnect: the stream may have been declared anew, or be gone with a server that kept it in memory.
         if !self.is_verified() {
             self.recover(INITIAL_BACKOFF);
-        }
-        if self.requests.is_silent() {
-            self.lose("no heartbeat");
         }
     }
 
@@ -194,6 +207,9 @@ impl PullSubscription {
 
     /// Looks a lost consumer up. Acknowledgments wait until it is known whether its stream is still the same.
     fn lose(&mut self, cause: &str) {
+        if self.is_stopping {
+            return;
+        }
         self.consumer.generation.suspend();
         if self.recovery.is_none() {
             let (consumer, why) = (Arc::clone(&self.consumer), cause.to_owned());

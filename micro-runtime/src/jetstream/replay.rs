@@ -1,112 +1,100 @@
 //! `Replay`: a stream of stored events in order, which continues after lost connections.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
 use async_nats::Message;
 use futures_util::future::BoxFuture;
-use futures_util::{FutureExt as _, Stream, StreamExt, ready};
-use tokio::time::{Instant, Interval, interval};
+use futures_util::{FutureExt as _, Stream, StreamExt};
 
-use crate::bus::{Bus, NoRuntime};
 use crate::context::Delivery;
 use crate::event;
 use crate::event::Event;
-use crate::jetstream::api::{Api, ApiError};
 use crate::jetstream::durable_event::DurableEvent;
 use crate::jetstream::ordered_consumer::{OrderedConsumer, ReadError};
-use crate::jetstream::reconnect_detector::HEALTH_CHECK_INTERVAL;
+use crate::jetstream::replay_position::ReplayPosition;
+use crate::jetstream::replay_reader::{ReplayItem, ReplayReader};
+use crate::jetstream::replay_source::{NextEvents, Reopened, ReplaySource, ReplayedStream};
 use crate::jetstream::start_from::StartFrom;
 use crate::jetstream::stored_message::StoredMessage;
-use crate::log_limit::LogLimit;
-use crate::status::{Reason, Status};
+use crate::status::{Code, Reason, Status};
 use crate::wire::header::delete_marker;
 
-/// Wait before the second attempt to reopen a replay; it doubles with each further one.
-const INITIAL_BACKOFF: Duration = Duration::from_millis(100);
 /// Wait before a replay that NATS has refused to reopen is reopened once more. Each attempt is a line in NATS's log.
 const REFUSED_BACKOFF: Duration = Duration::from_secs(5);
-/// Maximum wait between two attempts to reopen a replay.
-const MAX_BACKOFF: Duration = Duration::from_secs(5);
-/// Time after which a replay that cannot be reopened yields an error. The election of a leader takes less.
-const REOPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A [`Stream`] of stored events in the stream's order, each once; opened by [`Bus::replay`].
+/// A [`Stream`] of stored events in the stream's order, each once; opened by [`Bus::replay`](crate::Bus::replay).
 ///
 /// It leaves no state behind at the server, and continues after a lost connection or a lost server behind
 /// the last event that it has read. A payload that cannot be decoded is an `Err` item in its place, and so are headers
 /// that cannot be parsed.
 ///
+/// **It never ends short in silence.** Events that a purge, `max_age` or a full stream has removed before the replay
+/// could read them are an `Err` item in their place, `DATA_LOSS` with the reason
+/// [`EventsLost`](crate::Reason::EventsLost), which names the sequences; with a filter some of them may not have
+/// matched. The next call continues behind them. Events that were deleted one by one, by a purge of some subjects, or by
+/// a limit for each subject, are no gap. A replay that does not [`follow`](crate::jetstream::ReplayBuilder::follow) ends at what is stored, and
+/// with an error where its stream is deleted; one that does waits for the stream, and begins with its first event, behind
+/// an `Err` item of the same reason, where it was declared again.
+///
 /// Events are decoded as they are polled, and the server sends further ones as those are read: a slow reader
-/// holds a limited number in memory, however long the stream is.
+/// holds a limited number in memory (500, or 16 MiB), however long the stream is.
 #[must_use = "a replay reads as it is polled"]
 pub struct Replay<E> {
     state: State,
-    bus: Bus,
-    stream: Arc<str>,
-    filter: String,
-    health_check: Interval,
+    source: Arc<ReplaySource>,
     /// First event of the replay; never [`StartFrom::New`].
     start: StartFrom,
-    /// Sequence of the last message that was read; 0 before the first.
-    last_sequence: u64,
-    /// Last sequence of the replay; `None` if it follows the stream.
-    end_sequence: Option<u64>,
-    is_finished: bool,
-    /// Number of losses of the connection that a malformed event may have caused, at the last look.
-    suspected_cuts: u64,
-    interruption_log: LogLimit,
-    /// Of attempts to reopen it that fail.
-    failure_log: Arc<LogLimit>,
+    position: ReplayPosition,
+    /// Sequence of the last event that was read; 0 before the first.
+    last_read: u64,
+    /// Creation of the stream that is read.
+    created_ns: i128,
+    /// Errors that come before anything else.
+    errors: VecDeque<Status>,
+    /// Item of the consumer that comes behind them.
+    received: Option<ReplayItem>,
     event: PhantomData<fn() -> E>,
 }
 
 /// Source of the next message.
 enum State {
     /// A consumer that delivers.
-    Reading(Box<OrderedConsumer>),
+    Reading(Box<ReplayReader>),
     /// A consumer that is being created, since the last one was lost.
     Reopening(BoxFuture<'static, Result<Reopened, Status>>),
-}
-
-/// Result of going on behind the last event.
-enum Reopened {
-    /// A consumer that begins behind the last event.
-    Consumer(OrderedConsumer),
-    /// The next event cannot be received: its delivery would cost the connection.
-    Unreceivable(StoredMessage, &'static str),
+    Finished,
 }
 
 impl<E: Event> Replay<E> {
-    /// Begins a replay on a consumer that was created with `start`. A replay with an
-    /// `end_sequence` and nothing to read ends at once: no message would ever show that it is complete.
+    /// Begins a replay on a consumer that was created with `start`, in a stream with this `state` before that.
     pub(super) fn new(
-        bus: Bus,
-        stream: String,
-        filter: String,
+        source: Arc<ReplaySource>,
         start: StartFrom,
-        end_sequence: Option<u64>,
+        state: ReplayedStream,
         consumer: OrderedConsumer,
     ) -> Self {
-        Self {
-            is_finished: consumer.pending == 0 && end_sequence.is_some(),
-            state: State::Reading(Box::new(consumer)),
-            suspected_cuts: bus.consuming().mux().counts().suspected_cuts(),
-            bus,
-            stream: stream.into(),
-            filter,
-            health_check: interval(HEALTH_CHECK_INTERVAL),
+        let last = state.ends.last;
+        let end = source.is_bounded.then_some(last);
+        let mut replay = Self {
+            state: State::Finished,
+            position: ReplayPosition::new(consumer.position, consumer.pending, end, last),
+            source,
             start,
-            last_sequence: 0,
-            end_sequence,
-            interruption_log: LogLimit::default(),
-            failure_log: Arc::default(),
+            last_read: 0,
+            created_ns: state.created_ns,
+            errors: VecDeque::new(),
+            received: None,
             event: PhantomData,
-        }
+        };
+        replay.read_from(consumer);
+        replay
     }
 
     /// Returns the next event; `None` after the last. Cancel safe.
@@ -114,236 +102,263 @@ impl<E: Event> Replay<E> {
     /// # Errors
     ///
     /// `INVALID_ARGUMENT` for a payload that cannot be decoded, and for headers that cannot be parsed; the next call
-    /// continues behind it.
+    /// continues behind it. So it does behind `DATA_LOSS`, for events that were removed before they were read.
+    /// `NOT_FOUND` if the stream is gone, which ends a replay that does not follow it.
     /// `UNAVAILABLE` if the stream could not be read for 30 s, and `PERMISSION_DENIED` if NATS refuses it
     /// to this user; the next call tries again, after 5 s where NATS has refused a second time.
     pub async fn next(&mut self) -> Option<Result<DurableEvent<E>, Status>> {
         StreamExt::next(self).await
     }
 
-    /// Polls for the next message. Fails with the reason, in words, if the consumer is lost.
-    fn poll_message(
-        consumer: &mut OrderedConsumer,
-        health_check: &mut Interval,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<Result<Message, ReadError>> {
-        let polled = consumer.poll_next(cx);
-        while polled.is_pending() && health_check.poll_tick(cx).is_ready() {
-            if let Some(cause) = consumer.loss() {
-                return Poll::Ready(Err(ReadError::Lost(cause.to_owned())));
-            }
+    /// Reads from a consumer that begins behind the position. No message would ever show that there is nothing to read.
+    fn read_from(&mut self, mut consumer: OrderedConsumer) {
+        if self.position.is_at_end() {
+            self.state = State::Finished;
+            return;
         }
-        polled
+        if self.position.may_be_at_end() {
+            consumer.probe();
+        }
+        self.state = State::Reading(Box::new(ReplayReader::new(&self.source, consumer)));
     }
 
-    /// Creates a new consumer behind the last event that was read, after a wait. Requests fail while a server restarts
-    /// or a leader is elected, so that it retries for [`REOPEN_TIMEOUT`]. With `is_cut` the next event is looked at
-    /// first: it may be one that costs the connection.
-    fn reopen(&self, wait: Duration, is_cut: bool) -> BoxFuture<'static, Result<Reopened, Status>> {
-        let (bus, stream, filter) = (
-            self.bus.clone(),
-            Arc::clone(&self.stream),
-            self.filter.clone(),
-        );
-        let log = Arc::clone(&self.failure_log);
-        let start = match self.last_sequence {
-            0 => self.start,
-            last => StartFrom::Sequence(last + 1),
+    /// Returns the first event that was not passed yet.
+    fn next_start(&self) -> StartFrom {
+        StartFrom::Sequence(self.position.passed() + 1)
+    }
+
+    /// Creates another consumer behind the position, after a wait.
+    fn reopen(&mut self, wait: Duration, is_cut: bool) {
+        self.state = State::Reopening(self.source.reopen(self.next_start(), wait, is_cut));
+    }
+
+    /// Goes on with another consumer.
+    fn reopened(&mut self, reopened: Reopened) {
+        let stream = reopened.stream;
+        if stream.created_ns != self.created_ns || stream.ends.last < self.last_read {
+            return self.begin_anew(stream);
+        }
+        let (next, pending) = match &reopened.next {
+            NextEvents::Consumer(consumer) => (consumer.position + 1, consumer.pending),
+            NextEvents::Unreceivable(message, _) => (message.sequence, 0),
         };
-        let reopened = async move {
-            NoRuntime::check().map_err(|none| none.into_status("a replay does not continue"))?;
-            tokio::time::sleep(wait).await;
-            let mut backoff = INITIAL_BACKOFF;
-            let deadline = Instant::now() + REOPEN_TIMEOUT;
-            loop {
-                match go_on(&bus, &stream, &filter, start, is_cut).await {
-                    Ok(reopened) => return Ok(reopened),
-                    Err(status) if status.reason() == Some(Reason::NotPermitted) => {
-                        return Err(status);
-                    }
-                    Err(status)
-                        if Instant::now() + backoff > deadline || bus.consuming().is_closed() =>
-                    {
-                        return Err(status);
-                    }
-                    Err(status) => {
-                        let stream = Arc::clone(&stream);
-                        log.write(move |count| {
-                            tracing::warn!(stream = &*stream, %status, count, "cannot reopen a replay; retrying");
-                        });
-                    }
-                }
-                backoff = match bus.consuming().pause(backoff).await {
-                    true => INITIAL_BACKOFF,
-                    false => (backoff * 2).min(MAX_BACKOFF),
-                };
+        if let Some(gap) = self.position.gap(next, pending, stream.ends) {
+            self.errors.push_back(self.removed(&gap));
+        }
+        match reopened.next {
+            NextEvents::Consumer(consumer) => {
+                self.position.pass(consumer.position, pending);
+                self.read_from(consumer);
+            }
+            NextEvents::Unreceivable(message, flaw) => self.pass_over(&message, flaw),
+        }
+    }
+
+    /// Goes on where no consumer could be created.
+    fn not_reopened(&mut self, status: Status) {
+        let is_gone = self.source.is_bounded && status.code() == Code::NotFound;
+        if is_gone || self.source.bus.consuming().is_closed() {
+            self.state = State::Finished;
+        } else {
+            let wait = match status.reason() {
+                Some(Reason::NotPermitted) => REFUSED_BACKOFF,
+                _ => Duration::ZERO,
+            };
+            self.reopen(wait, false);
+        }
+        self.errors.push_back(status);
+    }
+
+    /// Goes on with a stream that has other events under the sequences that were read, or ends.
+    ///
+    /// It was deleted and declared again; or it has lost events that were read, as a nats-server that stops without
+    /// storing them may, and stores others under their sequences.
+    fn begin_anew(&mut self, stream: ReplayedStream) {
+        let (name, read) = (&self.source.stream, self.last_read);
+        let is_another = stream.created_ns != self.created_ns;
+        let last = if is_another { 0 } else { stream.ends.last };
+        let happened = match is_another {
+            true => format!("stream `{name}` was deleted and declared again"),
+            false => format!("stream `{name}` has lost its events behind {last}"),
+        };
+        let (follows, state) = match self.source.is_bounded {
+            true => ("the replay ends", State::Finished),
+            false => {
+                let start = StartFrom::Sequence(last + 1);
+                let reopening = self.source.reopen(start, Duration::ZERO, false);
+                ("the replay begins anew there", State::Reopening(reopening))
             }
         };
-        reopened.boxed()
+        let text = format!("{happened}, when {read} was the last one that was read; {follows}");
+        self.errors.push_back(Reason::EventsLost.status(text));
+        self.state = state;
+        self.created_ns = stream.created_ns;
+        self.start = StartFrom::First;
+        self.last_read = 0;
+        self.position = ReplayPosition::new(last, 0, None, stream.ends.last);
     }
 
-    /// Returns whether the connection was lost since the last call, and an event that cannot be received may have
-    /// caused that.
-    fn is_suspect(&mut self) -> bool {
-        let suspected = self.bus.consuming().mux().counts().suspected_cuts();
-        std::mem::replace(&mut self.suspected_cuts, suspected) != suspected
-    }
-
-    /// Goes on behind an event that cannot be received; returns its error, unless it is outside of the replay.
-    fn pass_over(&mut self, message: &StoredMessage, flaw: &'static str) -> Option<Status> {
+    /// Goes on behind an event that cannot be received, with its error, unless it is outside of the replay.
+    fn pass_over(&mut self, message: &StoredMessage, flaw: &'static str) {
         let sequence = message.sequence;
-        self.last_sequence = sequence;
-        self.is_finished = self.end_sequence.is_some_and(|end| sequence >= end);
-        self.state = State::Reopening(self.reopen(Duration::ZERO, true));
-        if self.end_sequence.is_some_and(|end| sequence > end) {
-            return None;
+        let is_beyond = self.position.is_beyond(sequence);
+        self.position.pass_one(sequence);
+        match self.position.is_at_end() {
+            true => self.state = State::Finished,
+            false => self.reopen(Duration::ZERO, true),
         }
-        let text = format!("event {sequence} of stream `{}`: {flaw}", self.stream);
-        Some(Reason::BadHeader.status(text))
+        if !is_beyond {
+            let text = format!(
+                "event {sequence} of stream `{}`: {flaw}",
+                self.source.stream
+            );
+            self.errors.push_back(Reason::BadHeader.status(text));
+        }
+    }
+
+    /// Returns the error for events that were removed.
+    fn removed(&self, gap: &RangeInclusive<u64>) -> Status {
+        let (first, last) = (gap.start(), gap.end());
+        let events = match first == last {
+            true => format!("event {first} of stream `{}` was", self.source.stream),
+            false => format!(
+                "events {first} to {last} of stream `{}` were",
+                self.source.stream
+            ),
+        };
+        Reason::EventsLost.status(format!(
+            "{events} removed before the replay could read them"
+        ))
+    }
+
+    /// Checks for events that were removed in front of what the consumer has sent; their error comes before it.
+    fn check(&mut self, received: ReplayItem, stream: ReplayedStream) {
+        if stream.created_ns != self.created_ns {
+            let cause = "its stream was declared again".to_owned();
+            return self.interrupted(ReadError::Lost(cause));
+        }
+        let (next, pending) = match &received {
+            ReplayItem::Event(_, delivery) => (delivery.sequence(), delivery.pending() + 1),
+            ReplayItem::Idle(sequence) => (sequence + 1, 0),
+        };
+        if let Some(gap) = self.position.gap(next, pending, stream.ends) {
+            self.errors.push_back(self.removed(&gap));
+        }
+        if let ReplayItem::Idle(_) = received
+            && self.position.is_beyond_stream(stream.ends)
+        {
+            self.begin_anew(stream);
+        } else {
+            self.received = Some(received);
+        }
+    }
+
+    /// Goes on to what the consumer has sent; returns the item for it, if it is one.
+    fn take(&mut self, received: ReplayItem) -> Option<Result<DurableEvent<E>, Status>> {
+        let is_event = matches!(received, ReplayItem::Event(..));
+        let item = match received {
+            ReplayItem::Idle(sequence) => {
+                self.position.pass(sequence, 0);
+                None
+            }
+            ReplayItem::Event(_, delivery) if delivery.sequence() <= self.position.passed() => None,
+            ReplayItem::Event(message, delivery) => self.read(message, delivery),
+        };
+        if self.position.is_at_end() {
+            self.state = State::Finished;
+        } else if let State::Reading(reader) = &mut self.state
+            && is_event
+            && self.position.may_be_at_end()
+        {
+            reader.consumer.probe();
+        }
+        item
     }
 
     /// Reads one message; `None` for one outside of the replay.
     ///
-    /// Messages before `start`, behind `end_sequence`, and those that were read before are skipped, and so are delete
-    /// markers of JetStream.
-    fn read(&mut self, message: Message) -> Option<Result<DurableEvent<E>, Status>> {
-        let delivery = Delivery::parse(&self.stream, message.reply.as_deref()?)?;
+    /// Messages before `start` and behind the end are skipped, and so are delete markers of JetStream.
+    fn read(
+        &mut self,
+        message: Message,
+        delivery: Delivery,
+    ) -> Option<Result<DurableEvent<E>, Status>> {
         let sequence = delivery.sequence();
         let is_after_start = match self.start {
             StartFrom::Sequence(first) => sequence >= first,
             StartFrom::Time(first) => delivery.time() >= first,
             StartFrom::First | StartFrom::New => true,
         };
-        if sequence <= self.last_sequence {
-            return None;
-        }
-        self.last_sequence = sequence;
-        if let Some(end) = self.end_sequence {
-            // The last event may have been removed since, so that `end` itself never comes.
-            self.is_finished = delivery.pending() == 0 || sequence >= end;
-        }
-        if !is_after_start || self.end_sequence.is_some_and(|end| sequence > end) {
-            return None;
-        }
-        if delete_marker(message.headers.as_ref()).is_some() {
+        let is_beyond = self.position.is_beyond(sequence);
+        self.position.pass(sequence, delivery.pending());
+        self.last_read = sequence;
+        if !is_after_start || is_beyond || delete_marker(message.headers.as_ref()).is_some() {
             return None;
         }
         let event = event::decode_message(message.headers.as_ref(), message.payload);
         Some(event.map(|event| DurableEvent { event, delivery }))
     }
-}
 
-/// Reads on from `start`, unless `is_cut` and the first event there cannot be received.
-///
-/// Everything in front of an event that cannot be received has arrived, so that it is the next one once the replay has
-/// read what arrived. If it is not, since something was lost besides, the replay reads on, loses the connection there
-/// once more, and finds it then.
-///
-/// # Errors
-///
-/// Those of [`OrderedConsumer::open`]. A user who may not look at the event reads on.
-async fn go_on(
-    bus: &Bus,
-    stream: &str,
-    filter: &str,
-    start: StartFrom,
-    is_cut: bool,
-) -> Result<Reopened, Status> {
-    if is_cut {
-        let api = Api::new(bus.consuming());
-        let next = api.next_message(stream, start, filter);
-        let looked = async {
-            let Some(message) = next.await? else {
-                return Ok(None);
-            };
-            let flaw = api.flaw(stream, &message).await?;
-            Ok::<_, ApiError>(flaw.map(|flaw| (message, flaw)))
-        };
-        match looked.await {
-            Ok(Some((message, flaw))) => return Ok(Reopened::Unreceivable(message, flaw)),
-            Ok(None) => {}
-            // The network may have been the cause.
-            Err(error) => {
-                tracing::debug!(%stream, %error, "the next event cannot be looked at; the replay reads on");
+    /// Goes on where the consumer delivers no more.
+    fn interrupted(&mut self, error: ReadError) {
+        match error {
+            ReadError::Refused(status) => {
+                let wait = match status.reason() {
+                    Some(Reason::NotPermitted) => Duration::ZERO,
+                    _ => REFUSED_BACKOFF,
+                };
+                self.reopen(wait, false);
+                self.errors.push_back(status);
+            }
+            ReadError::Lost(_) if self.source.bus.consuming().is_closed() => {
+                self.state = State::Finished;
+                let closed = "the replay has ended: the bus was closed";
+                self.errors.push_back(Reason::Disconnected.status(closed));
+            }
+            ReadError::Lost(cause) => {
+                let reopening = self.source.reopen_lost(self.next_start(), cause);
+                self.state = State::Reopening(reopening);
             }
         }
     }
-    let consumer = OrderedConsumer::open(bus, stream, filter, start).await?;
-    Ok(Reopened::Consumer(consumer))
 }
 
 impl<E: Event> Stream for Replay<E> {
     type Item = Result<DurableEvent<E>, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
-        while !self.is_finished {
-            let this = &mut *self;
-            let polled = match &mut this.state {
-                State::Reading(consumer) => {
-                    Self::poll_message(consumer, &mut this.health_check, cx)
+        let this = &mut *self;
+        loop {
+            if let Some(status) = this.errors.pop_front() {
+                return Poll::Ready(Some(Err(status)));
+            }
+            if let Some(received) = this.received.take() {
+                if let Some(item) = this.take(received) {
+                    return Poll::Ready(Some(item));
                 }
+                continue;
+            }
+            match &mut this.state {
+                State::Finished => return Poll::Ready(None),
                 State::Reopening(reopening) => match ready!(reopening.poll_unpin(cx)) {
-                    Ok(Reopened::Consumer(consumer)) => {
-                        // What was left may have been removed, or may have been what cannot be received.
-                        self.is_finished = consumer.pending == 0 && self.end_sequence.is_some();
-                        self.state = State::Reading(Box::new(consumer));
-                        continue;
-                    }
-                    Ok(Reopened::Unreceivable(message, flaw)) => {
-                        if let Some(status) = self.pass_over(&message, flaw) {
-                            return Poll::Ready(Some(Err(status)));
-                        }
-                        continue;
-                    }
-                    Err(status) => {
-                        let wait = match status.reason() {
-                            Some(Reason::NotPermitted) => REFUSED_BACKOFF,
-                            _ => Duration::ZERO,
-                        };
-                        self.state = State::Reopening(self.reopen(wait, false));
-                        return Poll::Ready(Some(Err(status)));
-                    }
+                    Ok(reopened) => this.reopened(reopened),
+                    Err(status) => this.not_reopened(status),
                 },
-            };
-            match ready!(polled) {
-                Ok(message) => {
-                    if let Some(item) = self.read(message) {
-                        return Poll::Ready(Some(item));
-                    }
-                }
-                Err(ReadError::Refused(status)) => {
-                    self.state = State::Reopening(self.reopen(Duration::ZERO, false));
-                    return Poll::Ready(Some(Err(status)));
-                }
-                Err(ReadError::Lost(_)) if self.bus.consuming().is_closed() => {
-                    self.is_finished = true;
-                    let closed = "the replay has ended: the bus was closed";
-                    return Poll::Ready(Some(Err(Reason::Disconnected.status(closed))));
-                }
-                Err(ReadError::Lost(cause)) => {
-                    let stream = Arc::clone(&self.stream);
-                    self.interruption_log.write(move |count| {
-                        tracing::warn!(
-                            stream = &*stream,
-                            cause,
-                            count,
-                            "a replay was interrupted; continuing behind the last event"
-                        );
-                    });
-                    let is_cut = self.is_suspect();
-                    self.state = State::Reopening(self.reopen(Duration::ZERO, is_cut));
-                }
+                State::Reading(reader) => match ready!(reader.poll_next(&this.position, cx)) {
+                    Ok((received, Some(stream))) => this.check(received, stream),
+                    Ok((received, None)) => this.received = Some(received),
+                    Err(error) => this.interrupted(error),
+                },
             }
         }
-        Poll::Ready(None)
     }
 }
 
 impl<E> fmt::Debug for Replay<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Replay")
-            .field("stream", &self.stream)
-            .field("last", &self.last_sequence)
+            .field("stream", &self.source.stream)
+            .field("position", &self.position)
             .finish_non_exhaustive()
     }
 }

@@ -6,8 +6,8 @@ use crate::bus::Bus;
 use crate::event::{Event, EventFilter as _};
 use crate::jetstream::api::Api;
 use crate::jetstream::event_stream::stream_name;
-use crate::jetstream::ordered_consumer::OrderedConsumer;
 use crate::jetstream::replay::Replay;
+use crate::jetstream::replay_source::ReplaySource;
 use crate::jetstream::start_from::StartFrom;
 use crate::jetstream::stream_lookup;
 use crate::status::Status;
@@ -93,7 +93,8 @@ impl<E: Event> ReplayBuilder<E> {
         self
     }
 
-    /// Starts to read. The end of a replay that does not [`follow`](Self::follow) is determined here.
+    /// Starts to read. The end of a replay that does not [`follow`](Self::follow) is determined here, and its first events
+    /// are requested.
     ///
     /// # Errors
     ///
@@ -107,18 +108,15 @@ impl<E: Event> ReplayBuilder<E> {
             Some(name) => stream_name(&self.bus, name),
             None => stream_lookup::stream_to_replay(&api, &filter).await?,
         };
-        let stream = api.stream_info(&name).await;
-        let stream = stream
-            .map_err(|error| error.into_status(&format!("stream `{name}` cannot be read")))?;
-        let last = stream.state.last_sequence;
+        let source = ReplaySource::new(self.bus, name, filter, !self.is_following);
+        let state = source.replayed_stream().await?;
         let start = match self.start {
             // As a number it means the same when the consumer is created anew.
-            StartFrom::New => StartFrom::Sequence(last + 1),
+            StartFrom::New => StartFrom::Sequence(state.ends.last + 1),
             start => start,
         };
-        let end = (!self.is_following).then_some(last);
-        let consumer = OrderedConsumer::open(&self.bus, &name, &filter, start).await?;
-        Ok(Replay::new(self.bus, name, filter, start, end, consumer))
+        let consumer = source.open(start).await?;
+        Ok(Replay::new(source, start, state, consumer))
     }
 }
 

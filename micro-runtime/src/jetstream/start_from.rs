@@ -15,7 +15,8 @@ pub enum StartFrom {
     First,
     /// The first event that is stored after the consumer was created, or the replay opened.
     New,
-    /// The event with this sequence in the stream, or the next one that there is.
+    /// The event with this sequence in the stream, or the next one that there is. Sequences begin with 1, and 0 counts
+    /// as 1.
     Sequence(u64),
     /// The first event that was stored at this time or later.
     Time(SystemTime),
@@ -27,7 +28,10 @@ impl StartFrom {
         match self {
             Self::First => DeliverPolicy::All,
             Self::New => DeliverPolicy::New,
-            Self::Sequence(start_sequence) => DeliverPolicy::ByStartSequence { start_sequence },
+            // JetStream does not take 0.
+            Self::Sequence(sequence) => DeliverPolicy::ByStartSequence {
+                start_sequence: sequence.max(1),
+            },
             Self::Time(time) => DeliverPolicy::ByStartTime {
                 start_time: time.into(),
             },

@@ -65,12 +65,14 @@ pub enum Reason {
     /// A subject is remembered for 1.0 s, in which calls to it fail without being sent, also where a reload has allowed
     /// it. A refused inbox is subscribed to again once a second while calls fail for it.
     NotPermitted,
+    /// Stored events were removed before a replay could read them; the text names their sequences.
+    EventsLost,
 }
 
 /// Every reason, in the order of the enum, with its name in `google.rpc.ErrorInfo` and its code.
 ///
 /// The names are wire text: peers branch on them, so a name is never changed.
-const REASONS: [(Reason, &str, Code); 22] = [
+const REASONS: [(Reason, &str, Code); 23] = [
     (Reason::NoResponders, "NO_RESPONDERS", Code::Unavailable),
     (Reason::Deadline, "DEADLINE", Code::DeadlineExceeded),
     (Reason::Overloaded, "OVERLOADED", Code::ResourceExhausted),
@@ -101,6 +103,7 @@ const REASONS: [(Reason, &str, Code); 22] = [
         "NOT_PERMITTED",
         Code::PermissionDenied,
     ),
+    (Reason::EventsLost, "EVENTS_LOST", Code::DataLoss),
 ];
 
 impl Reason {

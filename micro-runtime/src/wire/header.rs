@@ -54,9 +54,10 @@ pub(crate) mod stored {
 
     /// Id under which a stream stores an event once within its window of duplicates.
     pub(crate) const MESSAGE_ID: HeaderName = HeaderName::from_static("Nats-Msg-Id");
-    /// Number of events that a pull request left undelivered.
-    pub(crate) const PENDING_MESSAGES: HeaderName =
-        HeaderName::from_static("Nats-Pending-Messages");
+    /// Number of deliveries of a consumer, in its heartbeat.
+    pub(crate) const LAST_CONSUMER: HeaderName = HeaderName::from_static("Nats-Last-Consumer");
+    /// Sequence of the stream that a consumer has reached, in its heartbeat.
+    pub(crate) const LAST_STREAM: HeaderName = HeaderName::from_static("Nats-Last-Stream");
 
     /// Stream that the event lies in.
     pub(crate) const DEAD_STREAM: HeaderName = HeaderName::from_static("Micro-Dead-Stream");

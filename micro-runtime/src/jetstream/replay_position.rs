@@ -1,0 +1,182 @@
+//! `ReplayPosition`: how far a replay has read, and which events were removed before it could read them. Pure.
+
+use std::ops::RangeInclusive;
+
+/// Position of a replay in its stream.
+///
+/// Sequences are passed over for three reasons: their events do not match the filter, were deleted one by one, as by a
+/// limit for each subject, or were removed from the front of the stream, as by a purge, by `max_age` or by a full
+/// stream that rolls over. Only the last one is a gap. It shows by the first sequence of the stream, which costs a
+/// request, and so is asked for only where a gap is possible:
+///
+/// - the server counts the events that match behind each one that it delivers, and the count has dropped by more than
+///   one;
+/// - time has passed at the server between two deliveries, in which events may have been removed and others added;
+/// - the server has nothing to deliver any more, though it has counted events.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReplayPosition {
+    /// Sequence of the last event that was read or passed over, or behind which the replay begins.
+    passed: u64,
+    /// Number of events behind it that match, by the last count of the server.
+    unread: u64,
+    /// Last sequence of the replay; `None` if it follows the stream.
+    end: Option<u64>,
+    /// Last sequence of the stream before the replay was opened: more than those behind it were not added since.
+    last_at_begin: u64,
+}
+
+/// First and last sequence of a stream.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StreamEnds {
+    pub(super) first: u64,
+    pub(super) last: u64,
+}
+
+impl ReplayPosition {
+    /// Begins behind `passed`, where the server counts so many `unread` events.
+    pub(super) fn new(passed: u64, unread: u64, end: Option<u64>, last_at_begin: u64) -> Self {
+        Self {
+            passed,
+            unread,
+            end,
+            last_at_begin,
+        }
+    }
+
+    /// Returns the sequence of the last event that was read or passed over.
+    pub(super) fn passed(&self) -> u64 {
+        self.passed
+    }
+
+    /// Returns whether the replay has come to its end.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.end.is_some_and(|end| self.passed >= end)
+    }
+
+    /// Returns whether an event lies behind the end.
+    pub(super) fn is_beyond(&self, sequence: u64) -> bool {
+        self.end.is_some_and(|end| sequence > end)
+    }
+
+    /// Returns whether the end lies behind that of the stream, which must have lost events.
+    pub(super) fn is_beyond_stream(&self, stream: StreamEnds) -> bool {
+        self.end.is_some_and(|end| end > stream.last)
+    }
+
+    /// Returns whether the end is probably reached, though nothing has shown it: no event is left to read.
+    pub(super) fn may_be_at_end(&self) -> bool {
+        self.end.is_some() && self.unread == 0 && !self.is_at_end()
+    }
+
+    /// Returns whether events may have been removed in front of this one, behind which the server counts `pending`.
+    pub(super) fn is_suspect(&self, sequence: u64, pending: u64, is_behind_pause: bool) -> bool {
+        let is_hole = sequence > self.passed + 1;
+        is_hole && (is_behind_pause || pending + 1 < self.unread)
+    }
+
+    /// Returns whether events were removed, or the stream has lost its end, where the server has delivered everything up
+    /// to this sequence.
+    pub(super) fn is_idle_suspect(&self, sequence: u64) -> bool {
+        let is_short = self.end.is_some_and(|end| sequence < end);
+        self.unread > 0 || is_short
+    }
+
+    /// Returns the sequences whose events were removed from the front of the stream before they were read, up to
+    /// `next`, the first one that was not. `pending` is the number of events that match from `next` on, by the count
+    /// of the server: where it shows that none is missing, those removed did not match.
+    pub(super) fn gap(
+        &self,
+        next: u64,
+        pending: u64,
+        stream: StreamEnds,
+    ) -> Option<RangeInclusive<u64>> {
+        let last = (next - 1).min(stream.first.saturating_sub(1));
+        let last = self.end.map_or(last, |end| last.min(end));
+        let max_added = stream.last.saturating_sub(self.last_at_begin);
+        let is_complete = self.unread.saturating_add(max_added) <= pending;
+        (self.passed < last && !is_complete).then(|| self.passed + 1..=last)
+    }
+
+    /// Goes on behind an event that is read otherwise than from the consumer.
+    pub(super) fn pass_one(&mut self, sequence: u64) {
+        self.pass(sequence, self.unread.saturating_sub(1));
+    }
+
+    /// Goes on to an event, or to where the server is.
+    pub(super) fn pass(&mut self, sequence: u64, unread: u64) {
+        self.passed = self.passed.max(sequence);
+        self.unread = unread;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A replay of the stream 1 to 20 that has read 5, with so many events left.
+    fn at_five(unread: u64, end: Option<u64>) -> ReplayPosition {
+        ReplayPosition::new(5, unread, end, 20)
+    }
+
+    #[test]
+    fn the_stream_is_asked_for_its_front_only_where_events_may_be_missing() {
+        let check = |next: (u64, u64), is_behind_pause: bool, expected: bool| {
+            let suspect = at_five(15, None).is_suspect(next.0, next.1, is_behind_pause);
+            assert_eq!(suspect, expected, "{next:?} {is_behind_pause}");
+        };
+        // The next sequence.
+        check((6, 14), true, false);
+        check((6, 3), false, false);
+        // Others lie between, and none that matches is missing.
+        check((9, 14), false, false);
+        check((9, 20), false, false);
+        check((9, 13), false, true);
+        // What was removed may have been replaced.
+        check((9, 14), true, true);
+    }
+
+    #[test]
+    fn a_gap_is_what_the_front_of_the_stream_has_passed() {
+        let check = |(next, pending): (u64, u64), first: u64, expected: Option<(u64, u64)>| {
+            let stream = StreamEnds { first, last: 20 };
+            let gap = at_five(15, Some(18)).gap(next, pending, stream);
+            let expected = expected.map(|(first, last)| first..=last);
+            assert_eq!(gap, expected, "{next} {first}");
+        };
+        check((9, 12), 1, None);
+        check((9, 12), 6, None);
+        check((9, 12), 7, Some((6, 6)));
+        check((9, 12), 9, Some((6, 8)));
+        // It has gone on since.
+        check((9, 12), 12, Some((6, 8)));
+        // All that match are there.
+        check((9, 15), 12, None);
+        // Behind the end of the replay.
+        check((30, 1), 30, Some((6, 18)));
+    }
+
+    #[test]
+    fn added_events_do_not_hide_a_gap() {
+        let stream = StreamEnds {
+            first: 21,
+            last: 40,
+        };
+        let gap = at_five(15, Some(20)).gap(21, 20, stream);
+        assert_eq!(gap, Some(6..=20));
+    }
+
+    #[test]
+    fn a_replay_is_at_its_end_once_that_is_passed() {
+        let mut position = at_five(1, Some(8));
+        assert!(!position.is_at_end() && !position.may_be_at_end());
+        position.pass(7, 0);
+        assert!(!position.is_at_end() && position.may_be_at_end());
+        assert!(position.is_idle_suspect(7), "8 is nowhere");
+        assert!(!position.is_idle_suspect(8));
+        position.pass(8, 0);
+        assert!(position.is_at_end() && !position.may_be_at_end());
+        assert!(position.is_beyond(9) && !position.is_beyond(8));
+        position.pass(3, 0);
+        assert_eq!(position.passed(), 8);
+    }
+}
