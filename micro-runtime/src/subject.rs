@@ -9,8 +9,9 @@
 use bytes::{BufMut as _, BytesMut};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-/// Maximum length of a subject that a user or an event chooses, in bytes. nats-server ends a connection that sends a line
-/// of more than 4,096 bytes, which has the reply subject as well; an API subject of JetStream has a filter within it.
+/// Maximum length of a subject that a user or an event chooses, in bytes. nats-server ends a connection that sends a
+/// line of more than 4,096 bytes, which has the reply subject as well; an API subject of JetStream has a filter
+/// within it.
 pub(crate) const MAX_SUBJECT_LEN: usize = 3_072;
 /// Maximum length of literal tokens that become a part of subjects, in bytes.
 const MAX_LITERAL_LEN: usize = 256;
@@ -51,6 +52,11 @@ pub(crate) fn raw_flaw(text: &str, may_be_pattern: bool) -> Option<&'static str>
     if text.len() > MAX_SUBJECT_LEN {
         return Some("it has more than 3,072 bytes, and NATS takes no longer ones");
     }
+    syntax_flaw(text, may_be_pattern)
+}
+
+/// Returns why `text` is no subject, or no pattern, whatever its length.
+pub(crate) fn syntax_flaw(text: &str, may_be_pattern: bool) -> Option<&'static str> {
     let mut tokens = text.split('.').peekable();
     while let Some(token) = tokens.next() {
         if token.is_empty() {

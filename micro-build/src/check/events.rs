@@ -77,8 +77,8 @@ fn declared_events(files: &[&SourceFile], options: &OptionExtensions) -> Vec<Dec
     events
 }
 
-/// Returns the clash of an event with the first one before it that shares a subject with it: who subscribes to one would
-/// get the other, and read its bytes as the wrong message.
+/// Returns the clash of an event with the first one before it that shares a subject with it: who subscribes to one
+/// would get the other, and read its bytes as the wrong message.
 fn clash(event: &DeclaredEvent, earlier: &[DeclaredEvent]) -> Option<String> {
     let shared = |other: &&DeclaredEvent| {
         !event.template.is_empty() && share_a_subject(&event.template, &other.template)

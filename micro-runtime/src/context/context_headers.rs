@@ -43,8 +43,8 @@ impl ContextHeaders {
         self
     }
 
-    /// Reads the headers of an event, of whichever kind, which is accepted whatever they are: what is no metadata is left
-    /// out, and counted as [`malformed`](Self::malformed).
+    /// Reads the headers of an event, of whichever kind, which is accepted whatever they are: what is no metadata is
+    /// left out, and counted as [`malformed`](Self::malformed).
     pub(crate) fn read_accepted(headers: Option<&HeaderMap>) -> Self {
         let Some(headers) = headers else {
             return Self::default();

@@ -150,8 +150,8 @@ impl<E: Event> Events<E> {
         self.undecodable + self.reader.of_nats
     }
 
-    /// Returns the number of headers so far that are no metadata, as values that are not ASCII, and were left out of the
-    /// contexts of [`next_with_context`](Self::next_with_context): of the first 32 of each event.
+    /// Returns the number of headers so far that are no metadata, as values that are not ASCII, and were left out of
+    /// the contexts of [`next_with_context`](Self::next_with_context): of the first 32 of each event.
     #[must_use]
     pub fn malformed_headers(&self) -> u64 {
         self.malformed_headers

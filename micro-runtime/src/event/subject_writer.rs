@@ -44,8 +44,8 @@ impl<'a> SubjectWriter<'a> {
     ///
     /// # Errors
     ///
-    /// The first value that could not be written, or a subject that is too long. The buffer is cleared then, so that half
-    /// a subject does not stay in it.
+    /// The first value that could not be written, or a subject that is too long. The buffer is cleared then, so that
+    /// half a subject does not stay in it.
     pub(crate) fn finish(self) -> Result<(), Status> {
         let length = self.buffer.len() - self.start;
         let is_too_long = length > MAX_SUBJECT_LEN;

@@ -13,13 +13,13 @@ pub(super) fn check(one: &str, other: &str) {
     assert_eq!(subject::matches(one, other), matches(&left, &right));
     let overlaps = subject::overlap(one, other);
     assert_eq!(overlaps, subject::overlap(other, one), "{one} {other}");
-    let is_pattern = |text: &str| subject::raw_flaw(text, true).is_none();
+    let is_pattern = |text: &str| subject::syntax_flaw(text, true).is_none();
     if !is_pattern(one) || !is_pattern(other) {
         return;
     }
     if overlaps {
         let both = common_subject(&left, &right).join(".");
-        assert_eq!(subject::raw_flaw(&both, false), None, "{both}");
+        assert_eq!(subject::syntax_flaw(&both, false), None, "{both}");
         assert!(subject::matches(one, &both), "{one} {both}");
         assert!(subject::matches(other, &both), "{other} {both}");
     } else if left.len().max(right.len()) <= SHORT {

@@ -75,7 +75,7 @@ fn check_escape(text: &str) {
     let mut token = BytesMut::new();
     subject::escape(text, &mut token);
     let token = String::from_utf8_lossy(&token).into_owned();
-    assert_eq!(subject::raw_flaw(&token, false), None, "{token}");
+    assert_eq!(subject::syntax_flaw(&token, false), None, "{token}");
     assert!(!token.contains('.') && token.len() <= 1 + 3 * text.len());
     assert_eq!(subject::unescape(&token).as_deref(), Some(text));
     if let Some(read) = subject::unescape(text) {
@@ -231,13 +231,13 @@ fn check_names(text: &str, cases: &mut Cases) {
         let event = forms::lifecycle_event(SERVICE_API, text, text);
         assert!(forms::is_lifecycle_event_of(&event, text, text));
         assert!(forms::is_lifecycle_event(&event));
-        let is_right = |subject: &Subject| subject::raw_flaw(subject, false).is_none();
+        let is_right = |subject: &Subject| subject::syntax_flaw(subject, false).is_none();
         assert!(queries.iter().chain([&event]).all(is_right));
         cases.insert("a name of ADR-32");
     }
     if names::prefix_flaw(text).is_none() {
         let query = Verb::Ping.subject(text, None, None);
-        assert_eq!(subject::raw_flaw(&query, false), None, "{query}");
+        assert_eq!(subject::syntax_flaw(&query, false), None, "{query}");
     }
     if names::is_semver(text) {
         cases.insert("a version");

@@ -183,7 +183,8 @@ impl OrderedConsumer {
         }
     }
 
-    /// Asks for the position of the consumer, which soon comes as [`ConsumerItem::Idle`], unless there is a further event.
+    /// Asks for the position of the consumer, which soon comes as [`ConsumerItem::Idle`], unless there is a further
+    /// event.
     pub(super) fn probe(&mut self) {
         self.is_probe_due = true;
     }

@@ -20,8 +20,8 @@ use crate::jetstream::pull_status::{HeartbeatPosition, PullStatus};
 use crate::jetstream::reconnect_detector::ReconnectDetector;
 use crate::wire::subject;
 
-/// Maximum wait before events are requested again of a consumer whose leader has changed. It is random, at least a fifth
-/// of this, since all processes of a consumer learn of the change at the same moment.
+/// Maximum wait before events are requested again of a consumer whose leader has changed. It is random, at least a
+/// fifth of this, since all processes of a consumer learn of the change at the same moment.
 const MAX_LEADER_WAIT: Duration = Duration::from_millis(500);
 /// Wait before events are requested again after a request was rejected for a cause that the next one has as well.
 const REJECTED_BACKOFF: Duration = Duration::from_secs(5);
@@ -238,8 +238,8 @@ impl PullRequests {
         }
     }
 
-    /// Returns whether the consumer had no request to fulfill, or no event to deliver, before the last delivery: only then
-    /// does time pass at the server between two deliveries.
+    /// Returns whether the consumer had no request to fulfill, or no event to deliver, before the last delivery: only
+    /// then does time pass at the server between two deliveries.
     pub(super) fn is_behind_pause(&self) -> bool {
         self.is_behind_pause
     }

@@ -31,20 +31,21 @@ const REFUSED_BACKOFF: Duration = Duration::from_secs(5);
 
 /// A [`Stream`] of stored events in the stream's order, each once; opened by [`Bus::replay`](crate::Bus::replay).
 ///
-/// It leaves no state behind at the server, and continues after a lost connection or a lost server behind
-/// the last event that it has read. A payload that cannot be decoded is an `Err` item in its place, and so are headers
-/// that cannot be parsed.
+/// It leaves no state behind at the server, and continues after a lost connection or a lost server behind the last
+/// event that it has read. A payload that cannot be decoded is an `Err` item in its place, and so are headers that
+/// cannot be parsed.
 ///
 /// **It never ends short in silence.** Events that a purge, `max_age` or a full stream has removed before the replay
 /// could read them are an `Err` item in their place, `DATA_LOSS` with the reason
 /// [`EventsLost`](crate::Reason::EventsLost), which names the sequences; with a filter some of them may not have
-/// matched. The next call continues behind them. Events that were deleted one by one, by a purge of some subjects, or by
-/// a limit for each subject, are no gap. A replay that does not [`follow`](crate::jetstream::ReplayBuilder::follow) ends at what is stored, and
-/// with an error where its stream is deleted; one that does waits for the stream, and begins with its first event, behind
-/// an `Err` item of the same reason, where it was declared again.
+/// matched. The next call continues behind them. Events that were deleted one by one, by a purge of some subjects, or
+/// by a limit for each subject, are no gap. A replay that does not
+/// [`follow`](crate::jetstream::ReplayBuilder::follow) ends at what is stored, and with an error where its stream is
+/// deleted; one that does waits for the stream, and begins with its first event, behind an `Err` item of the same
+/// reason, where it was declared again.
 ///
-/// Events are decoded as they are polled, and the server sends further ones as those are read: a slow reader
-/// holds a limited number in memory (500, or 16 MiB), however long the stream is.
+/// Events are decoded as they are polled, and the server sends further ones as those are read: a slow reader holds a
+/// limited number in memory (500, or 16 MiB), however long the stream is.
 #[must_use = "a replay reads as it is polled"]
 pub struct Replay<E> {
     state: State,

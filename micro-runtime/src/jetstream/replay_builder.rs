@@ -93,8 +93,8 @@ impl<E: Event> ReplayBuilder<E> {
         self
     }
 
-    /// Starts to read. The end of a replay that does not [`follow`](Self::follow) is determined here, and its first events
-    /// are requested.
+    /// Starts to read. The end of a replay that does not [`follow`](Self::follow) is determined here, and its first
+    /// events are requested.
     ///
     /// # Errors
     ///

@@ -64,8 +64,8 @@ pub(super) enum NextEvents {
     Unreceivable(StoredMessage, &'static str),
 }
 
-impl From<stream::Info> for ReplayedStream {
-    fn from(info: stream::Info) -> Self {
+impl ReplayedStream {
+    fn of(info: &stream::Info) -> Self {
         Self {
             created_ns: info.created.unix_timestamp_nanos(),
             ends: StreamEnds {
@@ -108,7 +108,7 @@ impl ReplaySource {
         let info = Api::new(self.bus.consuming())
             .stream_info(&self.stream)
             .await;
-        info.map(ReplayedStream::from).map_err(|error| {
+        info.map(|info| ReplayedStream::of(&info)).map_err(|error| {
             let text = format!("stream `{}` cannot be read", self.stream);
             match error.is(ErrorCode::STREAM_NOT_FOUND) {
                 true => Status::not_found(format!("{text}: {error}")),

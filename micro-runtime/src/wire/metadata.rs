@@ -48,9 +48,9 @@ pub(crate) fn decode_metadata(headers: &HeaderMap) -> Result<Metadata, Status> {
     Ok(metadata)
 }
 
-/// Reads the metadata among the headers of an event, as [`decode_metadata`]. A header that breaks the rules is left out,
-/// and so is one for which the 8 KiB have no room: events come from publishers of all kinds, whose headers need not be
-/// metadata. Returns besides how many values were left out; behind 32 of them the rest is, uncounted.
+/// Reads the metadata among the headers of an event, as [`decode_metadata`]. A header that breaks the rules is left
+/// out, and so is one for which the 8 KiB have no room: events come from publishers of all kinds, whose headers need
+/// not be metadata. Returns besides how many values were left out; behind 32 of them the rest is, uncounted.
 pub(crate) fn decode_event_metadata(headers: &HeaderMap) -> (Metadata, u32) {
     let mut metadata = Metadata::new();
     let mut malformed = 0;

@@ -1,4 +1,5 @@
-//! Headers of publishers of all kinds: what is no metadata is left out, and the others are kept, whoever reads the event.
+//! Headers of publishers of all kinds: what is no metadata is left out, and the others are kept, whoever reads the
+//! event.
 
 use async_nats::HeaderMap;
 use micro_runtime::jetstream::Durable;

@@ -63,8 +63,8 @@ impl Changing {
         Some(item.map(|trade| trade.number))
     }
 
-    /// Reads the trades that were sent before the stream changed, which follow each other; returns the last of them, and
-    /// what comes behind it.
+    /// Reads the trades that were sent before the stream changed, which follow each other; returns the last of them,
+    /// and what comes behind it.
     async fn read_sent(&mut self) -> (u64, Option<Result<u64, Status>>) {
         let mut last = READ;
         loop {
@@ -243,7 +243,7 @@ async fn a_replay_whose_consumer_is_lost_names_what_was_removed_meanwhile() {
     .await;
 }
 
-/// What was removed did not match: the counts of the server show it.
+/// Events were removed that do not match, as the counts of the server show.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_that_a_filter_leaves_out_are_no_gap() {
     within(TIMEOUT, async {
