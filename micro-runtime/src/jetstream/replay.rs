@@ -149,7 +149,7 @@ impl<E: Event> Replay<E> {
         match reopened.next {
             NextEvents::Consumer(consumer) => {
                 self.position.pass(consumer.position, pending);
-                self.read_from(consumer);
+                self.read_from(*consumer);
             }
             NextEvents::Unreceivable(message, flaw) => self.pass_over(&message, flaw),
         }

@@ -25,6 +25,10 @@ pub(super) struct ReplayReader {
 }
 
 /// An item of the consumer.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time, and nearly all are events"
+)]
 pub(super) enum ReplayItem {
     /// An event.
     Event(Message, Delivery),

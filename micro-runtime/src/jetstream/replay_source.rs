@@ -59,7 +59,7 @@ pub(super) struct Reopened {
 /// Source of the next events of a replay.
 pub(super) enum NextEvents {
     /// A consumer that begins behind the last event.
-    Consumer(OrderedConsumer),
+    Consumer(Box<OrderedConsumer>),
     /// The next event cannot be received, for this reason: its delivery would cost the connection.
     Unreceivable(StoredMessage, &'static str),
 }
@@ -201,7 +201,7 @@ impl ReplaySource {
         };
         let next = match unreceivable {
             Some((message, flaw)) => NextEvents::Unreceivable(message, flaw),
-            None => NextEvents::Consumer(self.open(start).await?),
+            None => NextEvents::Consumer(Box::new(self.open(start).await?)),
         };
         let stream = self.replayed_stream().await?;
         Ok(Reopened { next, stream })

@@ -38,7 +38,7 @@ async fn final_failures_and_rejections_become_dead_letters_at_once_by_default() 
         let server = Server::new(&bus).subscribe::<Trade>(recorder.clone(), durable);
         let server = server.start().await.unwrap();
         let mut letters = read_dead_letters(&bus, "dlq.MARKET.recorder", 4).await;
-        letters.sort_by_key(|letter| letter.number());
+        letters.sort_by_key(DeadLetter::number);
         for (letter, number) in letters.iter().zip(1..) {
             let status = failure(number).unwrap();
             let code = (status.code() as u32).to_string();
@@ -74,7 +74,7 @@ async fn a_batch_with_final_failures_buries_nothing_but_those() {
             let server = Server::new(&bus).subscribe_batch::<Trade>(recorder.clone(), durable);
             let server = server.start().await.unwrap();
             let letters = read_dead_letters(&bus, "dlq.MARKET.recorder", 4).await;
-            let mut numbers: Vec<u64> = letters.iter().map(|letter| letter.number()).collect();
+            let mut numbers: Vec<u64> = letters.iter().map(DeadLetter::number).collect();
             numbers.sort_unstable();
             assert_eq!(numbers, [1, 2, 3, 4]);
             recorder

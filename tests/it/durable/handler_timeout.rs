@@ -80,7 +80,7 @@ async fn hung_handlers_stop_no_consumer_and_become_dead_letters() {
             for letter in &letters {
                 assert_eq!(letter.header("Micro-Dead-Code"), "4");
             }
-            let mut numbers = letters.iter().map(|letter| letter.number());
+            let mut numbers = letters.iter().map(DeadLetter::number);
             assert!(numbers.all(|number| (1..=4).contains(&number)));
             for number in 1..=4 {
                 assert_eq!(recorder.attempts_of(number).len(), 2, "{name} {number}");
