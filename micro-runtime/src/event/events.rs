@@ -152,6 +152,21 @@ impl<E: Event> Events<E> {
 
     /// Returns the number of headers so far that are no metadata, as values that are not ASCII, and were left out of
     /// the contexts of [`next_with_context`](Self::next_with_context): of the first 32 of each event.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod market { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/market.inc")); }
+    /// use market::{Trade, TradeFilter};
+    ///
+    /// # async fn run(bus: micro_runtime::Bus) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut trades = bus.subscribe::<Trade>(TradeFilter::new()).open().await?;
+    /// while let Some(trade) = trades.next_with_context().await {
+    ///     let (ctx, trade) = trade?;
+    ///     println!("{:?}: {}, {} left out", ctx.header("tenant"), trade.price, trades.malformed_headers());
+    /// }
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn malformed_headers(&self) -> u64 {
         self.malformed_headers

@@ -1,4 +1,15 @@
 //! `PullStatus`: the meaning of a status that JetStream sends to an inbox of pull requests (ADR-13). Pure.
+//!
+//! | status | meaning | next request |
+//! |---|---|---|
+//! | none | an event; nothing follows the last one of a request | once there is room |
+//! | 100 Idle Heartbeat | the consumer is well, and has delivered everything up to `Nats-Last-Stream` | none is needed |
+//! | 404 No Messages, 408 Request Timeout, 409 Batch Completed | the request is over | at once |
+//! | 409 Message Size Exceeds MaxBytes | the request is over, and the next event does not fit | at once, for more bytes if nothing fitted |
+//! | 409 Leadership Change, Server Shutdown | all requests are over, and the consumer is well | after 100 to 500 ms |
+//! | 409 Consumer Deleted, also of a deleted stream; 503; others | the consumer is gone, or has no leader | once it is looked up |
+//! | 409 Exceeded MaxRequestBatch, MaxRequestExpires, MaxRequestMaxBytes | an operator allows less | at once, within the limit |
+//! | 409 Exceeded MaxWaiting; 400; 423 | no request is taken now, or none of this kind | after 5 s |
 
 use std::time::Duration;
 

@@ -69,6 +69,19 @@ impl Bus {
 
 impl<E: Event> ReplayBuilder<E> {
     /// Sets the first event. [`StartFrom::First`] by default.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # mod market { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/market.inc")); }
+    /// use micro_runtime::jetstream::StartFrom;
+    ///
+    /// # async fn run(bus: micro_runtime::Bus, last: u64) -> Result<(), micro_runtime::Status> {
+    /// // Behind the last event that a program has stored.
+    /// let start = StartFrom::Sequence(last + 1);
+    /// let mut trades = bus.replay::<market::Trade>().start_from(start).open().await?;
+    /// # Ok(()) }
+    /// ```
     pub fn start_from(mut self, start: StartFrom) -> Self {
         self.start = start;
         self
@@ -88,6 +101,27 @@ impl<E: Event> ReplayBuilder<E> {
     }
 
     /// Continues with the events that are stored from now on, and never ends.
+    ///
+    /// A stream that is deleted is waited for, with an error item each 30 s. One that is declared again is read from its
+    /// first event on, behind an error item: sequences that a program has stored mean other events from there on.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # mod market { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/market.inc")); }
+    /// use micro_runtime::Reason;
+    ///
+    /// # async fn run(bus: micro_runtime::Bus) -> Result<(), micro_runtime::Status> {
+    /// let mut trades = bus.replay::<market::Trade>().follow().open().await?;
+    /// while let Some(trade) = trades.next().await {
+    ///     match trade {
+    ///         Ok(trade) => println!("{}", trade.price),
+    ///         Err(status) if status.reason() == Some(Reason::EventsLost) => eprintln!("{status}"),
+    ///         Err(status) => return Err(status),
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub fn follow(mut self) -> Self {
         self.is_following = true;
         self

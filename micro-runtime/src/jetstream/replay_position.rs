@@ -1,4 +1,13 @@
 //! `ReplayPosition`: how far a replay has read, and which events were removed before it could read them. Pure.
+//!
+//! # Invariants
+//!
+//! - A replay with an end is over once the position has reached it: by an event there or behind it, or by a heartbeat
+//!   of a consumer that has delivered everything up to there. A count of zero events left is no end: a consumer on a
+//!   server that is behind the leader of its stream counts fewer events than there are.
+//! - A gap is reported once, before the event behind it, and never for events that the server has sent.
+//! - Without a request to the stream a gap is missed only where the server counts as many events as before, though no
+//!   time has passed there: between two events of one request.
 
 use std::ops::RangeInclusive;
 
