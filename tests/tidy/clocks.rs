@@ -58,6 +58,26 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "SystemTime",
         "a date that a user has chosen",
     ),
+    (
+        "jetstream/consumer_settings.rs",
+        "SystemTime",
+        "a date that a user has chosen",
+    ),
+    (
+        "jetstream/stream_declaration.rs",
+        "SystemTime",
+        "the age of stored events, whose dates are from JetStream",
+    ),
+    (
+        "jetstream/stream_settings.rs",
+        "SystemTime",
+        "the age of stored events, whose dates are from JetStream",
+    ),
+    (
+        "jetstream/stream_states.rs",
+        "SystemTime",
+        "dates from JetStream",
+    ),
 ];
 
 /// Checks one source.

@@ -11,7 +11,7 @@
 //! | `connection` | one connection with its inbox, shared by all buses, clients and servers made from it |
 //! | `link` | the physical connections, one after the other: connects again, confirms what was sent, notices silence |
 //! | `connect_options`, `separate_connections` | how a bus connects; `states` are those of its connections |
-//! | `jetstream_place` | the JetStream of a connection: its own, or that of a domain or another account |
+//! | `jetstream_place`, `jetstream_options` | the JetStream of a connection: its own, or that of a domain or another account |
 //! | `served_services` | the services in the name of a connection |
 //! | `jetstream`, `declared_streams` | what a connection holds for JetStream; the streams that were declared over it |
 //! | `wait_for_ready`, `flush` | messages that wait for the connection; the confirmation of what was sent, and the end
@@ -67,6 +67,7 @@ mod in_process_tests;
 mod inbox;
 #[cfg(feature = "jetstream")]
 mod jetstream;
+mod jetstream_options;
 mod jetstream_place;
 #[cfg(feature = "jetstream")]
 mod jetstream_state;

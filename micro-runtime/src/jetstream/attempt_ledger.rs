@@ -14,7 +14,7 @@ use crate::context::{Delivery, TimeLimit, TimeoutSource};
 use crate::error::Error;
 use crate::jetstream::acked_publish::AckedPublish;
 use crate::jetstream::api::{Api, ApiError};
-use crate::jetstream::config_api::Change;
+use crate::jetstream::config_api::ConfigChange;
 use crate::jetstream::consumer::Consumer;
 use crate::jetstream::delivery_state::{AttemptRecord, Judgment, judge};
 use crate::jetstream::event_stream::EventStream;
@@ -176,7 +176,7 @@ impl AttemptLedger {
             .description(format!("attempts at events of stream {origin}"))
             .into_declaration();
         let api = Api::new(&self.consumer.connection);
-        match api.put_stream(Change::Create, &declared.config).await {
+        match api.put_stream(ConfigChange::Create, &declared.config).await {
             // An operator, or another version of the program, has chosen other settings.
             Err(error) if error.is(ErrorCode::STREAM_NAME_EXIST) => Ok(()),
             created => created.map(drop),

@@ -46,7 +46,7 @@ impl ConsumerDetails {
 
 /// Way of changing a stream or a consumer.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Change {
+pub(super) enum ConfigChange {
     /// Fails if it exists with another configuration.
     Create,
     /// Fails unless it exists, and replaces its configuration as a whole.
@@ -63,12 +63,12 @@ impl Api<'_> {
     /// Creates a stream, or updates one.
     pub(super) async fn put_stream(
         &self,
-        change: Change,
+        change: ConfigChange,
         config: &RawConfig,
     ) -> Result<StreamDetails, ApiError> {
         let verb = match change {
-            Change::Create => "STREAM.CREATE",
-            Change::Update => "STREAM.UPDATE",
+            ConfigChange::Create => "STREAM.CREATE",
+            ConfigChange::Update => "STREAM.UPDATE",
         };
         self.request(verb, &[config.text("name")], None, &json!(config))
             .await
@@ -89,13 +89,13 @@ impl Api<'_> {
     pub(super) async fn put_consumer(
         &self,
         stream: &str,
-        change: Change,
+        change: ConfigChange,
         config: &RawConfig,
     ) -> Result<ConsumerDetails, ApiError> {
         let names = [stream, config.text("durable_name")];
         let action = match change {
-            Change::Create => "create",
-            Change::Update => "update",
+            ConfigChange::Create => "create",
+            ConfigChange::Update => "update",
         };
         // One with several filters has none in the subject of the request.
         let filter = config.text("filter_subject");

@@ -10,7 +10,7 @@ use crate::bus::{Bus, Connection};
 use crate::error::{Error, ErrorKind};
 use crate::event::EventCounters;
 use crate::jetstream::api::Api;
-use crate::jetstream::config_api::{Change, ConsumerDetails, StreamDetails};
+use crate::jetstream::config_api::{ConfigChange, ConsumerDetails, StreamDetails};
 use crate::jetstream::consumer_position::ConsumerPosition;
 use crate::jetstream::consumer_settings::{CONSUMER_SETTINGS, config, starting_at};
 use crate::jetstream::differences::Comparison;
@@ -27,10 +27,10 @@ use crate::log_limit::LogLimit;
 
 /// Interval at which a consumer that receives events is asked how far they are settled.
 const POSITION_INTERVAL: Duration = Duration::from_secs(1);
-/// Number of these intervals after which one that receives none is asked: other processes may.
+/// Number of position intervals after which a consumer that receives no event is asked: other processes may.
 const MAX_IDLE_INTERVALS: u32 = 30;
 
-/// Interval of this where NATS refuses it to this user: each time is a line in the log of NATS.
+/// Interval of asking a consumer where NATS refuses that to this user: each time is a line in the log of NATS.
 const REFUSED_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A durable pull consumer with explicit acknowledgments (docs/PROTOCOL.md, DUR-3).
@@ -188,7 +188,7 @@ impl Consumer {
         let api = Api::new(&self.connection);
         let config = starting_at(&self.config, self.position.start(self.start));
         match api
-            .put_consumer(&self.stream, Change::Create, &config)
+            .put_consumer(&self.stream, ConfigChange::Create, &config)
             .await
         {
             Ok(created) => {
@@ -227,7 +227,9 @@ impl Consumer {
             return Ok(());
         };
         let api = Api::new(&self.connection);
-        let updated = api.put_consumer(stream, Change::Update, &config).await;
+        let updated = api
+            .put_consumer(stream, ConfigChange::Update, &config)
+            .await;
         updated.map(drop).map_err(|error| {
             error.into_error(&format!("update consumer `{name}` of stream `{stream}`"))
         })

@@ -266,12 +266,33 @@ impl Durable {
     /// Sets the effect on a consumer that exists with other settings. [`OnDifference::Fail`] by default.
     ///
     /// A new filter holds for events that are delivered for the first time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_runtime::jetstream::{Durable, OnDifference};
+    ///
+    /// let recorder = Durable::named("recorder")
+    ///     .max_ack_pending(5_000)
+    ///     .on_difference(OnDifference::Update);
+    /// # let _ = recorder;
+    /// ```
     pub fn on_difference(mut self, effect: OnDifference) -> Self {
         self.rules.on_difference = effect;
         self
     }
 
-    /// Sets the version of these settings, from 1: with [`OnDifference::Update`] the highest one wins, see there.
+    /// Sets the version of these settings, from 1; none by default. With [`OnDifference::Update`] the highest one wins,
+    /// see there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_runtime::jetstream::{Durable, OnDifference};
+    ///
+    /// let recorder = Durable::named("recorder").on_difference(OnDifference::Update).version(2);
+    /// # let _ = recorder;
+    /// ```
     pub fn version(mut self, version: u64) -> Self {
         self.rules.version = Some(version);
         self

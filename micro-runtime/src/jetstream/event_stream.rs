@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::bus::Bus;
+use crate::jetstream::declaration::StreamDeclaration;
 use crate::jetstream::on_difference::{DifferenceRules, OnDifference};
 use crate::jetstream::raw_config::RawConfig;
-use crate::jetstream::stream_declaration::StreamDeclaration;
 
 /// Default of [`EventStream::duplicate_window`], that of nats-server.
 const DEFAULT_DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
@@ -167,24 +167,74 @@ impl EventStream {
     }
 
     /// Sets the description that operators see, in place of a generated one with the subjects.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_runtime::jetstream::EventStream;
+    ///
+    /// let market = EventStream::named("MARKET")
+    ///     .subject("evt.market.>")
+    ///     .description("trades and ticks of all venues; owner: team core");
+    /// # let _ = market;
+    /// ```
     pub fn description(mut self, text: impl Into<String>) -> Self {
         self.rules.is_described = true;
         self.set("description", text.into())
     }
 
     /// Sets the effect on a stream that exists with other settings. [`OnDifference::Fail`] by default.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_runtime::jetstream::{EventStream, OnDifference};
+    ///
+    /// // A tool that reads what others have declared.
+    /// let market = EventStream::named("MARKET")
+    ///     .subject("evt.market.>")
+    ///     .on_difference(OnDifference::Keep);
+    /// # let _ = market;
+    /// ```
     pub fn on_difference(mut self, effect: OnDifference) -> Self {
         self.rules.on_difference = effect;
         self
     }
 
-    /// Permits [`OnDifference::Update`] to delete events, as a limit does that the stream exceeds.
+    /// Permits [`OnDifference::Update`] to delete events, as a limit does that the stream exceeds. Without it such a
+    /// declaration fails, with the number of events that are stored.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_runtime::jetstream::{EventStream, OnDifference};
+    ///
+    /// let market = EventStream::named("MARKET")
+    ///     .subject("evt.market.>")
+    ///     .max_events(1_000)
+    ///     .on_difference(OnDifference::Update)
+    ///     .allow_deleting();
+    /// # let _ = market;
+    /// ```
     pub fn allow_deleting(mut self) -> Self {
         self.rules.may_delete = true;
         self
     }
 
-    /// Sets the version of this declaration, from 1: with [`OnDifference::Update`] the highest one wins, see there.
+    /// Sets the version of this declaration, from 1; none by default. With [`OnDifference::Update`] the highest one
+    /// wins, see there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_runtime::jetstream::{EventStream, OnDifference};
+    ///
+    /// let market = EventStream::named("MARKET")
+    ///     .subject("evt.market.>")
+    ///     .on_difference(OnDifference::Update)
+    ///     .version(2);
+    /// # let _ = market;
+    /// ```
     pub fn version(mut self, version: u64) -> Self {
         self.rules.version = Some(version);
         self

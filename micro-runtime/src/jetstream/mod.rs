@@ -40,6 +40,7 @@ mod consumer_loop;
 mod consumer_position;
 mod consumer_settings;
 mod dead_letters;
+mod declaration;
 mod delivery_handler;
 mod delivery_state;
 mod differences;

@@ -15,6 +15,26 @@
 /// declarations a version ([`EventStream::version`](crate::jetstream::EventStream::version),
 /// [`Durable::version`](crate::jetstream::Durable::version)) and raise it with each change: then the highest one wins,
 /// and programs with a lower one, or the same, run on with what they find.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use micro_runtime::jetstream::{Durable, EventStream, OnDifference};
+///
+/// // The second version of both: more events are kept, and a killed process is noticed sooner.
+/// let market = EventStream::named("MARKET")
+///     .subject("evt.market.>")
+///     .max_events(10_000_000)
+///     .on_difference(OnDifference::Update)
+///     .version(2);
+/// let recorder = Durable::named("recorder")
+///     .ack_wait(Duration::from_secs(10))
+///     .on_difference(OnDifference::Update)
+///     .version(2);
+/// # let _ = (market, recorder);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnDifference {

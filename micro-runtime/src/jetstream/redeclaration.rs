@@ -13,13 +13,13 @@ use tokio::sync::watch;
 use crate::bus::{Connection, ConnectionState};
 use crate::error::Error;
 use crate::jetstream::api::{Api, ApiError};
-use crate::jetstream::config_api::Change;
+use crate::jetstream::config_api::ConfigChange;
+use crate::jetstream::declaration::StreamDeclaration;
 use crate::jetstream::raw_config::RawConfig;
-use crate::jetstream::stream_declaration::StreamDeclaration;
 
 /// Wait before the second attempt to declare streams again after a reconnect; it doubles with each further one.
 const INITIAL_BACKOFF: Duration = Duration::from_millis(100);
-/// Maximum wait between two such attempts.
+/// Maximum wait between two attempts to declare streams again after a reconnect.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
 /// Declares a stream again from now on where it is gone.
@@ -47,7 +47,7 @@ pub(super) async fn declare_again(api: &Api<'_>, name: &str) -> Result<bool, Api
     else {
         return Ok(false);
     };
-    match api.put_stream(Change::Create, &config).await {
+    match api.put_stream(ConfigChange::Create, &config).await {
         Ok(_) => {
             let stream = name.to_owned();
             jetstream.declared.loss_log.write(move |count| {

@@ -3,26 +3,16 @@
 use std::time::SystemTime;
 
 use async_nats::jetstream::ErrorCode;
-use serde_json::json;
 
 use crate::bus::Bus;
 use crate::error::{Error, ErrorKind};
 use crate::jetstream::api::Api;
-use crate::jetstream::config_api::{Change, StreamDetails};
+use crate::jetstream::config_api::{ConfigChange, StreamDetails};
+use crate::jetstream::declaration::StreamDeclaration;
 use crate::jetstream::differences::Comparison;
 use crate::jetstream::event_stream::EventStream;
-use crate::jetstream::on_difference::DifferenceRules;
-use crate::jetstream::raw_config::RawConfig;
 use crate::jetstream::redeclaration;
 use crate::jetstream::stream_settings::{STREAM_SETTINGS, deletions};
-
-/// A stream as a program declares it, by its name in NATS.
-pub(super) struct StreamDeclaration {
-    pub(super) name: String,
-    pub(super) subjects: Vec<String>,
-    pub(super) config: RawConfig,
-    pub(super) rules: DifferenceRules,
-}
 
 impl Bus {
     /// Creates a stream, or compares the one that exists with the declaration.
@@ -104,7 +94,7 @@ async fn declare(api: &Api<'_>, declared: &StreamDeclaration) -> Result<StreamDe
     if let Some(found) = find(api, &declared.name).await? {
         return settle(api, declared, found).await;
     }
-    match api.put_stream(Change::Create, &declared.config).await {
+    match api.put_stream(ConfigChange::Create, &declared.config).await {
         Ok(created) => Ok(created),
         // Another process may have created it meanwhile.
         Err(error) => match find(api, &declared.name).await? {
@@ -143,7 +133,7 @@ async fn settle(
     match comparison.resolve(deletions)? {
         None => Ok(found),
         Some(config) => {
-            let updated = api.put_stream(Change::Update, &config).await;
+            let updated = api.put_stream(ConfigChange::Update, &config).await;
             updated.map_err(|error| error.into_error(&format!("update stream `{name}`")))
         }
     }
@@ -178,12 +168,5 @@ fn warn_of_losses(stream: &StreamDetails, max_payload: usize) {
             "the `max_bytes` of a stream is less than twice the length of a message: an event that does not fit is \
              acknowledged and removed at once"
         );
-    }
-}
-
-impl StreamDeclaration {
-    /// Returns the configuration that creates the stream.
-    pub(super) fn creation(&self) -> serde_json::Value {
-        json!(self.config)
     }
 }

@@ -53,7 +53,7 @@ async fn an_update_changes_what_is_declared_and_nothing_else() {
         assert_eq!(config["description"], "of an operator");
         assert_eq!(config["metadata"]["team"], "core");
         assert_eq!(config["metadata"]["micro.version"], "4");
-        // What differs no more is not sent again.
+        // Nothing is sent where nothing differs.
         let edited = json!({"max_msg_size": 6_000});
         edit_stream(&bus, "MARKET", edited).await;
         bus.declare(&changed().version(5)).await.unwrap();

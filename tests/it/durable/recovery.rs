@@ -113,7 +113,7 @@ async fn a_relative_start_is_not_resolved_again() {
         publish_trades(&bus, 4..=5).await;
         wait_for(&recorder, 4..=5).await;
         wait_until_settled(&bus, 5).await;
-        // What is stored while the consumer is away must not be left out.
+        // Events that are stored while the consumer is away must not be left out.
         delete_consumer(&bus, "MARKET", "rec").await;
         publish_trades(&bus, 6..=10).await;
         wait_for(&recorder, 4..=10).await;

@@ -1,4 +1,4 @@
-//! What streams and consumers show of themselves: `Bus::streams`, `Bus::consumers`, descriptions and metadata.
+//! The states of streams and consumers: `Bus::streams`, `Bus::consumers`, descriptions and metadata.
 
 use std::time::{Duration, SystemTime};
 
