@@ -7,7 +7,7 @@ use micro_runtime::{Code, Context, Server, Status};
 use micro_testkit::within;
 use micro_tests::market::Trade;
 
-use super::dead_letter_stream::read_dead_letters;
+use super::dead_letter_stream::{DeadLetter, read_dead_letters};
 use super::market::{TIMEOUT, publish_trades, start_market};
 use super::recorder::{Outcome, Recorder};
 

@@ -9,7 +9,7 @@ use micro_runtime::{Context, ErrorKind, Server, Status, Subscriber};
 use micro_testkit::within;
 use micro_tests::market::Trade;
 
-use super::dead_letter_stream::read_dead_letters;
+use super::dead_letter_stream::{DeadLetter, read_dead_letters};
 use super::market::{TIMEOUT, publish_trades, start_market};
 use super::recorder::{Outcome, Recorder};
 use crate::until::until;

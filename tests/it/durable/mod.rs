@@ -19,6 +19,7 @@ mod malformed;
 mod many_failing;
 pub(crate) mod market;
 mod missing_streams;
+mod model;
 mod publish;
 mod publish_load;
 mod pulls;
