@@ -2,8 +2,8 @@
 //!
 //! Without a limit of bytes NATS writes as many events as were requested, however long they are, and ends the
 //! connection once 64 MiB of them wait (`MaxPending`): 300 events of 900 kB cost three connections and 30 s, and take
-//! 0.6 s with 8 MiB for each request. The limit is of one request. A consumer has two at most, the second one once half of the
-//! first has arrived.
+//! 0.6 s with 8 MiB for each request. The limit is of one request. A consumer has two at most,
+//! the second one once half of the first has arrived.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -102,8 +102,8 @@ impl<E: Event> ReplayBuilder<E> {
 
     /// Continues with the events that are stored from now on, and never ends.
     ///
-    /// A stream that is deleted is waited for, with an error item each 30 s. One that is declared again is read from its
-    /// first event on, behind an error item: sequences that a program has stored mean other events from there on.
+    /// A stream that is deleted is waited for, with an error item each 30 s. One that is declared again is read from
+    /// its first event on, behind an error item: sequences that a program has stored mean other events from there on.
     ///
     /// # Examples
     ///

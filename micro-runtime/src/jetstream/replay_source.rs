@@ -1,8 +1,8 @@
 //! `ReplaySource`: the stream of a replay, and how reading it goes on behind a loss.
 //!
 //! A new consumer begins behind the last event, whatever the loss is: a lost connection, a lost server, a deleted
-//! consumer or a message that is missing. Its creation shows from where on the stream still has events, and the creation
-//! of the stream whether it is the same one: both are read before the first event of the consumer counts.
+//! consumer or a message that is missing. Its creation shows from where on the stream still has events, and the
+//! creation of the stream whether it is the same one: both are read before the first event of the consumer counts.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
