@@ -42,7 +42,8 @@ pub(crate) fn memory_of(message: &Message) -> usize {
 
 /// Returns the failure of what would exceed the budget of a server, or the share of its caller.
 pub(crate) fn exceeded() -> Status {
-    let text = "the server holds as much for its callers as its memory budget allows";
+    let text = "the server holds as much for its callers, or for this one, as its memory budget allows \
+                (`Server::memory_budget`)";
     Reason::Overloaded.status(text)
 }
 

@@ -130,7 +130,10 @@ impl Refusals {
             if concern == Concern::None && *refusal == Refusal::InvalidSubject {
                 self.has_malformed_of_others.store(true, Ordering::Relaxed);
             }
-            self.mux.counts().refused(refusal.operation());
+            // A proof asks NATS with a malformed subject on purpose.
+            if concern == Concern::None || *refusal != Refusal::InvalidSubject {
+                self.mux.counts().refused(refusal.operation());
+            }
             self.log(refusal, concern);
         }
     }

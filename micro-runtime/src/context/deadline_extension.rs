@@ -18,6 +18,7 @@ pub(super) struct DeadlineExtension {
 
 impl DeadlineExtension {
     /// Makes that of a handler which a report of progress gives this time; none reports any for `None`.
+    #[cfg(any(test, feature = "jetstream"))]
     pub(super) fn by_progress(timeout: Option<Duration>) -> Self {
         Self {
             timeout,

@@ -10,9 +10,9 @@ use crate::status::Status;
 impl Context {
     /// Returns the number of this attempt at a durable event, from 1: how often a handler has begun with it.
     ///
-    /// A delivery that no handler has begun with is no attempt: [`Delivery::count`](crate::jetstream::Delivery::count)
+    /// A delivery that no handler has begun with is no attempt: `jetstream::Delivery::count`
     /// may be higher. 1 for a call, for an event that is not durable, and for a batch, whose events have one each
-    /// ([`Delivery::attempt`](crate::jetstream::Delivery::attempt)).
+    /// (`jetstream::Delivery::attempt`).
     ///
     /// # Examples
     ///
@@ -31,7 +31,7 @@ impl Context {
     }
 
     /// Reports that the handler of a durable event, or of a batch of them, comes on: its
-    /// [`handler_timeout`](crate::jetstream::Durable::handler_timeout) begins anew, and its
+    /// `jetstream::Durable::handler_timeout` begins anew, and its
     /// [`deadline`](Self::deadline) moves. It costs no message, so that it may be called for each row of a long work.
     ///
     /// No effect for calls, whose deadline is their caller's, and for events that are not durable. Calls that were made
@@ -82,7 +82,7 @@ impl Context {
     /// goes to the dead letters at once. The code is `FAILED_PRECONDITION`.
     ///
     /// `INVALID_ARGUMENT`, `OUT_OF_RANGE` and `UNIMPLEMENTED` have the same effect; all other failures are tried again
-    /// ([`Durable::max_attempts`](crate::jetstream::Durable::max_attempts)). Several events that fail together, as a
+    /// (`jetstream::Durable::max_attempts`). Several events that fail together, as a
     /// batch, are tried again one by one. For calls and core events it is a failure like any other.
     ///
     /// # Examples

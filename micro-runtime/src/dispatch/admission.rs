@@ -227,6 +227,7 @@ impl ServedMethod {
     ) {
         tracing::debug!(method = self.descriptor.full_name, %status, "refused a request");
         self.stats.record(arrival.received.elapsed(), Some(&status));
+        self.metrics.refused(status.code());
         if let Some(subject) = reply {
             let reply = OutgoingReply::new(subject, Err(status), &self.drops)
                 .in_format(format)

@@ -70,7 +70,8 @@ impl BurstRefusals {
             let status = match why {
                 BurstRefusal::Limit(limit) => {
                     let (owner, max) = (limit.owner(name), max_concurrent(limit));
-                    let text = format!("{owner} runs {max} calls already, its limit");
+                    let option = limit.option();
+                    let text = format!("{owner} runs {max} calls already, its limit (`{option}`)");
                     retry_after(Reason::Overloaded.status(text))
                 }
                 BurstRefusal::Backlog => retry_after(Reason::Overloaded.status(format!(

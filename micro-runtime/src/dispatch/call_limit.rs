@@ -33,4 +33,14 @@ impl CallLimit {
             Self::StreamsOfCaller => "this caller's share of the server's streams",
         }
     }
+
+    /// Returns the option that sets the limit.
+    pub(super) fn option(self) -> &'static str {
+        match self {
+            Self::Server => "Server::max_concurrent",
+            Self::Service => "ServiceOptions::max_concurrent",
+            Self::Method => "max_concurrent of the method",
+            Self::Streams | Self::StreamsOfCaller => "Server::max_streams",
+        }
+    }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::dispatch::latency_histogram::LatencyHistogram;
 use crate::status::Status;
 use crate::sync::lock;
+use crate::wire;
 
 /// Maximum length in bytes of the last error's text, which may otherwise be as long as a message.
 const MAX_ERROR_TEXT_LEN: usize = 512;
@@ -106,7 +107,7 @@ impl MethodStats {
         let end = text.floor_char_boundary(MAX_ERROR_TEXT_LEN);
         let mut last = lock(&self.last_error);
         last.clear();
-        let code = status.code().service_error_code();
+        let code = wire::service_error_code(status);
         let _ = write!(last, "{code}:{}", &text[..end]);
     }
 }
@@ -114,6 +115,7 @@ impl MethodStats {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::Reason;
 
     #[test]
     fn failures_are_requests_too() {
@@ -128,6 +130,8 @@ mod tests {
         let counts = stats.counts();
         assert_eq!((counts.requests, counts.errors), (100, 2));
         assert_eq!(counts.last_error, "404:no account 7");
+        stats.record(Duration::ZERO, Some(&Reason::TooLarge.status("too long")));
+        assert_eq!(stats.counts().last_error, "413:too long");
         assert_eq!(counts.processing, Duration::from_micros(29_800));
         assert!(counts.p50.abs_diff(Duration::from_micros(100)) < Duration::from_micros(13));
         assert!(counts.p99.abs_diff(Duration::from_millis(10)) < Duration::from_micros(1300));

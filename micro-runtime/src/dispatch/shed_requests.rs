@@ -49,6 +49,7 @@ impl ServedMethod {
         let text = "the connection sends no replies, and as many requests wait for it as memory is left for";
         let status = Reason::Overloaded.status(text);
         self.stats.record(Duration::ZERO, Some(&status));
+        self.metrics.refused(status.code());
         if message.reply.is_some() {
             self.drops.unsent_reply(status);
         }
@@ -75,6 +76,7 @@ impl ServedMethod {
         }
         let received = arrival.received;
         self.stats.record(received.elapsed(), Some(&refusal.status));
+        self.metrics.refused(refusal.status.code());
         tracing::debug!(method = name, status = %refusal.status, "refused a request");
         let pending = message.reply.and_then(|subject| {
             let outgoing = Outgoing {

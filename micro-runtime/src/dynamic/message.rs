@@ -56,6 +56,12 @@ impl From<String> for DynamicRequest {
     }
 }
 
+impl From<&String> for DynamicRequest {
+    fn from(json: &String) -> Self {
+        Self(RequestSource::Text(json.clone()))
+    }
+}
+
 impl From<DynamicMessage> for DynamicRequest {
     fn from(message: DynamicMessage) -> Self {
         Self(RequestSource::Message(message))

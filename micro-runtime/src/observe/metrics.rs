@@ -130,6 +130,12 @@ impl MethodMetrics {
         self.shed.increment(1);
     }
 
+    /// Counts a request that gets no handler, with the code that it is refused with.
+    pub(crate) fn refused(&self, code: Code) {
+        self.requests.increment(1);
+        self.failed(code);
+    }
+
     /// Counts a failure. Its label is the code, so it cannot be a handle: there would be 16 for each method.
     fn failed(&self, code: Code) {
         let errors = match self.side {

@@ -81,6 +81,9 @@ impl MethodMetrics {
 
     #[expect(clippy::unused_self, reason = "the function of the same name counts")]
     pub(crate) fn shed(&self) {}
+
+    #[expect(clippy::unused_self, reason = "the function of the same name counts")]
+    pub(crate) fn refused(&self, _: Code) {}
 }
 
 impl CallMetrics {

@@ -194,8 +194,11 @@ impl Server {
         self
     }
 
-    /// Sets the windows and timeouts of the streams of this server. What the options of a service set
-    /// overrides it.
+    /// Sets the windows and timeouts of the streams of this server, and the maximum length of its messages, also of
+    /// unary calls ([`StreamOptions::max_message_bytes`]). What the options of a service set overrides it.
+    ///
+    /// Each open stream is granted its window, 4 MiB by default: with a small [`memory_budget`](Self::memory_budget)
+    /// set smaller windows ([`StreamOptions::window_bytes`]), or fewer streams ([`max_streams`](Self::max_streams)).
     pub fn stream_options(mut self, options: StreamOptions) -> Self {
         self.settings.stream_options = options;
         self

@@ -51,7 +51,9 @@ pub(crate) use payload::{
 pub(crate) use percent::percent_decode;
 #[cfg(any(test, fuzzing, feature = "jetstream"))]
 pub(crate) use percent::percent_encode;
-pub(crate) use status::{RpcStatus, encode_end, encode_status, encode_status_in_json, not_a_reply};
+pub(crate) use status::{
+    RpcStatus, encode_end, encode_status, encode_status_in_json, not_a_reply, service_error_code,
+};
 pub(crate) use timeout::{DEFAULT_TIMEOUT, decode_timeout, encode_timeout};
 pub(crate) use trace::{forward_trace, trace_headers};
 

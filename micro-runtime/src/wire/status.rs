@@ -79,12 +79,17 @@ fn without_details(status: &Status) -> Bytes {
     json.to_string().into()
 }
 
-/// Returns the headers of a failure.
-fn status_headers(status: &Status) -> HeaderMap {
-    let error_code = match status.reason() {
+/// Returns the code of a failure as ADR-32 has it, in `Nats-Service-Error-Code` and in STATS.
+pub(crate) fn service_error_code(status: &Status) -> u16 {
+    match status.reason() {
         Some(Reason::TooLarge) => TOO_LARGE,
         _ => status.code().service_error_code(),
-    };
+    }
+}
+
+/// Returns the headers of a failure.
+fn status_headers(status: &Status) -> HeaderMap {
+    let error_code = service_error_code(status);
     let mut headers = HeaderMap::new();
     headers.insert(MICRO_STATUS, HeaderValue::from(status.code() as u64));
     headers.insert(SERVICE_ERROR_CODE, HeaderValue::from(u64::from(error_code)));

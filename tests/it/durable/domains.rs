@@ -110,7 +110,9 @@ async fn a_prefix_reaches_the_jetstream_of_another_account() {
             .unwrap();
         use_jetstream(&bus).await;
         let owner = Bus::connect(nats.url_as("owner", "owner")).await.unwrap();
-        assert_eq!(owner.streams().await.unwrap().len(), 2);
+        let streams = owner.streams().await.unwrap();
+        let names: Vec<_> = streams.iter().map(|stream| &*stream.name).collect();
+        assert_eq!(names, ["MARKET", "MARKET-ATTEMPTS", "MARKET-DLQ"]);
     })
     .await;
 }

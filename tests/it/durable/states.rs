@@ -90,7 +90,7 @@ async fn streams_show_what_they_are_for_and_what_they_hold() {
             .unwrap();
         let streams = bus.streams().await.unwrap();
         let names: Vec<_> = streams.iter().map(|stream| &*stream.name).collect();
-        assert_eq!(names, ["MARKET", "MARKET-DLQ"]);
+        assert_eq!(names, ["MARKET", "MARKET-ATTEMPTS", "MARKET-DLQ"]);
         let market = &streams[0];
         assert_eq!(market.subjects, ["evt.market.>"]);
         assert_eq!((market.events, market.consumers), (10, 1));
@@ -98,7 +98,10 @@ async fn streams_show_what_they_are_for_and_what_they_hold() {
         assert_eq!(market.description, "events of evt.market.>");
         assert!(market.metadata["micro.declared_by"].starts_with("it-"));
         assert!(market.bytes > 0 && market.first_event >= market.created);
-        let letters = &streams[1];
+        let attempts = &streams[1];
+        assert_eq!(attempts.description, "attempts at events of stream MARKET");
+        assert_eq!(attempts.metadata["micro.attempts_of"], "MARKET");
+        let letters = &streams[2];
         assert_eq!(
             letters.description,
             "dead letters of consumers of stream MARKET"

@@ -2,6 +2,7 @@
 //! restarts of nats-server. What is published and acknowledged is handled or dead-lettered, whatever comes between.
 //!
 //! Variables of the environment: `MODEL_SEED`, which repeats one case and prints its steps.
+#![expect(clippy::print_stdout, reason = "the cases, and the steps of one")]
 
 mod ledger;
 mod step;
