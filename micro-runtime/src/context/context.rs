@@ -270,8 +270,7 @@ impl Context {
     /// Returns the time at which the caller stops waiting; the handler is dropped then. `None` if there is no limit.
     /// It is a time of tokio's clock, as all times of this crate are.
     ///
-    /// Of a durable event it is the end of the `jetstream::Durable::handler_timeout`, which
-    /// [`progress`](Self::progress) moves.
+    /// Of a durable event it is the end of `Durable::handler_timeout`, which [`progress`](Self::progress) moves.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let extension = &self.outermost().0.extension;

@@ -117,6 +117,20 @@ pub(crate) const SLOW: &[Suite] = &[
         })],
     },
     Suite {
+        name: "durable-model",
+        about: "durable events under random crashes, edits and restarts; MODEL_SEED, one case alone",
+        minutes: 20,
+        tools: &[NATS_SERVER],
+        steps: &[Step::IgnoredTests(IgnoredTests {
+            binary: "it",
+            tests: &[
+                "durable::model::twenty_cases_lose_no_event",
+                "durable::model::two_hundred_cases_lose_no_event",
+            ],
+            ..IN_TURN
+        })],
+    },
+    Suite {
         name: "market-cluster",
         about: "the market example while the leader of a cluster is killed under load",
         minutes: 5,

@@ -53,7 +53,7 @@ async fn run_cases(count: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "second tier: cargo xtask test --full"]
+#[ignore = "slow: cargo xtask test --slow durable-model"]
 async fn twenty_cases_lose_no_event() {
     run_cases(20).await;
 }

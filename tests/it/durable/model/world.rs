@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::{FromConsumer as _, pull};
-use micro_runtime::jetstream::Durable;
+use micro_runtime::jetstream::{Durable, EventStream, OnDifference};
 use micro_runtime::{Bus, Event as _, RunningServer, Server};
 use micro_testkit::NatsServer;
 use micro_tests::market::Trade;
@@ -34,6 +34,8 @@ pub(super) struct World {
     seed: u64,
     nats: NatsServer,
     bus: Bus,
+    /// Connection of the operator.
+    operator: async_nats::Client,
     ledger: Ledger,
     workers: Vec<Worker>,
     publishing: JoinSet<()>,
@@ -53,6 +55,12 @@ fn durable() -> Durable {
         .backoff([Duration::from_millis(50)])
         .handler_timeout(Duration::from_secs(2))
         .ack_wait(Duration::from_secs(1))
+        .on_difference(OnDifference::Keep)
+}
+
+/// The stream, whose settings operators may change.
+fn stream() -> EventStream {
+    market_stream().on_difference(OnDifference::Keep)
 }
 
 impl Worker {
@@ -63,7 +71,7 @@ impl Worker {
             let bus = Bus::connect(url).await.unwrap();
             let server = Server::new(&bus)
                 .grace(Duration::from_secs(3))
-                .declare(market_stream())
+                .declare(stream())
                 .subscribe::<Trade>(ledger, durable());
             (server.start().await.unwrap(), bus)
         });
@@ -91,11 +99,13 @@ impl World {
     pub(super) async fn start(seed: u64) -> Self {
         let nats = NatsServer::builder().jetstream().start().await.unwrap();
         let bus = Bus::connect(nats.url()).await.unwrap();
-        bus.declare(&market_stream()).await.unwrap();
+        bus.declare(&stream()).await.unwrap();
+        let operator = async_nats::connect(nats.url()).await.unwrap();
         Self {
             seed,
             nats,
             bus,
+            operator,
             ledger: Ledger::default(),
             workers: Vec::new(),
             publishing: JoinSet::new(),
@@ -149,7 +159,7 @@ impl World {
                 self.all_published().await;
                 self.ledger.excuse_all();
                 let _ = self.jetstream().delete_stream("MARKET").await;
-                self.bus.declare(&market_stream()).await.unwrap();
+                self.bus.declare(&stream()).await.unwrap();
             }
             Step::Restart { is_kill } => {
                 match is_kill {
@@ -166,7 +176,7 @@ impl World {
     }
 
     fn jetstream(&self) -> jetstream::Context {
-        jetstream::new(self.bus.nats().unwrap().clone())
+        jetstream::new(self.operator.clone())
     }
 
     fn publish(&mut self, count: u64, seed: u64) {
@@ -175,9 +185,10 @@ impl World {
             let plan = Plan::random(&mut random);
             self.ledger.entries().plans.insert(number, plan);
             let (bus, ledger) = (self.bus.clone(), self.ledger.clone());
+            let jetstream = self.jetstream();
             self.publishing.spawn(async move {
                 let stored = match plan {
-                    Plan::Undecodable => publish_undecodable(&bus, number).await,
+                    Plan::Undecodable => publish_undecodable(&jetstream, number).await,
                     _ => {
                         let event = trade(number);
                         let publish = bus.publish_durable(&event).id(trade_id(number));
@@ -307,8 +318,7 @@ impl World {
 }
 
 /// Publishes bytes that are no trade, but state its number.
-async fn publish_undecodable(bus: &Bus, number: u64) -> bool {
-    let jetstream = jetstream::new(bus.nats().unwrap().clone());
+async fn publish_undecodable(jetstream: &jetstream::Context, number: u64) -> bool {
     let subject = trade(number).subject().unwrap();
     let payload = format!("\u{7f}{number}");
     let published = jetstream.publish(subject, payload.into()).await;
