@@ -252,6 +252,9 @@ async fn check_metrics(observed: &ObservedServer) {
         assert!(in_flight.contains("0.0"), "{in_flight}");
     }
     assert_eq!(value("rpc.server.shed", rest), counter(1));
+    // A request that no handler got counts as one that failed.
+    let refused = value("rpc.server.errors", "RESOURCE_EXHAUSTED");
+    assert_eq!(refused, counter(1));
     assert_eq!(value("rpc.server.dropped", echo), counter(1));
 }
 

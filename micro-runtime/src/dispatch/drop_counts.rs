@@ -82,7 +82,7 @@ impl DropCounts {
                 method,
                 reply = %Printable(reply),
                 count,
-                "dropped a request or a frame: its reply subject is outside the allowed prefixes (`Server::allow_replies_to`)"
+                "dropped a request or a frame: its reply subject is outside the allowed prefixes"
             );
         });
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use micro_runtime::jetstream::{BatchSubscriber, Durable, DurableEvent};
-use micro_runtime::{Context, ErrorKind, Server, Status, Subscriber};
+use micro_runtime::{Bus, Context, ErrorKind, Server, Status, Subscriber};
 use micro_testkit::within;
 use micro_tests::market::Trade;
 
@@ -167,20 +167,25 @@ impl Subscriber<Trade> for Blocking {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_event_of_a_handler_that_blocks_goes_to_another_process() {
     within(TIMEOUT, async {
-        let (_nats, bus) = start_market().await;
+        let (nats, bus) = start_market().await;
         publish_trades(&bus, [1]).await;
         let blocking = Blocking::default();
-        let start = async || {
+        // A thread that is blocked may hold up its whole runtime: the first process has one of its own.
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let (url, handler) = (nats.url(), blocking.clone());
+        let start = async move |url: String, handler: Blocking| {
+            let bus = Bus::connect(url).await.unwrap();
             let durable = Durable::named("recorder")
                 .ack_wait(300 * MS)
                 .handler_timeout(300 * MS);
-            let server = Server::new(&bus).subscribe::<Trade>(blocking.clone(), durable);
+            let server = Server::new(&bus).subscribe::<Trade>(handler, durable);
             server.start().await.unwrap()
         };
-        let first = start().await;
+        let first = runtime.spawn(start(url.clone(), handler.clone()));
+        let first = first.await.unwrap();
         until(|| blocking.0.load(Ordering::SeqCst) == 1).await;
         let began = std::time::Instant::now();
-        let second = start().await;
+        let second = start(url, handler).await;
         until(|| blocking.0.load(Ordering::SeqCst) == 2).await;
         assert!(
             began.elapsed() < Duration::from_secs(4),
@@ -190,6 +195,7 @@ async fn the_event_of_a_handler_that_blocks_goes_to_another_process() {
         for server in [first, second] {
             server.shutdown().await.unwrap();
         }
+        runtime.shutdown_background();
     })
     .await;
 }
