@@ -95,8 +95,6 @@ pub(super) struct AttemptRecord {
 pub(super) struct Judgment {
     /// Number of attempts that are known to have begun before.
     pub(super) known: u64,
-    /// Number of this attempt: one more than have begun, where an attempt that may have begun counts.
-    pub(super) attempt: u64,
     /// Whether a process may have ended while it handled the event.
     pub(super) is_suspect: bool,
 }
@@ -115,7 +113,6 @@ impl Judgment {
     /// Judgment of the first delivery of an event.
     pub(super) const FIRST: Self = Self {
         known: 0,
-        attempt: 1,
         is_suspect: false,
     };
 
@@ -123,30 +120,30 @@ impl Judgment {
     pub(super) fn by_deliveries(deliveries: u64) -> Self {
         Self {
             known: deliveries.saturating_sub(1),
-            attempt: deliveries,
             is_suspect: false,
         }
+    }
+
+    /// Returns the number of this attempt.
+    pub(super) fn attempt(self) -> u64 {
+        self.known + 1
     }
 }
 
 /// Judges the redelivery of an event by its record; `deliveries` is JetStream's count with this one.
 ///
 /// Without a record the first delivery may have begun. So may one that was delivered behind a recorded end. Neither is
-/// known, so that an event is never given up before a handler has begun with it as often as is known.
+/// known, and so neither counts: an event that no handler has begun with as often as it may is never given up, and one
+/// that ends each process that handles it is begun once more than it may.
 pub(super) fn judge(record: Option<AttemptRecord>, deliveries: u64) -> Judgment {
-    let (known, begun, is_suspect) = match record {
-        None => (0, 1, true),
-        Some(record) if !record.is_ended => (record.attempts, record.attempts, true),
-        Some(record) if record.delivery + 1 == deliveries => {
-            (record.attempts, record.attempts, false)
+    let (known, is_suspect) = match record {
+        None => (0, true),
+        Some(record) => {
+            let is_next = record.delivery + 1 == deliveries;
+            (record.attempts, !record.is_ended || !is_next)
         }
-        Some(record) => (record.attempts, record.attempts + 1, true),
     };
-    Judgment {
-        known,
-        attempt: begun + 1,
-        is_suspect,
-    }
+    Judgment { known, is_suspect }
 }
 
 /// Decides what becomes of an event at this attempt. `is_alone` is `false` in a batch of several events, which fail

@@ -139,7 +139,7 @@ impl InFlightGuard {
     pub(super) fn judge(&self, judgment: Judgment) {
         self.change(|entry| {
             entry.left.attempts = (!judgment.is_suspect).then_some(judgment.known);
-            entry.left.info.set_attempt(judgment.attempt);
+            entry.left.info.set_attempt(judgment.attempt());
         });
     }
 

@@ -77,7 +77,6 @@ fn what_is_given_back_counts_the_attempts_that_have_begun() {
     check(&again, None);
     let judgment = Judgment {
         known: 1,
-        attempt: 2,
         is_suspect: false,
     };
     again.judge(judgment);

@@ -90,7 +90,7 @@ impl PendingDelivery {
     /// Takes the judgment of a redelivery.
     pub(super) fn judge(&mut self, judgment: Judgment) {
         self.judgment = judgment;
-        self.info.set_attempt(judgment.attempt);
+        self.info.set_attempt(judgment.attempt());
         if let Some(guard) = &self.guard {
             guard.judge(judgment);
         }

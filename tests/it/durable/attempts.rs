@@ -82,7 +82,8 @@ async fn events_that_a_stop_gives_back_unbegun_have_had_no_attempt() {
     .await;
 }
 
-/// The event aborts each process that handles it. Its neighbors are handled, and it is begun as often as it may be.
+/// The event aborts each process that handles it. Its neighbors are handled, and it is begun as often as it may be, and
+/// once more, since nothing tells of the first time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_that_ends_its_processes_is_buried_alone() {
     const POISON: u64 = 70;
@@ -110,7 +111,8 @@ async fn an_event_that_ends_its_processes_is_buried_alone() {
         assert_eq!(letters[0].number(), POISON);
         let attempts = recorders.aborted("one");
         println!("begun at attempts {attempts:?} in {processes} processes");
-        assert_eq!(attempts, [1, 2, 3, 4, 5]);
+        // The first one has left no record.
+        assert_eq!(attempts, [1, 1, 2, 3, 4, 5]);
         process.kill().unwrap();
     })
     .await;
